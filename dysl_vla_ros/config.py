@@ -1,0 +1,437 @@
+"""Every parameter of the node: one frozen, validated dataclass per area.
+
+The field is the only place where a default, a range and a description stand. The ROS node
+declares its parameters from here (``parameters()``), and the same flat YAML that the node
+takes is read here without ROS (``load_yaml``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from dysl_vla_ros.data_types import ACTION_SPACES, SKIP_MODES
+from dysl_vla_ros.errors import ConfigError
+
+
+def _parameter(
+    default: Any,
+    text: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    dynamic: bool = False,
+    key: str = '',
+) -> Any:
+    """A dataclass field that is also a ROS parameter.
+
+    Args:
+        default: The one default; ``0``, ``''`` or ``()`` mean "from the bundle" where text says so.
+        text: Description, with the unit.
+        low: Smallest legal number, inclusive.
+        high: Largest legal number, inclusive.
+        choices: Legal strings.
+        dynamic: Whether it may change while the node is active.
+        key: Full parameter name where it is not ``<group prefix><field name>``.
+    """
+    metadata = {
+        'text': text, 'low': low, 'high': high, 'choices': choices, 'dynamic': dynamic, 'key': key,
+    }  # fmt: skip
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Which bundle runs, and where."""
+
+    path: str = _parameter('', 'Folder of the bundle, "fake", or empty for the bundled model')
+    backend: str = _parameter(
+        'auto',
+        'Back end; auto = TensorRT when the bundle has plans for this GPU, else ONNX Runtime',
+        choices=('auto', 'onnxruntime', 'tensorrt', 'cuda', 'fake'),
+    )
+    warmup_runs: int = _parameter(3, 'Passes run at configure, before the first is timed',
+                                  low=0, high=100)
+    threads: int = _parameter(1, 'CPU threads of ONNX Runtime', low=1, high=64)
+
+
+@dataclass(frozen=True)
+class TimingConfig:
+    """Rates of the two loops."""
+
+    command_rate_hz: float = _parameter(30.0, 'Commands sent to the arm [Hz]', low=20, high=500)
+    action_period_s: float = _parameter(
+        0.0, 'How long one action lasts [s]; 0 = from the bundle', low=0, high=1
+    )
+    request_threshold: float = _parameter(
+        0.5, 'Ask for a pass when this share of the chunk is left', low=0.05, high=1
+    )
+
+
+@dataclass(frozen=True)
+class ChunkConfig:
+    """How chunks become motion."""
+
+    strategy: str = _parameter(
+        'async',
+        'async: infer while moving; sync: infer when the chunk has been played, holding meanwhile',
+        choices=('async', 'sync'),
+        key='chunk.strategy',
+    )
+    command_window_s: float = _parameter(
+        0.2, 'Look-ahead of each joint trajectory before its braking tail [s]', low=0.05, high=0.4
+    )
+    seam_method: str = _parameter(
+        'hermite',
+        'How the offset at a chunk seam fades: hermite keeps the velocity, linear, or none',
+        choices=('hermite', 'linear', 'none'),
+        key='seam.method',
+    )
+    seam_fade_s: float = _parameter(0.2, 'Time in which a seam offset fades [s]', low=0, high=2,
+                                    key='seam.fade_s')
+    max_time_stretch: float = _parameter(
+        2.0, 'Slowest playback when passes are late, as a factor; beyond it the arm holds',
+        low=1, high=10,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SkipConfig:
+    """When layers may be skipped (before a pass)."""
+
+    mode: str = _parameter(
+        'auto',
+        'auto | full | max_skip | compare (both passes on one frame, commands from the full)',
+        choices=SKIP_MODES,
+        dynamic=True,
+    )
+    rule: str = _parameter('', 'ceil | level; empty = the bundle\'s', choices=('', 'ceil', 'level'))
+    eta: float = _parameter(0.0, 'Continuity change per layer of the ceil rule; 0 = the bundle\'s',
+                            low=0)
+    expected_min: float = _parameter(0.0, 'WARN when the skip ratio falls below', low=0, high=1)
+    expected_max: float = _parameter(1.0, 'WARN when the skip ratio rises above', low=0, high=1)
+    window_chunks: int = _parameter(50, 'Chunks over which the skip ratio is averaged',
+                                    low=1, high=10000)
+
+
+@dataclass(frozen=True)
+class ContinuityConfig:
+    """How smoothness is measured; zero or empty takes the bundle's calibration."""
+
+    window: int = _parameter(0, 'k, steps averaged; 0 = the bundle\'s (5)', low=0, high=100)
+    threshold: float = _parameter(0.0, 'Fall of continuity that counts as a drop; 0 = the bundle\'s',
+                                  low=0)
+    hysteresis: float = _parameter(
+        0.0, 'Rise above the drop level that ends it; 0 = the bundle\'s', low=0
+    )
+    weights: tuple[float, ...] = _parameter((), 'Weight per action dimension; empty = the bundle\'s')
+
+
+@dataclass(frozen=True)
+class RerunConfig:
+    """What happens when a skipped chunk turns out to contain a drop (after a pass)."""
+
+    enabled: bool = _parameter(True, 'Run a skipped pass again in full when continuity drops')
+    max_consecutive: int = _parameter(2, 'Re-runs in a row before passes stay full', low=1, high=100)
+    prefix_policy: str = _parameter(
+        'hold', 'While verifying: hold, or play the smooth prefix', choices=('hold', 'prefix')
+    )
+    stay_full_chunks: int = _parameter(1, 'Full passes after a critical phase ended', low=0, high=100)
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """When an input is too old or does not fit."""
+
+    image_timeout_s: float = _parameter(0.5, 'Camera silent for this long: stale [s]',
+                                        low=0.05, high=10, key='timeout.image_s')
+    joint_states_timeout_s: float = _parameter(
+        0.2, 'Joint states silent for this long: stale [s]',
+        low=0.02, high=10, key='timeout.joint_states_s',
+    )  # fmt: skip
+    max_camera_skew_s: float = _parameter(0.1, 'Largest difference between camera stamps [s]',
+                                          low=0.001, high=10)
+    max_observation_age_s: float = _parameter(1.0, 'Oldest observation a pass may use [s]',
+                                              low=0.05, high=10)
+
+
+@dataclass(frozen=True)
+class SafetyConfig:
+    """Limits and stops. A software stop is not a safety-rated stop."""
+
+    velocity_scale: float = _parameter(
+        1.0, 'Share of the joint velocity limits that may be used', low=0.01, high=1,
+        key='limits.velocity_scale',
+    )  # fmt: skip
+    acceleration: float = _parameter(
+        10.0, 'Joint deceleration of the braking tail [rad/s^2]', low=0.1, high=100,
+        key='limits.acceleration',
+    )  # fmt: skip
+    position_margin: float = _parameter(
+        0.02, 'Distance kept from the joint limits [rad]', low=0, high=1,
+        key='limits.position_margin',
+    )  # fmt: skip
+    max_lead: float = _parameter(
+        0.3, 'Largest distance of the command from the measured joint [rad]', low=0.01, high=3,
+        key='limits.max_lead',
+    )  # fmt: skip
+    start_max_jump_rad: float = _parameter(
+        0.1, 'Arming is refused when the first target is farther away [rad]', low=0.001, high=3
+    )
+    start_on_instruction: bool = _parameter(
+        False, 'Start when an instruction arrives (set in simulation)'
+    )
+    armed: bool = _parameter(False, 'Armed from the start; otherwise commands go to ~/shadow')
+    brake_s: float = _parameter(0.15, 'Time to brake to rest along the path [s]', low=0.02, high=1,
+                                key='stop.brake_s')
+    deadman_timeout_s: float = _parameter(0.0, '`enable` must be newer than this [s]; 0 = off',
+                                          low=0, high=10)
+    starvation_hold_s: float = _parameter(
+        0.5, 'Holding without a chunk for this long counts as starvation [s]', low=0, high=60
+    )
+    starvation_fault_s: float = _parameter(
+        10.0, 'Holding without a chunk for this long is a fault [s]', low=0.1, high=600
+    )
+    workspace_min: tuple[float, ...] = _parameter(
+        (), 'Lowest x, y, z of the tip in the base frame [m]; empty = off', key='workspace.min'
+    )
+    workspace_max: tuple[float, ...] = _parameter(
+        (), 'Highest x, y, z of the tip in the base frame [m]; empty = off', key='workspace.max'
+    )
+
+
+@dataclass(frozen=True)
+class ActionConfig:
+    """The action contract; empty takes the bundle's, and a contradiction is an error."""
+
+    space: str = _parameter('', 'Action space; empty = the bundle\'s', choices=('', *ACTION_SPACES))
+    joint_names: tuple[str, ...] = _parameter((), 'Joints of the arm, in the bundle\'s order')
+    frame_id: str = _parameter('base_link', 'Frame in which end-effector actions are expressed')
+    tip_link: str = _parameter('grasp_link', 'Link that end-effector actions move')
+    scale: float = _parameter(1.0, 'Factor on every displacement', low=0.01, high=10)
+    delta_reference: str = _parameter(
+        '', 'Deltas add to the commanded or the measured pose; empty = the bundle\'s',
+        choices=('', 'commanded', 'measured'),
+    )  # fmt: skip
+    command_type: str = _parameter(
+        'joint_trajectory',
+        'What is published to the arm',
+        choices=('joint_trajectory', 'joint_commands', 'twist', 'pose'),
+        key='command_type',
+    )
+
+
+@dataclass(frozen=True)
+class GripperConfig:
+    """How the gripper is commanded."""
+
+    interface: str = _parameter(
+        'topic', 'topic | joint (of the trajectory) | action (control_msgs) | none',
+        choices=('topic', 'joint', 'action', 'none'),
+    )  # fmt: skip
+    joint: str = _parameter('gripper_joint', 'Joint that measures the opening in joint_states')
+    open_value: float = _parameter(1.0, 'Joint value when open')
+    closed_value: float = _parameter(0.0, 'Joint value when closed')
+    hysteresis: float = _parameter(0.1, 'Change of opening that makes a new command', low=0, high=1)
+    dwell_s: float = _parameter(0.2, 'Shortest time between two reversals [s]', low=0, high=5)
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """All areas together."""
+
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    timing: TimingConfig = field(default_factory=TimingConfig)
+    chunk: ChunkConfig = field(default_factory=ChunkConfig)
+    skip: SkipConfig = field(default_factory=SkipConfig)
+    continuity: ContinuityConfig = field(default_factory=ContinuityConfig)
+    rerun: RerunConfig = field(default_factory=RerunConfig)
+    inputs: InputConfig = field(default_factory=InputConfig)
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
+    action: ActionConfig = field(default_factory=ActionConfig)
+    gripper: GripperConfig = field(default_factory=GripperConfig)
+
+    def __post_init__(self) -> None:
+        """Check every value against its type, range and choices, then across fields."""
+        for parameter in parameters():
+            group = getattr(self, parameter.group)
+            parameter.check(getattr(group, parameter.field))
+        chunk, safety = self.chunk, self.safety
+        if len(safety.workspace_min) not in (0, 3):
+            raise ConfigError('workspace.min', safety.workspace_min, '3 numbers or none')
+        if len(safety.workspace_max) != len(safety.workspace_min):
+            raise ConfigError('workspace.max', safety.workspace_max,
+                              f'{len(safety.workspace_min)} numbers, as workspace.min has')
+        for low, high in zip(safety.workspace_min, safety.workspace_max, strict=True):
+            if low >= high:
+                raise ConfigError('workspace.min', low, f'less than workspace.max = {high}')
+        if self.skip.expected_min > self.skip.expected_max:
+            raise ConfigError('skip.expected_min', self.skip.expected_min,
+                              f'at most skip.expected_max = {self.skip.expected_max}')
+        if safety.starvation_hold_s > safety.starvation_fault_s:
+            raise ConfigError('starvation_hold_s', safety.starvation_hold_s,
+                              f'at most starvation_fault_s = {safety.starvation_fault_s}')
+        if chunk.command_window_s < 1.0 / self.timing.command_rate_hz:
+            raise ConfigError('command_window_s', chunk.command_window_s,
+                              f'at least one command period, {1 / self.timing.command_rate_hz:g}')
+        if any(weight < 0 for weight in self.continuity.weights):
+            raise ConfigError('continuity.weights', self.continuity.weights, 'no negative weight')
+
+
+_PREFIXES = {
+    'engine': 'engine.', 'timing': '', 'chunk': '', 'skip': 'skip.', 'continuity': 'continuity.',
+    'rerun': 'rerun.', 'inputs': '', 'safety': '', 'action': 'action.', 'gripper': 'gripper.',
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter as ROS and YAML see it.
+
+    Attributes:
+        name: Full name, ``'skip.mode'``.
+        group: Attribute of ``NodeConfig``.
+        field: Attribute of that group.
+        kind: ``bool``, ``int``, ``float``, ``str`` or a tuple of one of them.
+        default: Its default.
+        text: Description with the unit.
+        low: Smallest legal value.
+        high: Largest legal value.
+        choices: Legal strings; empty when free.
+        dynamic: Whether it may change while the node is active.
+    """
+
+    name: str
+    group: str
+    field: str
+    kind: Any
+    default: Any
+    text: str
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...]
+    dynamic: bool
+
+    def check(self, value: Any) -> Any:
+        """Return ``value`` in its exact type, or raise.
+
+        Raises:
+            ConfigError: Wrong type, out of range, not finite, or not one of the choices.
+        """
+        if self.kind in (tuple[float, ...], tuple[str, ...]):
+            inner: Any = float if self.kind == tuple[float, ...] else str
+            if isinstance(value, str) or not isinstance(value, (list, tuple)):
+                raise ConfigError(self.name, value, f'a list of {inner.__name__}')
+            return tuple(self._scalar(item, inner) for item in value)
+        return self._scalar(value, self.kind)
+
+    def _scalar(self, value: Any, kind: Any) -> Any:
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise ConfigError(self.name, value, f'a {kind.__name__}')
+        if kind is float and not math.isfinite(value):
+            raise ConfigError(self.name, value, 'a finite number')
+        if kind in (int, float) and not self._within(value):
+            raise ConfigError(self.name, value, self._range_text())
+        if self.choices and value not in self.choices:
+            raise ConfigError(self.name, value, 'one of ' + ', '.join(map(repr, self.choices)))
+        return value
+
+    def _within(self, value: float) -> bool:
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+    def _range_text(self) -> str:
+        if self.high is None:
+            return f'at least {self.low:g}'
+        return f'a number within [{self.low:g}, {self.high:g}]'
+
+
+def parameters() -> Iterator[Parameter]:
+    """Yield every parameter, group by group."""
+    for group in dataclasses.fields(NodeConfig):
+        area = get_type_hints(NodeConfig)[group.name]
+        hints = get_type_hints(area)
+        for item in dataclasses.fields(area):
+            meta = item.metadata
+            yield Parameter(
+                name=meta['key'] or _PREFIXES[group.name] + item.name,
+                group=group.name,
+                field=item.name,
+                kind=hints[item.name],
+                default=item.default,
+                text=meta['text'],
+                low=meta['low'],
+                high=meta['high'],
+                choices=meta['choices'],
+                dynamic=meta['dynamic'],
+            )
+
+
+def from_flat(values: Mapping[str, Any]) -> NodeConfig:
+    """Build the configuration from full parameter names.
+
+    Args:
+        values: ``{'skip.mode': 'full', ...}``; what is missing keeps its default.
+
+    Raises:
+        ConfigError: A key is unknown (the message names the nearest), or a value is wrong.
+    """
+    known = {parameter.name: parameter for parameter in parameters()}
+    grouped: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError(name, value, _nearest(name, tuple(known)))
+        parameter = known[name]
+        grouped.setdefault(parameter.group, {})[parameter.field] = parameter.check(value)
+    hints = get_type_hints(NodeConfig)
+    return NodeConfig(**{group: hints[group](**fields) for group, fields in grouped.items()})
+
+
+def load_yaml(path: Path, node_name: str = 'vla_node') -> NodeConfig:
+    """Read the parameter file that the ROS node takes.
+
+    Args:
+        path: YAML with ``<node name>: ros__parameters: ...`` (``/**`` is accepted too).
+        node_name: Whose section to read.
+
+    Raises:
+        ConfigError: The file has no such section, an unknown key, or a wrong value.
+    """
+    document = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
+    flat: dict[str, Any] = {}
+    found = False
+    for section in ('/**', node_name, f'/{node_name}'):
+        if isinstance(document, dict) and section in document:
+            found = True
+            body = document[section] or {}
+            if not isinstance(body, dict) or set(body) != {'ros__parameters'}:
+                raise ConfigError(f'{path.name}: {section}', body, 'one key, ros__parameters')
+            flat.update(_flatten(body['ros__parameters'] or {}))
+    if not found:
+        raise ConfigError(str(path.name), document, f'a section named {node_name} or /**')
+    return from_flat(flat)
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(_flatten(value, f'{prefix}{key}.'))
+        else:
+            flat[f'{prefix}{key}'] = value
+    return flat
+
+
+def _nearest(name: str, known: tuple[str, ...]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f'a known parameter; did you mean {close[0]}?' if close else 'a known parameter'

@@ -1,0 +1,1 @@
+"""Decisions of the method and of the motion, in pure numpy; one per file."""

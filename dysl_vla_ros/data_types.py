@@ -1,0 +1,165 @@
+"""The values that cross module borders: frozen, with shape and unit beside each field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+ImageArray = NDArray[np.uint8]
+
+ActionSpace = Literal['joint_position', 'joint_delta', 'eef_delta', 'eef_pose']
+ACTION_SPACES: tuple[ActionSpace, ...] = (
+    'joint_position',
+    'joint_delta',
+    'eef_delta',
+    'eef_pose',
+)
+SkipMode = Literal['auto', 'full', 'max_skip', 'compare']
+SKIP_MODES: tuple[SkipMode, ...] = ('auto', 'full', 'max_skip', 'compare')
+PassMode = Literal['full', 'skipped', 'rerun']
+
+
+def frozen_array(values: Any, dtype: Any = np.float64) -> NDArray[Any]:
+    """Return a read-only copy of ``values``: shared arrays cannot be changed by accident."""
+    array = np.array(values, dtype=dtype)
+    array.setflags(write=False)
+    return array
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the policy sees at one instant.
+
+    Attributes:
+        stamp: When the newest camera image was taken, on the loop's clock [s].
+        images: Camera name -> RGB image, shape (height, width, 3), uint8.
+        joints: Measured joint positions in the bundle's joint order, shape (n,) [rad or m].
+        gripper: Measured opening, 0.0 closed .. 1.0 open; None when the arm has no gripper.
+        instruction: What to do, as the user wrote it.
+    """
+
+    stamp: float
+    images: Mapping[str, ImageArray]
+    joints: FloatArray
+    gripper: float | None
+    instruction: str
+
+
+@dataclass(frozen=True)
+class SkipPlan:
+    """Which layers a pass *may* skip.
+
+    Attributes:
+        allow: One allow point per segment, in depth order; controllers of dynamic layers
+            before it are not evaluated. ``allow[i] == end of segment i`` keeps it dense.
+        controllers: ``'live'`` obeys the scores; ``'closed'`` evaluates them and never jumps
+            (measures their overhead); ``'open'`` jumps at the allow point without asking.
+    """
+
+    allow: tuple[int, ...]
+    controllers: Literal['live', 'closed', 'open'] = 'live'
+
+
+@dataclass(frozen=True)
+class Jump:
+    """One taken jump: from the state entering ``layer`` to the static layer ``target``."""
+
+    layer: int
+    target: int
+
+
+@dataclass(frozen=True)
+class LayerTrace:
+    """Which layers a pass *did* run.
+
+    Attributes:
+        layers_run: Executed layers in order; a resumed re-run lists only what it executed.
+        layers_total: Depth of the backbone.
+        scores: Dynamic layer -> skip score in [0, 1], for every controller evaluated.
+        jumps: The jumps taken, at most one per segment.
+        resume_layer: Where a re-run may start, i.e. the layer of the first jump; None when
+            nothing was skipped.
+        resume_state: Engine-owned copy of the hidden state entering ``resume_layer``.
+    """
+
+    layers_run: tuple[int, ...]
+    layers_total: int
+    scores: Mapping[int, float] = field(default_factory=dict)
+    jumps: tuple[Jump, ...] = ()
+    resume_layer: int | None = None
+    resume_state: object | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def skip_ratio(self) -> float:
+        """Layers not run / all layers, of this pass alone."""
+        return 1.0 - len(self.layers_run) / self.layers_total
+
+    @property
+    def layer_mask(self) -> str:
+        """One character per layer, ``1`` where it ran: ``'110000111'``."""
+        ran = set(self.layers_run)
+        return ''.join('1' if layer in ran else '0' for layer in range(self.layers_total))
+
+
+@dataclass(frozen=True)
+class ActionChunk:
+    """A chunk of predicted actions.
+
+    Attributes:
+        chunk_id: Counts up from 0 within one process.
+        epoch: The control loop's epoch when the pass began; an older one is dropped.
+        stamp: Time of the observation it was predicted from [s].
+        actions: In physical units of the action space, shape (action_horizon, action_dim).
+        displacements: The same chunk as per-step displacements in the model's normalised
+            space, shape (action_horizon, action_dim): what continuity is computed from.
+        instruction: The instruction it was predicted for.
+        mode: ``full``, ``skipped``, or ``rerun`` for the full pass after a skipped one.
+        trace: Layers run, of the pass (for a re-run: of the re-run alone).
+        stage_seconds: Seconds by stage: preprocess, encode, backbone, decode.
+    """
+
+    chunk_id: int
+    epoch: int
+    stamp: float
+    actions: FloatArray
+    displacements: FloatArray
+    instruction: str
+    mode: PassMode
+    trace: LayerTrace
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What the arm receives at one tick.
+
+    Attributes:
+        stamp: Time of the tick [s].
+        positions: Joint positions (n,) [rad], or a pose (x, y, z [m], rotation vector [rad]).
+        velocities: Their time derivative, shape (n,) [rad/s, m/s].
+        gripper: Opening to command, 0.0 .. 1.0; None to leave the gripper alone.
+        hold: True when the command repeats a resting target instead of playing an action.
+        reason: Why it holds or was limited; empty while an action plays unchanged.
+        action_index: Index of the action being played in its chunk; -1 while holding.
+        limited: Which limits changed the command, e.g. ``('velocity:elbow_joint',)``.
+        window_times: Seconds after ``stamp`` of the look-ahead points, shape (k,).
+        window_positions: Look-ahead with braking tail, shape (k, n); last row is at rest.
+        window_velocities: Shape (k, n); last row is zero.
+    """
+
+    stamp: float
+    positions: FloatArray
+    velocities: FloatArray
+    gripper: float | None
+    hold: bool
+    reason: str
+    action_index: int
+    limited: tuple[str, ...]
+    window_times: FloatArray
+    window_positions: FloatArray
+    window_velocities: FloatArray

@@ -1,0 +1,1 @@
+"""Where the model runs: one protocol, and one file per back end."""

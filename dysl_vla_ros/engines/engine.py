@@ -1,0 +1,183 @@
+"""The engine protocol, and the one loop above all back ends that *is* the method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from dysl_vla_ros.data_types import FloatArray, Jump, LayerTrace, SkipPlan
+from dysl_vla_ros.errors import EngineError
+
+
+@dataclass(frozen=True)
+class LayerLayout:
+    """Depth of the backbone and its split into static layers and segments.
+
+    Attributes:
+        layers_total: Number of decoder layers.
+        static_layers: Layers that always run, ascending; the first and the last among them.
+    """
+
+    layers_total: int
+    static_layers: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Check that every dynamic layer has a static layer on both sides."""
+        static = self.static_layers
+        if self.layers_total < 1:
+            raise EngineError(f'layers_total = {self.layers_total}: expected at least 1')
+        if list(static) != sorted(set(static)):
+            raise EngineError(f'static_layers = {static}: expected ascending, no repeats')
+        if not static or static[0] != 0 or static[-1] != self.layers_total - 1:
+            raise EngineError(
+                f'static_layers = {static}: expected to begin with 0 and to end with '
+                f'{self.layers_total - 1}, so that each dynamic layer lies between two static'
+            )
+
+    @property
+    def segments(self) -> tuple[tuple[int, int], ...]:
+        """(first layer, end) of each segment, ``end`` being the next static layer.
+
+        A segment between two neighbouring static layers is empty: ``first == end``.
+        """
+        pairs = zip(self.static_layers[:-1], self.static_layers[1:], strict=True)
+        return tuple((left + 1, right) for left, right in pairs)
+
+    @property
+    def dynamic_layers(self) -> tuple[int, ...]:
+        """Layers that may be skipped, ascending."""
+        return tuple(layer for first, end in self.segments for layer in range(first, end))
+
+    def full_plan(self) -> SkipPlan:
+        """The plan that runs every layer and evaluates no controller."""
+        return SkipPlan(allow=tuple(end for _, end in self.segments))
+
+    def open_plan(self) -> SkipPlan:
+        """The plan in which every controller is live."""
+        return SkipPlan(allow=tuple(first for first, _ in self.segments))
+
+
+Hidden = Any
+"""Opaque to the loop: a device buffer, a tensor, an OrtValue; owned by its engine."""
+
+
+class Engine(Protocol):
+    """The parts of one layer-skipping policy, run by one back end.
+
+    One engine serves one thread. A ``Hidden`` is valid until the next call that returns one;
+    what must survive longer is copied with ``keep``.
+    """
+
+    @property
+    def layout(self) -> LayerLayout:
+        """Depth, static layers, segments."""
+
+    @property
+    def device(self) -> str:
+        """In words, for diagnostics: ``'CPU (ONNX Runtime 1.30)'``."""
+
+    def encode(self, inputs: Mapping[str, NDArray[Any]]) -> Hidden:
+        """Images, tokens, proprioception -> hidden state entering layer 0.
+
+        Called once per observation, also when a re-run follows.
+        """
+
+    def run_layer(self, layer: int, hidden: Hidden) -> Hidden:
+        """The state after ``layer``."""
+
+    def skip_score(self, layer: int, hidden: Hidden) -> float:
+        """Score in [0, 1] of the controller at a dynamic layer; may wait for the device."""
+
+    def bridge(self, layer: int, hidden: Hidden) -> Hidden:
+        """Adapter: from the state entering ``layer`` to that entering the next static one."""
+
+    def keep(self, hidden: Hidden) -> object:
+        """A copy that later layers cannot overwrite, recurrent head state included."""
+
+    def restore(self, kept: object) -> Hidden:
+        """The hidden state that ``keep`` copied."""
+
+    def decode(self, hidden: Hidden) -> FloatArray:
+        """Normalised actions, shape (action_horizon, action_dim)."""
+
+    def close(self) -> None:
+        """Release the device; a second call does nothing."""
+
+
+SKIP_THRESHOLD = 0.5
+"""tau: a controller opens iff its score is greater."""
+
+
+def forward(
+    engine: Engine,
+    hidden: Hidden,
+    plan: SkipPlan,
+    start_layer: int = 0,
+    threshold: float = SKIP_THRESHOLD,
+) -> tuple[Hidden, LayerTrace]:
+    """Run the backbone under a skip plan.
+
+    For each static layer: run it, then walk its segment; from the allow point on ask the
+    controller of each dynamic layer, and on the first that opens apply its adapter and jump
+    to the next static layer. At most one jump per segment.
+
+    Args:
+        engine: Any back end.
+        hidden: State entering ``start_layer``.
+        plan: Allow points; must have one per segment.
+        start_layer: 0, or the layer of the first jump when a re-run resumes.
+        threshold: tau.
+
+    Returns:
+        The state after the last layer, and what was run.
+
+    Raises:
+        EngineError: The plan does not fit the layout.
+    """
+    layout = engine.layout
+    segments = layout.segments
+    if len(plan.allow) != len(segments):
+        raise EngineError(
+            f'plan.allow has {len(plan.allow)} points: expected {len(segments)}, one per segment'
+        )
+    for (first, end), allow in zip(segments, plan.allow, strict=True):
+        if not first <= allow <= end:
+            raise EngineError(f'allow point {allow}: expected within [{first}, {end}]')
+    allow_of = {
+        layer: (allow, end)
+        for (first, end), allow in zip(segments, plan.allow, strict=True)
+        for layer in range(first, end)
+    }
+    run: list[int] = []
+    jumps: list[Jump] = []
+    scores: dict[int, float] = {}
+    kept: object | None = None
+    layer = start_layer
+    while layer < layout.layers_total:
+        allow, end = allow_of.get(layer, (layout.layers_total, layout.layers_total))
+        if layer >= allow:
+            opens = plan.controllers == 'open'
+            if not opens:
+                scores[layer] = engine.skip_score(layer, hidden)
+                opens = plan.controllers == 'live' and scores[layer] > threshold
+            if opens:
+                if not jumps:
+                    kept = engine.keep(hidden)
+                hidden = engine.bridge(layer, hidden)
+                jumps.append(Jump(layer=layer, target=end))
+                layer = end
+                continue
+        hidden = engine.run_layer(layer, hidden)
+        run.append(layer)
+        layer += 1
+    return hidden, LayerTrace(
+        layers_run=tuple(run),
+        layers_total=layout.layers_total,
+        scores=scores,
+        jumps=tuple(jumps),
+        resume_layer=jumps[0].layer if jumps else None,
+        resume_state=kept,
+    )

@@ -1,0 +1,44 @@
+"""The errors of the package; each message names the field, the value, and what would be right."""
+
+from __future__ import annotations
+
+
+class DyslError(Exception):
+    """Any error that this package raises on purpose."""
+
+
+class ConfigError(DyslError):
+    """A parameter, argument or YAML key is wrong; raised at configure time."""
+
+    def __init__(self, field: str, value: object, expected: str) -> None:
+        """Build the message from its three parts.
+
+        Args:
+            field: Full name of the parameter, as the user writes it (``skip.mode``).
+            value: What was found.
+            expected: What would be right, as a phrase that follows "expected".
+        """
+        super().__init__(f'{field} = {value!r}: expected {expected}')
+        self.field = field
+        self.value = value
+        self.expected = expected
+
+
+class InputError(DyslError):
+    """An observation cannot be used (image, joints, instruction, stamp): the arm holds."""
+
+
+class BundleError(DyslError):
+    """The exported model folder is incomplete, altered, or of another format version."""
+
+
+class EngineError(DyslError):
+    """A back end cannot be opened on this machine, or failed in a pass."""
+
+
+class ChunkError(DyslError):
+    """A chunk of actions cannot be executed (not finite, no inverse kinematics, too far)."""
+
+
+class KinematicsError(DyslError):
+    """The robot description lacks a joint or frame, or a pose cannot be reached."""
