@@ -90,8 +90,8 @@ class ChunkConfig:
     )
     seam_method: str = _parameter(
         'hermite',
-        'How the offset at a chunk seam fades: hermite keeps the velocity, linear, or none',
-        choices=('hermite', 'linear', 'none'),
+        'How the offset at a chunk seam fades: hermite (position and velocity), or none',
+        choices=('hermite', 'none'),
         key='seam.method',
     )
     seam_fade_s: float = _parameter(0.2, 'Time in which a seam offset fades [s]', low=0, high=2,
@@ -189,7 +189,7 @@ class SafetyConfig:
         False, 'Start when an instruction arrives (set in simulation)'
     )
     armed: bool = _parameter(False, 'Armed from the start; otherwise commands go to ~/shadow')
-    brake_s: float = _parameter(0.15, 'Time to brake to rest along the path [s]', low=0.02, high=1,
+    brake_s: float = _parameter(0.1, 'Time to brake to rest along the path [s]', low=0.02, high=1,
                                 key='stop.brake_s')
     deadman_timeout_s: float = _parameter(0.0, '`enable` must be newer than this [s]; 0 = off',
                                           low=0, high=10)

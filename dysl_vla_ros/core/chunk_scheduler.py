@@ -37,7 +37,7 @@ class Path:
     Attributes:
         start: Progress at the chunk's observation.
         targets: Absolute targets, shape (horizon + 1, n); row 0 is the reference.
-        tangents: d target / d action at each row, shape (horizon + 1, n) (Catmull-Rom).
+        tangents: d target / d action at each row, shape (horizon + 1, n).
         displacements: Normalised displacement per action, shape (horizon, action_dim).
         gripper: Opening per action, shape (horizon,); None without a gripper.
         end: Progress at which playback must stop (less than the whole chunk for a prefix).
@@ -114,15 +114,15 @@ class SchedulerSettings:
         action_period: Nominal duration of one action [s].
         brake_seconds: From full speed to rest, and back [s].
         fade_seconds: Time in which a seam offset fades at nominal speed [s].
-        seam_method: ``hermite`` keeps the velocity, ``linear`` only the position, ``none``
-            jumps.
+        seam_method: ``hermite`` cancels the offset at the seam and fades it, velocity
+            included; ``none`` jumps.
         max_stretch: Slowest playback, as a factor on the action period.
     """
 
     action_period: float
     brake_seconds: float = 0.1
     fade_seconds: float = 0.2
-    seam_method: Literal['hermite', 'linear', 'none'] = 'hermite'
+    seam_method: Literal['hermite', 'none'] = 'hermite'
     max_stretch: float = 2.0
 
 
@@ -242,12 +242,10 @@ class ChunkScheduler:
         new_position, new_slope = path.sample(self._progress)
         offset = old_position - new_position
         self.seam_jump = float(np.max(np.abs(offset)))
-        if self.settings.seam_method != 'none':
+        if self.settings.seam_method == 'hermite':
+            # At rest both slopes count for nothing: the new path is entered at speed zero.
+            slope = old_slope - new_slope if self._speed > 0 else np.zeros_like(offset)
             length = self.settings.fade_seconds / (self.settings.action_period * self.stretch)
-            smooth = self.settings.seam_method == 'hermite' and self._speed > 0
-            slope = old_slope - new_slope if smooth else -offset / max(length, 1e-9)
-            if self.settings.seam_method == 'hermite' and self._speed == 0:
-                slope = np.zeros_like(offset)
             path = replace(path, fade_length=length, fade_offset=offset, fade_slope=slope)
         self._path = path
         self._rest = frozen_array(old_position)
@@ -313,17 +311,17 @@ class ChunkScheduler:
         """Progress and speed [actions/s] after ``elapsed`` seconds."""
         if self._path is None or elapsed <= 0.0:
             return progress, (0.0 if self._path is None else speed)
-        left = self._path.end - progress
         top = 1.0 / (self.settings.action_period * self.stretch)
         rate = top / self.settings.brake_seconds
-        # Fastest speed from which this step and a brake at ``rate`` still end on the path.
-        to_end = rate * (math.sqrt(elapsed * elapsed + 2.0 * max(left, 0.0) / rate) - elapsed)
-        wanted = min(top, to_end) if go else 0.0
-        speed = min(wanted, speed + rate * elapsed) if wanted > speed else max(
-            wanted, speed - rate * elapsed, 0.0) if not go else wanted  # fmt: skip
+        change = rate * elapsed
+        goal = top if go else 0.0
+        speed = min(goal, speed + change) if speed < goal else max(goal, speed - change)
+        # Fastest speed from which this step and then a brake at ``rate`` still end on the path.
+        left = max(self._path.end - progress, 0.0)
+        speed = min(speed, rate * (math.sqrt(elapsed * elapsed + 2.0 * left / rate) - elapsed))
         progress += speed * elapsed
-        if left <= _AT_REST or self._path.end - progress <= _AT_REST:
-            return max(progress, min(self._path.end, progress + _AT_REST)), 0.0
+        if self._path.end - progress <= _AT_REST:
+            return self._path.end, 0.0
         return progress, speed
 
     def _pose(self) -> tuple[FloatArray, FloatArray]:
@@ -358,9 +356,17 @@ class ChunkScheduler:
 
 
 def _tangents(targets: FloatArray) -> FloatArray:
-    """Central differences inside, one-sided at both ends; shape as ``targets``."""
-    inner = (targets[2:] - targets[:-2]) / 2.0
-    return np.concatenate([targets[1:2] - targets[:1], inner, targets[-1:] - targets[-2:-1]])
+    """Slopes of a curve that never leaves the interval between two targets.
+
+    Source: Fritsch and Butland, "A method for constructing local monotone piecewise cubic
+    interpolants" (1984), for equal spacing: the harmonic mean of the neighbouring steps, and 0
+    where their signs differ. A plan that stops therefore stops without overshoot.
+    """
+    steps = np.diff(targets, axis=0)
+    left, right = steps[:-1], steps[1:]
+    same_sign = left * right > 0
+    mean = np.divide(2 * left * right, left + right, where=same_sign, out=np.zeros_like(left))
+    return np.concatenate([steps[:1], mean, steps[-1:]])
 
 
 def _hermite(

@@ -57,7 +57,7 @@ class ContinuityHistory:
             chunk: Shape (n, action_dim); the first difference crosses the seam.
         """
         known = len(self._executed)
-        joined = np.concatenate([self._array(), chunk]) if known else np.asarray(chunk)
+        joined = np.array([*self._executed, *chunk], dtype=np.float64)
         return [
             continuity(joined[: known + index + 1], self.window, self.weights)
             for index in range(len(chunk))
@@ -68,7 +68,7 @@ class ContinuityHistory:
         self._executed.clear()
 
     def _array(self) -> FloatArray:
-        return np.array(self._executed, dtype=np.float64).reshape(len(self._executed), -1)
+        return np.array(self._executed, dtype=np.float64)
 
 
 @dataclass(frozen=True)
