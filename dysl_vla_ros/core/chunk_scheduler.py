@@ -148,7 +148,7 @@ class ChunkScheduler:
         self._progress = 0.0
         self._speed = 0.0
         self._time: float | None = None
-        self._next_index = 0
+        self._reported = 0
         self._history: deque[_Instant] = deque()
 
     @property
@@ -249,7 +249,6 @@ class ChunkScheduler:
             path = replace(path, fade_length=length, fade_offset=offset, fade_slope=slope)
         self._path = path
         self._rest = frozen_array(old_position)
-        self._next_index = max(0, math.floor(self._progress - start + 0.5))
         return True
 
     def advance(self, now: float, go: bool, measured: FloatArray) -> list[FloatArray]:
@@ -346,12 +345,10 @@ class ChunkScheduler:
         if path.gripper is not None and self._speed > 0:
             index = min(max(int(self._progress - path.start), 0), len(path.gripper) - 1)
             self._gripper = float(path.gripper[index])
-        while (
-            self._next_index < len(path.displacements)
-            and self._progress + 2 * _AT_REST >= path.start + self._next_index + 1
-        ):
-            ended.append(path.displacements[self._next_index])
-            self._next_index += 1
+        while self._progress >= self._reported + 1 - _AT_REST:
+            self._reported += 1
+            middle = int(self._reported - 0.5 - path.start)
+            ended.append(path.displacements[min(max(middle, 0), len(path.displacements) - 1)])
         return ended
 
 

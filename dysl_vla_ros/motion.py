@@ -1,0 +1,146 @@
+"""From a policy's actions to joint targets, under the action contract of the bundle.
+
+Whatever the action space, a chunk ends up as absolute joint targets, one row per action, from
+one reference: the scheduler then knows a single space, and every joint limit holds for every
+policy. Poses and twists for Cartesian controllers are computed from the same joint path.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dysl_vla_ros.config import ActionConfig
+from dysl_vla_ros.core import transforms
+from dysl_vla_ros.core.safety import MotionLimits
+from dysl_vla_ros.data_types import FloatArray
+from dysl_vla_ros.engines.bundle import ActionSpec
+from dysl_vla_ros.errors import ChunkError, ConfigError
+from dysl_vla_ros.kinematics import ArmKinematics
+
+CARTESIAN_SPACES = ('eef_delta', 'eef_pose')
+
+
+class MotionPlanner:
+    """Applies one action contract; holds no motion state."""
+
+    def __init__(
+        self,
+        action: ActionSpec,
+        limits: MotionLimits,
+        kinematics: ArmKinematics | None,
+        config: ActionConfig | None = None,
+        workspace: tuple[FloatArray, FloatArray] | None = None,
+    ) -> None:
+        """Check the contract against the arm.
+
+        Args:
+            action: The bundle's contract.
+            limits: Joints of the arm, in the policy's order.
+            kinematics: Needed by end-effector spaces and by a workspace.
+            config: Overrides; what it leaves empty is the bundle's.
+            workspace: Lowest and highest tip position in the base frame, each (3,) [m].
+
+        Raises:
+            ConfigError: The contract does not fit the arm, naming the field.
+        """
+        config = config or ActionConfig()
+        self._action = action
+        self._limits = limits
+        self._kinematics = kinematics
+        self._workspace = workspace
+        self._scale = config.scale
+        self.space = action.space
+        self.from_commanded = (config.delta_reference or action.delta_reference) == 'commanded'
+        if config.space not in ('', action.space):
+            raise ConfigError('action.space', config.space,
+                              f'the space of the bundle, {action.space!r}')
+        if kinematics is None and (self.space in CARTESIAN_SPACES or workspace is not None):
+            raise ConfigError('robot_description', None,
+                              f'a URDF, since {self.space} needs kinematics')
+        motion_dim = action.dim - int(action.gripper)
+        wanted = 6 if self.space in CARTESIAN_SPACES else limits.size
+        if motion_dim != wanted:
+            raise ConfigError('action.joint_names', limits.names,
+                              f'{motion_dim} joints, as the bundle\'s actions have')
+
+    def actions(self, normalised: FloatArray) -> FloatArray:
+        """Physical actions of a chunk; shapes (horizon, action_dim) both."""
+        spec = self._action.normalisation
+        actions = transforms.unnormalise(normalised, spec.low, spec.high, spec.mask)
+        if self.space.endswith('delta') and self._scale != 1.0:
+            motion = self._action.dim - int(self._action.gripper)
+            actions[:, :motion] *= self._scale
+        if self._action.gripper:
+            actions[:, -1] = np.clip(actions[:, -1], 0.0, 1.0)
+        return actions
+
+    def targets(self, actions: FloatArray, start: FloatArray) -> FloatArray:
+        """Joint targets of a chunk.
+
+        Args:
+            actions: Physical actions, shape (horizon, action_dim).
+            start: Joint positions at the observation, shape (n,) [rad].
+
+        Returns:
+            Shape (horizon + 1, n); row 0 is ``start``.
+
+        Raises:
+            ChunkError: A target outside the workspace of a joint space.
+            KinematicsError: A pose that cannot be reached, or lies near a singularity.
+        """
+        motion = actions[:, :6] if self.space in CARTESIAN_SPACES else (
+            actions[:, : self._limits.size])  # fmt: skip
+        if self.space == 'joint_delta':
+            rows = start + np.cumsum(motion, axis=0)
+        elif self.space == 'joint_position':
+            rows = motion
+        else:
+            rows = self._through_kinematics(motion, start)
+        self._check_workspace(rows)
+        return np.vstack([start, rows])
+
+    def displacements(
+        self, actions: FloatArray, normalised: FloatArray, start: FloatArray
+    ) -> FloatArray:
+        """Per-step displacements in normalised space: what continuity is computed from.
+
+        Args:
+            actions: Physical actions, shape (horizon, action_dim).
+            normalised: The same as the model emitted them.
+            start: Joint positions at the observation, shape (n,) [rad].
+
+        Returns:
+            Shape (horizon, action_dim).
+        """
+        if self.space.endswith('delta'):
+            return normalised
+        spec = self._action.displacement
+        if self.space == 'joint_position':
+            first = start
+        else:
+            assert self._kinematics is not None
+            position, rotation = self._kinematics.forward(start)
+            first = np.concatenate([position, transforms.rotation_vector(rotation)])
+        steps = transforms.steps_of_absolute(actions, first, self.space)
+        return transforms.normalise(steps, spec.low, spec.high, spec.mask)
+
+    def _through_kinematics(self, motion: FloatArray, start: FloatArray) -> FloatArray:
+        assert self._kinematics is not None
+        position, rotation = self._kinematics.forward(start)
+        positions, rotations = transforms.compose_poses(motion, self.space, position, rotation)
+        if self._workspace is not None:
+            positions = np.clip(positions, *self._workspace)
+        return self._kinematics.inverse_chunk(start, positions, rotations)
+
+    def _check_workspace(self, rows: FloatArray) -> None:
+        if self._workspace is None or self.space in CARTESIAN_SPACES:
+            return
+        assert self._kinematics is not None
+        low, high = self._workspace
+        for index, row in enumerate(rows):
+            position, _ = self._kinematics.forward(row)
+            if (position < low).any() or (position > high).any():
+                raise ChunkError(
+                    f'action {index} moves the tip to {np.round(position, 3).tolist()} m: expected '
+                    f'within workspace.min = {low.tolist()} and workspace.max = {high.tolist()}'
+                )

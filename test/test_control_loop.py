@@ -1,0 +1,388 @@
+"""The control loop: alignment, re-runs, epochs, stops; with a perfect-plan policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+
+from dysl_vla_ros.config import NodeConfig, from_flat
+from dysl_vla_ros.control_loop import ControlLoop, _Aligned
+from dysl_vla_ros.core.run_state import InputStatus
+from dysl_vla_ros.core.safety import MotionLimits
+from dysl_vla_ros.data_types import Jump, LayerTrace, Observation
+from dysl_vla_ros.engines.bundle import CalibrationSpec
+from dysl_vla_ros.engines.engine import LayerLayout
+from dysl_vla_ros.errors import EngineError
+
+READY = InputStatus(True)
+STALE = InputStatus(False, 'image: 0.6 s old, timeout.image_s = 0.5')
+HORIZON = 8
+PERIOD = 0.05
+STEP = 0.01
+TICK = 1 / 30
+LAYOUT = LayerLayout(6, (0, 3, 5))
+
+
+@dataclass(frozen=True)
+class FakePass:
+    stamp: float
+    normalised: np.ndarray
+    mode: str
+    trace: LayerTrace
+    instruction: str = 'go'
+    stage_seconds: dict = field(default_factory=dict)
+    changed: bool = False
+
+
+@dataclass(frozen=True)
+class FakeAction:
+    gripper: bool = True
+    period_s: float = PERIOD
+    horizon: int = HORIZON
+
+
+@dataclass(frozen=True)
+class FakeManifest:
+    action: FakeAction = FakeAction()
+    layout: LayerLayout = LAYOUT
+    calibration: CalibrationSpec = CalibrationSpec(
+        eta=0.1, window=5, threshold=0.5, hysteresis=0.2, weights=(1.0, 1.0)
+    )
+
+
+class PerfectPolicy:
+    """Emits one joint delta per action toward a goal, in units of one step, and a gripper.
+
+    ``jerk_at`` puts a jump of the displacement (a drop of continuity) at that position.
+    """
+
+    manifest = FakeManifest()
+
+    def __init__(self, goal=0.6, gripper_at=None, jerk_at=None, skips=False):
+        self.goal = goal
+        self.gripper_at = gripper_at
+        self.jerk_at = jerk_at
+        self.skips = skips
+        self.plans = []
+        self.reruns = 0
+        self.reference = 0.0
+
+    def rows(self):
+        position, rows = self.reference, []
+        for _ in range(HORIZON):
+            delta = np.clip(self.goal - position, -STEP, STEP)
+            sign = 1.0
+            if self.jerk_at is not None and self.jerk_at <= position < self.jerk_at + 1.5 * STEP:
+                sign = 0.05
+            position += delta * sign
+            closed = self.gripper_at is not None and position >= self.gripper_at
+            rows.append([delta * sign / STEP, 0.0 if closed else 1.0])
+        return np.array(rows)
+
+    def predict(self, observation, plan):
+        self.plans.append(plan)
+        self.reference = float(observation.joints[0])
+        jumps = ()
+        if self.skips and plan.allow != LAYOUT.full_plan().allow:
+            jumps = (Jump(1, 3),)
+        trace = LayerTrace((0, 3, 4, 5) if jumps else tuple(range(6)), 6, jumps=jumps,
+                           resume_layer=1 if jumps else None)
+        return FakePass(observation.stamp, self.rows(), 'skipped' if jumps else 'full', trace)
+
+    def rerun(self, first):
+        self.reruns += 1
+        trace = LayerTrace((1, 2, 3, 4, 5), 6)
+        return FakePass(first.stamp, first.normalised, 'rerun', trace)
+
+    compare = predict
+
+
+class DeltaPlanner:
+    """One joint; action = (delta in steps, gripper)."""
+
+    from_commanded = True
+
+    def actions(self, normalised):
+        return normalised * np.array([STEP, 1.0])
+
+    def targets(self, actions, start):
+        return np.vstack([start, start + np.cumsum(actions[:, :1], axis=0)])
+
+    def displacements(self, actions, normalised, start):
+        return normalised
+
+
+LIMITS = MotionLimits(('joint',), [-2.0], [2.0], [3.0], acceleration=10.0, max_lead=0.3)
+
+
+class Bench:
+    """A loop whose arm follows at once, and a policy that takes ``latency`` seconds."""
+
+    def __init__(self, policy=None, latency=0.0, armed=True, **parameters):
+        self.policy = policy or PerfectPolicy()
+        config = from_flat(parameters) if parameters else NodeConfig()
+        limits = replace(LIMITS, max_lead=config.safety.max_lead)
+        self.loop = ControlLoop(self.policy, config, limits, DeltaPlanner(), armed=armed)
+        self.latency = latency
+        self.now = 0.0
+        self.arm = np.zeros(1)
+        self.commands = []
+        self.deliveries = []
+        self.states = []
+        self.pending = None
+        self.follows = True
+
+    def tick(self, inputs=READY):
+        self.now += TICK
+        command = self.loop.tick(self.now, self.arm, inputs)
+        self.states.append(self.loop.state)
+        if command is not None:
+            self.commands.append(command)
+            if self.follows:
+                self.arm = command.positions
+        self.infer()
+
+    def infer(self):
+        if self.pending is None and self.loop.wants_pass(self.now):
+            observation = Observation(self.now, {}, self.arm.copy(), 1.0, 'go')
+            epoch, result = self.loop.predict(observation)
+            self.pending = (epoch, result, self.now + self.latency)
+        while self.pending is not None and self.now >= self.pending[2]:
+            epoch, result, _ = self.pending
+            delivery = self.loop.deliver(epoch, result, self.now)
+            self.deliveries.append(delivery)
+            self.pending = None
+            if delivery.rerun:
+                self.pending = (epoch, self.loop.rerun(result), self.now + self.latency)
+
+    def run(self, seconds, inputs=READY):
+        for _ in range(round(seconds / TICK)):
+            self.tick(inputs)
+        return self
+
+    def started(self):
+        self.tick()
+        assert self.loop.start(self.now) == ''
+        return self
+
+    @property
+    def positions(self):
+        return np.array([command.positions[0] for command in self.commands])
+
+
+@pytest.mark.parametrize('chunks', [0.0, 0.5, 1.0, 2.0])
+def test_a_perfect_plan_reaches_its_goal_with_at_most_one_action_of_overshoot(chunks):
+    bench = Bench(latency=chunks * HORIZON * PERIOD).started().run(25.0)
+    assert bench.positions.max() <= 0.6 + STEP
+    assert bench.arm[0] == pytest.approx(0.6, abs=STEP)
+
+
+def test_with_a_short_latency_the_arm_hardly_ever_holds():
+    bench = Bench(latency=0.1).started().run(2.5)
+    status = bench.loop.status()
+    assert status.holds / status.commands < 0.1
+    assert status.actions_played / status.seconds_running > 0.9 / PERIOD
+
+
+def test_nothing_is_published_before_start():
+    bench = Bench().run(1.0)
+    assert bench.commands == [] and bench.loop.state == 'ready'
+
+
+def test_every_window_ends_at_rest_within_half_a_second():
+    bench = Bench(latency=0.1).started().run(3.0)
+    for command in bench.commands:
+        assert not command.window_velocities[-1].any()
+        assert command.window_times[-1] <= 0.5
+        assert (np.diff(command.window_times) > 0).all()
+
+
+def test_the_first_pass_is_full_and_later_ones_may_skip():
+    policy = PerfectPolicy(goal=5.0, skips=True)
+    Bench(policy, latency=0.05, **{'skip.rule': 'level'}).started().run(1.5)
+    assert policy.plans[0].allow == LAYOUT.full_plan().allow
+    assert policy.plans[-1].allow != LAYOUT.full_plan().allow
+
+
+def slowing(**parameters):
+    policy = PerfectPolicy(goal=5.0, jerk_at=0.3, skips=True)
+    flat = {
+        'continuity.threshold': 0.05,
+        'continuity.hysteresis': 0.02,
+        'skip.rule': 'level',
+        **parameters,
+    }
+    return Bench(policy, latency=0.1, **flat).started()
+
+
+def test_a_drop_in_a_skipped_chunk_is_rerun_before_any_of_its_actions_is_played():
+    bench = slowing()
+    while not any(item.rerun for item in bench.deliveries):
+        bench.tick()
+    while bench.loop.in_flight:
+        assert bench.loop.state in ('running', 'verifying')
+        bench.tick()
+    rerun, full = bench.deliveries[-2:]
+    assert rerun.rerun and not rerun.accepted
+    assert full.accepted and full.chunk.mode == 'rerun'
+    assert bench.loop.status().reruns == 1
+
+
+def test_while_verifying_the_arm_holds_once_the_old_chunk_has_run_out():
+    bench = slowing()
+    bench.run(0.5)
+    bench.latency = 0.1
+    while not any(item.rerun for item in bench.deliveries):
+        bench.tick()
+    bench.pending = (*bench.pending[:2], bench.now + 2.0)
+    bench.run(1.0)
+    assert bench.states[-1] == 'verifying'
+    assert bench.commands[-1].hold
+
+
+def test_with_prefix_the_arm_plays_up_to_one_action_before_the_drop():
+    played = {}
+    for prefix_policy in ('hold', 'prefix'):
+        bench = slowing(**{'rerun.prefix_policy': prefix_policy})
+        while not any(item.rerun for item in bench.deliveries):
+            bench.tick()
+        bench.pending = (*bench.pending[:2], bench.now + 0.8)
+        delivery = bench.deliveries[-1]
+        bench.run(0.7)
+        played[prefix_policy] = float(bench.arm[0])
+    assert played['prefix'] >= played['hold']
+    assert played['prefix'] < 0.3 + STEP
+    assert delivery.drop_index is not None
+
+
+@pytest.mark.parametrize(('closes_at', 'limit'), [(0, None), (2, 2), (7, 4)])
+def test_a_prefix_ends_before_the_first_action_that_moves_the_gripper(closes_at, limit):
+    bench = Bench(**{'rerun.prefix_policy': 'prefix'}).started().run(0.2)
+    gripper = np.where(np.arange(HORIZON) >= closes_at, 0.0, 1.0)
+    aligned = _Aligned(0.0, *[np.zeros((HORIZON, 1))] * 3, gripper, ())
+    prefix = bench.loop._smooth_prefix(bench.deliveries[-1].chunk, aligned, drop_index=5)
+    assert (None if prefix is None else prefix[2]) == limit
+
+
+def test_nothing_is_rerun_when_nothing_was_skipped():
+    policy = PerfectPolicy(goal=5.0, jerk_at=0.3, skips=False)
+    bench = Bench(policy, latency=0.1, **{'continuity.threshold': 0.05}).started().run(4.0)
+    assert policy.reruns == 0 and bench.arm[0] > 0.3
+
+
+def test_a_chunk_of_an_older_epoch_is_dropped():
+    bench = Bench(latency=0.3).started().run(0.2)
+    assert bench.pending is not None
+    bench.loop.reset(bench.now, 'new instruction')
+    bench.run(0.3)
+    first = bench.deliveries[0]
+    assert not first.accepted and first.reason.startswith('epoch')
+
+
+def test_a_new_instruction_brakes_re_anchors_and_starts_with_a_full_pass():
+    policy = PerfectPolicy(goal=5.0, skips=True)
+    bench = Bench(policy, latency=0.05).started().run(1.0)
+    before = len(policy.plans)
+    bench.loop.reset(bench.now, 'new instruction')
+    bench.run(0.5)
+    assert policy.plans[before].allow == LAYOUT.full_plan().allow
+
+
+def test_stale_inputs_bring_the_arm_to_rest_and_it_goes_on_when_they_are_back():
+    bench = Bench(PerfectPolicy(goal=5.0), latency=0.05).started().run(1.0)
+    bench.run(0.3, STALE)
+    assert bench.loop.state == 'stale'
+    at_rest = float(bench.arm[0])
+    bench.run(0.5, STALE)
+    assert bench.arm[0] == pytest.approx(at_rest, abs=1e-9)
+    bench.run(1.5)
+    assert bench.loop.state == 'running' and bench.arm[0] > at_rest + 0.1
+
+
+def test_pause_brakes_then_falls_silent_and_resume_starts_from_the_measured_joints():
+    bench = Bench(PerfectPolicy(goal=5.0), latency=0.05).started().run(1.0)
+    bench.loop.pause(bench.now, 'operator')
+    bench.run(2.0)
+    sent = len(bench.commands)
+    bench.run(0.5)
+    assert len(bench.commands) == sent
+    bench.arm = bench.arm + 0.2  # moved by hand
+    bench.loop.resume(bench.now)
+    bench.run(0.1)
+    assert bench.commands[sent].positions[0] == pytest.approx(bench.arm[0], abs=0.02)
+
+
+def test_an_estop_decelerates_holds_and_needs_a_reset_and_a_start():
+    bench = Bench(PerfectPolicy(goal=5.0), latency=0.05).started().run(1.0)
+    speed = np.diff(bench.positions)[-1]
+    bench.loop.estop(bench.now, 'operator')
+    bench.run(0.7)
+    steps = np.diff(bench.positions)
+    assert steps.max() <= speed * 1.05 and steps[-1] == pytest.approx(0.0, abs=1e-9)
+    assert bench.loop.state == 'e-stop'
+    assert bench.loop.start(bench.now) != ''
+    assert bench.loop.reset_estop(bench.now, READY) == ''
+    bench.run(0.1)
+    assert bench.loop.state == 'ready'
+
+
+def test_nan_from_the_model_is_an_estop():
+    policy = PerfectPolicy(goal=5.0)
+    bench = Bench(policy, latency=0.05).started().run(0.5)
+    policy.rows = lambda: np.full((HORIZON, 2), np.nan)
+    bench.run(0.7)
+    assert bench.loop.state == 'e-stop'
+    assert 'nan: expected finite' in bench.loop.status().reason
+
+
+def test_an_engine_error_leaves_no_pass_in_flight():
+    policy = PerfectPolicy()
+    bench = Bench(policy).started()
+
+    def fail(observation, plan):
+        raise EngineError('device lost')
+
+    policy.predict = fail
+    with pytest.raises(EngineError):
+        bench.run(0.2)
+    assert not bench.loop.in_flight
+
+
+def test_an_old_observation_is_refused_with_its_age_and_the_limit():
+    bench = Bench(latency=1.2).started().run(1.5)
+    assert 'max_observation_age_s = 1' in bench.deliveries[0].reason
+
+
+def test_a_blocked_arm_is_noticed_and_the_command_does_not_run_ahead():
+    bench = Bench(PerfectPolicy(goal=5.0), latency=0.05, **{'limits.max_lead': 0.1}).started()
+    bench.run(0.5)
+    bench.follows = False
+    sent = len(bench.commands)
+    bench.run(3.0)
+    leads = [abs(command.positions[0] - bench.arm[0]) for command in bench.commands[sent:]]
+    assert 0.08 < max(leads) < 0.15
+    assert any('the arm is blocked' in command.reason for command in bench.commands[sent:])
+
+
+def test_starvation_counts_once_and_becomes_a_fault():
+    bench = Bench(latency=100.0, **{'starvation_fault_s': 2.0}).started().run(1.0)
+    assert bench.loop.status().starvations == 1
+    bench.run(1.5)
+    assert bench.loop.state == 'fault'
+
+
+def test_in_shadow_each_chunk_starts_from_the_measured_joints():
+    bench = Bench(PerfectPolicy(goal=5.0), latency=0.05, armed=False)
+    bench.follows = False
+    bench.started().run(2.0)
+    assert bench.loop.state == 'running'
+    assert max(abs(c.positions[0] - bench.arm[0]) for c in bench.commands) < HORIZON * STEP
+
+
+def test_the_sync_strategy_waits_until_the_chunk_was_played():
+    bench = Bench(PerfectPolicy(goal=5.0), latency=0.1, **{'chunk.strategy': 'sync'}).started()
+    bench.run(3.0)
+    assert bench.loop.status().holds > 0.1 * bench.loop.status().commands
+    assert all(item.played < 0.5 for item in bench.deliveries)
