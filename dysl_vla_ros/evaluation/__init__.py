@@ -1,0 +1,1 @@
+"""Closed-loop success and latency: the same control loop and engine as on the robot."""
