@@ -8,6 +8,8 @@ takes is read here without ROS (``load_yaml``).
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -108,11 +110,11 @@ class SkipConfig:
 
     mode: str = _parameter(
         'auto',
-        'auto | full | max_skip | compare (both passes on one frame, commands from the full)',
+        'auto, full, max_skip, or compare (both passes on one frame, commands from the full)',
         choices=SKIP_MODES,
         dynamic=True,
     )
-    rule: str = _parameter('', 'ceil | level; empty = the bundle\'s', choices=('', 'ceil', 'level'))
+    rule: str = _parameter('', 'ceil or level; empty = the bundle\'s', choices=('', 'ceil', 'level'))
     eta: float = _parameter(0.0, 'Continuity change per layer of the ceil rule; 0 = the bundle\'s',
                             low=0)
     expected_min: float = _parameter(0.0, 'WARN when the skip ratio falls below', low=0, high=1)
@@ -233,7 +235,7 @@ class GripperConfig:
     """How the gripper is commanded."""
 
     interface: str = _parameter(
-        'topic', 'topic | joint (of the trajectory) | action (control_msgs) | none',
+        'topic', 'topic, joint (of the trajectory), action (control_msgs), or none',
         choices=('topic', 'joint', 'action', 'none'),
     )  # fmt: skip
     joint: str = _parameter('gripper_joint', 'Joint that measures the opening in joint_states')
@@ -430,8 +432,28 @@ def _flatten(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
     return flat
 
 
-def _nearest(name: str, known: tuple[str, ...]) -> str:
-    import difflib
+def markdown_table() -> str:
+    """The parameter reference of the documentation, one row per parameter."""
+    lines = ['| parameter | default | legal | meaning |', '| --- | --- | --- | --- |']
+    for parameter in parameters():
+        if parameter.choices:
+            legal = ', '.join(choice or '(empty)' for choice in parameter.choices)
+        elif parameter.low is not None or parameter.high is not None:
+            legal = f'{parameter.low:g} to {parameter.high:g}' if parameter.high is not None else (
+                f'at least {parameter.low:g}')  # fmt: skip
+        else:
+            legal = ''
+        text = parameter.text + (' (may change while active)' if parameter.dynamic else '')
+        default = json.dumps(parameter.default)
+        lines.append(f'| `{parameter.name}` | `{default}` | {legal} | {text} |'.replace('|  |', '| |'))
+    return '\n'.join(lines) + '\n'
 
+
+def _nearest(name: str, known: tuple[str, ...]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f'a known parameter; did you mean {close[0]}?' if close else 'a known parameter'
+
+
+if __name__ == '__main__':
+    print('# Parameters of `vla_node`\n\nWritten by `python -m dysl_vla_ros.config`.\n')
+    print(markdown_table(), end='')
