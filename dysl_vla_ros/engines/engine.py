@@ -103,6 +103,9 @@ class Engine(Protocol):
     def decode(self, hidden: Hidden) -> FloatArray:
         """Normalised actions, shape (action_horizon, action_dim)."""
 
+    def synchronize(self) -> None:
+        """Wait until all that was launched is done; back ends that run at once do nothing."""
+
     def close(self) -> None:
         """Release the device; a second call does nothing."""
 
