@@ -220,9 +220,14 @@ class ControlLoop:
             self.abandon()
             raise
 
-    def abandon(self) -> None:
-        """Forget the pass in flight: it raised, or the worker gives it up."""
+    def abandon(self, reason: str = '') -> None:
+        """Forget the pass in flight: it raised, or no observation could be used.
+
+        Args:
+            reason: Why, reported while the arm holds for want of a chunk.
+        """
         with self._lock:
+            self._hold_reason = reason or self._hold_reason
             self._finish_pass()
 
     def deliver(self, epoch: int, result: Pass, now: float) -> Delivery:
