@@ -350,6 +350,11 @@ class ControlLoop:
         return self._run.state
 
     @property
+    def reason(self) -> str:
+        """Why the state is what it is; '' while running."""
+        return self._run.reason
+
+    @property
     def in_flight(self) -> bool:
         """Whether a pass has begun whose chunk is not delivered."""
         return self._in_flight
@@ -410,6 +415,7 @@ class ControlLoop:
         start = commanded if self.armed and self._planner.from_commanded else measured
         targets = self._planner.targets(actions, start)
         targets, moved = safety.clamp_positions(targets, self.limits)
+        slower = safety.time_scale(targets, self.action_period, self.limits)
         return _Aligned(
             progress=progress,
             actions=actions,
@@ -417,6 +423,7 @@ class ControlLoop:
             targets=targets,
             gripper=actions[:, -1] if self._gripper_dim else None,
             moved=moved,
+            slower=slower,
         )
 
     def _chunk(self, epoch: int, result: Pass, aligned: _Aligned) -> ActionChunk:
@@ -457,9 +464,7 @@ class ControlLoop:
                 drop_index=drop_index,
                 played=played,
             )
-        accepted = self._scheduler.accept(
-            aligned.progress, aligned.targets, aligned.displacements, aligned.gripper
-        )
+        accepted = self._accept(aligned)
         if not accepted:
             self._count.deadline_misses += 1
             return self._refuse(
@@ -476,6 +481,16 @@ class ControlLoop:
             drop_index=drop_index,
             seam_jump=self._scheduler.seam_jump,
             played=played,
+        )
+
+    def _accept(self, aligned: _Aligned, limit: int | None = None) -> bool:
+        return self._scheduler.accept(
+            aligned.progress,
+            aligned.targets,
+            aligned.displacements,
+            aligned.gripper,
+            limit,
+            aligned.slower,
         )
 
     def _note(
@@ -565,9 +580,7 @@ class ControlLoop:
             return
         _, aligned, limit = self._prefix
         self._prefix = None
-        self._scheduler.accept(
-            aligned.progress, aligned.targets, aligned.displacements, aligned.gripper, limit
-        )
+        self._accept(aligned, limit)
 
     def _watch_starvation(self, now: float, state: State) -> None:
         if state != 'holding':
@@ -686,6 +699,7 @@ class _Aligned:
     targets: FloatArray
     gripper: FloatArray | None
     moved: tuple[str, ...]
+    slower: float
 
 
 def skip_settings(config: NodeConfig, calibration: CalibrationSpec) -> SkipSettings:

@@ -261,7 +261,7 @@ def test_with_prefix_the_arm_plays_up_to_one_action_before_the_drop():
 def test_a_prefix_ends_before_the_first_action_that_moves_the_gripper(closes_at, limit):
     bench = Bench(**{'rerun.prefix_policy': 'prefix'}).started().run(0.2)
     gripper = np.where(np.arange(HORIZON) >= closes_at, 0.0, 1.0)
-    aligned = _Aligned(0.0, *[np.zeros((HORIZON, 1))] * 3, gripper, ())
+    aligned = _Aligned(0.0, *[np.zeros((HORIZON, 1))] * 3, gripper, (), 1.0)
     prefix = bench.loop._smooth_prefix(bench.deliveries[-1].chunk, aligned, drop_index=5)
     assert (None if prefix is None else prefix[2]) == limit
 
@@ -386,3 +386,12 @@ def test_the_sync_strategy_waits_until_the_chunk_was_played():
     bench.run(3.0)
     assert bench.loop.status().holds > 0.1 * bench.loop.status().commands
     assert all(item.played < 0.5 for item in bench.deliveries)
+
+
+def test_a_chunk_that_is_too_fast_for_a_joint_is_played_slower_instead_of_clipped():
+    bench = Bench(PerfectPolicy(goal=5.0), latency=0.05)
+    bench.loop.limits = replace(LIMITS, velocity=np.array([0.1]))
+    bench.started().run(2.0)
+    speeds = np.abs(np.diff(bench.positions)) / TICK
+    assert 0.08 < speeds.max() <= 0.1 + 1e-6
+    assert bench.loop.status().limited == 0

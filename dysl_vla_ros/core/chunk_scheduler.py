@@ -41,6 +41,7 @@ class Path:
         displacements: Normalised displacement per action, shape (horizon, action_dim).
         gripper: Opening per action, shape (horizon,); None without a gripper.
         end: Progress at which playback must stop (less than the whole chunk for a prefix).
+        slower: Factor on the action period that keeps every joint inside its velocity limit.
         fade_start: Progress at which the seam lies.
         fade_length: Actions over which the seam offset fades; 0 = no fade.
         fade_offset: Old minus new position at the seam, shape (n,).
@@ -53,6 +54,7 @@ class Path:
     displacements: FloatArray
     gripper: FloatArray | None
     end: float
+    slower: float
     fade_start: float
     fade_length: float
     fade_offset: FloatArray
@@ -209,6 +211,7 @@ class ChunkScheduler:
         displacements: FloatArray,
         gripper: FloatArray | None,
         limit: int | None = None,
+        slower: float = 1.0,
     ) -> bool:
         """Continue on a new chunk from where playback stands.
 
@@ -218,6 +221,7 @@ class ChunkScheduler:
             displacements: Shape (horizon, action_dim), normalised.
             gripper: Shape (horizon,) or None.
             limit: Play only this many actions of the chunk (the verified prefix).
+            slower: Factor on the action period, at least 1, for the joints' velocity limits.
 
         Returns:
             False when nothing of the chunk is left to play; nothing changes then.
@@ -234,6 +238,7 @@ class ChunkScheduler:
             displacements=frozen_array(displacements),
             gripper=None if gripper is None else frozen_array(gripper),
             end=end,
+            slower=slower,
             fade_start=self._progress,
             fade_length=0.0,
             fade_offset=np.zeros(targets.shape[1]),
@@ -310,7 +315,7 @@ class ChunkScheduler:
         """Progress and speed [actions/s] after ``elapsed`` seconds."""
         if self._path is None or elapsed <= 0.0:
             return progress, (0.0 if self._path is None else speed)
-        top = 1.0 / (self.settings.action_period * self.stretch)
+        top = 1.0 / (self.settings.action_period * max(self.stretch, self._path.slower))
         rate = top / self.settings.brake_seconds
         change = rate * elapsed
         goal = top if go else 0.0

@@ -14,6 +14,8 @@ from dysl_vla_ros.data_types import FloatArray, frozen_array
 from dysl_vla_ros.errors import ChunkError, ConfigError
 
 _ROUNDING = 1e-9
+MAX_TIME_SCALE = 5.0
+"""Chunks that ask for more than this many times a velocity limit are refused."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +99,22 @@ def time_scale(targets: FloatArray, action_period: float, limits: MotionLimits) 
         limits: The limits.
 
     Returns:
-        Factor on the action period, at least 1.
+        Factor on the action period, within [1, ``MAX_TIME_SCALE``].
+
+    Raises:
+        ChunkError: A step so large that no policy of this arm meant it; names the joint.
     """
     if len(targets) < 2:
         return 1.0
-    speeds = np.abs(np.diff(targets, axis=0)) / action_period
-    return max(1.0, float(np.max(speeds / limits.velocity)))
+    ratios = np.abs(np.diff(targets, axis=0)) / action_period / limits.velocity
+    worst = float(ratios.max())
+    if worst > MAX_TIME_SCALE:
+        action, joint = np.unravel_index(int(ratios.argmax()), ratios.shape)
+        raise ChunkError(
+            f'action {action} moves {limits.names[joint]} at {worst:.1f} times its velocity limit '
+            f'{limits.velocity[joint]:g} rad/s: expected at most {MAX_TIME_SCALE:g} times'
+        )
+    return max(1.0, worst)
 
 
 def guard_step(
