@@ -1,0 +1,1 @@
+"""Offline: from a checkpoint to the bundle that the robot loads."""

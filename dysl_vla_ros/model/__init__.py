@@ -1,0 +1,1 @@
+"""Offline: the model in torch, its skipping parts, and the reference engine."""

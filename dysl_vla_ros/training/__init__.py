@@ -1,0 +1,1 @@
+"""Offline: demonstrations, training, calibration and two-stage distillation."""

@@ -1,0 +1,230 @@
+"""Two-stage distillation of adapters and controllers around a frozen backbone.
+
+Source: DySL-VLA, arXiv 2602.22896. Stage 1: each adapter alone imitates the block it replaces,
+all from one dense forward. Stage 2: one dynamic position per batch is mixed softly,
+``g * adapter(h) + (1 - g) * layers(h)``, the frozen rest follows, and the loss asks for the dense
+model's actions and for open controllers. The optimiser and the weights are ours.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.model.policy_network import PolicyNetwork
+from dysl_vla_ros.model.skipping import SkipModules
+from dysl_vla_ros.training.batches import Augmentation, Batch, BatchSource
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DistillSettings:
+    """How to distil.
+
+    Attributes:
+        adapter_steps: Updates of stage 1.
+        controller_steps: Updates of stage 2.
+        batch: Samples per update.
+        adapter_rate: Learning rate of stage 1.
+        controller_rate: Learning rate of the controllers in stage 2.
+        joint_rate: Learning rate of the adapters in stage 2.
+        skip_weight: lambda: what one skipped position is worth in action error.
+        task_share: Share of the demonstrations in the target; the rest is the dense model's.
+        upstream_share: Share of batches whose earlier segments are run as they would be live,
+            so that an adapter also sees states that other adapters made.
+        clip: Largest norm of the gradient.
+        seed: Of order and positions.
+    """
+
+    adapter_steps: int = 2000
+    controller_steps: int = 3000
+    batch: int = 256
+    adapter_rate: float = 1e-3
+    controller_rate: float = 1e-3
+    joint_rate: float = 2e-4
+    skip_weight: float = 0.02
+    task_share: float = 0.5
+    upstream_share: float = 0.5
+    clip: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse shares that are none."""
+        for name in ('task_share', 'upstream_share'):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f'distill.{name}', getattr(self, name), 'within [0, 1]')
+
+
+Progress = Callable[[str, int, int, dict[str, float]], None]
+
+
+def distill(
+    network: PolicyNetwork,
+    skipping: SkipModules,
+    source: BatchSource,
+    settings: DistillSettings,
+    progress: Progress | None = None,
+    note_every: int = 100,
+) -> list[dict[str, float]]:
+    """Run both stages; ``skipping`` is trained in place, the network is only read.
+
+    Returns:
+        The loss curve: stage, step and figures per note.
+    """
+    network.to(source.device).eval().requires_grad_(False)
+    skipping.to(source.device).train()
+    curve: list[dict[str, float]] = []
+    adapters = list(skipping.adapters.parameters())
+    controllers = list(skipping.controllers.parameters())
+    stages = (
+        (1, settings.adapter_steps, [(adapters, settings.adapter_rate)]),
+        (2, settings.controller_steps,
+         [(controllers, settings.controller_rate), (adapters, settings.joint_rate)]),
+    )  # fmt: skip
+    for stage, steps, groups in stages:
+        optimizer = torch.optim.AdamW(
+            [{'params': p, 'lr': rate, 'peak': rate} for p, rate in groups], weight_decay=0.0
+        )
+        generator = torch.Generator().manual_seed(settings.seed + stage)
+        for step in range(steps):
+            for group in optimizer.param_groups:
+                group['lr'] = group['peak'] * _schedule(step, steps)
+            batch = source.draw(stage * 10_000_000 + step, settings.batch, Augmentation())
+            with torch.autocast(source.device.type, torch.bfloat16,
+                                enabled=source.device.type == 'cuda'):
+                if stage == 1:
+                    loss, figures = adapter_loss(network, skipping, batch)
+                else:
+                    loss, figures = controller_loss(network, skipping, batch, settings, generator)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            trained = [p for parameters, _ in groups for p in parameters]
+            torch.nn.utils.clip_grad_norm_(trained, settings.clip)
+            optimizer.step()
+            if (step + 1) % note_every == 0 or step + 1 == steps:
+                note = {name: float(value) for name, value in figures.items()}
+                curve.append({'stage': float(stage), 'step': float(step + 1), **note})
+                if progress is not None:
+                    progress(f'stage {stage}', step + 1, steps, note)
+    skipping.eval()
+    return curve
+
+
+def adapter_loss(
+    network: PolicyNetwork, skipping: SkipModules, batch: Batch
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Stage 1: the share of the skipped layers' effect that the adapters do not reproduce.
+
+    One is what doing nothing scores, zero is a perfect stand-in; summed squares over the batch.
+    """
+    with torch.no_grad():
+        states = network.states(_encode(network, batch))
+    losses = []
+    for first, end in skipping.layout.segments:
+        target = states[end].float()
+        for layer in range(first, end):
+            before = states[layer]
+            error = (skipping.adapter(layer)(before).float() - target).square().sum()
+            losses.append(error / (target - before.float()).square().sum().clamp(min=1e-6))
+    stacked = torch.stack(losses)
+    return stacked.mean(), {'unexplained': stacked.mean().detach(), 'worst': stacked.detach().max()}
+
+
+def controller_loss(
+    network: PolicyNetwork,
+    skipping: SkipModules,
+    batch: Batch,
+    settings: DistillSettings,
+    generator: torch.Generator,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Stage 2: mix one sampled position softly, go on through the frozen rest."""
+    dynamic = skipping.layout.dynamic_layers
+    layer = dynamic[int(torch.randint(len(dynamic), (), generator=generator))]
+    upstream = float(torch.rand((), generator=generator)) < settings.upstream_share
+    end = next(end for first, end in skipping.layout.segments if first <= layer < end)
+    with torch.no_grad():
+        start = _encode(network, batch)
+        dense = start
+        for index in range(network.config.layers):
+            dense = network.layer(index, dense)
+        wanted = network.head(dense).float()
+        if upstream:
+            hidden = _run_live(network, skipping, start, layer)
+        else:
+            hidden = _run(network, start, 0, layer)
+        through = _run(network, hidden, layer, end)
+    gate = skipping.controller(layer)(hidden)
+    share = gate[:, None, None]
+    mixed = share * skipping.adapter(layer)(hidden).float() + (1.0 - share) * through.float()
+    actions = network.head(_run(network, mixed, end, network.config.layers)).float()
+    task = settings.task_share
+    error = (1.0 - task) * (actions - wanted).abs().mean() + task * (
+        (actions - batch.chunk).abs().mean() - (wanted - batch.chunk).abs().mean()
+    )
+    loss = error + settings.skip_weight * (1.0 - gate).mean()
+    return loss, {'error': error.detach(), 'open': gate.detach().mean()}
+
+
+@torch.no_grad()
+def live_pass(
+    network: PolicyNetwork, skipping: SkipModules, hidden: Tensor, threshold: float = 0.5
+) -> tuple[Tensor, Tensor]:
+    """A batched pass with every controller live: each sample jumps where its own opens.
+
+    Returns:
+        The state after the stack, and how many layers each sample ran (B,).
+    """
+    layers = network.config.layers
+    ran = torch.zeros(hidden.shape[0], device=hidden.device)
+    hidden = _run_live(network, skipping, hidden, layers, threshold, ran)
+    return hidden, ran
+
+
+def _run_live(
+    network: PolicyNetwork, skipping: SkipModules, hidden: Tensor, until: int,
+    threshold: float = 0.5, ran: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """Run to the state entering ``until``; in ``until``'s own segment nothing is skipped."""
+    ends = {d: end for first, end in skipping.layout.segments for d in range(first, end)}
+    target: Tensor | None = None
+    waiting = torch.zeros(hidden.shape[0], dtype=torch.bool, device=hidden.device)
+    for layer in range(until):
+        if layer not in ends and target is not None:
+            hidden = torch.where(waiting[:, None, None], target, hidden)
+            target, waiting = None, torch.zeros_like(waiting)
+        if layer in ends and ends[layer] <= until and ends[layer] != network.config.layers:
+            opens = (skipping.controller(layer)(hidden) > threshold) & ~waiting
+            bridged = skipping.adapter(layer)(hidden).to(hidden.dtype)
+            base = hidden if target is None else target
+            target = torch.where(opens[:, None, None], bridged, base)
+            waiting = waiting | opens
+        if ran is not None:
+            ran += (~waiting).float()
+        hidden = network.layer(layer, hidden)
+    if target is not None:
+        hidden = torch.where(waiting[:, None, None], target, hidden)
+    return hidden
+
+
+def _run(network: PolicyNetwork, hidden: Tensor, first: int, end: int) -> Tensor:
+    for layer in range(first, end):
+        hidden = network.layer(layer, hidden)
+    return hidden
+
+
+def _encode(network: PolicyNetwork, batch: Batch) -> Tensor:
+    return network.encode(batch.images, batch.tokens, batch.proprioception)
+
+
+def _schedule(step: int, steps: int) -> float:
+    warmup = max(round(0.03 * steps), 1)
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))

@@ -1,0 +1,76 @@
+"""Training on a toy task."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from synthetic import demonstrations, small_config, tokens_and_statistics  # noqa: E402
+
+from dysl_vla_ros.model.policy_network import PolicyNetwork  # noqa: E402
+from dysl_vla_ros.training.batches import NO_AUGMENTATION, BatchSource  # noqa: E402
+from dysl_vla_ros.training.train import TrainSettings, learning_rate, train  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def source(seed: int = 0) -> BatchSource:
+    data = demonstrations(seed=seed)
+    _, table, stats = tokens_and_statistics(demonstrations())
+    return BatchSource(data, table, stats, torch.device('cpu'), seed=1)
+
+
+def settings(steps: int, **changes: object) -> TrainSettings:
+    return TrainSettings(steps=steps, batch=32, warmup=10, ema=0.9, learning_rate=3e-3,
+                         augmentation=NO_AUGMENTATION, **changes)  # type: ignore[arg-type]
+
+
+def test_training_learns_to_move_to_the_named_square() -> None:
+    torch.manual_seed(0)
+    result = train(PolicyNetwork(small_config()), source(), source(seed=5), settings(120))
+    assert result.curve[-1]['action'] < 0.5 * result.curve[0]['action']
+    assert result.validation['named_found'] > 0.9
+
+
+def test_a_batch_depends_on_its_number_and_seed_alone() -> None:
+    first, second = source(), source()
+    torch.manual_seed(5)
+    a = first.draw(3, 16, NO_AUGMENTATION)
+    b = second.draw(3, 16, NO_AUGMENTATION)
+    c = second.draw(4, 16, NO_AUGMENTATION)
+    assert torch.equal(a.chunk, b.chunk) and torch.equal(a.images[0], b.images[0])
+    assert not torch.equal(a.images[0], c.images[0])
+
+
+def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    def fresh() -> PolicyNetwork:
+        torch.manual_seed(0)
+        return PolicyNetwork(small_config(layers=3))
+
+    state = tmp_path / 'state.safetensors'
+    whole = train(fresh(), source(), None, settings(12)).network
+
+    def stop(step: int, steps: int, note: dict[str, float]) -> None:
+        if step == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(fresh(), source(), None, settings(12, save_every_s=1e-9, note_every=1), state, stop)
+    resumed = train(fresh(), source(), None, settings(12), state).network
+    for (name, a), b in zip(whole.named_parameters(), resumed.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6), name
+
+
+def test_the_learning_rate_rises_then_falls_to_two_percent() -> None:
+    plan = settings(100)
+    rates = [learning_rate(step, 100, plan) for step in range(101)]
+    assert rates[9] == max(rates)
+    assert rates[100] == pytest.approx(0.02 * max(rates))
