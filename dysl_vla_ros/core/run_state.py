@@ -49,6 +49,7 @@ class RunState:
         self.state: State = 'waiting'
         self.reason = 'no input received yet'
         self.started = False
+        self._stop_reason = 'not started'
         self._paused_reason = ''
         self._latched: State | None = None
         self._latched_reason = ''
@@ -74,7 +75,7 @@ class RunState:
         """Back to ready (or waiting)."""
         self.started = False
         self._paused_reason = ''
-        self.reason = reason
+        self._stop_reason = reason
 
     def pause(self, reason: str) -> None:
         """Pause; the first reason stays."""
@@ -131,7 +132,7 @@ class RunState:
         if not self.started:
             if not inputs.ready:
                 return 'waiting', inputs.reason
-            return 'ready', self.reason if self.state == 'ready' else 'not started'
+            return 'ready', self._stop_reason
         if self._stale:
             return 'stale', inputs.reason or f'inputs fresh for less than {FRESH_AGAIN_S:g} s'
         if verifying:

@@ -114,3 +114,11 @@ def test_stopping_goes_back_to_ready():
 
 def test_every_state_is_explained():
     assert all(len(text) > 10 for text in STATES.values())
+
+
+def test_after_a_stop_it_is_ready_and_says_why_it_stopped():
+    run = running()
+    run.stop('empty instruction')
+    assert update(run) == 'ready'
+    assert update(run) == 'ready'
+    assert run.reason == 'empty instruction'
