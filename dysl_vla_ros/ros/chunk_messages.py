@@ -1,0 +1,85 @@
+"""A delivered chunk as messages: for recorders, plots and people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from dysl_vla_ros.control_loop import Delivery
+from dysl_vla_ros.data_types import ActionChunk
+from dysl_vla_ros.engines.bundle import ActionSpec
+from dysl_vla_ros.ros.command_messages import duration, ros_time
+
+_POSE = ('x', 'y', 'z', 'rx', 'ry', 'rz')
+
+
+def dimension_names(action: ActionSpec, joint_names: tuple[str, ...]) -> list[str]:
+    """A name per action dimension: joints, or ``x .. rz`` (``dx .. drz`` for deltas)."""
+    size = action.dim - int(action.gripper)
+    if action.space.startswith('joint'):
+        names = list(joint_names[:size])
+    else:
+        prefix = 'd' if action.space == 'eef_delta' else ''
+        names = [prefix + name for name in _POSE]
+    return [*names, 'gripper'] if action.gripper else names
+
+
+def action_chunk(
+    chunk: ActionChunk, action: ActionSpec, names: list[str], period: float, stamp_s: float
+) -> Any:
+    """Every action of a chunk, in the units and space of the action contract.
+
+    Args:
+        chunk: What was predicted.
+        action: Its contract.
+        names: Of the dimensions.
+        period: How long an action lasts [s].
+        stamp_s: Time of its observation, in ROS time [s].
+    """
+    message = JointTrajectory()
+    message.header.stamp = ros_time(stamp_s)
+    message.header.frame_id = action.frame_id if action.space.startswith('eef') else ''
+    message.joint_names = names
+    message.points = [
+        JointTrajectoryPoint(positions=row, time_from_start=duration((index + 1) * period))
+        for index, row in enumerate(chunk.actions.tolist())
+    ]
+    return message
+
+
+def chunk_info(delivery: Delivery, name: str, hardware_id: str) -> Any:
+    """Which layers ran, why the chunk was taken or not, and what it cost."""
+    chunk = delivery.chunk
+    level = DiagnosticStatus.OK if delivery.accepted or delivery.rerun else DiagnosticStatus.WARN
+    outcome = 'accepted' if delivery.accepted else 're-run' if delivery.rerun else 'refused'
+    values: dict[str, str] = {'outcome': outcome, 'reason': delivery.reason}
+    if chunk is not None:
+        trace = chunk.trace
+        values |= {
+            'chunk_id': str(chunk.chunk_id),
+            'epoch': str(chunk.epoch),
+            'instruction': chunk.instruction,
+            'mode': chunk.mode,
+            'skip_ratio': f'{trace.skip_ratio:.4f}',
+            'layer_mask': trace.layer_mask,
+            'layers_run': str(len(trace.layers_run)),
+            'layers_total': str(trace.layers_total),
+            'jumps': ' '.join(f'{jump.layer}>{jump.target}' for jump in trace.jumps),
+            'scores': ' '.join(f'{layer}:{score:.3f}' for layer, score in trace.scores.items()),
+            'continuity': ' '.join(
+                'n/a' if value is None else f'{value:.4f}' for value in delivery.continuity
+            ),
+            'drop_index': 'n/a' if delivery.drop_index is None else str(delivery.drop_index),
+            'seam_jump': f'{delivery.seam_jump:.5f}',
+            'actions_dropped': f'{delivery.played:.2f}',
+        }
+        values |= {f'{stage}_ms': f'{1e3 * t:.2f}' for stage, t in chunk.stage_seconds.items()}
+    return DiagnosticStatus(
+        level=level,
+        name=name,
+        message=delivery.reason or outcome,
+        hardware_id=hardware_id,
+        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+    )

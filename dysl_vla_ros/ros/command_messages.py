@@ -1,0 +1,114 @@
+"""A command as the messages that controllers take; no publisher, no state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import transforms3d
+from builtin_interfaces.msg import Duration, Time
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from dysl_vla_ros.data_types import Command, FloatArray
+
+_NANOSECONDS = 1_000_000_000
+
+
+def duration(seconds: float) -> Any:
+    """Seconds as ``builtin_interfaces/Duration``."""
+    whole, nanoseconds = divmod(round(seconds * _NANOSECONDS), _NANOSECONDS)
+    return Duration(sec=whole, nanosec=nanoseconds)
+
+
+def ros_time(seconds: float) -> Any:
+    """Seconds as ``builtin_interfaces/Time``."""
+    whole, nanoseconds = divmod(round(seconds * _NANOSECONDS), _NANOSECONDS)
+    return Time(sec=whole, nanosec=nanoseconds)
+
+
+def joint_trajectory(
+    command: Command, joint_names: tuple[str, ...], gripper: tuple[str, float] | None = None
+) -> Any:
+    """The look-ahead with its braking tail; stamp 0 = begin at once, last point at rest.
+
+    Args:
+        command: From the control loop.
+        joint_names: Of its columns.
+        gripper: Name and value of a gripper joint that is part of the trajectory.
+    """
+    message = JointTrajectory()
+    message.joint_names = list(joint_names)
+    extra_position: list[float] = []
+    extra_velocity: list[float] = []
+    if gripper is not None:
+        message.joint_names.append(gripper[0])
+        extra_position, extra_velocity = [gripper[1]], [0.0]
+    rows = zip(
+        command.window_times.tolist(),
+        command.window_positions.tolist(),
+        command.window_velocities.tolist(),
+        strict=True,
+    )
+    message.points = [
+        JointTrajectoryPoint(
+            positions=positions + extra_position,
+            velocities=velocities + extra_velocity,
+            time_from_start=duration(seconds),
+        )
+        for seconds, positions, velocities in rows
+    ]
+    return message
+
+
+def joint_commands(command: Command) -> Any:
+    """Positions for a forward position controller, in the policy's joint order [rad]."""
+    return Float64MultiArray(data=command.positions.tolist())
+
+
+def pose_target(
+    position: FloatArray, rotation: FloatArray, frame_id: str, stamp: Any
+) -> Any:
+    """The tip pose of a command.
+
+    Args:
+        position: Shape (3,) [m].
+        rotation: Shape (3, 3).
+        frame_id: Frame of both.
+        stamp: ``builtin_interfaces/Time``.
+    """
+    message = PoseStamped()
+    message.header.frame_id = frame_id
+    message.header.stamp = stamp
+    point, turn = message.pose.position, message.pose.orientation
+    point.x, point.y, point.z = position.tolist()
+    turn.w, turn.x, turn.y, turn.z = map(float, transforms3d.quaternions.mat2quat(rotation))
+    return message
+
+
+def twist(
+    before: tuple[FloatArray, FloatArray],
+    after: tuple[FloatArray, FloatArray],
+    seconds: float,
+    frame_id: str,
+    stamp: Any,
+) -> Any:
+    """The velocity that leads from one tip pose to another.
+
+    Args:
+        before: Position (3,) [m] and rotation (3, 3).
+        after: The same, ``seconds`` later.
+        seconds: Time between them [s], more than 0.
+        frame_id: Frame of both.
+        stamp: ``builtin_interfaces/Time``.
+    """
+    linear = (after[0] - before[0]) / seconds
+    axis, angle = transforms3d.axangles.mat2axangle(after[1] @ before[1].T)
+    angular = np.asarray(axis, dtype=np.float64) * (angle / seconds)
+    message = TwistStamped()
+    message.header.frame_id = frame_id
+    message.header.stamp = stamp
+    message.twist.linear.x, message.twist.linear.y, message.twist.linear.z = linear.tolist()
+    message.twist.angular.x, message.twist.angular.y, message.twist.angular.z = angular.tolist()
+    return message

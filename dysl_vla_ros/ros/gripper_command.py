@@ -1,0 +1,54 @@
+"""When the gripper gets a new command: on change, with hysteresis and dwell."""
+
+from __future__ import annotations
+
+from dysl_vla_ros.config import GripperConfig
+
+
+class GripperFilter:
+    """Decides which openings are sent. It never opens by itself: no opening, no message."""
+
+    def __init__(self, config: GripperConfig) -> None:
+        """Nothing sent yet."""
+        self._config = config
+        self._sent: float | None = None
+        self._direction = 0
+        self._turned_at = float('-inf')
+
+    @property
+    def sent(self) -> float | None:
+        """The opening sent last, 0.0 closed .. 1.0 open."""
+        return self._sent
+
+    def update(self, opening: float | None, moving: bool, now: float) -> float | None:
+        """The opening to send now, or None.
+
+        Args:
+            opening: What the policy wants, 0.0 .. 1.0; None to leave the gripper alone.
+            moving: False while the arm holds, whatever for: the gripper then keeps its place.
+            now: Current time [s].
+        """
+        if opening is None or not moving:
+            return None
+        if self._sent is None:
+            self._sent = opening
+            return opening
+        change = opening - self._sent
+        # Full open and full closed are sent even when the step towards them is small.
+        at_end = opening in (0.0, 1.0) and change != 0.0
+        if abs(change) < self._config.hysteresis and not at_end:
+            return None
+        direction = 1 if change > 0 else -1
+        turns = self._direction not in (0, direction)
+        if turns and now - self._turned_at < self._config.dwell_s:
+            return None
+        if direction != self._direction:
+            self._turned_at = now
+        self._direction = direction
+        self._sent = opening
+        return opening
+
+    def joint_value(self, opening: float) -> float:
+        """The gripper joint's value for an opening."""
+        closed, opened = self._config.closed_value, self._config.open_value
+        return closed + opening * (opened - closed)

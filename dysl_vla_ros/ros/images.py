@@ -1,0 +1,148 @@
+"""ROS images -> RGB uint8 arrays of shape (height, width, 3).
+
+On a robot ``cv_bridge`` does it; without it numpy does, for the encodings that cameras send.
+Both paths give the same array. Reading is a view and one copy; no loop over pixels.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from dysl_vla_ros.data_types import ImageArray
+from dysl_vla_ros.errors import InputError
+
+try:
+    from cv_bridge import CvBridge
+except ImportError:
+    CvBridge = None
+
+_CHANNELS: dict[str, tuple[int, tuple[int, int, int]]] = {
+    'rgb8': (3, (0, 1, 2)),
+    'bgr8': (3, (2, 1, 0)),
+    'rgba8': (4, (0, 1, 2)),
+    'bgra8': (4, (2, 1, 0)),
+    'mono8': (1, (0, 0, 0)),
+    '8UC1': (1, (0, 0, 0)),
+    '8UC3': (3, (2, 1, 0)),
+    '8UC4': (4, (2, 1, 0)),
+}
+"""Encoding -> bytes per pixel, and which of them are red, green, blue (OpenCV's are blue first)."""
+
+_WIDE = 'mono16'
+ENCODINGS = (*_CHANNELS, _WIDE)
+
+
+def check_image(stream: str, message: Any) -> None:
+    """Refuse an image whose header contradicts its data; cheap, done on arrival.
+
+    Raises:
+        InputError: Unknown encoding, empty, or fewer bytes than step and height say.
+    """
+    encoding, height, width = message.encoding, message.height, message.width
+    if encoding not in ENCODINGS:
+        raise InputError(
+            f'{stream}: encoding = {encoding!r}: expected one of {", ".join(ENCODINGS)}'
+        )
+    if height < 1 or width < 1:
+        raise InputError(f'{stream}: height x width = {height} x {width}: expected at least 1 x 1')
+    row = width * (2 if encoding == _WIDE else _CHANNELS[encoding][0])
+    if message.step < row:
+        raise InputError(
+            f'{stream}: step = {message.step} bytes: expected at least {row} for '
+            f'{width} pixels of {encoding}'
+        )
+    if len(message.data) < message.step * (height - 1) + row:
+        raise InputError(
+            f'{stream}: data has {len(message.data)} bytes: expected {message.step * height} '
+            f'(step {message.step} x height {height})'
+        )
+
+
+def to_rgb(stream: str, message: Any) -> ImageArray:
+    """Convert a ``sensor_msgs/Image`` that passed ``check_image``.
+
+    Raises:
+        InputError: The image cannot be converted.
+    """
+    if CvBridge is not None:
+        return _with_cv_bridge(stream, message)
+    return with_numpy(message)
+
+
+def with_numpy(message: Any) -> ImageArray:
+    """The conversion without ``cv_bridge``; honours row padding and byte order."""
+    height, width, step = message.height, message.width, message.step
+    flat = np.frombuffer(message.data, dtype=np.uint8)
+    missing = step * height - flat.size
+    if missing > 0:  # the last row may come without its padding
+        flat = np.concatenate([flat, np.zeros(missing, dtype=np.uint8)])
+    rows = flat[: step * height].reshape(height, step)
+    if message.encoding == _WIDE:
+        high_byte = 0 if message.is_bigendian else 1
+        grey = rows[:, high_byte : 2 * width : 2]
+        return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
+    channels, order = _CHANNELS[message.encoding]
+    pixels = rows[:, : width * channels].reshape(height, width, channels)
+    return np.ascontiguousarray(pixels[:, :, order])
+
+
+def _with_cv_bridge(stream: str, message: Any) -> ImageArray:
+    wanted = 'passthrough' if message.encoding.startswith('8UC') else 'rgb8'
+    try:
+        array = np.asarray(CvBridge().imgmsg_to_cv2(message, desired_encoding=wanted))
+    except Exception as error:  # cv_bridge raises its own and OpenCV's errors
+        raise InputError(f'{stream}: cv_bridge cannot convert {message.encoding!r}: {error}') from None
+    if wanted == 'passthrough':
+        channels, order = _CHANNELS[message.encoding]
+        array = array.reshape(message.height, message.width, channels)[:, :, order]
+    return np.ascontiguousarray(array, dtype=np.uint8)
+
+
+def decompress(stream: str, message: Any) -> ImageArray:
+    """Convert a ``sensor_msgs/CompressedImage`` (JPEG, PNG).
+
+    Raises:
+        InputError: The data cannot be decoded, or no decoder is installed.
+    """
+    decode = _decoder()
+    if decode is None:
+        raise InputError(
+            f'{stream}: compressed images need Pillow or OpenCV: apt install python3-pil, or '
+            'pip install pillow'
+        )
+    try:
+        return decode(bytes(message.data))
+    except Exception as error:  # both libraries raise their own kinds
+        raise InputError(
+            f'{stream}: format = {message.format!r}, {len(message.data)} bytes: expected a JPEG or '
+            f'PNG image: {error}'
+        ) from None
+
+
+def _decoder() -> Callable[[bytes], ImageArray] | None:
+    try:
+        import cv2
+    except ImportError:
+        pass
+    else:
+
+        def with_opencv(data: bytes) -> ImageArray:
+            array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            if array is None:
+                raise ValueError('not decodable')
+            return np.ascontiguousarray(array[:, :, ::-1])
+
+        return with_opencv
+    try:
+        from PIL import Image
+    except ImportError:
+        return None
+
+    def with_pillow(data: bytes) -> ImageArray:
+        return np.array(Image.open(io.BytesIO(data)).convert('RGB'), dtype=np.uint8)
+
+    return with_pillow

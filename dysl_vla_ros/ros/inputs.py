@@ -1,0 +1,139 @@
+"""Cameras, joints and instruction together: are they fresh, and what does the policy see?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from rclpy.node import Node
+
+from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.core.run_state import InputStatus
+from dysl_vla_ros.data_types import FloatArray, Observation
+from dysl_vla_ros.engines.bundle import Manifest
+from dysl_vla_ros.errors import InputError
+from dysl_vla_ros.ros.arrival import Arrival
+from dysl_vla_ros.ros.cameras import Camera
+from dysl_vla_ros.ros.joints import Joints
+from dysl_vla_ros.ros.streams import Stream
+
+MAX_INSTRUCTION_BYTES = 4096
+
+
+class Inputs:
+    """Callbacks only keep the newest message; everything else is asked for."""
+
+    def __init__(
+        self, node: Node, manifest: Manifest, config: NodeConfig, joint_names: tuple[str, ...]
+    ) -> None:
+        """Subscribe to all that the bundle lists.
+
+        Args:
+            node: Owner of the subscriptions.
+            manifest: Names the cameras.
+            config: Timeouts and the gripper's joint.
+            joint_names: Joints of the arm, in the policy's order.
+        """
+        limits = config.inputs
+        arrival = Arrival(node, limits.max_observation_age_s)
+        has_gripper = config.gripper.interface != 'none' and (
+            manifest.proprioception.gripper or config.gripper.interface == 'joint'
+        )
+        self._limits = limits
+        self.instruction = ''
+        self.cameras: Mapping[str, Camera] = {
+            spec.name: Camera(node, spec.name, limits.image_timeout_s, arrival)
+            for spec in manifest.cameras
+        }
+        self.joints = Joints(
+            node,
+            joint_names,
+            config.gripper if has_gripper else None,
+            limits.joint_states_timeout_s,
+            arrival,
+        )
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """All stamped streams, cameras first."""
+        return (*(camera.stream for camera in self.cameras.values()), self.joints.stream)
+
+    def destroy(self) -> None:
+        """Drop all subscriptions."""
+        for camera in self.cameras.values():
+            camera.destroy()
+        self.joints.destroy()
+
+    def choose_transports(self) -> None:
+        """Let every camera follow what is published."""
+        for camera in self.cameras.values():
+            camera.choose_transport()
+
+    def measured(self) -> FloatArray | None:
+        """Newest joint positions, shape (n,) [rad]; None before the first."""
+        sample = self.joints.newest
+        return None if sample is None else sample.positions
+
+    def status(self, now: float) -> InputStatus:
+        """Whether every stream is fresh and the cameras belong together."""
+        problems = [problem for stream in self.streams if (problem := stream.problem(now))]
+        if not problems:
+            problems = [problem for problem in (self._skew_problem(),) if problem]
+        return InputStatus(not problems, '; '.join(problems))
+
+    def camera_skew(self) -> float | None:
+        """Largest difference between camera stamps [s]; None with fewer than two images."""
+        newest = [camera.stream.newest for camera in self.cameras.values()]
+        stamps = [message.stamp for message in newest if message is not None]
+        return max(stamps) - min(stamps) if len(stamps) > 1 else None
+
+    def observation(self) -> Observation:
+        """The newest of everything; joints are those measured nearest to the newest image.
+
+        Raises:
+            InputError: Something is missing, stale, or cannot be decoded.
+        """
+        status = self.status(time.monotonic())
+        if not status.ready:
+            raise InputError(status.reason)
+        newest = {name: camera.stream.newest for name, camera in self.cameras.items()}
+        images = {name: message for name, message in newest.items() if message is not None}
+        joints = self.joints.newest
+        if joints is None or len(images) < len(newest):
+            raise InputError('an input was never received')
+        stamp = max((image.stamp for image in images.values()), default=joints.stamp)
+        sample = self.joints.history.nearest(stamp) or joints
+        return Observation(
+            stamp=stamp,
+            images={
+                name: self.cameras[name].to_rgb(image.message) for name, image in images.items()
+            },
+            joints=sample.positions,
+            gripper=sample.gripper,
+            instruction=self.instruction,
+        )
+
+    def _skew_problem(self) -> str:
+        skew = self.camera_skew()
+        if skew is None or skew <= self._limits.max_camera_skew_s:
+            return ''
+        return (
+            f'{" and ".join(self.cameras)} were taken {skew:.3f} s apart, expected at most '
+            f'max_camera_skew_s = {self._limits.max_camera_skew_s:g}'
+        )
+
+
+def check_instruction(text: str) -> None:
+    """Refuse a text that cannot be an instruction.
+
+    Raises:
+        InputError: Too long, or with characters that are no text.
+    """
+    size = len(text.encode('utf-8', errors='replace'))
+    if size > MAX_INSTRUCTION_BYTES:
+        raise InputError(
+            f'instruction = {text[:40]!r}...: {size} bytes, expected at most '
+            f'{MAX_INSTRUCTION_BYTES}'
+        )
+    if any(not (character.isprintable() or character.isspace()) for character in text):
+        raise InputError(f'instruction = {text[:40]!r}: expected printable text')

@@ -1,0 +1,120 @@
+"""The node's parameters: declared from the configuration, validated by it, read back into it."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from typing import Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
+
+from dysl_vla_ros.config import NodeConfig, Parameter, from_flat, parameters
+from dysl_vla_ros.errors import ConfigError
+
+_INTEGER_LIMIT = 2**63 - 1
+_OF_ROS = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
+"""Parameters that rclpy declares for itself."""
+
+NODE_ONLY: dict[str, tuple[bool | str, str]] = {
+    'autostart': (False, 'Configure and activate at once, without a lifecycle manager'),
+    'instruction': ('', 'First instruction; the topic replaces it'),
+}
+"""Of the ROS node alone: name -> default and description."""
+
+
+def declare(node: Node) -> NodeConfig:
+    """Declare every parameter with text, range and read-only flag, and read the configuration.
+
+    The node must have been made with ``automatically_declare_parameters_from_overrides``: this
+    is how keys that nobody declares are seen, and how ``30`` may stand for ``30.0``.
+
+    Raises:
+        ConfigError: A key is unknown (the message names the nearest), or a value is wrong.
+    """
+    given = {
+        name: parameter.value.tolist() if isinstance(parameter.value, array) else parameter.value
+        for name, parameter in node.get_parameters_by_prefix('').items()
+        if not name.startswith(_OF_ROS)
+    }
+    own = {name: given.pop(name) for name in NODE_ONLY if name in given}
+    for name, value in own.items():
+        default = NODE_ONLY[name][0]
+        if not isinstance(value, type(default)):
+            raise ConfigError(name, value, f'a {type(default).__name__}')
+    config = from_flat(given)
+    for name in (*given, *own):
+        node.undeclare_parameter(name)
+    for name, (default, text) in NODE_ONLY.items():
+        node.declare_parameter(
+            name,
+            own.get(name, default),
+            ParameterDescriptor(description=text, read_only=True),
+            ignore_override=True,
+        )
+    for parameter in parameters():
+        value = getattr(getattr(config, parameter.group), parameter.field)
+        node.declare_parameter(
+            parameter.name, _ros_value(parameter, value), describe(parameter), ignore_override=True
+        )
+    return config
+
+
+def describe(parameter: Parameter) -> ParameterDescriptor:
+    """Text, range and read-only flag as ``ros2 param describe`` shows them."""
+    descriptor = ParameterDescriptor(
+        description=parameter.text,
+        additional_constraints='one of ' + ', '.join(map(repr, parameter.choices))
+        if parameter.choices
+        else '',
+        read_only=not parameter.dynamic,
+    )
+    if parameter.low is None and parameter.high is None:
+        return descriptor
+    if parameter.kind is float:
+        descriptor.floating_point_range = [
+            FloatingPointRange(
+                from_value=float(-sys.float_info.max if parameter.low is None else parameter.low),
+                to_value=float(sys.float_info.max if parameter.high is None else parameter.high),
+            )
+        ]
+    elif parameter.kind is int:
+        descriptor.integer_range = [
+            IntegerRange(
+                from_value=int(-_INTEGER_LIMIT if parameter.low is None else parameter.low),
+                to_value=int(_INTEGER_LIMIT if parameter.high is None else parameter.high),
+            )
+        ]
+    return descriptor
+
+
+def validate(changes: list[RosParameter]) -> SetParametersResult:
+    """Callback of ``add_on_set_parameters_callback``; the reason is the ConfigError's text."""
+    known = {parameter.name: parameter for parameter in parameters()}
+    for change in changes:
+        if change.name in known and change.type_ != RosParameter.Type.NOT_SET:
+            try:
+                known[change.name].check(change.value)
+            except ConfigError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+    return SetParametersResult(successful=True)
+
+
+def _ros_value(parameter: Parameter, value: Any) -> Any:
+    """A value that rclpy gives the right type; an empty list declares the type alone.
+
+    rclpy takes an empty list for an array of bytes, whatever it is meant to hold.
+    """
+    if not isinstance(value, tuple):
+        return value
+    if value:
+        return list(value)
+    if parameter.kind == tuple[str, ...]:
+        return RosParameter.Type.STRING_ARRAY
+    return RosParameter.Type.DOUBLE_ARRAY

@@ -1,0 +1,38 @@
+"""One quality-of-service profile per kind of topic; every topic of the node names one of these."""
+
+from __future__ import annotations
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+
+def _profile(reliability: ReliabilityPolicy, durability: DurabilityPolicy) -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=1,
+        reliability=reliability,
+        durability=durability,
+    )
+
+
+SENSOR = _profile(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
+"""Images and joint states: only the newest counts; matches publishers of either reliability."""
+
+REQUEST = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""`instruction`, `estop`, `enable`: a plain ``ros2 topic pub`` reaches it.
+
+A transient local subscription would silently refuse such a publisher.
+"""
+
+COMMAND = REQUEST
+"""To the arm: controllers subscribe reliably; an old command is worth nothing."""
+
+LATCHED = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+"""`robot_description`, `~/state`, `~/policy_metadata`: late joiners get the newest."""
+
+REPORT = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=10,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE,
+)
+"""Chunks, continuity, diagnostics: a recorder should miss none."""

@@ -1,0 +1,161 @@
+"""All that exists while the node is configured, and what happens in one tick."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.control_loop import ControlLoop, Delivery
+from dysl_vla_ros.core.run_state import LATCHED, InputStatus
+from dysl_vla_ros.data_types import Command
+from dysl_vla_ros.errors import DyslError
+from dysl_vla_ros.kinematics import ArmKinematics
+from dysl_vla_ros.policy import Policy
+from dysl_vla_ros.ros.arm import build_loop
+from dysl_vla_ros.ros.chunk_stats import ChunkStats
+from dysl_vla_ros.ros.command_publishers import CommandPublishers
+from dysl_vla_ros.ros.flight_recorder import Cycle, FlightRecorder
+from dysl_vla_ros.ros.inputs import Inputs
+from dysl_vla_ros.ros.rate_meter import RateMeter
+
+NO_DESCRIPTION = 'robot_description: not received yet; it gives joint limits and kinematics'
+
+
+class Session:
+    """Policy, arm, inputs and outputs; made by configure, dropped by cleanup."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        policy: Policy,
+        inputs: Inputs,
+        publishers: CommandPublishers,
+        recorder: FlightRecorder,
+        on_state: Callable[[str, str, str], None],
+    ) -> None:
+        """Join the parts; the control loop follows with the robot description.
+
+        Args:
+            config: Validated parameters.
+            policy: Opened and warmed up.
+            inputs: Subscriptions.
+            publishers: Where commands go.
+            recorder: Keeps the last cycles.
+            on_state: Called by the command thread with the old state, the new one, its reason.
+        """
+        self.config = config
+        self.policy = policy
+        self.inputs = inputs
+        self.publishers = publishers
+        self.recorder = recorder
+        self.meter = RateMeter(1.0 / config.timing.command_rate_hz)
+        self.stats = ChunkStats(config.skip.window_chunks)
+        self.loop: ControlLoop | None = None
+        self.kinematics: ArmKinematics | None = None
+        self.last_command: Command | None = None
+        self.state = 'waiting'
+        self.reason = NO_DESCRIPTION
+        self.before_tick: Callable[[ControlLoop, float], None] = lambda loop, now: None
+        self._description = ''
+        self._description_problem = NO_DESCRIPTION
+        self._early_estop = ''
+        self._evidence_of = ''
+        self._on_state = on_state
+        self.policy_in_use = False
+
+    # ---- the robot ---------------------------------------------------------------------------
+
+    def describe_robot(self, urdf: str) -> str:
+        """Build the control loop from a robot description; returns what is wrong, else ''."""
+        if self.loop is not None:
+            if urdf == self._description:
+                return ''
+            return 'robot_description changed: ignored; clean up and configure again to use it'
+        try:
+            loop, self.kinematics = build_loop(self.policy, self.config, urdf)
+        except DyslError as error:
+            self._description_problem = f'robot_description: {error}'
+            return self._description_problem
+        if self._early_estop:
+            loop.estop(time.monotonic(), self._early_estop)
+        self._description, self._description_problem = urdf, ''
+        self.loop = loop
+        return ''
+
+    def estop(self, now: float, reason: str) -> None:
+        """Latch the e-stop, also when there is no control loop yet."""
+        if self.loop is None:
+            self._early_estop = self._early_estop or reason
+        else:
+            self.loop.estop(now, reason)
+
+    def input_status(self, now: float) -> InputStatus:
+        """Whether everything needed to move is there and fresh."""
+        if self._description_problem:
+            return InputStatus(False, self._description_problem)
+        return self.inputs.status(now)
+
+    # ---- the command thread --------------------------------------------------------------------
+
+    def tick(self, now: float) -> bool:
+        """Command the arm once; returns whether it is still in motion."""
+        loop = self.loop
+        status = self.input_status(now)
+        command: Command | None = None
+        if loop is None:
+            self._note('waiting', status.reason)
+        else:
+            self.before_tick(loop, now)
+            command = loop.tick(now, self.inputs.measured(), status)
+            self._send(loop, command)
+            self._note(loop.state, loop.reason)
+        self.recorder.note(
+            Cycle(now, self.state, self.reason, self.inputs.measured(), command)
+        )
+        return command is not None and not command.hold
+
+    def tick_failed(self, now: float, reason: str) -> None:
+        """The tick raised: stop, and say so."""
+        self.estop(now, reason)
+        if self.loop is not None:
+            self._note('e-stop', reason)
+
+    def _send(self, loop: ControlLoop, command: Command | None) -> None:
+        self.last_command = command
+        if command is None:
+            self.publishers.finish()
+            self.meter.pause()
+            return
+        sample = self.inputs.joints.newest
+        self.publishers.publish(
+            command, loop.armed, self.kinematics, None if sample is None else sample.gripper
+        )
+        self.meter.note(time.monotonic())
+
+    def _note(self, state: str, reason: str) -> None:
+        before, self.state, self.reason = self.state, state, reason
+        if state != before:
+            if state in LATCHED:
+                self._evidence_of = f'{state}: {reason}'
+            self._on_state(before, state, reason)
+
+    # ---- the worker ----------------------------------------------------------------------------
+
+    def deliver(self, delivery: Delivery, now: float) -> None:
+        """Keep the figures of a pass."""
+        self.stats.add(delivery, now)
+
+    # ---- the executor's thread -------------------------------------------------------------------
+
+    def take_evidence_reason(self) -> str:
+        """Why the flight recorder should write, once per fault; else ''."""
+        reason, self._evidence_of = self._evidence_of, ''
+        return reason
+
+    def destroy(self) -> None:
+        """Drop subscriptions and publishers, and close the engine unless a pass hangs in it."""
+        self.inputs.destroy()
+        self.publishers.destroy()
+        if not self.policy_in_use:
+            self.policy.engine.close()
