@@ -355,11 +355,6 @@ class ControlLoop:
         return self._run.reason
 
     @property
-    def reason(self) -> str:
-        """Why it is in that state; '' while running."""
-        return self._run.reason
-
-    @property
     def in_flight(self) -> bool:
         """Whether a pass has begun whose chunk is not delivered."""
         return self._in_flight
