@@ -1,0 +1,153 @@
+"""Guidance numbers from the policy's own recorded chunks, seams included.
+
+Demonstrations have no seams: thresholds taken from them fire on every chunk. So a recording of
+closed-loop episodes is replayed through the very skip policy that will run on the robot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dysl_vla_ros.core.continuity import ContinuityHistory, DropDetector, DropState
+from dysl_vla_ros.core.skip_policy import SkipPolicy, SkipSettings
+from dysl_vla_ros.data_types import FloatArray
+from dysl_vla_ros.engines.bundle import CalibrationSpec
+from dysl_vla_ros.engines.engine import LayerLayout
+from dysl_vla_ros.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class RecordedPass:
+    """One accepted chunk.
+
+    Attributes:
+        chunk: Displacements from the first action that was still to be executed, (n, dim),
+            in the model's normalised space.
+        played: How many of them were executed before the next chunk took over.
+    """
+
+    chunk: FloatArray
+    played: int
+
+
+Recording = Sequence[Sequence[RecordedPass]]
+"""Episodes, each a sequence of accepted chunks."""
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """What the numbers lead to on the recording they were chosen on.
+
+    Attributes:
+        continuity: C after every executed action, all episodes.
+        chunks: Accepted chunks.
+        drop_rate: Share of chunks in which a drop begins.
+        seam_drops: Of those drops, the share that begins with a chunk's first action.
+        plans_open: Mean share of dynamic layers whose controllers are live.
+        rerun_rate: Share of chunks that would be run again, were every live controller to open.
+    """
+
+    continuity: FloatArray
+    chunks: int
+    drop_rate: float
+    seam_drops: float
+    plans_open: float
+    rerun_rate: float
+
+
+def calibrate(
+    recording: Recording,
+    layout: LayerLayout,
+    weights: tuple[float, ...],
+    window: int = 5,
+    drop_rate: float = 0.15,
+) -> tuple[CalibrationSpec, CalibrationReport]:
+    """Choose eta, threshold, hysteresis and levels.
+
+    Args:
+        recording: Closed-loop episodes of the policy.
+        layout: Of the model that will run.
+        weights: Per action dimension.
+        window: k of the continuity.
+        drop_rate: Share of chunks that may count as holding a drop: the threshold is the
+            smallest that stays within it.
+    """
+    if not any(recording):
+        raise ConfigError('recording', len(recording), 'at least one episode with a chunk')
+    values = executed_continuity(recording, window, weights)
+    falls = np.concatenate([-np.minimum(np.diff(v), 0.0) for v in values if len(v) > 1])
+    every = np.concatenate(values)
+    eta = max(float(np.quantile(falls[falls > 0], 0.5)) if (falls > 0).any() else 0.0, 1e-3)
+    candidates = np.quantile(falls, np.linspace(0.5, 1.0, 26)) * window
+    threshold = float(max(candidates[-1], 1e-3))
+    for candidate in np.unique(np.maximum(candidates, 1e-3)):
+        found, _ = _drops(recording, window, weights, float(candidate))
+        if found <= drop_rate:
+            threshold = float(candidate)
+            break
+    spec = CalibrationSpec(
+        eta=eta,
+        window=window,
+        threshold=threshold,
+        hysteresis=0.5 * threshold,
+        weights=weights,
+        level_low=float(np.quantile(every, 0.15)),
+        level_high=float(max(np.quantile(every, 0.5), np.quantile(every, 0.15) + 1e-6)),
+    )
+    return spec, report(recording, layout, spec)
+
+
+def report(recording: Recording, layout: LayerLayout, spec: CalibrationSpec) -> CalibrationReport:
+    """Replay the recording through the skip policy under given numbers."""
+    settings = SkipSettings(
+        rule=spec.rule, eta=spec.eta, window=spec.window, threshold=spec.threshold,
+        hysteresis=spec.hysteresis, weights=np.array(spec.weights), level_low=spec.level_low,
+        level_high=spec.level_high,
+    )  # fmt: skip
+    dynamic = max(len(layout.dynamic_layers), 1)
+    chunks, reruns, live = 0, 0, 0.0
+    for episode in recording:
+        policy = SkipPolicy(layout.segments, settings)
+        for entry in episode:
+            allow = policy.plan('auto').allow
+            ends = [end for _, end in layout.segments]
+            share = sum(e - a for a, e in zip(allow, ends, strict=True)) / dynamic
+            verdict = policy.verify(entry.chunk, skipped=share > 0)
+            policy.accepted(verdict, was_rerun=verdict.rerun)
+            for displacement in entry.chunk[: entry.played]:
+                policy.played(displacement)
+            chunks, reruns, live = chunks + 1, reruns + verdict.rerun, live + share
+    drop_rate, seam = _drops(recording, spec.window, spec.weights, spec.threshold)
+    values = np.concatenate(executed_continuity(recording, spec.window, spec.weights))
+    return CalibrationReport(values, chunks, drop_rate, seam, live / chunks, reruns / chunks)
+
+
+def executed_continuity(
+    recording: Recording, window: int, weights: tuple[float, ...]
+) -> list[FloatArray]:
+    """C after every executed action, per episode."""
+    values = []
+    for episode in recording:
+        history = ContinuityHistory(window, np.array(weights))
+        steps = [history.append(d) for entry in episode for d in entry.chunk[: entry.played]]
+        values.append(np.array([step for step in steps if step is not None]))
+    return values
+
+
+def _drops(
+    recording: Recording, window: int, weights: tuple[float, ...], threshold: float
+) -> tuple[float, float]:
+    """Share of chunks in which a drop begins, and the share of those at the seam."""
+    detector = DropDetector(threshold, 0.5 * threshold, window)
+    chunks = drops = seams = 0
+    for episode in recording:
+        history, state = ContinuityHistory(window, np.array(weights)), DropState()
+        for entry in episode:
+            first = detector.first_drop(state, history.extended_by(entry.chunk))
+            chunks, drops, seams = chunks + 1, drops + (first is not None), seams + (first == 0)
+            for displacement in entry.chunk[: entry.played]:
+                state = detector.step(state, history.append(displacement))
+    return drops / max(chunks, 1), seams / max(drops, 1)
