@@ -1,0 +1,229 @@
+"""Episodes of the scripted expert, disturbed on purpose: the source of demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from dysl_vla_ros.data_types import FloatArray, ImageArray
+from dysl_vla_ros.errors import KinematicsError
+from dysl_vla_ros.sim import arm
+from dysl_vla_ros.sim.camera import CAMERAS
+from dysl_vla_ros.sim.expert import ACTION_PERIOD, ExpertState, expert_action
+from dysl_vla_ros.sim.tasks import Family, Split
+from dysl_vla_ros.sim.world import Phase, World
+
+_BRAKE = 0.10
+
+
+class Tracker:
+    """Streams Cartesian targets to a World the way the node does it.
+
+    Every action sends a short trajectory: the target of the action with a velocity, then a
+    braking tail that ends at rest.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.position, self.rotation = world.commanded_pose()
+        self._joints = world.controller.sample(world.time)[0]
+
+    def play(self, action: FloatArray, seconds: float = ACTION_PERIOD) -> None:
+        """Move the commanded pose by one action, shape (7,), and let time pass.
+
+        Raises:
+            KinematicsError: If the arm cannot reach the new pose; nothing has moved then.
+        """
+        position = self.position + action[:3]
+        rotation = arm.rotation_about(action[3:6]) @ self.rotation
+        joints = arm.inverse(self._joints, position, rotation)
+        velocity = (joints - self._joints) / seconds
+        self.world.command_gripper(float(np.clip(action[6], 0.0, 1.0)))
+        self.world.command_trajectory(
+            np.array((seconds, seconds + _BRAKE)),
+            np.array((joints, joints + 0.5 * _BRAKE * velocity)),
+            np.array((velocity, np.zeros(6))),
+        )
+        self.world.advance(seconds)
+        self.position, self.rotation, self._joints = position, rotation, joints
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How an episode is disturbed; the recorded labels stay those of the clean expert.
+
+    Attributes:
+        step: Standard deviation of the random force-like drift of each action [m].
+        turn: The same for rotation [rad].
+        correlation: How much of the drift survives into the next action, 0..1.
+        jump_rate: Chance per action that a larger drift of ``jump`` begins.
+        jump: Size of such a drift, in all [m].
+        slip_rate: Chance per action that a closing or holding gripper opens for a moment.
+        start_rate: Chance that the episode starts from a random pose above the table.
+    """
+
+    step: float = 0.0007
+    turn: float = 0.004
+    correlation: float = 0.6
+    jump_rate: float = 0.012
+    jump: float = 0.03
+    slip_rate: float = 0.003
+    start_rate: float = 0.3
+
+    def scaled(self, factor: float) -> Noise:
+        """The same disturbances, weaker or stronger."""
+        return Noise(
+            self.step * factor, self.turn * factor, self.correlation, self.jump_rate * factor,
+            self.jump, self.slip_rate * factor, self.start_rate * min(1.0, factor),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is recorded once per action.
+
+    Attributes:
+        images: Camera -> picture, shape (size, size, 3), uint8; empty if not rendered.
+        joints: Measured joint positions (6,) [rad].
+        opening: Measured gripper opening, 0..1.
+        commanded_position: Commanded grasp point (3,) [m].
+        commanded_rotation: Its orientation (3, 3).
+        expert_state: What the expert saw, for labels of any goal; privileged.
+        instruction: The episode's instruction.
+        action: The clean expert action (7,) for the episode's own goal.
+        played: The action that was executed, disturbed (7,).
+        phase: From contacts and gripper command.
+        success: Whether the goal is reached in this state.
+        time: Simulated seconds since the start.
+    """
+
+    images: dict[str, ImageArray]
+    joints: FloatArray
+    opening: float
+    commanded_position: FloatArray
+    commanded_rotation: FloatArray
+    expert_state: ExpertState
+    instruction: str
+    action: FloatArray
+    played: FloatArray
+    phase: Phase
+    success: bool
+    time: float
+
+
+class _Disturbance:
+    """Random drift with memory; the only thing here that is not a function of the state."""
+
+    def __init__(self, noise: Noise, generator: np.random.Generator) -> None:
+        self._noise = noise
+        self._generator = generator
+        self._drift = np.zeros(6)
+        self._jump = np.zeros(3)
+        self._jump_left = 0
+        self._slip_left = 0
+
+    def apply(self, action: FloatArray) -> FloatArray:
+        noise, generator = self._noise, self._generator
+        spread = np.array((noise.step,) * 3 + (0.5 * noise.turn,) * 2 + (noise.turn,))
+        fresh = generator.normal(0.0, 1.0, 6) * spread
+        self._drift = noise.correlation * self._drift + fresh
+        draws = generator.random(2)
+        direction = generator.normal(0.0, 1.0, 3)
+        length = int(generator.integers(4, 9))
+        if self._jump_left == 0 and draws[0] < noise.jump_rate:
+            self._jump_left = length
+            self._jump = direction / np.linalg.norm(direction) * noise.jump / length
+        if self._slip_left == 0 and draws[1] < noise.slip_rate:
+            self._slip_left = length
+        played = action.copy()
+        played[:6] += self._drift
+        if self._jump_left > 0:
+            self._jump_left -= 1
+            played[:3] += self._jump
+        if self._slip_left > 0:
+            self._slip_left -= 1
+            played[6] = 1.0 - played[6]
+        return played
+
+
+def _inside_workspace(tracker: Tracker, played: FloatArray) -> FloatArray:
+    """Keep a disturbed action above the table and in reach."""
+    after = np.clip(tracker.position + played[:3], (0.27, -0.32, 0.014), (0.74, 0.36, 0.36))
+    played = played.copy()
+    played[:3] = after - tracker.position
+    return played
+
+
+def _random_start(world: World, tracker: Tracker, generator: np.random.Generator) -> None:
+    """Move, undisturbed and unrecorded, to a random pose above the table."""
+    goal = generator.uniform((0.38, -0.22, 0.09), (0.66, 0.22, 0.30))
+    turn = float(generator.normal(0.0, 0.25))
+    gripper = float(generator.random() < 0.7)
+    count = int(np.ceil(np.linalg.norm(goal - tracker.position) / 0.012)) + 1
+    step = np.zeros(7)
+    step[:3] = (goal - tracker.position) / count
+    step[5], step[6] = turn / count, gripper
+    for _ in range(count):
+        tracker.play(step)
+
+
+def expert_episode(
+    seed: int,
+    family: Family | None = None,
+    noise: Noise | None = None,
+    split: Split = 'train',
+    cameras: dict[str, int] | None = None,
+    max_actions: int = 360,
+    linger: int = 12,
+    world: World | None = None,
+) -> Iterator[Frame]:
+    """Yield one `Frame` per action of an expert episode, and the last state.
+
+    Args:
+        seed: Of layout, look and disturbances.
+        family: None draws one.
+        noise: None plays the clean expert.
+        split: See `draw_episode`.
+        cameras: Camera -> picture edge [pixels]; default both cameras, ``{}`` renders none.
+        max_actions: The episode is cut after this many.
+        linger: How many actions it goes on after success.
+        world: A World to reuse; saves its set-up time.
+    """
+    world = World() if world is None else world
+    cameras = CAMERAS if cameras is None else cameras
+    episode = world.reset(seed, family, split)
+    generator = np.random.default_rng([seed, 11])
+    disturbance = None if noise is None else _Disturbance(noise, generator)
+    tracker = Tracker(world)
+    if noise is not None and generator.random() < noise.start_rate:
+        _random_start(world, tracker, generator)
+    left = linger
+    for _ in range(max_actions):
+        state = world.expert_state((tracker.position, tracker.rotation))
+        action = played = expert_action(state, episode.goal)
+        if disturbance is not None:
+            played = _inside_workspace(tracker, disturbance.apply(action))
+        success = world.success()
+        yield Frame(
+            images={name: world.render(name, size) for name, size in cameras.items()},
+            joints=world.joint_positions,
+            opening=world.gripper_opening,
+            commanded_position=tracker.position.copy(),
+            commanded_rotation=tracker.rotation.copy(),
+            expert_state=state,
+            instruction=episode.instruction,
+            action=action,
+            played=played,
+            phase=world.phase(),
+            success=success,
+            time=world.time,
+        )
+        left = left - 1 if success and np.abs(action[:3]).max() < 4e-3 else left
+        if left < 0:
+            return
+        try:
+            tracker.play(played)
+        except KinematicsError:
+            return

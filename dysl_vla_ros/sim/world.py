@@ -1,0 +1,249 @@
+"""The simulated robot at its table: physics, drives, cameras, and a judge of success."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import mujoco
+import numpy as np
+
+from dysl_vla_ros.data_types import FloatArray, ImageArray
+from dysl_vla_ros.errors import InputError
+from dysl_vla_ros.sim import arm, scene
+from dysl_vla_ros.sim.camera import Look, RayCamera
+from dysl_vla_ros.sim.expert import ExpertState, ObjectPose
+from dysl_vla_ros.sim.tasks import Episode, Family, Split, draw_episode, succeeded
+from dysl_vla_ros.sim.trajectory_controller import TrajectoryController
+
+Phase = Literal['reach', 'grasp', 'carry', 'release']
+
+CONTROL_STEPS = 2
+"""Physics steps per cycle of the trajectory controller: 250 Hz."""
+GRIPPER_RATE = 0.8
+"""Speed of the gripper [openings/s]."""
+_GRIPPER_LEAD = 0.12
+_START_JITTER = 0.02
+
+
+class World:
+    """One arm, one table. Not shared between threads.
+
+    Args:
+        interpolate_from_desired_state: Option of the trajectory controller of that name.
+    """
+
+    def __init__(self, interpolate_from_desired_state: bool = True) -> None:
+        self.controller = TrajectoryController(arm.JOINT_NAMES, interpolate_from_desired_state)
+        self._models: dict[tuple[scene.Shape, ...], mujoco.MjModel] = {}
+        self.reset(0)
+
+    def reset(
+        self, seed: int, family: Family | None = None, split: Split = 'train'
+    ) -> Episode:
+        """Lay out a new episode, with the arm near its home pose and time at 0."""
+        self.episode = draw_episode(seed, family, split)
+        things = self.episode.things
+        generator = np.random.default_rng([seed, 7])
+        shapes = tuple(thing.shape for thing in things)
+        if shapes not in self._models:
+            self._models[shapes] = mujoco.MjModel.from_xml_string(scene.mjcf(shapes))
+        self._model = self._models[shapes]
+        self._data = mujoco.MjData(self._model)
+        self._bin = self._model.body('bin').id
+        first = self._model.body('object_0').id
+        self._objects = slice(first, first + len(things))
+        self._geom_of = {self._model.geom(f'object_{i}').id: i for i in range(len(things))}
+        self._fingers = [self._model.geom(name).id for name in scene.FINGER_NAMES]
+        self._model.body_pos[self._bin, :2] = self.episode.bin_position
+        offset = generator.uniform(-_START_JITTER, _START_JITTER, 3)
+        joints = arm.inverse(
+            arm.home_joints(), np.array(arm.HOME_POSITION) + offset, arm.pointing_down(0.0)
+        )
+        self._data.qpos[:6] = joints
+        self._data.qpos[6:8] = 0.5 * arm.GRIPPER_STROKE
+        for index, thing in enumerate(things):
+            half = 0.5 * thing.yaw
+            at = 8 + 7 * index
+            self._data.qpos[at : at + 3] = thing.position
+            self._data.qpos[at + 3 : at + 7] = (np.cos(half), 0.0, 0.0, np.sin(half))
+        self._steps = 0
+        self._gripper_target = self._gripper_reference = 1.0
+        self.controller.reset(0.0, joints)
+        self._cameras = RayCamera(
+            self._model, tuple(thing.colour for thing in things), Look.drawn(generator)
+        )
+        self._refresh()
+        return self.episode
+
+    def _refresh(self) -> None:
+        mujoco.mj_forward(self._model, self._data)
+
+    @property
+    def time(self) -> float:
+        """Simulated seconds since the reset."""
+        return self._steps * scene.PHYSICS_STEP
+
+    @property
+    def joint_positions(self) -> FloatArray:
+        """Measured, shape (6,) [rad], in the order of `arm.JOINT_NAMES`."""
+        return np.array(self._data.qpos[:6])
+
+    @property
+    def joint_velocities(self) -> FloatArray:
+        """Measured, shape (6,) [rad/s]."""
+        return np.array(self._data.qvel[:6])
+
+    @property
+    def joint_efforts(self) -> FloatArray:
+        """Torques of the drives, shape (6,) [N m]."""
+        return np.array(self._data.qfrc_actuator[:6])
+
+    @property
+    def gripper_opening(self) -> float:
+        """Measured, 0.0 closed .. 1.0 open."""
+        opening = float(self._data.qpos[6] + self._data.qpos[7]) / arm.GRIPPER_STROKE
+        return min(1.0, max(0.0, opening))
+
+    def command_trajectory(
+        self,
+        times: FloatArray,
+        positions: FloatArray,
+        velocities: FloatArray,
+        stamp: float = 0.0,
+        joint_names: Sequence[str] | None = None,
+    ) -> None:
+        """Hand a trajectory to the controller; see `TrajectoryController.accept`."""
+        self.controller.accept(
+            times, positions, velocities, self.time,
+            (self.joint_positions, self.joint_velocities), stamp, joint_names,
+        )  # fmt: skip
+
+    def command_gripper(self, opening: float) -> None:
+        """Set the opening that the gripper moves to, 0.0 closed .. 1.0 open."""
+        if not 0.0 <= opening <= 1.0:
+            raise InputError(f'gripper opening = {opening}: expected 0.0 closed .. 1.0 open')
+        self._gripper_target = float(opening)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass; rounded to whole physics steps of 2 ms."""
+        end = self._steps + round(seconds / scene.PHYSICS_STEP)
+        step = GRIPPER_RATE * scene.PHYSICS_STEP * CONTROL_STEPS
+        while self._steps < end:
+            count = min(CONTROL_STEPS, end - self._steps)
+            self._data.ctrl[:6] = self.controller.sample(self.time)[0]
+            # The reference stays near the fingers: a blocked gripper reverses without delay.
+            opening = self.gripper_opening
+            reference = self._gripper_reference
+            reference += min(step, max(-step, self._gripper_target - reference))
+            reference = min(opening + _GRIPPER_LEAD, max(opening - _GRIPPER_LEAD, reference))
+            self._gripper_reference = reference
+            self._data.ctrl[6:8] = 0.5 * arm.GRIPPER_STROKE * reference
+            mujoco.mj_step(self._model, self._data, count)
+            self._steps += count
+        self._refresh()
+
+    def render(self, camera: str, size: int) -> ImageArray:
+        """Picture of ``image`` or ``wrist_image``, shape (size, size, 3), RGB."""
+        return self._cameras.render(self._data, camera, size)
+
+    @property
+    def object_positions(self) -> FloatArray:
+        """Privileged: middles of the objects, shape (n, 3) [m]. No policy may see this."""
+        return np.array(self._data.xpos[self._objects])
+
+    def _contact_pairs(self) -> list[tuple[int, int]]:
+        pairs = self._data.contact.geom[: self._data.ncon]
+        return [(int(a), int(b)) for a, b in pairs]
+
+    def held_object(self) -> int | None:
+        """Privileged: index of the object that both fingers touch."""
+        touched: dict[int, set[int]] = {}
+        for a, b in self._contact_pairs():
+            for finger, other in ((a, b), (b, a)):
+                if finger in self._fingers and other in self._geom_of:
+                    touched.setdefault(self._geom_of[other], set()).add(finger)
+        held = [index for index, fingers in touched.items() if len(fingers) == 2]
+        return min(held) if held else None
+
+    def phase(self) -> Phase:
+        """Privileged: what the arm is doing, from contacts and the gripper's command."""
+        closing = self._gripper_target < 0.5
+        supported, touched = set(), set()
+        for a, b in self._contact_pairs():
+            for one, other in ((a, b), (b, a)):
+                if one in self._geom_of:
+                    (touched if other in self._fingers else supported).add(self._geom_of[one])
+        held = self.held_object()
+        near = min(
+            float(np.linalg.norm(position - self.grasp_position))
+            for position in self.object_positions
+        )
+        if closing:
+            if held is not None:
+                return 'grasp' if held in supported else 'carry'
+            if self.episode.family == 'push':
+                return 'carry' if touched else 'reach'
+            return 'grasp' if near < 0.03 and self.gripper_opening > 0.1 else 'reach'
+        return 'release' if near < 0.06 and self.gripper_opening < 0.9 else 'reach'
+
+    def success(self) -> bool:
+        """Whether the instruction is fulfilled in the state as it is now."""
+        speeds = np.array(
+            [np.linalg.norm(self._data.qvel[8 + 6 * i : 11 + 6 * i]) for i in
+             range(len(self.episode.things))]
+        )  # fmt: skip
+        return succeeded(self.episode, self.object_positions, self.held_object(), speeds)
+
+    @property
+    def grasp_position(self) -> FloatArray:
+        """Measured position of ``grasp_link``, shape (3,) [m]."""
+        return np.array(self._data.site_xpos[0])
+
+    def forward(self, joints: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Pose of ``grasp_link``: position (3,) [m] and rotation (3, 3)."""
+        return arm.forward(joints)
+
+    def inverse(
+        self, position: FloatArray, rotation: FloatArray, seed: FloatArray | None = None
+    ) -> FloatArray:
+        """Joint angles of a pose, near ``seed`` (default: the desired joints)."""
+        start = self.controller.sample(self.time)[0] if seed is None else seed
+        return arm.inverse(start, position, rotation)
+
+    def commanded_pose(self) -> tuple[FloatArray, FloatArray]:
+        """Pose that the trajectory controller asks for now: the expert's reference."""
+        return arm.forward(self.controller.sample(self.time)[0])
+
+    def expert_state(
+        self, commanded: tuple[FloatArray, FloatArray] | None = None
+    ) -> ExpertState:
+        """Privileged: everything that the scripted expert looks at.
+
+        Args:
+            commanded: Position and rotation that actions start from; default `commanded_pose`.
+        """
+        position, rotation = self.commanded_pose() if commanded is None else commanded
+        held = self.held_object()
+        poses = []
+        for index, thing in enumerate(self.episode.things):
+            matrix = self._data.xmat[self._objects][index].reshape(3, 3)
+            # Of a toppled object, an axis that still lies flat gives the direction.
+            axis = matrix[:, 0] if abs(matrix[2, 0]) < 0.7 else matrix[:, 2]
+            at = self._data.xpos[self._objects][index]
+            if index == held:
+                at = at + position - self.grasp_position
+            poses.append(
+                ObjectPose(float(at[0]), float(at[1]), float(at[2]),
+                           float(np.arctan2(axis[1], axis[0])), thing.shape)
+            )  # fmt: skip
+        return ExpertState(
+            position=(float(position[0]), float(position[1]), float(position[2])),
+            yaw=float(np.arctan2(rotation[1, 0], rotation[0, 0])),
+            tilt=(float(rotation[1, 2]), float(-rotation[0, 2])),
+            gripper_command=self._gripper_target,
+            opening=self.gripper_opening,
+            held=held,
+            objects=tuple(poses),
+            bin_position=self.episode.bin_position,
+        )
