@@ -1,8 +1,8 @@
 """Warns when the trajectory controller would restart every spline from the measured state.
 
 `joint_trajectory_controller` does so unless `interpolate_from_desired_state` (Humble:
-`open_loop_control`) is true; at 30 windows a second the arm then lags and shivers. The parameter is
-asked for once, asynchronously, from whoever subscribes to the command topic.
+`open_loop_control`) is true; at 30 windows a second the arm then lags and shivers. The parameter
+is asked for once, asynchronously, from whoever subscribes to the command topic.
 """
 
 from __future__ import annotations
@@ -61,6 +61,6 @@ class ControllerCheck:
         declared = [value for value in values if value.type == 1]  # PARAMETER_BOOL
         if declared and not any(value.bool_value for value in declared):
             self._node.get_logger().warning(
-                f'the controller behind {self._topic} has {" and ".join(NAMES)} false: it restarts '
-                'each spline from the measured state, so that motion lags; set it to true'
+                f'the controller behind {self._topic} has {" and ".join(NAMES)} false: it '
+                'restarts each spline from the measured state, so that motion lags; set it to true'
             )

@@ -13,7 +13,7 @@ from dysl_vla_ros.ros.rate_meter import RateReport
 from dysl_vla_ros.ros.session import Session
 
 OK, WARN, ERROR, STALE = range(4)
-"""Levels of ``diagnostic_msgs/DiagnosticStatus``, worst last but one: STALE says "no news"."""
+"""Levels of ``diagnostic_msgs/DiagnosticStatus``."""
 
 _RATE_SHARE = 0.95
 _MIN_RATE_HZ = 20.0
@@ -69,7 +69,9 @@ def _policy(
         'phase': ('critical' if loop.critical else 'free') if loop else 'n/a',
         'rerun_count': _number(loop.reruns if loop else None),
         'rerun_rate': _number(_ratio(loop.reruns, loop.chunks) if loop else None, 4),
-        'rerun_changed_ratio': _number(_ratio(loop.reruns_changed, loop.reruns) if loop else None, 4),
+        'rerun_changed_ratio': _number(
+            _ratio(loop.reruns_changed, loop.reruns) if loop else None, 4
+        ),
         'chunks_total': _number(loop.chunks if loop else None),
         'deadline_miss_count': _number(loop.deadline_misses if loop else None),
     }

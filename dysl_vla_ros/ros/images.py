@@ -30,7 +30,7 @@ _CHANNELS: dict[str, tuple[int, tuple[int, int, int]]] = {
     '8UC3': (3, (2, 1, 0)),
     '8UC4': (4, (2, 1, 0)),
 }
-"""Encoding -> bytes per pixel, and which of them are red, green, blue (OpenCV's are blue first)."""
+"""Encoding -> bytes per pixel, and which of them are red, green, blue; OpenCV's put blue first."""
 
 _WIDE = 'mono16'
 ENCODINGS = (*_CHANNELS, _WIDE)
@@ -95,7 +95,9 @@ def _with_cv_bridge(stream: str, message: Any) -> ImageArray:
     try:
         array = np.asarray(CvBridge().imgmsg_to_cv2(message, desired_encoding=wanted))
     except Exception as error:  # cv_bridge raises its own and OpenCV's errors
-        raise InputError(f'{stream}: cv_bridge cannot convert {message.encoding!r}: {error}') from None
+        raise InputError(
+            f'{stream}: cv_bridge cannot convert {message.encoding!r}: {error}'
+        ) from None
     if wanted == 'passthrough':
         channels, order = _CHANNELS[message.encoding]
         array = array.reshape(message.height, message.width, channels)[:, :, order]
@@ -118,8 +120,8 @@ def decompress(stream: str, message: Any) -> ImageArray:
         return decode(bytes(message.data))
     except Exception as error:  # both libraries raise their own kinds
         raise InputError(
-            f'{stream}: format = {message.format!r}, {len(message.data)} bytes: expected a JPEG or '
-            f'PNG image: {error}'
+            f'{stream}: format = {message.format!r}, {len(message.data)} bytes: expected a JPEG '
+            f'or PNG image: {error}'
         ) from None
 
 

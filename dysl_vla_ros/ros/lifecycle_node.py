@@ -198,7 +198,8 @@ class VlaNode(LifecycleNode):
         if instruction:
             self._request_services.instruct(str(instruction))
         self.get_logger().info(
-            f'{policy.manifest.name} on {policy.engine.device}; {policy.manifest.layers_total} layers, '
+            f'{policy.manifest.name} on {policy.engine.device}; '
+            f'{policy.manifest.layers_total} layers, '
             f'commands at {config.timing.command_rate_hz:g} Hz, '
             f'{"armed" if config.safety.armed else "not armed: commands go to ~/shadow"}'
         )
@@ -293,7 +294,7 @@ class VlaNode(LifecycleNode):
         except OSError as error:
             self.get_logger().error(f'{reason}; the flight recorder cannot write: {error}')
 
-    # ---- callbacks of the two threads ------------------------------------------------------------
+    # ---- callbacks of the two threads ----------------------------------------------------------
 
     def _on_state(self, before: str, state: str, reason: str) -> None:
         self._publish_state(state)

@@ -166,8 +166,9 @@ class Requests:
         if jump[worst] <= self._safety.start_max_jump_rad:
             return ''
         return (
-            f'the next target of {loop.limits.names[worst]} is {jump[worst]:.3f} rad away: expected '
-            f'at most start_max_jump_rad = {self._safety.start_max_jump_rad:g}; stop, then arm'
+            f'the next target of {loop.limits.names[worst]} is {jump[worst]:.3f} rad away: '
+            f'expected at most start_max_jump_rad = {self._safety.start_max_jump_rad:g}; '
+            'stop, then arm'
         )
 
     def _ready_loop(self) -> ControlLoop | Answer:

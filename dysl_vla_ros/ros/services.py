@@ -14,7 +14,7 @@ from dysl_vla_ros.ros.requests import Answer, Requests
 
 
 class Services:
-    """`~/start`, `~/stop`, `~/estop_reset`, `~/arm`, `~/pause`; `instruction`, `estop`, `enable`."""
+    """`~/start` `~/stop` `~/estop_reset` `~/arm` `~/pause`; `instruction` `estop` `enable`."""
 
     def __init__(self, node: Node, requests: Requests) -> None:
         """Create services and subscriptions."""

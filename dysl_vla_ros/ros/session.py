@@ -146,7 +146,7 @@ class Session:
         """Keep the figures of a pass."""
         self.stats.add(delivery, now)
 
-    # ---- the executor's thread -------------------------------------------------------------------
+    # ---- the executor's thread -----------------------------------------------------------------
 
     def take_evidence_reason(self) -> str:
         """Why the flight recorder should write, once per fault; else ''."""

@@ -26,9 +26,9 @@ def steady_stamp(
     age = ros_now_s - stamp_s
     if age < -CLOCK_SKEW_S:
         raise InputError(
-            f'{stream}: header.stamp = {stamp_s:.3f} s lies {-age:.3f} s after the node\'s ROS time '
-            f'{ros_now_s:.3f} s: expected the past; synchronise the clocks, or set use_sim_time '
-            'alike on both nodes'
+            f'{stream}: header.stamp = {stamp_s:.3f} s lies {-age:.3f} s after the node\'s ROS '
+            f'time {ros_now_s:.3f} s: expected the past; synchronise the clocks, or set '
+            'use_sim_time alike on both nodes'
         )
     if age > max_age_s:
         raise InputError(

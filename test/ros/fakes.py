@@ -1,0 +1,239 @@
+"""A policy without a model and a robot without physics, for tests of the node."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from dysl_vla_ros.data_types import Jump, LayerTrace
+from dysl_vla_ros.engines.bundle import (
+    FORMAT, FORMAT_VERSION, ActionSpec, CalibrationSpec, CameraSpec, FileEntry, InstructionSpec,
+    Manifest, NormalisationSpec, ProprioceptionSpec, SegmentSpec,
+)  # fmt: skip
+
+JOINTS = ('shoulder', 'elbow', 'wrist')
+HORIZON = 8
+PERIOD = 0.05
+STEP = 0.01
+LAYERS = 6
+
+
+def unit(dim: int) -> NormalisationSpec:
+    return NormalisationSpec((-1.0,) * dim, (1.0,) * dim, (True,) * dim)
+
+
+def make_manifest(space: str = 'joint_delta', gripper: bool = True) -> Manifest:
+    dim = len(JOINTS) + int(gripper)
+    names = ['embed', 'head', *(f'layer_{i:02d}' for i in range(LAYERS))]
+    names += [f'bridge_{i:02d}' for i in (1, 2, 4)]
+    scale = NormalisationSpec((-STEP,) * dim, (STEP,) * dim, (True,) * len(JOINTS) + (False,))
+    return Manifest(
+        format=FORMAT, version=FORMAT_VERSION, name='test-policy', family='test',
+        precision='fp32', opset=18, layers_total=LAYERS, static_layers=(0, 3, 5),
+        hidden_tokens=4, hidden_width=8,
+        cameras=(CameraSpec('image', 96, 96), CameraSpec('wrist_image', 64, 64)),
+        proprioception=ProprioceptionSpec(4, True, unit(4)),
+        instruction=InstructionSpec('tokenizer.json', 16),
+        action=ActionSpec(
+            space=space, dim=dim, horizon=HORIZON, period_s=PERIOD, gripper=gripper,
+            delta_reference='commanded', normalisation=scale, displacement=scale,
+            joint_names=JOINTS,
+        ),
+        calibration=CalibrationSpec(0.1, 5, 0.5, 0.2, (1.0,) * dim),
+        segments={name: SegmentSpec(f'{name}.onnx', (), ()) for name in names},
+        files={name: FileEntry('0' * 64, 1) for name in
+               ('tokenizer.json', *(f'{name}.onnx' for name in names))},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FakePass:
+    stamp: float
+    normalised: np.ndarray
+    mode: str
+    trace: LayerTrace
+    instruction: str
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    changed: bool = False
+
+
+class FakeEngine:
+    device = 'test device'
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakePolicy:
+    """Moves the first joint to and fro at a constant speed; the gripper closes on the way back.
+
+    ``latency`` sleeps, ``busy`` computes in Python (keeps the interpreter lock), ``raises`` is
+    raised by the next pass, ``nan`` poisons the next chunk.
+    """
+
+    def __init__(self, latency: float = 0.02, busy: float = 0.0, space: str = 'joint_delta') -> None:
+        self.manifest = make_manifest(space)
+        self.engine = FakeEngine()
+        self.latency = latency
+        self.busy = busy
+        self.raises: Exception | None = None
+        self.nan = False
+        self.observations: list[Any] = []
+        self.reference = 0.0
+        self.direction = 1.0
+
+    def predict(self, observation: Any, plan: Any) -> FakePass:
+        self.observations.append(observation)
+        if self.raises is not None:
+            raise self.raises
+        time.sleep(self.latency)
+        until = time.monotonic() + self.busy
+        while time.monotonic() < until:
+            sum(range(100))
+        if observation.joints[0] > 0.5:
+            self.direction = -1.0
+        elif observation.joints[0] < -0.5:
+            self.direction = 1.0
+        actions = np.zeros((HORIZON, len(JOINTS) + 1))
+        actions[:, 0] = 0.5 * self.direction
+        actions[:, -1] = 1.0 if self.direction > 0 else 0.0
+        if self.nan:
+            actions[0, 0] = np.nan
+        jumps = (Jump(1, 3),) if plan.allow[0] == 1 else ()
+        run = (0, 3, 4, 5) if jumps else tuple(range(LAYERS))
+        trace = LayerTrace(run, LAYERS, jumps=jumps)
+        stages = {'preprocess': 0.001, 'encode': 0.002, 'backbone': 0.01, 'decode': 0.001}
+        mode = 'skipped' if jumps else 'full'
+        return FakePass(observation.stamp, actions, mode, trace, observation.instruction, stages)
+
+    def rerun(self, first: FakePass) -> FakePass:
+        return replace(first, mode='rerun')
+
+    compare = predict
+
+
+def make_urdf(joints: tuple[str, ...] = JOINTS) -> str:
+    """A chain of revolute joints of 0.3 m links, with a fixed ``grasp_link``."""
+    links = ['base_link', *(f'{name}_link' for name in joints)]
+    text = ['<robot name="test_arm">']
+    text += [f'<link name="{link}"/>' for link in (*links, 'grasp_link')]
+    for parent, name in zip(links, joints):
+        text.append(
+            f'<joint name="{name}" type="revolute"><parent link="{parent}"/>'
+            f'<child link="{name}_link"/><origin xyz="0 0 0.3"/><axis xyz="0 1 0"/>'
+            '<limit lower="-2.0" upper="2.0" velocity="3.0" effort="50"/></joint>'
+        )
+    text.append(
+        f'<joint name="tip" type="fixed"><parent link="{links[-1]}"/><child link="grasp_link"/>'
+        '<origin xyz="0 0 0.3"/></joint></robot>'
+    )
+    return ''.join(text)
+
+
+class FakeRobot:
+    """Publishes cameras, joints and a robot description; follows joint trajectories at once.
+
+    It plays the newest trajectory by its time stamps, as a controller does, and so comes to
+    rest by itself when no further one arrives.
+    """
+
+    def __init__(self, node: Any, joints: tuple[str, ...] = JOINTS) -> None:
+        from rclpy.qos import QoSProfile, qos_profile_sensor_data
+        from sensor_msgs.msg import Image, JointState
+        from std_msgs.msg import Float64MultiArray, String
+        from trajectory_msgs.msg import JointTrajectory
+
+        from dysl_vla_ros.ros import qos
+
+        self.node = node
+        self.names = [*joints, 'gripper_joint', 'unrelated_joint']
+        self.position = np.zeros(len(joints))
+        self.gripper = 1.0
+        self.cameras_on = True
+        self.joints_on = True
+        self.encoding = 'rgb8'
+        self.trajectories: list[tuple[float, Any]] = []
+        self.shadow: list[tuple[float, Any]] = []
+        self.grippers: list[float] = []
+        self._start = self.position
+        self.images = {
+            name: (node.create_publisher(Image, name, qos_profile_sensor_data), size)
+            for name, size in (('image', 96), ('wrist_image', 64))
+        }
+        self.states = node.create_publisher(JointState, 'joint_states', qos_profile_sensor_data)
+        self.description = node.create_publisher(String, 'robot_description', qos.LATCHED)
+        node.create_subscription(
+            JointTrajectory, 'joint_trajectory', self._on_trajectory, QoSProfile(depth=10)
+        )
+        node.create_subscription(
+            JointTrajectory, 'vla_node/shadow/joint_trajectory', self._on_shadow,
+            QoSProfile(depth=10),
+        )
+        node.create_subscription(
+            Float64MultiArray, 'gripper_command', self._on_gripper, QoSProfile(depth=10)
+        )
+        node.create_timer(0.05, self.publish_images)
+        node.create_timer(0.02, self.publish_joints)
+
+    def describe(self, urdf: str | None = None) -> None:
+        from std_msgs.msg import String
+
+        self.description.publish(String(data=make_urdf() if urdf is None else urdf))
+
+    def publish_images(self) -> None:
+        from sensor_msgs.msg import Image
+
+        if not self.cameras_on:
+            return
+        stamp = self.node.get_clock().now().to_msg()
+        for name, (publisher, size) in self.images.items():
+            message = Image(height=size, width=size, encoding=self.encoding, step=3 * size)
+            message.header.stamp = stamp
+            data = array('B')
+            data.frombytes(bytes(3 * size * size))
+            message.data = data
+            message.header.frame_id = name
+            publisher.publish(message)
+
+    def publish_joints(self) -> None:
+        from sensor_msgs.msg import JointState
+
+        self._follow()
+        if not self.joints_on:
+            return
+        message = JointState()
+        message.header.stamp = self.node.get_clock().now().to_msg()
+        values = [*self.position.tolist(), self.gripper, 0.0]
+        order = list(reversed(range(len(self.names))))  # never the policy's order
+        message.name = [self.names[i] for i in order]
+        message.position = [values[i] for i in order]
+        self.states.publish(message)
+
+    def _follow(self) -> None:
+        if not self.trajectories:
+            return
+        received, message = self.trajectories[-1]
+        elapsed = time.monotonic() - received
+        times = [0.0] + [p.time_from_start.sec + 1e-9 * p.time_from_start.nanosec
+                         for p in message.points]
+        rows = np.array([self._start] + [list(p.positions) for p in message.points])
+        self.position = np.array([np.interp(elapsed, times, column) for column in rows.T])
+
+    def _on_trajectory(self, message: Any) -> None:
+        self._follow()
+        self._start = self.position
+        self.trajectories.append((time.monotonic(), message))
+
+    def _on_shadow(self, message: Any) -> None:
+        self.shadow.append((time.monotonic(), message))
+
+    def _on_gripper(self, message: Any) -> None:
+        self.gripper = message.data[0]
+        self.grippers.append(message.data[0])

@@ -1,0 +1,126 @@
+"""Stamps, streams and joints: what arrives is timed once, and refused with a reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from dysl_vla_ros.config import GripperConfig
+from dysl_vla_ros.errors import InputError
+
+pytestmark = pytest.mark.ros
+GRIPPER = GripperConfig(joint='finger', open_value=0.04, closed_value=0.0)
+
+
+def joints(names, positions):
+    from sensor_msgs.msg import JointState
+
+    return JointState(name=list(names), position=[float(value) for value in positions])
+
+
+def test_a_stamp_becomes_steady_time_by_its_age():
+    from dysl_vla_ros.ros.stamps import steady_stamp
+
+    assert steady_stamp('image', 100.0, 100.25, 7.0, 1.0) == pytest.approx(6.75)
+
+
+def test_a_stamp_a_little_in_the_future_counts_as_now():
+    from dysl_vla_ros.ros.stamps import steady_stamp
+
+    assert steady_stamp('image', 100.01, 100.0, 7.0, 1.0) == 7.0
+
+
+@pytest.mark.parametrize(('stamp', 'words'), [(100.5, 'after'), (98.0, '2.000 s older')])
+def test_a_negative_or_too_old_age_is_refused_with_both_times(stamp, words):
+    from dysl_vla_ros.ros.stamps import steady_stamp
+
+    with pytest.raises(InputError) as caught:
+        steady_stamp('image', stamp, 100.0, 7.0, 1.0)
+    text = str(caught.value)
+    assert text.startswith(f'image: header.stamp = {stamp:.3f} s')
+    assert '100.000 s' in text
+    assert words in text
+
+
+def test_a_stream_says_never_received_then_fresh_then_its_age():
+    from dysl_vla_ros.ros.streams import Newest, Stream
+
+    stream = Stream('image', 0.5)
+    assert stream.problem(1.0) == 'image: nothing received yet'
+    assert stream.age(1.0) is None
+    stream.accept(Newest(1.0, 'a'), 1.01)
+    assert stream.problem(1.4) == ''
+    assert stream.problem(1.6) == 'image: newest is 0.60 s old, expected at most 0.5 s'
+
+
+def test_a_stream_keeps_the_newest_and_tells_the_last_refusal_once_it_is_stale():
+    from dysl_vla_ros.ros.streams import Newest, Stream
+
+    stream = Stream('image', 0.5)
+    stream.accept(Newest(1.0, 'a'), 1.0)
+    stream.accept(Newest(0.9, 'older'), 1.01)
+    assert stream.newest.message == 'a'
+    stream.refuse('image: encoding = ...')
+    assert stream.problem(1.2) == ''
+    assert stream.problem(1.6) == 'image: encoding = ...'
+    assert stream.refused == 1
+
+
+def test_joints_are_matched_by_name_in_any_order():
+    from dysl_vla_ros.ros.joints import JointParts
+
+    parts = JointParts(('shoulder', 'elbow'), GRIPPER)
+    sample = parts.add(joints(('other', 'elbow', 'finger', 'shoulder'), (9, 2, 0.01, 1)), 5.0)
+    assert sample.positions.tolist() == [1.0, 2.0]
+    assert sample.gripper == pytest.approx(0.25)
+
+
+def test_a_missing_joint_is_named_with_what_is_needed():
+    from dysl_vla_ros.ros.joints import JointParts
+
+    parts = JointParts(('shoulder', 'elbow'), None)
+    with pytest.raises(InputError, match=r"lacks \['elbow'\]: expected all of \['shoulder'"):
+        parts.add(joints(('shoulder', 'wrist'), (1, 2)), 5.0)
+
+
+def test_arm_and_gripper_may_come_in_separate_messages_and_age_with_the_older():
+    from dysl_vla_ros.ros.joints import JointParts
+
+    parts = JointParts(('shoulder',), GRIPPER)
+    with pytest.raises(InputError, match='finger'):
+        parts.add(joints(('shoulder',), (1,)), 5.0)
+    assert parts.add(joints(('finger',), (0.04,)), 5.1).stamp == 5.0
+    sample = parts.add(joints(('shoulder',), (2,)), 5.2)
+    assert (sample.stamp, sample.positions.tolist(), sample.gripper) == (5.1, [2.0], 1.0)
+
+
+@pytest.mark.parametrize(
+    ('names', 'positions', 'words'),
+    [
+        (('shoulder',), (), '1 names and 0 positions'),
+        (('shoulder',), (float('nan'),), 'position of shoulder = nan: expected finite'),
+    ],
+)
+def test_a_malformed_joint_message_is_refused(names, positions, words):
+    from dysl_vla_ros.ros.joints import JointParts
+
+    with pytest.raises(InputError, match=words):
+        JointParts(('shoulder',), None).add(joints(names, positions), 1.0)
+
+
+def test_the_joint_sample_nearest_to_an_image_is_found():
+    from dysl_vla_ros.ros.streams import JointHistory, JointSample
+
+    history = JointHistory()
+    assert history.nearest(1.0) is None
+    for stamp in (1.0, 1.1, 1.2, 3.0):
+        history.append(JointSample(stamp, [stamp], None))
+    assert history.nearest(2.0).stamp == 3.0  # what is older than a second is forgotten
+    assert history.nearest(9.0).stamp == 3.0
+
+
+@pytest.mark.parametrize('text', ['x' * 10_240, 'pick \x00 up'])
+def test_an_instruction_that_is_no_text_or_too_long_is_refused(text):
+    from dysl_vla_ros.ros.inputs import check_instruction
+
+    with pytest.raises(InputError, match=r'instruction = .*expected'):
+        check_instruction(text)
