@@ -95,3 +95,123 @@ def wait_for(condition: Callable[[], Any], timeout: float = 5.0, what: str = '')
             return value
         time.sleep(0.01)
     raise AssertionError(f'not within {timeout} s: {what or condition}')
+
+
+class Rig:
+    """A fake robot and the node with a fake policy, both in one graph."""
+
+    def __init__(self, graph: Graph, policy: Any, monkeypatch: Any, **parameters: Any) -> None:
+        from fakes import FakeRobot
+        from rclpy.node import Node
+        from rclpy.parameter import Parameter
+
+        import dysl_vla_ros.ros.lifecycle_node as module
+
+        monkeypatch.setattr(module, 'open_policy', lambda config: policy)
+        self.graph = graph
+        self.policy = policy
+        self.robot = FakeRobot(graph.add(Node('robot', context=graph.context)))
+        self.node = graph.add(
+            module.VlaNode(
+                context=graph.context,
+                parameter_overrides=[
+                    Parameter(name.replace('__', '.'), value=value)
+                    for name, value in parameters.items()
+                ],
+            )
+        )
+        self.heard: dict[str, list[Any]] = {}
+
+    def configure(self) -> str:
+        return self.graph.call(self.node.trigger_configure).name
+
+    def activate(self) -> str:
+        return self.graph.call(self.node.trigger_activate).name
+
+    def deactivate(self) -> str:
+        return self.graph.call(self.node.trigger_deactivate).name
+
+    def up(self) -> Rig:
+        """Configured, active, described."""
+        assert self.configure() == 'SUCCESS'
+        assert self.activate() == 'SUCCESS'
+        self.robot.describe()
+        return self
+
+    def run(self, instruction: str = 'go') -> Rig:
+        """Up, started, and playing actions."""
+        self.up()
+        self.instruct(instruction)
+        if not self.node.config.safety.start_on_instruction:
+            self.wait_state('ready')
+            answer = self.ask('start')
+            assert answer.success, answer.message
+        return self.wait_state('running')
+
+    @property
+    def session(self) -> Any:
+        return self.node._session
+
+    def wait_state(self, *states: str, timeout: float = 4.0) -> Rig:
+        wait_for(
+            lambda: self.session.state in states,
+            timeout,
+            f'{states}, but {self.session.state}: {self.session.reason}',
+        )
+        return self
+
+    def wait_reason(self, *words: str, timeout: float = 4.0) -> str:
+        wait_for(lambda: all(word in self.session.reason for word in words), timeout,
+                 f'{words} in {self.session.reason!r}')  # fmt: skip
+        return str(self.session.reason)
+
+    def instruct(self, text: str) -> None:
+        from std_msgs.msg import String
+
+        from dysl_vla_ros.ros import qos
+
+        publisher = self.robot.node.create_publisher(String, 'instruction', qos.REQUEST)
+        wait_for(publisher.get_subscription_count, what='instruction subscriber')
+        publisher.publish(String(data=text))
+        self.graph.call(lambda: self.robot.node.destroy_publisher(publisher))
+
+    def publish_bool(self, topic: str, value: bool) -> None:
+        from std_msgs.msg import Bool
+
+        from dysl_vla_ros.ros import qos
+
+        publisher = self.robot.node.create_publisher(Bool, topic, qos.REQUEST)
+        wait_for(publisher.get_subscription_count, what=f'{topic} subscriber')
+        publisher.publish(Bool(data=value))
+
+    def ask(self, service: str, data: bool | None = None) -> Any:
+        from std_srvs.srv import SetBool, Trigger
+
+        kind = Trigger if data is None else SetBool
+        client = self.robot.node.create_client(kind, f'vla_node/{service}')
+        assert client.wait_for_service(timeout_sec=5.0)
+        request = Trigger.Request() if data is None else SetBool.Request(data=data)
+        future = client.call_async(request)
+        wait_for(future.done, what=service)
+        return future.result()
+
+    def listen(self, topic: str, kind: Any, profile: Any) -> list[Any]:
+        heard = self.heard.setdefault(topic, [])
+        self.robot.node.create_subscription(kind, topic, heard.append, profile)
+        return heard
+
+    def at_rest(self, seconds: float = 0.2) -> bool:
+        before = self.robot.position
+        time.sleep(seconds)
+        return bool(abs(self.robot.position - before).max() < 1e-6)
+
+
+@pytest.fixture
+def rig(graph: Graph, monkeypatch: Any) -> Callable[..., Rig]:
+    def make(policy: Any = None, **parameters: Any) -> Rig:
+        from fakes import FakePolicy
+
+        parameters.setdefault('armed', True)
+        return Rig(graph, policy or FakePolicy(), monkeypatch, **parameters)
+
+    return make

@@ -1,0 +1,170 @@
+"""Lifecycle in process: resources follow states; errors are logged and answered."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import wait_for
+
+from dysl_vla_ros.errors import BundleError, ConfigError
+
+pytestmark = pytest.mark.ros
+
+
+def state_of(rig):
+    return rig.node._state_machine.current_state[1]
+
+
+def test_resources_follow_the_states_and_can_be_made_again(rig):
+    rig = rig()
+    assert rig.node._session is None
+    for _ in range(2):
+        assert rig.configure() == 'SUCCESS'
+        assert rig.node._session is not None
+        assert rig.node._commands is None
+        assert rig.activate() == 'SUCCESS'
+        threads = rig.node._commands, rig.node._worker
+        assert all(thread._thread.is_alive() for thread in threads)
+        assert rig.deactivate() == 'SUCCESS'
+        assert not any(thread._thread.is_alive() for thread in threads)
+        assert rig.graph.call(rig.node.trigger_cleanup).name == 'SUCCESS'
+        assert rig.node._session is None
+        assert rig.policy.engine.closed
+    assert state_of(rig) == 'unconfigured'
+    assert [topic for topic, _ in rig.node.get_topic_names_and_types() if 'shadow' in topic] == [
+        '/vla_node/shadow/joint_trajectory'  # the robot still listens to it
+    ]
+
+
+def test_a_broken_bundle_fails_configure_with_its_reason_and_leaves_nothing(rig, monkeypatch):
+    import dysl_vla_ros.ros.lifecycle_node as module
+
+    rig = rig()
+
+    def broken(config):
+        raise BundleError('layer_03.onnx: SHA-256 1234..., expected 5678...')
+
+    monkeypatch.setattr(module, 'open_policy', broken)
+    assert rig.configure() == 'FAILURE'
+    assert state_of(rig) == 'unconfigured'
+    assert rig.node._session is None
+
+
+def test_a_bug_in_a_transition_is_an_error_and_the_node_can_be_configured_again(rig, monkeypatch):
+    import dysl_vla_ros.ros.lifecycle_node as module
+
+    rig = rig()
+    working = module.open_policy
+
+    def buggy(config):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(module, 'open_policy', buggy)
+    assert rig.configure() == 'ERROR'
+    assert state_of(rig) == 'unconfigured'
+    monkeypatch.setattr(module, 'open_policy', working)
+    assert rig.configure() == 'SUCCESS'
+
+
+def test_an_invalid_transition_request_is_answered_and_survived(rig):
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+
+    rig = rig()
+    client = rig.robot.node.create_client(ChangeState, 'vla_node/change_state')
+    assert client.wait_for_service(timeout_sec=5.0)
+    request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE))
+    future = client.call_async(request)
+    wait_for(future.done, what='an answer')
+    assert future.result().success is False
+    assert rig.configure() == 'SUCCESS'
+
+
+def test_autostart_configures_and_activates_once_it_spins(rig):
+    rig = rig(autostart=True)
+    wait_for(lambda: state_of(rig) == 'active', what='active')
+
+
+def test_autostart_that_cannot_configure_says_so_to_the_process(rig, monkeypatch):
+    import dysl_vla_ros.ros.lifecycle_node as module
+
+    rig = rig(autostart=False)
+
+    def broken(config):
+        raise BundleError('no manifest.json')
+
+    monkeypatch.setattr(module, 'open_policy', broken)
+    node = rig.graph.add(
+        module.VlaNode(
+            context=rig.graph.context,
+            namespace='other',
+            parameter_overrides=[module.Parameter('autostart', value=True)],
+        )
+    )
+    wait_for(lambda: node.failed, what='failed')
+
+
+def test_deactivating_in_motion_brakes_to_rest_and_flushes(rig):
+    rig = rig().run()
+    wait_for(lambda: rig.robot.position[0] > 0.05, what='motion')
+    assert rig.deactivate() == 'SUCCESS'
+    last = rig.robot.trajectories[-1][1].points
+    assert list(last[-1].velocities) == [0.0, 0.0, 0.0]
+    wait_for(rig.at_rest, what='rest')  # at the end of the last window
+    assert rig.activate() == 'SUCCESS'
+    rig.wait_state('ready')
+    assert rig.at_rest()  # what was queued is gone
+
+
+def test_requests_are_refused_while_inactive(rig):
+    rig = rig()
+    assert rig.configure() == 'SUCCESS'
+    answer = rig.ask('start')
+    assert not answer.success
+    assert 'not active' in answer.message
+
+
+def test_every_parameter_is_described_with_text_range_and_read_only(rig):
+    from dysl_vla_ros.config import parameters
+
+    node = rig().node
+    for parameter in parameters():
+        descriptor = node.describe_parameter(parameter.name)
+        assert descriptor.description == parameter.text
+        assert descriptor.read_only is not parameter.dynamic
+    rate = node.describe_parameter('command_rate_hz').floating_point_range[0]
+    assert (rate.from_value, rate.to_value) == (20.0, 500.0)
+    assert "'max_skip'" in node.describe_parameter('skip.mode').additional_constraints
+
+
+def test_whole_numbers_may_stand_for_floats_and_lists_are_read(rig):
+    config = rig(command_rate_hz=50, action__joint_names=['a', 'b']).node.config
+    assert config.timing.command_rate_hz == 50.0
+    assert config.action.joint_names == ('a', 'b')
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'words'),
+    [
+        ('command_rate_hz', 0.0, r'command_rate_hz = 0.0: expected a number within \[20, 500\]'),
+        ('comand_rate_hz', 30.0, 'comand_rate_hz = 30.0: .*did you mean command_rate_hz'),
+        ('skip__mode', 'fast', "skip.mode = 'fast': expected one of 'auto'"),
+        ('autostart', 'yes', "autostart = 'yes': expected a bool"),
+    ],
+)
+def test_a_wrong_parameter_is_an_error_naming_field_value_and_what_is_right(
+    rig, name, value, words
+):
+    with pytest.raises(ConfigError, match=words):
+        rig(**{name: value})
+
+
+def test_the_skip_mode_changes_while_running_and_a_wrong_one_is_refused(rig):
+    from rclpy.parameter import Parameter
+
+    rig = rig().run()
+    modes = [Parameter('skip.mode', value=value) for value in ('max_skip', 'fastest')]
+    results = rig.graph.call(lambda: rig.node.set_parameters(modes))
+    assert [result.successful for result in results] == [True, False]
+    assert "skip.mode = 'fastest': expected one of 'auto'" in results[1].reason
+    assert rig.session.loop.skip_mode == 'max_skip'
+    wait_for(lambda: rig.session.stats.report().mode_last == 'skipped', what='a skipped pass')

@@ -1,0 +1,166 @@
+"""What the node tells about itself: diagnostics, chunks, state, metadata."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import wait_for
+from fakes import FakePolicy
+
+pytestmark = pytest.mark.ros
+
+KEYS = {
+    'dysl_vla: policy': {
+        'skip_ratio', 'skip_ratio_lifetime', 'layers_run_mean', 'layers_total', 'mode_last',
+        'rerun_count', 'rerun_rate', 'rerun_changed_ratio', 'backbone_share', 'continuity_last',
+        'continuity_threshold', 'phase', 'chunks_total', 'deadline_miss_count', 'bundle',
+        'instruction',
+    } | {
+        f'{stage}_ms_{part}'
+        for stage in ('inference', 'preprocess', 'encode', 'backbone', 'decode')
+        for part in ('p50', 'p95', 'max')
+    },
+    'dysl_vla: inputs': {
+        f'{stream}.{key}' for stream in ('image', 'wrist_image', 'joint_states')
+        for key in ('age_ms', 'rate_hz', 'dropped')
+    } | {'camera_skew_ms'},
+    'dysl_vla: commands': {
+        'state', 'armed', 'command_rate_hz', 'command_gap_ms_max', 'command_jitter_ms_p99',
+        'actions_played_hz', 'hold_ratio', 'observation_age_ms_p95', 'queue_depth',
+        'starvation_count', 'clipped_ratio', 'seam_jump_last', 'time_stretch', 'hold_reason',
+    },
+    'dysl_vla: hardware': {'device'},
+}  # fmt: skip
+
+
+def by_name(message):
+    return {status.name: {item.key: item.value for item in status.values}
+            for status in message.status}  # fmt: skip
+
+
+def test_diagnostics_have_the_fixed_keys_and_no_value_is_invented(rig):
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    from dysl_vla_ros.ros import qos
+
+    rig = rig()
+    heard = rig.listen('/diagnostics', DiagnosticArray, qos.REPORT)
+    rig.up()
+    wait_for(lambda: heard, what='diagnostics')
+    first = by_name(heard[0])
+    assert set(first) == set(KEYS)
+    for name, keys in KEYS.items():
+        assert keys <= set(first[name]), keys - set(first[name])
+    assert first['dysl_vla: policy']['skip_ratio'] == 'n/a'
+    assert first['dysl_vla: commands']['command_rate_hz'] == 'n/a'
+    rig.instruct('go')
+    rig.wait_state('ready')
+    assert rig.ask('start').success
+    rig.wait_state('running')
+    wait_for(
+        lambda: by_name(heard[-1])['dysl_vla: commands']['command_rate_hz'] != 'n/a', what='rate'
+    )
+    last = by_name(heard[-1])
+    assert last['dysl_vla: policy']['layers_run_mean'] == '6.00'
+    assert last['dysl_vla: policy']['skip_ratio'] == '0.0000'
+    assert last['dysl_vla: policy']['instruction'] == 'go'
+    assert last['dysl_vla: commands']['state'] == 'running'
+    assert float(last['dysl_vla: inputs']['image.rate_hz']) > 5
+
+
+def test_a_latched_stop_is_an_error_at_once(rig):
+    from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+
+    from dysl_vla_ros.ros import qos
+
+    rig = rig().run()
+    heard = rig.listen('/diagnostics', DiagnosticArray, qos.REPORT)
+    rig.publish_bool('estop', True)
+    wait_for(
+        lambda: any(
+            status.level == DiagnosticStatus.ERROR and 'estop topic' in status.message
+            for message in heard
+            for status in message.status
+        ),
+        what='an error on /diagnostics',
+    )
+
+
+def test_no_pass_while_running_is_stale(rig):
+    from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+
+    from dysl_vla_ros.ros import qos
+
+    rig = rig(max_observation_age_s=0.6).run()
+    heard = rig.listen('/diagnostics', DiagnosticArray, qos.REPORT)
+    rig.policy.latency = 3.0
+    wait_for(
+        lambda: any(
+            status.level == DiagnosticStatus.STALE and 'no pass for' in status.message
+            for message in heard
+            for status in message.status
+        ),
+        what='stale on /diagnostics',
+    )
+
+
+def test_each_chunk_is_published_with_its_layers_and_its_observation_time(rig):
+    from diagnostic_msgs.msg import DiagnosticStatus
+    from std_msgs.msg import Float64
+    from trajectory_msgs.msg import JointTrajectory
+
+    from dysl_vla_ros.ros import qos
+
+    rig = rig(skip__mode='max_skip')
+    infos = rig.listen('vla_node/chunk_info', DiagnosticStatus, qos.REPORT)
+    chunks = rig.listen('vla_node/action_chunk', JointTrajectory, qos.REPORT)
+    ratios = rig.listen('vla_node/skip_ratio', Float64, qos.REPORT)
+    continuity = rig.listen('vla_node/continuity', Float64, qos.REPORT)
+    rig.run('push')
+    wait_for(lambda: len(chunks) > 2 and len(infos) > 2 and ratios and continuity, what='chunks')
+    values = {item.key: item.value for item in infos[-1].values}
+    assert values['layer_mask'] == '100111'
+    assert values['mode'] == 'skipped'
+    assert values['instruction'] == 'push'
+    assert values['jumps'] == '1>3'
+    assert float(values['skip_ratio']) == pytest.approx(1 / 3, abs=1e-3)
+    assert {'drop_index', 'continuity', 'seam_jump', 'backbone_ms'} <= set(values)
+    assert ratios[-1].data == pytest.approx(1 / 3)
+    assert continuity[-1].data <= 0.0
+    chunk = chunks[-1]
+    assert chunk.joint_names == ['shoulder', 'elbow', 'wrist', 'gripper']
+    assert len(chunk.points) == 8
+    assert chunk.points[1].time_from_start.nanosec == 100_000_000
+    age = rig.node.get_clock().now().nanoseconds * 1e-9 - chunk.header.stamp.sec
+    assert -1 < age < 10
+
+
+def test_late_joiners_get_state_and_metadata(rig):
+    from std_msgs.msg import String
+
+    from dysl_vla_ros.ros import qos
+
+    rig = rig().run()
+    states = rig.listen('vla_node/state', String, qos.LATCHED)
+    metadata = rig.listen('vla_node/policy_metadata', String, qos.LATCHED)
+    wait_for(lambda: states and metadata, what='latched messages')
+    assert states[-1].data == 'running'
+    document = json.loads(metadata[-1].data)
+    assert document['name'] == 'test-policy'
+    assert document['action']['space'] == 'joint_delta'
+    assert [camera['name'] for camera in document['cameras']] == ['image', 'wrist_image']
+    assert document['joint_names'] == ['shoulder', 'elbow', 'wrist']
+    assert document['calibration']['window'] == 5
+    assert len(document['files']['tokenizer.json']) == 64
+
+
+def test_commands_keep_their_rate_while_a_pass_computes_in_python(rig):
+    """The one test that looks at wall time: passes keep the interpreter lock 60 % of it."""
+    rig = rig(FakePolicy(latency=0.0, busy=0.12)).run()
+    wait_for(lambda: len(rig.robot.trajectories) > 90, 10, 'three seconds of commands')
+    import time
+
+    report = rig.session.meter.report(time.monotonic())
+    assert report.rate_hz >= 25.0, report
+    assert report.gap_max <= 0.1, report

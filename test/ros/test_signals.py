@@ -1,0 +1,93 @@
+"""SIGINT, SIGTERM and SIGKILL on the executable: clean ends, and an arm at rest."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import DOMAIN, wait_for
+
+pytestmark = pytest.mark.ros
+CHILD = Path(__file__).with_name('child_node.py')
+ARGUMENTS = (
+    '-p', 'autostart:=true', '-p', 'armed:=true', '-p', 'start_on_instruction:=true',
+    '-p', 'instruction:=go',
+)  # fmt: skip
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, str(CHILD), '--ros-args', *arguments],
+        env={**os.environ, 'ROS_DOMAIN_ID': str(DOMAIN), 'OMP_NUM_THREADS': '1'},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.fixture
+def moving(graph):
+    """A child process that moves a fake robot in this one."""
+    from fakes import FakeRobot
+    from rclpy.node import Node
+
+    robot = FakeRobot(graph.add(Node('robot', context=graph.context)))
+    robot.describe()
+    child = start(*ARGUMENTS)
+    try:
+        wait_for(lambda: robot.position[0] > 0.05, 20, 'motion')
+        yield child, robot
+    finally:
+        if child.poll() is None:
+            child.kill()
+        child.wait(10)
+        child.stdout.close()
+
+
+@pytest.mark.parametrize('times', [1, 2])
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly_with_the_arm_at_rest_also_when_sent_twice(
+    moving, number, times
+):
+    child, robot = moving
+    for _ in range(times):
+        child.send_signal(number)
+        time.sleep(0.03)
+    output, _ = child.communicate(timeout=15)
+    assert child.returncode == 0, output
+    assert 'Traceback' not in output
+    assert 'running -> ready: shut down' in output  # it braked before it left
+    last = robot.trajectories[-1][1].points[-1]
+    assert not any(last.velocities)
+
+
+def test_after_sigkill_the_arm_is_at_rest_within_the_last_window(moving):
+    child, robot = moving
+    child.kill()
+    child.wait(10)
+    time.sleep(0.5)
+    before = robot.position
+    time.sleep(0.2)
+    assert abs(robot.position - before).max() < 1e-9
+
+
+def test_a_signal_before_the_node_is_up_ends_it_cleanly_too():
+    child = start(*ARGUMENTS)
+    time.sleep(1.0)
+    child.send_signal(signal.SIGINT)
+    output, _ = child.communicate(timeout=15)
+    assert child.returncode == 0, output
+    assert 'Traceback' not in output
+
+
+def test_a_wrong_parameter_ends_it_with_one_line_and_code_1():
+    child = start('-p', 'command_rate_hz:=0')
+    output, _ = child.communicate(timeout=15)
+    assert child.returncode == 1
+    assert 'command_rate_hz = 0.0: expected a number within [20, 500]' in output
+    assert 'Traceback' not in output

@@ -1,0 +1,239 @@
+"""What stops the arm, what starts it again, and what is refused."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from conftest import wait_for
+from fakes import FakePolicy, make_urdf
+
+from dysl_vla_ros.errors import EngineError, InputError
+
+pytestmark = pytest.mark.ros
+
+
+def ends_at_rest(message):
+    last = message.points[-1]
+    seconds = last.time_from_start.sec + 1e-9 * last.time_from_start.nanosec
+    return not any(last.velocities) and seconds <= 0.5
+
+
+def test_every_window_ends_at_rest_within_half_a_second_even_when_the_node_is_killed(rig):
+    rig = rig().run()
+    wait_for(lambda: len(rig.robot.trajectories) > 30, what='commands')
+    messages = [message for _, message in rig.robot.trajectories]
+    assert all(ends_at_rest(message) for message in messages)
+    assert all(message.header.stamp.sec == 0 for message in messages)
+    assert any(any(message.points[0].velocities) for message in messages)
+
+
+def test_it_waits_for_the_robot_description_and_names_it(rig):
+    rig = rig()
+    rig.configure()
+    rig.activate()
+    rig.wait_reason('robot_description: not received yet')
+    answer = rig.ask('start')
+    assert not answer.success
+    assert 'robot_description' in answer.message
+    rig.robot.describe(make_urdf(('shoulder', 'elbow')))
+    rig.wait_reason('robot_description:', 'wrist')
+    rig.robot.describe()
+    rig.wait_state('ready')
+
+
+def test_a_silent_camera_is_stale_within_its_timeout_and_the_arm_rests_then_goes_on(rig):
+    rig = rig().run()
+    wait_for(lambda: rig.robot.position[0] > 0.05, what='motion')
+    rig.robot.cameras_on = False
+    silent = time.monotonic()
+    rig.wait_state('stale')
+    assert time.monotonic() - silent < 0.6 + 0.05  # one picture was on its way
+    assert 'image: newest is' in rig.session.reason
+    wait_for(rig.at_rest, what='rest')
+    assert ends_at_rest(rig.robot.trajectories[-1][1])
+    where = rig.robot.position[0]
+    rig.robot.cameras_on = True
+    rig.wait_state('running')
+    wait_for(lambda: rig.robot.position[0] > where + 0.02, what='motion again')
+
+
+def test_silent_joints_are_stale(rig):
+    rig = rig().run()
+    rig.robot.joints_on = False
+    rig.wait_state('stale')
+    rig.wait_reason('joint_states: newest is', 'at most 0.2 s')
+
+
+def test_estop_latches_rests_and_leaves_only_by_reset_and_start(rig):
+    rig = rig().run()
+    wait_for(lambda: rig.robot.position[0] > 0.05, what='motion')
+    rig.publish_bool('estop', True)
+    rig.wait_state('e-stop')
+    early = rig.ask('estop_reset')
+    assert not early.success
+    wait_for(rig.at_rest, what='rest')
+    rig.publish_bool('estop', False)
+    assert not rig.ask('start').success
+    time.sleep(0.5)
+    assert rig.session.state == 'e-stop'
+    assert rig.ask('estop_reset').success
+    rig.wait_state('ready')
+    assert rig.at_rest()
+    assert rig.ask('start').success
+    rig.wait_state('running')
+
+
+def test_an_estop_before_the_robot_is_known_still_latches(rig):
+    rig = rig()
+    rig.configure()
+    rig.activate()
+    rig.publish_bool('estop', True)
+    wait_for(lambda: rig.session._early_estop, what='e-stop')
+    rig.robot.describe()
+    rig.wait_state('e-stop')
+
+
+def test_pause_rests_and_resume_starts_from_the_measured_joints(rig):
+    rig = rig().run()
+    wait_for(lambda: rig.robot.position[0] > 0.05, what='motion')
+    assert rig.ask('pause', True).success
+    rig.wait_state('paused')
+    wait_for(rig.at_rest, what='rest')
+    count = len(rig.robot.trajectories)
+    rig.robot.trajectories.clear()
+    rig.robot.position = rig.robot.position + [0.0, 0.4, 0.0]  # somebody moved the arm
+    moved = rig.robot.position[1]
+    assert count > 0
+    time.sleep(0.1)
+    assert rig.ask('pause', False).success
+    rig.wait_state('running')
+    wait_for(lambda: rig.robot.trajectories, what='commands')
+    first = rig.robot.trajectories[0][1].points[0].positions[1]
+    assert first == pytest.approx(moved, abs=1e-3)
+
+
+def test_the_deadman_switch_stops_when_released_and_goes_on_when_pressed(rig):
+    rig = rig(deadman_timeout_s=0.3).up()
+    rig.instruct('go')
+    rig.wait_state('paused')
+    assert 'dead-man' in rig.session.reason
+    pressed = rig.robot.node.create_timer(0.05, lambda: rig.publish_bool('enable', True))
+    wait_for(lambda: rig.session.state == 'ready', what='ready')
+    assert rig.ask('start').success
+    rig.wait_state('running')
+    rig.graph.call(lambda: rig.robot.node.destroy_timer(pressed))
+    rig.wait_state('paused')
+    wait_for(rig.at_rest, what='rest')
+
+
+def test_not_armed_everything_goes_to_the_shadow_and_the_arm_stays(rig):
+    rig = rig(armed=False).run()
+    wait_for(lambda: len(rig.robot.shadow) > 10, what='shadow commands')
+    assert rig.robot.trajectories == []
+    assert rig.robot.grippers == []
+    assert rig.at_rest()
+
+
+def test_arming_is_refused_when_the_shadow_is_far_and_works_from_rest(rig):
+    rig = rig(armed=False, start_max_jump_rad=0.005).run()
+    wait_for(
+        lambda: abs(rig.session.last_command.positions[0] - rig.robot.position[0]) > 0.008,
+        what='a shadow that is ahead of the arm',
+    )
+    answer = rig.ask('arm', True)
+    assert not answer.success
+    assert 'shoulder' in answer.message
+    assert 'start_max_jump_rad = 0.005' in answer.message
+    assert rig.ask('stop').success
+    rig.wait_state('ready')
+    wait_for(lambda: rig.session.last_command is None, what='silence')
+    assert rig.ask('arm', True).success
+    assert rig.ask('start').success
+    wait_for(lambda: rig.robot.trajectories, what='commands to the arm')
+
+
+def test_disarming_brakes_before_the_arm_is_left_alone(rig):
+    rig = rig().run()
+    wait_for(lambda: rig.robot.position[0] > 0.05, what='motion')
+    assert rig.ask('arm', False).success
+    wait_for(lambda: not rig.session.loop.armed, what='disarmed')
+    assert not any(rig.robot.trajectories[-1][1].points[-1].velocities)
+    assert rig.at_rest()
+
+
+def test_an_instruction_starts_it_when_told_so_and_an_empty_one_stops_it(rig):
+    rig = rig(start_on_instruction=True).run('pick the red cube')
+    assert rig.policy.observations[-1].instruction == 'pick the red cube'
+    rig.instruct('')
+    rig.wait_state('ready')
+    rig.wait_reason('empty instruction')
+    assert not rig.ask('start').success
+    wait_for(rig.at_rest, what='rest')
+
+
+def test_a_new_instruction_drops_what_was_predicted_for_the_old_one(rig):
+    rig = rig(FakePolicy(latency=0.1)).run('first')
+    epoch = rig.session.loop.status().epoch
+    rig.instruct('second')
+    wait_for(lambda: rig.policy.observations[-1].instruction == 'second', what='second')
+    assert rig.session.loop.status().epoch > epoch
+    rig.wait_state('running')
+
+
+def test_a_gripper_is_never_moved_by_a_stop(rig):
+    rig = rig().run()
+    wait_for(lambda: rig.robot.grippers, what='a gripper command')
+    sent = list(rig.robot.grippers)
+    rig.publish_bool('estop', True)
+    rig.wait_state('e-stop')
+    time.sleep(0.2)
+    assert rig.robot.grippers == sent
+
+
+def test_nan_from_the_model_is_an_estop_and_the_recorder_says_where(rig, monkeypatch, tmp_path):
+    import dysl_vla_ros.ros.lifecycle_node as module
+
+    monkeypatch.setattr(module, 'get_logging_directory', lambda: tmp_path)
+    rig = rig().run()
+    rig.policy.nan = True
+    rig.wait_state('e-stop')
+    assert 'finite' in rig.session.reason
+    wait_for(lambda: list(tmp_path.glob('dysl_vla_flight_*.json')), what='the recorder')
+
+
+def test_an_engine_error_is_a_fault_with_its_reason(rig, monkeypatch, tmp_path):
+    import dysl_vla_ros.ros.lifecycle_node as module
+
+    monkeypatch.setattr(module, 'get_logging_directory', lambda: tmp_path)
+    rig = rig().run()
+    rig.policy.raises = EngineError('device lost')
+    rig.wait_state('fault')
+    assert 'device lost' in rig.session.reason
+    wait_for(rig.at_rest, what='rest')
+
+
+def test_an_observation_the_policy_refuses_is_a_hold_that_ends_when_it_fits(rig):
+    rig = rig().run()
+    rig.policy.raises = InputError('instruction: 40 tokens, expected at most 16')
+    rig.wait_state('holding')
+    rig.wait_reason('40 tokens, expected at most 16')
+    rig.policy.raises = None
+    rig.wait_state('running')
+
+
+def test_a_tick_that_raises_is_an_estop_and_commands_go_on(rig, monkeypatch):
+    rig = rig().run()
+    original = rig.session.inputs.status
+    broken = iter([True])
+
+    def status(now):
+        if next(broken, False):
+            raise RuntimeError('a bug')
+        return original(now)
+
+    monkeypatch.setattr(rig.session.inputs, 'status', status)
+    rig.wait_state('e-stop')
+    assert "RuntimeError('a bug')" in rig.session.reason
+    count = len(rig.robot.trajectories)
+    wait_for(lambda: len(rig.robot.trajectories) > count + 5, what='commands')

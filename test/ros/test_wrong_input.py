@@ -1,0 +1,72 @@
+"""Wrong messages: the state's reason names field, value and what is right; nothing moves."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import wait_for
+from fakes import JOINTS
+
+pytestmark = pytest.mark.ros
+
+
+def test_an_unknown_encoding_is_named_with_the_list(rig):
+    rig = rig()
+    rig.robot.encoding = 'yuv422_yuy2'
+    rig.up()
+    reason = rig.wait_reason("image: encoding = 'yuv422_yuy2'", 'expected one of rgb8')
+    assert 'mono16' in reason
+    assert rig.session.state == 'waiting'
+
+
+def test_an_encoding_that_turns_wrong_in_motion_is_stale_and_stops(rig):
+    rig = rig().run()
+    rig.robot.encoding = 'jpeg'
+    rig.wait_state('stale')
+    rig.wait_reason("encoding = 'jpeg'")
+    wait_for(rig.at_rest, what='rest')
+
+
+def test_missing_joints_are_named(rig):
+    rig = rig()
+    rig.robot.names[1] = 'knee'
+    rig.up()
+    rig.wait_reason("lacks ['elbow']", str(list(JOINTS))[:-1])
+
+
+def test_joints_in_another_order_are_put_right(rig):
+    rig = rig().run()  # the fake robot always reverses them, with one that is unrelated
+    rig.robot.position = rig.robot.position + [0.0, 0.1, 0.2]
+    wait_for(
+        lambda: abs(rig.session.inputs.measured() - rig.robot.position).max() < 1e-2,
+        what='the same joints',
+    )
+
+
+def test_an_instruction_of_ten_kilobytes_stops_with_its_size(rig):
+    rig = rig().run()
+    rig.instruct('pick ' * 2048)
+    rig.wait_state('ready')
+    rig.wait_reason('instruction = ', '10239 bytes', 'at most 4096')
+
+
+def test_stamps_from_another_clock_are_refused_with_both_times(rig):
+    rig = rig()
+    clock = rig.robot.node.get_clock()
+
+    class Late:
+        def now(self):
+            from rclpy.duration import Duration
+
+            return clock.now() - Duration(seconds=100)
+
+    rig.robot.node.get_clock = Late
+    rig.up()
+    rig.wait_reason('image: header.stamp = ', "older than the node's ROS time", 'at most 1 s')
+
+
+def test_cameras_too_far_apart_are_refused(rig):
+    rig = rig(max_camera_skew_s=0.01).up()
+    rig.instruct('go')
+    rig.wait_state('ready')
+    rig.robot.images = dict(list(rig.robot.images.items())[:1])
+    rig.wait_reason('were taken', 'max_camera_skew_s = 0.01')
