@@ -1,0 +1,233 @@
+"""Images and numbers on their way into the model, actions on their way out.
+
+One function each, used when the policy is trained and when the robot runs: what the model sees
+on the robot is what it was trained on, to the bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from transforms3d import axangles, quaternions  # type: ignore[import-untyped]
+
+from dysl_vla_ros.data_types import ActionSpace, FloatArray
+from dysl_vla_ros.errors import InputError
+
+_ASPECT_TOLERANCE = 0.02
+"""Relative; 2 % covers a row or column more or less, not 4:3 against 1:1."""
+_TINY_ANGLE = 1e-12
+
+
+def image_to_tensor(
+    image: Any,
+    height: int,
+    width: int,
+    *,
+    name: str = 'image',
+    rotate_180: bool = False,
+    crop_area: float = 1.0,
+    mean: Sequence[float] = (0.5, 0.5, 0.5),
+    std: Sequence[float] = (0.5, 0.5, 0.5),
+) -> NDArray[np.float32]:
+    """Turn, crop, resize with anti-aliasing, and normalise one image.
+
+    Args:
+        image: RGB, shape (H, W, 3), uint8.
+        height: Rows of the result.
+        width: Columns of the result.
+        name: The camera, for messages.
+        rotate_180: Turn by 180 degrees first.
+        crop_area: Share of the area kept by a centre crop, within (0, 1].
+        mean: Per channel, subtracted after scaling to [0, 1].
+        std: Per channel, divided by.
+
+    Returns:
+        Shape (1, 3, height, width), float32, contiguous.
+
+    Raises:
+        InputError: Not an RGB uint8 image, smaller than the result, or of another aspect ratio.
+    """
+    _check_image(image, height, width, name)
+    if rotate_180:
+        image = image[::-1, ::-1]
+    scaled = resize(centre_crop(image, crop_area), height, width)
+    gain = np.float32(1.0) / (np.float32(255.0) * np.asarray(std, dtype=np.float32))
+    offset = np.asarray(mean, dtype=np.float32) / np.asarray(std, dtype=np.float32)
+    normalised = scaled * gain - offset
+    return np.ascontiguousarray(normalised.transpose(2, 0, 1)[None])
+
+
+def centre_crop(image: NDArray[Any], area: float) -> NDArray[Any]:
+    """The middle of an image (H, W, C), ``area`` of its area, same aspect ratio; a view."""
+    if area == 1.0:
+        return image
+    side = math.sqrt(area)
+    rows, columns = (max(1, round(size * side)) for size in image.shape[:2])
+    top, left = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
+    return image[top : top + rows, left : left + columns]
+
+
+def resize(image: NDArray[Any], height: int, width: int) -> NDArray[np.float32]:
+    """Resize (H, W, C) with a triangle filter as wide as the reduction; float32.
+
+    The filter of Pillow's ``BILINEAR``: anti-aliased when shrinking, bilinear when growing, and
+    exactly the identity when the size already fits.
+    """
+    values = np.asarray(image, dtype=np.float32)
+    rows, columns, channels = values.shape
+    if rows != height:
+        values = (_filter(rows, height) @ values.reshape(rows, -1)).reshape(height, columns, -1)
+    if columns != width:
+        values = np.matmul(_filter(columns, width), values)
+    return values.reshape(height, width, channels)
+
+
+def normalise(
+    values: Any, low: Sequence[float], high: Sequence[float], mask: Sequence[bool]
+) -> FloatArray:
+    """Map [low, high] to [-1, 1] where ``mask`` is true; a new array, nothing is clipped.
+
+    Args:
+        values: Shape (..., n).
+        low: Shape (n,).
+        high: Shape (n,), greater than ``low`` wherever ``mask`` is true.
+        mask: Shape (n,); other dimensions pass unchanged.
+    """
+    low_, span = _range(low, high, mask)
+    values = np.asarray(values, dtype=np.float64)
+    inside = 2.0 * (values - low_) / span - 1.0
+    return np.asarray(np.where(np.asarray(mask, dtype=bool), inside, values))
+
+
+def unnormalise(
+    values: Any, low: Sequence[float], high: Sequence[float], mask: Sequence[bool]
+) -> FloatArray:
+    """The inverse of ``normalise``; same arguments."""
+    low_, span = _range(low, high, mask)
+    values = np.asarray(values, dtype=np.float64)
+    outside = (values + 1.0) * 0.5 * span + low_
+    return np.asarray(np.where(np.asarray(mask, dtype=bool), outside, values))
+
+
+def rotation_matrix(vector: FloatArray) -> FloatArray:
+    """Matrix (3, 3) of a rotation vector (3,) [rad]."""
+    angle = float(np.linalg.norm(vector))
+    if angle < _TINY_ANGLE:
+        return np.eye(3)
+    return np.asarray(axangles.axangle2mat(np.asarray(vector) / angle, angle, is_normalized=True))
+
+
+def rotation_vector(rotation: FloatArray) -> FloatArray:
+    """Rotation vector (3,) [rad] of a matrix (3, 3), at most pi long.
+
+    By way of the quaternion: precise to rounding for small and for half turns, where the
+    matrix's own angle is not.
+    """
+    quaternion = np.asarray(quaternions.mat2quat(rotation))
+    axis = quaternion[1:]
+    length = float(np.linalg.norm(axis))
+    if length < _TINY_ANGLE:
+        return 2.0 * axis
+    return np.asarray(axis * (2.0 * math.atan2(length, float(quaternion[0])) / length))
+
+
+def compose_poses(
+    motion: FloatArray, space: ActionSpace, position: FloatArray, rotation: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """End-effector actions -> absolute poses.
+
+    Args:
+        motion: Shape (k, 6): translations [m] and rotation vectors [rad] in the base frame;
+            increments (``eef_delta``: ``R_next = exp(rotation) R``) or poses (``eef_pose``).
+        space: ``eef_delta`` or ``eef_pose``.
+        position: Where the first increment starts, shape (3,) [m].
+        rotation: Its orientation, shape (3, 3).
+
+    Returns:
+        Positions (k, 3) and rotation matrices (k, 3, 3).
+    """
+    turns = np.array([rotation_matrix(vector) for vector in motion[:, 3:6]]).reshape(-1, 3, 3)
+    if space == 'eef_pose':
+        return np.array(motion[:, :3], dtype=np.float64), turns
+    if space != 'eef_delta':
+        raise ValueError(f"space = {space!r}: expected 'eef_delta' or 'eef_pose'")
+    for index, turn in enumerate(turns):
+        rotation = turn @ rotation
+        turns[index] = rotation
+    return position + np.cumsum(motion[:, :3], axis=0), turns
+
+
+def steps_of_absolute(actions: FloatArray, first: FloatArray, space: ActionSpace) -> FloatArray:
+    """What each absolute action adds to the one before it: the chunk as increments.
+
+    The same motion given as increments and as absolute actions yields the same values, so that
+    continuity does not depend on how a policy was trained.
+
+    Args:
+        actions: Shape (k, action_dim); columns after ``len(first)`` (a gripper) stay as they are.
+        first: Where the first action starts: joints (n,) [rad], or position [m] and rotation
+            vector [rad] (6,).
+        space: ``joint_position`` or ``eef_pose``.
+
+    Returns:
+        Shape (k, action_dim).
+    """
+    if space not in ('joint_position', 'eef_pose'):
+        raise ValueError(f"space = {space!r}: expected 'joint_position' or 'eef_pose'")
+    steps = np.array(actions, dtype=np.float64)
+    size = len(first)
+    path = np.vstack([first, steps[:, :size]])
+    steps[:, :size] = np.diff(path, axis=0)
+    if space == 'eef_pose':
+        matrices = [rotation_matrix(vector) for vector in path[:, 3:6]]
+        for index in range(len(steps)):
+            turn = matrices[index + 1] @ matrices[index].T
+            steps[index, 3:6] = rotation_vector(turn)
+    return steps
+
+
+def _check_image(image: Any, height: int, width: int, name: str) -> None:
+    shape, dtype = getattr(image, 'shape', None), getattr(image, 'dtype', None)
+    if shape is None or len(shape) != 3 or shape[2] != 3 or dtype != np.uint8:
+        found = type(image).__name__ if shape is None else f'shape {tuple(shape)} of {dtype}'
+        raise InputError(f'{name}: {found}: expected an RGB image, shape (height, width, 3) of uint8')
+    rows, columns = shape[:2]
+    if rows < height or columns < width:
+        raise InputError(
+            f'{name}: {columns}x{rows} pixels: expected at least {width}x{height}, '
+            'the size that the policy sees'
+        )
+    wanted, found_ratio = width / height, columns / rows
+    if abs(found_ratio / wanted - 1.0) > _ASPECT_TOLERANCE:
+        fitting = min(columns / width, rows / height)
+        raise InputError(
+            f'{name}: {columns}x{rows} pixels: expected the aspect ratio {width}:{height} that '
+            f'the policy was trained on; crop it to {int(width * fitting)}x{int(height * fitting)}'
+        )
+
+
+def _range(
+    low: Sequence[float], high: Sequence[float], mask: Sequence[bool]
+) -> tuple[FloatArray, FloatArray]:
+    low_ = np.asarray(low, dtype=np.float64)
+    span = np.asarray(high, dtype=np.float64) - low_
+    return low_, np.where(np.asarray(mask, dtype=bool), span, 1.0)
+
+
+@lru_cache(maxsize=32)
+def _filter(old: int, new: int) -> NDArray[np.float32]:
+    """Weights (new, old) of a triangle filter; every row sums to 1."""
+    scale = old / new
+    reach = max(scale, 1.0)
+    centres = (np.arange(new) + 0.5) * scale
+    distance = np.abs(np.arange(old)[None, :] + 0.5 - centres[:, None]) / reach
+    weights = np.maximum(1.0 - distance, 0.0)
+    weights /= weights.sum(axis=1, keepdims=True)
+    fixed = weights.astype(np.float32)
+    fixed.setflags(write=False)
+    return fixed

@@ -1,0 +1,316 @@
+"""ONNX Runtime on the CPU: one session per exported part, chained over two fixed buffers.
+
+Every session is bound once to memory that this engine owns, so a pass allocates nothing. Thread
+spinning is off: with it, the idle threads of some forty sessions would starve the one at work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from dysl_vla_ros.data_types import FloatArray
+from dysl_vla_ros.engines.bundle import Bundle, SegmentSpec, TensorSpec
+from dysl_vla_ros.engines.engine import LayerLayout
+from dysl_vla_ros.errors import EngineError
+
+_TYPES = {
+    'tensor(float)': 'float32',
+    'tensor(float16)': 'float16',
+    'tensor(double)': 'float64',
+    'tensor(int64)': 'int64',
+    'tensor(int32)': 'int32',
+    'tensor(bool)': 'bool',
+}
+_ERRORS_ONLY = 3
+
+
+@dataclass(frozen=True)
+class OnnxHidden:
+    """Names one of the two buffers; ``serial`` tells whether it was overwritten since."""
+
+    side: int
+    serial: int
+
+
+@dataclass(frozen=True)
+class _Kept:
+    hidden: NDArray[Any]
+    mask: NDArray[Any] | None
+    gate_layer: int
+    gate: float
+
+
+class OnnxEngine:
+    """The engine protocol over ONNX Runtime; see ``engines.engine.Engine``."""
+
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        """Load every segment and check it against the manifest.
+
+        Args:
+            bundle: Verified bundle.
+            threads: CPU threads of each session.
+
+        Raises:
+            EngineError: A graph cannot be loaded, or is not what the manifest says.
+        """
+        manifest = bundle.manifest
+        self._layout = manifest.layout
+        self._options = _session_options(threads)
+        spec = manifest.segments['embed']
+        state = _state_of(spec.outputs, 'embed')
+        wanted = (1, manifest.hidden_tokens, manifest.hidden_width)
+        if state.shape != wanted:
+            raise EngineError(f'segment embed: {state.name} {state.shape}: expected {wanted}')
+        self._hidden = [np.zeros(wanted, np.dtype(state.dtype)) for _ in range(2)]
+        self._serial = 0
+        self._gates = np.zeros((self._layout.layers_total + 1, 1), np.float32)
+        self._gate_layer = -1
+        self._tensors: dict[str, NDArray[Any]] = {}
+        self._inputs: tuple[TensorSpec, ...] = ()
+        self._runs: dict[tuple[str, int], tuple[Any, Any]] = {}
+        for name in ('vision', 'embed'):
+            if name in manifest.segments:
+                self._open_input_segment(bundle, name)
+        for name in manifest.segments:
+            if name not in ('vision', 'embed'):
+                self._open_hidden_segment(bundle, name)
+
+    @property
+    def layout(self) -> LayerLayout:
+        """Depth and static layers."""
+        return self._layout
+
+    @property
+    def device(self) -> str:
+        """In words, for diagnostics."""
+        threads = self._options.intra_op_num_threads
+        count = f'{threads} thread' + 's' * (threads != 1)
+        return f'CPU (ONNX Runtime {ort.__version__}, {count})'
+
+    def encode(self, inputs: Mapping[str, NDArray[Any]]) -> OnnxHidden:
+        """Copy the inputs in, run vision and embedding."""
+        for spec in self._inputs:
+            value = inputs.get(spec.name)
+            found = None if value is None else (value.shape, str(value.dtype))
+            if value is None or found != (spec.shape, spec.dtype):
+                raise EngineError(
+                    f'input {spec.name!r}: {found}: expected {(spec.shape, spec.dtype)}'
+                )
+            np.copyto(self._tensors[spec.name], value)
+        if ('vision', 0) in self._runs:
+            self._run('vision', 0)
+        self._run('embed', 0)
+        self._gate_layer = -1
+        return self._state(0)
+
+    def run_layer(self, layer: int, hidden: OnnxHidden) -> OnnxHidden:
+        """Run a layer from its buffer into the other one; the next gate comes with it."""
+        side = self._check(hidden)
+        self._run(f'layer_{layer:02d}', side)
+        self._gate_layer = layer + 1
+        return self._state(1 - side)
+
+    def skip_score(self, layer: int, hidden: OnnxHidden) -> float:
+        """The gate that the layer before left."""
+        self._check(hidden)
+        if layer != self._gate_layer:
+            raise EngineError(
+                f'score of layer {layer}: layer {layer - 1} did not run just before; '
+                f'a gate is known for layer {self._gate_layer}'
+            )
+        return float(self._gates[layer, 0])
+
+    def bridge(self, layer: int, hidden: OnnxHidden) -> OnnxHidden:
+        """Run an adapter."""
+        side = self._check(hidden)
+        self._run(f'bridge_{layer:02d}', side)
+        self._gate_layer = -1
+        return self._state(1 - side)
+
+    def keep(self, hidden: OnnxHidden) -> object:
+        """A copy of the state, and of the mask and gate that go with it."""
+        side = self._check(hidden)
+        mask = self._tensors.get('mask')
+        return _Kept(
+            hidden=self._hidden[side].copy(),
+            mask=None if mask is None else mask.copy(),
+            gate_layer=self._gate_layer,
+            gate=float(self._gates[self._gate_layer, 0]),
+        )
+
+    def restore(self, kept: object) -> OnnxHidden:
+        """Copy back into the first buffer."""
+        assert isinstance(kept, _Kept)
+        np.copyto(self._hidden[0], kept.hidden)
+        if kept.mask is not None:
+            np.copyto(self._tensors['mask'], kept.mask)
+        self._gate_layer = kept.gate_layer
+        self._gates[kept.gate_layer, 0] = kept.gate
+        return self._state(0)
+
+    def decode(self, hidden: OnnxHidden) -> FloatArray:
+        """Run the head."""
+        self._run('head', self._check(hidden))
+        actions: FloatArray = self._tensors['actions'][0].astype(np.float64)
+        return actions
+
+    def synchronize(self) -> None:
+        """Everything ran at once."""
+
+    def close(self) -> None:
+        """Free the sessions."""
+        self._runs.clear()
+
+    # ---- opening -----------------------------------------------------------------------------
+
+    def _open_input_segment(self, bundle: Bundle, name: str) -> None:
+        """Vision and embedding: from named inputs to patches and to the first buffer."""
+        spec = bundle.manifest.segments[name]
+        session = self._open(bundle, name, spec)
+        for tensor in spec.inputs:
+            if tensor.name not in self._tensors:
+                self._tensors[tensor.name] = np.zeros(tensor.shape, np.dtype(tensor.dtype))
+                self._inputs += (tensor,)
+        for tensor in spec.outputs:
+            if name == 'vision' or tensor.name == 'mask':
+                self._tensors[tensor.name] = np.zeros(tensor.shape, np.dtype(tensor.dtype))
+        state = '' if name == 'vision' else _state_of(spec.outputs, name).name
+        arrays = {**self._tensors, state: self._hidden[0]}
+        self._runs[name, 0] = session, _bind(session, name, spec, arrays, arrays)
+
+    def _open_hidden_segment(self, bundle: Bundle, name: str) -> None:
+        """Layers, adapters and the head: bound twice, once from each buffer."""
+        spec = bundle.manifest.segments[name]
+        session = self._open(bundle, name, spec)
+        writes = {'gate': self._gates[_gate_row(name, self._layout)]}
+        if name == 'head':
+            for tensor in spec.outputs:
+                self._tensors[tensor.name] = np.zeros(tensor.shape, np.dtype(tensor.dtype))
+                writes[tensor.name] = self._tensors[tensor.name]
+            _check_head(spec, bundle)
+        for side in range(2):
+            reads = {**self._tensors, _state_of(spec.inputs, name).name: self._hidden[side]}
+            if name != 'head':
+                writes[_state_of(spec.outputs, name).name] = self._hidden[1 - side]
+            self._runs[name, side] = session, _bind(session, name, spec, reads, writes)
+
+    def _open(self, bundle: Bundle, name: str, spec: SegmentSpec) -> Any:
+        path = bundle.path(spec.file)
+        try:
+            session = ort.InferenceSession(
+                str(path), self._options, providers=['CPUExecutionProvider']
+            )
+        except Exception as error:  # ONNX Runtime's errors share no class of their own
+            raise EngineError(
+                f'segment {name} ({spec.file}): ONNX Runtime {ort.__version__} cannot load it: '
+                f'{_first_line(error)}; export the bundle again'
+            ) from error
+        for kind, found, listed in (
+            ('input', session.get_inputs(), spec.inputs),
+            ('output', session.get_outputs(), spec.outputs),
+        ):
+            graph = {
+                item.name: (tuple(item.shape), _TYPES.get(item.type, item.type)) for item in found
+            }
+            said = {item.name: (item.shape, item.dtype) for item in listed}
+            if graph != said:
+                raise EngineError(
+                    f'segment {name} ({spec.file}): {kind}s {graph}: expected {said}, '
+                    'as the manifest says'
+                )
+        return session
+
+    # ---- running -----------------------------------------------------------------------------
+
+    def _run(self, name: str, side: int) -> None:
+        pair = self._runs.get((name, side))
+        if pair is None:
+            raise EngineError(f'segment {name}: the engine is closed, or the bundle has none')
+        session, binding = pair
+        try:
+            session.run_with_iobinding(binding)
+        except Exception as error:  # as above
+            raise EngineError(f'segment {name}: {_first_line(error)}') from error
+
+    def _state(self, side: int) -> OnnxHidden:
+        self._serial += 1
+        return OnnxHidden(side, self._serial)
+
+    def _check(self, hidden: OnnxHidden) -> int:
+        if hidden.serial != self._serial:
+            raise EngineError(
+                'this hidden state was overwritten by a later call: expected the newest one, '
+                'or one copied with keep() before'
+            )
+        return hidden.side
+
+
+def _session_options(threads: int) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = _ERRORS_ONLY
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+    return options
+
+
+def _bind(
+    session: Any,
+    name: str,
+    spec: SegmentSpec,
+    reads: Mapping[str, NDArray[Any]],
+    writes: Mapping[str, NDArray[Any]],
+) -> Any:
+    """Bind a session to arrays; they must outlive the binding."""
+    binding = session.io_binding()
+    for kind, tensors, arrays, bind in (
+        ('input', spec.inputs, reads, binding.bind_input),
+        ('output', spec.outputs, writes, binding.bind_output),
+    ):
+        for tensor in tensors:
+            array = arrays.get(tensor.name)
+            if array is None:
+                raise EngineError(
+                    f'segment {name}: {kind} {tensor.name!r}: expected one of {sorted(arrays)}'
+                )
+            if (array.shape, str(array.dtype)) != (tensor.shape, tensor.dtype):
+                raise EngineError(
+                    f'segment {name}: {kind} {tensor.name!r} {tensor.shape} of {tensor.dtype}: '
+                    f'expected {array.shape} of {array.dtype}, as its neighbours have'
+                )
+            bind(tensor.name, 'cpu', 0, array.dtype.type, array.shape, array.ctypes.data)
+    return binding
+
+
+def _state_of(tensors: tuple[TensorSpec, ...], name: str) -> TensorSpec:
+    """The hidden state among a segment's inputs or outputs."""
+    states = [item for item in tensors if item.name in ('hidden', 'hidden_out')]
+    if len(states) != 1:
+        found = [item.name for item in tensors]
+        raise EngineError(f'segment {name}: {found}: expected one tensor hidden or hidden_out')
+    return states[0]
+
+
+def _gate_row(name: str, layout: LayerLayout) -> int:
+    """Where a layer writes the gate of the next one; the last row takes what nobody reads."""
+    kind, _, number = name.partition('_')
+    return int(number) + 1 if kind == 'layer' else layout.layers_total
+
+
+def _check_head(spec: SegmentSpec, bundle: Bundle) -> None:
+    action = bundle.manifest.action
+    wanted = (1, action.horizon, action.dim)
+    found = {item.name: item.shape for item in spec.outputs}
+    if found != {'actions': wanted}:
+        raise EngineError(f'segment head: outputs {found}: expected actions {wanted}')
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,332 @@
+"""One observation in, one chunk of normalised actions out: the engine with its contract.
+
+``predict`` runs the layers that a plan asks for; ``rerun`` runs the same observation in full,
+from the state that the first jump left behind: no second encoding, the same bits as from the
+start. Actions are returned as the model gives them; whether they are finite is checked by the
+control loop, which latches an e-stop if not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dysl_vla_ros.config import EngineConfig
+from dysl_vla_ros.core import transforms
+from dysl_vla_ros.data_types import FloatArray, LayerTrace, Observation, PassMode, SkipPlan
+from dysl_vla_ros.engines.bundle import Manifest
+from dysl_vla_ros.engines.engine import Engine, Hidden, forward
+from dysl_vla_ros.engines.open_engine import open_engine
+from dysl_vla_ros.errors import BundleError, EngineError, InputError
+
+MAX_INSTRUCTION_BYTES = 4096
+CHANGED_BEYOND = 0.05
+"""A re-run counts as having changed the chunk when some normalised action moved by more."""
+
+Inputs = Mapping[str, NDArray[Any]]
+
+
+class Encoding(Protocol):
+    """Tokens of one text."""
+
+    @property
+    def ids(self) -> list[int]:
+        """Token ids."""
+
+
+class Tokenizer(Protocol):
+    """What is used of ``tokenizers.Tokenizer``."""
+
+    def encode(self, text: str) -> Encoding:
+        """Text to tokens."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one run of the model gave.
+
+    Attributes:
+        stamp: Of its observation [s].
+        instruction: Of its observation.
+        normalised: Actions as the model emits them, shape (horizon, action_dim).
+        mode: ``full``; ``skipped`` when a jump was taken; ``rerun``.
+        trace: Layers run, and the state from which a re-run resumes.
+        stage_seconds: Seconds by stage: preprocess, encode, backbone, decode; a re-run has only
+            the last two.
+        changed: Whether it differs noticeably from the skipped pass on the same observation.
+        compared: In ``compare`` mode, that skipped pass.
+    """
+
+    stamp: float
+    instruction: str
+    normalised: FloatArray
+    mode: PassMode
+    trace: LayerTrace
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    changed: bool = False
+    compared: Pass | None = None
+
+
+class Policy:
+    """A bundle on an engine; serves one thread, keeps no state between passes."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        manifest: Manifest,
+        tokenizer: Tokenizer,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            engine: Opened on the manifest's bundle.
+            manifest: The contract.
+            tokenizer: Of the same bundle.
+            clock: Seconds; only measures how long the stages take.
+        """
+        self.engine = engine
+        self.manifest = manifest
+        self._tokenizer = tokenizer
+        self._clock = clock
+
+    def prepare(self, observation: Observation) -> dict[str, NDArray[Any]]:
+        """The model's inputs: images, ``tokens`` and ``proprioception``.
+
+        Raises:
+            InputError: A camera is missing or has the wrong size, a joint is not finite, the
+                instruction is empty or too long; names field, value and what would be right.
+        """
+        inputs: dict[str, NDArray[Any]] = {}
+        for camera in self.manifest.cameras:
+            if camera.name not in observation.images:
+                raise InputError(
+                    f'images = {sorted(observation.images)}: expected {camera.name!r} too'
+                )
+            inputs[camera.name] = transforms.image_to_tensor(
+                observation.images[camera.name],
+                camera.height,
+                camera.width,
+                name=camera.name,
+                rotate_180=camera.rotate_180,
+                crop_area=camera.crop_area,
+                mean=camera.mean,
+                std=camera.std,
+            )
+        inputs['tokens'] = self.tokens(observation.instruction)
+        if self.manifest.proprioception.dim:
+            inputs['proprioception'] = self._proprioception(observation)
+        return inputs
+
+    def tokens(self, instruction: str) -> NDArray[np.int64]:
+        """Tokens of an instruction, padded, shape (1, tokens).
+
+        Raises:
+            InputError: It is empty, too long, or has more tokens than the model takes.
+        """
+        spec = self.manifest.instruction
+        text = instruction.strip()
+        size = len(text.encode('utf-8', errors='replace'))
+        if not text:
+            raise InputError(f'instruction = {instruction!r}: expected a sentence, "pick the ..."')
+        if size > MAX_INSTRUCTION_BYTES:
+            raise InputError(
+                f'instruction = {text[:20]!r}...: {size} bytes, expected at most '
+                f'{MAX_INSTRUCTION_BYTES}'
+            )
+        if spec.lowercase:
+            text = text.lower()
+        ids = self._tokenizer.encode(spec.template.replace('{instruction}', text)).ids
+        if not 0 < len(ids) <= spec.tokens:
+            raise InputError(
+                f'instruction = {text[:60]!r}: {len(ids)} tokens, expected 1 to {spec.tokens}; '
+                'say it in fewer words'
+            )
+        padded = np.full((1, spec.tokens), spec.pad_id, dtype=np.int64)
+        padded[0, : len(ids)] = ids
+        return padded
+
+    def predict(self, observation: Observation, plan: SkipPlan) -> Pass:
+        """Encode an observation and run the layers that the plan does not skip.
+
+        Raises:
+            InputError: The observation does not fit.
+            EngineError: The back end failed, or the plan does not fit the layers.
+        """
+        hidden, stages = self._encode(observation)
+        return self._finish(observation, hidden, plan, stages)
+
+    def compare(self, observation: Observation, plan: SkipPlan) -> Pass:
+        """One encoding, two passes: the full one, which holds the skipped one as ``compared``."""
+        hidden, stages = self._encode(observation)
+        entering = self.engine.keep(hidden)
+        skipped = self._finish(observation, hidden, plan, stages)
+        return self._finish(
+            observation,
+            self.engine.restore(entering),
+            self.engine.layout.full_plan(),
+            stages,
+            skipped,
+        )
+
+    def rerun(self, first: Pass) -> Pass:
+        """The full pass on the observation of ``first``, resumed at its first jump.
+
+        Raises:
+            EngineError: ``first`` skipped nothing, or the back end failed.
+        """
+        trace = first.trace
+        if trace.resume_layer is None:
+            raise EngineError(f'a {first.mode} pass without a jump: expected a skipped pass')
+        begun = self._clock()
+        hidden, again = forward(
+            self.engine,
+            self.engine.restore(trace.resume_state),
+            self.engine.layout.full_plan(),
+            start_layer=trace.resume_layer,
+        )
+        self.engine.synchronize()
+        run = self._clock()
+        actions = self._decode(hidden)
+        return Pass(
+            stamp=first.stamp,
+            instruction=first.instruction,
+            normalised=actions,
+            mode='rerun',
+            trace=again,
+            stage_seconds={'backbone': run - begun, 'decode': self._clock() - run},
+            changed=_differ(actions, first.normalised),
+        )
+
+    def warm_up(self, runs: int) -> None:
+        """Run a blank observation, ``runs`` times in full and once through every adapter.
+
+        Raises:
+            EngineError: The back end fails, or the model's answer is not finite.
+        """
+        layout = self.engine.layout
+        blank = self._blank()
+        plans = [layout.full_plan()] * runs
+        for plan in plans + (_adapter_plans(layout.segments) if runs else []):
+            hidden, _ = forward(self.engine, self.engine.encode(blank), plan)
+            actions = self._decode(hidden)
+            if not np.isfinite(actions).all():
+                raise EngineError(
+                    f'bundle {self.manifest.name}: a blank observation gives actions that are '
+                    'not finite; the weights are broken: export it again'
+                )
+
+    def _encode(self, observation: Observation) -> tuple[Hidden, dict[str, float]]:
+        begun = self._clock()
+        inputs = self.prepare(observation)
+        prepared = self._clock()
+        hidden = self.engine.encode(inputs)
+        self.engine.synchronize()
+        return hidden, {'preprocess': prepared - begun, 'encode': self._clock() - prepared}
+
+    def _finish(
+        self,
+        observation: Observation,
+        hidden: Hidden,
+        plan: SkipPlan,
+        stages: Mapping[str, float],
+        compared: Pass | None = None,
+    ) -> Pass:
+        begun = self._clock()
+        hidden, trace = forward(self.engine, hidden, plan)
+        self.engine.synchronize()
+        run = self._clock()
+        actions = self._decode(hidden)
+        return Pass(
+            stamp=observation.stamp,
+            instruction=observation.instruction,
+            normalised=actions,
+            mode='skipped' if trace.jumps else 'full',
+            trace=trace,
+            stage_seconds={**stages, 'backbone': run - begun, 'decode': self._clock() - run},
+            changed=compared is not None and _differ(actions, compared.normalised),
+            compared=compared,
+        )
+
+    def _decode(self, hidden: Hidden) -> FloatArray:
+        actions = self.engine.decode(hidden)
+        wanted = (self.manifest.action.horizon, self.manifest.action.dim)
+        if actions.shape != wanted:
+            raise EngineError(f'actions of shape {actions.shape}: expected {wanted}')
+        return actions
+
+    def _proprioception(self, observation: Observation) -> NDArray[np.float32]:
+        spec = self.manifest.proprioception
+        joints = np.asarray(observation.joints, dtype=np.float64)
+        size = spec.dim - int(spec.gripper)
+        if joints.shape != (size,):
+            raise InputError(f'joints of shape {joints.shape}: expected ({size},)')
+        values = [*joints]
+        if spec.gripper:
+            if observation.gripper is None:
+                raise InputError('gripper = None: expected its measured opening, 0 to 1')
+            values.append(observation.gripper)
+        known = self.manifest.action.joint_names
+        names = [*(known if len(known) == size else range(size)), 'gripper']
+        for name, value in zip(names, values, strict=False):
+            if not np.isfinite(value):
+                raise InputError(f'joints: {name} = {value}: expected a finite number')
+        scale = spec.normalisation
+        normalised = transforms.normalise(values, scale.low, scale.high, scale.mask)
+        return normalised[None].astype(np.float32)
+
+    def _blank(self) -> Inputs:
+        manifest = self.manifest
+        inputs: dict[str, NDArray[Any]] = {
+            camera.name: np.zeros((1, 3, camera.height, camera.width), np.float32)
+            for camera in manifest.cameras
+        }
+        inputs['tokens'] = np.full(
+            (1, manifest.instruction.tokens), manifest.instruction.pad_id, np.int64
+        )
+        if manifest.proprioception.dim:
+            inputs['proprioception'] = np.zeros((1, manifest.proprioception.dim), np.float32)
+        return inputs
+
+
+def open_policy(
+    config: EngineConfig | None = None, clock: Callable[[], float] = time.perf_counter
+) -> Policy:
+    """Open and warm up the policy that the parameters name.
+
+    Raises:
+        BundleError: No bundle there, or one that is altered.
+        EngineError: The back end is not available, or cannot run the bundle.
+    """
+    from tokenizers import Tokenizer as LibraryTokenizer
+
+    config = config or EngineConfig()
+    opened = open_engine(config.path, config.backend, config.threads)
+    try:
+        tokenizer = LibraryTokenizer.from_str(opened.tokenizer)
+    except Exception as error:  # the library raises plain Exception
+        raise BundleError(
+            f'{opened.manifest.instruction.tokenizer}: {error}; '
+            'expected a file of the tokenizers library'
+        ) from error
+    policy = Policy(opened.engine, opened.manifest, tokenizer, clock)
+    policy.warm_up(config.warmup_runs)
+    return policy
+
+
+def _adapter_plans(segments: tuple[tuple[int, int], ...]) -> list[SkipPlan]:
+    """Plans that together jump from every dynamic layer once."""
+    longest = max((end - first for first, end in segments), default=0)
+    return [
+        SkipPlan(tuple(min(first + step, end) for first, end in segments), controllers='open')
+        for step in range(longest)
+    ]
+
+
+def _differ(one: FloatArray, other: FloatArray) -> bool:
+    return not float(np.max(np.abs(one - other))) <= CHANGED_BEYOND
