@@ -62,6 +62,33 @@ def image_to_tensor(
     return np.ascontiguousarray(normalised.transpose(2, 0, 1)[None])
 
 
+def check_size(rows: int, columns: int, height: int, width: int, name: str = 'image') -> None:
+    """Refuse an image that the policy would see distorted or blown up.
+
+    Args:
+        rows: Of the image.
+        columns: Of the image.
+        height: Rows that the policy sees.
+        width: Columns that the policy sees.
+        name: The camera, for messages.
+
+    Raises:
+        InputError: Smaller than what the policy sees, or of another aspect ratio.
+    """
+    if rows < height or columns < width:
+        raise InputError(
+            f'{name}: {columns}x{rows} pixels: expected at least {width}x{height}, '
+            'the size that the policy sees'
+        )
+    wanted, found_ratio = width / height, columns / rows
+    if abs(found_ratio / wanted - 1.0) > _ASPECT_TOLERANCE:
+        fitting = min(columns / width, rows / height)
+        raise InputError(
+            f'{name}: {columns}x{rows} pixels: expected the aspect ratio {width}:{height} that '
+            f'the policy was trained on; crop it to {int(width * fitting)}x{int(height * fitting)}'
+        )
+
+
 def centre_crop(image: NDArray[Any], area: float) -> NDArray[Any]:
     """The middle of an image (H, W, C), ``area`` of its area, same aspect ratio; a view."""
     if area == 1.0:
@@ -196,19 +223,7 @@ def _check_image(image: Any, height: int, width: int, name: str) -> None:
     if shape is None or len(shape) != 3 or shape[2] != 3 or dtype != np.uint8:
         found = type(image).__name__ if shape is None else f'shape {tuple(shape)} of {dtype}'
         raise InputError(f'{name}: {found}: expected an RGB image, shape (height, width, 3) of uint8')
-    rows, columns = shape[:2]
-    if rows < height or columns < width:
-        raise InputError(
-            f'{name}: {columns}x{rows} pixels: expected at least {width}x{height}, '
-            'the size that the policy sees'
-        )
-    wanted, found_ratio = width / height, columns / rows
-    if abs(found_ratio / wanted - 1.0) > _ASPECT_TOLERANCE:
-        fitting = min(columns / width, rows / height)
-        raise InputError(
-            f'{name}: {columns}x{rows} pixels: expected the aspect ratio {width}:{height} that '
-            f'the policy was trained on; crop it to {int(width * fitting)}x{int(height * fitting)}'
-        )
+    check_size(shape[0], shape[1], height, width, name)
 
 
 def _range(
