@@ -76,7 +76,7 @@ class Sweep:
 def fake_manifest(layers: int = 24, static_layers: tuple[int, ...] = (0, 5, 11, 17, 23)) -> Manifest:
     """The contract of the bundled policy, with nothing behind it."""
     layout = LayerLayout(layers, static_layers)
-    names = ['embed', 'head', *(f'layer_{i:02d}' for i in range(layers))]
+    names = ['vision', 'embed', 'head', *(f'layer_{i:02d}' for i in range(layers))]
     names += [f'bridge_{i:02d}' for i in layout.dynamic_layers]
     data = FAKE_TOKENIZER.encode()
     nothing = FileEntry(hashlib.sha256(b'').hexdigest(), 0)

@@ -1,7 +1,7 @@
 """ONNX Runtime on the CPU: one session per exported part, chained over two fixed buffers.
 
-Every session is bound once to memory that this engine owns, so a pass allocates nothing. Thread
-spinning is off: with it, the idle threads of some forty sessions would starve the one at work.
+Every session is bound once to memory that this engine owns, so a pass allocates no tensors of
+its own.
 """
 
 from __future__ import annotations
@@ -17,17 +17,8 @@ from numpy.typing import NDArray
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.engines.bundle import Bundle, SegmentSpec, TensorSpec
 from dysl_vla_ros.engines.engine import LayerLayout
+from dysl_vla_ros.engines.onnx_session import bind, first_line, open_session, session_options
 from dysl_vla_ros.errors import EngineError
-
-_TYPES = {
-    'tensor(float)': 'float32',
-    'tensor(float16)': 'float16',
-    'tensor(double)': 'float64',
-    'tensor(int64)': 'int64',
-    'tensor(int32)': 'int32',
-    'tensor(bool)': 'bool',
-}
-_ERRORS_ONLY = 3
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,7 @@ class OnnxEngine:
         """
         manifest = bundle.manifest
         self._layout = manifest.layout
-        self._options = _session_options(threads)
+        self._options = session_options(threads)
         spec = manifest.segments['embed']
         state = _state_of(spec.outputs, 'embed')
         wanted = (1, manifest.hidden_tokens, manifest.hidden_width)
@@ -172,7 +163,7 @@ class OnnxEngine:
     def _open_input_segment(self, bundle: Bundle, name: str) -> None:
         """Vision and embedding: from named inputs to patches and to the first buffer."""
         spec = bundle.manifest.segments[name]
-        session = self._open(bundle, name, spec)
+        session = open_session(bundle, name, self._options)
         for tensor in spec.inputs:
             if tensor.name not in self._tensors:
                 self._tensors[tensor.name] = np.zeros(tensor.shape, np.dtype(tensor.dtype))
@@ -182,12 +173,12 @@ class OnnxEngine:
                 self._tensors[tensor.name] = np.zeros(tensor.shape, np.dtype(tensor.dtype))
         state = '' if name == 'vision' else _state_of(spec.outputs, name).name
         arrays = {**self._tensors, state: self._hidden[0]}
-        self._runs[name, 0] = session, _bind(session, name, spec, arrays, arrays)
+        self._runs[name, 0] = session, bind(session, name, spec, arrays, arrays)
 
     def _open_hidden_segment(self, bundle: Bundle, name: str) -> None:
         """Layers, adapters and the head: bound twice, once from each buffer."""
         spec = bundle.manifest.segments[name]
-        session = self._open(bundle, name, spec)
+        session = open_session(bundle, name, self._options)
         writes = {'gate': self._gates[_gate_row(name, self._layout)]}
         if name == 'head':
             for tensor in spec.outputs:
@@ -198,33 +189,7 @@ class OnnxEngine:
             reads = {**self._tensors, _state_of(spec.inputs, name).name: self._hidden[side]}
             if name != 'head':
                 writes[_state_of(spec.outputs, name).name] = self._hidden[1 - side]
-            self._runs[name, side] = session, _bind(session, name, spec, reads, writes)
-
-    def _open(self, bundle: Bundle, name: str, spec: SegmentSpec) -> Any:
-        path = bundle.path(spec.file)
-        try:
-            session = ort.InferenceSession(
-                str(path), self._options, providers=['CPUExecutionProvider']
-            )
-        except Exception as error:  # ONNX Runtime's errors share no class of their own
-            raise EngineError(
-                f'segment {name} ({spec.file}): ONNX Runtime {ort.__version__} cannot load it: '
-                f'{_first_line(error)}; export the bundle again'
-            ) from error
-        for kind, found, listed in (
-            ('input', session.get_inputs(), spec.inputs),
-            ('output', session.get_outputs(), spec.outputs),
-        ):
-            graph = {
-                item.name: (tuple(item.shape), _TYPES.get(item.type, item.type)) for item in found
-            }
-            said = {item.name: (item.shape, item.dtype) for item in listed}
-            if graph != said:
-                raise EngineError(
-                    f'segment {name} ({spec.file}): {kind}s {graph}: expected {said}, '
-                    'as the manifest says'
-                )
-        return session
+            self._runs[name, side] = session, bind(session, name, spec, reads, writes)
 
     # ---- running -----------------------------------------------------------------------------
 
@@ -236,7 +201,7 @@ class OnnxEngine:
         try:
             session.run_with_iobinding(binding)
         except Exception as error:  # as above
-            raise EngineError(f'segment {name}: {_first_line(error)}') from error
+            raise EngineError(f'segment {name}: {first_line(error)}') from error
 
     def _state(self, side: int) -> OnnxHidden:
         self._serial += 1
@@ -249,44 +214,6 @@ class OnnxEngine:
                 'or one copied with keep() before'
             )
         return hidden.side
-
-
-def _session_options(threads: int) -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = _ERRORS_ONLY
-    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-    return options
-
-
-def _bind(
-    session: Any,
-    name: str,
-    spec: SegmentSpec,
-    reads: Mapping[str, NDArray[Any]],
-    writes: Mapping[str, NDArray[Any]],
-) -> Any:
-    """Bind a session to arrays; they must outlive the binding."""
-    binding = session.io_binding()
-    for kind, tensors, arrays, bind in (
-        ('input', spec.inputs, reads, binding.bind_input),
-        ('output', spec.outputs, writes, binding.bind_output),
-    ):
-        for tensor in tensors:
-            array = arrays.get(tensor.name)
-            if array is None:
-                raise EngineError(
-                    f'segment {name}: {kind} {tensor.name!r}: expected one of {sorted(arrays)}'
-                )
-            if (array.shape, str(array.dtype)) != (tensor.shape, tensor.dtype):
-                raise EngineError(
-                    f'segment {name}: {kind} {tensor.name!r} {tensor.shape} of {tensor.dtype}: '
-                    f'expected {array.shape} of {array.dtype}, as its neighbours have'
-                )
-            bind(tensor.name, 'cpu', 0, array.dtype.type, array.shape, array.ctypes.data)
-    return binding
 
 
 def _state_of(tensors: tuple[TensorSpec, ...], name: str) -> TensorSpec:
@@ -310,7 +237,3 @@ def _check_head(spec: SegmentSpec, bundle: Bundle) -> None:
     found = {item.name: item.shape for item in spec.outputs}
     if found != {'actions': wanted}:
         raise EngineError(f'segment head: outputs {found}: expected actions {wanted}')
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,8 @@
+"""Makes helpers that tests of several folders share importable: ``import tiny_bundle``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / 'engines'))
