@@ -26,6 +26,7 @@ MAX_STEP = 0.010
 OPENING_STEP = 0.04
 """How far the gripper opens or closes during one action."""
 
+_UNLOAD_STEP = 0.005
 _MAX_TURN = 0.08
 _TRAVEL = 0.10
 _LIFT_HEIGHT = 0.19
@@ -36,13 +37,26 @@ _CLOSED_HALF = scene.FINGER_THICKNESS
 
 @dataclass(frozen=True)
 class ObjectPose:
-    """Where an object is: its middle in ``base_link`` [m] and its yaw [rad]."""
+    """Where an object is.
+
+    Attributes:
+        x, y, z: Its middle in ``base_link`` [m].
+        yaw: Direction of a horizontal axis; of a lying cylinder, of its own axis [rad].
+        shape: Cube or cylinder.
+        lying: Whether it is a cylinder that fell over.
+    """
 
     x: float
     y: float
     z: float
     yaw: float
     shape: Shape
+    lying: bool = False
+
+    @property
+    def half_height(self) -> float:
+        """From its middle down to what it rests on [m]."""
+        return scene.CYLINDER_RADIUS if self.lying else scene.half_height(self.shape)
 
 
 @dataclass(frozen=True)
@@ -109,17 +123,14 @@ def _support(state: ExpertState, x: float, y: float, but: int | None) -> float:
         height = 0.004
     for index, other in enumerate(state.objects):
         if index != but and math.hypot(other.x - x, other.y - y) < 0.03:
-            height = max(height, other.z + scene.half_height(other.shape))
+            height = max(height, other.z + other.half_height)
     return height
 
 
-def _funnel(
-    state: ExpertState, offset: Point, width: float, above: float, start: float
-) -> Point:
+def _funnel(offset: Point, width: float, above: float, start: float) -> Point:
     """Step towards a point, from above: ``offset`` is where it is, seen from here.
 
     Args:
-        state: Where the gripper is.
         offset: From the point that moves (grasp point or held object) to its goal [m].
         width: Radius of the funnel [m].
         above: Height of its rim above the goal [m].
@@ -149,20 +160,18 @@ def _limited(state: ExpertState, step: Point, yaw: float, gripper: float) -> _Mo
     return _Move(x * scale, y * scale, z * scale, yaw, gripper)
 
 
-def _above_table(state: ExpertState, goal_point: Point) -> float:
-    """Rim of a funnel so that the gripper passes over everything on the way [m]."""
-    return max(_TRAVEL, 0.135 - goal_point[2])
-
-
-def _grasp_height(thing: ObjectPose) -> float:
-    return thing.z if thing.z < 0.2 else 0.2
+def _alignment(yaw: float, thing: ObjectPose) -> float:
+    """How far to turn so that the fingers close on opposite faces [rad]."""
+    if thing.lying:
+        return (thing.yaw - yaw + 0.5 * math.pi) % math.pi - 0.5 * math.pi
+    return -yaw if thing.shape == 'cylinder' else _fold(thing.yaw - yaw)
 
 
 def _reach(state: ExpertState, target: int) -> _Move:
     thing = state.objects[target]
     px, py, pz = state.position
-    goal_z = max(_grasp_height(thing), _FINGERTIP + 0.004)
-    yaw_error = -state.yaw if thing.shape == 'cylinder' else _fold(thing.yaw - state.yaw)
+    goal_z = min(0.2, max(thing.z, _FINGERTIP + 0.004))
+    yaw_error = _alignment(state.yaw, thing)
     ex, ey, ez = thing.x - px, thing.y - py, goal_z - pz
     width = scene.grasp_width(thing.shape)
     started = state.opening < 0.93
@@ -179,13 +188,14 @@ def _reach(state: ExpertState, target: int) -> _Move:
     # Fingers that are not open must not come down on the object.
     shut = 1.0 - _ramp(state.opening, 0.72, 0.93)
     lifted = (ex, ey, ez + 0.06 * shut)
-    step = _funnel(state, lifted, 0.018, _above_table(state, (0.0, 0.0, goal_z)), 0.03)
+    # The rim lets the gripper pass over everything on the way.
+    step = _funnel(lifted, 0.018, max(_TRAVEL, 0.135 - goal_z), 0.03)
     return _limited(state, step, _turn(yaw_error), 1.0)
 
 
 def _lift(state: ExpertState, target: int) -> _Move:
     thing = state.objects[target]
-    clear = thing.z - scene.half_height(thing.shape) - _support(state, thing.x, thing.y, target)
+    clear = thing.z - thing.half_height - _support(state, thing.x, thing.y, target)
     rise = _LIFT_HEIGHT - state.position[2]
     if abs(rise) < 0.003:
         return _Move(0.0, 0.0, 0.0, 0.0, 0.0)
@@ -196,16 +206,16 @@ def _lift(state: ExpertState, target: int) -> _Move:
 
 def _destination(state: ExpertState, goal: Goal) -> tuple[Point, float, float]:
     """Where the middle of the held object goes, the funnel's width and the tolerance [m]."""
-    half = scene.half_height(state.objects[goal.target].shape)
+    half = state.objects[goal.target].half_height
     if goal.family == 'bin':
         return (*state.bin_position, half + 0.022), 0.035, 0.012
     assert goal.reference is not None
     other = state.objects[goal.reference]
     if goal.relation == 'onto':
-        return (other.x, other.y, other.z + scene.half_height(other.shape) + half + 0.002), (
+        return (other.x, other.y, other.z + other.half_height + half + 0.002), (
             0.022
         ), 0.004
-    base = other.z - scene.half_height(other.shape)
+    base = other.z - other.half_height
     return (other.x + BESIDE_OFFSET, other.y, max(0.0, base) + half + 0.001), 0.018, 0.006
 
 
@@ -216,10 +226,10 @@ def _carry(state: ExpertState, goal: Goal) -> _Move:
     loose = 2.0 if state.gripper_command > 0.5 else 1.0
     if math.hypot(ex, ey) < tolerance * loose and abs(ez) < 0.004 * loose:
         return _Move(0.0, 0.0, 0.0, 0.0, 1.0)
-    half = scene.half_height(thing.shape)
+    half = thing.half_height
     clear = thing.z - half - _support(state, thing.x, thing.y, goal.target)
     above = max(0.075, 0.120 + half - dz)
-    step = _funnel(state, (ex, ey, ez), width, above, clear)
+    step = _funnel((ex, ey, ez), width, above, clear)
     gripped = _ramp(scene.grasp_width(thing.shape) + 0.02 - state.opening, 0.0, 0.02)
     step = (step[0] * gripped, step[1] * gripped, step[2] * gripped)
     return _limited(state, step, _turn(-state.yaw), 0.0)
@@ -229,7 +239,7 @@ def _put_down(state: ExpertState) -> _Move:
     """Set the wrong object down where it is, or beside what stands there."""
     assert state.held is not None
     thing = state.objects[state.held]
-    half = scene.half_height(thing.shape)
+    half = thing.half_height
     push_x = push_y = 0.0
     obstacles = [(o.x, o.y, 0.095) for i, o in enumerate(state.objects) if i != state.held]
     obstacles.append((*state.bin_position, 0.16))
@@ -245,7 +255,7 @@ def _put_down(state: ExpertState) -> _Move:
     offset = (target_x - thing.x, target_y - thing.y, half + 0.001 - thing.z)
     if math.hypot(offset[0], offset[1]) < 0.012 and abs(offset[2]) < 0.005:
         return _Move(0.0, 0.0, 0.0, 0.0, 1.0)
-    step = _funnel(state, offset, 0.02, 0.12, thing.z - half)
+    step = _funnel(offset, 0.02, 0.12, thing.z - half)
     return _limited(state, step, _turn(-state.yaw), 0.0)
 
 
@@ -255,13 +265,13 @@ def _achieved(state: ExpertState, goal: Goal) -> bool:
     if goal.family == 'bin':
         bx, by = state.bin_position
         inside = max(abs(thing.x - bx), abs(thing.y - by)) < scene.BIN_HALF
-        return inside and thing.z < 0.05
+        return inside and thing.z < scene.BIN_HEIGHT + 0.02
     assert goal.reference is not None
     other = state.objects[goal.reference]
     apart = math.hypot(thing.x - other.x, thing.y - other.y)
     if goal.relation == 'onto':
         return apart < 0.022 and thing.z - other.z > 0.03
-    return apart < 0.095 and abs(thing.z - scene.half_height(thing.shape)) < 0.010
+    return apart < 0.095 and abs(thing.z - thing.half_height) < 0.010
 
 
 def _retreat(state: ExpertState, gripper: float) -> _Move:
@@ -276,6 +286,16 @@ def _retreat(state: ExpertState, gripper: float) -> _Move:
     )  # fmt: skip
 
 
+def _push_reach(thing: ObjectPose) -> float:
+    """From the middle of a closed gripper to that of an object that it touches, along y [m]."""
+    if thing.shape == 'cylinder':
+        return scene.CYLINDER_RADIUS + _CLOSED_HALF
+    angle = abs(_fold(thing.yaw))
+    # A corner beyond the fingers' width does not touch them.
+    face = 0.5 * scene.CUBE_SIZE * math.cos(angle) + scene.PAD_HALF_WIDTH * math.sin(angle)
+    return face + _CLOSED_HALF
+
+
 def _push(state: ExpertState, goal: Goal) -> _Move:
     thing = state.objects[goal.target]
     side = -1.0 if goal.relation == 'left' else 1.0
@@ -288,13 +308,13 @@ def _push(state: ExpertState, goal: Goal) -> _Move:
     across = thing.x - px
     # The gripper comes down behind the object, then everything from there to the object is
     # floor of the funnel: low it may go on up to contact, high it must stay behind.
-    contact = -(0.5 * scene.CUBE_SIZE + _CLOSED_HALF)
+    contact = -_push_reach(thing)
     behind = contact - 0.030
     low = 1.0 - _ramp(pz - goal_z, 0.008, 0.035)
     limit = behind + low * (contact + 0.012 - behind)
     excess = max(0.0, along - limit)
     lag = max(0.0, behind - along)
-    away = math.hypot(across, excess)
+    away = max(0.0, math.hypot(across, excess) - 0.005)
     rim = 0.115 * (1.0 - math.exp(-((away / 0.018) ** 2) - (max(0.0, lag - 0.02) / 0.03) ** 2))
     rise = goal_z + rim - pz
     z = _soft(rise, 0.35, MAX_STEP)
@@ -360,18 +380,20 @@ def _rolled(state: ExpertState, move: _Move, action: FloatArray, goal: Goal) -> 
             if (
                 opening <= width <= state.opening + 1e-9
                 and math.hypot(thing.x - x, thing.y - y) < 0.02
-                and abs(thing.z - z) < scene.half_height(thing.shape)
+                and abs(thing.z - z) < thing.half_height
             ):
                 held, opening = index, width
     elif held is not None:
         thing = objects[held]
         width = scene.grasp_width(thing.shape)
         if move.gripper < 0.5:
-            opening = min(opening, state.opening)
             opening = max(opening, min(width, state.opening))
+        elif state.opening < width:
+            # The fingers first let go of what they squeeze.
+            opening = min(opening, state.opening + _UNLOAD_STEP)
         if opening > width + 0.03:
             base = _support(state, thing.x, thing.y, held)
-            fallen = min(thing.z, base + scene.half_height(thing.shape))
+            fallen = min(thing.z, base + thing.half_height)
             objects = _with(objects, held, replace(thing, z=fallen))
             held = None
         else:
@@ -381,7 +403,7 @@ def _rolled(state: ExpertState, move: _Move, action: FloatArray, goal: Goal) -> 
                         yaw=thing.yaw + move.yaw),
             )  # fmt: skip
     if goal.family == 'push' and held is None and position[2] < 0.05:
-        objects = _pushed(objects, position, goal)
+        objects = _pushed(objects, state.position, position, goal)
     return ExpertState(
         position=position,
         yaw=state.yaw + move.yaw,
@@ -401,12 +423,13 @@ def _with(
 
 
 def _pushed(
-    objects: tuple[ObjectPose, ...], position: Point, goal: Goal
+    objects: tuple[ObjectPose, ...], before: Point, after: Point, goal: Goal
 ) -> tuple[ObjectPose, ...]:
     thing = objects[goal.target]
     side = -1.0 if goal.relation == 'left' else 1.0
-    reach = 0.5 * scene.CUBE_SIZE + _CLOSED_HALF
-    inside = reach - side * (thing.y - position[1])
-    if abs(thing.x - position[0]) < 0.03 and 0.0 < inside < reach:
+    # The commanded pose leads the real one, so the gap may be smaller than contact allows.
+    reach = min(_push_reach(thing), side * (thing.y - before[1]))
+    inside = reach - side * (thing.y - after[1])
+    if reach > 0.0 and abs(thing.x - after[0]) < 0.03 and inside > 0.0:
         return _with(objects, goal.target, replace(thing, y=thing.y + side * inside))
     return objects

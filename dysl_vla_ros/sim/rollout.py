@@ -9,10 +9,10 @@ import numpy as np
 
 from dysl_vla_ros.data_types import FloatArray, ImageArray
 from dysl_vla_ros.errors import KinematicsError
-from dysl_vla_ros.sim import arm
+from dysl_vla_ros.sim import arm, scene
 from dysl_vla_ros.sim.camera import CAMERAS
 from dysl_vla_ros.sim.expert import ACTION_PERIOD, ExpertState, expert_action
-from dysl_vla_ros.sim.tasks import Family, Split
+from dysl_vla_ros.sim.tasks import Episode, Family, Split
 from dysl_vla_ros.sim.world import Phase, World
 
 _BRAKE = 0.10
@@ -156,6 +156,15 @@ def _inside_workspace(tracker: Tracker, played: FloatArray) -> FloatArray:
     return played
 
 
+def _lost(state: ExpertState, episode: Episode) -> bool:
+    """Whether the target rolled or fell where the expert cannot fetch it."""
+    thing = state.objects[episode.goal.target]
+    bx, by = episode.bin_position
+    if max(abs(thing.x - bx), abs(thing.y - by)) < scene.BIN_HALF:
+        return False
+    return thing.z < 0.0 or not (0.34 < thing.x < 0.73 and abs(thing.y) < 0.33)
+
+
 def _random_start(world: World, tracker: Tracker, generator: np.random.Generator) -> None:
     """Move, undisturbed and unrecorded, to a random pose above the table."""
     goal = generator.uniform((0.38, -0.22, 0.09), (0.66, 0.22, 0.30))
@@ -220,6 +229,8 @@ def expert_episode(
             success=success,
             time=world.time,
         )
+        if _lost(state, episode):
+            return
         left = left - 1 if success and np.abs(action[:3]).max() < 4e-3 else left
         if left < 0:
             return

@@ -39,12 +39,12 @@ FINGER_BELOW_GRASP = 0.012
 """How far the fingertips reach beyond the grasp point [m]."""
 
 FINGER_NAMES = ('left_finger', 'right_finger')
-_FINGER_STIFFNESS = 5000.0
-_FINGER_DAMPING = 120.0
+_FINGER_STIFFNESS = 10000.0
+_FINGER_DAMPING = 200.0
 _FINGER_FORCE = 40.0
 
 _PAD_CONTACT = {'friction': '1.3 0.01 0.0002', 'condim': '4', 'solref': '0.006 1'}
-_OBJECT_CONTACT = {'friction': '0.6 0.005 0.0001', 'condim': '4', 'solref': '0.006 1'}
+_OBJECT_CONTACT = {'friction': '0.6 0.005 0.001', 'condim': '4', 'solref': '0.006 1'}
 
 
 def half_height(shape: Shape) -> float:
@@ -128,7 +128,9 @@ def _add_object(world: ElementTree.Element, name: str, shape: Shape) -> None:
         _add(body, 'geom', name=name, type='box', size=size, mass=_numbers(OBJECT_MASS))
     else:
         size = _numbers(CYLINDER_RADIUS, 0.5 * CYLINDER_HEIGHT)
-        _add(body, 'geom', name=name, type='cylinder', size=size, mass=_numbers(OBJECT_MASS))
+        # Six contact dimensions: without rolling friction a toppled one rolls for ever.
+        _add(body, 'geom', name=name, type='cylinder', size=size, mass=_numbers(OBJECT_MASS),
+             condim='6')  # fmt: skip
 
 
 def mjcf(shapes: Sequence[Shape]) -> str:

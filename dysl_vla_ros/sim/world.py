@@ -22,7 +22,8 @@ CONTROL_STEPS = 2
 """Physics steps per cycle of the trajectory controller: 250 Hz."""
 GRIPPER_RATE = 0.8
 """Speed of the gripper [openings/s]."""
-_GRIPPER_LEAD = 0.12
+_GRIPPER_LEAD = 0.06
+_HOLDING_OPENING = 0.35
 _START_JITTER = 0.02
 
 
@@ -157,7 +158,9 @@ class World:
         return [(int(a), int(b)) for a, b in pairs]
 
     def held_object(self) -> int | None:
-        """Privileged: index of the object that both fingers touch."""
+        """Privileged: index of the object between the fingers, touched by both."""
+        if self.gripper_opening < _HOLDING_OPENING:
+            return None
         touched: dict[int, set[int]] = {}
         for a, b in self._contact_pairs():
             for finger, other in ((a, b), (b, a)):
@@ -228,14 +231,17 @@ class World:
         poses = []
         for index, thing in enumerate(self.episode.things):
             matrix = self._data.xmat[self._objects][index].reshape(3, 3)
-            # Of a toppled object, an axis that still lies flat gives the direction.
-            axis = matrix[:, 0] if abs(matrix[2, 0]) < 0.7 else matrix[:, 2]
+            # Of a toppled object, an axis that lies flat gives the direction.
+            upright = abs(matrix[2, 2]) > 0.7
+            lying = thing.shape == 'cylinder' and not upright
+            flat = not lying and abs(matrix[2, 0]) < 0.7
+            axis = matrix[:, 0] if flat else matrix[:, 2]
             at = self._data.xpos[self._objects][index]
             if index == held:
                 at = at + position - self.grasp_position
             poses.append(
                 ObjectPose(float(at[0]), float(at[1]), float(at[2]),
-                           float(np.arctan2(axis[1], axis[0])), thing.shape)
+                           float(np.arctan2(axis[1], axis[0])), thing.shape, lying)
             )  # fmt: skip
         return ExpertState(
             position=(float(position[0]), float(position[1]), float(position[2])),
