@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dysl_vla_ros.errors import KinematicsError
+
 FloatArray = NDArray[np.float64]
 ImageArray = NDArray[np.uint8]
 
@@ -163,3 +165,36 @@ class Command:
     window_times: FloatArray
     window_positions: FloatArray
     window_velocities: FloatArray
+
+
+@dataclass(frozen=True)
+class JointLimits:
+    """What the robot description allows, in the order of ``names``.
+
+    Attributes:
+        names: Joint names.
+        lower: Lowest position, shape (n,) [rad or m]; minus infinity for a continuous joint.
+        upper: Highest position, shape (n,).
+        velocity: Largest speed, shape (n,) [rad/s or m/s], more than 0.
+    """
+
+    names: tuple[str, ...]
+    lower: FloatArray
+    upper: FloatArray
+    velocity: FloatArray
+
+    def __post_init__(self) -> None:
+        """Freeze the arrays; refuse a joint that cannot move, naming it."""
+        for part in ('lower', 'upper', 'velocity'):
+            object.__setattr__(self, part, frozen_array(getattr(self, part)))
+        for index, name in enumerate(self.names):
+            if not self.lower[index] < self.upper[index]:
+                raise KinematicsError(
+                    f'joint {name}: limits {self.lower[index]:g} to {self.upper[index]:g}: '
+                    'expected lower < upper in robot_description'
+                )
+            if not self.velocity[index] > 0:
+                raise KinematicsError(
+                    f'joint {name}: velocity limit {self.velocity[index]:g}: expected more than 0 '
+                    'in robot_description'
+                )
