@@ -8,7 +8,9 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
+from dysl_vla_ros.core.transforms import check_size
 from dysl_vla_ros.data_types import ImageArray
+from dysl_vla_ros.engines.bundle import CameraSpec
 from dysl_vla_ros.ros import images, qos
 from dysl_vla_ros.ros.arrival import Arrival
 from dysl_vla_ros.ros.streams import Newest, Stream
@@ -19,20 +21,21 @@ COMPRESSED_SUFFIX = '/compressed'
 class Camera:
     """Subscribes to ``<name>``; to ``<name>/compressed`` while nobody publishes the raw image."""
 
-    def __init__(self, node: Node, name: str, timeout: float, arrival: Arrival) -> None:
+    def __init__(self, node: Node, spec: CameraSpec, timeout: float, arrival: Arrival) -> None:
         """Subscribe to the raw topic.
 
         Args:
             node: Owner of the subscriptions.
-            name: Topic and key in ``Observation.images``.
+            spec: Its name is the topic and the key in ``Observation.images``.
             timeout: Older than this is stale [s].
             arrival: Turns stamps into steady time, and reports refusals.
         """
-        self.stream = Stream(name, timeout)
+        self.stream = Stream(spec.name, timeout)
+        self._spec = spec
         self._node = node
         self._arrival = arrival
         self._raw: Subscription = node.create_subscription(
-            Image, name, self._on_image, qos.SENSOR
+            Image, spec.name, self._on_image, qos.SENSOR
         )
         self._compressed: Subscription | None = None
 
@@ -68,6 +71,9 @@ class Camera:
     def _on_image(self, message: Any) -> None:
         def build(stamp: float) -> Newest:
             images.check_image(self.stream.name, message)
+            check_size(
+                message.height, message.width, self._spec.height, self._spec.width, self._spec.name
+            )
             return Newest(stamp, message)
 
         self._arrival.take(self.stream, message.header.stamp, build)

@@ -10,6 +10,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from dysl_vla_ros.control_loop import Delivery
 from dysl_vla_ros.data_types import ActionChunk
 from dysl_vla_ros.engines.bundle import ActionSpec
+from dysl_vla_ros.policy import Pass
 from dysl_vla_ros.ros.command_messages import duration, ros_time
 
 _POSE = ('x', 'y', 'z', 'rx', 'ry', 'rz')
@@ -49,8 +50,17 @@ def action_chunk(
     return message
 
 
-def chunk_info(delivery: Delivery, name: str, hardware_id: str) -> Any:
-    """Which layers ran, why the chunk was taken or not, and what it cost."""
+def chunk_info(
+    delivery: Delivery, compared: Pass | None, name: str, hardware_id: str
+) -> Any:
+    """Which layers ran, why the chunk was taken or not, and what it cost.
+
+    Args:
+        delivery: What became of the pass.
+        compared: In ``compare`` mode, the skipped pass on the same observation.
+        name: Of the status.
+        hardware_id: The device.
+    """
     chunk = delivery.chunk
     level = DiagnosticStatus.OK if delivery.accepted or delivery.rerun else DiagnosticStatus.WARN
     outcome = 'accepted' if delivery.accepted else 're-run' if delivery.rerun else 'refused'
@@ -75,6 +85,9 @@ def chunk_info(delivery: Delivery, name: str, hardware_id: str) -> Any:
             'seam_jump': f'{delivery.seam_jump:.5f}',
             'actions_dropped': f'{delivery.played:.2f}',
         }
+        if compared is not None:
+            values['compared_layer_mask'] = compared.trace.layer_mask
+            values['compared_skip_ratio'] = f'{compared.trace.skip_ratio:.4f}'
         values |= {f'{stage}_ms': f'{1e3 * t:.2f}' for stage, t in chunk.stage_seconds.items()}
     return DiagnosticStatus(
         level=level,

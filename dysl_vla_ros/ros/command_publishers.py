@@ -42,15 +42,15 @@ class CommandPublishers:
         self._interface = config.gripper.interface
         self._armed = config.safety.armed
         self._in_motion = False
+        self._gripper_action: GripperAction | None = None
+        if self._interface == 'action':
+            self._gripper_action = GripperAction(node)  # may refuse, so it comes first
         topic, kind = TOPICS[self._kind]
         self._live, self._shadow = self._pair(topic, kind)
         self._gripper_live: Publisher | None = None
         self._gripper_shadow: Publisher | None = None
-        self._gripper_action: GripperAction | None = None
         if self._interface in ('topic', 'action'):
             self._gripper_live, self._gripper_shadow = self._pair(GRIPPER_TOPIC, Float64MultiArray)
-        if self._interface == 'action':
-            self._gripper_action = GripperAction(node)
 
     def destroy(self) -> None:
         """Drop all publishers."""

@@ -46,6 +46,11 @@ class CommandThread:
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL_S))
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._thread.is_alive()
+
     def finish(self, patience: float) -> bool:
         """Tick on until the arm is at rest, then end.
 

@@ -17,9 +17,6 @@ from dysl_vla_ros.ros.cameras import Camera
 from dysl_vla_ros.ros.joints import Joints
 from dysl_vla_ros.ros.streams import Stream
 
-MAX_INSTRUCTION_BYTES = 4096
-
-
 class Inputs:
     """Callbacks only keep the newest message; everything else is asked for."""
 
@@ -42,7 +39,7 @@ class Inputs:
         self._limits = limits
         self.instruction = ''
         self.cameras: Mapping[str, Camera] = {
-            spec.name: Camera(node, spec.name, limits.image_timeout_s, arrival)
+            spec.name: Camera(node, spec, limits.image_timeout_s, arrival)
             for spec in manifest.cameras
         }
         self.joints = Joints(
@@ -121,19 +118,3 @@ class Inputs:
             f'{" and ".join(self.cameras)} were taken {skew:.3f} s apart, expected at most '
             f'max_camera_skew_s = {self._limits.max_camera_skew_s:g}'
         )
-
-
-def check_instruction(text: str) -> None:
-    """Refuse a text that cannot be an instruction.
-
-    Raises:
-        InputError: Too long, or with characters that are no text.
-    """
-    size = len(text.encode('utf-8', errors='replace'))
-    if size > MAX_INSTRUCTION_BYTES:
-        raise InputError(
-            f'instruction = {text[:40]!r}...: {size} bytes, expected at most '
-            f'{MAX_INSTRUCTION_BYTES}'
-        )
-    if any(not (character.isprintable() or character.isspace()) for character in text):
-        raise InputError(f'instruction = {text[:40]!r}: expected printable text')

@@ -14,6 +14,7 @@ class LogBridge(logging.Handler):
         super().__init__()
         self._ros_logger = ros_logger
         self._python_logger = logging.getLogger(package)
+        self._before = (self._python_logger.level, self._python_logger.propagate)
         self._python_logger.addHandler(self)
         self._python_logger.setLevel(logging.INFO)
         self._python_logger.propagate = False
@@ -32,4 +33,5 @@ class LogBridge(logging.Handler):
     def close(self) -> None:
         """Detach."""
         self._python_logger.removeHandler(self)
+        self._python_logger.level, self._python_logger.propagate = self._before
         super().close()

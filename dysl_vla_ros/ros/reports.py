@@ -13,6 +13,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from dysl_vla_ros.control_loop import Delivery
 from dysl_vla_ros.engines.bundle import Manifest, manifest_to_dict
+from dysl_vla_ros.policy import Pass
 from dysl_vla_ros.ros import chunk_messages, diagnostics, qos
 from dysl_vla_ros.ros.session import Session
 
@@ -57,11 +58,19 @@ class Reports:
         self._metadata.publish(String(data=json.dumps(metadata(manifest, device, joint_names))))
 
     def chunk(
-        self, delivery: Delivery, names: list[str], period: float, session: Session, now: float
+        self,
+        delivery: Delivery,
+        result: Pass,
+        names: list[str],
+        period: float,
+        session: Session,
+        now: float,
     ) -> Any:
         """Publish everything about one pass; returns the `~/chunk_info` message."""
         name = f'{self._node.get_name()}: chunk'
-        info = chunk_messages.chunk_info(delivery, name, session.policy.engine.device)
+        info = chunk_messages.chunk_info(
+            delivery, result.compared, name, session.policy.engine.device
+        )
         self._info.publish(info)
         chunk = delivery.chunk
         if chunk is None:

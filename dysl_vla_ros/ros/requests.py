@@ -10,7 +10,6 @@ import numpy as np
 from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING
 from dysl_vla_ros.errors import InputError
-from dysl_vla_ros.ros.inputs import check_instruction
 from dysl_vla_ros.ros.session import Session
 
 _DEADMAN = 'dead-man switch: enable is not true, or too old'
@@ -43,8 +42,10 @@ class Requests:
         """A new instruction; an empty one stops, the same one again changes nothing."""
         text = text.strip()
         try:
-            check_instruction(text)
+            if text:
+                self._session.policy.tokens(text)
         except InputError as error:
+            self._session.inputs.instruction = ''
             self._stop_for(str(error))
             return Answer(False, f'{error}; stopped')
         if not text:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from dysl_vla_ros.config import NodeConfig
-from dysl_vla_ros.control_loop import ControlLoop, Delivery
+from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.run_state import LATCHED, InputStatus
 from dysl_vla_ros.data_types import Command
 from dysl_vla_ros.errors import DyslError
@@ -62,7 +62,6 @@ class Session:
         self._early_estop = ''
         self._evidence_of = ''
         self._on_state = on_state
-        self.policy_in_use = False
 
     # ---- the robot ---------------------------------------------------------------------------
 
@@ -140,12 +139,6 @@ class Session:
                 self._evidence_of = f'{state}: {reason}'
             self._on_state(before, state, reason)
 
-    # ---- the worker ----------------------------------------------------------------------------
-
-    def deliver(self, delivery: Delivery, now: float) -> None:
-        """Keep the figures of a pass."""
-        self.stats.add(delivery, now)
-
     # ---- the executor's thread -----------------------------------------------------------------
 
     def take_evidence_reason(self) -> str:
@@ -153,9 +146,13 @@ class Session:
         reason, self._evidence_of = self._evidence_of, ''
         return reason
 
+    def set_skip_mode(self, config: NodeConfig) -> None:
+        """Take a configuration whose ``skip.mode`` changed."""
+        self.config = config
+        if self.loop is not None:
+            self.loop.skip_mode = config.skip.mode  # type: ignore[assignment]
+
     def destroy(self) -> None:
-        """Drop subscriptions and publishers, and close the engine unless a pass hangs in it."""
+        """Drop subscriptions and publishers."""
         self.inputs.destroy()
         self.publishers.destroy()
-        if not self.policy_in_use:
-            self.policy.engine.close()

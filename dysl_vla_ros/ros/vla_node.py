@@ -76,7 +76,7 @@ def _shut_down(node: Any) -> None:
     try:
         node.trigger_shutdown()
     except RCLError:
-        node.release()  # already finalised
+        node.close('shut down')  # it was finalised already
 
 
 if __name__ == '__main__':

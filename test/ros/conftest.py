@@ -67,10 +67,8 @@ class Graph:
 
     def close(self) -> None:
         for node in self.nodes:
-            if hasattr(node, 'release'):
-                from rclpy.lifecycle import LifecycleState
-
-                self.call(lambda node=node: node.on_shutdown(LifecycleState('', 0)))
+            if hasattr(node, 'close'):
+                self.call(lambda node=node: node.close('end of the test'))
         self._stop.set()
         self._thread.join(5)
         for node in self.nodes:
@@ -150,7 +148,7 @@ class Rig:
 
     @property
     def session(self) -> Any:
-        return self.node._session
+        return self.node._configured.session
 
     def wait_state(self, *states: str, timeout: float = 4.0) -> Rig:
         wait_for(

@@ -5,15 +5,20 @@ from __future__ import annotations
 import time
 from array import array
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from dysl_vla_ros.data_types import Jump, LayerTrace
 from dysl_vla_ros.engines.bundle import (
-    FORMAT, FORMAT_VERSION, ActionSpec, CalibrationSpec, CameraSpec, FileEntry, InstructionSpec,
-    Manifest, NormalisationSpec, ProprioceptionSpec, SegmentSpec,
-)  # fmt: skip
+    CameraSpec,
+    Manifest,
+    NormalisationSpec,
+    ProprioceptionSpec,
+)
+from dysl_vla_ros.engines.fake_bundle import fake_manifest
+from dysl_vla_ros.policy import Policy
 
 JOINTS = ('shoulder', 'elbow', 'wrist')
 HORIZON = 8
@@ -26,27 +31,22 @@ def unit(dim: int) -> NormalisationSpec:
     return NormalisationSpec((-1.0,) * dim, (1.0,) * dim, (True,) * dim)
 
 
-def make_manifest(space: str = 'joint_delta', gripper: bool = True) -> Manifest:
-    dim = len(JOINTS) + int(gripper)
-    names = ['embed', 'head', *(f'layer_{i:02d}' for i in range(LAYERS))]
-    names += [f'bridge_{i:02d}' for i in (1, 2, 4)]
+def make_manifest(space: str = 'joint_delta') -> Manifest:
+    """The fake bundle's contract, with three joints, two cameras and six layers."""
+    dim = len(JOINTS) + 1
     scale = NormalisationSpec((-STEP,) * dim, (STEP,) * dim, (True,) * len(JOINTS) + (False,))
-    return Manifest(
-        format=FORMAT, version=FORMAT_VERSION, name='test-policy', family='test',
-        precision='fp32', opset=18, layers_total=LAYERS, static_layers=(0, 3, 5),
-        hidden_tokens=4, hidden_width=8,
+    base = fake_manifest(LAYERS, (0, 3, 5))
+    return replace(
+        base,
+        name='test-policy',
         cameras=(CameraSpec('image', 96, 96), CameraSpec('wrist_image', 64, 64)),
-        proprioception=ProprioceptionSpec(4, True, unit(4)),
-        instruction=InstructionSpec('tokenizer.json', 16),
-        action=ActionSpec(
-            space=space, dim=dim, horizon=HORIZON, period_s=PERIOD, gripper=gripper,
-            delta_reference='commanded', normalisation=scale, displacement=scale,
+        proprioception=ProprioceptionSpec(dim, True, unit(dim)),
+        instruction=replace(base.instruction, tokens=16),
+        action=replace(
+            base.action, space=space, dim=dim, normalisation=scale, displacement=scale,
             joint_names=JOINTS,
         ),
-        calibration=CalibrationSpec(0.1, 5, 0.5, 0.2, (1.0,) * dim),
-        segments={name: SegmentSpec(f'{name}.onnx', (), ()) for name in names},
-        files={name: FileEntry('0' * 64, 1) for name in
-               ('tokenizer.json', *(f'{name}.onnx' for name in names))},
+        calibration=replace(base.calibration, weights=(1.0,) * dim),
     )  # fmt: skip
 
 
@@ -59,6 +59,14 @@ class FakePass:
     instruction: str
     stage_seconds: dict[str, float] = field(default_factory=dict)
     changed: bool = False
+    compared: Any = None
+
+
+class Words:
+    """One token per word."""
+
+    def encode(self, text: str) -> Any:
+        return SimpleNamespace(ids=[1] * len(text.split()))
 
 
 class FakeEngine:
@@ -80,6 +88,7 @@ class FakePolicy:
 
     def __init__(self, latency: float = 0.02, busy: float = 0.0, space: str = 'joint_delta') -> None:
         self.manifest = make_manifest(space)
+        self._tokenizer = Words()
         self.engine = FakeEngine()
         self.latency = latency
         self.busy = busy
@@ -88,6 +97,8 @@ class FakePolicy:
         self.observations: list[Any] = []
         self.reference = 0.0
         self.direction = 1.0
+
+    tokens = Policy.tokens  # the real check of an instruction
 
     def predict(self, observation: Any, plan: Any) -> FakePass:
         self.observations.append(observation)

@@ -116,11 +116,3 @@ def test_the_joint_sample_nearest_to_an_image_is_found():
         history.append(JointSample(stamp, [stamp], None))
     assert history.nearest(2.0).stamp == 3.0  # what is older than a second is forgotten
     assert history.nearest(9.0).stamp == 3.0
-
-
-@pytest.mark.parametrize('text', ['x' * 10_240, 'pick \x00 up'])
-def test_an_instruction_that_is_no_text_or_too_long_is_refused(text):
-    from dysl_vla_ros.ros.inputs import check_instruction
-
-    with pytest.raises(InputError, match=r'instruction = .*expected'):
-        check_instruction(text)

@@ -16,18 +16,18 @@ def state_of(rig):
 
 def test_resources_follow_the_states_and_can_be_made_again(rig):
     rig = rig()
-    assert rig.node._session is None
+    assert rig.node._configured is None
     for _ in range(2):
         assert rig.configure() == 'SUCCESS'
-        assert rig.node._session is not None
-        assert rig.node._commands is None
+        assert rig.node._configured is not None
+        assert rig.node._active is None
         assert rig.activate() == 'SUCCESS'
-        threads = rig.node._commands, rig.node._worker
-        assert all(thread._thread.is_alive() for thread in threads)
+        active = rig.node._active
+        assert active.alive
         assert rig.deactivate() == 'SUCCESS'
-        assert not any(thread._thread.is_alive() for thread in threads)
+        assert not active.alive
         assert rig.graph.call(rig.node.trigger_cleanup).name == 'SUCCESS'
-        assert rig.node._session is None
+        assert rig.node._configured is None
         assert rig.policy.engine.closed
     assert state_of(rig) == 'unconfigured'
     assert [topic for topic, _ in rig.node.get_topic_names_and_types() if 'shadow' in topic] == [
@@ -46,7 +46,7 @@ def test_a_broken_bundle_fails_configure_with_its_reason_and_leaves_nothing(rig,
     monkeypatch.setattr(module, 'open_policy', broken)
     assert rig.configure() == 'FAILURE'
     assert state_of(rig) == 'unconfigured'
-    assert rig.node._session is None
+    assert rig.node._configured is None
 
 
 def test_a_bug_in_a_transition_is_an_error_and_the_node_can_be_configured_again(rig, monkeypatch):

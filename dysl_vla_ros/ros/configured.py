@@ -1,0 +1,149 @@
+"""What exists from configure to cleanup: the session, its inputs, outputs and reports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rclpy.clock import Clock
+from rclpy.lifecycle import LifecycleNode
+from rclpy.logging import get_logging_directory
+from std_msgs.msg import String
+
+from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.control_loop import Delivery
+from dysl_vla_ros.core.run_state import LATCHED, PLAYING
+from dysl_vla_ros.policy import Pass, Policy
+from dysl_vla_ros.ros import qos
+from dysl_vla_ros.ros.arm import joint_names
+from dysl_vla_ros.ros.chunk_messages import dimension_names
+from dysl_vla_ros.ros.command_publishers import CommandPublishers
+from dysl_vla_ros.ros.controller_check import ControllerCheck
+from dysl_vla_ros.ros.flight_recorder import FlightRecorder
+from dysl_vla_ros.ros.inputs import Inputs
+from dysl_vla_ros.ros.reports import Reports
+from dysl_vla_ros.ros.requests import Requests
+from dysl_vla_ros.ros.services import Services
+from dysl_vla_ros.ros.session import Session
+
+_DIAGNOSTICS_PERIOD_S = 1.0
+
+
+class Configured:
+    """Publishers, subscriptions, services and timers of a configured node."""
+
+    def __init__(
+        self, node: LifecycleNode, config: NodeConfig, policy: Policy, steady: Clock
+    ) -> None:
+        """Create everything but motion.
+
+        Args:
+            node: Owner of all that is created.
+            config: Validated parameters.
+            policy: Opened and warmed up.
+            steady: Clock of the diagnostics timer; sim time may stand still, watchdogs may not.
+
+        Raises:
+            ConfigError: A parameter does not fit the bundle or this machine.
+        """
+        # What may refuse comes first, so that nothing is left behind.
+        names = joint_names(policy.manifest, config)
+        publishers = CommandPublishers(node, config, names)
+        self._node = node
+        self._names = dimension_names(policy.manifest.action, names)
+        self._steady = steady
+        self.reports = Reports(node)
+        self.session = Session(
+            config,
+            policy,
+            Inputs(node, policy.manifest, config, names),
+            publishers,
+            FlightRecorder(get_logging_directory(), config.timing.command_rate_hz),
+            self._on_state,
+        )
+        self.requests = Requests(self.session)
+        self.services = Services(node, self.requests)
+        self._controller_check: ControllerCheck | None = None
+        if config.action.command_type == 'joint_trajectory':
+            self._controller_check = ControllerCheck(node, self.session.publishers.command_topic)
+        self._description = node.create_subscription(
+            String, 'robot_description', self._on_description, qos.LATCHED
+        )
+        self._attention = node.create_guard_condition(self._on_attention)
+        self._timer = node.create_timer(_DIAGNOSTICS_PERIOD_S, self._on_timer, clock=steady)
+        self.reports.metadata(policy.manifest, policy.engine.device, names)
+        self.reports.state('inactive')
+
+    def destroy(self, close_engine: bool) -> None:
+        """Drop everything, in reverse.
+
+        Args:
+            close_engine: False while a pass hangs in it.
+        """
+        self._node.destroy_timer(self._timer)
+        self._node.destroy_guard_condition(self._attention)
+        self._node.destroy_subscription(self._description)
+        if self._controller_check is not None:
+            self._controller_check.destroy()
+        self.services.destroy()
+        self.session.destroy()
+        self.reports.destroy()
+        if close_engine:
+            self.session.policy.engine.close()
+
+    # ---- the executor's thread -----------------------------------------------------------------
+
+    def _on_description(self, message: Any) -> None:
+        problem = self.session.describe_robot(message.data)
+        if problem:
+            self._node.get_logger().error(problem)
+
+    def _on_timer(self) -> None:
+        self.reports.diagnostics(self.session, self.requests.active)
+        self.session.inputs.choose_transports()
+        if self._controller_check is not None:
+            self._controller_check.poll()
+
+    def _on_attention(self) -> None:
+        """The state changed: report levels at once, and keep the evidence of a fault."""
+        self.reports.diagnostics(self.session, self.requests.active, only_changes=True)
+        reason = self.session.take_evidence_reason()
+        if reason:
+            self._write_flight(reason)
+
+    def _write_flight(self, reason: str) -> None:
+        about = {
+            'bundle': self.session.policy.manifest.name,
+            'config': repr(self.session.config),
+        }
+        try:
+            path = self.session.recorder.write(reason, about)
+            self._node.get_logger().error(f'the last cycles are in {path}')
+        except OSError as error:
+            self._node.get_logger().error(f'the flight recorder cannot write: {error}')
+
+    # ---- the command thread and the worker -------------------------------------------------------
+
+    def _on_state(self, before: str, state: str, reason: str) -> None:
+        self.reports.state(state)
+        log = self._node.get_logger()
+        text = f'{before} -> {state}' + (f': {reason}' if reason else '')
+        if state in LATCHED:
+            log.error(text)
+        elif state == 'stale':
+            log.warning(text)
+        elif before in PLAYING and state in PLAYING:
+            log.debug(text)  # several times a second, when passes are verified
+        else:
+            log.info(text)
+        self._attention.trigger()
+
+    def on_delivery(self, delivery: Delivery, result: Pass, now: float) -> None:
+        """Publish and keep what became of a pass."""
+        loop = self.session.loop
+        if loop is None:
+            return
+        self.session.stats.add(delivery, now)
+        info = self.reports.chunk(
+            delivery, result, self._names, loop.action_period, self.session, now
+        )
+        self.session.recorder.note_chunk({item.key: item.value for item in info.values})
