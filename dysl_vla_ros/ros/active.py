@@ -51,7 +51,7 @@ class Active:
         if self._session.loop is not None:
             self._session.loop.stop(time.monotonic(), reason)
         if not self._commands.finish(_REST_PATIENCE_S):
-            _LOG.warning('not at rest after %.0f s; the last window ends at rest', _REST_PATIENCE_S)
+            _LOG.warning('not at rest in %.0f s; the last window ends at rest', _REST_PATIENCE_S)
         if self._worker.stop(_PASS_PATIENCE_S):
             return True
         _LOG.error('the pass in flight does not end; its engine stays open')

@@ -121,7 +121,7 @@ class Configured:
         except OSError as error:
             self._node.get_logger().error(f'the flight recorder cannot write: {error}')
 
-    # ---- the command thread and the worker -------------------------------------------------------
+    # ---- the command thread and the worker -----------------------------------------------------
 
     def _on_state(self, before: str, state: str, reason: str) -> None:
         self.reports.state(state)

@@ -168,8 +168,8 @@ class VlaNode(LifecycleNode):
         )
         if config.action.command_type == 'joint_commands':
             log.warning(
-                'command_type = joint_commands: forward controllers have no timeout; the arm keeps '
-                'its last command when this node dies'
+                'command_type = joint_commands: forward controllers have no timeout; the arm '
+                'keeps its last command when this node dies'
             )
 
     # ---- callbacks of the executor -------------------------------------------------------------

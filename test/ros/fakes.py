@@ -86,7 +86,9 @@ class FakePolicy:
     raised by the next pass, ``nan`` poisons the next chunk.
     """
 
-    def __init__(self, latency: float = 0.02, busy: float = 0.0, space: str = 'joint_delta') -> None:
+    def __init__(
+        self, latency: float = 0.02, busy: float = 0.0, space: str = 'joint_delta'
+    ) -> None:
         self.manifest = make_manifest(space)
         self._tokenizer = Words()
         self.engine = FakeEngine()
@@ -135,7 +137,7 @@ def make_urdf(joints: tuple[str, ...] = JOINTS) -> str:
     links = ['base_link', *(f'{name}_link' for name in joints)]
     text = ['<robot name="test_arm">']
     text += [f'<link name="{link}"/>' for link in (*links, 'grasp_link')]
-    for parent, name in zip(links, joints):
+    for parent, name in zip(links, joints, strict=False):
         text.append(
             f'<joint name="{name}" type="revolute"><parent link="{parent}"/>'
             f'<child link="{name}_link"/><origin xyz="0 0 0.3"/><axis xyz="0 1 0"/>'

@@ -118,9 +118,10 @@ def test_every_attribute_of_a_message_variable_is_a_field_in_humble():
     wrong = []
     for path, tree in trees():
         for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and root_name(node) in MESSAGE_NAMES:
-                if node.attr not in fields | ALL_OWN and not is_method_of_value(node):
-                    wrong.append(f'{where(path, node)} .{node.attr}')
+            if not isinstance(node, ast.Attribute) or root_name(node) not in MESSAGE_NAMES:
+                continue
+            if node.attr not in fields | ALL_OWN and not is_method_of_value(node):
+                wrong.append(f'{where(path, node)} .{node.attr}')
     assert not wrong
 
 
@@ -199,9 +200,10 @@ def test_every_keyword_of_a_method_is_known_in_humble():
                 name, choices = call.func.id, [set(members(call.func.id)['__init__'] or ())]
             else:
                 continue
-            if given and choices and name not in ALL_OWN:
-                if not any('**' in choice or given <= choice for choice in choices):
-                    wrong.append(f'{where(path, call)} {name}({", ".join(sorted(given))})')
+            if not given or not choices or name in ALL_OWN:
+                continue
+            if not any('**' in choice or given <= choice for choice in choices):
+                wrong.append(f'{where(path, call)} {name}({", ".join(sorted(given))})')
     assert not wrong
 
 
@@ -218,19 +220,21 @@ def test_no_private_attribute_of_rclpy_is_overwritten_by_a_node_of_ours():
     private = set(FACTS['private'])
     wrong = []
     for path, tree in trees():
-        for node in ast.walk(tree):
-            if not isinstance(node, ast.ClassDef):
+        for node in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
+            bases = {base.id for base in node.bases if isinstance(base, ast.Name)}
+            if not any(base.endswith('Node') for base in bases):
                 continue
-            if not any(isinstance(base, ast.Name) and base.id.endswith('Node') for base in node.bases):
-                continue
-            for item in ast.walk(node):
-                if isinstance(item, ast.Attribute) and isinstance(item.ctx, ast.Store):
-                    if isinstance(item.value, ast.Name) and item.value.id == 'self':
-                        if item.attr in private:
-                            wrong.append(f'{where(path, item)} self.{item.attr}')
+            stored = {
+                item.attr: item
+                for item in ast.walk(node)
+                if isinstance(item, ast.Attribute)
+                and isinstance(item.ctx, ast.Store)
+                and root_name(item) == 'self'
+            }
+            methods = {item.name: item for item in node.body if isinstance(item, ast.FunctionDef)}
             wrong += [
-                f'{where(path, item)} def {item.name}'
-                for item in node.body
-                if isinstance(item, ast.FunctionDef) and item.name in private
+                f'{where(path, item)} {name}'
+                for name, item in (stored | methods).items()
+                if name in private
             ]
     assert not wrong

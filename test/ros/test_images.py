@@ -122,5 +122,5 @@ def test_a_compressed_image_is_decoded_and_a_broken_one_is_named():
     message = CompressedImage(format='png', data=stream.getvalue())
     np.testing.assert_array_equal(decompress('image', message), RGB)
     message.data = b'no image'
-    with pytest.raises(InputError, match=r"image: format = 'png', 8 bytes: expected a JPEG or PNG"):
+    with pytest.raises(InputError, match="format = 'png', 8 bytes: expected a JPEG or PNG"):
         decompress('image', message)
