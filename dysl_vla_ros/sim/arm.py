@@ -105,10 +105,10 @@ def rotation_about(vector: FloatArray) -> FloatArray:
     x, y, z = vector
     skew = np.array(((0.0, -z, y), (z, 0.0, -x), (-y, x, 0.0)))
     if angle < 1e-9:
-        return np.eye(3) + skew
+        return np.asarray(np.eye(3) + skew)
     first = math.sin(angle) / angle
     second = (1.0 - math.cos(angle)) / angle**2
-    return np.eye(3) + first * skew + second * skew @ skew
+    return np.asarray(np.eye(3) + first * skew + second * skew @ skew)
 
 
 def rotation_vector(rotation: FloatArray) -> FloatArray:
@@ -135,7 +135,7 @@ def pointing_down(yaw: float, tilt: tuple[float, float] = (0.0, 0.0)) -> FloatAr
     upright = np.array(((cosine, sine, 0.0), (sine, -cosine, 0.0), (0.0, 0.0, -1.0)))
     if tilt == (0.0, 0.0):
         return upright
-    return rotation_about(np.array((tilt[0], tilt[1], 0.0))) @ upright
+    return np.asarray(rotation_about(np.array((tilt[0], tilt[1], 0.0))) @ upright)
 
 
 def _joint_frames(joints: FloatArray) -> list[tuple[FloatArray, FloatArray]]:

@@ -9,75 +9,15 @@ import numpy as np
 
 from dysl_vla_ros.data_types import FloatArray, ImageArray
 from dysl_vla_ros.errors import KinematicsError
-from dysl_vla_ros.sim import arm, scene
+from dysl_vla_ros.sim import scene
 from dysl_vla_ros.sim.camera import CAMERAS
-from dysl_vla_ros.sim.expert import ACTION_PERIOD, ExpertState, expert_action
+from dysl_vla_ros.sim.expert import ExpertState, expert_action
+from dysl_vla_ros.sim.noise import Disturbance, Noise
 from dysl_vla_ros.sim.tasks import Episode, Family, Split
+from dysl_vla_ros.sim.tracker import Tracker
 from dysl_vla_ros.sim.world import Phase, World
 
-_BRAKE = 0.10
-
-
-class Tracker:
-    """Streams Cartesian targets to a World the way the node does it.
-
-    Every action sends a short trajectory: the target of the action with a velocity, then a
-    braking tail that ends at rest.
-    """
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.position, self.rotation = world.commanded_pose()
-        self._joints = world.controller.sample(world.time)[0]
-
-    def play(self, action: FloatArray, seconds: float = ACTION_PERIOD) -> None:
-        """Move the commanded pose by one action, shape (7,), and let time pass.
-
-        Raises:
-            KinematicsError: If the arm cannot reach the new pose; nothing has moved then.
-        """
-        position = self.position + action[:3]
-        rotation = arm.rotation_about(action[3:6]) @ self.rotation
-        joints = arm.inverse(self._joints, position, rotation)
-        velocity = (joints - self._joints) / seconds
-        self.world.command_gripper(float(np.clip(action[6], 0.0, 1.0)))
-        self.world.command_trajectory(
-            np.array((seconds, seconds + _BRAKE)),
-            np.array((joints, joints + 0.5 * _BRAKE * velocity)),
-            np.array((velocity, np.zeros(6))),
-        )
-        self.world.advance(seconds)
-        self.position, self.rotation, self._joints = position, rotation, joints
-
-
-@dataclass(frozen=True)
-class Noise:
-    """How an episode is disturbed; the recorded labels stay those of the clean expert.
-
-    Attributes:
-        step: Standard deviation of the random force-like drift of each action [m].
-        turn: The same for rotation [rad].
-        correlation: How much of the drift survives into the next action, 0..1.
-        jump_rate: Chance per action that a larger drift of ``jump`` begins.
-        jump: Size of such a drift, in all [m].
-        slip_rate: Chance per action that a closing or holding gripper opens for a moment.
-        start_rate: Chance that the episode starts from a random pose above the table.
-    """
-
-    step: float = 0.0007
-    turn: float = 0.004
-    correlation: float = 0.6
-    jump_rate: float = 0.012
-    jump: float = 0.03
-    slip_rate: float = 0.003
-    start_rate: float = 0.3
-
-    def scaled(self, factor: float) -> Noise:
-        """The same disturbances, weaker or stronger."""
-        return Noise(
-            self.step * factor, self.turn * factor, self.correlation, self.jump_rate * factor,
-            self.jump, self.slip_rate * factor, self.start_rate * min(1.0, factor),
-        )  # fmt: skip
+__all__ = ['Frame', 'Noise', 'Tracker', 'World', 'expert_episode']
 
 
 @dataclass(frozen=True)
@@ -111,41 +51,6 @@ class Frame:
     phase: Phase
     success: bool
     time: float
-
-
-class _Disturbance:
-    """Random drift with memory; the only thing here that is not a function of the state."""
-
-    def __init__(self, noise: Noise, generator: np.random.Generator) -> None:
-        self._noise = noise
-        self._generator = generator
-        self._drift = np.zeros(6)
-        self._jump = np.zeros(3)
-        self._jump_left = 0
-        self._slip_left = 0
-
-    def apply(self, action: FloatArray) -> FloatArray:
-        noise, generator = self._noise, self._generator
-        spread = np.array((noise.step,) * 3 + (0.5 * noise.turn,) * 2 + (noise.turn,))
-        fresh = generator.normal(0.0, 1.0, 6) * spread
-        self._drift = noise.correlation * self._drift + fresh
-        draws = generator.random(2)
-        direction = generator.normal(0.0, 1.0, 3)
-        length = int(generator.integers(4, 9))
-        if self._jump_left == 0 and draws[0] < noise.jump_rate:
-            self._jump_left = length
-            self._jump = direction / np.linalg.norm(direction) * noise.jump / length
-        if self._slip_left == 0 and draws[1] < noise.slip_rate:
-            self._slip_left = length
-        played = action.copy()
-        played[:6] += self._drift
-        if self._jump_left > 0:
-            self._jump_left -= 1
-            played[:3] += self._jump
-        if self._slip_left > 0:
-            self._slip_left -= 1
-            played[6] = 1.0 - played[6]
-        return played
 
 
 def _inside_workspace(tracker: Tracker, played: FloatArray) -> FloatArray:
@@ -204,7 +109,7 @@ def expert_episode(
     cameras = CAMERAS if cameras is None else cameras
     episode = world.reset(seed, family, split)
     generator = np.random.default_rng([seed, 11])
-    disturbance = None if noise is None else _Disturbance(noise, generator)
+    disturbance = None if noise is None else Disturbance(noise, generator)
     tracker = Tracker(world)
     if noise is not None and generator.random() < noise.start_rate:
         _random_start(world, tracker, generator)

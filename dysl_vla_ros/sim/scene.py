@@ -80,8 +80,9 @@ def _add_arm(world: ElementTree.Element) -> ElementTree.Element:
             turn = (math.cos(0.5 * arm.BASE_YAW), 0.0, 0.0, math.sin(0.5 * arm.BASE_YAW))
         body = _add(parent, 'body', name=joint.link, pos=_numbers(x, y, z), quat=_numbers(*turn),
                     gravcomp='1')  # fmt: skip
-        _add(body, 'joint', name=joint.name, axis='0 0 1', range=_numbers(joint.lower, joint.upper),
-             armature=_numbers(joint.armature), actuatorgravcomp='true',
+        _add(body, 'joint', name=joint.name, axis='0 0 1',
+             range=_numbers(joint.lower, joint.upper), armature=_numbers(joint.armature),
+             actuatorgravcomp='true',
              actuatorfrcrange=_numbers(-joint.effort, joint.effort))  # fmt: skip
         start, end = joint.shape
         _add(body, 'geom', name=joint.link, type='capsule', size=_numbers(joint.radius),
@@ -163,8 +164,8 @@ def mjcf(shapes: Sequence[Shape]) -> str:
         _add(actuator, 'position', name=joint.name, joint=joint.name, kp=_numbers(joint.stiffness),
              kv=_numbers(arm.DRIVE_LAG * joint.stiffness))  # fmt: skip
     for name in FINGER_NAMES:
-        _add(actuator, 'position', name=name, joint=f'{name}_joint', kp=_numbers(_FINGER_STIFFNESS),
-             kv=_numbers(_FINGER_DAMPING),
+        _add(actuator, 'position', name=name, joint=f'{name}_joint',
+             kp=_numbers(_FINGER_STIFFNESS), kv=_numbers(_FINGER_DAMPING),
              forcerange=_numbers(-_FINGER_FORCE, _FINGER_FORCE))  # fmt: skip
     left, right = (f'{name}_joint' for name in FINGER_NAMES)
     _add(_add(root, 'equality'), 'joint', joint1=left, joint2=right, polycoef='0 1 0 0 0',

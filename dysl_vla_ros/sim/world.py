@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
-import mujoco
+import mujoco  # type: ignore[import-untyped]
 import numpy as np
 
 from dysl_vla_ros.data_types import FloatArray, ImageArray
 from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.sim import arm, scene
 from dysl_vla_ros.sim.camera import Look, RayCamera
-from dysl_vla_ros.sim.expert import ExpertState, ObjectPose
-from dysl_vla_ros.sim.tasks import Episode, Family, Split, draw_episode, succeeded
+from dysl_vla_ros.sim.expert_state import ExpertState
+from dysl_vla_ros.sim.judge import succeeded
+from dysl_vla_ros.sim.observer import Observer, Phase
+from dysl_vla_ros.sim.tasks import Episode, Family, Split, draw_episode
 from dysl_vla_ros.sim.trajectory_controller import TrajectoryController
 
-Phase = Literal['reach', 'grasp', 'carry', 'release']
+__all__ = ['Phase', 'World']
 
 CONTROL_STEPS = 2
 """Physics steps per cycle of the trajectory controller: 250 Hz."""
 GRIPPER_RATE = 0.8
 """Speed of the gripper [openings/s]."""
 _GRIPPER_LEAD = 0.06
-_HOLDING_OPENING = 0.35
 _START_JITTER = 0.02
 
 
@@ -39,9 +39,7 @@ class World:
         self._models: dict[tuple[scene.Shape, ...], mujoco.MjModel] = {}
         self.reset(0)
 
-    def reset(
-        self, seed: int, family: Family | None = None, split: Split = 'train'
-    ) -> Episode:
+    def reset(self, seed: int, family: Family | None = None, split: Split = 'train') -> Episode:
         """Lay out a new episode, with the arm near its home pose and time at 0."""
         self.episode = draw_episode(seed, family, split)
         things = self.episode.things
@@ -52,10 +50,7 @@ class World:
         self._model = self._models[shapes]
         self._data = mujoco.MjData(self._model)
         self._bin = self._model.body('bin').id
-        first = self._model.body('object_0').id
-        self._objects = slice(first, first + len(things))
-        self._geom_of = {self._model.geom(f'object_{i}').id: i for i in range(len(things))}
-        self._fingers = [self._model.geom(name).id for name in scene.FINGER_NAMES]
+        self._observer = Observer(self._model, self._data, shapes)
         self._model.body_pos[self._bin, :2] = self.episode.bin_position
         offset = generator.uniform(-_START_JITTER, _START_JITTER, 3)
         joints = arm.inverse(
@@ -151,52 +146,26 @@ class World:
     @property
     def object_positions(self) -> FloatArray:
         """Privileged: middles of the objects, shape (n, 3) [m]. No policy may see this."""
-        return np.array(self._data.xpos[self._objects])
-
-    def _contact_pairs(self) -> list[tuple[int, int]]:
-        pairs = self._data.contact.geom[: self._data.ncon]
-        return [(int(a), int(b)) for a, b in pairs]
+        return self._observer.positions()
 
     def held_object(self) -> int | None:
         """Privileged: index of the object between the fingers, touched by both."""
-        if self.gripper_opening < _HOLDING_OPENING:
-            return None
-        touched: dict[int, set[int]] = {}
-        for a, b in self._contact_pairs():
-            for finger, other in ((a, b), (b, a)):
-                if finger in self._fingers and other in self._geom_of:
-                    touched.setdefault(self._geom_of[other], set()).add(finger)
-        held = [index for index, fingers in touched.items() if len(fingers) == 2]
-        return min(held) if held else None
+        return self._observer.held_object(self.gripper_opening)
 
     def phase(self) -> Phase:
         """Privileged: what the arm is doing, from contacts and the gripper's command."""
-        closing = self._gripper_target < 0.5
-        supported, touched = set(), set()
-        for a, b in self._contact_pairs():
-            for one, other in ((a, b), (b, a)):
-                if one in self._geom_of:
-                    (touched if other in self._fingers else supported).add(self._geom_of[one])
-        held = self.held_object()
-        near = min(
-            float(np.linalg.norm(position - self.grasp_position))
-            for position in self.object_positions
+        return self._observer.phase(
+            self.episode.family, self._gripper_target < 0.5, self.gripper_opening
         )
-        if closing:
-            if held is not None:
-                return 'grasp' if held in supported else 'carry'
-            if self.episode.family == 'push':
-                return 'carry' if touched else 'reach'
-            return 'grasp' if near < 0.03 and self.gripper_opening > 0.1 else 'reach'
-        return 'release' if near < 0.06 and self.gripper_opening < 0.9 else 'reach'
 
     def success(self) -> bool:
         """Whether the instruction is fulfilled in the state as it is now."""
-        speeds = np.array(
-            [np.linalg.norm(self._data.qvel[8 + 6 * i : 11 + 6 * i]) for i in
-             range(len(self.episode.things))]
-        )  # fmt: skip
-        return succeeded(self.episode, self.object_positions, self.held_object(), speeds)
+        return succeeded(
+            self.episode,
+            self.object_positions,
+            self.held_object(),
+            self._observer.object_speeds(),
+        )
 
     @property
     def grasp_position(self) -> FloatArray:
@@ -218,9 +187,7 @@ class World:
         """Pose that the trajectory controller asks for now: the expert's reference."""
         return arm.forward(self.controller.sample(self.time)[0])
 
-    def expert_state(
-        self, commanded: tuple[FloatArray, FloatArray] | None = None
-    ) -> ExpertState:
+    def expert_state(self, commanded: tuple[FloatArray, FloatArray] | None = None) -> ExpertState:
         """Privileged: everything that the scripted expert looks at.
 
         Args:
@@ -228,28 +195,15 @@ class World:
         """
         position, rotation = self.commanded_pose() if commanded is None else commanded
         held = self.held_object()
-        poses = []
-        for index, thing in enumerate(self.episode.things):
-            matrix = self._data.xmat[self._objects][index].reshape(3, 3)
-            # Of a toppled object, an axis that lies flat gives the direction.
-            upright = abs(matrix[2, 2]) > 0.7
-            lying = thing.shape == 'cylinder' and not upright
-            flat = not lying and abs(matrix[2, 0]) < 0.7
-            axis = matrix[:, 0] if flat else matrix[:, 2]
-            at = self._data.xpos[self._objects][index]
-            if index == held:
-                at = at + position - self.grasp_position
-            poses.append(
-                ObjectPose(float(at[0]), float(at[1]), float(at[2]),
-                           float(np.arctan2(axis[1], axis[0])), thing.shape, lying)
-            )  # fmt: skip
+        x, y, z = (float(value) for value in position)
         return ExpertState(
-            position=(float(position[0]), float(position[1]), float(position[2])),
+            position=(x, y, z),
             yaw=float(np.arctan2(rotation[1, 0], rotation[0, 0])),
             tilt=(float(rotation[1, 2]), float(-rotation[0, 2])),
             gripper_command=self._gripper_target,
             opening=self.gripper_opening,
             held=held,
-            objects=tuple(poses),
+            # What is held goes where the commanded pose goes, ahead of the measured one.
+            objects=self._observer.object_poses(held, position - self.grasp_position),
             bin_position=self.episode.bin_position,
         )
