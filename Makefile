@@ -1,0 +1,58 @@
+# make demo | test | test-all | lint | clean. Each sets up .venv by itself; none needs root.
+SHELL := /bin/bash
+VENV ?= .venv
+PYTHON ?= $(shell for v in 3.11 3.12 3.10; do p=$$(command -v python$$v) && $$p -c 'import venv, ensurepip' 2>/dev/null && echo $$p && exit; done; command -v python3)
+ARGS ?=
+
+# A sourced ROS 2 brings rclpy and the messages: use them instead of the wheels.
+HAVE_ROS := $(shell [ -n "$$ROS_DISTRO" ] && python3 -c 'import rclpy' 2>/dev/null && echo yes)
+ifeq ($(HAVE_ROS),yes)
+  PYTHON := $(shell command -v python3)
+  VENV_FLAGS := --system-site-packages
+  EXTRAS := sim,kinematics
+else
+  VENV_FLAGS :=
+  EXTRAS := sim,kinematics,ros-jazzy
+endif
+
+PIP = $(VENV)/bin/python -m pip --disable-pip-version-check -q
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test test-all lint clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.demo
+	$(VENV)/bin/python -m dysl_vla_ros.cli.main demo $(ARGS)
+
+test: $(VENV)/.test
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+test-all: $(VENV)/.train
+	$(VENV)/bin/python -m pytest -m "slow and not gpu" $(ARGS)
+
+lint: $(VENV)/.lint
+	$(VENV)/bin/ruff check . && $(VENV)/bin/mypy dysl_vla_ros
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info[:2] <= (3, 12)' 2>/dev/null || \
+	  { echo "Python 3.10 to 3.12 is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
+
+$(VENV)/.demo: setup.py | $(VENV)/bin/python
+	$(PIP) install -e '.[$(EXTRAS)]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	$(PIP) install -e '.[$(EXTRAS),test]'
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.test constraints-cpu.txt
+	$(PIP) install -c constraints-cpu.txt -e '.[$(EXTRAS),test,train]'
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.test
+	$(PIP) install -e '.[lint]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build install log *.egg-info

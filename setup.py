@@ -1,0 +1,96 @@
+"""An ament_python package that pip can install too."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = 'dysl_vla_ros'
+HERE = Path(__file__).parent
+
+
+def tree(folder):
+    """(target, files) of every folder below ``folder``, kept in its structure."""
+    share = Path('share') / NAME
+    entries = []
+    for path in sorted((HERE / folder).rglob('*')):
+        if path.is_file() and '__pycache__' not in path.parts:
+            relative = path.relative_to(HERE)
+            entries.append((str(share / relative.parent), [str(relative)]))
+    return entries
+
+
+def models():
+    """Bundled models lie in resource/models and install to share/<package>/models."""
+    entries = []
+    for path in sorted((HERE / 'resource' / 'models').rglob('*')):
+        if path.is_file():
+            relative = path.relative_to(HERE)
+            target = Path('share') / NAME / relative.parent.relative_to('resource')
+            entries.append((str(target), [str(relative)]))
+    return entries
+
+
+setup(
+    name=NAME,
+    version='0.1.0',
+    description='Vision-language-action policies at 20+ Hz by dynamic-static layer skipping',
+    license='Apache-2.0',
+    maintainer='The dysl_vla_ros developers',
+    maintainer_email='maintainers@dysl-vla-ros.dev',
+    packages=find_packages(include=[NAME, f'{NAME}.*']),
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
+        (f'share/{NAME}', ['package.xml']),
+        *tree('launch'),
+        *tree('config'),
+        *models(),
+    ],
+    python_requires='>=3.10',
+    install_requires=[
+        'numpy>=1.24,<3',  # arrays; 1.26 is what a Jetson with Humble has
+        'PyYAML>=6,<7',  # parameter files
+        'transforms3d>=0.4,<0.5',  # rotations
+        'onnxruntime>=1.17,<2',  # the CPU engine
+        'tokenizers>=0.15,<1',  # instructions to tokens, in the format of every VLA
+        'rich>=13,<16',  # progress bars and the live view of the demo
+    ],
+    extras_require={
+        # On a robot these come from ROS (rosdep): rclpy, messages, pinocchio.
+        'kinematics': ['pin>=3.2,<5'],  # Pinocchio: forward and inverse kinematics
+        'sim': ['mujoco-core>=4.0,<4.1'],  # physics and ray casting of the simulated arm
+        'ros-jazzy': [  # rclpy for machines without ROS, x86-64
+            'ros-jazzy-rclpy[fastrtps]==7.1.6',
+            'ros-jazzy-sensor-msgs==5.3.6',
+            'ros-jazzy-trajectory-msgs==5.3.6',
+            'ros-jazzy-geometry-msgs==5.3.6',
+            'ros-jazzy-diagnostic-msgs==5.3.6',
+            'ros-jazzy-std-srvs==5.3.6',
+            'ros-jazzy-lifecycle-msgs==2.0.3',
+        ],
+        'train': [  # offline: training and export; never on the robot
+            'torch>=2.6,<3',
+            'accelerate>=1.0,<2',  # several GPUs and machines as a launch option
+            'safetensors>=0.4,<1',  # checkpoints without pickle
+            'onnx>=1.16,<2',
+            'onnxscript>=0.2,<1',  # torch's exporter needs it
+            'matplotlib>=3.7,<4',
+            'pyarrow>=15',
+        ],
+        'test': [
+            'pytest>=8,<10',
+            'pytest-timeout>=2.3,<3',
+            'hypothesis>=6.100,<7',
+            'onnx>=1.16,<2',  # writes the tiny bundle of the tests
+            'Pillow>=10',  # compressed images
+        ],
+        'lint': ['ruff>=0.6', 'mypy>=1.11', 'types-PyYAML'],
+    },
+    entry_points={
+        'console_scripts': [
+            f'dysl = {NAME}.cli.main:main',
+            f'vla_node = {NAME}.ros.vla_node:main',
+            f'sim_arm = {NAME}.ros.sim_arm:main',
+        ]
+    },
+    zip_safe=False,
+)
