@@ -1,0 +1,1 @@
+"""The console program ``dysl``: one file per subcommand."""

@@ -1,0 +1,49 @@
+"""The console program ``dysl``; subcommands are imported only when they are called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from dysl_vla_ros.errors import DyslError
+
+COMMANDS = {
+    'demo': 'Run the simulated arm and the node, live in the terminal',
+    'doctor': 'Say what is installed, what is missing, and how to get it',
+    'evaluate': 'Closed-loop success, depth and latency over many episodes',
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand.
+
+    Args:
+        arguments: Command line; ``sys.argv[1:]`` by default.
+
+    Returns:
+        Exit code: 0, 1 after an error that is explained in one line, 2 for a wrong call.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(prog='dysl', description='Tools of dysl_vla_ros.')
+    chosen = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    for name, text in COMMANDS.items():
+        command = chosen.add_parser(name, help=text, description=text)
+        # Options are declared by the subcommand's own module: only that one is imported.
+        if words[:1] == [name]:
+            importlib.import_module(f'dysl_vla_ros.cli.{name}').add_options(command)
+    given = parser.parse_args(words)
+    module = importlib.import_module(f'dysl_vla_ros.cli.{given.command}')
+    try:
+        code: int = module.run(given)
+        return code
+    except DyslError as error:
+        print(f'dysl {given.command}: {error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == '__main__':
+    sys.exit(main())

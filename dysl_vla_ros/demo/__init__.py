@@ -1,0 +1,1 @@
+"""The demonstration without ``ros2 launch``: start the nodes, watch them, sum up."""

@@ -1,0 +1,127 @@
+"""What the demo knows of the running nodes, and the figures it sums up."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+COMMANDS = 'dysl_vla: commands'
+POLICY = 'dysl_vla: policy'
+_PLAYING = ('running', 'verifying', 'holding')
+_PAUSE_S = 0.5
+"""A longer silence of the command stream is an intended one (between episodes)."""
+_METER_S = 30.0
+"""Jitter is reported over this span: one value per span counts."""
+
+
+@dataclass
+class Picture:
+    """The newest of everything that was received.
+
+    Attributes:
+        values: Status name -> key -> value, as on /diagnostics.
+        episode: Keys of the simulated arm's episode.
+        chunk: Keys of the newest chunk.
+        continuity: Newest values, oldest first.
+        skip_ratio: Newest values, oldest first.
+        passes: Passes of the model.
+        received: Arrival times of commands [s].
+        rates: Achieved rate over 1 s, while commands were due [Hz].
+        gaps: Longest gap as reported by the node [ms].
+        jitters: (time [s], 99 % jitter [ms]) as reported by the node.
+    """
+
+    values: dict[str, dict[str, str]] = field(default_factory=dict)
+    episode: dict[str, str] = field(default_factory=dict)
+    chunk: dict[str, str] = field(default_factory=dict)
+    continuity: deque[float] = field(default_factory=lambda: deque(maxlen=60))
+    skip_ratio: deque[float] = field(default_factory=lambda: deque(maxlen=60))
+    passes: int = 0
+    received: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    gaps: list[float] = field(default_factory=list)
+    jitters: list[tuple[float, float]] = field(default_factory=list)
+
+    def command_value(self, key: str) -> str:
+        """A key of the commands status; '' while unknown."""
+        return self.values.get(COMMANDS, {}).get(key, '')
+
+    def policy_value(self, key: str) -> str:
+        """A key of the policy status; '' while unknown."""
+        return self.values.get(POLICY, {}).get(key, '')
+
+    def note_status(self, name: str, values: dict[str, str], now: float) -> None:
+        """Take over one status of /diagnostics."""
+        self.values[name] = values
+        if name != COMMANDS:
+            return
+        rate, gap, jitter = (
+            number(values.get(key, ''))
+            for key in ('command_rate_hz', 'command_gap_ms_max', 'command_jitter_ms_p99')
+        )
+        if values.get('state') in _PLAYING and rate is not None:
+            self.rates.append(rate)
+        if gap is not None:
+            self.gaps.append(gap)
+        if jitter is not None:
+            self.jitters.append((now, jitter))
+
+
+def number(text: str) -> float | None:
+    """The number in a diagnostics value; None for ``n/a`` or nothing."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def figures(picture: Picture) -> dict[str, Any]:
+    """The demo's JSON: what the node reports of itself, and what arrived here.
+
+    Returns:
+        Rates in Hz, times in ms; None where nothing was measured.
+    """
+    command, policy = picture.command_value, picture.policy_value
+    intervals = np.diff(picture.received) if len(picture.received) > 1 else np.array([])
+    intervals = intervals[intervals < _PAUSE_S]
+    return {
+        'command_rate_hz_mean': float(np.mean(picture.rates)) if picture.rates else None,
+        'command_rate_hz_min': min(picture.rates, default=None),
+        'command_jitter_ms_p99': _worst_jitter(picture.jitters),
+        'command_gap_ms_max': max(picture.gaps, default=None),
+        'hold_ratio': number(command('hold_ratio')),
+        'actions_played_hz': number(command('actions_played_hz')),
+        'observation_age_ms_p95': number(command('observation_age_ms_p95')),
+        'passes': picture.passes,
+        'inference_ms_p50': number(policy('inference_ms_p50')),
+        'inference_ms_p95': number(policy('inference_ms_p95')),
+        'skip_ratio': number(policy('skip_ratio_lifetime')),
+        'layers_run_mean': number(policy('layers_run_mean')),
+        'layers_total': _whole(policy('layers_total')),
+        'reruns': _whole(policy('rerun_count')),
+        'starvation_count': _whole(command('starvation_count')),
+        'clipped_ratio': number(command('clipped_ratio')),
+        'episodes': _whole(picture.episode.get('episodes', '')),
+        'successes': _whole(picture.episode.get('successes', '')),
+        'received_rate_hz_mean': float(1.0 / intervals.mean()) if len(intervals) else None,
+        'received_gap_ms_max': float(1e3 * intervals.max()) if len(intervals) else None,
+    }
+
+
+def _worst_jitter(jitters: list[tuple[float, float]]) -> float | None:
+    """The largest of the values that cover separate spans, counted back from the last."""
+    if not jitters:
+        return None
+    worst, end = jitters[-1][1], jitters[-1][0]
+    for time, value in reversed(jitters):
+        if end - time >= _METER_S:
+            worst, end = max(worst, value), time
+    return worst
+
+
+def _whole(text: str) -> int | None:
+    value = number(text)
+    return None if value is None else int(value)

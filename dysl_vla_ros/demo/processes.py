@@ -1,0 +1,109 @@
+"""The nodes as child processes: their logs kept, their end waited for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from dysl_vla_ros import bringup
+from dysl_vla_ros.errors import DyslError
+
+_TAIL_LINES = 15
+_PATIENCE_S = 8.0
+
+
+class ChildError(DyslError):
+    """A node ended by itself; the message holds the end of its log."""
+
+
+def environment(domain_id: int) -> dict[str, str]:
+    """Environment variables of the nodes and of the watcher.
+
+    Args:
+        domain_id: ROS domain, so that a demo meets no other graph.
+    """
+    profile = bringup.config_folder() / 'fastdds.xml'
+    return {
+        **os.environ,
+        'ROS_DOMAIN_ID': str(domain_id),
+        'ROS_AUTOMATIC_DISCOVERY_RANGE': os.environ.get(
+            'ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST'
+        ),
+        'FASTRTPS_DEFAULT_PROFILES_FILE': str(profile),
+        'FASTDDS_DEFAULT_PROFILES_FILE': str(profile),
+        # One thread per process: with two, the chain of layers gets slower, not faster.
+        'OMP_NUM_THREADS': os.environ.get('OMP_NUM_THREADS', '1'),
+    }
+
+
+class Children:
+    """Starts nodes; as a context manager it stops them with SIGINT and waits."""
+
+    def __init__(self, specs: Sequence[bringup.NodeSpec], env: dict[str, str]) -> None:
+        """Prepare; entering starts.
+
+        Args:
+            specs: What to start, in order.
+            env: Their environment.
+        """
+        self._specs = specs
+        self._env = env
+        self._folder = tempfile.TemporaryDirectory(prefix='dysl_demo_')
+        self._running: list[tuple[bringup.NodeSpec, subprocess.Popen[bytes], Path]] = []
+        self.exit_codes: dict[str, int] = {}
+
+    def __enter__(self) -> Children:
+        """Start all."""
+        for spec in self._specs:
+            log = Path(self._folder.name) / f'{spec.name}.log'
+            with log.open('wb') as stream:
+                # A session of its own: Ctrl-C reaches the demo alone, which then stops the nodes.
+                process = subprocess.Popen(
+                    spec.command_line(sys.executable), env=self._env, stdin=subprocess.DEVNULL,
+                    stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
+                )  # fmt: skip
+            self._running.append((spec, process, log))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """SIGINT, wait, and SIGKILL whoever does not end."""
+        for _, process, _ in self._running:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + _PATIENCE_S
+        for spec, process, _ in self._running:
+            try:
+                code = process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                code = process.wait()
+            self.exit_codes[spec.name] = code
+        self._folder.cleanup()
+
+    def check(self) -> None:
+        """Complain about a node that ended.
+
+        Raises:
+            ChildError: With its exit code and the end of its log.
+        """
+        for spec, process, log in self._running:
+            code = process.poll()
+            if code is not None:
+                raise ChildError(f'{spec.name} ended with code {code}:\n{_tail(log)}')
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(encoding='utf-8', errors='replace').splitlines()
+    return '\n'.join(f'  {line}' for line in lines[-_TAIL_LINES:]) or '  (it printed nothing)'
