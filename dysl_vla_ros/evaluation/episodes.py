@@ -20,7 +20,7 @@ from dysl_vla_ros.data_types import ImageArray, Observation
 from dysl_vla_ros.motion import MotionPlanner
 from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.sim import arm
-from dysl_vla_ros.sim.tasks import Family, Split
+from dysl_vla_ros.sim.goals import Family, Split
 from dysl_vla_ros.sim.world import World
 
 PHASES = ('reach', 'grasp', 'carry', 'release')

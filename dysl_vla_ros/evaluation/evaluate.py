@@ -27,16 +27,10 @@ from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.motion import MotionPlanner
 from dysl_vla_ros.policy import Pass, Policy, open_policy
 from dysl_vla_ros.sim import arm
+from dysl_vla_ros.sim.goals import FAMILIES, Family, Split
 from dysl_vla_ros.sim.robot_description import urdf
-from dysl_vla_ros.sim.tasks import (
-    FAMILIES,
-    Family,
-    Split,
-    draw_episode,
-    instruction,
-    nameable_goals,
-    phrasings,
-)
+from dysl_vla_ros.sim.tasks import draw_episode, nameable_goals
+from dysl_vla_ros.sim.wording import instruction, phrasings
 from dysl_vla_ros.sim.world import World
 
 Mode = Literal['full', 'auto', 'max_skip', 'static_only', 'random']

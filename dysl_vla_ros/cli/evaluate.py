@@ -1,0 +1,118 @@
+"""``dysl evaluate``: closed-loop episodes without ROS, several modes on the same seeds."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from dysl_vla_ros.cli.report import write_json
+from dysl_vla_ros.config import NodeConfig, load_yaml
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.evaluation.evaluate import MODES, PROBES, EvaluateOptions, bundle_name, evaluate
+from dysl_vla_ros.sim.goals import FAMILIES, Split
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('--engine', default='', help='bundle folder; default: the bundled model')
+    parser.add_argument('--modes', nargs='+', default=['full', 'auto'], choices=MODES)
+    parser.add_argument('--episodes', type=int, default=25, help='per family')
+    parser.add_argument('--families', nargs='+', default=list(FAMILIES), choices=FAMILIES)
+    parser.add_argument('--first-seed', type=int, default=1_000_000)
+    parser.add_argument('--split', default='train', choices=get_args(Split))
+    parser.add_argument('--latency', default='measured', help='measured, zero, or seconds')
+    parser.add_argument('--time-limit', type=float, default=30.0, help='per episode [s]')
+    parser.add_argument('--workers', type=int, default=1)
+    parser.add_argument('--random-depth', type=float, default=0.5,
+                        help='mean share of dynamic layers that mode random runs')  # fmt: skip
+    parser.add_argument('--probe', default='none', choices=PROBES)
+    parser.add_argument('--skip-rule', default='', choices=('', 'ceil', 'level'))
+    parser.add_argument('--params-file', type=Path, help='parameters of the node')
+    parser.add_argument('--json', type=Path, help='write the report here')
+
+
+def run(given: argparse.Namespace) -> int:
+    """Evaluate, print a table, write JSON."""
+    options = _options(given)
+    total = len(options.specs()) * len(options.modes)
+    console = Console()
+    began = time.monotonic()
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task('episodes', total=total)
+        document = evaluate(options, lambda mode, result: progress.advance(task))
+    document |= {
+        'bundle': bundle_name(options.bundle),
+        'episodes_per_family': options.episodes,
+        'first_seed': options.first_seed,
+        'split': options.split,
+        'latency': given.latency,
+        'probe': options.probe,
+        'machine': platform.processor() or platform.machine(),
+        'date': time.strftime('%Y-%m-%d'),
+        'seconds': time.monotonic() - began,
+    }
+    console.print(_table(document))
+    if given.json is not None:
+        write_json(given.json, document)
+    return 0
+
+
+def _options(given: argparse.Namespace) -> EvaluateOptions:
+    config = NodeConfig() if given.params_file is None else load_yaml(given.params_file)
+    if given.skip_rule:
+        config = replace(config, skip=replace(config.skip, rule=given.skip_rule))
+    return EvaluateOptions(
+        bundle=given.engine,
+        modes=tuple(given.modes),
+        episodes=given.episodes,
+        first_seed=given.first_seed,
+        families=tuple(given.families),
+        split=given.split,
+        latency=_latency(given.latency),
+        time_limit=given.time_limit,
+        workers=given.workers,
+        random_depth=given.random_depth,
+        probe=given.probe,
+        config=config,
+    )
+
+
+def _latency(text: str) -> float | None:
+    if text == 'measured':
+        return None
+    if text == 'zero':
+        return 0.0
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise ConfigError('latency', text, 'measured, zero, or a number of seconds') from None
+    if not 0 <= seconds <= 10:
+        raise ConfigError('latency', seconds, 'within [0, 10] seconds')
+    return seconds
+
+
+def _table(document: dict[str, Any]) -> Table:
+    table = Table(title=f'{document["bundle"]}, {document["episodes_per_family"]} per family')
+    for title in ('mode', 'success', '95 %', *FAMILIES, 'layers', 're-runs', 'pass ms p50'):
+        table.add_column(title, justify='right')
+    for mode, found in document['modes'].items():
+        low, high = found['success_interval']
+        families = [found['families'].get(name) for name in FAMILIES]
+        table.add_row(
+            mode,
+            f'{100 * found["success_rate"]:.1f} %',
+            f'{100 * low:.0f}..{100 * high:.0f}',
+            *('-' if one is None else f'{100 * one["success_rate"]:.0f}' for one in families),
+            f'{found["layers_run_mean"]:.1f} of {found["layers_total"]}',
+            f'{found["rerun_rate"]:.2f}',
+            f'{found["pass_ms"]["p50"]:.1f}',
+        )
+    return table

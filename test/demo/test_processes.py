@@ -1,0 +1,62 @@
+"""Children of the demo: stopped and awaited, and a dead one is reported with its log."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from dysl_vla_ros.demo.processes import ChildError, Children
+
+
+@dataclass(frozen=True)
+class Script:
+    """Stands for a node: python code instead of a module."""
+
+    name: str
+    code: str
+
+    def command_line(self, python):
+        return [python, '-c', self.code]
+
+
+WAITS = (
+    'import signal, sys, time\n'
+    'signal.signal(signal.SIGINT, lambda *a: sys.exit(0))\n'
+    'print("up", flush=True)\n'
+    'time.sleep(60)'
+)
+
+
+def until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, 'took too long'
+        time.sleep(0.02)
+
+
+def test_children_get_sigint_and_are_awaited():
+    with Children([Script('a', WAITS)], dict(os.environ)) as children:
+        _, process, log = children._running[0]
+        until(lambda: log.read_text() == 'up\n')
+        children.check()
+    assert process.poll() == 0
+    assert children.exit_codes == {'a': 0}
+
+
+def test_a_child_that_ends_is_reported_with_its_code_and_the_end_of_its_log():
+    code = 'import sys; print("no such bundle"); sys.exit(3)'
+    with Children([Script('vla_node', code)], dict(os.environ)) as children:
+        until(lambda: children._running[0][1].poll() is not None)
+        with pytest.raises(ChildError, match=r'(?s)vla_node ended with code 3.*no such bundle'):
+            children.check()
+
+
+def test_the_interpreter_of_the_demo_runs_the_nodes():
+    code = f'import sys; sys.exit(0 if sys.executable == {sys.executable!r} else 1)'
+    with Children([Script('a', code)], dict(os.environ)) as children:
+        until(lambda: children._running[0][1].poll() is not None)
+    assert children.exit_codes == {'a': 0}

@@ -1,0 +1,114 @@
+"""One description of the nodes, for the launch file and for the demo."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dysl_vla_ros import bringup
+from dysl_vla_ros.config import load_yaml
+from dysl_vla_ros.errors import ConfigError
+
+CONFIG = Path(__file__).resolve().parents[1] / 'config'
+PRESETS = sorted((CONFIG / 'robots').glob('*.yaml'))
+
+
+def names(arguments):
+    return [spec.name for spec in bringup.nodes(arguments)]
+
+
+def vla_node(**arguments):
+    return next(spec for spec in bringup.nodes(arguments) if spec.name == 'vla_node')
+
+
+def test_without_arguments_the_simulated_arm_and_the_node_start():
+    assert names({}) == ['sim_arm', 'vla_node']
+
+
+def test_a_real_robot_starts_no_simulation_and_is_not_armed():
+    assert names({'robot': 'ur5e'}) == ['vla_node']
+    assert load_yaml(vla_node(robot='ur5e').parameter_files[0]).safety.armed is False
+
+
+def test_the_simulation_is_armed_and_starts_on_an_instruction():
+    config = load_yaml(vla_node().parameter_files[0])
+    assert config.safety.armed and config.safety.start_on_instruction
+
+
+def test_topic_arguments_become_remappings():
+    spec = vla_node(image_topic='/camera/image_raw', command_topic='/jtc/joint_trajectory')
+    assert spec.remappings == (
+        ('image', '/camera/image_raw'),
+        ('joint_trajectory', '/jtc/joint_trajectory'),
+    )
+
+
+def test_the_command_topic_remaps_what_the_command_type_publishes():
+    spec = vla_node(command_type='twist', command_topic='/servo/delta_twist_cmds')
+    assert spec.remappings == (('twist_commands', '/servo/delta_twist_cmds'),)
+
+
+def test_arguments_become_parameters_only_when_given():
+    assert set(vla_node().parameters) == {'autostart'}
+    spec = vla_node(engine='fake', armed='false', skip_mode='full', command_rate_hz='50')
+    assert spec.parameters == {
+        'autostart': True,
+        'engine.path': 'fake',
+        'armed': False,
+        'command_rate_hz': 50.0,
+        'skip.mode': 'full',
+    }
+
+
+def test_a_fixed_instruction_is_published_and_stops_the_episodes():
+    arguments = {'instruction': "pick up the 'red' cube", 'namespace': 'left'}
+    sim = bringup.nodes(arguments)[0]
+    assert sim.parameters['episodes.auto'] is False
+    command = bringup.instruction_command(arguments)
+    assert command[-3] == '/left/instruction'
+    assert yaml.safe_load(command[-1]) == {'data': arguments['instruction']}
+
+
+def test_the_command_line_carries_files_parameters_and_remappings():
+    words = vla_node(namespace='left', image_topic='/cam').command_line('python3')
+    assert words[:4] == ['python3', '-m', 'dysl_vla_ros.ros.vla_node', '--ros-args']
+    assert '__ns:=/left' in words and 'image:=/cam' in words and 'autostart:=true' in words
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'robot': 'ur55'}, "robot = 'ur55': expected a preset: .*ur5e"),
+        ({'robot': '../sim'}, 'expected a preset'),
+        ({'skip_mode': 'fast'}, "skip_mode = 'fast': expected one of"),
+        ({'immage_topic': '/x'}, 'a launch argument'),
+        ({'params_file': '/no/such.yaml'}, 'a file that exists'),
+        ({'command_rate_hz': 'fast'}, "command_rate_hz = 'fast': expected a number"),
+    ],
+)
+def test_a_wrong_argument_is_named_with_what_would_be_right(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        bringup.nodes(arguments)
+
+
+def test_every_argument_is_described():
+    assert all(len(argument.description) > 8 for argument in bringup.ARGUMENTS)
+
+
+@pytest.mark.parametrize('path', PRESETS, ids=lambda path: path.stem)
+def test_every_preset_is_a_valid_parameter_file(path):
+    assert load_yaml(path)
+
+
+def test_the_launch_file_declares_every_argument_and_starts_every_node():
+    pytest.importorskip('launch_ros', reason='launch is not on PyPI; runs in a sourced ROS 2')
+    path = CONFIG.parent / 'launch' / 'manipulation.launch.py'
+    module_spec = importlib.util.spec_from_file_location('manipulation', path)
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    description = module.generate_launch_description()
+    declared = [item.name for item in description.get_launch_arguments()]
+    assert declared == [argument.name for argument in bringup.ARGUMENTS]

@@ -1,0 +1,167 @@
+"""Imports point one way, heavy libraries stay where they belong, and the README knows every module."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = 'dysl_vla_ros'
+ROOT = Path(__file__).resolve().parents[1] / PACKAGE
+
+# What each part of the package may import of the package; 'x' covers 'x' and everything below.
+ALLOWED = {
+    'errors': set(),
+    'data_types': {'errors'},
+    'config': {'data_types', 'errors'},
+    'core': {'config', 'data_types', 'errors', 'core'},
+    'engines': {'data_types', 'errors', 'config', 'engines'},
+    'kinematics': {'data_types', 'errors'},
+    'policy': {'config', 'core', 'data_types', 'engines', 'errors'},
+    'motion': {'config', 'core', 'data_types', 'engines', 'errors', 'kinematics'},
+    'control_loop': {
+        'config', 'core', 'data_types', 'engines', 'errors', 'kinematics', 'motion', 'policy',
+    },
+    'sim': {'data_types', 'errors', 'sim'},
+    'bringup': {'data_types', 'errors'},
+    'demo': {'bringup', 'demo', 'errors'},
+    'ros': {
+        'config', 'control_loop', 'core', 'data_types', 'demo', 'engines', 'errors', 'kinematics',
+        'motion', 'policy', 'ros', 'sim',
+    },
+    'evaluation': {
+        'config', 'control_loop', 'core', 'data_types', 'engines', 'errors', 'evaluation',
+        'kinematics', 'motion', 'policy', 'sim',
+    },
+    'model': {'core', 'data_types', 'engines', 'errors', 'model'},
+    'training': {
+        'config', 'core', 'data_types', 'engines', 'errors', 'export', 'model', 'sim', 'training',
+    },
+    'export': {'core', 'data_types', 'engines', 'errors', 'export', 'model'},
+    'cli': None,  # joins everything; imports a subcommand only when it is called
+    '__init__': set(),
+}  # fmt: skip
+
+# Libraries that only some parts may import.
+HOMES = {
+    'rclpy': {'ros'},
+    'sensor_msgs': {'ros'},
+    'trajectory_msgs': {'ros'},
+    'mujoco': {'sim'},
+    'onnxruntime': {'engines', 'export'},
+    'tensorrt': {'engines'},
+    'torch': {'model', 'training', 'export', 'engines.cuda_engine'},
+    'pinocchio': {'kinematics'},
+    'transforms3d': {'core', 'kinematics', 'ros'},
+    'onnx': {'export'},
+}
+
+# The simulated robot is the only part of ros/ that may know the simulation.
+SIM_USERS = {'ros.sim_arm', 'ros.sim_node'}
+
+
+def modules(root):
+    """Dotted name below the package -> path."""
+    found = {}
+    for path in sorted(root.rglob('*.py')):
+        parts = path.relative_to(root).with_suffix('').parts
+        found['.'.join(part for part in parts if part != '__init__') or '__init__'] = path
+    return found
+
+
+def imports(path):
+    """Full names that a module imports."""
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module
+            yield from (f'{node.module}.{alias.name}' for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            yield f'{PACKAGE}.<relative import>'
+
+
+def below(name, part):
+    return name == part or name.startswith(f'{part}.')
+
+
+def violations(root):
+    """Sentences, one per wrong import."""
+    wrong = []
+    known = modules(root)
+    for module, path in known.items():
+        part = module.split('.')[0]
+        if part not in ALLOWED:
+            wrong.append(f'{module}: {part} is not listed in ALLOWED')
+            continue
+        for name in imports(path):
+            if name.startswith(f'{PACKAGE}.'):
+                target = name[len(PACKAGE) + 1 :]
+                allowed = ALLOWED[part]
+                if allowed is not None and target.split('.')[0] not in allowed:
+                    wrong.append(f'{module} imports {target}')
+                if part == 'ros' and below(target, 'sim') and module not in SIM_USERS:
+                    wrong.append(f'{module} imports {target}: only the simulated robot may')
+                if part == 'sim' and below(target, 'ros'):
+                    wrong.append(f'{module} imports {target}')
+            library = name.split('.')[0]
+            homes = HOMES.get(library)
+            if homes is not None and part != 'cli' and not any(below(module, h) for h in homes):
+                wrong.append(f'{module} imports {library}: only {sorted(homes)} may')
+    return wrong
+
+
+def test_imports_point_one_way_and_libraries_stay_at_home():
+    assert violations(ROOT) == []
+
+
+def reachable(start):
+    """Modules of the package that importing ``start`` brings in."""
+    known = modules(ROOT)
+    seen, waiting = set(), [start]
+    while waiting:
+        module = waiting.pop()
+        if module in seen or module not in known:
+            continue
+        seen.add(module)
+        for name in imports(known[module]):
+            if name.startswith(f'{PACKAGE}.'):
+                waiting.append(name[len(PACKAGE) + 1 :])
+    return seen
+
+
+def test_nothing_that_the_robot_imports_reaches_the_offline_parts():
+    offline = ('model', 'training', 'export', 'evaluation', 'engines.cuda_engine')
+    for start in ('ros.vla_node', 'ros.lifecycle_node', 'control_loop', 'ros.sim_node'):
+        found = reachable(start)
+        assert len(found) > 5, f'{start} reaches only {found}: is the walk broken?'
+        assert [module for module in found if any(below(module, o) for o in offline)] == []
+
+
+@pytest.mark.parametrize(
+    ('place', 'code', 'message'),
+    [
+        ('core/x.py', 'from dysl_vla_ros.engines import bundle', 'core.x imports engines'),
+        ('engines/x.py', 'import dysl_vla_ros.core.safety', 'engines.x imports core.safety'),
+        ('core/x.py', 'import torch', 'core.x imports torch'),
+        ('engines/x.py', 'import rclpy.node', 'engines.x imports rclpy'),
+        ('sim/x.py', 'from dysl_vla_ros.ros import qos', 'sim.x imports ros'),
+        ('ros/x.py', 'from dysl_vla_ros.sim.world import World', 'only the simulated robot may'),
+        ('policy.py', 'from dysl_vla_ros.control_loop import ControlLoop', 'policy imports'),
+        ('plugins/x.py', 'import os', 'plugins is not listed'),
+        ('core/x.py', 'from . import y', 'core.x imports <relative import>'),
+    ],
+)
+def test_a_wrong_import_is_found(tmp_path, place, code, message):
+    path = tmp_path / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(code, encoding='utf-8')
+    found = violations(tmp_path)
+    assert any(message in sentence for sentence in found), found
+
+
+def test_the_readme_names_every_part_of_the_package():
+    readme = (ROOT.parent / 'README.md').read_text(encoding='utf-8')
+    parts = sorted({module.split('.')[0] for module in modules(ROOT)} - {'__init__'})
+    assert [part for part in parts if part not in readme] == []
