@@ -1,8 +1,32 @@
-"""Makes helpers that tests of several folders share importable: ``import tiny_bundle``."""
+"""Shared helpers, and the offline tests (torch) as part of ``make test-all``."""
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / 'engines'))
+import pytest
+
+HERE = Path(__file__).parent
+# Helpers that tests of several folders share: ``import tiny_bundle``.
+sys.path.insert(0, str(HERE / 'engines'))
+
+OFFLINE = ('model', 'training', 'export')
+HAVE_TORCH = importlib.util.find_spec('torch') is not None
+collect_ignore_glob = [] if HAVE_TORCH else [f'{folder}/*' for folder in OFFLINE]
+
+
+def pytest_report_header() -> str:
+    """Say what is left out, and how to run it."""
+    folders = ', '.join(f'test/{folder}' for folder in OFFLINE)
+    if HAVE_TORCH:
+        return f'{folders}: marked slow (torch)'
+    return f'torch is not installed: {folders} are left out; make test-all runs them'
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the offline parts are slow: importing torch alone takes seconds."""
+    for item in items:
+        if item.path.is_relative_to(HERE) and item.path.relative_to(HERE).parts[0] in OFFLINE:
+            item.add_marker(pytest.mark.slow)
