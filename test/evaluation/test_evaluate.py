@@ -1,0 +1,130 @@
+"""Closed-loop evaluation: the robot's loop, a tiny random policy, real physics, a second or two."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tiny_bundle
+
+from dysl_vla_ros.cli.main import main
+from dysl_vla_ros.engines.engine import LayerLayout
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.evaluation.evaluate import (
+    EvaluateOptions,
+    _another_instruction,
+    evaluate,
+    mode_config,
+    mode_policy,
+)
+from dysl_vla_ros.sim.tasks import draw_episode
+
+
+@pytest.fixture(scope='module')
+def bundle(tmp_path_factory):
+    return tiny_bundle.write_tiny_bundle(tmp_path_factory.mktemp('bundle') / 'tiny')
+
+
+def options(bundle, **changes):
+    values = {
+        'bundle': str(bundle), 'episodes': 1, 'families': ('pick',), 'time_limit': 1.5,
+        'latency': 0.05,
+    }  # fmt: skip
+    return EvaluateOptions(**{**values, **changes})
+
+
+def test_every_mode_plays_the_same_episodes_and_reports_its_depth(bundle):
+    document = evaluate(options(bundle, modes=('full', 'static_only', 'auto')))
+    full, static = document['modes']['full'], document['modes']['static_only']
+    assert full['episodes'] == static['episodes'] == 1
+    assert full['layers_run_mean'] == full['layers_total']
+    assert static['layers_run_mean'] < full['layers_total']
+    assert set(document['paired']) == {'static_only', 'auto'}
+    json.dumps(document)
+
+
+def test_the_same_options_give_the_same_result(bundle):
+    one, two = (evaluate(options(bundle, modes=('full',)))['modes']['full'] for _ in range(2))
+    for key in ('success_rate', 'actions_median', 'layers_run_mean', 'hold_ratio'):
+        assert one[key] == two[key]
+
+
+def test_a_slow_policy_plays_fewer_actions(bundle):
+    fast = evaluate(options(bundle, modes=('full',), latency=0.02, time_limit=3.0))
+    slow = evaluate(options(bundle, modes=('full',), latency=0.6, time_limit=3.0))
+    assert slow['modes']['full']['actions_median'] < fast['modes']['full']['actions_median']
+
+
+class Planned:
+    """Remembers the plans it is asked for."""
+
+    class manifest:  # noqa: N801
+        layout = LayerLayout(20, (0, 6, 13, 19))
+
+    def __init__(self):
+        self.plans = []
+
+    def predict(self, observation, plan):
+        self.plans.append(plan)
+
+
+def test_random_skips_to_the_mean_depth_it_is_given():
+    policy = Planned()
+    wrapped = mode_policy(policy, 'random', depth=0.3, seed=1)
+    for _ in range(400):
+        wrapped.predict(None, None)
+    segments = policy.manifest.layout.segments
+    run = [
+        sum(a - first for a, (first, _) in zip(plan.allow, segments, strict=True))
+        for plan in policy.plans
+    ]
+    assert np.mean(run) / 16 == pytest.approx(0.3, abs=0.03)
+
+
+def test_baselines_have_no_reruns():
+    base = EvaluateOptions().config
+    assert mode_config(base, 'static_only').rerun.enabled is False
+    assert mode_config(base, 'auto').rerun.enabled is True
+
+
+def test_the_shuffled_instruction_names_another_object_of_the_same_scene():
+    for spec in EvaluateOptions(episodes=5).specs():
+        episode = draw_episode(spec.seed, spec.family, spec.split)
+        text = _another_instruction(spec)
+        assert any(
+            thing.name in text
+            for index, thing in enumerate(episode.things)
+            if index != episode.goal.target
+        )
+        assert text != episode.instruction
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'modes': ('fast',)}, "modes = 'fast'"),
+        ({'families': ('juggle',)}, "families = 'juggle'"),
+        ({'episodes': 0}, 'episodes = 0'),
+        ({'random_depth': 1.5}, 'random_depth = 1.5'),
+    ],
+)
+def test_wrong_options_are_refused_by_name(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        EvaluateOptions(**changes)
+
+
+def test_the_command_writes_its_report(bundle, tmp_path, capsys):
+    code = main([
+        'evaluate', '--engine', str(bundle), '--modes', 'full', '--episodes', '1',
+        '--families', 'push', '--time-limit', '1', '--latency', 'zero',
+        '--json', str(tmp_path / 'out.json'),
+    ])  # fmt: skip
+    assert code == 0
+    document = json.loads((tmp_path / 'out.json').read_text())
+    assert document['modes']['full']['families']['push']['episodes'] == 1
+
+
+def test_a_wrong_latency_is_refused(bundle, capsys):
+    assert main(['evaluate', '--engine', str(bundle), '--latency', 'soon']) == 1
+    assert "latency = 'soon'" in capsys.readouterr().err

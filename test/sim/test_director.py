@@ -1,0 +1,106 @@
+"""Episode after episode: told, judged, stopped, and laid out anew; on a world that is scripted."""
+
+from __future__ import annotations
+
+import pytest
+
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.sim.director import Director, DirectorSettings
+from dysl_vla_ros.sim.tasks import draw_episode
+
+
+class ScriptedWorld:
+    """Succeeds when told to."""
+
+    def __init__(self):
+        self.good = False
+        self.resets = []
+
+    def reset(self, seed, family, split):
+        self.resets.append((seed, family))
+        self.good = False
+        return draw_episode(seed, family, split)
+
+    def success(self):
+        return self.good
+
+
+def director(**settings):
+    return Director(ScriptedWorld(), DirectorSettings(**settings))
+
+
+def run(made, begin, seconds, listening=True, last_command=None):
+    for step in range(round(seconds / 0.1)):
+        made.update(begin + 0.1 * step, listening, last_command)
+    return begin + seconds
+
+
+def test_nothing_is_said_before_anybody_listens():
+    made = director()
+    run(made, 0.0, 5.0, listening=False)
+    assert made.instruction == ''
+
+
+def test_the_instruction_of_the_scene_is_said_once_the_pictures_are_fresh():
+    made = director()
+    made.update(0.0, True, None)
+    assert made.instruction == ''
+    run(made, 0.1, 1.0)
+    assert made.instruction == made.episode.instruction != ''
+
+
+def test_a_success_counts_once_it_has_lasted():
+    made = director()
+    now = run(made, 0.0, 1.0)
+    made.world.good = True
+    made.update(now, True, now)
+    made.world.good = False
+    now = run(made, now + 0.1, 1.0, last_command=now)
+    assert made.episodes == 0
+    made.world.good = True
+    run(made, now, 1.0, last_command=now)
+    assert (made.episodes, made.successes) == (1, 1)
+
+
+def test_the_time_limit_ends_an_episode_as_a_failure():
+    made = director(time_limit=2.0)
+    run(made, 0.0, 3.0)
+    assert (made.episodes, made.successes, made.last_outcome) == (1, 0, 'failure')
+
+
+def test_the_scene_changes_only_after_the_arm_has_been_without_commands():
+    made = director(time_limit=2.0)
+    now = run(made, 0.0, 2.6)
+    assert made.instruction == ''
+    for step in range(30):  # commands keep coming
+        made.update(now + 0.1 * step, True, now + 0.1 * step)
+    assert len(made.world.resets) == 1
+    run(made, now + 3.0, 1.0, last_command=now + 2.9)
+    assert made.world.resets[1][0] == 1
+
+
+def test_seeds_count_up_and_families_take_turns():
+    made = director(time_limit=1.0, families=('bin', 'push'), first_seed=4)
+    run(made, 0.0, 8.0)
+    assert made.world.resets[:3] == [(4, 'bin'), (5, 'push'), (6, 'bin')]
+
+
+def test_skipping_to_a_seed_lays_it_out_and_counts_nothing():
+    made = director()
+    now = run(made, 0.0, 2.0)
+    made.skip_to(77, now)
+    assert made.seed == 77 and made.episodes == 0 and made.instruction == ''
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        ({'families': ('pick', 'juggle')}, 'episodes.families'),
+        ({'families': ()}, 'episodes.families'),
+        ({'first_seed': -1}, 'seed = -1: expected an integer >= 0'),
+        ({'time_limit': 0.0}, 'episodes.time_limit_s'),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        director(**settings)
