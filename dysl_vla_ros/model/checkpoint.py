@@ -21,18 +21,11 @@ from torch import Tensor
 from dysl_vla_ros.engines.bundle import CalibrationSpec, NormalisationSpec
 from dysl_vla_ros.engines.engine import LayerLayout
 from dysl_vla_ros.errors import BundleError
-from dysl_vla_ros.model.policy_network import CameraShape, PolicyConfig, PolicyNetwork
+from dysl_vla_ros.model.policy_network import PolicyNetwork
+from dysl_vla_ros.model.shapes import CameraShape, PolicyConfig, Statistics
 from dysl_vla_ros.model.skipping import SkipModules
 
 FORMAT = 'dysl_vla_checkpoint_1'
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Normalisation of what goes in and comes out."""
-
-    proprioception: NormalisationSpec
-    action: NormalisationSpec
 
 
 @dataclass(frozen=True)

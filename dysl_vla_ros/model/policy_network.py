@@ -8,91 +8,14 @@ called on its own, because the exporter writes one graph per part.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.model.shapes import CameraShape, PolicyConfig
 
-PATCH = 16
-"""Side of an image patch that becomes one token [pixels]; four halvings."""
-
-
-@dataclass(frozen=True)
-class CameraShape:
-    """One camera's input: name and size [pixels]."""
-
-    name: str
-    height: int
-    width: int
-
-    def __post_init__(self) -> None:
-        """Refuse sizes that do not divide into patches."""
-        for field, size in (('height', self.height), ('width', self.width)):
-            if size < PATCH or size % PATCH:
-                raise ConfigError(f'cameras.{self.name}.{field}', size, f'a multiple of {PATCH}')
-
-    @property
-    def patches(self) -> int:
-        """Tokens this camera contributes."""
-        return (self.height // PATCH) * (self.width // PATCH)
-
-
-@dataclass(frozen=True)
-class PolicyConfig:
-    """Shape of the network.
-
-    Attributes:
-        vocabulary: Token ids run from 0 to ``vocabulary - 1``.
-        cameras: In the order of their tokens.
-        instruction_tokens: Words after padding; the padding is a word like any other.
-        proprioception_dim: Joint positions and gripper opening.
-        action_horizon: Actions per chunk = action slots.
-        action_dim: Numbers per action.
-        layers: Depth of the backbone.
-        width: Size of a token.
-        head_dim: Size of an attention head.
-        mlp_ratio: SwiGLU hidden size / width.
-        stem_channels: After the first, second and third halving of the image.
-        auxiliary_layer: The training-time losses read the state entering this layer.
-    """
-
-    vocabulary: int
-    cameras: tuple[CameraShape, ...] = (
-        CameraShape('image', 96, 96),
-        CameraShape('wrist_image', 64, 64),
-    )
-    instruction_tokens: int = 12
-    proprioception_dim: int = 7
-    action_horizon: int = 8
-    action_dim: int = 7
-    layers: int = 24
-    width: int = 160
-    head_dim: int = 32
-    mlp_ratio: int = 2
-    stem_channels: tuple[int, int, int] = (32, 64, 128)
-    auxiliary_layer: int = 6
-
-    def __post_init__(self) -> None:
-        """Check what must divide, and what must be there at all."""
-        if self.width % self.head_dim or self.head_dim % 2:
-            raise ConfigError('head_dim', self.head_dim, f'even, and a divisor of {self.width}')
-        if not 0 < self.auxiliary_layer < self.layers:
-            raise ConfigError('auxiliary_layer', self.auxiliary_layer, f'in 1..{self.layers - 1}')
-        if not self.cameras:
-            raise ConfigError('cameras', self.cameras, 'at least one camera')
-
-    @property
-    def patches(self) -> int:
-        """Patch tokens of all cameras."""
-        return sum(camera.patches for camera in self.cameras)
-
-    @property
-    def tokens(self) -> int:
-        """Length of the sequence: patches, words, proprioception, action slots."""
-        return self.patches + self.instruction_tokens + 1 + self.action_horizon
+Answers = tuple[Tensor, Tensor, Tensor]
+"""Of the auxiliary heads; see ``AuxiliaryHeads.forward``."""
 
 
 class RMSNorm(nn.Module):
@@ -176,10 +99,12 @@ class Stem(nn.Module):
             nn.Conv2d(third, third, 3, padding=1), nn.GroupNorm(8, third), nn.SiLU(),
             nn.Conv2d(third, config.width, 3, stride=2, padding=1),
         )  # fmt: skip
+        self.dropped_rows = camera.dropped_rows
         self.position = nn.Parameter(torch.randn(camera.patches, config.width) * 0.5)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.halvings(image).flatten(2).transpose(1, 2) + self.position
+        patches = self.halvings(image)[:, :, self.dropped_rows :]
+        return patches.flatten(2).transpose(1, 2) + self.position
 
 
 class ActionHead(nn.Module):
@@ -211,18 +136,26 @@ class AuxiliaryHeads(nn.Module):
         self.norm = RMSNorm(config.width)
         self.point = nn.Linear(config.width, 2)
         self.offset = nn.Linear(config.width, 6)
+        self.name = nn.Linear(config.width, config.names)
 
-    def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Answers from the state.
+    def forward(self, hidden: Tensor, patches: Tensor) -> Answers:
+        """Answers from a state in mid-stack and from the stem.
+
+        Args:
+            hidden: State entering the auxiliary layer, (B, tokens, width).
+            patches: As they leave the stems, (B, patches, width): colour and shape must be in
+                a token before any layer can compare it with a word.
 
         Returns:
             Logits (B, 2, patches of the first camera): where the named object and the
-            destination are; offsets (B, 2, 3) of both from the gripper [decimetres].
+            destination are; offsets (B, 2, 3) of both from the gripper [decimetres]; logits
+            (B, patches of the first camera, names) of what each patch shows.
         """
         normed = self.norm(hidden)
         logits = self.point(normed[:, : self.patches]).transpose(1, 2)
         offsets = self.offset(normed[:, -self.horizon :].mean(dim=1))
-        return logits, offsets.view(-1, 2, 3)
+        names = self.name(patches[:, : self.patches])
+        return logits, offsets.view(-1, 2, 3), names
 
 
 class PolicyNetwork(nn.Module):
@@ -282,13 +215,14 @@ class PolicyNetwork(nn.Module):
 
     def forward(
         self, images: tuple[Tensor, ...], tokens: Tensor, joints: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    ) -> tuple[Tensor, Answers]:
         """A full pass for training: actions, and the answers of the auxiliary heads."""
-        hidden = self.encode(images, tokens, joints)
-        answers: tuple[Tensor, Tensor] | None = None
+        patches = self.vision(*images)
+        hidden = self.embed(patches, tokens, joints)
+        answers: Answers | None = None
         for index in range(self.config.layers):
             if index == self.config.auxiliary_layer:
-                answers = self.auxiliary(hidden)
+                answers = self.auxiliary(hidden, patches)
             hidden = self.layer(index, hidden)
         assert answers is not None  # auxiliary_layer lies inside the stack: PolicyConfig checks
         return self.head(hidden), answers

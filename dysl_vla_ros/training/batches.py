@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dysl_vla_ros.model.checkpoint import Statistics
+from dysl_vla_ros.model.shapes import Statistics
 from dysl_vla_ros.training.demonstrations import Demonstrations, normalise
 
 
@@ -49,6 +49,7 @@ class Batch:
         chunk: Normalised, (B, horizon, dim).
         point: (B, 2) int64, -1 where unknown.
         offset: [decimetres], (B, 2, 3), NaN where unknown.
+        name: Number of the named object's name, (B,) int64.
     """
 
     images: tuple[Tensor, ...]
@@ -57,6 +58,7 @@ class Batch:
     chunk: Tensor
     point: Tensor
     offset: Tensor
+    name: Tensor
 
 
 class BatchSource:
@@ -70,6 +72,7 @@ class BatchSource:
         device: torch.device,
         seed: int,
         own_share: float = 0.5,
+        names: NDArray[np.int64] | None = None,
     ) -> None:
         """Move everything to the device.
 
@@ -81,6 +84,7 @@ class BatchSource:
             seed: Of the order and the augmentation.
             own_share: Share of samples whose goal is the one that was being pursued; the rest
                 are other goals named in the same frame.
+            names: Number of the target's name per goal, (goals,); None where nothing asks.
         """
         def put(values: NDArray[np.generic]) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(values)).to(device)
@@ -93,6 +97,7 @@ class BatchSource:
         self._point, self._offset = put(data.point), put(data.offset * 10.0)
         self._own, self._other = put(np.flatnonzero(data.own)), put(np.flatnonzero(~data.own))
         self._tokens, self._phrasings = put(table[0]), put(table[1])
+        self._names = put(np.zeros(len(table[0]), np.int64) if names is None else names)
         self.samples = data.samples
 
     def draw(self, number: int, size: int, augmentation: Augmentation, rank: int = 0) -> Batch:
@@ -122,7 +127,7 @@ class BatchSource:
                                      uniform(size, 1), augmentation))  # fmt: skip
         return Batch(
             tuple(images), self._tokens[goal, phrasing], joints + augmentation.noise * noise,
-            self._chunk[index], self._point[index], self._offset[index],
+            self._chunk[index], self._point[index], self._offset[index], self._names[goal],
         )  # fmt: skip
 
 

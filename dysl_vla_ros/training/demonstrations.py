@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from dysl_vla_ros.engines.bundle import NormalisationSpec
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.model.checkpoint import Statistics
+from dysl_vla_ros.model.shapes import Statistics
 
 IMAGE_PREFIX = 'image.'
 

@@ -187,6 +187,25 @@ def live_pass(
     return hidden, ran
 
 
+@torch.no_grad()
+def static_pass(
+    network: PolicyNetwork, skipping: SkipModules, hidden: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A pass that jumps every segment at once; returns as ``live_pass`` does."""
+    layout = skipping.layout
+    bridges = {first: end for first, end in layout.segments if first < end}
+    layer = 0
+    while layer < layout.layers_total:
+        if layer in bridges:
+            hidden = skipping.adapter(layer)(hidden)
+            layer = bridges[layer]
+            continue
+        hidden = network.layer(layer, hidden)
+        layer += 1
+    ran = torch.full((hidden.shape[0],), float(len(layout.static_layers)), device=hidden.device)
+    return hidden, ran
+
+
 def _run_live(
     network: PolicyNetwork, skipping: SkipModules, hidden: Tensor, until: int,
     threshold: float = 0.5, ran: Tensor | None = None,

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dysl_vla_ros.sim.camera import COLOURS
+from dysl_vla_ros.sim.goals import FAMILIES, RELATIONS, Goal, Relation, Thing
 from dysl_vla_ros.sim.scene import SHAPES
-from dysl_vla_ros.sim.tasks import FAMILIES, RELATIONS, Goal, Relation, Thing, phrasings
+from dysl_vla_ros.sim.wording import phrasings
 
 
 @dataclass(frozen=True)
@@ -52,3 +56,9 @@ def goal_number(things: tuple[Thing, ...], goal: Goal) -> int:
 def all_phrases(held_out: bool = False) -> tuple[tuple[str, ...], ...]:
     """The phrasings of every goal, by number."""
     return tuple(goal.phrases(held_out) for goal in all_goals())
+
+
+def target_names() -> NDArray[np.int64]:
+    """Number of the target's name, 0..``len(COLOURS) * len(SHAPES) - 1``, per goal."""
+    names = [f'{colour} {shape}' for colour in COLOURS for shape in SHAPES]
+    return np.array([names.index(goal.target) for goal in all_goals()], dtype=np.int64)

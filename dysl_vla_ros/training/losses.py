@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dysl_vla_ros.model.policy_network import Answers
 from dysl_vla_ros.training.batches import Batch
 
 
@@ -19,12 +20,14 @@ class LossWeights:
         action: Mean absolute error of the normalised chunk.
         point: Finding the named object and the destination among the patches (nats).
         offset: Their offset from the gripper [decimetres].
+        name: Naming what the named object's patch shows (nats).
         gripper: Factor of the gripper's dimension inside the action loss.
     """
 
     action: float = 3.0
     point: float = 0.15
     offset: float = 0.5
+    name: float = 0.3
     gripper: float = 0.5
 
 
@@ -34,20 +37,36 @@ def action_loss(predicted: Tensor, wanted: Tensor, gripper: float) -> Tensor:
     return (error[..., :-1].sum(-1) + gripper * error[..., -1]).mean() / error.shape[-1]
 
 
-def training_loss(
-    actions: Tensor, answers: tuple[Tensor, Tensor], batch: Batch, weights: LossWeights
+def grounding_loss(
+    answers: Answers, batch: Batch, weights: LossWeights
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The whole loss, and its parts for the curve."""
-    logits, offsets = answers
-    action = action_loss(actions, batch.chunk, weights.gripper)
+    """The auxiliary losses, and their parts for the curve."""
+    logits, offsets, names = answers
     point = functional.cross_entropy(
         logits.float().flatten(0, 1), batch.point.flatten(), ignore_index=-1
     )
-    # No sample with a visible object gives 0 / 0 in a very small batch.
-    point = torch.nan_to_num(point)
     known = batch.offset.isfinite()
     error = (offsets.float() - batch.offset.nan_to_num()).abs() * known
     offset = error.sum() / known.sum().clamp(min=1)
-    total = weights.action * action + weights.point * point + weights.offset * offset
-    parts = {'action': action.detach(), 'point': point.detach(), 'offset': offset.detach()}
-    return total, parts
+    place = batch.point[:, 0]
+    seen = place >= 0
+    row = torch.arange(len(place), device=place.device)
+    shown = names[row, place.clamp(min=0)].float()
+    name = functional.cross_entropy(shown[seen], batch.name[seen])
+    # No sample with a visible object gives 0 / 0 in a very small batch.
+    parts = {'point': torch.nan_to_num(point), 'offset': offset, 'name': torch.nan_to_num(name)}
+    total = (
+        weights.point * parts['point']
+        + weights.offset * parts['offset']
+        + weights.name * parts['name']
+    )
+    return total, {key: value.detach() for key, value in parts.items()}
+
+
+def training_loss(
+    actions: Tensor, answers: Answers, batch: Batch, weights: LossWeights
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The whole loss, and its parts for the curve."""
+    action = action_loss(actions, batch.chunk, weights.gripper)
+    grounding, parts = grounding_loss(answers, batch, weights)
+    return weights.action * action + grounding, {'action': action.detach(), **parts}

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.model.checkpoint import load_tensors, save_tensors
-from dysl_vla_ros.model.policy_network import PolicyNetwork
+from dysl_vla_ros.model.policy_network import Answers, PolicyNetwork
 from dysl_vla_ros.training.batches import NO_AUGMENTATION, Augmentation, Batch, BatchSource
 from dysl_vla_ros.training.losses import LossWeights, training_loss
 
@@ -120,7 +120,7 @@ def train(
         # One layer is compiled and its code serves all: compiling the whole stack takes minutes.
         for part in (*network.stems, *network.layers, network.action_head):
             part.compile(dynamic=False)
-    network.to(source.device)
+    network.to(source.device).train().requires_grad_(True)
     optimizer = build_optimizer(network, settings)
     model, prepared = accelerator.prepare(network, optimizer)
     curve: list[dict[str, float]] = []
@@ -207,7 +207,7 @@ def validate(
 
 
 def _figures(
-    actions: Tensor, answers: tuple[Tensor, Tensor], batch: Batch, settings: TrainSettings
+    actions: Tensor, answers: Answers, batch: Batch, settings: TrainSettings
 ) -> dict[str, float]:
     _, parts = training_loss(actions, answers, batch, settings.weights)
     wrong = (actions[..., -1] > 0) != (batch.chunk[..., -1] > 0)

@@ -25,11 +25,11 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.export.onnx_export import export_bundle
 from dysl_vla_ros.model.checkpoint import (
     Checkpoint,
-    Statistics,
     load_checkpoint,
     save_checkpoint,
 )
-from dysl_vla_ros.model.policy_network import CameraShape, PolicyConfig, PolicyNetwork
+from dysl_vla_ros.model.policy_network import PolicyNetwork
+from dysl_vla_ros.model.shapes import CameraShape, PolicyConfig, Statistics
 from dysl_vla_ros.model.skipping import SkipModules
 from dysl_vla_ros.model.torch_engine import TorchEngine
 from dysl_vla_ros.training.words import build_tokenizer

@@ -6,13 +6,8 @@ import pytest
 import torch
 
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.model.policy_network import (
-    CameraShape,
-    PolicyConfig,
-    PolicyNetwork,
-    rotary_table,
-    rotate,
-)
+from dysl_vla_ros.model.policy_network import PolicyNetwork, rotary_table, rotate
+from dysl_vla_ros.model.shapes import CameraShape, PolicyConfig
 
 CONFIG = PolicyConfig(
     vocabulary=9, layers=4, width=32, head_dim=16, stem_channels=(8, 8, 8), auxiliary_layer=2,

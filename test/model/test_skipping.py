@@ -12,7 +12,8 @@ from dysl_vla_ros.data_types import SkipPlan
 from dysl_vla_ros.engines.engine import LayerLayout, forward
 from dysl_vla_ros.errors import BundleError, EngineError
 from dysl_vla_ros.model.checkpoint import load_checkpoint
-from dysl_vla_ros.model.policy_network import CameraShape, PolicyConfig, PolicyNetwork
+from dysl_vla_ros.model.policy_network import PolicyNetwork
+from dysl_vla_ros.model.shapes import CameraShape, PolicyConfig
 from dysl_vla_ros.model.skipping import Adapter, Controller, SkipModules
 from dysl_vla_ros.model.torch_engine import TorchEngine
 

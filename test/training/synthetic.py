@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dysl_vla_ros.model.policy_network import CameraShape, PolicyConfig
+from dysl_vla_ros.model.shapes import CameraShape, PolicyConfig
 from dysl_vla_ros.training.demonstrations import Demonstrations, Statistics, statistics
 from dysl_vla_ros.training.words import build_tokenizer, encode_table
 

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from dysl_vla_ros.core import transforms
+from dysl_vla_ros.errors import InputError
+
+GENERATOR = np.random.default_rng(0)
+LOW, HIGH, MASK = (-0.02, 0.0, 0.0), (0.01, 3.0, 1.0), (True, True, False)
+
+
+def photo(rows, columns):
+    return GENERATOR.integers(0, 256, (rows, columns, 3), dtype=np.uint8)
+
+
+def vectors(rows, columns=3, reach=1.0):
+    return arrays(np.float64, (rows, columns), elements=st.floats(-reach, reach))
+
+
+def test_an_image_of_the_right_size_is_only_scaled():
+    image = photo(8, 6)
+    tensor = transforms.image_to_tensor(image, 8, 6)
+    assert tensor.shape == (1, 3, 8, 6) and tensor.dtype == np.float32
+    assert tensor.flags.c_contiguous
+    expected = (image / 255.0 - 0.5) / 0.5
+    np.testing.assert_allclose(tensor[0].transpose(1, 2, 0), expected, atol=2e-7)
+
+
+def test_mean_and_standard_deviation_are_per_channel():
+    image = np.full((4, 4, 3), 255, np.uint8)
+    tensor = transforms.image_to_tensor(image, 4, 4, mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 0.25))
+    np.testing.assert_allclose(tensor[0, :, 0, 0], [1.0, 1.0, 0.0], atol=1e-6)
+
+
+def test_resizing_to_the_same_size_changes_no_bit():
+    image = photo(9, 7)
+    np.testing.assert_array_equal(transforms.resize(image, 9, 7), image.astype(np.float32))
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(1, 40))
+def test_resizing_keeps_a_plain_colour(rows, columns, height, width):
+    image = np.full((rows, columns, 3), 77, np.uint8)
+    np.testing.assert_allclose(transforms.resize(image, height, width), 77.0, rtol=1e-5)
+
+
+def test_resizing_does_not_alias():
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    np.testing.assert_allclose(transforms.resize(stripes, 8, 8)[:, 1:-1], 127.5, atol=4.0)
+
+
+def test_resizing_agrees_with_pillow_to_its_rounding():
+    pillow = pytest.importorskip('PIL.Image', reason='Pillow is the reference here')
+    image = photo(120, 160)
+    for height, width in ((48, 64), (240, 320)):
+        expected = pillow.fromarray(image).resize((width, height), pillow.Resampling.BILINEAR)
+        found = transforms.resize(image, height, width)
+        assert np.abs(found - np.asarray(expected, np.float32)).max() < 1.5
+
+
+def test_turning_by_180_degrees_moves_the_first_pixel_to_the_last():
+    image = photo(4, 6)
+    turned = transforms.image_to_tensor(image, 4, 6, rotate_180=True)
+    straight = transforms.image_to_tensor(image, 4, 6)
+    np.testing.assert_array_equal(turned, straight[:, :, ::-1, ::-1])
+
+
+def test_a_centre_crop_keeps_its_share_of_the_area_and_the_middle():
+    image = np.zeros((100, 200, 3), np.uint8)
+    image[50, 100] = 255
+    cropped = transforms.centre_crop(image, 0.81)
+    assert cropped.shape == (90, 180, 3)
+    assert cropped[45, 90, 0] == 255
+
+
+@pytest.mark.parametrize(
+    ('image', 'words'),
+    [
+        (np.zeros((96, 96), np.uint8), ['wrist', '(96, 96)', '(height, width, 3)']),
+        (np.zeros((96, 96, 4), np.uint8), ['wrist', '(96, 96, 4)']),
+        (np.zeros((96, 96, 3), np.float32), ['wrist', 'float32', 'uint8']),
+        (None, ['wrist', 'NoneType', 'RGB image']),
+        (np.zeros((60, 80, 3), np.uint8), ['wrist', '80x60', 'at least 96x96']),
+        (np.zeros((480, 640, 3), np.uint8), ['wrist', '640x480', '96:96', 'crop it to 480x480']),
+    ],
+)
+def test_a_wrong_image_is_refused_with_the_camera_the_value_and_what_would_be_right(image, words):
+    with pytest.raises(InputError) as caught:
+        transforms.image_to_tensor(image, 96, 96, name='wrist')
+    for word in words:
+        assert word in str(caught.value)
+
+
+@given(vectors(4, reach=100.0))
+def test_unnormalise_undoes_normalise(values):
+    there = transforms.normalise(values, LOW, HIGH, MASK)
+    back = transforms.unnormalise(there, LOW, HIGH, MASK)
+    np.testing.assert_allclose(back, values, atol=1e-9)
+
+
+def test_normalise_maps_the_range_to_one_and_leaves_masked_dimensions_alone():
+    found = transforms.normalise([LOW, HIGH], LOW, HIGH, MASK)
+    np.testing.assert_allclose(found, [[-1, -1, 0], [1, 1, 1]])
+
+
+def test_a_masked_dimension_may_have_an_empty_range():
+    found = transforms.normalise([3.0], [1.0], [1.0], [False])
+    np.testing.assert_array_equal(found, [3.0])
+
+
+@given(vectors(1, reach=1.8))
+def test_a_rotation_vector_survives_the_matrix(rows):
+    matrix = transforms.rotation_matrix(rows[0])
+    np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
+    if np.linalg.norm(rows[0]) < np.pi - 1e-3:
+        np.testing.assert_allclose(transforms.rotation_vector(matrix), rows[0], atol=1e-9)
+
+
+def test_a_half_turn_keeps_its_angle_and_axis():
+    vector = np.array([0.0, np.pi, 0.0])
+    found = transforms.rotation_vector(transforms.rotation_matrix(vector))
+    np.testing.assert_allclose(np.abs(found), vector, atol=1e-9)
+
+
+def test_increments_compose_in_the_base_frame():
+    quarter = np.pi / 2
+    motion = np.array([[0.1, 0, 0, 0, 0, quarter], [0.1, 0, 0, quarter, 0, 0]])
+    positions, rotations = transforms.compose_poses(
+        motion, 'eef_delta', np.array([1.0, 0.0, 0.0]), np.eye(3)
+    )
+    np.testing.assert_allclose(positions, [[1.1, 0, 0], [1.2, 0, 0]])
+    # The tool's x axis: turned about z to y, then about the *base's* x axis to z.
+    np.testing.assert_allclose(rotations[0][:, 0], [0, 1, 0], atol=1e-12)
+    np.testing.assert_allclose(rotations[1][:, 0], [0, 0, 1], atol=1e-12)
+
+
+def test_poses_are_taken_as_they_are():
+    motion = np.array([[0.5, 0.1, 0.2, 0.0, 0.0, 0.3]])
+    positions, rotations = transforms.compose_poses(motion, 'eef_pose', np.ones(3), np.eye(3))
+    np.testing.assert_array_equal(positions, motion[:, :3])
+    np.testing.assert_allclose(transforms.rotation_vector(rotations[0]), [0, 0, 0.3], atol=1e-12)
+
+
+def test_only_end_effector_actions_compose_to_poses():
+    with pytest.raises(ValueError, match='joint_delta'):
+        transforms.compose_poses(np.zeros((1, 6)), 'joint_delta', np.zeros(3), np.eye(3))
+
+
+@given(vectors(6, 6, reach=0.5), vectors(1, 3, reach=3.0))
+def test_the_same_motion_as_increments_and_as_poses_has_the_same_steps(motion, orientation):
+    gripper = np.linspace(1.0, 0.0, 6)[:, None]
+    position, rotation = np.array([0.4, 0.1, 0.2]), transforms.rotation_matrix(orientation[0])
+    positions, rotations = transforms.compose_poses(motion, 'eef_delta', position, rotation)
+    poses = np.array([
+        [*p, *transforms.rotation_vector(r), g[0]]
+        for p, r, g in zip(positions, rotations, gripper, strict=True)
+    ])  # fmt: skip
+    first = np.concatenate([position, transforms.rotation_vector(rotation)])
+    steps = transforms.steps_of_absolute(poses, first, 'eef_pose')
+    np.testing.assert_allclose(steps, np.hstack([motion, gripper]), atol=1e-8)
+
+
+@given(vectors(5, 3))
+def test_the_same_motion_as_joint_increments_and_as_positions_has_the_same_steps(motion):
+    start = np.array([0.3, -0.2, 2.0])
+    targets = start + np.cumsum(motion, axis=0)
+    steps = transforms.steps_of_absolute(targets, start, 'joint_position')
+    np.testing.assert_allclose(steps, motion, atol=1e-12)
+
+
+def test_increments_have_no_steps_to_take():
+    with pytest.raises(ValueError, match='eef_delta'):
+        transforms.steps_of_absolute(np.zeros((1, 6)), np.zeros(6), 'eef_delta')
