@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from synthetic import demonstrations, small_config, tokens_and_statistics  # noq
 
 from dysl_vla_ros.model.policy_network import PolicyNetwork  # noqa: E402
 from dysl_vla_ros.training.batches import NO_AUGMENTATION, BatchSource  # noqa: E402
+from dysl_vla_ros.training.ground import ground  # noqa: E402
 from dysl_vla_ros.training.train import TrainSettings, learning_rate, train  # noqa: E402
 
 
@@ -25,7 +27,8 @@ def one_thread() -> None:
 def source(seed: int = 0) -> BatchSource:
     data = demonstrations(seed=seed)
     _, table, stats = tokens_and_statistics(demonstrations())
-    return BatchSource(data, table, stats, torch.device('cpu'), seed=1)
+    names = np.arange(2)
+    return BatchSource(data, table, stats, torch.device('cpu'), seed=1, names=names)
 
 
 def settings(steps: int, **changes: object) -> TrainSettings:
@@ -35,7 +38,7 @@ def settings(steps: int, **changes: object) -> TrainSettings:
 
 def test_training_learns_to_move_to_the_named_square() -> None:
     torch.manual_seed(0)
-    result = train(PolicyNetwork(small_config()), source(), source(seed=5), settings(120))
+    result = train(PolicyNetwork(small_config()), source(), source(seed=5), settings(200))
     assert result.curve[-1]['action'] < 0.5 * result.curve[0]['action']
     assert result.validation['named_found'] > 0.9
 
@@ -74,3 +77,12 @@ def test_the_learning_rate_rises_then_falls_to_two_percent() -> None:
     rates = [learning_rate(step, 100, plan) for step in range(101)]
     assert rates[9] == max(rates)
     assert rates[100] == pytest.approx(0.02 * max(rates))
+
+
+def test_grounding_finds_the_named_square_with_the_lower_layers_alone() -> None:
+    torch.manual_seed(0)
+    network = PolicyNetwork(small_config())
+    upper = network.layers[-1].down.weight.clone()
+    note = ground(network, source(), settings(150))
+    assert note['named_found'] > 0.9
+    assert torch.equal(network.layers[-1].down.weight, upper)
