@@ -605,7 +605,8 @@ class ControlLoop:
 
     def _command(self, now: float, elapsed: float, state: State, go: bool) -> Command:
         sample = self._scheduler.sample()
-        positions, limited = sample.position, ()
+        positions = sample.position
+        limited: tuple[str, ...] = ()
         if self._last is not None and elapsed > 0:
             positions, limited = safety.guard_step(
                 self._last.positions, sample.position, elapsed, self.limits
@@ -640,7 +641,7 @@ class ControlLoop:
         """Look-ahead points at the command rate, then the braking tail."""
         period = 1.0 / self.config.timing.command_rate_hz
         count = max(1, round(self.config.chunk.command_window_s / period))
-        times = period * np.arange(1, count + 1)
+        times = period * np.arange(1, count + 1, dtype=np.float64)
         positions, velocities = self._scheduler.look_ahead(times, go)
         tail_times, tail, tail_velocities = safety.braking_tail(
             positions[-1], velocities[-1], self.limits.acceleration

@@ -77,7 +77,7 @@ class ArmKinematics:
         return pose.translation.copy(), pose.rotation.copy()
 
     def jacobian(self, joints: FloatArray) -> FloatArray:
-        """d (position, rotation vector) / d joints in the base frame, shape (6, n)."""
+        """D (position, rotation vector) / d joints in the base frame, shape (6, n)."""
         world = pin.computeFrameJacobian(
             self._model, self._data(), self._configuration(joints), self._tip,
             pin.ReferenceFrame.LOCAL_WORLD_ALIGNED,

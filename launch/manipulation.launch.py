@@ -4,12 +4,12 @@ Declarations only: which nodes, parameters and remappings follow from the argume
 ``dysl_vla_ros.bringup``, which ``dysl demo`` uses too.
 """
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
 from dysl_vla_ros import bringup
+from launch import LaunchDescription
 
 
 def generate_launch_description():

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -78,7 +79,7 @@ def _over(began: float, seconds: float) -> bool:
     return seconds > 0 and time.monotonic() - began >= seconds
 
 
-def _setter(stop: threading.Event) -> object:
+def _setter(stop: threading.Event) -> Callable[[int, FrameType | None], None]:
     def on_signal(number: int, frame: FrameType | None) -> None:
         stop.set()
 

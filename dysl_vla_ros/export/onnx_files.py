@@ -21,7 +21,11 @@ from dysl_vla_ros.errors import EngineError
 OPSET = 18
 """The newest that TensorRT 10.3 (JetPack 6.2) parses completely."""
 
-_DTYPES = {TensorProto.FLOAT: 'float32', TensorProto.INT64: 'int64', TensorProto.FLOAT16: 'float16'}
+_DTYPES: dict[int, str] = {
+    int(TensorProto.FLOAT): 'float32',
+    int(TensorProto.INT64): 'int64',
+    int(TensorProto.FLOAT16): 'float16',
+}
 
 
 def write_onnx(

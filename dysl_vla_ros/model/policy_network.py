@@ -77,8 +77,8 @@ class Layer(nn.Module):
         qkv = self.qkv(self.attention_norm(hidden))
         qkv = qkv.view(batch, tokens, 3, width // self.head_dim, self.head_dim)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        query = rotate(query, self.cos, self.sin).to(value.dtype)
-        key = rotate(key, self.cos, self.sin).to(value.dtype)
+        query = rotate(query, self.cos, self.sin).to(value.dtype)  # type: ignore[arg-type]
+        key = rotate(key, self.cos, self.sin).to(value.dtype)  # type: ignore[arg-type]
         mixed = functional.scaled_dot_product_attention(query, key, value)
         mixed = mixed.transpose(1, 2).reshape(batch, tokens, width)
         hidden = hidden + self.attention_out(mixed)

@@ -17,6 +17,7 @@ from dysl_vla_ros.ros.cameras import Camera
 from dysl_vla_ros.ros.joints import Joints
 from dysl_vla_ros.ros.streams import Stream
 
+
 class Inputs:
     """Callbacks only keep the newest message; everything else is asked for."""
 

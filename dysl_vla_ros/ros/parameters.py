@@ -39,7 +39,7 @@ def declare(node: Node) -> NodeConfig:
         ConfigError: A key is unknown (the message names the nearest), or a value is wrong.
     """
     given = {
-        name: parameter.value.tolist() if isinstance(parameter.value, array) else parameter.value
+        name: _plain(parameter)
         for name, parameter in node.get_parameters_by_prefix('').items()
         if not name.startswith(_OF_ROS)
     }
@@ -118,3 +118,9 @@ def _ros_value(parameter: Parameter, value: Any) -> Any:
     if parameter.kind == tuple[str, ...]:
         return RosParameter.Type.STRING_ARRAY
     return RosParameter.Type.DOUBLE_ARRAY
+
+
+def _plain(parameter: Any) -> Any:
+    """A parameter's value; number arrays become lists."""
+    value = parameter.value
+    return value.tolist() if isinstance(value, array) else value

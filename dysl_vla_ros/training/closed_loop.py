@@ -49,7 +49,7 @@ class Timing:
 
     def __post_init__(self) -> None:
         """A chunk must last until the next one takes over."""
-        if not 0 <= self.latency or not 1 <= self.replan <= HORIZON - self.latency:
+        if not self.latency >= 0 or not 1 <= self.replan <= HORIZON - self.latency:
             raise ConfigError('timing.replan', self.replan, f'within 1..{HORIZON - self.latency}')
 
 

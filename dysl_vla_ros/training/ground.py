@@ -31,14 +31,15 @@ class Lower(nn.Module):
         self.slots = network.slots
         self.lower = network.layers[: network.config.auxiliary_layer]
         self.auxiliary = network.auxiliary
-        # Not registered: its upper layers would count as parameters without a gradient.
-        object.__setattr__(self, 'network', network)
+        # Not registered as a part: its upper layers would be parameters without a gradient.
+        self._whole = (network,)
 
     def forward(
         self, images: tuple[Tensor, ...], tokens: Tensor, joints: Tensor
     ) -> Answers:
-        patches = self.network.vision(*images)
-        hidden = self.network.embed(patches, tokens, joints)
+        (network,) = self._whole
+        patches = network.vision(*images)
+        hidden = network.embed(patches, tokens, joints)
         for layer in self.lower:
             hidden = layer(hidden)
         answers: Answers = self.auxiliary(hidden, patches)

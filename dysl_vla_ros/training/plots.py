@@ -13,6 +13,7 @@ from dysl_vla_ros.data_types import FloatArray
 matplotlib.use('Agg')
 
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 
 def plot_curve(path: Path, curve: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
@@ -49,7 +50,7 @@ def plot_continuity(path: Path, values: FloatArray, threshold: float) -> None:
     _save(path, figure)
 
 
-def _save(path: Path, figure: plt.Figure) -> None:
+def _save(path: Path, figure: Figure) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f'.{path.name}')
     figure.savefig(partial, format='png', dpi=120, bbox_inches='tight')

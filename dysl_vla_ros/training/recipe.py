@@ -296,7 +296,8 @@ class Run:
         scores = layer_scores(network, validation)
         layout = choose_static(scores['slots'], self.recipe.static_share)
         worth = knock_out(network, validation)
-        plot_layers(self.results / 'layers.png', {**scores, 'error without it': worth},
+        plot_layers(self.results / 'layers.png', {
+                        'all': scores['all'], 'slots': scores['slots'], 'error without it': worth},
                     layout.static_layers)  # fmt: skip
         self.note('layers', static=layout.static_layers,
                   all=[round(s, 4) for s in scores['all']],

@@ -223,7 +223,8 @@ def _figures(
 
 @torch.no_grad()
 def _average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
-    ours, theirs = list(averaged.parameters()), list(network.parameters())
+    ours: list[Tensor] = list(averaged.parameters())
+    theirs: list[Tensor] = list(network.parameters())
     torch._foreach_lerp_(ours, theirs, 1.0 - decay)
 
 

@@ -59,7 +59,7 @@ def test_a_slow_policy_plays_fewer_actions(bundle):
 class Planned:
     """Remembers the plans it is asked for."""
 
-    class manifest:  # noqa: N801
+    class manifest:
         layout = LayerLayout(20, (0, 6, 13, 19))
 
     def __init__(self):

@@ -21,11 +21,11 @@ if not torch.cuda.is_available():
 timm = pytest.importorskip('timm', reason='needs timm')
 transformers = pytest.importorskip('transformers', reason='needs transformers')
 
-from dysl_vla_ros.engines.cuda_engine import CudaEngine  # noqa: E402
-from dysl_vla_ros.engines.engine import LayerLayout, forward  # noqa: E402
-from dysl_vla_ros.evaluation.latency import bench_engine, timed  # noqa: E402
-from dysl_vla_ros.model.openvla_oft import OftConfig, OftParts, OpenVlaOft  # noqa: E402
-from dysl_vla_ros.model.skipping import SkipModules  # noqa: E402
+from dysl_vla_ros.engines.cuda_engine import CudaEngine
+from dysl_vla_ros.engines.engine import LayerLayout, forward
+from dysl_vla_ros.evaluation.latency import bench_engine, timed
+from dysl_vla_ros.model.openvla_oft import OftConfig, OftParts, OpenVlaOft
+from dysl_vla_ros.model.skipping import SkipModules
 
 LAYOUT = LayerLayout(32, (0, 6, 12, 18, 25, 31))
 RUNS = 60

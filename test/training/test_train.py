@@ -11,12 +11,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from synthetic import demonstrations, small_config, tokens_and_statistics  # noqa: E402
+from synthetic import demonstrations, small_config, tokens_and_statistics
 
-from dysl_vla_ros.model.policy_network import PolicyNetwork  # noqa: E402
-from dysl_vla_ros.training.batches import NO_AUGMENTATION, BatchSource  # noqa: E402
-from dysl_vla_ros.training.ground import ground  # noqa: E402
-from dysl_vla_ros.training.train import TrainSettings, learning_rate, train  # noqa: E402
+from dysl_vla_ros.model.policy_network import PolicyNetwork
+from dysl_vla_ros.training.batches import NO_AUGMENTATION, BatchSource
+from dysl_vla_ros.training.ground import ground
+from dysl_vla_ros.training.train import TrainSettings, learning_rate, train
 
 
 @pytest.fixture(autouse=True)
