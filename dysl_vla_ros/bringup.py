@@ -189,7 +189,18 @@ def instruction_command(arguments: Mapping[str, str]) -> list[str]:
     prefix = f'/{given["namespace"].strip("/")}' if given['namespace'] else ''
     name = topic if topic.startswith('/') else f'{prefix}/{topic}'
     message = '{data: ' + _as_yaml(given['instruction']) + '}'
-    return ['ros2', 'topic', 'pub', '-w', '1', '--times', '3', name, 'std_msgs/msg/String', message]
+    return [
+        'ros2',
+        'topic',
+        'pub',
+        '-w',
+        '1',
+        '--times',
+        '3',
+        name,
+        'std_msgs/msg/String',
+        message,
+    ]
 
 
 def _vla_node(given: Mapping[str, str]) -> NodeSpec:

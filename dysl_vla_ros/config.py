@@ -35,7 +35,7 @@ def _parameter(
     """A dataclass field that is also a ROS parameter.
 
     Args:
-        default: The one default; ``0``, ``''`` or ``()`` mean "from the bundle" where text says so.
+        default: The one default; ``0``, ``''`` or ``()`` mean "the bundle's" where text says so.
         text: Description, with the unit.
         low: Smallest legal number, inclusive.
         high: Largest legal number, inclusive.
@@ -59,8 +59,9 @@ class EngineConfig:
         'Back end; auto = TensorRT when the bundle has plans for this GPU, else ONNX Runtime',
         choices=('auto', 'onnxruntime', 'tensorrt', 'cuda', 'fake'),
     )
-    warmup_runs: int = _parameter(3, 'Passes run at configure, before the first is timed',
-                                  low=0, high=100)
+    warmup_runs: int = _parameter(
+        3, 'Passes run at configure, before the first is timed', low=0, high=100
+    )
     threads: int = _parameter(1, 'CPU threads of ONNX Runtime', low=1, high=64)
 
 
@@ -96,8 +97,9 @@ class ChunkConfig:
         choices=('hermite', 'none'),
         key='seam.method',
     )
-    seam_fade_s: float = _parameter(0.2, 'Time in which a seam offset fades [s]', low=0, high=2,
-                                    key='seam.fade_s')
+    seam_fade_s: float = _parameter(
+        0.2, 'Time in which a seam offset fades [s]', low=0, high=2, key='seam.fade_s'
+    )
     max_time_stretch: float = _parameter(
         2.0, 'Slowest playback when passes are late, as a factor; beyond it the arm holds',
         low=1, high=10,
@@ -114,26 +116,33 @@ class SkipConfig:
         choices=SKIP_MODES,
         dynamic=True,
     )
-    rule: str = _parameter('', 'ceil or level; empty = the bundle\'s', choices=('', 'ceil', 'level'))
-    eta: float = _parameter(0.0, 'Continuity change per layer of the ceil rule; 0 = the bundle\'s',
-                            low=0)
+    rule: str = _parameter(
+        '', "ceil or level; empty = the bundle's", choices=('', 'ceil', 'level')
+    )
+    eta: float = _parameter(
+        0.0, "Continuity change per layer of the ceil rule; 0 = the bundle's", low=0
+    )
     expected_min: float = _parameter(0.0, 'WARN when the skip ratio falls below', low=0, high=1)
     expected_max: float = _parameter(1.0, 'WARN when the skip ratio rises above', low=0, high=1)
-    window_chunks: int = _parameter(50, 'Chunks over which the skip ratio is averaged',
-                                    low=1, high=10000)
+    window_chunks: int = _parameter(
+        50, 'Chunks over which the skip ratio is averaged', low=1, high=10000
+    )
 
 
 @dataclass(frozen=True)
 class ContinuityConfig:
     """How smoothness is measured; zero or empty takes the bundle's calibration."""
 
-    window: int = _parameter(0, 'k, steps averaged; 0 = the bundle\'s (5)', low=0, high=100)
-    threshold: float = _parameter(0.0, 'Fall of continuity that counts as a drop; 0 = the bundle\'s',
-                                  low=0)
-    hysteresis: float = _parameter(
-        0.0, 'Rise above the drop level that ends it; 0 = the bundle\'s', low=0
+    window: int = _parameter(0, "k, steps averaged; 0 = the bundle's (5)", low=0, high=100)
+    threshold: float = _parameter(
+        0.0, "Fall of continuity that counts as a drop; 0 = the bundle's", low=0
     )
-    weights: tuple[float, ...] = _parameter((), 'Weight per action dimension; empty = the bundle\'s')
+    hysteresis: float = _parameter(
+        0.0, "Rise above the drop level that ends it; 0 = the bundle's", low=0
+    )
+    weights: tuple[float, ...] = _parameter(
+        (), "Weight per action dimension; empty = the bundle's"
+    )
 
 
 @dataclass(frozen=True)
@@ -141,27 +150,34 @@ class RerunConfig:
     """What happens when a skipped chunk turns out to contain a drop (after a pass)."""
 
     enabled: bool = _parameter(True, 'Run a skipped pass again in full when continuity drops')
-    max_consecutive: int = _parameter(2, 'Re-runs in a row before passes stay full', low=1, high=100)
+    max_consecutive: int = _parameter(
+        2, 'Re-runs in a row before passes stay full', low=1, high=100
+    )
     prefix_policy: str = _parameter(
         'hold', 'While verifying: hold, or play the smooth prefix', choices=('hold', 'prefix')
     )
-    stay_full_chunks: int = _parameter(1, 'Full passes after a critical phase ended', low=0, high=100)
+    stay_full_chunks: int = _parameter(
+        1, 'Full passes after a critical phase ended', low=0, high=100
+    )
 
 
 @dataclass(frozen=True)
 class InputConfig:
     """When an input is too old or does not fit."""
 
-    image_timeout_s: float = _parameter(0.5, 'Camera silent for this long: stale [s]',
-                                        low=0.05, high=10, key='timeout.image_s')
+    image_timeout_s: float = _parameter(
+        0.5, 'Camera silent for this long: stale [s]', low=0.05, high=10, key='timeout.image_s'
+    )
     joint_states_timeout_s: float = _parameter(
         0.2, 'Joint states silent for this long: stale [s]',
         low=0.02, high=10, key='timeout.joint_states_s',
     )  # fmt: skip
-    max_camera_skew_s: float = _parameter(0.1, 'Largest difference between camera stamps [s]',
-                                          low=0.001, high=10)
-    max_observation_age_s: float = _parameter(1.0, 'Oldest observation a pass may use [s]',
-                                              low=0.05, high=10)
+    max_camera_skew_s: float = _parameter(
+        0.1, 'Largest difference between camera stamps [s]', low=0.001, high=10
+    )
+    max_observation_age_s: float = _parameter(
+        1.0, 'Oldest observation a pass may use [s]', low=0.05, high=10
+    )
 
 
 @dataclass(frozen=True)
@@ -191,10 +207,12 @@ class SafetyConfig:
         False, 'Start when an instruction arrives (set in simulation)'
     )
     armed: bool = _parameter(False, 'Armed from the start; otherwise commands go to ~/shadow')
-    brake_s: float = _parameter(0.1, 'Time to brake to rest along the path [s]', low=0.02, high=1,
-                                key='stop.brake_s')
-    deadman_timeout_s: float = _parameter(0.0, '`enable` must be newer than this [s]; 0 = off',
-                                          low=0, high=10)
+    brake_s: float = _parameter(
+        0.1, 'Time to brake to rest along the path [s]', low=0.02, high=1, key='stop.brake_s'
+    )
+    deadman_timeout_s: float = _parameter(
+        0.0, '`enable` must be newer than this [s]; 0 = off', low=0, high=10
+    )
     starvation_hold_s: float = _parameter(
         0.5, 'Holding without a chunk for this long counts as starvation [s]', low=0, high=60
     )
@@ -213,8 +231,8 @@ class SafetyConfig:
 class ActionConfig:
     """The action contract; empty takes the bundle's, and a contradiction is an error."""
 
-    space: str = _parameter('', 'Action space; empty = the bundle\'s', choices=('', *ACTION_SPACES))
-    joint_names: tuple[str, ...] = _parameter((), 'Joints of the arm, in the bundle\'s order')
+    space: str = _parameter('', "Action space; empty = the bundle's", choices=('', *ACTION_SPACES))
+    joint_names: tuple[str, ...] = _parameter((), "Joints of the arm, in the bundle's order")
     frame_id: str = _parameter('base_link', 'Frame in which end-effector actions are expressed')
     tip_link: str = _parameter('grasp_link', 'Link that end-effector actions move')
     scale: float = _parameter(1.0, 'Factor on every displacement', low=0.01, high=10)
@@ -241,7 +259,9 @@ class GripperConfig:
     joint: str = _parameter('gripper_joint', 'Joint that measures the opening in joint_states')
     open_value: float = _parameter(1.0, 'Joint value when open')
     closed_value: float = _parameter(0.0, 'Joint value when closed')
-    hysteresis: float = _parameter(0.1, 'Change of opening that makes a new command', low=0, high=1)
+    hysteresis: float = _parameter(
+        0.1, 'Change of opening that makes a new command', low=0, high=1
+    )
     dwell_s: float = _parameter(0.2, 'Shortest time between two reversals [s]', low=0, high=5)
 
 
@@ -269,20 +289,32 @@ class NodeConfig:
         if len(safety.workspace_min) not in (0, 3):
             raise ConfigError('workspace.min', safety.workspace_min, '3 numbers or none')
         if len(safety.workspace_max) != len(safety.workspace_min):
-            raise ConfigError('workspace.max', safety.workspace_max,
-                              f'{len(safety.workspace_min)} numbers, as workspace.min has')
+            raise ConfigError(
+                'workspace.max',
+                safety.workspace_max,
+                f'{len(safety.workspace_min)} numbers, as workspace.min has',
+            )
         for low, high in zip(safety.workspace_min, safety.workspace_max, strict=True):
             if low >= high:
                 raise ConfigError('workspace.min', low, f'less than workspace.max = {high}')
         if self.skip.expected_min > self.skip.expected_max:
-            raise ConfigError('skip.expected_min', self.skip.expected_min,
-                              f'at most skip.expected_max = {self.skip.expected_max}')
+            raise ConfigError(
+                'skip.expected_min',
+                self.skip.expected_min,
+                f'at most skip.expected_max = {self.skip.expected_max}',
+            )
         if safety.starvation_hold_s > safety.starvation_fault_s:
-            raise ConfigError('starvation_hold_s', safety.starvation_hold_s,
-                              f'at most starvation_fault_s = {safety.starvation_fault_s}')
+            raise ConfigError(
+                'starvation_hold_s',
+                safety.starvation_hold_s,
+                f'at most starvation_fault_s = {safety.starvation_fault_s}',
+            )
         if chunk.command_window_s < 1.0 / self.timing.command_rate_hz:
-            raise ConfigError('command_window_s', chunk.command_window_s,
-                              f'at least one command period, {1 / self.timing.command_rate_hz:g}')
+            raise ConfigError(
+                'command_window_s',
+                chunk.command_window_s,
+                f'at least one command period, {1 / self.timing.command_rate_hz:g}',
+            )
         if any(weight < 0 for weight in self.continuity.weights):
             raise ConfigError('continuity.weights', self.continuity.weights, 'no negative weight')
 
@@ -348,7 +380,9 @@ class Parameter:
         return value
 
     def _within(self, value: float) -> bool:
-        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+        return (self.low is None or value >= self.low) and (
+            self.high is None or value <= self.high
+        )
 
     def _range_text(self) -> str:
         if self.high is None:
@@ -445,7 +479,9 @@ def markdown_table() -> str:
             legal = ''
         text = parameter.text + (' (may change while active)' if parameter.dynamic else '')
         default = json.dumps(parameter.default)
-        lines.append(f'| `{parameter.name}` | `{default}` | {legal} | {text} |'.replace('|  |', '| |'))
+        lines.append(
+            f'| `{parameter.name}` | `{default}` | {legal} | {text} |'.replace('|  |', '| |')
+        )
     return '\n'.join(lines) + '\n'
 
 

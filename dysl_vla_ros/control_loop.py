@@ -255,9 +255,7 @@ class ControlLoop:
                 return self._refuse('the epoch ended while the chunk was built', counts=False)
             return self._take(chunk, aligned, result, now)
 
-    def infer(
-        self, observation: Observation, clock: Callable[[], float]
-    ) -> tuple[Delivery, ...]:
+    def infer(self, observation: Observation, clock: Callable[[], float]) -> tuple[Delivery, ...]:
         """Predict, deliver and, if continuity drops in a skipped chunk, re-run and deliver."""
         epoch, result = self.predict(observation)
         first = self.deliver(epoch, result, clock())
@@ -397,11 +395,12 @@ class ControlLoop:
             return f'epoch {epoch} ended, now {self._epoch}'
         if not self._run.playing:
             return f'state is {self._run.state}: {self._run.reason}'
-        if age < 0 or age > self.config.inputs.max_observation_age_s:
+        oldest = self.config.inputs.max_observation_age_s
+        if age < 0 or age > oldest:
             self._count.deadline_misses += 1
             return (
                 f'observation of t = {result.stamp:.3f} s is {age:.3f} s old at t = {now:.3f} s: '
-                f'expected 0 to max_observation_age_s = {self.config.inputs.max_observation_age_s:g}'
+                f'expected 0 to max_observation_age_s = {oldest:g}'
             )
         if self._scheduler.reference_at(result.stamp) is None:
             return f'observation of t = {result.stamp:.3f} s is older than the last re-anchoring'
@@ -440,9 +439,7 @@ class ControlLoop:
             stage_seconds=result.stage_seconds,
         )
 
-    def _take(
-        self, chunk: ActionChunk, aligned: _Aligned, result: Pass, now: float
-    ) -> Delivery:
+    def _take(self, chunk: ActionChunk, aligned: _Aligned, result: Pass, now: float) -> Delivery:
         """Verify what is left of a chunk, then execute it or ask for the re-run."""
         if self._scheduler.at_rest and self._scheduler.remaining <= 0 and chunk.mode != 'rerun':
             self._skip.restart()
@@ -597,7 +594,8 @@ class ControlLoop:
             self._count.starvations += 1
 
     def _watch_lead(self, now: float) -> None:
-        assert self._last is not None and self._measured is not None
+        assert self._last is not None
+        assert self._measured is not None
         problem = safety.lead_excess(self._last.positions, self._measured, self.limits)
         if problem:
             self._raise_epoch(problem)

@@ -52,16 +52,21 @@ class MotionPlanner:
         self.space = action.space
         self.from_commanded = (config.delta_reference or action.delta_reference) == 'commanded'
         if config.space not in ('', action.space):
-            raise ConfigError('action.space', config.space,
-                              f'the space of the bundle, {action.space!r}')
+            raise ConfigError(
+                'action.space', config.space, f'the space of the bundle, {action.space!r}'
+            )
         if kinematics is None and (self.space in CARTESIAN_SPACES or workspace is not None):
-            raise ConfigError('robot_description', None,
-                              f'a URDF, since {self.space} needs kinematics')
+            raise ConfigError(
+                'robot_description', None, f'a URDF, since {self.space} needs kinematics'
+            )
         motion_dim = action.dim - int(action.gripper)
         wanted = 6 if self.space in CARTESIAN_SPACES else limits.size
         if motion_dim != wanted:
-            raise ConfigError('action.joint_names', limits.names,
-                              f'{motion_dim} joints, as the bundle\'s actions have')
+            raise ConfigError(
+                'action.joint_names',
+                limits.names,
+                f"{motion_dim} joints, as the bundle's actions have",
+            )
 
     def actions(self, normalised: FloatArray) -> FloatArray:
         """Physical actions of a chunk; shapes (horizon, action_dim) both."""
@@ -141,6 +146,7 @@ class MotionPlanner:
             position, _ = self._kinematics.forward(row)
             if (position < low).any() or (position > high).any():
                 raise ChunkError(
-                    f'action {index} moves the tip to {np.round(position, 3).tolist()} m: expected '
-                    f'within workspace.min = {low.tolist()} and workspace.max = {high.tolist()}'
+                    f'action {index} moves the tip to {np.round(position, 3).tolist()} m: '
+                    f'expected within workspace.min = {low.tolist()} and workspace.max = '
+                    f'{high.tolist()}'
                 )

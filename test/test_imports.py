@@ -1,4 +1,4 @@
-"""Imports point one way, heavy libraries stay where they belong, and the README knows every module."""
+"""Imports point one way, heavy libraries stay at home, and the README knows every part."""
 
 from __future__ import annotations
 

@@ -61,7 +61,9 @@ _MODULES = (
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('--json', type=Path, help='write the findings here')
-    parser.add_argument('--engine', default='', help='a bundle to verify; default: the bundled one')
+    parser.add_argument(
+        '--engine', default='', help='a bundle to verify; default: the bundled one'
+    )
 
 
 def run(given: argparse.Namespace) -> int:
@@ -112,7 +114,9 @@ def _module(module: str, distribution: str, needed_for: str, fix: str) -> Findin
 def _ros() -> Finding:
     distro = os.environ.get('ROS_DISTRO', '')
     if importlib.util.find_spec('rclpy') is None:
-        fix = 'source /opt/ros/<distro>/setup.bash, or (x86-64, no ROS) ' + f"{_PIP} '.[ros-jazzy]'"
+        fix = (
+            'source /opt/ros/<distro>/setup.bash, or (x86-64, no ROS) ' + f"{_PIP} '.[ros-jazzy]'"
+        )
         return Finding('rclpy', 'missing', 'not importable', 'the node', fix)
     return Finding('rclpy', 'ok', f'ROS {distro}' if distro else 'from wheels', 'the node')
 
@@ -125,7 +129,7 @@ def _driver() -> Finding:
         driver = ctypes.CDLL('libcuda.so.1')
     except OSError:
         return Finding(name, 'missing', 'libcuda.so.1 cannot be loaded', needed,
-                       'on a Jetson: flash JetPack; on a workstation: install the driver')  # fmt: skip
+                       'flash JetPack on a Jetson; install the driver elsewhere')  # fmt: skip
     count, version = ctypes.c_int(0), ctypes.c_int(0)
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
         return Finding(name, 'broken', 'the driver does not answer', needed,

@@ -222,7 +222,9 @@ def _check_image(image: Any, height: int, width: int, name: str) -> None:
     shape, dtype = getattr(image, 'shape', None), getattr(image, 'dtype', None)
     if shape is None or len(shape) != 3 or shape[2] != 3 or dtype != np.uint8:
         found = type(image).__name__ if shape is None else f'shape {tuple(shape)} of {dtype}'
-        raise InputError(f'{name}: {found}: expected an RGB image, shape (height, width, 3) of uint8')
+        raise InputError(
+            f'{name}: {found}: expected an RGB image, shape (height, width, 3) of uint8'
+        )
     check_size(shape[0], shape[1], height, width, name)
 
 

@@ -76,6 +76,8 @@ def summary(figures: dict[str, Any]) -> Table:
     table.add_column(style='dim')
     table.add_column(justify='right')
     for name, value in figures.items():
-        shown = '-' if value is None else f'{value:.3g}' if isinstance(value, float) else str(value)
+        shown = (
+            '-' if value is None else f'{value:.3g}' if isinstance(value, float) else str(value)
+        )
         table.add_row(name, shown)
     return table

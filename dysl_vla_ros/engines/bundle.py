@@ -63,7 +63,9 @@ def open_bundle(folder: Path) -> Bundle:
     """
     manifest_path = folder / MANIFEST_NAME
     if not manifest_path.is_file():
-        raise BundleError(f'{folder}: no {MANIFEST_NAME}; expected a folder written by dysl export')
+        raise BundleError(
+            f'{folder}: no {MANIFEST_NAME}; expected a folder written by dysl export'
+        )
     try:
         document = json.loads(manifest_path.read_text(encoding='utf-8'))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -73,7 +73,9 @@ class Sweep:
         return chunk
 
 
-def fake_manifest(layers: int = 24, static_layers: tuple[int, ...] = (0, 5, 11, 17, 23)) -> Manifest:
+def fake_manifest(
+    layers: int = 24, static_layers: tuple[int, ...] = (0, 5, 11, 17, 23)
+) -> Manifest:
     """The contract of the bundled policy, with nothing behind it."""
     layout = LayerLayout(layers, static_layers)
     names = ['vision', 'embed', 'head', *(f'layer_{i:02d}' for i in range(layers))]

@@ -96,7 +96,9 @@ def open_session(bundle: Bundle, name: str, options: Any) -> Any:
         ('input', session.get_inputs(), spec.inputs),
         ('output', session.get_outputs(), spec.outputs),
     ):
-        graph = {item.name: (tuple(item.shape), _TYPES.get(item.type, item.type)) for item in found}
+        graph = {
+            item.name: (tuple(item.shape), _TYPES.get(item.type, item.type)) for item in found
+        }
         said = {item.name: (item.shape, item.dtype) for item in listed}
         if graph != said:
             raise EngineError(

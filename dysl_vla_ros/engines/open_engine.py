@@ -46,7 +46,9 @@ def open_engine(path: str = '', backend: str = 'auto', threads: int = 1) -> Open
     """
     if path == 'fake' or backend == 'fake':
         if backend not in ('auto', 'fake'):
-            raise EngineError(f"engine.backend = {backend!r}: expected 'auto' with the path 'fake'")
+            raise EngineError(
+                f"engine.backend = {backend!r}: expected 'auto' with the path 'fake'"
+            )
         return _open_fake()
     bundle = open_bundle(Path(path).expanduser() if path else bundled_model())
     tokenizer = bundle.path(bundle.manifest.instruction.tokenizer).read_text(encoding='utf-8')
@@ -97,9 +99,7 @@ def _open_on(bundle: Bundle, backend: str, threads: int) -> Engine:
             "engine.backend = 'cuda': it runs a torch checkpoint, not an exported bundle; "
             "expected 'auto' or 'onnxruntime'"
         )
-    raise EngineError(
-        f"engine.backend = {backend!r}: expected 'auto', 'onnxruntime' or 'fake'"
-    )
+    raise EngineError(f"engine.backend = {backend!r}: expected 'auto', 'onnxruntime' or 'fake'")
 
 
 def _open_fake() -> OpenedEngine:

@@ -204,7 +204,9 @@ def summary(results: Sequence[EpisodeResult]) -> dict[str, Any]:
         'rerun_rate': sum(result.reruns for result in results) / max(chunks, 1),
         'actions_median': float(np.median([result.actions for result in results])),
         'seconds_median': float(np.median([result.seconds for result in results])),
-        'pass_ms': dict(zip(('p50', 'p95'), np.percentile(passes, (50, 95)).tolist(), strict=True)),
+        'pass_ms': dict(
+            zip(('p50', 'p95'), np.percentile(passes, (50, 95)).tolist(), strict=True)
+        ),
         'backbone_ms_mean': float(backbone.mean()),
         'backbone_share': share,
         'end_to_end_ceiling': ceiling(share, min(depth, 1.0)),

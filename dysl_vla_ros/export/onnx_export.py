@@ -127,7 +127,9 @@ def export_bundle(
     try:
         segments = _write_segments(checkpoint.network, skipping, partial, half_weights, progress)
         (partial / TOKENIZER).write_text(checkpoint.tokenizer, encoding='utf-8')
-        manifest = _manifest(checkpoint, skipping, partial, name, robot or RobotContract(), segments)
+        manifest = _manifest(
+            checkpoint, skipping, partial, name, robot or RobotContract(), segments
+        )
         text = json.dumps(manifest_to_dict(manifest), indent=1, sort_keys=True)
         (partial / MANIFEST_NAME).write_text(text + '\n', encoding='utf-8')
         old = folder.with_name(f'.{folder.name}.{os.getpid()}.old')
@@ -164,7 +166,10 @@ def _write_segments(
     for index, layer in enumerate(network.layers):
         module, outputs = layer, ['hidden_out']
         if index + 1 in dynamic:
-            module, outputs = _GatedLayer(layer, skipping.controller(index + 1)), [*outputs, 'gate']
+            module, outputs = (
+                _GatedLayer(layer, skipping.controller(index + 1)),
+                [*outputs, 'gate'],
+            )
         parts.append((f'layer_{index:02d}', module, (hidden,), ['hidden'], outputs))
     for index in dynamic:
         bridge = skipping.adapter(index)

@@ -1,4 +1,4 @@
-"""One torch module -> one ONNX file: explicit opset, static shapes, nothing of this machine in it."""
+"""One torch module -> one ONNX file: fixed opset, static shapes, nothing of the machine in it."""
 
 from __future__ import annotations
 

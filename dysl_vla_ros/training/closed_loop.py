@@ -226,7 +226,10 @@ def _take_over(
     else:
         end = slot.position + timing.latency
         late = slot.chunk[slot.position : end]
-        play, first = np.concatenate((late, actions[timing.latency : timing.replan])), timing.latency
+        play, first = (
+            np.concatenate((late, actions[timing.latency : timing.replan])),
+            timing.latency,
+        )
     slot.chunk, slot.position = actions, timing.replan
     normal = normalise(actions[first:], checkpoint.statistics.action).astype(np.float64)
     slot.passes.append(RecordedPass(normal, timing.replan + timing.latency - first))

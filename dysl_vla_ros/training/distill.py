@@ -97,8 +97,9 @@ def distill(
             for group in optimizer.param_groups:
                 group['lr'] = group['peak'] * _schedule(step, steps)
             batch = source.draw(stage * 10_000_000 + step, settings.batch, Augmentation())
-            with torch.autocast(source.device.type, torch.bfloat16,
-                                enabled=source.device.type == 'cuda'):
+            with torch.autocast(
+                source.device.type, torch.bfloat16, enabled=source.device.type == 'cuda'
+            ):
                 if stage == 1:
                     loss, figures = adapter_loss(network, skipping, batch)
                 else:
@@ -134,7 +135,10 @@ def adapter_loss(
             error = (skipping.adapter(layer)(before).float() - target).square().sum()
             losses.append(error / (target - before.float()).square().sum().clamp(min=1e-6))
     stacked = torch.stack(losses)
-    return stacked.mean(), {'unexplained': stacked.mean().detach(), 'worst': stacked.detach().max()}
+    return stacked.mean(), {
+        'unexplained': stacked.mean().detach(),
+        'worst': stacked.detach().max(),
+    }
 
 
 def controller_loss(

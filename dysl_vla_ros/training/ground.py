@@ -1,7 +1,8 @@
 """A warm-up: teach vision, words and the lower layers to find what an instruction names.
 
-Only the layers below the auxiliary heads run, so an update costs a fraction of a full one; without
-it, a deep stack trained from nothing spends most of its budget before it looks at the right object.
+Only the layers below the auxiliary heads run, so an update costs a fraction of a full one;
+without it, a deep stack trained from nothing spends most of its budget before it looks at the
+right object.
 """
 
 from __future__ import annotations
@@ -34,9 +35,7 @@ class Lower(nn.Module):
         # Not registered as a part: its upper layers would be parameters without a gradient.
         self._whole = (network,)
 
-    def forward(
-        self, images: tuple[Tensor, ...], tokens: Tensor, joints: Tensor
-    ) -> Answers:
+    def forward(self, images: tuple[Tensor, ...], tokens: Tensor, joints: Tensor) -> Answers:
         (network,) = self._whole
         patches = network.vision(*images)
         hidden = network.embed(patches, tokens, joints)

@@ -447,8 +447,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--folder', type=Path, required=True, help='intermediate files; large')
     parser.add_argument('--results', type=Path, help='checkpoints and plots; default: --folder')
     parser.add_argument('--workers', type=int, default=2, help='processes that simulate')
-    parser.add_argument('--device', default='', help='torch device; default: a GPU if there is one')
-    parser.add_argument('--until', default='bundle', choices=('dense', 'dagger', 'policy', 'bundle'))
+    parser.add_argument(
+        '--device', default='', help='torch device; default: a GPU if there is one'
+    )
+    parser.add_argument(
+        '--until', default='bundle', choices=('dense', 'dagger', 'policy', 'bundle')
+    )
     parser.add_argument('--start', type=Path, help='checkpoint in place of the first training')
     parser.add_argument('--collect-seconds', type=float, help='limit of the collection')
     parser.add_argument('--train-seconds', type=float, help='limit of the first training')
@@ -489,4 +493,3 @@ def adjusted(recipe: Recipe, given: argparse.Namespace) -> Recipe:
         rounds = tuple(replace(r, episodes=given.round_episodes) for r in rounds)
     rounds = tuple(replace(r, train=replace(r.train, seed=n)) for n, r in enumerate(rounds, 1))
     return replace(recipe, rounds=rounds)
-

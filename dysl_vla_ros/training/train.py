@@ -153,11 +153,19 @@ def train(
             steps = max(min(settings.steps, fitting), step)
             log.info('%.1f ms per update: %d updates planned', 1000 * each, steps)
         if step % settings.note_every == 0 or step == steps:
-            note = {'step': float(step), 'seconds': now - began, 'learning_rate': rate,
-                    'norm': float(norm or 0.0), **{k: float(v) for k, v in parts.items()}}
+            note = {
+                'step': float(step),
+                'seconds': now - began,
+                'learning_rate': rate,
+                'norm': float(norm or 0.0),
+                **{k: float(v) for k, v in parts.items()},
+            }
             if not math.isfinite(float(loss.detach())):
-                raise ConfigError('train.learning_rate', settings.learning_rate,
-                                  f'a smaller value: the loss is {float(loss.detach())} at step {step}')
+                raise ConfigError(
+                    'train.learning_rate',
+                    settings.learning_rate,
+                    f'a smaller value: the loss is {float(loss.detach())} at step {step}',
+                )
             curve.append(note)
             if progress is not None:
                 progress(step, steps, note)

@@ -52,7 +52,9 @@ def test_steps_beyond_the_velocity_limit_take_longer_in_proportion():
 
 
 def test_a_step_far_beyond_the_velocity_limit_refuses_the_chunk_by_joint():
-    with pytest.raises(ChunkError, match='action 0 moves elbow at 10.0 times its velocity limit 2'):
+    with pytest.raises(
+        ChunkError, match='action 0 moves elbow at 10.0 times its velocity limit 2'
+    ):
         time_scale(np.array([[0.0, 0.0], [0.0, 1.0]]), 0.05, limits())
 
 

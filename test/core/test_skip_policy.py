@@ -93,7 +93,9 @@ def test_our_rule_keeps_the_contract_and_the_printed_rule_breaks_it():
 
 
 @settings(max_examples=200)
-@given(st.lists(st.floats(-0.45, 0.0), min_size=2, max_size=30), st.sampled_from(['ceil', 'level']))
+@given(
+    st.lists(st.floats(-0.45, 0.0), min_size=2, max_size=30), st.sampled_from(['ceil', 'level'])
+)
 def test_falling_continuity_never_adds_live_controllers_and_rising_never_removes_any(values, rule):
     skip = policy(rule=rule, threshold=10.0, level_low=-0.4, level_high=-0.05)
     position, sign = 0.0, 1.0

@@ -6,7 +6,25 @@ import pytest
 
 from dysl_vla_ros.demo.figures import COMMANDS, POLICY, Picture, figures
 
-ISSUE_KEYS = ["command_rate_hz_mean", "command_rate_hz_min", "command_jitter_ms_p99", "command_gap_ms_max", "hold_ratio", "actions_played_hz", "observation_age_ms_p95", "passes", "inference_ms_p50", "inference_ms_p95", "skip_ratio", "layers_run_mean", "layers_total", "reruns", "starvation_count", "episodes", "successes"]
+ISSUE_KEYS = [
+    'command_rate_hz_mean',
+    'command_rate_hz_min',
+    'command_jitter_ms_p99',
+    'command_gap_ms_max',
+    'hold_ratio',
+    'actions_played_hz',
+    'observation_age_ms_p95',
+    'passes',
+    'inference_ms_p50',
+    'inference_ms_p95',
+    'skip_ratio',
+    'layers_run_mean',
+    'layers_total',
+    'reruns',
+    'starvation_count',
+    'episodes',
+    'successes',
+]
 
 
 def commands(state='running', rate='30.0', gap='40.0', jitter='2.0', **others):

@@ -115,7 +115,9 @@ def test_a_manifest_that_is_not_json_says_where(folder):
 
 def test_a_newer_version_is_named_before_its_unknown_keys(document):
     document |= {'version': 2, 'something_new': 1}
-    with pytest.raises(BundleError, match='version = 2: expected 1, .*export the checkpoint again'):
+    with pytest.raises(
+        BundleError, match='version = 2: expected 1, .*export the checkpoint again'
+    ):
         manifest_from_dict(document)
 
 

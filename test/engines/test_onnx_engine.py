@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import itertools
-import math
 import json
+import math
 
 import numpy as np
 import onnx
@@ -190,7 +190,12 @@ def test_a_corrupt_graph_is_named_with_its_file(tmp_path):
     reseal(tmp_path, 'layer_03')
     with pytest.raises(EngineError) as caught:
         OnnxEngine(open_bundle(tmp_path))
-    for word in ('layer_03', 'segments/layer_03.onnx', 'cannot load it', 'export the bundle again'):
+    for word in (
+        'layer_03',
+        'segments/layer_03.onnx',
+        'cannot load it',
+        'export the bundle again',
+    ):
         assert word in str(caught.value)
 
 
@@ -221,7 +226,9 @@ def test_two_threads_give_nearly_the_same_actions_as_one(engine, folder, inputs)
     twice = OnnxEngine(open_bundle(folder), threads=2)
     assert '2 threads' in twice.device and '1 thread)' in engine.device
     plan = engine.layout.full_plan()
-    np.testing.assert_allclose(run(twice, inputs, plan)[0], run(engine, inputs, plan)[0], atol=1e-5)
+    np.testing.assert_allclose(
+        run(twice, inputs, plan)[0], run(engine, inputs, plan)[0], atol=1e-5
+    )
 
 
 def test_a_closed_engine_says_so(folder, inputs):

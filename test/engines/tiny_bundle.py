@@ -201,7 +201,7 @@ class _Writer:
         ]
         self._write(
             'vision', nodes, weights,
-            [TensorSpec(name, (1, 3, height, width), 'float32') for name, height, width in cameras],
+            [TensorSpec(name, (1, 3, h, w), 'float32') for name, h, w in cameras],
             [TensorSpec('patches', (1, self._patches, self._width), 'float32')],
         )  # fmt: skip
 

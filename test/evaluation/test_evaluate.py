@@ -1,4 +1,4 @@
-"""Closed-loop evaluation: the robot's loop, a tiny random policy, real physics, a second or two."""
+"""Closed-loop evaluation: the robot's loop, a tiny random policy, real physics."""
 
 from __future__ import annotations
 

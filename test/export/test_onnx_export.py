@@ -117,7 +117,7 @@ def test_the_chain_of_graphs_computes_what_torch_computes(
 
 
 def test_the_gate_of_a_layer_is_the_score_of_the_next_controller(
-    exported: tuple[Checkpoint, Path, Manifest]
+    exported: tuple[Checkpoint, Path, Manifest],
 ) -> None:
     checkpoint, folder, manifest = exported
     assert checkpoint.skipping is not None
@@ -131,7 +131,7 @@ def test_the_gate_of_a_layer_is_the_score_of_the_next_controller(
 
 
 def test_the_bundle_opens_and_says_what_was_exported(
-    exported: tuple[Checkpoint, Path, Manifest]
+    exported: tuple[Checkpoint, Path, Manifest],
 ) -> None:
     _, folder, manifest = exported
     opened = open_bundle(folder).manifest
@@ -143,7 +143,7 @@ def test_the_bundle_opens_and_says_what_was_exported(
 
 
 def test_every_file_states_opset_18_and_nothing_of_the_machine(
-    exported: tuple[Checkpoint, Path, Manifest]
+    exported: tuple[Checkpoint, Path, Manifest],
 ) -> None:
     _, folder, manifest = exported
     for spec in manifest.segments.values():
@@ -161,7 +161,9 @@ def test_half_weights_change_the_size_and_not_a_half_model(tmp_path: Path) -> No
     engine = TorchEngine(checkpoint.network, checkpoint.skipping)
     hidden, _ = forward(engine, engine.encode(inputs()), engine.layout.full_plan())
     path = [f'layer_{index:02d}' for index in range(LAYERS)]
-    np.testing.assert_allclose(onnx_pass(tmp_path / 'half', path), engine.decode(hidden), atol=1e-4)
+    np.testing.assert_allclose(
+        onnx_pass(tmp_path / 'half', path), engine.decode(hidden), atol=1e-4
+    )
     model = onnx.load(tmp_path / 'half' / 'segments' / 'layer_00.onnx')
     large = [w for w in model.graph.initializer if np.prod(w.dims) >= 64 and w.data_type == 1]
     assert not large
