@@ -12,6 +12,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,15 @@ from torch import Tensor
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.model.policy_network import PolicyNetwork
 from dysl_vla_ros.model.skipping import SkipModules
-from dysl_vla_ros.training.batches import Augmentation, Batch, BatchSource
+from dysl_vla_ros.training.batches import Augmentation
+from dysl_vla_ros.training.dense_model import (
+    DenseModel,
+    Layers,
+    Source,
+    batches,
+    dense_model,
+    states,
+)
 
 log = logging.getLogger(__name__)
 
@@ -66,20 +75,32 @@ Progress = Callable[[str, int, int, dict[str, float]], None]
 
 
 def distill(
-    network: PolicyNetwork,
+    model: PolicyNetwork | DenseModel,
     skipping: SkipModules,
-    source: BatchSource,
+    source: Source,
     settings: DistillSettings,
     progress: Progress | None = None,
     note_every: int = 100,
 ) -> list[dict[str, float]]:
-    """Run both stages; ``skipping`` is trained in place, the network is only read.
+    """Run both stages; ``skipping`` is trained in place, the model is only read.
+
+    Args:
+        model: Dense and frozen.
+        skipping: Controllers and adapters for its layers.
+        source: Batches for the model's ``encode``; where ``task_share`` > 0 each has the
+            demonstrated actions as ``chunk``, normalised, (B, horizon, dim).
+        settings: How.
+        progress: Called with (stage, step, steps, newest note).
+        note_every: Updates between notes.
 
     Returns:
         The loss curve: stage, step and figures per note.
     """
-    network.to(source.device).eval().requires_grad_(False)
-    skipping.to(source.device).train()
+    if isinstance(model, PolicyNetwork):
+        model.requires_grad_(False)
+    network = dense_model(model, source)
+    skipping.to(network.device).train()
+    draw = batches(source, settings.batch, Augmentation())
     curve: list[dict[str, float]] = []
     adapters = list(skipping.adapters.parameters())
     controllers = list(skipping.controllers.parameters())
@@ -96,9 +117,9 @@ def distill(
         for step in range(steps):
             for group in optimizer.param_groups:
                 group['lr'] = group['peak'] * _schedule(step, steps)
-            batch = source.draw(stage * 10_000_000 + step, settings.batch, Augmentation())
+            batch = draw(stage * 10_000_000 + step)
             with torch.autocast(
-                source.device.type, torch.bfloat16, enabled=source.device.type == 'cuda'
+                network.device.type, torch.bfloat16, enabled=network.device.type == 'cuda'
             ):
                 if stage == 1:
                     loss, figures = adapter_loss(network, skipping, batch)
@@ -119,19 +140,19 @@ def distill(
 
 
 def adapter_loss(
-    network: PolicyNetwork, skipping: SkipModules, batch: Batch
+    network: DenseModel, skipping: SkipModules, batch: Any
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Stage 1: the share of the skipped layers' effect that the adapters do not reproduce.
 
     One is what doing nothing scores, zero is a perfect stand-in; summed squares over the batch.
     """
     with torch.no_grad():
-        states = network.states(_encode(network, batch))
+        entering = states(network, network.encode(batch))
     losses = []
     for first, end in skipping.layout.segments:
-        target = states[end].float()
+        target = entering[end].float()
         for layer in range(first, end):
-            before = states[layer]
+            before = entering[layer]
             error = (skipping.adapter(layer)(before).float() - target).square().sum()
             losses.append(error / (target - before.float()).square().sum().clamp(min=1e-6))
     stacked = torch.stack(losses)
@@ -142,9 +163,9 @@ def adapter_loss(
 
 
 def controller_loss(
-    network: PolicyNetwork,
+    network: DenseModel,
     skipping: SkipModules,
-    batch: Batch,
+    batch: Any,
     settings: DistillSettings,
     generator: torch.Generator,
 ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -154,9 +175,9 @@ def controller_loss(
     upstream = float(torch.rand((), generator=generator)) < settings.upstream_share
     end = next(end for first, end in skipping.layout.segments if first <= layer < end)
     with torch.no_grad():
-        start = _encode(network, batch)
+        start = network.encode(batch)
         dense = start
-        for index in range(network.config.layers):
+        for index in range(network.layers_total):
             dense = network.layer(index, dense)
         wanted = network.head(dense).float()
         if upstream:
@@ -167,7 +188,7 @@ def controller_loss(
     gate = skipping.controller(layer)(hidden)
     share = gate[:, None, None]
     mixed = share * skipping.adapter(layer)(hidden).float() + (1.0 - share) * through.float()
-    actions = network.head(_run(network, mixed, end, network.config.layers)).float()
+    actions = network.head(_run(network, mixed, end, network.layers_total)).float()
     task = settings.task_share
     error = (1.0 - task) * (actions - wanted).abs().mean() + task * (
         (actions - batch.chunk).abs().mean() - (wanted - batch.chunk).abs().mean()
@@ -178,14 +199,14 @@ def controller_loss(
 
 @torch.no_grad()
 def live_pass(
-    network: PolicyNetwork, skipping: SkipModules, hidden: Tensor, threshold: float = 0.5
+    network: Layers, skipping: SkipModules, hidden: Tensor, threshold: float = 0.5
 ) -> tuple[Tensor, Tensor]:
     """A batched pass with every controller live: each sample jumps where its own opens.
 
     Returns:
         The state after the stack, and how many layers each sample ran (B,).
     """
-    layers = network.config.layers
+    layers = skipping.layout.layers_total
     ran = torch.zeros(hidden.shape[0], device=hidden.device)
     hidden = _run_live(network, skipping, hidden, layers, threshold, ran)
     return hidden, ran
@@ -193,7 +214,7 @@ def live_pass(
 
 @torch.no_grad()
 def static_pass(
-    network: PolicyNetwork, skipping: SkipModules, hidden: Tensor
+    network: Layers, skipping: SkipModules, hidden: Tensor
 ) -> tuple[Tensor, Tensor]:
     """A pass that jumps every segment at once; returns as ``live_pass`` does."""
     layout = skipping.layout
@@ -211,7 +232,7 @@ def static_pass(
 
 
 def _run_live(
-    network: PolicyNetwork, skipping: SkipModules, hidden: Tensor, until: int,
+    network: Layers, skipping: SkipModules, hidden: Tensor, until: int,
     threshold: float = 0.5, ran: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Run to the state entering ``until``; in ``until``'s own segment nothing is skipped."""
@@ -222,7 +243,7 @@ def _run_live(
         if layer not in ends and target is not None:
             hidden = torch.where(waiting[:, None, None], target, hidden)
             target, waiting = None, torch.zeros_like(waiting)
-        if layer in ends and ends[layer] <= until and ends[layer] != network.config.layers:
+        if layer in ends and ends[layer] <= until and ends[layer] != skipping.layout.layers_total:
             opens = (skipping.controller(layer)(hidden) > threshold) & ~waiting
             bridged = skipping.adapter(layer)(hidden).to(hidden.dtype)
             base = hidden if target is None else target
@@ -236,14 +257,10 @@ def _run_live(
     return hidden
 
 
-def _run(network: PolicyNetwork, hidden: Tensor, first: int, end: int) -> Tensor:
+def _run(network: Layers, hidden: Tensor, first: int, end: int) -> Tensor:
     for layer in range(first, end):
         hidden = network.layer(layer, hidden)
     return hidden
-
-
-def _encode(network: PolicyNetwork, batch: Batch) -> Tensor:
-    return network.encode(batch.images, batch.tokens, batch.proprioception)
 
 
 def _schedule(step: int, steps: int) -> float:

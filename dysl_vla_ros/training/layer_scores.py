@@ -15,26 +15,32 @@ from torch.nn import functional
 from dysl_vla_ros.engines.engine import LayerLayout
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.model.policy_network import PolicyNetwork
-from dysl_vla_ros.training.batches import NO_AUGMENTATION, BatchSource
+from dysl_vla_ros.training.batches import NO_AUGMENTATION
+from dysl_vla_ros.training.dense_model import (
+    DenseModel,
+    Source,
+    dense_model,
+    states,
+)
+from dysl_vla_ros.training.dense_model import batches as draws
 
 TokenSet = Literal['all', 'slots']
 
 
 @torch.no_grad()
 def layer_scores(
-    network: PolicyNetwork, source: BatchSource, batch: int = 256, batches: int = 8
+    model: PolicyNetwork | DenseModel, source: Source, batch: int = 256, batches: int = 8
 ) -> dict[TokenSet, tuple[float, ...]]:
     """Scores per layer over all tokens and over the action slots, in float32."""
-    network.eval()
-    horizon = network.config.action_horizon
-    sums = {'all': torch.zeros(network.config.layers), 'slots': torch.zeros(network.config.layers)}
+    network, draw = dense_model(model, source), draws(source, batch, NO_AUGMENTATION)
+    layers = network.layers_total
+    sums: dict[TokenSet, Tensor] = {'all': torch.zeros(layers), 'slots': torch.zeros(layers)}
     for number in range(batches):
-        drawn = source.draw(number, batch, NO_AUGMENTATION)
-        states = network.states(network.encode(drawn.images, drawn.tokens, drawn.proprioception))
-        for layer, (before, after) in enumerate(zip(states[:-1], states[1:], strict=True)):
+        entering = states(network, network.encode(draw(number)))
+        for layer, (before, after) in enumerate(zip(entering[:-1], entering[1:], strict=True)):
             cosine = functional.cosine_similarity(before.float(), after.float(), dim=-1)
             sums['all'][layer] += 1.0 - cosine.mean().cpu()
-            sums['slots'][layer] += 1.0 - cosine[:, -horizon:].mean().cpu()
+            sums['slots'][layer] += 1.0 - cosine[:, network.slots].mean().cpu()
     return {
         'all': tuple((sums['all'] / batches).tolist()),
         'slots': tuple((sums['slots'] / batches).tolist()),
@@ -60,18 +66,18 @@ def choose_static(scores: tuple[float, ...], share: float = 0.2) -> LayerLayout:
 
 @torch.no_grad()
 def knock_out(
-    network: PolicyNetwork, source: BatchSource, batch: int = 256, batches: int = 4
+    model: PolicyNetwork | DenseModel, source: Source, batch: int = 256, batches: int = 4
 ) -> tuple[float, ...]:
     """How much the action error grows when one layer alone is left out, per layer."""
-    network.eval()
-    layers = network.config.layers
+    network, draw = dense_model(model, source), draws(source, batch, NO_AUGMENTATION)
+    layers = network.layers_total
     grown = torch.zeros(layers)
     for number in range(batches):
-        drawn = source.draw(number, batch, NO_AUGMENTATION)
-        states = network.states(network.encode(drawn.images, drawn.tokens, drawn.proprioception))
-        full = _error(network.head(states[-1]), drawn.chunk)
+        drawn = draw(number)
+        entering = states(network, network.encode(drawn))
+        full = _error(network.head(entering[-1]), drawn.chunk)
         for layer in range(layers):
-            hidden = states[layer]
+            hidden = entering[layer]
             for following in range(layer + 1, layers):
                 hidden = network.layer(following, hidden)
             grown[layer] += _error(network.head(hidden), drawn.chunk) - full
