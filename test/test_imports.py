@@ -18,6 +18,7 @@ ALLOWED = {
     'core': {'config', 'data_types', 'errors', 'core'},
     'engines': {'data_types', 'errors', 'config', 'engines'},
     'kinematics': {'data_types', 'errors'},
+    'hardware': {'hardware'},
     'policy': {'config', 'core', 'data_types', 'engines', 'errors'},
     'motion': {'config', 'core', 'data_types', 'engines', 'errors', 'kinematics'},
     'control_loop': {
@@ -27,12 +28,12 @@ ALLOWED = {
     'bringup': {'data_types', 'errors'},
     'demo': {'bringup', 'demo', 'errors'},
     'ros': {
-        'config', 'control_loop', 'core', 'data_types', 'demo', 'engines', 'errors', 'kinematics',
-        'motion', 'policy', 'ros', 'sim',
+        'config', 'control_loop', 'core', 'data_types', 'demo', 'engines', 'errors', 'hardware',
+        'kinematics', 'motion', 'policy', 'ros', 'sim',
     },
     'evaluation': {
         'config', 'control_loop', 'core', 'data_types', 'engines', 'errors', 'evaluation',
-        'kinematics', 'motion', 'policy', 'sim',
+        'hardware', 'kinematics', 'motion', 'policy', 'sim',
     },
     'model': {'core', 'data_types', 'engines', 'errors', 'model'},
     'training': {

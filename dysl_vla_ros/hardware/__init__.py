@@ -1,0 +1,1 @@
+"""What the machine says of itself: power mode, clocks, temperatures, throttling."""
