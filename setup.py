@@ -76,6 +76,10 @@ setup(
             'matplotlib>=3.7,<4',
             'pyarrow>=15',
         ],
+        'vla': [  # the upstream libraries that the loaders of published models are tested against
+            'transformers>=5.0,<6',  # stock Llama
+            'timm>=1.0.9,<1.1',  # stock DINOv2 and SigLIP towers
+        ],
         'test': [
             'pytest>=8,<10',
             'pytest-timeout>=2.3,<3',

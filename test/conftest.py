@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-# Helpers that tests of several folders share: ``import tiny_bundle``.
-sys.path.insert(0, str(HERE / 'engines'))
+# Helpers that tests of several folders share: ``import tiny_bundle``, ``import tiny_oft``.
+sys.path[:0] = [str(HERE / 'engines'), str(HERE / 'model')]
 
 OFFLINE = ('model', 'training', 'export')
 HAVE_TORCH = importlib.util.find_spec('torch') is not None
