@@ -24,6 +24,7 @@ from dysl_vla_ros.engines.manifest import (
     manifest_from_dict,
     manifest_to_dict,
 )
+from dysl_vla_ros.engines.onnx_wire import external_locations
 from dysl_vla_ros.errors import BundleError
 
 __all__ = [
@@ -52,6 +53,26 @@ class Bundle:
         if name not in self.manifest.files:
             raise BundleError(f'{name!r} is not listed in {MANIFEST_NAME}')
         return _inside(self.folder, name)
+
+    def graph(self, segment: str) -> Path:
+        """Absolute path of a segment's ONNX file, once it is known to stay inside the bundle.
+
+        Raises:
+            BundleError: There is no such segment, or its graph keeps weights in a file other than
+                the one that the manifest lists, and so covers with a checksum.
+        """
+        spec = self.manifest.segments.get(segment)
+        if spec is None:
+            raise BundleError(f'segment {segment!r}: expected one of the manifest')
+        path = self.path(spec.file)
+        found = {_beside(spec.file, location) for location in external_locations(path)}
+        wanted = {spec.data} if spec.data else set()
+        if found != wanted:
+            raise BundleError(
+                f'{spec.file}: weights in {sorted(found)}: expected {sorted(wanted)}, the file '
+                f'that {MANIFEST_NAME} lists with a checksum'
+            )
+        return path
 
 
 def open_bundle(folder: Path) -> Bundle:
@@ -107,6 +128,13 @@ def sha256_of(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _beside(file: str, location: str) -> str:
+    """Name of an external file, relative to the bundle; what leaves the folder stays as it is."""
+    if '/' in location or '\\' in location or location in ('', '.', '..'):
+        return location
+    return str(PurePosixPath(file).with_name(location))
 
 
 def _inside(folder: Path, name: str) -> Path:

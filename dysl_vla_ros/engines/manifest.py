@@ -35,11 +35,20 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class SegmentSpec:
-    """One exported graph; ``file`` is relative to the bundle."""
+    """One exported graph.
+
+    Attributes:
+        file: The ONNX file, relative to the bundle.
+        inputs: In the order of the graph.
+        outputs: In the order of the graph.
+        data: File with the graph's large weights, beside ``file`` and relative to the bundle;
+            '' when the graph holds them all itself.
+    """
 
     file: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    data: str = ''
 
 
 @dataclass(frozen=True)
@@ -254,6 +263,8 @@ class Manifest:
         for name, segment in self.segments.items():
             listed = segment.file in self.files
             expect(f'segments.{name}.file', segment.file, listed, 'a file listed in files')
+            listed = not segment.data or segment.data in self.files
+            expect(f'segments.{name}.data', segment.data, listed, 'a file listed in files')
 
 
 def manifest_from_dict(document: Any) -> Manifest:

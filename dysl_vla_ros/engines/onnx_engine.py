@@ -151,6 +151,16 @@ class OnnxEngine:
         actions: FloatArray = self._tensors['actions'][0].astype(np.float64)
         return actions
 
+    def read(self, hidden: OnnxHidden) -> NDArray[np.float32]:
+        """A copy of the state as float32."""
+        return self._hidden[self._check(hidden)].astype(np.float32)
+
+    def write(self, values: NDArray[Any]) -> OnnxHidden:
+        """Set the first buffer; no gate goes with it."""
+        np.copyto(self._hidden[0], values, casting='same_kind')
+        self._gate_layer = -1
+        return self._state(0)
+
     def synchronize(self) -> None:
         """Everything ran at once."""
 

@@ -80,13 +80,13 @@ def open_session(bundle: Bundle, name: str, options: Any) -> Any:
     """Load one segment and compare it with the manifest.
 
     Raises:
-        EngineError: It cannot be loaded, or its inputs or outputs are not those of the manifest.
+        EngineError: It cannot be loaded, keeps weights in a file that the manifest does not cover,
+            or its inputs or outputs are not those of the manifest.
     """
     spec = bundle.manifest.segments[name]
     try:
-        session = ort.InferenceSession(
-            str(bundle.path(spec.file)), options, providers=['CPUExecutionProvider']
-        )
+        path = str(bundle.graph(name))
+        session = ort.InferenceSession(path, options, providers=['CPUExecutionProvider'])
     except Exception as error:  # ONNX Runtime's errors share no class of their own
         raise EngineError(
             f'segment {name} ({spec.file}): ONNX Runtime {ort.__version__} cannot load it: '
