@@ -1,0 +1,296 @@
+"""TensorRT on an NVIDIA GPU: one plan per exported part, every launch a CUDA graph.
+
+Each layer and adapter is captured twice, once from each of the two hidden buffers, so any skip
+pattern is a sequence of graph launches on one stream, without allocation and without waiting. The
+host waits in two places: for a gate, and for the actions.
+
+What ``skip_score`` costs: one event record, one wait, one read of host memory. The wait ends when
+the layer before is done, so it is not time lost on the device except for the launch that follows:
+the stream runs dry once per controller that is asked. A controller before the allow point costs
+nothing at all, not even the copy. ``dysl bench`` states it as ``gate_read_ms``.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dysl_vla_ros.data_types import FloatArray
+from dysl_vla_ros.engines.bundle import Bundle, Manifest, TensorSpec
+from dysl_vla_ros.engines.cuda_driver import CudaDevice, open_driver
+from dysl_vla_ros.engines.device import Device, Graph
+from dysl_vla_ros.engines.engine import LayerLayout
+from dysl_vla_ros.engines.tensorrt_api import BoundPlan, Plan, Runtime, load_tensorrt
+from dysl_vla_ros.engines.tensorrt_buffers import Buffers
+from dysl_vla_ros.engines.tensorrt_plans import PlanFolder, find_plans, plans_root, target_of
+from dysl_vla_ros.errors import EngineError
+
+_NO_GATE = -1
+
+
+@dataclass(frozen=True)
+class TensorRtHidden:
+    """Names one of the two buffers; ``serial`` tells whether it was overwritten since."""
+
+    side: int
+    serial: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """A block of device memory; goes back to the engine when nobody holds it any more."""
+
+    block: int
+    gate_layer: int
+
+
+def open_tensorrt_engine(bundle: Bundle, plans: str = '') -> TensorRtEngine:
+    """Open the plans that were built for this machine.
+
+    Args:
+        bundle: Verified bundle.
+        plans: Folder given to ``dysl build --plans``; '' = inside the bundle.
+
+    Raises:
+        EngineError: No driver, no device, no TensorRT, no plans, or plans that do not fit or are
+            damaged: all before TensorRT is asked to load anything.
+    """
+    driver = open_driver()
+    trt = load_tensorrt()
+    target = target_of(driver.gpu, str(trt.__version__), bundle.manifest)
+    folder = find_plans(bundle, plans_root(bundle, plans), target)
+    name = f'{driver.gpu.name} (TensorRT {trt.__version__}, CUDA {driver.gpu.cuda})'
+    device = CudaDevice(driver)
+    try:
+        return TensorRtEngine(bundle.manifest, folder, device, Runtime(trt), name)
+    except BaseException:
+        device.close()
+        raise
+
+
+class TensorRtEngine:
+    """The engine protocol over TensorRT plans; see ``engines.engine.Engine``."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        folder: PlanFolder,
+        device: Device,
+        runtime: Runtime,
+        name: str = 'TensorRT',
+    ) -> None:
+        """Load, bind and capture every segment.
+
+        Args:
+            manifest: Of the bundle.
+            folder: Plans that fit bundle and machine.
+            device: Closed with the engine.
+            runtime: TensorRT.
+            name: Of the device, for diagnostics.
+
+        Raises:
+            EngineError: A plan cannot be loaded or is not what the manifest says.
+        """
+        self._layout, self._name, self._device = manifest.layout, name, device
+        # A plan stays alive through its contexts; the runtime must outlive both.
+        self._runtime: Runtime | None = runtime
+        self._plans = {
+            segment: _check(runtime.load(segment, folder.read(segment)), manifest, folder.command)
+            for segment in manifest.segments
+        }
+        activation = max(plan.activation_bytes for plan in self._plans.values())
+        self._buffers = Buffers(manifest, device, activation)
+        self._bound: dict[tuple[str, int], BoundPlan] = {}
+        self._graphs: dict[tuple[str, int], Graph] = {}
+        self._free = [device.allocate(self._buffers.kept_bytes) for _ in range(2)]
+        self._serial, self._gate_layer = 0, _NO_GATE
+        self._bind_all()
+        self._capture_all()
+
+    @property
+    def layout(self) -> LayerLayout:
+        """Depth and static layers."""
+        return self._layout
+
+    @property
+    def device(self) -> str:
+        """In words, for diagnostics."""
+        return self._name
+
+    def encode(self, inputs: Mapping[str, NDArray[Any]]) -> TensorRtHidden:
+        """Copy the inputs in, run vision and embedding: one launch."""
+        self._device.synchronize()  # an earlier launch may still be reading the inputs
+        for item in self._buffers.inputs:
+            value, spec = inputs.get(item.spec.name), item.spec
+            found = None if value is None else (value.shape, str(value.dtype))
+            if value is None or found != (spec.shape, spec.dtype):
+                raise EngineError(
+                    f'input {spec.name!r}: {found}: expected {(spec.shape, spec.dtype)}'
+                )
+            np.copyto(item.staging, value)
+        self._launch('encode', 0)
+        self._gate_layer = _NO_GATE
+        return self._state(0)
+
+    def run_layer(self, layer: int, hidden: TensorRtHidden) -> TensorRtHidden:
+        """Launch a layer from its buffer into the other one; the next gate comes with it."""
+        side = self._check(hidden)
+        self._launch(f'layer_{layer:02d}', side)
+        self._gate_layer = layer + 1
+        return self._state(1 - side)
+
+    def run_all(self, hidden: TensorRtHidden) -> TensorRtHidden:
+        """The full backbone, from the state entering layer 0: one launch for all layers."""
+        side = self._check(hidden)
+        self._launch('chain', side)
+        self._gate_layer = _NO_GATE
+        return self._state((side + self._layout.layers_total) % 2)
+
+    def skip_score(self, layer: int, hidden: TensorRtHidden) -> float:
+        """Wait for the layer before; its gate lies in host memory then."""
+        self._check(hidden)
+        if layer != self._gate_layer:
+            raise EngineError(
+                f'score of layer {layer}: layer {layer - 1} did not run just before; '
+                f'a gate is known for layer {self._gate_layer}'
+            )
+        self._device.wait()
+        return float(self._buffers.gates[layer])
+
+    def bridge(self, layer: int, hidden: TensorRtHidden) -> TensorRtHidden:
+        """Launch an adapter."""
+        side = self._check(hidden)
+        self._launch(f'bridge_{layer:02d}', side)
+        self._gate_layer = _NO_GATE
+        return self._state(1 - side)
+
+    def keep(self, hidden: TensorRtHidden) -> object:
+        """Queue a copy of the state, and of the mask and gate that go with it."""
+        side = self._check(hidden)
+        block = self._free.pop() if self._free else self._device.allocate(
+            self._buffers.kept_bytes
+        )  # fmt: skip
+        self._buffers.save(block, side)
+        kept = _Kept(block, self._gate_layer)
+        # One stream: whoever takes the block next writes it after all reads queued so far.
+        weakref.finalize(kept, self._free.append, block)
+        return kept
+
+    def restore(self, kept: object) -> TensorRtHidden:
+        """Queue a copy back into the first buffer."""
+        assert isinstance(kept, _Kept)
+        # Without a gate the word goes to the last row, which nobody reads.
+        known = kept.gate_layer != _NO_GATE
+        self._buffers.load(kept.block, kept.gate_layer if known else self._layout.layers_total)
+        self._gate_layer = kept.gate_layer
+        return self._state(0)
+
+    def decode(self, hidden: TensorRtHidden) -> FloatArray:
+        """Launch the head and wait for the actions."""
+        self._launch('head', self._check(hidden))
+        self._device.wait()
+        actions: FloatArray = self._buffers.actions[0].astype(np.float64)
+        return actions
+
+    def synchronize(self) -> None:
+        """Wait for the stream."""
+        self._device.synchronize()
+
+    def close(self) -> None:
+        """Free graphs, contexts, plans, then the memory they used."""
+        self._serial += 1
+        self._graphs.clear()
+        self._bound.clear()
+        self._plans.clear()
+        self._runtime = None
+        self._device.close()
+
+    # ---- opening ------------------------------------------------------------------------------
+
+    def _bind_all(self) -> None:
+        """One context per segment and side: a context must not change once it is captured."""
+        buffers = self._buffers
+        for name, plan in self._plans.items():
+            for side in (0,) if name in ('vision', 'embed') else (0, 1):
+                self._bound[name, side] = plan.bind(
+                    buffers.addresses(name, side), buffers.activation, buffers.activation_bytes
+                )
+
+    def _capture_all(self) -> None:
+        device, total = self._device, self._layout.layers_total
+        # TensorRT sets itself up in the first execution, which may not be captured.
+        for bound in self._bound.values():
+            bound.enqueue(device.stream)
+        device.synchronize()
+        self._graphs['encode', 0] = device.capture(self._queue_encode)
+        for name, side in self._bound:
+            if name not in ('vision', 'embed'):
+                self._graphs[name, side] = device.capture(lambda n=name, s=side: self._queue(n, s))
+        for start in range(2):
+            self._graphs['chain', start] = device.capture(
+                lambda start=start: [
+                    self._bound[f'layer_{i:02d}', (start + i) % 2].enqueue(device.stream)
+                    for i in range(total)
+                ]
+            )
+        device.synchronize()
+
+    def _queue_encode(self) -> None:
+        for item in self._buffers.inputs:
+            self._device.copy_to_device(item.address, item.staging)
+        for name in ('vision', 'embed'):
+            if (name, 0) in self._bound:
+                self._bound[name, 0].enqueue(self._device.stream)
+
+    def _queue(self, name: str, side: int) -> None:
+        self._bound[name, side].enqueue(self._device.stream)
+        if 'gate' in self._plans[name].tensors:
+            self._buffers.fetch_gate(int(name.partition('_')[2]) + 1)
+        if name == 'head':
+            self._device.copy_to_host(self._buffers.actions, self._buffers.tensors['actions'])
+
+    # ---- running ------------------------------------------------------------------------------
+
+    def _launch(self, name: str, side: int) -> None:
+        graph = self._graphs.get((name, side))
+        if graph is None:
+            raise EngineError(f'segment {name}: the engine is closed, or the bundle has none')
+        self._device.launch(graph)
+
+    def _state(self, side: int) -> TensorRtHidden:
+        self._serial += 1
+        return TensorRtHidden(side, self._serial)
+
+    def _check(self, hidden: TensorRtHidden) -> int:
+        if hidden.serial != self._serial:
+            raise EngineError(
+                'this hidden state was overwritten by a later call: expected the newest one, '
+                'or one copied with keep() before'
+            )
+        return hidden.side
+
+
+def _check(plan: Plan, manifest: Manifest, command: str) -> Plan:
+    """A plan has the inputs and outputs that the manifest lists."""
+    segment = manifest.segments[plan.name]
+    for mode, listed in (('input', segment.inputs), ('output', segment.outputs)):
+        found = {
+            name: _words(tensor.spec)
+            for name, tensor in plan.tensors.items() if tensor.mode == mode
+        }  # fmt: skip
+        wanted = {tensor.name: _words(tensor) for tensor in listed}
+        if found != wanted:
+            raise EngineError(
+                f'plan of segment {plan.name}: {mode}s {found}: expected {wanted}, as the '
+                f'manifest says; run: {command}'
+            )
+    return plan
+
+
+def _words(tensor: TensorSpec) -> str:
+    return f'{tensor.dtype} {list(tensor.shape)}'
