@@ -122,6 +122,9 @@ class SkipConfig:
     eta: float = _parameter(
         0.0, "Continuity change per layer of the ceil rule; 0 = the bundle's", low=0
     )
+    tau: float = _parameter(
+        0.5, 'A controller opens when its score is greater; lower skips more', low=0, high=1
+    )
     expected_min: float = _parameter(0.0, 'WARN when the skip ratio falls below', low=0, high=1)
     expected_max: float = _parameter(1.0, 'WARN when the skip ratio rises above', low=0, high=1)
     window_chunks: int = _parameter(

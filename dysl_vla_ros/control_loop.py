@@ -713,6 +713,7 @@ def skip_settings(config: NodeConfig, calibration: CalibrationSpec) -> SkipSetti
         weights=np.array(own.weights or calibration.weights, dtype=np.float64),
         level_low=calibration.level_low,
         level_high=calibration.level_high,
+        tau=skip.tau,
         rerun=rerun.enabled,
         max_consecutive=rerun.max_consecutive,
         stay_full_chunks=rerun.stay_full_chunks,

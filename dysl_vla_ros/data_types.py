@@ -52,6 +52,10 @@ class Observation:
     instruction: str
 
 
+SKIP_THRESHOLD = 0.5
+"""tau, unless a plan says otherwise."""
+
+
 @dataclass(frozen=True)
 class SkipPlan:
     """Which layers a pass *may* skip.
@@ -61,10 +65,12 @@ class SkipPlan:
             before it are not evaluated. ``allow[i] == end of segment i`` keeps it dense.
         controllers: ``'live'`` obeys the scores; ``'closed'`` evaluates them and never jumps
             (measures their overhead); ``'open'`` jumps at the allow point without asking.
+        threshold: tau: a live controller opens iff its score is greater.
     """
 
     allow: tuple[int, ...]
     controllers: Literal['live', 'closed', 'open'] = 'live'
+    threshold: float = SKIP_THRESHOLD
 
 
 @dataclass(frozen=True)

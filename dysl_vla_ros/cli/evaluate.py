@@ -16,14 +16,19 @@ from rich.table import Table
 from dysl_vla_ros.cli.report import write_json
 from dysl_vla_ros.config import NodeConfig, load_yaml
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.evaluation.evaluate import MODES, PROBES, EvaluateOptions, bundle_name, evaluate
+from dysl_vla_ros.evaluation.evaluate import bundle_name, evaluate
+from dysl_vla_ros.evaluation.modes import DESCRIPTIONS, MODES
+from dysl_vla_ros.evaluation.options import PROBES, EvaluateOptions
+from dysl_vla_ros.evaluation.plots import plot_evaluation
 from dysl_vla_ros.sim.goals import FAMILIES, Split
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('--engine', default='', help='bundle folder; default: the bundled model')
-    parser.add_argument('--modes', nargs='+', default=['full', 'auto'], choices=MODES)
+    parser.add_argument('--modes', nargs='+', default=['full', 'auto'], choices=MODES,
+                        help='; '.join(f'{m}: {text}' for m, text in DESCRIPTIONS.items())
+                        + '; the first is compared with the others')  # fmt: skip
     parser.add_argument('--episodes', type=int, default=25, help='per family')
     parser.add_argument('--families', nargs='+', default=list(FAMILIES), choices=FAMILIES)
     parser.add_argument('--first-seed', type=int, default=1_000_000)
@@ -31,12 +36,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--latency', default='measured', help='measured, zero, or seconds')
     parser.add_argument('--time-limit', type=float, default=30.0, help='per episode [s]')
     parser.add_argument('--workers', type=int, default=1)
-    parser.add_argument('--random-depth', type=float, default=0.5,
-                        help='mean share of dynamic layers that mode random runs')  # fmt: skip
+    parser.add_argument('--random-depth', type=float,
+                        help='mean share of dynamic layers that mode random runs; default: '
+                        'as many as auto ran')  # fmt: skip
     parser.add_argument('--probe', default='none', choices=PROBES)
     parser.add_argument('--skip-rule', default='', choices=('', 'ceil', 'level'))
+    parser.add_argument('--tau', type=float, help='a controller opens above this score')
     parser.add_argument('--params-file', type=Path, help='parameters of the node')
     parser.add_argument('--json', type=Path, help='write the report here')
+    parser.add_argument('--plot', type=Path, help='draw the report into this PNG')
 
 
 def run(given: argparse.Namespace) -> int:
@@ -60,8 +68,12 @@ def run(given: argparse.Namespace) -> int:
         'seconds': time.monotonic() - began,
     }
     console.print(_table(document))
+    if document['paired']:
+        console.print(_paired_table(document))
     if given.json is not None:
         write_json(given.json, document)
+    if given.plot is not None:
+        plot_evaluation(given.plot, document)
     return 0
 
 
@@ -69,6 +81,8 @@ def _options(given: argparse.Namespace) -> EvaluateOptions:
     config = NodeConfig() if given.params_file is None else load_yaml(given.params_file)
     if given.skip_rule:
         config = replace(config, skip=replace(config.skip, rule=given.skip_rule))
+    if given.tau is not None:
+        config = replace(config, skip=replace(config.skip, tau=given.tau))
     return EvaluateOptions(
         bundle=given.engine,
         modes=tuple(given.modes),
@@ -101,7 +115,9 @@ def _latency(text: str) -> float | None:
 
 def _table(document: dict[str, Any]) -> Table:
     table = Table(title=f'{document["bundle"]}, {document["episodes_per_family"]} per family')
-    for title in ('mode', 'success', '95 %', *FAMILIES, 'layers', 're-runs', 'pass ms p50'):
+    titles = ('mode', 'success', '95 %', *FAMILIES, 'layers', 'critical / free', 'controllers',
+              're-runs', 'pass ms')  # fmt: skip
+    for title in titles:
         table.add_column(title, justify='right')
     for mode, found in document['modes'].items():
         low, high = found['success_interval']
@@ -112,7 +128,28 @@ def _table(document: dict[str, Any]) -> Table:
             f'{100 * low:.0f}..{100 * high:.0f}',
             *('-' if one is None else f'{100 * one["success_rate"]:.0f}' for one in families),
             f'{found["layers_run_mean"]:.1f} of {found["layers_total"]}',
-            f'{found["rerun_rate"]:.2f}',
-            f'{found["pass_ms"]["p50"]:.1f}',
+            '-' if (ratio := found['critical_over_free']) is None else f'{ratio:.2f}',
+            f'{found["controllers_mean"]:.1f}',
+            f'{found["rerun_rate"]:.3f}',
+            f'{found["pass_ms"]["mean"]:.1f}',
+        )
+    return table
+
+
+def _paired_table(document: dict[str, Any]) -> Table:
+    reference = next(iter(document['modes']))
+    table = Table(title=f'against {reference}, on the same episodes')
+    for title in ('mode', 'points lost', '95 %', 'backbone time', 'pass time', 'speed-up',
+                  'ceiling'):  # fmt: skip
+        table.add_column(title, justify='right')
+    for mode, found in document['paired'].items():
+        table.add_row(
+            mode,
+            f'{100 * found["loss"]:.1f}',
+            f'{100 * found["low"]:.1f}..{100 * found["high"]:.1f}',
+            f'{found["backbone_time_ratio"]:.2f}',
+            f'{found["pass_time_ratio"]:.2f}',
+            f'{found["speed_up"]:.2f}',
+            f'{found["speed_up_ceiling"]:.2f}',
         )
     return table

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dysl_vla_ros.core.continuity import ContinuityHistory, DropDetector, DropState
-from dysl_vla_ros.data_types import FloatArray, SkipMode, SkipPlan, frozen_array
+from dysl_vla_ros.data_types import SKIP_THRESHOLD, FloatArray, SkipMode, SkipPlan, frozen_array
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class SkipSettings:
         weights: Weight per action dimension, shape (action_dim,).
         level_low: Level rule: dense at and below this continuity.
         level_high: Level rule: all controllers live at and above this continuity.
+        tau: A live controller opens iff its score is greater.
         rerun: Whether a drop in a skipped chunk asks for a full pass.
         max_consecutive: Re-runs in a row after which passes are full at once.
         stay_full_chunks: Full passes after the last chunk with a drop.
@@ -42,6 +43,7 @@ class SkipSettings:
     weights: FloatArray
     level_low: float = -1.0
     level_high: float = 0.0
+    tau: float = SKIP_THRESHOLD
     rerun: bool = True
     max_consecutive: int = 2
     stay_full_chunks: int = 1
@@ -120,10 +122,10 @@ class SkipPolicy:
         if mode == 'full':
             return SkipPlan(self._dense())
         if mode == 'max_skip':
-            return SkipPlan(tuple(first for first, _ in self.segments))
+            return self._live(tuple(first for first, _ in self.segments))
         if self.continuity is None or self.critical:
             return SkipPlan(self._dense())
-        return SkipPlan(self._allow)
+        return self._live(self._allow)
 
     def verify(self, chunk: FloatArray, skipped: bool) -> Verdict:
         """Look for the first drop in what is about to be executed.
@@ -154,6 +156,9 @@ class SkipPolicy:
             self._reruns_in_a_row = 0
         if self._reruns_in_a_row >= self.settings.max_consecutive:
             self._full_passes_due = max(self._full_passes_due, 1)
+
+    def _live(self, allow: tuple[int, ...]) -> SkipPlan:
+        return SkipPlan(allow, threshold=self.settings.tau)
 
     def _dense(self) -> tuple[int, ...]:
         return tuple(end for _, end in self.segments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -110,16 +110,11 @@ class Engine(Protocol):
         """Release the device; a second call does nothing."""
 
 
-SKIP_THRESHOLD = 0.5
-"""tau: a controller opens iff its score is greater."""
-
-
 def forward(
     engine: Engine,
     hidden: Hidden,
     plan: SkipPlan,
     start_layer: int = 0,
-    threshold: float = SKIP_THRESHOLD,
 ) -> tuple[Hidden, LayerTrace]:
     """Run the backbone under a skip plan.
 
@@ -132,7 +127,6 @@ def forward(
         hidden: State entering ``start_layer``.
         plan: Allow points; must have one per segment.
         start_layer: 0, or the layer of the first jump when a re-run resumes.
-        threshold: tau.
 
     Returns:
         The state after the last layer, and what was run.
@@ -149,6 +143,12 @@ def forward(
     for (first, end), allow in zip(segments, plan.allow, strict=True):
         if not first <= allow <= end:
             raise EngineError(f'allow point {allow}: expected within [{first}, {end}]')
+    dense = start_layer == 0 and all(
+        allow == end for (_, end), allow in zip(segments, plan.allow, strict=True)
+    )
+    if dense and isinstance(engine, RunsAll):
+        every = tuple(range(layout.layers_total))
+        return engine.run_all(hidden), LayerTrace(every, layout.layers_total)
     allow_of = {
         layer: (allow, end)
         for (first, end), allow in zip(segments, plan.allow, strict=True)
@@ -165,7 +165,7 @@ def forward(
             opens = plan.controllers == 'open'
             if not opens:
                 scores[layer] = engine.skip_score(layer, hidden)
-                opens = plan.controllers == 'live' and scores[layer] > threshold
+                opens = plan.controllers == 'live' and scores[layer] > plan.threshold
             if opens:
                 if not jumps:
                     kept = engine.keep(hidden)

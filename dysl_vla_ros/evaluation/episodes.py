@@ -56,7 +56,9 @@ class EpisodeResult:
         chunks: Accepted chunks.
         reruns: Passes run again in full.
         layers_run: Layers executed, re-runs included, all passes.
+        controllers: Controllers evaluated, all passes.
         layers_total: Depth of the backbone.
+        static_layers: How many of them always run.
         phase_layers: Phase -> (layers executed, accepted chunks) of passes observed in it.
         pass_seconds: Wall time of each accepted chunk's passes, re-runs included [s].
         backbone_seconds: The backbone's part of them [s].
@@ -74,7 +76,9 @@ class EpisodeResult:
     chunks: int
     reruns: int
     layers_run: int
+    controllers: int
     layers_total: int
+    static_layers: int
     phase_layers: dict[str, tuple[int, int]]
     pass_seconds: tuple[float, ...]
     backbone_seconds: tuple[float, ...]
@@ -87,6 +91,7 @@ class EpisodeResult:
 @dataclass
 class _Tally:
     layers: int = 0
+    controllers: int = 0
     reruns: int = 0
     phase_layers: dict[str, list[int]] = field(default_factory=lambda: {p: [0, 0] for p in PHASES})
     pass_seconds: list[float] = field(default_factory=list)
@@ -104,6 +109,7 @@ class _InFlight:
     seconds: float
     backbone: float
     layers: int
+    controllers: int
     phase: str
     began: float
 
@@ -181,7 +187,9 @@ def run_episode(
         chunks=status.chunks,
         reruns=status.reruns,
         layers_run=tally.layers,
+        controllers=tally.controllers,
         layers_total=policy.manifest.layers_total,
+        static_layers=len(policy.manifest.static_layers),
         phase_layers={name: (a, b) for name, (a, b) in tally.phase_layers.items()},
         pass_seconds=tuple(tally.pass_seconds),
         backbone_seconds=tuple(tally.backbone_seconds),
@@ -221,6 +229,7 @@ def _begin(
         seconds=seconds,
         backbone=result.stage_seconds.get('backbone', 0.0),
         layers=len(result.trace.layers_run),
+        controllers=len(result.trace.scores),
         phase=phase,
         began=observation.stamp,
     )
@@ -244,6 +253,7 @@ def _arrive(
         seconds=pending.seconds + seconds,
         backbone=pending.backbone + result.stage_seconds.get('backbone', 0.0),
         layers=pending.layers + len(result.trace.layers_run),
+        controllers=pending.controllers,
         phase=pending.phase,
         began=pending.began,
     )
@@ -251,6 +261,7 @@ def _arrive(
 
 def _count(pending: _InFlight, delivery: Delivery, tally: _Tally) -> None:
     tally.layers += pending.layers
+    tally.controllers += pending.controllers
     if not delivery.accepted:
         return
     tally.pass_seconds.append(pending.seconds)

@@ -178,7 +178,7 @@ def test_a_score_at_the_threshold_does_not_open():
     engine = FakeEngine(LAYOUT, gates={1: 0.5, 2: 0.5000001})
     _, trace = run(engine, LAYOUT.open_plan())
     assert trace.jumps == (Jump(2, 4),)
-    _, strict = run(engine, LAYOUT.open_plan(), threshold=0.9)
+    _, strict = run(engine, replace(LAYOUT.open_plan(), threshold=0.9))
     assert strict.jumps == ()
 
 

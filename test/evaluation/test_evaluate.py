@@ -9,15 +9,15 @@ import pytest
 import tiny_bundle
 
 from dysl_vla_ros.cli.main import main
+from dysl_vla_ros.engines.bundle import open_bundle
 from dysl_vla_ros.engines.engine import LayerLayout
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.evaluation.evaluate import (
-    EvaluateOptions,
-    _another_instruction,
-    evaluate,
-    mode_config,
-    mode_policy,
-)
+from dysl_vla_ros.evaluation.evaluate import evaluate
+from dysl_vla_ros.evaluation.modes import mode_config, mode_policy
+from dysl_vla_ros.evaluation.options import EvaluateOptions
+from dysl_vla_ros.evaluation.plots import plot_evaluation
+from dysl_vla_ros.evaluation.summary import random_share
+from dysl_vla_ros.evaluation.workers import another_instruction
 from dysl_vla_ros.sim.tasks import draw_episode
 
 
@@ -82,6 +82,42 @@ def test_random_skips_to_the_mean_depth_it_is_given():
     assert np.mean(run) / 16 == pytest.approx(0.3, abs=0.03)
 
 
+def test_random_runs_as_many_layers_as_auto_did_in_the_same_evaluation(bundle):
+    found = evaluate(options(bundle, modes=('auto', 'random'), episodes=2, time_limit=4.0))
+    auto, random = found['modes']['auto'], found['modes']['random']
+    static = len(open_bundle(bundle).manifest.static_layers)
+    assert found['random_depth'] == pytest.approx(random_share(auto, static))
+    assert static <= random['layers_run_mean'] <= auto['layers_total']
+
+
+def test_families_take_turns_by_seed_as_in_the_demo():
+    specs = EvaluateOptions(episodes=2, first_seed=8).specs()
+    assert [(spec.seed, spec.family) for spec in specs] == [
+        (8, 'pick'), (9, 'bin'), (10, 'place'), (11, 'push'),
+        (12, 'pick'), (13, 'bin'), (14, 'place'), (15, 'push'),
+    ]  # fmt: skip
+
+
+def test_the_report_counts_depth_per_accepted_chunk_and_by_phase(bundle):
+    found = evaluate(options(bundle, modes=('full', 'closed'), time_limit=3.0))
+    full, closed = found['modes']['full'], found['modes']['closed']
+    counted = {int(k): v for rows in full['layers_histogram'].values() for k, v in rows.items()}
+    assert set(counted) == {full['layers_total']}
+    assert sum(counted.values()) == full['chunks']
+    assert full['controllers_mean'] == 0
+    assert closed['controllers_mean'] > 0
+    assert closed['layers_run_mean'] == closed['layers_total']
+    ratios = found['paired']['closed']
+    assert ratios['backbone_time_ratio'] > 0
+    assert ratios['speed_up_ceiling'] == pytest.approx(1.0)
+
+
+def test_a_report_is_drawn(bundle, tmp_path):
+    pytest.importorskip('matplotlib', reason='plots need matplotlib')
+    plot_evaluation(tmp_path / 'a' / 'report.png', evaluate(options(bundle, time_limit=3.0)))
+    assert (tmp_path / 'a' / 'report.png').read_bytes().startswith(b'\x89PNG')
+
+
 def test_baselines_have_no_reruns():
     base = EvaluateOptions().config
     assert mode_config(base, 'static_only').rerun.enabled is False
@@ -91,7 +127,7 @@ def test_baselines_have_no_reruns():
 def test_the_shuffled_instruction_names_another_object_of_the_same_scene():
     for spec in EvaluateOptions(episodes=5).specs():
         episode = draw_episode(spec.seed, spec.family, spec.split)
-        text = _another_instruction(spec)
+        text = another_instruction(spec)
         assert any(
             thing.name in text
             for index, thing in enumerate(episode.things)
@@ -107,6 +143,7 @@ def test_the_shuffled_instruction_names_another_object_of_the_same_scene():
         ({'families': ('juggle',)}, "families = 'juggle'"),
         ({'episodes': 0}, 'episodes = 0'),
         ({'random_depth': 1.5}, 'random_depth = 1.5'),
+        ({'modes': ('full', 'random')}, 'random_depth = None'),
     ],
 )
 def test_wrong_options_are_refused_by_name(changes, message):
