@@ -27,6 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('--headless', action='store_true', help='no live view')
     parser.add_argument('--seconds', type=float, default=0.0, help='end after this time [s]')
+    parser.add_argument('--episodes', type=int, default=0, help='end after this many episodes')
     parser.add_argument('--json', type=Path, help='write the figures here')
     parser.add_argument('--seed', type=int, default=0, help='of the first episode')
     parser.add_argument('--engine', default='', help='bundle folder, or fake')
@@ -52,6 +53,8 @@ def run(given: argparse.Namespace) -> int:
     with Watch(env) as watch, Children(specs, env) as children:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             while not stop.is_set() and not _over(began, given.seconds):
+                if 0 < given.episodes <= len(watch.picture.outcomes):
+                    break
                 watch.spin(_REFRESH_S)
                 children.check()
                 if not given.headless:

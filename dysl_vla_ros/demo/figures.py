@@ -32,6 +32,7 @@ class Picture:
         rates: Achieved rate over 1 s, while commands were due [Hz].
         gaps: Longest gap as reported by the node [ms].
         jitters: (time [s], 99 % jitter [ms]) as reported by the node.
+        outcomes: Seed, family, instruction and success of every episode that ended.
     """
 
     values: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -44,6 +45,7 @@ class Picture:
     rates: list[float] = field(default_factory=list)
     gaps: list[float] = field(default_factory=list)
     jitters: list[tuple[float, float]] = field(default_factory=list)
+    outcomes: list[dict[str, Any]] = field(default_factory=list)
 
     def command_value(self, key: str) -> str:
         """A key of the commands status; '' while unknown."""
@@ -52,6 +54,18 @@ class Picture:
     def policy_value(self, key: str) -> str:
         """A key of the policy status; '' while unknown."""
         return self.values.get(POLICY, {}).get(key, '')
+
+    def note_episode(self, values: dict[str, str]) -> None:
+        """Take over the simulated arm's episode; it says how one ended many times."""
+        self.episode = values
+        ended = values.get('outcome') in ('success', 'failure')
+        seed = _whole(values.get('seed', ''))
+        if ended and seed is not None and seed not in [o['seed'] for o in self.outcomes[-1:]]:
+            self.outcomes.append({
+                'seed': seed, 'family': values.get('family', ''),
+                'instruction': values.get('instruction', ''),
+                'success': values['outcome'] == 'success',
+            })  # fmt: skip
 
     def note_status(self, name: str, values: dict[str, str], now: float) -> None:
         """Take over one status of /diagnostics."""
@@ -106,6 +120,7 @@ def figures(picture: Picture) -> dict[str, Any]:
         'clipped_ratio': number(command('clipped_ratio')),
         'episodes': _whole(picture.episode.get('episodes', '')),
         'successes': _whole(picture.episode.get('successes', '')),
+        'outcomes': picture.outcomes,
         'received_rate_hz_mean': float(1.0 / intervals.mean()) if len(intervals) else None,
         'received_gap_ms_max': float(1e3 * intervals.max()) if len(intervals) else None,
     }

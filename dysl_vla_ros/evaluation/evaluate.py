@@ -12,6 +12,7 @@ from dysl_vla_ros.evaluation.options import EvaluateOptions
 from dysl_vla_ros.evaluation.summary import compared, outcomes, random_share, summary, trace_of
 from dysl_vla_ros.evaluation.workers import Job, run_all
 
+
 def evaluate(
     options: EvaluateOptions, on_result: Callable[[Mode, EpisodeResult], None] | None = None
 ) -> dict[str, Any]:

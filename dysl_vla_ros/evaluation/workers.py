@@ -22,6 +22,7 @@ from dysl_vla_ros.sim.tasks import draw_episode, nameable_goals
 from dysl_vla_ros.sim.wording import instruction, phrasings
 from dysl_vla_ros.sim.world import World
 
+
 @dataclass(frozen=True)
 class Job:
     """One episode in one mode.
@@ -93,9 +94,8 @@ def _work(job: Job) -> tuple[Job, EpisodeResult]:
     return _bench.run(job)
 
 
-def run_all(
-    options: EvaluateOptions, jobs: Sequence[Job]
-) -> Iterator[tuple[Job, EpisodeResult]]:
+def run_all(options: EvaluateOptions, jobs: Sequence[Job]) -> Iterator[tuple[Job, EpisodeResult]]:
+    """Play the jobs in ``options.workers`` processes; results come as they are done."""
     if options.workers == 1:
         bench = _Bench(options)
         for job in jobs:

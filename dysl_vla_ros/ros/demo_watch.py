@@ -76,7 +76,7 @@ class Watch:
         self.picture.skip_ratio.append(message.data)
 
     def _on_episode(self, message: Any) -> None:
-        self.picture.episode = _values(message)
+        self.picture.note_episode(_values(message))
 
     def _on_command(self, message: Any) -> None:
         self.picture.received.append(time.monotonic())

@@ -81,3 +81,13 @@ def test_policy_and_episode_values_are_passed_on():
     found = figures(picture)
     assert (found['skip_ratio'], found['layers_total'], found['reruns']) == (0.45, 20, 2)
     assert (found['episodes'], found['successes'], found['passes']) == (4, 3, 7)
+
+
+def test_every_ended_episode_is_kept_once_with_its_seed():
+    picture = Picture()
+    for seed, outcome in [
+        ('7', 'running'), ('7', 'success'), ('7', 'success'), ('8', 'running'), ('8', 'failure')
+    ]:  # fmt: skip
+        picture.note_episode({'seed': seed, 'outcome': outcome, 'family': 'pick'})
+    found = figures(picture)['outcomes']
+    assert [(entry['seed'], entry['success']) for entry in found] == [(7, True), (8, False)]
