@@ -32,7 +32,7 @@ class Picture:
         rates: Achieved rate over 1 s, while commands were due [Hz].
         gaps: Longest gap as reported by the node [ms].
         jitters: (time [s], 99 % jitter [ms]) as reported by the node.
-        outcomes: Seed, family, instruction and success of every episode that ended.
+        outcomes: Seed, family and success of every episode that ended.
     """
 
     values: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -61,11 +61,10 @@ class Picture:
         ended = values.get('outcome') in ('success', 'failure')
         seed = _whole(values.get('seed', ''))
         if ended and seed is not None and seed not in [o['seed'] for o in self.outcomes[-1:]]:
-            self.outcomes.append({
-                'seed': seed, 'family': values.get('family', ''),
-                'instruction': values.get('instruction', ''),
-                'success': values['outcome'] == 'success',
-            })  # fmt: skip
+            success = values['outcome'] == 'success'
+            self.outcomes.append(
+                {'seed': seed, 'family': values.get('family', ''), 'success': success}
+            )
 
     def note_status(self, name: str, values: dict[str, str], now: float) -> None:
         """Take over one status of /diagnostics."""
