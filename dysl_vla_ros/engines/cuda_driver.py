@@ -154,15 +154,11 @@ class CudaDevice:
 
     def copy_to_device(self, target: int, source: NDArray[Any]) -> None:
         """Queue a copy from pinned memory."""
-        self._call(
-            'cuMemcpyHtoDAsync_v2', target, source.ctypes.data, source.nbytes, self._stream
-        )
+        self._call('cuMemcpyHtoDAsync_v2', target, source.ctypes.data, source.nbytes, self._stream)
 
     def copy_to_host(self, target: NDArray[Any], source: int) -> None:
         """Queue a copy into pinned memory."""
-        self._call(
-            'cuMemcpyDtoHAsync_v2', target.ctypes.data, source, target.nbytes, self._stream
-        )
+        self._call('cuMemcpyDtoHAsync_v2', target.ctypes.data, source, target.nbytes, self._stream)
 
     def copy(self, target: int, source: int, size: int) -> None:
         """Queue a copy within device memory."""

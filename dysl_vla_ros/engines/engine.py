@@ -110,6 +110,14 @@ class Engine(Protocol):
         """Release the device; a second call does nothing."""
 
 
+@runtime_checkable
+class RunsLayers(Protocol):
+    """An engine that launches a run of layers at once, where no controller is asked between."""
+
+    def run_layers(self, first: int, end: int, hidden: Hidden) -> Hidden:
+        """From the state entering layer ``first`` to the state entering layer ``end``."""
+
+
 def forward(
     engine: Engine,
     hidden: Hidden,
@@ -143,12 +151,11 @@ def forward(
     for (first, end), allow in zip(segments, plan.allow, strict=True):
         if not first <= allow <= end:
             raise EngineError(f'allow point {allow}: expected within [{first}, {end}]')
-    dense = start_layer == 0 and all(
-        allow == end for (_, end), allow in zip(segments, plan.allow, strict=True)
-    )
-    if dense and isinstance(engine, RunsAll):
-        every = tuple(range(layout.layers_total))
-        return engine.run_all(hidden), LayerTrace(every, layout.layers_total)
+    dense = all(allow == end for (_, end), allow in zip(segments, plan.allow, strict=True))
+    if dense and isinstance(engine, RunsLayers):
+        layers = tuple(range(start_layer, layout.layers_total))
+        hidden = engine.run_layers(start_layer, layout.layers_total, hidden)
+        return hidden, LayerTrace(layers, layout.layers_total)
     allow_of = {
         layer: (allow, end)
         for (first, end), allow in zip(segments, plan.allow, strict=True)

@@ -92,9 +92,7 @@ def load_tensorrt() -> Any:
         ) from None
     parts = trt.__version__.split('.')
     if tuple(int(part) for part in parts[:2]) < OLDEST:
-        raise EngineError(
-            f'TensorRT {trt.__version__}: expected 10.3 (JetPack 6.2) or newer'
-        )
+        raise EngineError(f'TensorRT {trt.__version__}: expected 10.3 (JetPack 6.2) or newer')
     return trt
 
 

@@ -63,6 +63,7 @@ class Buffers:
         self.inputs: list[Input] = []
         self.tensors: dict[str, int] = {}
         self.mask_bytes = 0
+        self._staging: NDArray[Any] | None = None
         for name in ('vision', 'embed'):
             if name in segments:
                 self._allocate_around(segments[name])
@@ -101,6 +102,29 @@ class Buffers:
         """Queue a copy of the newest gate into its row in host memory."""
         self._device.copy_to_host(self.gates[row : row + 1], self.gate)
 
+    # ---- for comparing segments ---------------------------------------------------------------
+
+    def read(self, side: int) -> NDArray[Any]:
+        """A hidden buffer; waits for the device."""
+        staging = self._staged_state()
+        self._device.copy_to_host(staging, self.hidden[side])
+        self._device.synchronize()
+        return staging
+
+    def write(self, values: NDArray[Any]) -> None:
+        """Set the first hidden buffer; waits for the device."""
+        self._device.synchronize()
+        staging = self._staged_state()
+        np.copyto(staging, values, casting='same_kind')
+        self._device.copy_to_device(self.hidden[0], staging)
+        self._device.synchronize()
+
+    def _staged_state(self) -> NDArray[Any]:
+        """Host memory of a state; allocated on first use, for the arm never needs it."""
+        if self._staging is None:
+            self._staging = self._host(self.state)
+        return self._staging
+
     def _parts(self, block: int, side: int) -> list[tuple[int, int, int]]:
         """(place in the block, address, bytes)."""
         parts = [(block, self.hidden[side], self.state_bytes)]
@@ -116,9 +140,7 @@ class Buffers:
         for tensor in segment.inputs:
             if tensor.name not in self.tensors:
                 self.tensors[tensor.name] = self._device.allocate(nbytes(tensor))
-                self.inputs.append(
-                    Input(tensor, self._host(tensor), self.tensors[tensor.name])
-                )
+                self.inputs.append(Input(tensor, self._host(tensor), self.tensors[tensor.name]))
         for tensor in segment.outputs:
             if tensor.name not in STATES:
                 self.tensors[tensor.name] = self._device.allocate(nbytes(tensor))

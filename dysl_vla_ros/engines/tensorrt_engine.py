@@ -15,6 +15,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ from dysl_vla_ros.engines.tensorrt_plans import PlanFolder, find_plans, plans_ro
 from dysl_vla_ros.errors import EngineError
 
 _NO_GATE = -1
+_FIRST = 0
+"""The buffer that encode, restore and write fill."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +136,9 @@ class TensorRtEngine:
                     f'input {spec.name!r}: {found}: expected {(spec.shape, spec.dtype)}'
                 )
             np.copyto(item.staging, value)
-        self._launch('encode', 0)
+        self._launch('encode', _FIRST)
         self._gate_layer = _NO_GATE
-        return self._state(0)
+        return self._state(_FIRST)
 
     def run_layer(self, layer: int, hidden: TensorRtHidden) -> TensorRtHidden:
         """Launch a layer from its buffer into the other one; the next gate comes with it."""
@@ -144,12 +147,17 @@ class TensorRtEngine:
         self._gate_layer = layer + 1
         return self._state(1 - side)
 
-    def run_all(self, hidden: TensorRtHidden) -> TensorRtHidden:
-        """The full backbone, from the state entering layer 0: one launch for all layers."""
-        side = self._check(hidden)
-        self._launch('chain', side)
+    def run_layers(self, first: int, end: int, hidden: TensorRtHidden) -> TensorRtHidden:
+        """Launch layers ``first`` to ``end - 1``: all of them together are one graph."""
+        if (first, end) != (0, self._layout.layers_total):
+            for layer in range(first, end):
+                hidden = self.run_layer(layer, hidden)
+            return hidden
+        if self._check(hidden) != _FIRST:
+            raise EngineError('run_layers: expected the state that encode or restore returned')
+        self._launch('chain', _FIRST)
         self._gate_layer = _NO_GATE
-        return self._state((side + self._layout.layers_total) % 2)
+        return self._state(end % 2)
 
     def skip_score(self, layer: int, hidden: TensorRtHidden) -> float:
         """Wait for the layer before; its gate lies in host memory then."""
@@ -172,9 +180,9 @@ class TensorRtEngine:
     def keep(self, hidden: TensorRtHidden) -> object:
         """Queue a copy of the state, and of the mask and gate that go with it."""
         side = self._check(hidden)
-        block = self._free.pop() if self._free else self._device.allocate(
-            self._buffers.kept_bytes
-        )  # fmt: skip
+        if not self._free:
+            self._free.append(self._device.allocate(self._buffers.kept_bytes))
+        block = self._free.pop()
         self._buffers.save(block, side)
         kept = _Kept(block, self._gate_layer)
         # One stream: whoever takes the block next writes it after all reads queued so far.
@@ -188,7 +196,7 @@ class TensorRtEngine:
         known = kept.gate_layer != _NO_GATE
         self._buffers.load(kept.block, kept.gate_layer if known else self._layout.layers_total)
         self._gate_layer = kept.gate_layer
-        return self._state(0)
+        return self._state(_FIRST)
 
     def decode(self, hidden: TensorRtHidden) -> FloatArray:
         """Launch the head and wait for the actions."""
@@ -196,6 +204,16 @@ class TensorRtEngine:
         self._device.wait()
         actions: FloatArray = self._buffers.actions[0].astype(np.float64)
         return actions
+
+    def read(self, hidden: TensorRtHidden) -> NDArray[np.float32]:
+        """A copy of the state as float32, for ``dysl verify``."""
+        return self._buffers.read(self._check(hidden)).astype(np.float32)
+
+    def write(self, values: NDArray[Any]) -> TensorRtHidden:
+        """Set the first buffer; no gate goes with it. For ``dysl verify``."""
+        self._buffers.write(values)
+        self._gate_layer = _NO_GATE
+        return self._state(_FIRST)
 
     def synchronize(self) -> None:
         """Wait for the stream."""
@@ -222,7 +240,7 @@ class TensorRtEngine:
                 )
 
     def _capture_all(self) -> None:
-        device, total = self._device, self._layout.layers_total
+        device = self._device
         # TensorRT sets itself up in the first execution, which may not be captured.
         for bound in self._bound.values():
             bound.enqueue(device.stream)
@@ -230,14 +248,8 @@ class TensorRtEngine:
         self._graphs['encode', 0] = device.capture(self._queue_encode)
         for name, side in self._bound:
             if name not in ('vision', 'embed'):
-                self._graphs[name, side] = device.capture(lambda n=name, s=side: self._queue(n, s))
-        for start in range(2):
-            self._graphs['chain', start] = device.capture(
-                lambda start=start: [
-                    self._bound[f'layer_{i:02d}', (start + i) % 2].enqueue(device.stream)
-                    for i in range(total)
-                ]
-            )
+                self._graphs[name, side] = device.capture(partial(self._queue, name, side))
+        self._graphs['chain', 0] = device.capture(self._queue_chain)
         device.synchronize()
 
     def _queue_encode(self) -> None:
@@ -253,6 +265,11 @@ class TensorRtEngine:
             self._buffers.fetch_gate(int(name.partition('_')[2]) + 1)
         if name == 'head':
             self._device.copy_to_host(self._buffers.actions, self._buffers.tensors['actions'])
+
+    def _queue_chain(self) -> None:
+        """Every layer, without the copies of gates that nobody asks for."""
+        for layer in range(self._layout.layers_total):
+            self._bound[f'layer_{layer:02d}', layer % 2].enqueue(self._device.stream)
 
     # ---- running ------------------------------------------------------------------------------
 

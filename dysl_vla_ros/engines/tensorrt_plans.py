@@ -170,21 +170,10 @@ def onnx_hash(manifest: Manifest) -> str:
 
 
 def segment_hash(manifest: Manifest, name: str) -> str:
-    """SHA-256 over a segment's graph and its external weights.
-
-    A weight file belongs to the graph whose name it begins with (``layer_00.onnx.data``); one
-    that belongs to no graph counts for every segment.
-    """
-    graphs = {segment.file for segment in manifest.segments.values()}
-    own = manifest.segments[name].file
-    files = {own: manifest.files[own].sha256}
-    for file, entry in manifest.files.items():
-        if file in graphs or file == manifest.instruction.tokenizer:
-            continue
-        owners = {graph for graph in graphs if _belongs(file, graph)}
-        if not owners or own in owners:
-            files[file] = entry.sha256
-    return _hash(files)
+    """SHA-256 over the hashes of a segment's graph and of the weights beside it."""
+    spec = manifest.segments[name]
+    files = [spec.file, spec.data] if spec.data else [spec.file]
+    return _hash({file: manifest.files[file].sha256 for file in files})
 
 
 def build_command(bundle: Bundle, plans: Path | None = None) -> str:
@@ -226,7 +215,8 @@ def find_plans(bundle: Bundle, root: Path, target: Target) -> PlanFolder:
     differences = manifest.target.differences(target)
     if differences:
         raise EngineError(
-            f'{folder}: these plans are of something else: {"; ".join(differences)}; run: {command}'
+            f'{folder}: these plans are of something else: {"; ".join(differences)}; '
+            f'run: {command}'
         )
     segments = bundle.manifest.segments
     missing = [
@@ -281,11 +271,6 @@ def _why_not(folder: Path, target: Target) -> str:
     except BundleError as error:
         return f'{folder.name} ({error})'
     return f'{folder.name} ({", ".join(other.differences(target)) or "the folder was renamed"})'
-
-
-def _belongs(file: str, graph: str) -> bool:
-    stem = graph.removesuffix('.onnx')
-    return file.startswith(stem) and not file[len(stem) : len(stem) + 1].isalnum()
 
 
 def _hash(parts: Mapping[str, str]) -> str:
