@@ -1,11 +1,21 @@
-"""OpenVLA-OFT in one file: two vision towers, a projector, Llama-2, an L1 action head.
+"""OpenVLA-OFT: two vision towers, a projector, Llama-2, an L1 action head, in exportable parts.
 
 Structure and traps from the published model (Kim et al., "Fine-tuning vision-language-action
 models", 2025): both towers give their second-to-last block without the final norm, channels are
 concatenated DINOv2 first, attention is fully bidirectional, the action slots enter as zeros, and
-the head reads the positions that *start at the last prompt token*. The backbone is cut into the
-parts of the engine protocol; with the dynamic layers' controllers and adapters it is a
-``TorchParts`` for the CUDA engine and for the exporter.
+the head reads the positions that *start at the last prompt token*.
+
+**Padding.** Exported graphs have one length, prompts have many. The sequence is padded on the
+left, before BOS, with rows that are exactly zero, and every part keeps them exactly zero:
+
+- rotary attention sees differences of positions only, so shifting the whole sequence is exact;
+- a layer finds the padding in the state itself: only the first ``prompt_tokens - 1`` rows can be
+  padding, and there a row of zeros is padding (the action slots, zero too, lie at the end);
+- keys of padding get no attention, and adapters, which have no bias, map zero to zero;
+- slots and read-out have fixed places, counted from the end.
+
+So the hidden state stays the only thing that passes between layers, and a padded prompt gives
+the actions of the unpadded upstream sequence.
 """
 
 from __future__ import annotations
@@ -19,58 +29,74 @@ from torch.nn import functional
 
 from dysl_vla_ros.engines.engine import LayerLayout
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.model.skipping import SkipModules
+from dysl_vla_ros.model.llama import LlamaLayer, LlamaNorm, LlamaShape, rotary_table
+from dysl_vla_ros.model.skipping import Controller, SkipModules
+from dysl_vla_ros.model.vision_tower import (
+    DINO_LARGE,
+    PATCH,
+    SIGLIP_SO400M,
+    TowerShape,
+    VisionTower,
+)
+
+END_ID = 2
+"""``</s>``, the last token of the sequence."""
+Rgb = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class OftConfig:
-    """Shape of the network; the defaults are those of the published 7B model.
+    """Shape of the network; the defaults are those of the published 7B model on LIBERO.
 
     Attributes:
-        layers: Decoder layers.
-        width: Size of a token.
-        mlp_width: SwiGLU hidden size.
-        heads: Attention heads.
-        vocabulary: Rows of the token embedding.
-        norm_epsilon: Of every RMSNorm.
-        rotary_base: Of the rotary positions.
+        text: The language model.
+        towers: DINOv2, then SigLIP.
+        means: Per tower, subtracted from an image in [0, 1]; as the published processor rounds.
+        stds: Per tower, divided by.
         image_size: Side of an image [pixels].
-        dino: timm name of the first tower.
-        siglip: timm name of the second tower.
-        vision_widths: Channels of the two towers.
-        cameras: Images per observation.
-        prompt_tokens: Longest prompt, BOS included; shorter ones are padded at the end.
-        proprioception_dim: Numbers in the proprioception vector.
+        cameras: Names of the images, in the order of their tokens.
+        prompt_tokens: Longest prompt, BOS and the empty token at its end included.
+        pad_id: Token id that fills shorter prompts up, at the end of ``tokens``.
+        proprioception_dim: Numbers in the proprioception vector; 0 for none, and no token.
         action_horizon: Actions per chunk.
         action_dim: Numbers per action.
     """
 
-    layers: int = 32
-    width: int = 4096
-    mlp_width: int = 11008
-    heads: int = 32
-    vocabulary: int = 32064
-    norm_epsilon: float = 1e-6
-    rotary_base: float = 10000.0
+    text: LlamaShape = LlamaShape()
+    towers: tuple[TowerShape, TowerShape] = (DINO_LARGE, SIGLIP_SO400M)
+    means: tuple[Rgb, Rgb] = ((0.484375, 0.455078125, 0.40625), (0.5, 0.5, 0.5))
+    stds: tuple[Rgb, Rgb] = ((0.228515625, 0.2236328125, 0.224609375), (0.5, 0.5, 0.5))
     image_size: int = 224
-    dino: str = 'vit_large_patch14_reg4_dinov2.lvd142m'
-    siglip: str = 'vit_so400m_patch14_siglip_224'
-    vision_widths: tuple[int, int] = (1024, 1152)
-    cameras: int = 2
+    cameras: tuple[str, ...] = ('image', 'wrist_image')
     prompt_tokens: int = 35
+    pad_id: int = 32000
     proprioception_dim: int = 8
     action_horizon: int = 8
     action_dim: int = 7
 
     def __post_init__(self) -> None:
-        """Check what must divide."""
-        if self.width % self.heads or (self.width // self.heads) % 2:
-            raise ConfigError('heads', self.heads, f'a divisor of width = {self.width}, even rest')
+        """Check sizes that the parts rely on."""
+        if self.image_size < PATCH or self.image_size % PATCH:
+            raise ConfigError('image_size', self.image_size, f'a multiple of {PATCH}')
+        if not self.cameras or len(set(self.cameras)) < len(self.cameras):
+            raise ConfigError('cameras', self.cameras, 'at least one camera, every name once')
+        if self.prompt_tokens < 2:
+            raise ConfigError('prompt_tokens', self.prompt_tokens, 'BOS and at least one more')
+
+    @property
+    def layers(self) -> int:
+        """Depth of the backbone."""
+        return self.text.layers
+
+    @property
+    def width(self) -> int:
+        """Size of a token."""
+        return self.text.width
 
     @property
     def patches(self) -> int:
         """Patch tokens of all cameras."""
-        return self.cameras * (self.image_size // 14) ** 2
+        return len(self.cameras) * (self.image_size // PATCH) ** 2
 
     @property
     def slots(self) -> int:
@@ -79,69 +105,125 @@ class OftConfig:
 
     @property
     def tokens(self) -> int:
-        """BOS, patches, proprioception, rest of the prompt, slots, end of sequence."""
-        return self.patches + 1 + self.prompt_tokens + self.slots + 1
+        """Padding, BOS, patches, proprioception, rest of the prompt, slots, end of sequence."""
+        state = int(self.proprioception_dim > 0)
+        return self.patches + state + self.prompt_tokens + self.slots + 1
+
+    @property
+    def read_out(self) -> slice:
+        """Where the actions are read: from one position before the first slot."""
+        first = self.tokens - 1 - self.slots - 1
+        return slice(first, first + self.slots)
 
 
-class LlamaNorm(nn.Module):
-    """Root-mean-square norm, computed in float32."""
-
-    def __init__(self, width: int, epsilon: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.epsilon = epsilon
-
-    def forward(self, x: Tensor) -> Tensor:
-        wide = x.float()
-        wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.epsilon)
-        return self.weight * wide.to(x.dtype)
+def visible(hidden: Tensor, config: OftConfig) -> Tensor:
+    """1 for a real token and 0 for padding, (B, tokens), in the type of ``hidden``."""
+    most = config.prompt_tokens - 1
+    real = hidden[:, :most].abs().amax(dim=-1) > 0
+    others = torch.ones_like(hidden[:, most:, 0])
+    return torch.cat((real.to(hidden.dtype), others), dim=1)
 
 
-class LlamaLayer(nn.Module):
-    """One decoder layer with bidirectional attention; parameter names as in the checkpoint."""
+class OftVision(nn.Module):
+    """Images in [0, 1], (B, 3, size, size) per camera -> patch tokens (B, patches, width).
+
+    Both normalisations happen in here: a camera sends one image, each tower gets its own.
+    """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, config: OftConfig) -> None:
         super().__init__()
-        width, hidden = config.width, config.mlp_width
-        self.heads = config.heads
-        self.input_layernorm = LlamaNorm(width, config.norm_epsilon)
-        self.self_attn = nn.ModuleDict(
-            {f'{part}_proj': nn.Linear(width, width, bias=False) for part in 'qkvo'}
-        )
-        self.post_attention_layernorm = LlamaNorm(width, config.norm_epsilon)
-        self.mlp = nn.ModuleDict({
-            'gate_proj': nn.Linear(width, hidden, bias=False),
-            'up_proj': nn.Linear(width, hidden, bias=False),
-            'down_proj': nn.Linear(hidden, width, bias=False),
+        self.towers = nn.ModuleList(VisionTower(t, config.image_size) for t in config.towers)
+        joined = sum(tower.width for tower in config.towers)
+        self.projector = nn.ModuleDict({
+            'fc1': nn.Linear(joined, 4 * joined),
+            'fc2': nn.Linear(4 * joined, config.width),
+            'fc3': nn.Linear(config.width, config.width),
         })  # fmt: skip
+        for name, values in (('mean', config.means), ('std', config.stds)):
+            table = torch.tensor(values, device='cpu').view(2, 1, 3, 1, 1)
+            self.register_buffer(name, table, persistent=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
-        """The state after this layer.
+    def forward(self, *images: Tensor) -> Tensor:
+        kind = next(self.projector.parameters()).dtype
+        seen = []
+        for image in images:
+            pixels = (image.float() - self.mean.float()) / self.std.float()  # one per tower
+            features = [tower(pixels[i].to(kind)) for i, tower in enumerate(self.towers)]
+            seen.append(torch.cat(features, dim=-1))
+        x = functional.gelu(self.projector['fc1'](torch.cat(seen, dim=1)))
+        patches: Tensor = self.projector['fc3'](functional.gelu(self.projector['fc2'](x)))
+        return patches
+
+
+class OftEmbed(nn.Module):
+    """Patches, prompt and proprioception -> the state entering layer 0; see the padding above."""
+
+    def __init__(self, config: OftConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.text.vocabulary, config.width)
+        if config.proprioception_dim:
+            self.proprio_projector = nn.ModuleDict({
+                'fc1': nn.Linear(config.proprioception_dim, config.width),
+                'fc2': nn.Linear(config.width, config.width),
+            })  # fmt: skip
+
+    def forward(
+        self, patches: Tensor, tokens: Tensor, proprioception: Tensor | None = None
+    ) -> Tensor:
+        """The state entering layer 0, (B, tokens, width).
 
         Args:
-            x: (B, tokens, width).
-            cos: Rotary cosines (tokens, head_dim).
-            sin: Rotary sines (tokens, head_dim).
-            mask: (B, 1, 1, tokens), True where a token may be attended to; None for all.
+            patches: (B, patches, width).
+            tokens: int64 (B, prompt_tokens), BOS first, ``pad_id`` after the last word.
+            proprioception: Normalised, (B, proprioception_dim); absent for a model without.
         """
-        batch, tokens, width = x.shape
-        normed = self.input_layernorm(x)
-        query, key, value = (
-            self.self_attn[f'{part}_proj'](normed)
-            .view(batch, tokens, self.heads, -1)
-            .transpose(1, 2)
-            for part in 'qkv'
-        )
-        mixed = functional.scaled_dot_product_attention(
-            _rotate(query, cos, sin), _rotate(key, cos, sin), value, attn_mask=mask
-        )
-        x = x + self.self_attn['o_proj'](mixed.transpose(1, 2).reshape(batch, tokens, width))
-        normed = self.post_attention_layernorm(x)
-        gated = functional.silu(self.mlp['gate_proj'](normed)) * self.mlp['up_proj'](normed)
-        return x + self.mlp['down_proj'](gated)
+        words = self.embed_tokens(tokens)
+        parts = [words[:, :1], patches]
+        if proprioception is not None:
+            inner = functional.gelu(self.proprio_projector['fc1'](proprioception))
+            parts.append(self.proprio_projector['fc2'](inner)[:, None])
+        front = torch.cat((*parts, words[:, 1:]), dim=1)
+        front = _pad_left(front, (tokens == self.config.pad_id).sum(dim=1))
+        slots = front.new_zeros(len(front), self.config.slots, self.config.width)
+        end = self.embed_tokens(torch.full_like(tokens[:, :1], END_ID))
+        return torch.cat((front, slots, end), dim=1)
 
 
-class ResidualBlock(nn.Module):
+class OftLayer(LlamaLayer):
+    """A decoder layer of one tensor: finds the padding in the state, sees all real tokens."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, config: OftConfig) -> None:
+        super().__init__(config.text)
+        self.config = config
+        cos, sin = rotary_table(config.tokens, config.text)
+        self.register_buffer('cos', cos, persistent=False)
+        self.register_buffer('sin', sin, persistent=False)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        seen = visible(hidden, self.config)
+        return self.bidirectional(hidden, self.cos, self.sin, seen)
+
+
+class OftScore(nn.Module):
+    """A controller that does not average over padding: the score is that of the bare prompt."""
+
+    def __init__(self, controller: Controller, config: OftConfig) -> None:
+        super().__init__()
+        self.controller, self.config = controller, config
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        score: Tensor = self.controller(hidden, visible(hidden, self.config))
+        return score
+
+
+class _ResidualBlock(nn.Module):
     """LayerNorm, Linear, ReLU, added to the input."""
 
     def __init__(self, width: int) -> None:
@@ -149,23 +231,30 @@ class ResidualBlock(nn.Module):
         self.ffn = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU())
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.ffn(x)
+        after: Tensor = x + self.ffn(x)
+        return after
 
 
-class ActionHead(nn.Module):
-    """L1 regression head: one action from the states of its slots, concatenated."""
+class OftHead(nn.Module):
+    """L1 regression: the last state -> normalised actions (B, horizon, dim).
+
+    The states of the numbers of one action are concatenated and become that action.
+    """
 
     def __init__(self, config: OftConfig) -> None:
         super().__init__()
-        inner = config.action_dim * config.width
+        self.config = config
+        width, inner = config.width, config.action_dim * config.width
+        self.norm = LlamaNorm(width, config.text.norm_epsilon)
         self.layer_norm1 = nn.LayerNorm(inner)
-        self.fc1 = nn.Linear(inner, config.width)
-        self.mlp_resnet_blocks = nn.ModuleList(ResidualBlock(config.width) for _ in range(2))
-        self.layer_norm2 = nn.LayerNorm(config.width)
-        self.fc2 = nn.Linear(config.width, config.action_dim)
+        self.fc1 = nn.Linear(inner, width)
+        self.mlp_resnet_blocks = nn.ModuleList(_ResidualBlock(width) for _ in range(2))
+        self.layer_norm2 = nn.LayerNorm(width)
+        self.fc2 = nn.Linear(width, config.action_dim)
 
-    def forward(self, states: Tensor) -> Tensor:
-        """(B, horizon, action_dim * width) -> (B, horizon, action_dim)."""
+    def forward(self, hidden: Tensor) -> Tensor:
+        states = self.norm(hidden[:, self.config.read_out])
+        states = states.reshape(len(states), self.config.action_horizon, -1)
         x = functional.relu(self.fc1(self.layer_norm1(states)))
         for block in self.mlp_resnet_blocks:
             x = block(x)
@@ -173,82 +262,45 @@ class ActionHead(nn.Module):
         return actions
 
 
-def _mlp(*widths: int) -> nn.Sequential:
-    parts: list[nn.Module] = []
-    for left, right in zip(widths, widths[1:], strict=False):
-        parts += [nn.Linear(left, right), nn.GELU()]
-    return nn.Sequential(*parts[:-1])
-
-
 class OpenVlaOft(nn.Module):
-    """The whole policy; ``vision`` may be None where patch features are given."""
+    """The whole policy, with the methods of the bundled one (``PolicyNetwork``)."""
 
-    def __init__(self, config: OftConfig, vision: tuple[nn.Module, nn.Module] | None) -> None:
-        """Build an untrained network.
-
-        Args:
-            config: Its shape.
-            vision: The DINOv2 and the SigLIP tower (timm vision transformers), in this order.
-        """
+    def __init__(self, config: OftConfig) -> None:
+        """Build an untrained network; a 7B one is loaded part by part instead."""
         super().__init__()
         self.config = config
-        self.vision = nn.ModuleList(vision) if vision is not None else None
-        joined = sum(config.vision_widths)
-        self.projector = _mlp(joined, 4 * joined, config.width, config.width)
-        self.proprio_projector = _mlp(config.proprioception_dim, config.width, config.width)
-        self.embed_tokens = nn.Embedding(config.vocabulary, config.width)
-        self.layers = nn.ModuleList(LlamaLayer(config) for _ in range(config.layers))
-        self.norm = LlamaNorm(config.width, config.norm_epsilon)
-        self.action_head = ActionHead(config)
-        cos, sin = _rotary_table(config)
-        self.register_buffer('cos', cos, persistent=False)
-        self.register_buffer('sin', sin, persistent=False)
+        self.vision_part = OftVision(config)
+        self.embed_part = OftEmbed(config)
+        self.layers = nn.ModuleList(OftLayer(config) for _ in range(config.layers))
+        self.head_part = OftHead(config)
 
-    def patches(self, pixel_values: Tensor) -> Tensor:
-        """Patch tokens of all cameras.
+    def vision(self, *images: Tensor) -> Tensor:
+        """Images in [0, 1], one per camera -> patch tokens (B, patches, width)."""
+        patches: Tensor = self.vision_part(*images)
+        return patches
 
-        Args:
-            pixel_values: (B, cameras * 6, size, size): per camera three channels normalised
-                for DINOv2, then three for SigLIP.
+    def embed(
+        self, patches: Tensor, tokens: Tensor, proprioception: Tensor | None = None
+    ) -> Tensor:
+        """The state entering layer 0; see ``OftEmbed``."""
+        hidden: Tensor = self.embed_part(patches, tokens, proprioception)
+        return hidden
 
-        Returns:
-            (B, patches, width), camera after camera.
-        """
-        assert self.vision is not None, 'this network was built without vision towers'
-        dino, siglip = self.vision
-        tokens = []
-        for image in pixel_values.split(6, dim=1):
-            features = [_second_to_last(dino, image[:, :3]), _second_to_last(siglip, image[:, 3:])]
-            tokens.append(torch.cat(features, dim=-1))
-        projected: Tensor = self.projector(torch.cat(tokens, dim=1))
-        return projected
-
-    def sequence(self, patches: Tensor, prompt: Tensor, proprioception: Tensor) -> Tensor:
-        """Embeddings entering layer 0: BOS, patches, proprioception, prompt, zero slots, end.
-
-        Args:
-            patches: (B, patches, width).
-            prompt: Token ids (B, prompt_tokens), BOS first, unpadded.
-            proprioception: Normalised, (B, proprioception_dim).
-        """
-        words = self.embed_tokens(prompt)
-        state = self.proprio_projector(proprioception)[:, None]
-        slots = words.new_zeros(len(words), self.config.slots, self.config.width)
-        end = self.embed_tokens(torch.full_like(prompt[:, :1], 2))
-        return torch.cat((words[:, :1], patches, state, words[:, 1:], slots, end), dim=1)
-
-    def layer(self, layer: int, hidden: Tensor) -> Tensor:
-        """The state after one layer; every token sees every token."""
-        state: Tensor = self.layers[layer](hidden, self.cos, self.sin, None)
-        return state
+    def layer(self, index: int, hidden: Tensor) -> Tensor:
+        """The state after layer ``index``."""
+        after: Tensor = self.layers[index](hidden)
+        return after
 
     def head(self, hidden: Tensor) -> Tensor:
-        """Normalised actions (B, horizon, dim), read from one position before the first slot."""
-        config = self.config
-        first = config.patches + 1 + config.prompt_tokens - 1
-        states = self.norm(hidden[:, first : first + config.slots])
-        actions: Tensor = self.action_head(states.reshape(len(states), config.action_horizon, -1))
+        """Normalised actions (B, horizon, dim) from the last state."""
+        actions: Tensor = self.head_part(hidden)
         return actions
+
+    def encode(
+        self, images: tuple[Tensor, ...], tokens: Tensor, proprioception: Tensor | None = None
+    ) -> Tensor:
+        """Vision and embedding: the state entering layer 0."""
+        return self.embed(self.vision(*images), tokens, proprioception)
 
 
 class OftParts:
@@ -258,6 +310,11 @@ class OftParts:
         """Join a frozen network and its skipping modules, on one device."""
         self.network = network
         self.skipping = skipping
+        config = network.config
+        self._scores = {
+            layer: OftScore(skipping.controller(layer), config)
+            for layer in skipping.layout.dynamic_layers
+        }
 
     @property
     def layout(self) -> LayerLayout:
@@ -265,12 +322,11 @@ class OftParts:
         return self.skipping.layout
 
     def embed(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """``pixel_values``, ``tokens``, ``proprioception`` -> hidden (1, tokens, width)."""
-        kind = self.network.embed_tokens.weight.dtype
-        patches = self.network.patches(inputs['pixel_values'].to(kind))
-        return self.network.sequence(
-            patches, inputs['tokens'], inputs['proprioception'].to(kind)
-        )
+        """One image per camera, ``tokens``, ``proprioception`` -> hidden (1, tokens, width)."""
+        kind = self.network.embed_part.embed_tokens.weight.dtype
+        images = [inputs[name].to(kind) for name in self.network.config.cameras]
+        state = inputs['proprioception'].to(kind) if 'proprioception' in inputs else None
+        return self.network.embed(self.network.vision(*images), inputs['tokens'], state)
 
     def layer(self, layer: int, hidden: Tensor) -> Tensor:
         """The state after a layer."""
@@ -278,7 +334,7 @@ class OftParts:
 
     def score(self, layer: int, hidden: Tensor) -> Tensor:
         """Skip score, float32, (1,)."""
-        score: Tensor = self.skipping.controller(layer)(hidden)
+        score: Tensor = self._scores[layer](hidden)
         return score
 
     def bridge(self, layer: int, hidden: Tensor) -> Tensor:
@@ -291,23 +347,15 @@ class OftParts:
         return self.network.head(hidden)
 
 
-def _second_to_last(tower: nn.Module, image: Tensor) -> Tensor:
-    """Patch states of the second-to-last block, no final norm, prefix tokens dropped."""
-    depth = len(tower.blocks)  # type: ignore[arg-type]
-    states = tower.get_intermediate_layers(image, n={depth - 2})  # type: ignore[operator]
-    patches: Tensor = states[0]
-    return patches
+def _pad_left(front: Tensor, count: Tensor) -> Tensor:
+    """Move the last ``count`` rows of each sample, its padding, to the front as zeros.
 
-
-def _rotary_table(config: OftConfig) -> tuple[Tensor, Tensor]:
-    half = torch.arange(0, config.width // config.heads, 2, dtype=torch.float64)
-    rates = config.rotary_base ** (-half / (config.width // config.heads))
-    angles = torch.arange(config.tokens, dtype=torch.float64)[:, None] * rates
-    angles = torch.cat((angles, angles), dim=-1)
-    return angles.cos().float(), angles.sin().float()
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    left, right = x.chunk(2, dim=-1)
-    turned = torch.cat((-right, left), dim=-1)
-    return (x * cos.to(x.dtype) + turned * sin.to(x.dtype)).to(x.dtype)
+    Args:
+        front: (B, n, width).
+        count: int64 (B,).
+    """
+    batch, size, width = front.shape
+    index = torch.arange(size, device=front.device)[None] - count[:, None]
+    rows = index.clamp(min=0) + torch.arange(batch, device=front.device)[:, None] * size
+    moved = front.reshape(-1, width).index_select(0, rows.reshape(-1)).view(batch, size, width)
+    return moved * (index >= 0).to(front.dtype)[..., None]

@@ -18,7 +18,6 @@ torch = pytest.importorskip('torch', reason='needs torch')
 pytestmark = pytest.mark.gpu
 if not torch.cuda.is_available():
     pytest.skip('needs an NVIDIA GPU and a CUDA build of torch', allow_module_level=True)
-timm = pytest.importorskip('timm', reason='needs timm')
 transformers = pytest.importorskip('transformers', reason='needs transformers')
 
 from dysl_vla_ros.engines.cuda_engine import CudaEngine
@@ -38,11 +37,7 @@ def parts():
     torch.set_default_dtype(torch.float16)
     try:
         with torch.device('cuda'):
-            towers = tuple(
-                timm.create_model(name, pretrained=False, num_classes=0, img_size=224)
-                for name in (config.dino, config.siglip)
-            )
-            network = OpenVlaOft(config, towers).eval()
+            network = OpenVlaOft(config).eval().cuda()
             skipping = SkipModules(LAYOUT, config.width).eval()
             skipping.controllers.float()
     finally:
@@ -55,7 +50,7 @@ def inputs():
     random = np.random.default_rng(0)
     config = OftConfig()
     return {
-        'pixel_values': random.standard_normal((1, 12, 224, 224)).astype(np.float32),
+        **{name: random.random((1, 3, 224, 224), np.float32) for name in config.cameras},
         'tokens': random.integers(3, 30000, (1, config.prompt_tokens)),
         'proprioception': random.standard_normal((1, 8)).astype(np.float32),
     }

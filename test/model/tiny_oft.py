@@ -59,13 +59,14 @@ def import_timm():
 class UpstreamOft(nn.Module):
     """The published network, tiny, under its published parameter names."""
 
-    def __init__(self, layers=6, width=64, heads=4, cameras=2, image_size=28, seed=0):
+    def __init__(self, layers=6, width=64, heads=4, cameras=2, image_size=28, proprio=8,
+                 seed=0):
         super().__init__()
         import transformers
 
         torch.manual_seed(seed)
         self.cameras, self.image_size = cameras, image_size
-        self.horizon, self.action_dim, self.proprio_dim = 8, 7, 8
+        self.horizon, self.action_dim, self.proprio_dim = 8, 7, proprio
         timm = import_timm()
         backbone = nn.Module()
         backbone.featurizer = timm.create_model(
@@ -86,7 +87,7 @@ class UpstreamOft(nn.Module):
         )  # fmt: skip
         self.language_model = transformers.LlamaForCausalLM(self.text)
         self.proprio_projector = nn.ModuleDict(
-            {'fc1': nn.Linear(self.proprio_dim, width), 'fc2': nn.Linear(width, width)}
+            {'fc1': nn.Linear(proprio, width), 'fc2': nn.Linear(width, width)} if proprio else {}
         )
         block = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU())
         other = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU())
@@ -124,6 +125,8 @@ class UpstreamOft(nn.Module):
 
     @torch.no_grad()
     def state(self, proprioception):
+        if not self.proprio_dim:
+            return torch.zeros(1, 0, self.text.hidden_size)
         inner = nn.functional.gelu(self.proprio_projector['fc1'](proprioception))
         return self.proprio_projector['fc2'](inner)[:, None]
 
@@ -144,7 +147,7 @@ class UpstreamOft(nn.Module):
 
     @torch.no_grad()
     def actions(self, images, prompt, proprioception, causal=False, offset=0):
-        """Normalised actions (1, 8, 7); ``offset`` moves the read-out, for tests that must fail."""
+        """Normalised actions (1, 8, 7); ``offset`` moves the read-out: a test must then fail."""
         states = self.states(images, prompt, proprioception, causal)
         slots = self.horizon * self.action_dim
         first = states.shape[1] - 1 - slots - 1 + offset
@@ -156,7 +159,9 @@ class UpstreamOft(nn.Module):
         return head['fc2'](head['layer_norm2'](x))
 
 
-def write_tiny_oft(folder, layers=6, weights='safetensors', shards=2, dtype=torch.float32, **shape):
+def write_tiny_oft(
+    folder, layers=6, weights='safetensors', shards=2, dtype=torch.float32, **shape
+):
     """Write a tiny checkpoint in the published layout.
 
     Args:
@@ -165,7 +170,8 @@ def write_tiny_oft(folder, layers=6, weights='safetensors', shards=2, dtype=torc
         weights: ``safetensors`` or ``bin``.
         shards: Weight files; 1 writes no index, as small published models do.
         dtype: Of the weights; published ones are bfloat16.
-        shape: Of ``UpstreamOft``: width, heads, cameras, image_size, seed.
+        shape: Of ``UpstreamOft``: width, heads, cameras, image_size, proprio (8 as on LIBERO, 7
+            for six joints and a gripper, 0 for none), seed.
     """
     save_oft(UpstreamOft(layers, **shape), folder, weights, shards, dtype)
 
@@ -181,7 +187,7 @@ def save_oft(upstream, folder, weights='safetensors', shards=2, dtype=torch.floa
     }
     write_weights(folder, tensors, weights, shards)
     write_json(folder / 'config.json', config_json(upstream))
-    write_json(folder / 'dataset_statistics.json', statistics_json())
+    write_json(folder / 'dataset_statistics.json', statistics_json(upstream.proprio_dim))
     write_json(folder / 'preprocessor_config.json', {
         'image_processor_type': 'PrismaticImageProcessor', 'means': MEANS, 'stds': STDS,
         'input_sizes': [[3, upstream.image_size] + [upstream.image_size]] * 2,
@@ -190,6 +196,8 @@ def save_oft(upstream, folder, weights='safetensors', shards=2, dtype=torch.floa
     (folder / 'tokenizer.json').write_text(tokenizer_json(), encoding='utf-8')
     for part, prefix in (('action_head', 'module.model.'), ('proprio_projector', 'module.')):
         state = getattr(upstream, part).state_dict()
+        if not state:
+            continue
         prefixed = {f'{prefix}{name}': tensor.to(dtype) for name, tensor in state.items()}
         torch.save(prefixed, folder / f'{part}--1000_checkpoint.pt')
 
@@ -225,7 +233,8 @@ def config_json(upstream):
         'image_sizes': [upstream.image_size] * 2, 'timm_model_ids': [DINO, SIGLIP],
         'timm_override_act_layers': [None, None], 'use_fused_vision_backbone': True,
         'image_resize_strategy': 'resize-naive', 'n_action_bins': 256, 'pad_token_id': PAD,
-        'pad_to_multiple_of': 64, 'norm_stats': statistics_json(), 'torch_dtype': 'bfloat16',
+        'pad_to_multiple_of': 64, 'torch_dtype': 'bfloat16',
+        'norm_stats': statistics_json(upstream.proprio_dim),
         'text_config': {
             'model_type': 'llama', 'pad_token_id': PAD, 'vocab_size': VOCABULARY,
             'torch_dtype': 'bfloat16', 'hidden_size': text.hidden_size,
@@ -236,18 +245,18 @@ def config_json(upstream):
     }  # fmt: skip
 
 
-def statistics_json():
-    """One data set: end-effector increments and a gripper, pose and two fingers."""
+def statistics_json(proprio):
+    """One data set: end-effector increments and a gripper; pose and two fingers."""
     low = [-0.75, -0.66, -0.94, -0.11, -0.17, -0.14, 0.0]
     high = [0.94, 0.82, 0.94, 0.12, 0.17, 0.15, 1.0]
-    state = [-0.4, -0.3, 0.0, 0.5, -3.5, -1.8, 0.0, -0.04]
+    state = [-0.4, -0.3, 0.0, 0.5, -3.5, -1.8, 0.0, -0.04][:proprio]
     action = {
         'q01': low, 'q99': high, 'min': [2 * v for v in low], 'max': [2 * v for v in high],
         'mean': [0.0] * 7, 'std': [0.3] * 7, 'mask': [True] * 6 + [False],
     }  # fmt: skip
     joints = {
         'q01': state, 'q99': [v + 0.7 for v in state], 'min': [v - 1 for v in state],
-        'max': [v + 1 for v in state], 'mean': state, 'std': [0.1] * 8,
+        'max': [v + 1 for v in state], 'mean': state, 'std': [0.1] * proprio,
     }  # fmt: skip
     return {
         UNNORM_KEY: {

@@ -1,0 +1,216 @@
+"""Weights of a published folder, one tensor at a time: a 7B model is never in memory twice.
+
+Reads sharded or single safetensors, and sharded or single ``.bin`` / ``.pt`` files of torch with
+``weights_only=True``: nothing from outside is unpickled. Files are mapped, not read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from dysl_vla_ros.errors import BundleError
+
+_SINGLE = ('model.safetensors', 'pytorch_model.bin')
+
+
+class TensorFiles:
+    """Names -> tensors, spread over files; a tensor is read when it is asked for."""
+
+    def __init__(
+        self, where: Mapping[str, Path], title: str, opened: Mapping[Path, Any] | None = None
+    ) -> None:
+        """Take the map.
+
+        Args:
+            where: Name of a tensor -> its file.
+            title: What this is, for messages.
+            opened: Files that are open already.
+        """
+        self._where = dict(where)
+        self._title = title
+        self._open: dict[Path, Any] = dict(opened or {})
+
+    def names(self) -> tuple[str, ...]:
+        """All names, sorted."""
+        return tuple(sorted(self._where))
+
+    def read(self, name: str) -> Tensor:
+        """One tensor, on the CPU, backed by its file.
+
+        Raises:
+            BundleError: There is no such tensor; lists the names that come near.
+        """
+        path = self._where.get(name)
+        if path is None:
+            raise BundleError(f'{self._title}: no tensor {name!r}; {self._near(name)}')
+        source = self._source(path)
+        if isinstance(source, Mapping):
+            tensor = source.get(name)
+        else:
+            tensor = source.get_tensor(name) if name in source.keys() else None  # noqa: SIM118
+        if not isinstance(tensor, Tensor):
+            raise BundleError(
+                f'{path}: no tensor {name!r}, though the index says so; download the file again'
+            )
+        return tensor
+
+    def fill(self, module: nn.Module, prefix: str, dtype: torch.dtype | None = None) -> None:
+        """Replace every parameter of a module, which may be on the meta device.
+
+        Args:
+            module: Its parameter names decide what is read.
+            prefix: In front of each name in the files.
+            dtype: Convert to this type; None keeps the file's.
+
+        Raises:
+            BundleError: Tensors are missing or have another shape; they are listed.
+        """
+        wrong: list[str] = []
+        for name, parameter in list(module.named_parameters()):
+            stored = prefix + name
+            if stored not in self._where:
+                wrong.append(f'{stored} is missing; {self._near(stored)}')
+                continue
+            tensor = self.read(stored)
+            if tensor.shape != parameter.shape:
+                wrong.append(
+                    f'{stored} has the shape {tuple(tensor.shape)}: expected '
+                    f'{tuple(parameter.shape)}'
+                )
+                continue
+            # A copy: the file can be closed, and nothing can write through to it.
+            kept = tensor.to(dtype or tensor.dtype, copy=True)
+            owner, _, leaf = name.rpartition('.')
+            setattr(module.get_submodule(owner), leaf, nn.Parameter(kept, requires_grad=False))
+        if wrong:
+            more = f'\n... and {len(wrong) - 8} more' if len(wrong) > 8 else ''
+            raise BundleError(f'{self._title}:\n' + '\n'.join(wrong[:8]) + more)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor.
+
+        Raises:
+            BundleError: There is no such tensor.
+        """
+        return tuple(self.read(name).shape)
+
+    def _source(self, path: Path) -> Any:
+        if path not in self._open:
+            self._open[path] = open_file(path)
+        return self._open[path]
+
+    def _near(self, name: str) -> str:
+        """The names that share the longest dotted beginning with ``name``."""
+        parts = name.split('.')
+        for size in range(len(parts), 0, -1):
+            found = [n for n in self.names() if n.startswith('.'.join(parts[:size]))]
+            if found:
+                return f'there are {_some(found)}'
+        return f'there are {_some(self.names())}'
+
+
+def open_folder(folder: Path) -> TensorFiles:
+    """The model's weights, from whichever of the four layouts the folder has.
+
+    Raises:
+        BundleError: No weights, an index that names missing files, or one that is not JSON.
+    """
+    for single in _SINGLE:
+        index = folder / f'{single}.index.json'
+        if index.is_file():
+            return TensorFiles(_from_index(index), str(folder))
+        if (folder / single).is_file():
+            names = names_of(open_file(folder / single))
+            return TensorFiles(dict.fromkeys(names, folder / single), str(folder))
+    wanted = ', '.join(f'{single}, {single}.index.json' for single in _SINGLE)
+    raise BundleError(f'{folder}: no weights; expected one of {wanted}; {listing(folder)}')
+
+
+def open_part(folder: Path, stem: str) -> TensorFiles | None:
+    """Weights of a part saved beside the model: ``<stem>--<step>_checkpoint.pt``.
+
+    A ``module.`` in front of every name, left by distributed training, is stripped.
+
+    Returns:
+        None where there is no such file.
+
+    Raises:
+        BundleError: Several steps lie there; which one belongs to the weights is not ours to say.
+    """
+    found = sorted(folder.glob(f'{stem}--*_checkpoint.pt'))
+    if not found:
+        return None
+    if len(found) > 1:
+        raise BundleError(
+            f'{folder}: {_some([path.name for path in found])}: expected one {stem}; move the '
+            'steps away that do not belong to the weights'
+        )
+    path = found[0]
+    state = open_file(path)
+    plain = {name.removeprefix('module.'): tensor for name, tensor in state.items()}
+    return TensorFiles(dict.fromkeys(plain, path), str(path), {path: plain})
+
+
+def open_file(path: Path) -> Any:
+    """A mapped file: a dict of tensors, or a safetensors reader.
+
+    Raises:
+        BundleError: Missing, damaged, or holding more than tensors.
+    """
+    if not path.is_file():
+        raise BundleError(f'{path}: no such file; {listing(path.parent)}')
+    try:
+        if path.suffix == '.safetensors':
+            return safe_open(str(path), framework='pt')
+        state = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+    except (SafetensorError, OSError) as error:
+        raise BundleError(f'{path}: {error}; download it again') from error
+    except Exception as error:  # torch raises RuntimeError, UnpicklingError, ValueError, ...
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise BundleError(
+            f'{path}: not a torch file of tensors only ({reason}); files that hold other Python '
+            'objects are not opened, for they could run code: convert it to safetensors'
+        ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise BundleError(f'{path}: expected a mapping of names to tensors')
+    return state
+
+
+def names_of(source: Any) -> Iterable[str]:
+    """Names in what ``open_file`` returned."""
+    names: Iterable[str] = source.keys()
+    return names
+
+
+def listing(folder: Path) -> str:
+    """What a folder holds, for messages."""
+    if not folder.is_dir():
+        return f'{folder} is no folder'
+    found = sorted(path.name for path in folder.iterdir())
+    return f'{folder} holds {_some(found) if found else "nothing"}'
+
+
+def _from_index(index: Path) -> dict[str, Path]:
+    try:
+        document = json.loads(index.read_text(encoding='utf-8'))
+        pairs = document['weight_map'].items()
+        where = {str(name): index.parent / Path(str(file)).name for name, file in pairs}
+    except (ValueError, KeyError, AttributeError) as error:
+        raise BundleError(f'{index}: {error!r}; expected JSON with a weight_map') from error
+    missing = sorted({path.name for path in where.values() if not path.is_file()})
+    if missing:
+        raise BundleError(f'{index}: names {_some(missing)}, not there; {listing(index.parent)}')
+    return where
+
+
+def _some(names: Iterable[str], most: int = 8) -> str:
+    found = list(names)
+    more = f', ... ({len(found)} in all)' if len(found) > most else ''
+    return ', '.join(found[:most]) + more
