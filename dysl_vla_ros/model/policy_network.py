@@ -214,15 +214,25 @@ class PolicyNetwork(nn.Module):
         return states
 
     def forward(
-        self, images: tuple[Tensor, ...], tokens: Tensor, joints: Tensor
+        self, images: tuple[Tensor, ...], tokens: Tensor, joints: Tensor, bypass: int | None = None
     ) -> tuple[Tensor, Answers]:
-        """A full pass for training: actions, and the answers of the auxiliary heads."""
+        """A pass for training: actions, and the answers of the auxiliary heads.
+
+        Args:
+            images: One per camera, (B, 3, H, W) in [-1, 1].
+            tokens: int64 (B, instruction_tokens).
+            joints: Normalised proprioception, (B, proprioception_dim).
+            bypass: Layers from this one to the last but one are left out; behind the auxiliary
+                layer. None runs all.
+        """
+        left_out = range(self.config.layers if bypass is None else bypass, self.config.layers - 1)
         patches = self.vision(*images)
         hidden = self.embed(patches, tokens, joints)
         answers: Answers | None = None
         for index in range(self.config.layers):
             if index == self.config.auxiliary_layer:
                 answers = self.auxiliary(hidden, patches)
-            hidden = self.layer(index, hidden)
+            if index not in left_out:
+                hidden = self.layer(index, hidden)
         assert answers is not None  # auxiliary_layer lies inside the stack: PolicyConfig checks
         return self.head(hidden), answers

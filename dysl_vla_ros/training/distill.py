@@ -1,9 +1,10 @@
 """Two-stage distillation of adapters and controllers around a frozen backbone.
 
 Source: DySL-VLA, arXiv 2602.22896. Stage 1: each adapter alone imitates the block it replaces,
-all from one dense forward. Stage 2: one dynamic position per batch is mixed softly,
+all from one dense forward. Stage 2: a sampled dynamic position is mixed softly,
 ``g * adapter(h) + (1 - g) * layers(h)``, the frozen rest follows, and the loss asks for the dense
-model's actions and for open controllers. The optimiser and the weights are ours.
+model's actions and for open controllers. The optimiser, the weights and the sampling of several
+positions of a segment at once are ours.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dysl_vla_ros.engines.engine import LayerLayout
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.model.policy_network import PolicyNetwork
 from dysl_vla_ros.model.skipping import SkipModules
@@ -46,6 +48,8 @@ class DistillSettings:
         joint_rate: Learning rate of the adapters in stage 2.
         skip_weight: lambda: what one skipped position is worth in action error.
         task_share: Share of the demonstrations in the target; the rest is the dense model's.
+        positions: Positions of one segment that each update of stage 2 mixes, each for itself. The
+            paper samples a single one; more of them share the dense pass that they need.
         upstream_share: Share of batches whose earlier segments are run as they would be live,
             so that an adapter also sees states that other adapters made.
         clip: Largest norm of the gradient.
@@ -60,6 +64,7 @@ class DistillSettings:
     joint_rate: float = 2e-4
     skip_weight: float = 0.02
     task_share: float = 0.5
+    positions: int = 1
     upstream_share: float = 0.5
     clip: float = 1.0
     seed: int = 0
@@ -69,6 +74,8 @@ class DistillSettings:
         for name in ('task_share', 'upstream_share'):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f'distill.{name}', getattr(self, name), 'within [0, 1]')
+        if self.positions < 1:
+            raise ConfigError('distill.positions', self.positions, 'at least 1')
 
 
 Progress = Callable[[str, int, int, dict[str, float]], None]
@@ -169,32 +176,52 @@ def controller_loss(
     settings: DistillSettings,
     generator: torch.Generator,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Stage 2: mix one sampled position softly, go on through the frozen rest."""
-    dynamic = skipping.layout.dynamic_layers
-    layer = dynamic[int(torch.randint(len(dynamic), (), generator=generator))]
+    """Stage 2: mix sampled positions softly, each for itself; go on through the frozen rest."""
+    layers = _positions(skipping.layout, settings.positions, generator)
     upstream = float(torch.rand((), generator=generator)) < settings.upstream_share
-    end = next(end for first, end in skipping.layout.segments if first <= layer < end)
+    first, end = next(s for s in skipping.layout.segments if s[0] <= layers[0] < s[1])
     with torch.no_grad():
-        start = network.encode(batch)
-        dense = start
-        for index in range(network.layers_total):
-            dense = network.layer(index, dense)
-        wanted = network.head(dense).float()
+        entering = states(network, network.encode(batch))
+        wanted = network.head(entering[-1]).float()
         if upstream:
-            hidden = _run_live(network, skipping, start, layer)
-        else:
-            hidden = _run(network, start, 0, layer)
-        through = _run(network, hidden, layer, end)
-    gate = skipping.controller(layer)(hidden)
-    share = gate[:, None, None]
-    mixed = share * skipping.adapter(layer)(hidden).float() + (1.0 - share) * through.float()
-    actions = network.head(_run(network, mixed, end, network.layers_total)).float()
+            hidden = _run_live(network, skipping, entering[0], first)
+            for layer in range(first, end):
+                entering[layer] = hidden
+                hidden = network.layer(layer, hidden)
+            entering[end] = hidden
+    gates, mixed = [], []
+    for layer in layers:
+        gate = skipping.controller(layer)(entering[layer])
+        share = gate[:, None, None]
+        bridged = skipping.adapter(layer)(entering[layer]).float()
+        mixed.append(share * bridged + (1.0 - share) * entering[end].float())
+        gates.append(gate)
+    # Positions share the frozen rest as rows of one batch.
+    after = _run(network, torch.cat(mixed), end, network.layers_total)
+    actions = network.head(after).float()
+    count = len(layers)
     task = settings.task_share
-    error = (1.0 - task) * (actions - wanted).abs().mean() + task * (
-        (actions - batch.chunk).abs().mean() - (wanted - batch.chunk).abs().mean()
-    )
-    loss = error + settings.skip_weight * (1.0 - gate).mean()
-    return loss, {'error': error.detach(), 'open': gate.detach().mean()}
+    error = (1.0 - task) * (actions - wanted.repeat(count, 1, 1)).abs().mean()
+    if task > 0.0:
+        gained = (actions - batch.chunk.repeat(count, 1, 1)).abs().mean()
+        error = error + task * (gained - (wanted - batch.chunk).abs().mean())
+    opened = torch.cat(gates)
+    loss = error + settings.skip_weight * (1.0 - opened).mean()
+    return loss, {'error': error.detach(), 'open': opened.detach().mean()}
+
+
+def _positions(layout: LayerLayout, count: int, generator: torch.Generator) -> list[int]:
+    """Up to ``count`` dynamic layers of one segment, in random order.
+
+    The first one is drawn from all dynamic layers alike, so that a long segment comes up more
+    often; the others are its neighbours, because they end at the same static layer.
+    """
+    dynamic = layout.dynamic_layers
+    chosen = dynamic[int(torch.randint(len(dynamic), (), generator=generator))]
+    first, end = next(s for s in layout.segments if s[0] <= chosen < s[1])
+    others = [layer for layer in range(first, end) if layer != chosen]
+    order = torch.randperm(len(others), generator=generator).tolist()
+    return [chosen, *(others[index] for index in order[: count - 1])]
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from dysl_vla_ros.errors import ConfigError
@@ -45,6 +45,9 @@ class TrainSettings:
         save_every_s: Interval of resumable states [s]; 0 saves none.
         note_every: Updates between entries of the loss curve.
         seed: Of order and augmentation.
+        bypass_share: Share of updates in which a random tail of the stack, up to the last layer,
+            is left out (stochastic depth, Huang et al., 2016): later layers then refine what
+            earlier ones found, and a jump over them costs less.
         weights: Of the parts of the loss.
         augmentation: Of the images.
     """
@@ -61,6 +64,7 @@ class TrainSettings:
     save_every_s: float = 0.0
     note_every: int = 50
     seed: int = 0
+    bypass_share: float = 0.0
     weights: LossWeights = field(default_factory=LossWeights)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -71,6 +75,8 @@ class TrainSettings:
                 raise ConfigError(f'train.{name}', getattr(self, name), f'at least {low}')
         if not 0.0 <= self.ema < 1.0:
             raise ConfigError('train.ema', self.ema, 'within [0, 1)')
+        if not 0.0 <= self.bypass_share <= 1.0:
+            raise ConfigError('train.bypass_share', self.bypass_share, 'within [0, 1]')
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,12 @@ def train(
         progress: Called with (step, steps, newest note).
     """
     on_gpu = source.device.type == 'cuda'
-    accelerator = Accelerator(mixed_precision='bf16' if on_gpu else 'no', cpu=not on_gpu)
+    accelerator = Accelerator(
+        mixed_precision='bf16' if on_gpu else 'no', cpu=not on_gpu,
+        # A bypassed layer has no gradient in that update.
+        kwargs_handlers=[DistributedDataParallelKwargs(
+            find_unused_parameters=settings.bypass_share > 0.0)],
+    )  # fmt: skip
     averaged = copy.deepcopy(network).to(source.device).eval().requires_grad_(False)
     if settings.compile:
         # One layer is compiled and its code serves all: compiling the whole stack takes minutes.
@@ -136,7 +147,9 @@ def train(
         for group in optimizer.param_groups:
             group['lr'] = rate
         batch = source.draw(step, settings.batch, settings.augmentation, accelerator.process_index)
-        actions, answers = model(batch.images, batch.tokens, batch.proprioception)
+        actions, answers = model(
+            batch.images, batch.tokens, batch.proprioception, bypass_of(step, network, settings)
+        )
         loss, parts = training_loss(actions, answers, batch, settings.weights)
         accelerator.backward(loss)
         norm = accelerator.clip_grad_norm_(model.parameters(), settings.clip)
@@ -185,6 +198,16 @@ def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:
         return settings.learning_rate * (step + 1) / settings.warmup
     done = (step - settings.warmup) / max(steps - settings.warmup, 1)
     return settings.learning_rate * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * done)))
+
+
+def bypass_of(step: int, network: PolicyNetwork, settings: TrainSettings) -> int | None:
+    """The first layer left out in an update; the same in every process."""
+    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+    share, place = torch.rand(2, generator=generator).tolist()
+    if share >= settings.bypass_share:
+        return None
+    first, last = network.config.auxiliary_layer, network.config.layers - 1
+    return first + int(place * (last - first))
 
 
 def build_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:

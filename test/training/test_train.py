@@ -16,7 +16,7 @@ from synthetic import demonstrations, small_config, tokens_and_statistics
 from dysl_vla_ros.model.policy_network import PolicyNetwork
 from dysl_vla_ros.training.batches import NO_AUGMENTATION, BatchSource
 from dysl_vla_ros.training.ground import ground
-from dysl_vla_ros.training.train import TrainSettings, learning_rate, train
+from dysl_vla_ros.training.train import TrainSettings, bypass_of, learning_rate, train
 
 
 @pytest.fixture(autouse=True)
@@ -86,3 +86,26 @@ def test_grounding_finds_the_named_square_with_the_lower_layers_alone() -> None:
     note = ground(network, source(), settings(150))
     assert note['named_found'] > 0.9
     assert torch.equal(network.layers[-1].down.weight, upper)
+
+
+def test_a_bypass_leaves_out_the_layers_between_it_and_the_last() -> None:
+    torch.manual_seed(0)
+    network = PolicyNetwork(small_config()).eval()
+    batch = source().draw(0, 4, NO_AUGMENTATION)
+    inputs = (batch.images, batch.tokens, batch.proprioception)
+    hidden = network.encode(*inputs)
+    for layer in (0, 1, 2, 5):
+        hidden = network.layer(layer, hidden)
+    actions, _ = network(*inputs, 3)
+    assert torch.equal(actions, network.head(hidden))
+    full, _ = network(*inputs)
+    assert not torch.equal(actions, full)
+
+
+def test_the_share_of_bypassed_updates_is_the_one_asked_for() -> None:
+    network = PolicyNetwork(small_config())
+    drawn = [bypass_of(n, network, settings(10, bypass_share=0.4)) for n in range(600)]
+    taken = [start for start in drawn if start is not None]
+    assert 0.35 < len(taken) / 600 < 0.45
+    assert set(taken) == {2, 3, 4}
+    assert {bypass_of(n, network, settings(10)) for n in range(50)} == {None}

@@ -1,0 +1,104 @@
+"""Two-stage distillation: what is trained, what is frozen, what is sampled."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from synthetic import demonstrations, small_config, tokens_and_statistics
+
+from dysl_vla_ros.engines.engine import LayerLayout
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.model.policy_network import PolicyNetwork
+from dysl_vla_ros.model.skipping import SkipModules
+from dysl_vla_ros.training.batches import BatchSource
+from dysl_vla_ros.training.distill import DistillSettings, _positions, distill
+
+LAYOUT = LayerLayout(6, (0, 3, 5))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def source() -> BatchSource:
+    data = demonstrations()
+    _, table, stats = tokens_and_statistics(data)
+    return BatchSource(data, table, stats, torch.device('cpu'), seed=1)
+
+
+def parts() -> tuple[PolicyNetwork, SkipModules]:
+    torch.manual_seed(0)
+    network = PolicyNetwork(small_config())
+    return network, SkipModules(LAYOUT, network.config.width, 8)
+
+
+def changed(before: dict[str, torch.Tensor], module: torch.nn.Module) -> set[str]:
+    now = module.state_dict()
+    return {name for name, value in before.items() if not torch.equal(value, now[name])}
+
+
+def copied(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def test_stage_one_trains_adapters_alone() -> None:
+    network, skipping = parts()
+    frozen, trained = copied(network), copied(skipping)
+    distill(network, skipping, source(), DistillSettings(3, 0, batch=8))
+    assert changed(frozen, network) == set()
+    moved = changed(trained, skipping)
+    assert moved and all(name.startswith('adapters.') for name in moved)
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_stage_two_trains_adapters_and_controllers_and_not_the_backbone() -> None:
+    network, skipping = parts()
+    frozen, trained = copied(network), copied(skipping)
+    distill(network, skipping, source(), DistillSettings(0, 12, batch=8, positions=3))
+    assert changed(frozen, network) == set()
+    moved = changed(trained, skipping)
+    assert any(name.startswith('adapters.') for name in moved)
+    assert any(name.startswith('controllers.') for name in moved)
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_stage_one_lets_adapters_explain_what_the_layers_did() -> None:
+    network, skipping = parts()
+    plan = DistillSettings(120, 0, batch=32, adapter_rate=1e-2)
+    curve = distill(network, skipping, source(), plan, note_every=120)
+    # One is what doing nothing scores.
+    assert curve[-1]['unexplained'] < 0.5
+
+
+def test_a_larger_skip_weight_opens_more_controllers() -> None:
+    shares = []
+    for weight in (0.0, 0.5):
+        network, skipping = parts()
+        plan = DistillSettings(20, 60, batch=16, skip_weight=weight, controller_rate=3e-2)
+        curve = distill(network, skipping, source(), plan, note_every=60)
+        shares.append(curve[-1]['open'])
+    assert shares[1] > shares[0] + 0.1
+
+
+def test_positions_are_distinct_and_of_one_segment() -> None:
+    generator = torch.Generator().manual_seed(0)
+    seen = set()
+    for _ in range(200):
+        chosen = _positions(LAYOUT, 2, generator)
+        assert len(set(chosen)) == len(chosen)
+        assert set(chosen) <= {1, 2} or set(chosen) <= {4}
+        seen |= set(chosen)
+    assert seen == {1, 2, 4}
+    assert {len(_positions(LAYOUT, 1, generator)) for _ in range(20)} == {1}
+
+
+def test_no_position_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r'distill\.positions = 0'):
+        DistillSettings(positions=0)
