@@ -157,6 +157,7 @@ class Buffers:
 
     def _host(self, tensor: TensorSpec) -> NDArray[Any]:
         raw = self._device.allocate_pinned(nbytes(tensor))
+        raw[:] = 0
         return raw.view(np.dtype(tensor.dtype)).reshape(tensor.shape)
 
 

@@ -233,7 +233,9 @@ class TensorRtEngine:
     def _bind_all(self) -> None:
         """One context per segment and side: a context must not change once it is captured."""
         buffers = self._buffers
-        for name, plan in self._plans.items():
+        first = [name for name in ('vision', 'embed') if name in self._plans]
+        for name in [*first, *(name for name in self._plans if name not in first)]:
+            plan = self._plans[name]
             for side in (0,) if name in ('vision', 'embed') else (0, 1):
                 self._bound[name, side] = plan.bind(
                     buffers.addresses(name, side), buffers.activation, buffers.activation_bytes
@@ -241,7 +243,9 @@ class TensorRtEngine:
 
     def _capture_all(self) -> None:
         device = self._device
-        # TensorRT sets itself up in the first execution, which may not be captured.
+        # TensorRT sets itself up in the first execution, which may not be captured. In the order
+        # of a pass, from zeros: an index read from fresh memory could point anywhere.
+        self._upload()
         for bound in self._bound.values():
             bound.enqueue(device.stream)
         device.synchronize()
@@ -253,11 +257,14 @@ class TensorRtEngine:
         device.synchronize()
 
     def _queue_encode(self) -> None:
-        for item in self._buffers.inputs:
-            self._device.copy_to_device(item.address, item.staging)
+        self._upload()
         for name in ('vision', 'embed'):
             if (name, 0) in self._bound:
                 self._bound[name, 0].enqueue(self._device.stream)
+
+    def _upload(self) -> None:
+        for item in self._buffers.inputs:
+            self._device.copy_to_device(item.address, item.staging)
 
     def _queue(self, name: str, side: int) -> None:
         self._bound[name, side].enqueue(self._device.stream)
