@@ -67,6 +67,10 @@ setup(
             'ros-jazzy-std-srvs==5.3.6',
             'ros-jazzy-lifecycle-msgs==2.0.3',
         ],
+        'cuda': [  # engine.backend = cuda: a bundle's graphs as CUDA graphs, on a workstation
+            'torch>=2.6,<3',  # the build that fits the driver
+            'onnx>=1.16,<2',  # reads the graphs
+        ],
         'train': [  # offline: training and export; never on the robot
             'torch>=2.6,<3',
             'accelerate>=1.0,<2',  # several GPUs and machines as a launch option

@@ -52,10 +52,13 @@ HOMES = {
     'mujoco': {'sim'},
     'onnxruntime': {'engines', 'export'},
     'tensorrt': {'engines'},
-    'torch': {'model', 'training', 'export', 'engines.cuda_engine'},
+    'torch': {
+        'model', 'training', 'export', 'engines.cuda_engine', 'engines.cuda_stream',
+        'engines.cuda_bundle', 'engines.onnx_torch', 'engines.onnx_torch_ops',
+    },
     'pinocchio': {'kinematics'},
     'transforms3d': {'core', 'kinematics', 'ros'},
-    'onnx': {'export'},
+    'onnx': {'export', 'engines.onnx_torch'},
 }
 
 # The simulated robot is the only part of ros/ that may know the simulation.
@@ -71,9 +74,10 @@ def modules(root):
     return found
 
 
-def imports(path):
-    """Full names that a module imports."""
-    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+def imports(path, when_called=True):
+    """Full names that a module imports: all, or without those inside functions."""
+    tree = ast.parse(path.read_text(encoding='utf-8'))
+    for node in ast.walk(tree) if when_called else tree.body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
@@ -117,8 +121,8 @@ def test_imports_point_one_way_and_libraries_stay_at_home():
     assert violations(ROOT) == []
 
 
-def reachable(start):
-    """Modules of the package that importing ``start`` brings in."""
+def reachable(start, when_called=True):
+    """Modules of the package that importing ``start`` brings in, then or when it is used."""
     known = modules(ROOT)
     seen, waiting = set(), [start]
     while waiting:
@@ -126,18 +130,25 @@ def reachable(start):
         if module in seen or module not in known:
             continue
         seen.add(module)
-        for name in imports(known[module]):
+        for name in imports(known[module], when_called):
             if name.startswith(f'{PACKAGE}.'):
                 waiting.append(name[len(PACKAGE) + 1 :])
     return seen
 
 
 def test_nothing_that_the_robot_imports_reaches_the_offline_parts():
-    offline = ('model', 'training', 'export', 'evaluation', 'engines.cuda_engine')
+    offline = ('model', 'training', 'export', 'evaluation')
     for start in ('ros.vla_node', 'ros.lifecycle_node', 'control_loop', 'ros.sim_node'):
         found = reachable(start)
         assert len(found) > 5, f'{start} reaches only {found}: is the walk broken?'
         assert [module for module in found if any(below(module, o) for o in offline)] == []
+
+
+def test_the_robots_side_loads_torch_only_when_the_cuda_back_end_is_asked_for():
+    for start in ('ros.vla_node', 'ros.lifecycle_node', 'engines.open_engine', 'cli.main'):
+        found = reachable(start, when_called=False)
+        assert [m for m in found if any(below(m, home) for home in HOMES['torch'])] == []
+    assert 'engines.cuda_engine' in reachable('engines.open_engine')
 
 
 @pytest.mark.parametrize(

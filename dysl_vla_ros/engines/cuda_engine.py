@@ -1,28 +1,29 @@
-"""Torch on an NVIDIA GPU, one CUDA graph per segment: for workstations and for measuring.
+"""Torch on an NVIDIA GPU, one CUDA graph per part: for workstations, and for measuring.
 
-Every graph reads and writes one static hidden buffer on one stream, so any skip pattern is a
-sequence of graph launches without allocation. The gate of the next layer is computed inside the
-layer's graph and copied to pinned host memory by it; reading a score waits for one event.
+Every graph reads and writes one hidden buffer on one stream, so any skip pattern is a sequence
+of launches without allocation. A gate has a graph of its own, launched only when its controller
+is asked: the launch hides behind the layer that is still running, and a pass that asks no
+controller computes none. All layers together are one more graph, for passes that skip nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from dysl_vla_ros.data_types import FloatArray
+from dysl_vla_ros.engines.cuda_stream import CudaStream, Stream
 from dysl_vla_ros.engines.engine import LayerLayout
 from dysl_vla_ros.errors import EngineError
 
-_WARMUP_RUNS = 3
-
 
 class TorchParts(Protocol):
-    """The parts of a policy as torch functions of static shape, batch 1."""
+    """The parts of a policy as torch functions of static shape, batch 1, on one device."""
 
     @property
     def layout(self) -> LayerLayout:
@@ -35,7 +36,7 @@ class TorchParts(Protocol):
         """The state after a layer."""
 
     def score(self, layer: int, hidden: torch.Tensor) -> torch.Tensor:
-        """Skip score of the controller at a dynamic layer, float32, shape (1,)."""
+        """Skip score of the controller at a dynamic layer, one float32."""
 
     def bridge(self, layer: int, hidden: torch.Tensor) -> torch.Tensor:
         """The adapter of a dynamic layer."""
@@ -44,138 +45,260 @@ class TorchParts(Protocol):
         """Normalised actions, shape (1, horizon, dim)."""
 
 
+@runtime_checkable
+class StatefulParts(Protocol):
+    """Parts that remember more than the hidden state: a mask, the state of a recurrent head."""
+
+    @property
+    def state(self) -> tuple[torch.Tensor, ...]:
+        """The buffers they write; kept and restored together with the hidden state."""
+
+
+@dataclass(frozen=True)
+class CudaHidden:
+    """The content of the hidden buffer after the call with this number."""
+
+    serial: int
+
+
+@dataclass(frozen=True)
+class _Kept:
+    buffers: tuple[torch.Tensor, ...]
+
+
 class CudaEngine:
     """The engine protocol over captured graphs; see ``engines.engine.Engine``."""
 
-    def __init__(self, parts: TorchParts, example: Mapping[str, NDArray[Any]]) -> None:
-        """Capture every segment.
+    def __init__(
+        self,
+        parts: TorchParts,
+        example: Mapping[str, NDArray[Any]],
+        stream: Stream | None = None,
+    ) -> None:
+        """Capture every part.
 
         Args:
-            parts: On a CUDA device, in evaluation mode.
-            example: Inputs that fix every shape and type.
+            parts: On the stream's device, in evaluation mode.
+            example: Inputs that fix every name, shape and type.
+            stream: Default: a new one on the current CUDA device.
 
         Raises:
             EngineError: There is no CUDA device.
         """
-        if not torch.cuda.is_available():
-            raise EngineError(
-                'no CUDA device: the cuda back end needs an NVIDIA GPU and a CUDA build of torch; '
-                'use engine.backend = onnxruntime on this machine'
-            )
-        self._parts = parts
-        self._stream = torch.cuda.Stream()
-        self._inputs = {
-            name: torch.from_numpy(np.ascontiguousarray(value)).cuda()
-            for name, value in example.items()
+        self._stream = stream or CudaStream()
+        self._parts: TorchParts | None = parts
+        self._layout = parts.layout
+        self._serial = 0
+        self._inputs_in_use = False
+        samples = {
+            name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in example.items()
         }
-        with torch.no_grad(), torch.cuda.stream(self._stream):
-            self._hidden = parts.embed(self._inputs).contiguous()
-        total = self.layout.layers_total
-        self._gates = torch.full((total,), float('nan'), device='cuda')
-        self._gates_host = torch.full((total,), float('nan'), pin_memory=True)
-        self._read = torch.cuda.Event()
-        self._graphs = self._capture_all()
+        self._staged = {
+            name: self._stream.pinned(tuple(sample.shape), sample.dtype)
+            for name, sample in samples.items()
+        }
+        self._inputs = {
+            name: self._stream.buffer(tuple(sample.shape), sample.dtype)
+            for name, sample in samples.items()
+        }
+        for name, sample in samples.items():
+            self._staged[name].copy_(sample)
+        self._gate = self._stream.pinned((1,), torch.float32)
+        self._hidden, self._actions = self._shaped_buffers(parts)
+        self._launches = {
+            name: self._stream.capture(body) for name, body in self._bodies(parts).items()
+        }
 
     @property
     def layout(self) -> LayerLayout:
         """Depth and static layers."""
-        return self._parts.layout
+        return self._layout
 
     @property
     def device(self) -> str:
-        """GPU name and torch version."""
-        return f'{torch.cuda.get_device_name()} (torch {torch.__version__}, CUDA graphs)'
+        """GPU and versions."""
+        return self._stream.name
 
-    def encode(self, inputs: Mapping[str, NDArray[Any]]) -> torch.Tensor:
-        """Copy the inputs to the device and run vision and embedding."""
-        for name, buffer in self._inputs.items():
-            if name not in inputs or tuple(inputs[name].shape) != tuple(buffer.shape):
-                found = None if name not in inputs else inputs[name].shape
-                raise EngineError(f'input {name!r}: shape {found}, expected {tuple(buffer.shape)}')
-            with torch.cuda.stream(self._stream):
-                buffer.copy_(torch.from_numpy(np.ascontiguousarray(inputs[name])))
+    def encode(self, inputs: Mapping[str, NDArray[Any]]) -> CudaHidden:
+        """Stage the inputs; one launch copies them, runs vision and embedding."""
+        for name, staged in self._staged.items():
+            value = inputs.get(name)
+            wanted = (tuple(staged.shape), str(staged.dtype).removeprefix('torch.'))
+            found = None if value is None else (value.shape, str(value.dtype))
+            if found != wanted:
+                raise EngineError(f'input {name!r}: {found}: expected {wanted}')
+        if self._inputs_in_use:
+            self.synchronize()  # the copy before may still be reading the staged inputs
+        for name, staged in self._staged.items():
+            np.copyto(staged.numpy(), inputs[name])
+        self._inputs_in_use = True
         return self._launch('embed')
 
-    def run_layer(self, layer: int, hidden: torch.Tensor) -> torch.Tensor:
-        """Launch a layer, with the next layer's gate."""
+    def run_layer(self, layer: int, hidden: CudaHidden) -> CudaHidden:
+        """Launch a layer."""
+        self._check(hidden)
         return self._launch(f'layer_{layer}')
 
-    def skip_score(self, layer: int, hidden: torch.Tensor) -> float:
-        """Wait for the device and read one pinned float."""
-        self._read.record(self._stream)
-        self._read.synchronize()
-        return float(self._gates_host[layer])
+    def run_layers(self, first: int, end: int, hidden: CudaHidden) -> CudaHidden:
+        """Launch layers ``first`` to ``end - 1``: all of them together are one graph."""
+        self._check(hidden)
+        if (first, end) == (0, self._layout.layers_total):
+            return self._launch('chain')
+        for layer in range(first, end):
+            hidden = self.run_layer(layer, hidden)
+        return hidden
 
-    def bridge(self, layer: int, hidden: torch.Tensor) -> torch.Tensor:
+    def skip_score(self, layer: int, hidden: CudaHidden) -> float:
+        """Launch a controller, wait for it, read one pinned float."""
+        self._check(hidden)
+        self._run(f'gate_{layer}')
+        self.synchronize()
+        return float(self._gate[0])
+
+    def bridge(self, layer: int, hidden: CudaHidden) -> CudaHidden:
         """Launch an adapter."""
+        self._check(hidden)
         return self._launch(f'bridge_{layer}')
 
-    def keep(self, hidden: torch.Tensor) -> object:
-        """A device copy, ordered on the engine's stream."""
-        with torch.cuda.stream(self._stream):
-            return self._hidden.clone()
+    def keep(self, hidden: CudaHidden) -> object:
+        """Copies on the device, made in the stream's order."""
+        self._check(hidden)
+        living = self._living()
+        kept = tuple(self._stream.buffer(tuple(one.shape), one.dtype) for one in living)
+        self._stream.order(lambda: _copy(living, kept))
+        return _Kept(kept)
 
-    def restore(self, kept: object) -> torch.Tensor:
-        """Copy back into the static buffer."""
-        assert isinstance(kept, torch.Tensor)
-        with torch.cuda.stream(self._stream):
-            self._hidden.copy_(kept)
-        return self._hidden
+    def restore(self, kept: object) -> CudaHidden:
+        """Copy back into the buffers."""
+        assert isinstance(kept, _Kept)
+        living = self._living()
+        self._stream.order(lambda: _copy(kept.buffers, living))
+        self._serial += 1
+        return CudaHidden(self._serial)
 
-    def decode(self, hidden: torch.Tensor) -> FloatArray:
-        """Run the head and wait for the actions."""
-        actions = self._launch('head')
-        self._stream.synchronize()
-        return actions[0].double().cpu().numpy()
+    def decode(self, hidden: CudaHidden) -> FloatArray:
+        """Launch the head, wait, and read the actions from pinned memory."""
+        self._check(hidden)
+        self._run('head')
+        self.synchronize()
+        actions: FloatArray = self._actions[0].numpy().astype(np.float64)
+        return actions
+
+    def read(self, hidden: CudaHidden) -> NDArray[np.float32]:
+        """A copy of the state as float32."""
+        self._check(hidden)
+        self.synchronize()
+        values: NDArray[np.float32] = self._hidden.float().cpu().numpy().copy()
+        return values
+
+    def write(self, values: NDArray[Any]) -> CudaHidden:
+        """Set the hidden buffer."""
+        source = torch.from_numpy(np.ascontiguousarray(values))
+        self._stream.order(lambda: self._hidden.copy_(source))
+        self.synchronize()
+        self._serial += 1
+        return CudaHidden(self._serial)
 
     def synchronize(self) -> None:
         """Wait for the stream."""
-        self._stream.synchronize()
+        self._stream.wait()
+        self._inputs_in_use = False
 
     def close(self) -> None:
-        """Free graphs and buffers."""
-        self._graphs = {}
+        """Destroy the graphs and let go of weights and buffers; a second call does nothing."""
+        if self._parts is None:
+            return
+        self._launches.clear()
+        self._stream.close()
+        self._parts = None
 
-    def _capture_all(self) -> dict[str, tuple[torch.cuda.CUDAGraph, torch.Tensor]]:
-        parts, layout = self._parts, self.layout
-        dynamic = set(layout.dynamic_layers)
-        pool = torch.cuda.graph_pool_handle()
+    # ---- capturing ---------------------------------------------------------------------------
 
-        def layer_with_gate(layer: int) -> torch.Tensor:
-            self._hidden.copy_(parts.layer(layer, self._hidden))
-            if layer + 1 in dynamic:
-                following = slice(layer + 1, layer + 2)
-                self._gates[following] = parts.score(layer + 1, self._hidden)
-                self._gates_host[following].copy_(self._gates[following], non_blocking=True)
-            return self._hidden
+    def _shaped_buffers(self, parts: TorchParts) -> tuple[torch.Tensor, torch.Tensor]:
+        """The hidden buffer and the pinned actions, shaped by running both ends once."""
+        made: list[torch.Tensor] = []
 
-        bodies: dict[str, Callable[[], torch.Tensor]] = {
-            'embed': lambda: self._hidden.copy_(parts.embed(self._inputs)),
-            'head': lambda: parts.head(self._hidden),
-        }
-        for layer in range(layout.layers_total):
-            bodies[f'layer_{layer}'] = lambda layer=layer: layer_with_gate(layer)  # type: ignore[misc]
-        for layer in layout.dynamic_layers:
-            bodies[f'bridge_{layer}'] = lambda layer=layer: self._hidden.copy_(  # type: ignore[misc]
-                parts.bridge(layer, self._hidden)
+        def probe() -> None:
+            self._upload()
+            hidden = parts.embed(self._inputs)
+            made.extend((hidden, parts.head(hidden)))
+
+        self._stream.order(probe)
+        self._stream.wait()
+        hidden, actions = made
+        return (
+            self._stream.buffer(tuple(hidden.shape), hidden.dtype),
+            self._stream.pinned(tuple(actions.shape), torch.float32),
+        )
+
+    def _bodies(self, parts: TorchParts) -> dict[str, Callable[[], object]]:
+        """What each graph does; every result goes into a buffer of this engine."""
+        hidden, layout = self._hidden, self._layout
+        every = range(layout.layers_total)
+
+        def embed() -> None:
+            self._upload()
+            hidden.copy_(parts.embed(self._inputs))
+
+        def chain() -> None:
+            state = hidden
+            for layer in every:
+                state = parts.layer(layer, state)
+            hidden.copy_(state)
+
+        def gate(layer: int) -> None:
+            self._gate.copy_(parts.score(layer, hidden).reshape(1), non_blocking=True)
+
+        bodies: dict[str, Callable[[], object]] = {'embed': embed, 'chain': chain}
+        for layer in every:
+            bodies[f'layer_{layer}'] = _bound(
+                lambda i: hidden.copy_(parts.layer(i, hidden)), layer
             )
-        return {name: self._capture(body, pool) for name, body in bodies.items()}
+        for layer in layout.dynamic_layers:
+            bodies[f'gate_{layer}'] = _bound(gate, layer)
+            bodies[f'bridge_{layer}'] = _bound(
+                lambda i: hidden.copy_(parts.bridge(i, hidden)), layer
+            )
+        bodies['head'] = lambda: self._actions.copy_(
+            parts.head(hidden).float(), non_blocking=True
+        )
+        return bodies
 
-    def _capture(
-        self, body: Callable[[], torch.Tensor], pool: Any
-    ) -> tuple[torch.cuda.CUDAGraph, torch.Tensor]:
-        graph = torch.cuda.CUDAGraph()
-        with torch.no_grad():
-            with torch.cuda.stream(self._stream):
-                for _ in range(_WARMUP_RUNS):
-                    body()
-            self._stream.synchronize()
-            with torch.cuda.graph(graph, pool=pool, stream=self._stream):
-                output = body()
-        return graph, output
+    def _upload(self) -> None:
+        for name, buffer in self._inputs.items():
+            buffer.copy_(self._staged[name], non_blocking=True)
 
-    def _launch(self, name: str) -> torch.Tensor:
-        graph, output = self._graphs[name]
-        with torch.cuda.stream(self._stream):
-            graph.replay()
-        return output
+    # ---- running -----------------------------------------------------------------------------
+
+    def _living(self) -> tuple[torch.Tensor, ...]:
+        if self._parts is None:
+            raise EngineError('the engine is closed')
+        state = self._parts.state if isinstance(self._parts, StatefulParts) else ()
+        return (self._hidden, *state)
+
+    def _run(self, name: str) -> None:
+        launch = self._launches.get(name)
+        if launch is None:
+            raise EngineError(f'{name}: the engine is closed, or the policy has no such part')
+        launch()
+
+    def _launch(self, name: str) -> CudaHidden:
+        self._run(name)
+        self._serial += 1
+        return CudaHidden(self._serial)
+
+    def _check(self, hidden: CudaHidden) -> None:
+        if hidden.serial != self._serial:
+            raise EngineError(
+                'this hidden state was overwritten by a later call: expected the newest one, '
+                'or one copied with keep() before'
+            )
+
+
+def _bound(body: Callable[[int], object], layer: int) -> Callable[[], object]:
+    return lambda: body(layer)
+
+
+def _copy(sources: tuple[torch.Tensor, ...], targets: tuple[torch.Tensor, ...]) -> None:
+    for source, target in zip(sources, targets, strict=True):
+        target.copy_(source)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from dysl_vla_ros.engines.bundle import MANIFEST_NAME, Bundle, Manifest, open_bundle
+from dysl_vla_ros.engines.cuda_driver import open_driver
 from dysl_vla_ros.engines.engine import Engine
 from dysl_vla_ros.engines.fake_bundle import FAKE_TOKENIZER, Sweep, fake_manifest
 from dysl_vla_ros.engines.fake_engine import FakeEngine
+from dysl_vla_ros.engines.tensorrt_plans import build_command, has_plans, plans_root
 from dysl_vla_ros.errors import BundleError, EngineError
 
 _SHARE = Path('share', 'dysl_vla_ros', 'models')
 _SOURCE = Path('resource', 'models')
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,9 @@ class OpenedEngine:
     tokenizer: str
 
 
-def open_engine(path: str = '', backend: str = 'auto', threads: int = 1) -> OpenedEngine:
+def open_engine(
+    path: str = '', backend: str = 'auto', threads: int = 1, plans: str = ''
+) -> OpenedEngine:
     """Open a bundle on this machine.
 
     Args:
@@ -39,6 +45,7 @@ def open_engine(path: str = '', backend: str = 'auto', threads: int = 1) -> Open
         backend: As ``engine.backend``; never falls back from what was asked for, since a slow
             robot is a different robot.
         threads: CPU threads of ONNX Runtime.
+        plans: Folder given to ``dysl build --plans``; '' = ``plans/`` in the bundle.
 
     Raises:
         BundleError: No bundle there, or one that is altered.
@@ -52,7 +59,22 @@ def open_engine(path: str = '', backend: str = 'auto', threads: int = 1) -> Open
         return _open_fake()
     bundle = open_bundle(Path(path).expanduser() if path else bundled_model())
     tokenizer = bundle.path(bundle.manifest.instruction.tokenizer).read_text(encoding='utf-8')
-    return OpenedEngine(_open_on(bundle, backend, threads), bundle.manifest, tokenizer)
+    chosen = choose_backend(bundle, backend, plans)
+    if (backend, chosen) == ('auto', 'onnxruntime'):
+        _warn_of_idle_gpu(bundle)
+    engine = _open_on(bundle, chosen, threads, plans)
+    return OpenedEngine(engine, bundle.manifest, tokenizer)
+
+
+def choose_backend(bundle: Bundle, backend: str, plans: str = '') -> str:
+    """The back end that ``engine.backend`` means for a bundle.
+
+    ``auto`` is decided by what lies in the folder, never by what fails: whoever built plans wants
+    them used, so from then on it is TensorRT or an error. Without plans it is ONNX Runtime.
+    """
+    if backend != 'auto':
+        return backend
+    return 'tensorrt' if plans or has_plans(plans_root(bundle)) else 'onnxruntime'
 
 
 def bundled_model() -> Path:
@@ -80,8 +102,8 @@ def _model_places() -> list[Path]:
     return list(dict.fromkeys(candidates))
 
 
-def _open_on(bundle: Bundle, backend: str, threads: int) -> Engine:
-    if backend in ('auto', 'onnxruntime'):
+def _open_on(bundle: Bundle, backend: str, threads: int, plans: str) -> Engine:
+    if backend == 'onnxruntime':
         try:
             from dysl_vla_ros.engines.onnx_engine import OnnxEngine
         except ImportError as error:
@@ -90,16 +112,34 @@ def _open_on(bundle: Bundle, backend: str, threads: int) -> Engine:
             ) from None
         return OnnxEngine(bundle, threads)
     if backend == 'tensorrt':
-        raise EngineError(
-            "engine.backend = 'tensorrt': this release has no TensorRT back end; "
-            "expected 'auto' or 'onnxruntime'"
-        )
+        from dysl_vla_ros.engines.tensorrt_engine import open_tensorrt_engine
+
+        return open_tensorrt_engine(bundle, plans)
     if backend == 'cuda':
-        raise EngineError(
-            "engine.backend = 'cuda': it runs a torch checkpoint, not an exported bundle; "
-            "expected 'auto' or 'onnxruntime'"
-        )
-    raise EngineError(f"engine.backend = {backend!r}: expected 'auto', 'onnxruntime' or 'fake'")
+        try:
+            from dysl_vla_ros.engines.cuda_bundle import open_cuda_engine
+        except ImportError as error:
+            raise EngineError(
+                f"engine.backend = 'cuda': {error}; it runs the bundle's graphs from torch: "
+                "pip install 'dysl_vla_ros[cuda]', with the torch that fits your driver"
+            ) from None
+        return open_cuda_engine(bundle)
+    raise EngineError(
+        f"engine.backend = {backend!r}: expected 'auto', 'onnxruntime', 'tensorrt', 'cuda' or "
+        "'fake'"
+    )
+
+
+def _warn_of_idle_gpu(bundle: Bundle) -> None:
+    """A robot on the CPU beside an idle GPU is a slow robot, and may not know."""
+    try:
+        gpu = open_driver().gpu
+    except EngineError:
+        return
+    _log.warning(
+        '%s runs on the CPU although there is a GPU (%s): %s, then engine.backend = tensorrt',
+        bundle.manifest.name, gpu.name, build_command(bundle),
+    )  # fmt: skip
 
 
 def _open_fake() -> OpenedEngine:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,15 +35,19 @@ def test_fake_needs_no_bundle(arguments):
 @pytest.mark.parametrize(
     ('backend', 'words'),
     [
-        ('tensorrt', "engine.backend = 'tensorrt': this release has no TensorRT back end"),
-        ('cuda', "engine.backend = 'cuda'"),
-        ('tpu', "engine.backend = 'tpu': expected 'auto', 'onnxruntime' or 'fake'"),
+        ('tpu', "engine.backend = 'tpu': expected 'auto', 'onnxruntime', 'tensorrt', 'cuda' or 'fake'"),
     ],
 )
 def test_a_back_end_that_cannot_run_is_refused_and_nothing_else_is_tried(folder, backend, words):
     with pytest.raises(EngineError) as caught:
         open_engine(str(folder), backend)
     assert words in str(caught.value)
+
+
+def test_the_cuda_back_end_without_torch_says_how_to_get_it(monkeypatch, folder):
+    monkeypatch.setitem(sys.modules, 'dysl_vla_ros.engines.cuda_bundle', None)
+    with pytest.raises(EngineError, match=r"engine.backend = 'cuda'.*pip install"):
+        open_engine(str(folder), 'cuda')
 
 
 def test_the_fake_engine_is_not_onnx_runtime():
