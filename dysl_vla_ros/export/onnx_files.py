@@ -1,78 +1,113 @@
-"""One torch module -> one ONNX file: fixed opset, static shapes, nothing of the machine in it."""
+"""One torch module -> one ONNX file: fixed opset, static shapes, nothing of the machine in it.
+
+Large weights go to a file beside the graph (protobuf ends at 2 GiB), tensor by tensor, so that
+they are in memory once.
+"""
 
 from __future__ import annotations
 
 import io
 import logging
+import os
 import warnings
-from collections.abc import Sequence
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import torch
-from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, nn
+from onnx import TensorProto
 
 from dysl_vla_ros.engines.bundle import SegmentSpec, TensorSpec
 from dysl_vla_ros.errors import EngineError
+from dysl_vla_ros.export.parts import Part
 
 OPSET = 18
 """The newest that TensorRT 10.3 (JetPack 6.2) parses completely."""
+_STAYS_INSIDE = 1024
+"""Bytes; tensors up to this size (shapes, biases) stay in the graph, where shape inference reads them."""
+_IN_FLOAT32 = frozenset({
+    'GroupNormalization', 'InstanceNormalization', 'LayerNormalization', 'Pow', 'Reciprocal',
+    'ReduceL2', 'ReduceMean', 'ReduceSum', 'ReduceSumSquare', 'Sqrt',
+})  # fmt: skip
+"""What norms are made of."""
 
 _DTYPES: dict[int, str] = {
     int(TensorProto.FLOAT): 'float32',
-    int(TensorProto.INT64): 'int64',
     int(TensorProto.FLOAT16): 'float16',
+    int(TensorProto.INT64): 'int64',
+    int(TensorProto.BOOL): 'bool',
 }
 
 
-def write_onnx(
-    module: nn.Module,
-    arguments: tuple[Tensor, ...],
-    inputs: Sequence[str],
-    outputs: Sequence[str],
-    folder: Path,
-    file: str,
-    half_weights: bool,
-) -> SegmentSpec:
+@dataclass(frozen=True)
+class FileSettings:
+    """How a graph becomes files.
+
+    Attributes:
+        half_weights: Store float32 weights as float16, widened by a Cast when loaded.
+        external_from: Weights of this many bytes and more go to a file of their own.
+    """
+
+    half_weights: bool = False
+    external_from: int = 32 << 20
+
+
+def write_onnx(part: Part, folder: Path, file: str, settings: FileSettings) -> SegmentSpec:
     """Export, check and write one graph.
 
     Args:
-        module: In evaluation mode.
-        arguments: Example inputs; their shapes become the graph's.
-        inputs: Names of the inputs.
-        outputs: Names of the outputs.
+        part: In evaluation mode.
         folder: The bundle.
         file: Path of the file inside it.
-        half_weights: Store float32 weights as float16, widened by a Cast when loaded.
+        settings: How.
 
     Raises:
-        EngineError: The exporter wrote another opset, or a shape that is not static.
+        EngineError: The exporter wrote another opset, a shape that is not static, or, between
+            halves, a norm or a gate that is not computed in float32.
     """
-    model = _export(module, arguments, inputs, outputs)
-    _forget_origin(model)
-    if half_weights:
+    model = _export(part)
+    _check_islands(model, file)
+    if settings.half_weights:
         _store_half(model)
-    opsets = {(entry.domain, entry.version) for entry in model.opset_import}
-    if opsets != {('', OPSET)}:
-        raise EngineError(f'{file}: opset {sorted(opsets)}: expected {OPSET} and no other domain')
-    onnx.checker.check_model(model, full_check=True)
-    spec = SegmentSpec(
-        file=file,
-        inputs=tuple(_spec(value, file) for value in model.graph.input),
-        outputs=tuple(_spec(value, file) for value in model.graph.output),
-    )
     path = folder / file
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(model.SerializeToString(deterministic=True))
-    return spec
+    data = ''
+    if _large_bytes(model) >= max(settings.external_from, 1):
+        data = f'{file}.data'
+        ir.external_data.unload_from_model(
+            model, path.parent, Path(data).name, size_threshold_bytes=_STAYS_INSIDE
+        )
+    proto = ir.serde.serialize_model(model)
+    _forget_origin(proto)
+    check_proto(proto, file)
+    path.write_bytes(proto.SerializeToString(deterministic=True))
+    onnx.checker.check_model(os.fspath(path), full_check=True)
+    return SegmentSpec(
+        file=file,
+        inputs=tuple(_spec(value, file) for value in proto.graph.input),
+        outputs=tuple(_spec(value, file) for value in proto.graph.output),
+        data=data,
+    )
 
 
-def _export(
-    module: nn.Module, arguments: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str]
-) -> onnx.ModelProto:
+def check_proto(proto: onnx.ModelProto, file: str) -> None:
+    """Refuse what TensorRT 10.3 or the bundle's contract does not take.
+
+    Raises:
+        EngineError: Another opset, another domain, or an input or output of unknown size.
+    """
+    opsets = {(entry.domain, entry.version) for entry in proto.opset_import}
+    if opsets != {('', OPSET)}:
+        raise EngineError(f'{file}: opset {sorted(opsets)}: expected {OPSET} and no other domain')
+    for value in (*proto.graph.input, *proto.graph.output):
+        _spec(value, file)
+
+
+def _export(part: Part) -> ir.Model:
     exporter_log = logging.getLogger('torch.onnx')
     level = exporter_log.level
     exporter_log.setLevel(logging.ERROR)
@@ -80,47 +115,69 @@ def _export(
         with warnings.catch_warnings(), torch.no_grad(), redirect_stdout(io.StringIO()):
             warnings.simplefilter('ignore')
             program = torch.onnx.export(
-                module.eval(), arguments, dynamo=True, opset_version=OPSET, verbose=False,
-                input_names=list(inputs), output_names=list(outputs), external_data=False,
+                part.module.eval(), part.arguments, dynamo=True, opset_version=OPSET,
+                verbose=False, input_names=list(part.inputs), output_names=list(part.outputs),
+                external_data=False,
             )  # fmt: skip
     finally:
         exporter_log.setLevel(level)
     assert program is not None  # dynamo=True always returns the program
-    model: onnx.ModelProto = program.model_proto
-    return model
+    return program.model
 
 
-def _forget_origin(model: onnx.ModelProto) -> None:
+def _check_islands(model: ir.Model, file: str) -> None:
+    for node in model.graph:
+        if node.op_type in _IN_FLOAT32 and node.inputs[0] is not None:
+            kind = node.inputs[0].dtype
+            if kind in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
+                raise EngineError(
+                    f'{file}: {node.op_type} on {kind.name.lower()}: expected float32; add its '
+                    'module to NORMS in export/precision.py'
+                )
+    for output in model.graph.outputs:
+        if output.name == 'gate' and output.dtype != ir.DataType.FLOAT:
+            raise EngineError(f'{file}: gate is {output.dtype}: expected float32')
+
+
+def _large_bytes(model: ir.Model) -> int:
+    """Bytes of the weights that may leave the graph."""
+    weights = [value.const_value for value in model.graph.initializers.values()]
+    return sum(w.nbytes for w in weights if w is not None and w.nbytes > _STAYS_INSIDE)
+
+
+def _store_half(model: ir.Model, smallest: int = 64) -> None:
+    """Replace float32 weights by float16 ones and a Cast, which the runtime folds at load."""
+    graph = model.graph
+    for name, value in list(graph.initializers.items()):
+        stored = value.const_value
+        if stored is None or stored.dtype != ir.DataType.FLOAT or stored.size < smallest:
+            continue
+        half = ir.tensor(stored.numpy().astype(np.float16), name=f'{name}_half')
+        weight = ir.Value(
+            name=half.name, shape=value.shape, type=ir.TensorType(half.dtype), const_value=half
+        )
+        cast = ir.node('Cast', [weight], {'to': ir.DataType.FLOAT}, name=f'widen_{name}')
+        widened = cast.outputs[0]
+        widened.type, widened.shape = value.type, value.shape
+        del graph.initializers[name]
+        widened.name = name
+        ir.convenience.replace_all_uses_with(value, widened)
+        graph.register_initializer(weight)
+        graph.insert_before(graph[0], cast)
+
+
+def _forget_origin(proto: onnx.ModelProto) -> None:
     """Drop source lines and paths that the exporter writes into every node."""
-    del model.metadata_props[:]
-    model.doc_string = model.graph.doc_string = ''
-    del model.graph.metadata_props[:]
-    del model.graph.value_info[:]
-    del model.functions[:]
-    for part in (model.graph.node, model.graph.input, model.graph.output,
-                 model.graph.initializer):  # fmt: skip
-        for entry in part:
+    graph: Any = proto.graph
+    for owner in (proto, graph):
+        del owner.metadata_props[:]
+        owner.doc_string = ''
+    del graph.value_info[:]
+    del proto.functions[:]
+    for entries in (graph.node, graph.input, graph.output, graph.initializer):
+        for entry in entries:
             del entry.metadata_props[:]
             entry.doc_string = ''
-
-
-def _store_half(model: onnx.ModelProto, smallest: int = 64) -> None:
-    """Replace float32 weights by float16 ones and a Cast, which the runtime folds at load."""
-    kept, casts = [], []
-    for weight in model.graph.initializer:
-        values = numpy_helper.to_array(weight)
-        if values.dtype != np.float32 or values.size < smallest:
-            kept.append(weight)
-            continue
-        half = f'{weight.name}_half'
-        kept.append(numpy_helper.from_array(values.astype(np.float16), half))
-        casts.append(helper.make_node('Cast', [half], [weight.name], f'widen_{weight.name}',
-                                      to=TensorProto.FLOAT))  # fmt: skip
-    nodes = [*casts, *model.graph.node]
-    del model.graph.initializer[:]
-    del model.graph.node[:]
-    model.graph.initializer.extend(kept)
-    model.graph.node.extend(nodes)
 
 
 def _spec(value: onnx.ValueInfoProto, file: str) -> TensorSpec:
@@ -128,4 +185,9 @@ def _spec(value: onnx.ValueInfoProto, file: str) -> TensorSpec:
     shape = tuple(dim.dim_value for dim in kind.shape.dim)
     if not all(shape):
         raise EngineError(f'{file}: {value.name} has the shape {shape}: expected static sizes')
+    if kind.elem_type not in _DTYPES:
+        found = TensorProto.DataType.Name(kind.elem_type)
+        raise EngineError(
+            f'{file}: {value.name} is {found}: expected one of {sorted(_DTYPES.values())}'
+        )
     return TensorSpec(name=value.name, shape=shape, dtype=_DTYPES[kind.elem_type])
