@@ -3,13 +3,16 @@
 The backbone's share of a full pass bounds every gain: with a share ``s`` and a depth ``d`` (layers
 run / all layers) the speed-up is at most ``1 / (1 - s * (1 - d))`` (Amdahl's law). It is always
 reported beside the measured gain.
+
+All configurations are timed in turns, one run of each after the other, so that a machine that
+warms up or is disturbed is as slow for one as for the other: their ratios stay meaningful.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,15 +21,71 @@ from numpy.typing import NDArray
 from dysl_vla_ros.data_types import SkipPlan
 from dysl_vla_ros.engines.engine import Engine, LayerLayout, forward
 
+Clock = Callable[[], float]
+Progress = Callable[[int, int], None]
+
 
 @dataclass(frozen=True)
 class Quantiles:
-    """Milliseconds over many runs."""
+    """Milliseconds over many runs; with fewer than 100, p99 is about the slowest."""
 
     p50: float
     p95: float
     p99: float
     runs: int
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something to time.
+
+    Attributes:
+        body: What is timed; gets what ``prepare`` returned.
+        prepare: Runs before each repetition, untimed.
+    """
+
+    body: Callable[[Any], Any]
+    prepare: Callable[[], Any] = lambda: None
+
+
+def quantiles(seconds: Iterable[float]) -> Quantiles:
+    """Of durations in seconds, as milliseconds."""
+    samples = 1e3 * np.array(list(seconds), dtype=np.float64)
+    p50, p95, p99 = np.percentile(samples, (50, 95, 99))
+    return Quantiles(float(p50), float(p95), float(p99), len(samples))
+
+
+def time_together(
+    cases: Mapping[str, Case],
+    wait: Callable[[], None],
+    runs: int,
+    warm_up: int,
+    clock: Clock = time.perf_counter,
+    progress: Progress | None = None,
+) -> dict[str, Quantiles]:
+    """Time all cases in turns, the device idle before and after each.
+
+    Args:
+        cases: By name.
+        wait: Returns when the device is idle.
+        runs: Timed repetitions of each.
+        warm_up: Untimed repetitions of each, first.
+        clock: Seconds.
+        progress: Called with (rounds done, rounds).
+    """
+    samples: dict[str, list[float]] = {name: [] for name in cases}
+    for index in range(warm_up + runs):
+        for name, case in cases.items():
+            given = case.prepare()
+            wait()
+            begun = clock()
+            case.body(given)
+            wait()
+            if index >= warm_up:
+                samples[name].append(clock() - begun)
+        if progress is not None:
+            progress(index + 1, warm_up + runs)
+    return {name: quantiles(values) for name, values in samples.items()}
 
 
 def ceiling(share: float, depth: float) -> float:
@@ -39,43 +98,26 @@ def ceiling(share: float, depth: float) -> float:
     return 1.0 / (1.0 - share * (1.0 - depth))
 
 
-def timed(body: Callable[[], Any], wait: Callable[[], None], runs: int, warm_up: int) -> Quantiles:
-    """Milliseconds of ``body``, the device waited for before and after.
-
-    Args:
-        body: What is timed.
-        wait: Returns when the device is idle.
-        runs: Timed repetitions.
-        warm_up: Untimed repetitions first.
-    """
-    samples = []
-    for index in range(warm_up + runs):
-        wait()
-        begin = time.perf_counter()
-        body()
-        wait()
-        if index >= warm_up:
-            samples.append(1e3 * (time.perf_counter() - begin))
-    p50, p95, p99 = np.percentile(samples, (50, 95, 99))
-    return Quantiles(float(p50), float(p95), float(p99), runs)
-
-
-def plan_for_depth(layout: LayerLayout, share_run: float) -> SkipPlan:
-    """A plan that jumps so that about this share of each segment's layers runs.
+def plan_for_layers(layout: LayerLayout, dynamic_run: int) -> SkipPlan:
+    """A plan that runs exactly this many dynamic layers, spread evenly over the segments.
 
     Args:
         layout: Depth and segments.
-        share_run: 1.0 runs every dynamic layer, 0.0 none.
+        dynamic_run: Within [0, dynamic layers].
     """
-    allow = tuple(first + round(share_run * (end - first)) for first, end in layout.segments)
-    return SkipPlan(allow, controllers='open')
+    total = len(layout.dynamic_layers)
+    allow, seen, given = [], 0, 0
+    for first, end in layout.segments:
+        seen += end - first
+        wanted = round(dynamic_run * seen / total) if total else 0
+        allow.append(first + wanted - given)
+        given = wanted
+    return SkipPlan(tuple(allow), controllers='open')
 
 
 def layers_run(layout: LayerLayout, plan: SkipPlan) -> int:
     """Layers that a plan with open controllers runs."""
-    skipped = sum(
-        end - allow for (_, end), allow in zip(layout.segments, plan.allow, strict=True)
-    )
+    skipped = sum(end - allow for (_, end), allow in zip(layout.segments, plan.allow, strict=True))
     return layout.layers_total - skipped
 
 
@@ -85,93 +127,134 @@ def bench_engine(
     *,
     runs: int = 100,
     warm_up: int = 10,
-    shares: Iterable[float] = (1.0, 0.75, 0.5, 0.25, 0.0),
+    clock: Clock = time.perf_counter,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Measure stages, fixed depths, controller overhead and re-runs of one engine.
+    """Measure stages, every fixed depth, controllers and re-runs of one engine.
 
     Args:
         engine: Any back end.
         inputs: One prepared observation.
         runs: Timed repetitions of each.
         warm_up: Untimed repetitions first.
-        shares: Shares of the dynamic layers to run.
+        clock: Seconds.
+        progress: Called with (rounds done, rounds).
 
     Returns:
         A JSON document; times in milliseconds. ``gain_of_ideal`` is the time saved in the
-        backbone over the share of layers not run, i.e. 1 when skipped layers cost nothing.
+        backbone over the share of layers not run, i.e. 1 when a skipped layer costs nothing.
     """
     layout = engine.layout
-
-    def measure(body: Callable[[], Any]) -> dict[str, float]:
-        return vars(timed(body, engine.synchronize, runs, warm_up))
-
-    hidden = engine.keep(engine.encode(inputs))
-
-    def backbone(plan: SkipPlan) -> Any:
-        return forward(engine, engine.restore(hidden), plan)
-
-    full_plan = layout.full_plan()
-    stages = {
-        'encode': measure(lambda: engine.encode(inputs)),
-        'backbone': measure(lambda: backbone(full_plan)),
-        'decode': measure(lambda: engine.decode(engine.restore(hidden))),
-    }
-    full_ms = stages['backbone']['p50']
-    total_ms = sum(stage['p50'] for stage in stages.values())
-    share = full_ms / total_ms
-    depths = []
-    for value in shares:
-        plan = plan_for_depth(layout, value)
-        run = layers_run(layout, plan)
-        figures = measure(lambda plan=plan: backbone(plan))  # type: ignore[misc]
-        depth = run / layout.layers_total
-        saved = 1.0 - figures['p50'] / full_ms
-        depths.append({
-            'layers_run': run,
-            'depth': depth,
-            'backbone': figures,
-            'speed_up': full_ms / figures['p50'],
-            'gain_of_ideal': saved / (1.0 - depth) if depth < 1 else None,
-            'end_to_end_speed_up': total_ms / (total_ms - full_ms + figures['p50']),
-            'end_to_end_ceiling': ceiling(share, depth),
-        })  # fmt: skip
-    closed = measure(lambda: backbone(SkipPlan(layout.open_plan().allow, 'closed')))
-    controllers = len(layout.dynamic_layers)
+    cases = _cases(engine, inputs)
+    found = time_together(cases, engine.synchronize, runs, warm_up, clock, progress)
+    dynamic = len(layout.dynamic_layers)
+    full = found[f'depth {dynamic}']
+    stages = {'encode': found['encode'], 'backbone': full, 'decode': found['decode']}
+    total = sum(stage.p50 for stage in stages.values())
+    share = full.p50 / total
     return {
         'device': engine.device,
         'layers_total': layout.layers_total,
         'static_layers': list(layout.static_layers),
-        'stages': stages,
+        'stages': {name: asdict(stage) for name, stage in stages.items()},
+        'full_pass': asdict(found['pass']),
         'backbone_share': share,
-        'depths': depths,
-        'all_controllers_closed': closed,
-        'gate_read_ms': (closed['p50'] - full_ms) / controllers if controllers else None,
-        'reruns': _bench_reruns(engine, backbone, measure, full_ms),
+        'layer_ms': full.p50 / layout.layers_total,
+        'depths': [
+            _depth(layout, count, found[f'depth {count}'], full.p50, total)
+            for count in range(dynamic, -1, -1)
+        ],
+        'controllers': _controllers(found, full.p50, dynamic),
+        'reruns': [
+            {
+                'resume_layer': first,
+                'layers_share': (layout.layers_total - first) / layout.layers_total,
+                'resumed': asdict(found[f'rerun {first}']),
+                'from_scratch': asdict(found['rerun 0']),
+                'share_of_full': found[f'rerun {first}'].p50 / full.p50,
+            }
+            for first, end in layout.segments
+            if first < end
+        ],
     }
 
 
-def _bench_reruns(
-    engine: Engine,
-    backbone: Callable[[SkipPlan], Any],
-    measure: Callable[[Callable[[], Any]], dict[str, float]],
-    full_ms: float,
-) -> list[dict[str, Any]]:
-    """Resumed re-runs after a first jump in each segment."""
-    layout, rows = engine.layout, []
+def _cases(engine: Engine, inputs: Mapping[str, NDArray[Any]]) -> dict[str, Case]:
+    """Everything that ``bench_engine`` times."""
+    layout = engine.layout
+    full = layout.full_plan()
+    entering = engine.keep(engine.encode(inputs))
+    leaving = engine.keep(forward(engine, engine.restore(entering), full)[0])
+
+    def enter() -> Any:
+        return engine.restore(entering)
+
+    def backbone(plan: SkipPlan) -> Case:
+        return Case(lambda hidden: forward(engine, hidden, plan), enter)
+
+    def rerun(state: object, start: int) -> Case:
+        return Case(lambda _: forward(engine, engine.restore(state), full, start))
+
+    def whole(_: Any) -> None:
+        engine.decode(forward(engine, engine.encode(inputs), full)[0])
+
+    cases = {
+        'pass': Case(whole),
+        'encode': Case(lambda _: engine.encode(inputs)),
+        'decode': Case(engine.decode, lambda: engine.restore(leaving)),
+        'rerun 0': rerun(entering, 0),
+    }
+    for count in range(len(layout.dynamic_layers) + 1):
+        cases[f'depth {count}'] = backbone(plan_for_layers(layout, count))
+    # A dense plan asks no controller and may be launched at once; name it as what it is.
+    cases[f'depth {len(layout.dynamic_layers)}'] = backbone(full)
     for index, (first, end) in enumerate(layout.segments):
-        if first == end:
-            continue
-        allow = [stop if i != index else first for i, (_, stop) in enumerate(layout.segments)]
-        _, trace = backbone(SkipPlan(tuple(allow), 'open'))
+        if first < end:
+            allow = [stop if i != index else first for i, (_, stop) in enumerate(layout.segments)]
+            _, trace = forward(engine, enter(), SkipPlan(tuple(allow), 'open'))
+            cases[f'rerun {first}'] = rerun(trace.resume_state, first)
+    if layout.dynamic_layers:
+        cases['closed'] = backbone(SkipPlan(layout.open_plan().allow, 'closed'))
+        asked = layout.dynamic_layers[0]
+        cases['gate'] = Case(
+            lambda hidden: engine.skip_score(asked, hidden),
+            lambda: _run_to(engine, enter(), asked),
+        )
+    return cases
 
-        def resume(kept: object = trace.resume_state, start: int = first) -> Any:
-            return forward(engine, engine.restore(kept), layout.full_plan(), start_layer=start)
 
-        figures = measure(resume)
-        rows.append({
-            'resume_layer': first,
-            'layers_share': (layout.layers_total - first) / layout.layers_total,
-            'resumed': figures,
-            'share_of_full': figures['p50'] / full_ms,
-        })  # fmt: skip
-    return rows
+def _run_to(engine: Engine, hidden: Any, layer: int) -> Any:
+    for before in range(layer):
+        hidden = engine.run_layer(before, hidden)
+    return hidden
+
+
+def _depth(
+    layout: LayerLayout, count: int, found: Quantiles, full_ms: float, total_ms: float
+) -> dict[str, Any]:
+    run = layout.layers_total - len(layout.dynamic_layers) + count
+    depth = run / layout.layers_total
+    share = full_ms / total_ms
+    return {
+        'layers_run': run,
+        'depth': depth,
+        'backbone': asdict(found),
+        'speed_up': full_ms / found.p50,
+        'gain_of_ideal': (1.0 - found.p50 / full_ms) / (1.0 - depth) if depth < 1 else None,
+        'end_to_end_speed_up': total_ms / (total_ms - full_ms + found.p50),
+        'end_to_end_ceiling': ceiling(share, depth),
+    }
+
+
+def _controllers(
+    found: Mapping[str, Quantiles], full_ms: float, dynamic: int
+) -> dict[str, Any] | None:
+    """What asking costs: all controllers forced closed, and one read on an idle device."""
+    if not dynamic:
+        return None
+    return {
+        'count': dynamic,
+        'all_closed': asdict(found['closed']),
+        'one_in_a_pass_ms': (found['closed'].p50 - full_ms) / dynamic,
+        'one_read_ms': asdict(found['gate']),
+    }
