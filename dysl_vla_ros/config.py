@@ -56,8 +56,12 @@ class EngineConfig:
     path: str = _parameter('', 'Folder of the bundle, "fake", or empty for the bundled model')
     backend: str = _parameter(
         'auto',
-        'Back end; auto = TensorRT when the bundle has plans for this GPU, else ONNX Runtime',
+        'Back end; auto = TensorRT when plans were built (an error if they do not fit this GPU), '
+        'else ONNX Runtime',
         choices=('auto', 'onnxruntime', 'tensorrt', 'cuda', 'fake'),
+    )
+    plans: str = _parameter(
+        '', 'Folder of TensorRT plans, as given to dysl build; empty = plans/ in the bundle'
     )
     warmup_runs: int = _parameter(
         3, 'Passes run at configure, before the first is timed', low=0, high=100

@@ -115,6 +115,7 @@ class Policy:
                 name=camera.name,
                 rotate_180=camera.rotate_180,
                 crop_area=camera.crop_area,
+                recipe=camera.recipe,
                 mean=camera.mean,
                 std=camera.std,
             )
@@ -141,7 +142,9 @@ class Policy:
             )
         if spec.lowercase:
             text = text.lower()
-        ids = self._tokenizer.encode(spec.template.replace('{instruction}', text)).ids
+        ids = list(self._tokenizer.encode(spec.template.replace('{instruction}', text)).ids)
+        if spec.end_id is not None and ids[-1:] != [spec.end_id]:
+            ids.append(spec.end_id)
         if not 0 < len(ids) <= spec.tokens:
             raise InputError(
                 f'instruction = {text[:60]!r}: {len(ids)} tokens, expected 1 to {spec.tokens}; '
@@ -278,6 +281,8 @@ class Policy:
                 raise InputError(f'joints: {name} = {value}: expected a finite number')
         scale = spec.normalisation
         normalised = transforms.normalise(values, scale.low, scale.high, scale.mask)
+        if spec.clip:
+            normalised = np.clip(normalised, -1.0, 1.0)
         return normalised[None].astype(np.float32)
 
     def _blank(self) -> Inputs:
@@ -306,7 +311,7 @@ def open_policy(
     from tokenizers import Tokenizer as LibraryTokenizer
 
     config = config or EngineConfig()
-    opened = open_engine(config.path, config.backend, config.threads)
+    opened = open_engine(config.path, config.backend, config.threads, config.plans)
     try:
         tokenizer = LibraryTokenizer.from_str(opened.tokenizer)
     except Exception as error:  # the library raises plain Exception

@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import importlib.metadata
 import importlib.util
 import os
 import platform
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dysl_vla_ros.cli.finding import Finding
 from dysl_vla_ros.cli.report import write_json
 from dysl_vla_ros.errors import DyslError
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report.
-
-    Attributes:
-        part: What was looked at.
-        state: ``ok``, ``missing`` (an optional part is not there) or ``broken``.
-        found: Version, or what is wrong.
-        needed_for: What does not work without it.
-        fix: The command that gets or mends it; '' when nothing is to be done.
-    """
-
-    part: str
-    state: str
-    found: str
-    needed_for: str = ''
-    fix: str = ''
-
 
 _PIP = 'python -m pip install'
 _MODULES = (
@@ -52,7 +32,7 @@ _MODULES = (
     ('mujoco', 'mujoco-core', 'the simulated arm', f"{_PIP} '.[sim]'"),
     ('torch', 'torch', 'training, export, and the cuda engine (offline)', f"{_PIP} '.[train]'"),
     ('tensorrt', 'tensorrt', 'the TensorRT engine on a Jetson',
-     'comes with JetPack: apt install python3-libnvinfer'),
+     'comes with JetPack: apt install python3-libnvinfer, and a venv with --system-site-packages'),
     ('cv_bridge', '', 'image conversion by OpenCV (the node has its own without it)',
      'apt install ros-$ROS_DISTRO-cv-bridge'),
 )  # fmt: skip
@@ -64,11 +44,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--engine', default='', help='a bundle to verify; default: the bundled one'
     )
+    parser.add_argument('--plans', default='', help='its TensorRT plans, as engine.plans')
 
 
 def run(given: argparse.Namespace) -> int:
     """Print the findings; exit code 1 when something needed for the node is broken."""
-    found = findings(given.engine)
+    found = findings(given.engine, given.plans)
     table = Table(show_lines=False)
     for title in ('', 'part', 'found', 'needed for', 'to get it'):
         table.add_column(title, overflow='fold')
@@ -82,14 +63,15 @@ def run(given: argparse.Namespace) -> int:
     return 1 if any(item.state == 'broken' for item in found) else 0
 
 
-def findings(engine: str = '') -> list[Finding]:
+def findings(engine: str = '', plans: str = '') -> list[Finding]:
     """Look at everything; never raises.
 
     Args:
         engine: Folder of a bundle to verify; '' = the bundled model.
+        plans: As ``engine.plans``.
     """
-    found = [_python(), *(_module(*row) for row in _MODULES), _ros(), _driver()]
-    return [*found, _bundle(engine)]
+    found = [_python(), *(_module(*row) for row in _MODULES), _ros()]
+    return [*found, *_bundle_and_gpu(engine, plans)]
 
 
 def _python() -> Finding:
@@ -121,37 +103,22 @@ def _ros() -> Finding:
     return Finding('rclpy', 'ok', f'ROS {distro}' if distro else 'from wheels', 'the node')
 
 
-def _driver() -> Finding:
-    """Ask the driver itself: TensorRT's runtime crashes the process where there is none."""
-    name = 'NVIDIA driver'
-    needed = 'the TensorRT and cuda engines'
-    try:
-        driver = ctypes.CDLL('libcuda.so.1')
-    except OSError:
-        return Finding(name, 'missing', 'libcuda.so.1 cannot be loaded', needed,
-                       'flash JetPack on a Jetson; install the driver elsewhere')  # fmt: skip
-    count, version = ctypes.c_int(0), ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return Finding(name, 'broken', 'the driver does not answer', needed,
-                       'nvidia-smi tells more; a reboot often helps')  # fmt: skip
-    driver.cuDriverGetVersion(ctypes.byref(version))
-    major, minor = version.value // 1000, version.value % 1000 // 10
-    return Finding(name, 'ok', f'{count.value} device(s), CUDA {major}.{minor}', needed)
-
-
-def _bundle(engine: str) -> Finding:
+def _bundle_and_gpu(engine: str, plans: str) -> list[Finding]:
     part = f'bundle {engine}' if engine else 'bundled model'
     needed = 'the node'
     try:
+        from dysl_vla_ros.cli.doctor_tensorrt import driver_finding, plans_finding
         from dysl_vla_ros.engines.bundle import open_bundle
         from dysl_vla_ros.engines.open_engine import bundled_model
-
-        folder = Path(engine).expanduser() if engine else bundled_model()
-        manifest = open_bundle(folder).manifest
-    except (DyslError, OSError) as error:
-        return Finding(part, 'broken', str(error), needed, 'export or copy the bundle again')
     except ImportError as error:
-        return Finding(part, 'broken', f'cannot be checked: {error}', needed, 'see above')
+        return [Finding(part, 'broken', f'cannot be checked: {error}', needed, 'see above')]
+    driver_line, driver = driver_finding()
+    try:
+        bundle = open_bundle(Path(engine).expanduser() if engine else bundled_model())
+    except (DyslError, OSError) as error:
+        fix = 'export or copy the bundle again'
+        return [driver_line, Finding(part, 'broken', str(error), needed, fix)]
+    manifest = bundle.manifest
     size = sum(entry.bytes for entry in manifest.files.values()) / 1e6
     found = f'{manifest.name}: {manifest.layers_total} layers, {size:.1f} MB, checksums fit'
-    return Finding(part, 'ok', found, needed)
+    return [driver_line, Finding(part, 'ok', found, needed), plans_finding(bundle, driver, plans)]

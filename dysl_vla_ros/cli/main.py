@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dysl_vla_ros.errors import DyslError
 
 COMMANDS = {
+    'bench': 'What a pass costs on this machine, and what skipping gains',
+    'build': 'Compile the plans of a bundle for the GPU of this machine (TensorRT)',
     'demo': 'Run the simulated arm and the node, live in the terminal',
     'doctor': 'Say what is installed, what is missing, and how to get it',
     'evaluate': 'Closed-loop success, depth and latency over many episodes',

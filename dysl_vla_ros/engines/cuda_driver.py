@@ -65,6 +65,10 @@ _MULTIPROCESSOR_COUNT, _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 16, 75, 76
 _DEVICE = 0
 
 
+class NoDriverError(EngineError):
+    """There is no NVIDIA driver on this machine at all."""
+
+
 @dataclass(frozen=True)
 class Driver:
     """The loaded library, initialised, with at least one device."""
@@ -85,12 +89,13 @@ def open_driver() -> Driver:
     """Load and ask the driver: must come before TensorRT, which crashes where there is none.
 
     Raises:
-        EngineError: No driver, one that does not answer, or no device.
+        NoDriverError: There is none.
+        EngineError: It does not answer, is too old, or sees no device.
     """
     try:
         library = ctypes.CDLL(LIBRARY)
     except OSError as error:
-        raise EngineError(
+        raise NoDriverError(
             f'no NVIDIA driver: {LIBRARY} cannot be loaded ({error}); on a Jetson flash JetPack, '
             'elsewhere install the driver, or use engine.backend = onnxruntime on this machine'
         ) from None

@@ -67,6 +67,7 @@ def open_tensorrt_engine(bundle: Bundle, plans: str = '') -> TensorRtEngine:
     trt = load_tensorrt()
     target = target_of(driver.gpu, str(trt.__version__), bundle.manifest)
     folder = find_plans(bundle, plans_root(bundle, plans), target)
+    folder.verify()
     name = f'{driver.gpu.name} (TensorRT {trt.__version__}, CUDA {driver.gpu.cuda})'
     device = CudaDevice(driver)
     try:
@@ -91,7 +92,7 @@ class TensorRtEngine:
 
         Args:
             manifest: Of the bundle.
-            folder: Plans that fit bundle and machine.
+            folder: Plans that fit bundle and machine, verified.
             device: Closed with the engine.
             runtime: TensorRT.
             name: Of the device, for diagnostics.

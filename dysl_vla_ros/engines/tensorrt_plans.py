@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dysl_vla_ros.engines.bundle import Bundle, Manifest
+from dysl_vla_ros.engines.bundle import Bundle, Manifest, sha256_of
 from dysl_vla_ros.engines.device import Gpu
 from dysl_vla_ros.engines.strict_json import expect, parse
 from dysl_vla_ros.errors import BundleError, EngineError
@@ -128,32 +128,34 @@ class PlanFolder:
     manifest: PlansManifest
     command: str
 
-    def read(self, name: str) -> bytes:
-        """A plan, compared with its checksum.
+    def verify(self) -> None:
+        """Compare every plan with its checksum; read once from the disk, none is kept.
 
         Raises:
-            EngineError: It is missing or altered; the message has the command that mends it.
+            EngineError: One is missing or altered; the message has the command that mends it.
         """
-        entry = self.manifest.plans[name]
-        path = self.folder / entry.file
-        problem = plan_problem(path, entry)
-        if isinstance(problem, str):
-            raise EngineError(f'plan of segment {name}: {problem}; run: {self.command}')
-        return problem
+        for name, entry in self.manifest.plans.items():
+            problem = plan_problem(self.folder / entry.file, entry)
+            if problem:
+                raise EngineError(f'plan of segment {name}: {problem}; run: {self.command}')
+
+    def read(self, name: str) -> bytes:
+        """A plan; ``verify`` came before."""
+        return (self.folder / self.manifest.plans[name].file).read_bytes()
 
 
-def plan_problem(path: Path, entry: PlanEntry) -> bytes | str:
-    """The bytes of a plan, or in words why they are not what ``entry`` says."""
+def plan_problem(path: Path, entry: PlanEntry) -> str:
+    """In words why a file is not what ``entry`` says; '' when it is."""
     try:
-        data = path.read_bytes()
+        size = path.stat().st_size
+        if size != entry.bytes:
+            return f'{path} has {size} bytes, expected {entry.bytes}'
+        found = sha256_of(path)
     except OSError as error:
         return f'{path} cannot be read ({error.strerror})'
-    if len(data) != entry.bytes:
-        return f'{path} has {len(data)} bytes, expected {entry.bytes}'
-    found = hashlib.sha256(data).hexdigest()
     if found != entry.sha256:
         return f'{path}: SHA-256 {found[:12]}..., expected {entry.sha256[:12]}...: it was altered'
-    return data
+    return ''
 
 
 def target_of(gpu: Gpu, tensorrt: str, manifest: Manifest) -> Target:

@@ -209,7 +209,7 @@ def _start(folder: Path, bundle: Bundle, target: Target, options: BuildOptions) 
 
 def _fits(folder: Path, entry: PlanEntry, bundle: Bundle, name: str) -> bool:
     same = entry.onnx == segment_hash(bundle.manifest, name)
-    return same and isinstance(plan_problem(folder / entry.file, entry), bytes)
+    return same and not plan_problem(folder / entry.file, entry)
 
 
 def _add(

@@ -2,16 +2,63 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import shutil
 
+import fake_gpu
+import pytest
 import tiny_bundle
 
-from dysl_vla_ros.cli import doctor
+from dysl_vla_ros.cli import doctor, doctor_tensorrt
 from dysl_vla_ros.cli.main import main
+from dysl_vla_ros.engines.bundle import open_bundle
+from dysl_vla_ros.engines.cuda_driver import Driver
+from dysl_vla_ros.engines.tensorrt_plans import plans_root, target_of
+from dysl_vla_ros.errors import EngineError
+from dysl_vla_ros.export.tensorrt_build import build_plans
 
 
 def by_part(findings):
     return {item.part: item for item in findings}
+
+
+def no_library(name, *arguments):
+    raise OSError(f'{name}: cannot open shared object file')
+
+
+@pytest.fixture
+def no_driver(monkeypatch):
+    monkeypatch.setattr(ctypes, 'CDLL', no_library)
+
+
+@pytest.fixture
+def board(monkeypatch):
+    """As if this were an Orin with TensorRT 10.3."""
+    trt = fake_gpu.fake_tensorrt(fake_gpu.FakeDevice())
+    monkeypatch.setattr(doctor_tensorrt, 'open_driver', lambda: Driver(None, fake_gpu.GPU))
+    monkeypatch.setattr(doctor_tensorrt, 'load_tensorrt', lambda: trt)
+    return trt
+
+
+@pytest.fixture(scope='module')
+def built(tmp_path_factory):
+    """A bundle with plans."""
+    folder = tiny_bundle.write_tiny_bundle(tmp_path_factory.mktemp('built') / 'tiny', layers=4)
+    bundle = open_bundle(folder)
+    trt = fake_gpu.fake_tensorrt(fake_gpu.FakeDevice())
+    target = target_of(fake_gpu.GPU, trt.__version__, bundle.manifest)
+    build_plans(bundle, plans_root(bundle), target, trt)
+    return folder
+
+
+@pytest.fixture
+def folder(built, tmp_path):
+    return shutil.copytree(built, tmp_path / 'tiny')
+
+
+def plans_of(folder):
+    return by_part(doctor.findings(str(folder)))['TensorRT plans']
 
 
 def test_an_installed_part_is_ok_with_its_version():
@@ -25,34 +72,92 @@ def test_a_missing_part_comes_with_the_command_that_gets_it(monkeypatch):
     assert item.state == 'missing' and "pip install '.[sim]'" in item.fix
 
 
-def test_a_bundle_that_fits_its_checksums_is_ok(tmp_path):
-    folder = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny')
-    item = doctor.findings(str(folder))[-1]
+def test_a_bundle_that_fits_its_checksums_is_ok(folder):
+    item = by_part(doctor.findings(str(folder)))[f'bundle {folder}']
     assert item.state == 'ok' and 'checksums fit' in item.found
 
 
-def test_an_altered_bundle_is_broken_and_the_file_is_named(tmp_path):
-    folder = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny')
+def test_an_altered_bundle_is_broken_and_the_file_is_named(folder):
     victim = next((folder / 'segments').glob('layer_00*'))
     data = bytearray(victim.read_bytes())
     data[len(data) // 2] ^= 1
     victim.write_bytes(data)
-    item = doctor.findings(str(folder))[-1]
+    item = by_part(doctor.findings(str(folder)))[f'bundle {folder}']
     assert item.state == 'broken' and victim.name in item.found
 
 
-def test_without_a_driver_the_doctor_says_so_and_does_not_crash(monkeypatch):
-    def no_library(name):
-        raise OSError(name)
-
-    monkeypatch.setattr(doctor.ctypes, 'CDLL', no_library)
+def test_without_a_driver_the_doctor_says_so_and_does_not_crash(no_driver):
     item = by_part(doctor.findings())['NVIDIA driver']
     assert item.state == 'missing' and 'JetPack' in item.fix
+    assert 'libcuda.so.1 cannot be loaded' in item.found
 
 
-def test_the_report_is_written_as_json(tmp_path, capsys):
-    folder = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny')
+def test_a_driver_that_does_not_answer_is_broken(monkeypatch):
+    def silent():
+        raise EngineError('the NVIDIA driver does not answer (cuInit: CUDA_ERROR_UNKNOWN (999))')
+
+    monkeypatch.setattr(doctor_tensorrt, 'open_driver', silent)
+    item = by_part(doctor.findings())['NVIDIA driver']
+    assert item.state == 'broken' and 'CUDA_ERROR_UNKNOWN' in item.found and 'reboot' in item.fix
+
+
+def test_a_gpu_is_named(board):
+    item = by_part(doctor.findings())['NVIDIA driver']
+    assert item.state == 'ok' and item.found == 'Orin, compute capability 8.7, CUDA 12.6'
+
+
+def test_a_bundle_without_plans_comes_with_the_command_that_builds_them(tmp_path, no_driver):
+    folder = tiny_bundle.write_tiny_bundle(tmp_path / 'a bundle', layers=4)
+    item = plans_of(folder)
+    assert item.state == 'missing' and f"dysl build '{folder}'" in item.fix
+    assert 'auto runs on ONNX Runtime' in item.found
+
+
+def test_plans_on_a_machine_without_a_gpu_are_broken_and_both_ways_out_are_named(
+    folder, no_driver
+):
+    item = plans_of(folder)
+    assert item.state == 'broken' and 'no GPU to run them' in item.found
+    assert 'engine.backend: onnxruntime' in item.fix and 'driver' in item.fix
+
+
+def test_plans_that_fit_are_ok(folder, board):
+    item = plans_of(folder)
+    assert item.state == 'ok' and item.found.startswith('orin-sm87x16-trt10.3.0-cuda12.6-fp32-')
+    assert f'{len(list(folder.rglob("*.plan")))} plans' in item.found
+
+
+def test_plans_of_another_tensorrt_are_broken_with_both_versions_and_the_command(folder, board):
+    board.__version__ = '10.16.1.11'
+    item = plans_of(folder)
+    assert item.state == 'broken' and item.fix == f'dysl build {folder}'
+    assert 'TensorRT 10.3.0, expected 10.16.1.11' in item.found
+
+
+def test_an_altered_plan_is_broken_with_its_name_and_the_command(folder, board):
+    victim = next(folder.rglob('layer_02.plan'))
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.write_bytes(data)
+    item = plans_of(folder)
+    assert item.state == 'broken' and 'plan of segment layer_02' in item.found
+    assert 'altered' in item.found and item.fix == f'dysl build {folder}'
+
+
+def test_plans_without_tensorrt_are_broken(folder, monkeypatch):
+    monkeypatch.setattr(doctor_tensorrt, 'open_driver', lambda: Driver(None, fake_gpu.GPU))
+    monkeypatch.setitem(doctor.sys.modules, 'tensorrt', None)
+    item = plans_of(folder)
+    assert item.state == 'broken' and 'python3-libnvinfer' in item.fix
+
+
+def test_the_report_is_written_as_json(tmp_path, no_driver):
+    folder = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny', layers=4)
     code = main(['doctor', '--engine', str(folder), '--json', str(tmp_path / 'out.json')])
     document = json.loads((tmp_path / 'out.json').read_text())
     assert code == 0
     assert {'part', 'state', 'found', 'needed_for', 'fix'} == set(document[0])
+
+
+def test_broken_plans_give_a_non_zero_exit_code(folder, no_driver):
+    assert main(['doctor', '--engine', str(folder)]) == 1

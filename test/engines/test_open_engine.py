@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from tiny_bundle import write_tiny_bundle
 
+from dysl_vla_ros.engines import cuda_driver
 from dysl_vla_ros.engines import open_engine as module
+from dysl_vla_ros.engines.device import Gpu
 from dysl_vla_ros.engines.fake_engine import FakeEngine
 from dysl_vla_ros.engines.onnx_engine import OnnxEngine
 from dysl_vla_ros.engines.open_engine import bundled_model, open_engine
@@ -35,7 +37,7 @@ def test_fake_needs_no_bundle(arguments):
 @pytest.mark.parametrize(
     ('backend', 'words'),
     [
-        ('tpu', "engine.backend = 'tpu': expected 'auto', 'onnxruntime', 'tensorrt', 'cuda' or 'fake'"),
+        ('tpu', "engine.backend = 'tpu': expected 'auto', 'onnxruntime', 'tensorrt', 'cuda' or"),
     ],
 )
 def test_a_back_end_that_cannot_run_is_refused_and_nothing_else_is_tried(folder, backend, words):
@@ -48,6 +50,37 @@ def test_the_cuda_back_end_without_torch_says_how_to_get_it(monkeypatch, folder)
     monkeypatch.setitem(sys.modules, 'dysl_vla_ros.engines.cuda_bundle', None)
     with pytest.raises(EngineError, match=r"engine.backend = 'cuda'.*pip install"):
         open_engine(str(folder), 'cuda')
+
+
+def with_plans(folder, tmp_path):
+    """A copy of the bundle that somebody built plans in, for whatever machine."""
+    copy = shutil.copytree(folder, tmp_path / 'built')
+    (copy / 'plans/orin').mkdir(parents=True)
+    (copy / 'plans/orin/plans.json').write_text('{}')
+    return copy
+
+
+def test_auto_is_tensorrt_once_plans_were_built_and_never_onnx_runtime_instead(
+    monkeypatch, folder, tmp_path
+):
+    monkeypatch.setattr(cuda_driver, 'LIBRARY', 'libcuda_that_is_not_there.so.1')
+    copy = with_plans(folder, tmp_path)
+    for arguments in ((str(copy), 'auto'), (str(folder), 'auto', 1, str(copy / 'plans'))):
+        with pytest.raises(EngineError, match='no NVIDIA driver'):
+            open_engine(*arguments)
+    assert isinstance(open_engine(str(copy), 'onnxruntime').engine, OnnxEngine)
+
+
+def test_auto_on_the_cpu_beside_a_gpu_warns_with_the_command_that_builds_plans(
+    monkeypatch, caplog, folder
+):
+    gpu = Gpu('Orin', '8.7', 16, '12.6')
+    monkeypatch.setattr(module, 'open_driver', lambda: cuda_driver.Driver(None, gpu))
+    open_engine(str(folder), 'onnxruntime')
+    assert caplog.messages == []
+    open_engine(str(folder), 'auto')
+    assert 'although there is a GPU (Orin)' in caplog.messages[0]
+    assert f'dysl build {folder}' in caplog.messages[0]
 
 
 def test_the_fake_engine_is_not_onnx_runtime():
