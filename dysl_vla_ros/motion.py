@@ -76,7 +76,9 @@ class MotionPlanner:
             motion = self._action.dim - int(self._action.gripper)
             actions[:, :motion] *= self._scale
         if self._action.gripper:
-            actions[:, -1] = np.clip(actions[:, -1], 0.0, 1.0)
+            level = self._action.gripper_threshold
+            opening = actions[:, -1]
+            actions[:, -1] = np.clip(opening, 0.0, 1.0) if level is None else opening > level
         return actions
 
     def targets(self, actions: FloatArray, start: FloatArray) -> FloatArray:

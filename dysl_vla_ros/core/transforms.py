@@ -9,18 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from transforms3d import axangles, quaternions  # type: ignore[import-untyped]
 
+from dysl_vla_ros.core.openvla_image import lanczos_then_crop
 from dysl_vla_ros.data_types import ActionSpace, FloatArray
 from dysl_vla_ros.errors import InputError
 
 _ASPECT_TOLERANCE = 0.02
 """Relative; 2 % covers a row or column more or less, not 4:3 against 1:1."""
 _TINY_ANGLE = 1e-12
+ImageRecipe = Literal['crop_resize', 'openvla']
 
 
 def image_to_tensor(
@@ -31,6 +33,7 @@ def image_to_tensor(
     name: str = 'image',
     rotate_180: bool = False,
     crop_area: float = 1.0,
+    recipe: ImageRecipe = 'crop_resize',
     mean: Sequence[float] = (0.5, 0.5, 0.5),
     std: Sequence[float] = (0.5, 0.5, 0.5),
 ) -> NDArray[np.float32]:
@@ -43,6 +46,7 @@ def image_to_tensor(
         name: The camera, for messages.
         rotate_180: Turn by 180 degrees first.
         crop_area: Share of the area kept by a centre crop, within (0, 1].
+        recipe: ``crop_resize``, or ``openvla``: resize first, as its fine-tuning did.
         mean: Per channel, subtracted after scaling to [0, 1].
         std: Per channel, divided by.
 
@@ -55,7 +59,10 @@ def image_to_tensor(
     _check_image(image, height, width, name)
     if rotate_180:
         image = image[::-1, ::-1]
-    scaled = resize(centre_crop(image, crop_area), height, width)
+    if recipe == 'openvla':
+        scaled = lanczos_then_crop(image, height, width, crop_area)
+    else:
+        scaled = resize(centre_crop(image, crop_area), height, width)
     gain = np.float32(1.0) / (np.float32(255.0) * np.asarray(std, dtype=np.float32))
     offset = np.asarray(mean, dtype=np.float32) / np.asarray(std, dtype=np.float32)
     normalised = scaled * gain - offset

@@ -60,7 +60,9 @@ class CameraSpec:
         height: Rows of the tensor.
         width: Columns of the tensor.
         rotate_180: Turn the image by 180 degrees first (LIBERO).
-        crop_area: Share of the area kept by a centre crop before resizing, 1.0 = all.
+        crop_area: Share of the area kept by a centre crop, 1.0 = all.
+        recipe: ``crop_resize`` crops, then resizes; ``openvla`` resizes with a Lanczos filter,
+            then crops and enlarges, rounding as that model's training did.
         mean: Per channel, subtracted after scaling to [0, 1].
         std: Per channel, divided by.
     """
@@ -70,6 +72,7 @@ class CameraSpec:
     width: int
     rotate_180: bool = False
     crop_area: float = 1.0
+    recipe: Literal['crop_resize', 'openvla'] = 'crop_resize'
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
@@ -89,11 +92,19 @@ class NormalisationSpec:
 
 @dataclass(frozen=True)
 class ProprioceptionSpec:
-    """The vector of joint positions (and gripper opening, when ``gripper``) fed to the model."""
+    """The vector of joint positions (and gripper opening, when ``gripper``) fed to the model.
+
+    Attributes:
+        dim: Numbers in the vector.
+        gripper: Whether the last one is the gripper's opening.
+        normalisation: Of the vector.
+        clip: Keep normalised values within [-1, 1], as OpenVLA-OFT does.
+    """
 
     dim: int
     gripper: bool
     normalisation: NormalisationSpec
+    clip: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +117,7 @@ class InstructionSpec:
         template: ``{instruction}`` is replaced.
         lowercase: Lower-case the instruction first.
         pad_id: Token id of the padding.
+        end_id: Token id that is added at the end, unless it is there; None adds nothing.
     """
 
     tokenizer: str
@@ -113,6 +125,7 @@ class InstructionSpec:
     template: str = '{instruction}'
     lowercase: bool = True
     pad_id: int = 0
+    end_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +138,10 @@ class ActionSpec:
         horizon: Actions per chunk.
         period_s: How long one action lasts [s].
         gripper: Whether the last dimension is the gripper's opening, 0 closed .. 1 open.
+        gripper_threshold: Above it the gripper opens fully, else it closes fully; None takes the
+            opening as it is. OpenVLA's data sets say 1 for open, and upstream executes
+            ``sign(2 g - 1)``: that is 0.5. LIBERO's simulator has the opposite sign, which
+            upstream negates; here an opening is always an opening.
         delta_reference: Deltas add to the ``commanded`` or the ``measured`` state.
         normalisation: Of the actions as the model emits them.
         displacement: Of per-step displacements; only used by absolute spaces.
@@ -144,6 +161,7 @@ class ActionSpec:
     joint_names: tuple[str, ...] = ()
     frame_id: str = 'base_link'
     tip_link: str = 'grasp_link'
+    gripper_threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -219,6 +237,10 @@ class Manifest:
         expect('action.dim', action.dim, right, f'6 for {action.space}, and 1 for a gripper')
         expect('action.horizon', action.horizon, action.horizon >= 1, 'at least 1')
         expect('action.period_s', action.period_s, 0 < action.period_s <= 1, 'within (0, 1]')
+        level = action.gripper_threshold
+        expect('action.gripper_threshold', level,
+               level is None or (action.gripper and 0 <= level < 1),
+               'null, or within [0, 1) where there is a gripper')
         _check_normalisation('action.normalisation', action.normalisation, action.dim)
         _check_normalisation('action.displacement', action.displacement, action.dim)
 
