@@ -6,20 +6,15 @@ chunk for it. One frame has many samples, because every goal that could be named
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 
 from dysl_vla_ros.engines.bundle import NormalisationSpec
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.model.shapes import Statistics
-
-IMAGE_PREFIX = 'image.'
 
 
 @dataclass(frozen=True)
@@ -96,42 +91,10 @@ class Demonstrations:
             )  # fmt: skip
 
 
-def save_shard(path: Path, data: Demonstrations) -> None:
-    """Write atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}')
-    arrays = {
-        'proprioception': data.proprioception, 'frame': data.frame, 'goal': data.goal,
-        'own': data.own, 'chunk': data.chunk, 'point': data.point, 'offset': data.offset,
-        **{IMAGE_PREFIX + name: np.asarray(values) for name, values in data.images.items()},
-    }  # fmt: skip
-    save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, partial)
-    os.replace(partial, path)
-
-
-def load_shard(path: Path) -> Demonstrations:
-    """Read one shard.
-
-    Raises:
-        ConfigError: A key is missing.
-    """
-    arrays = load_file(path)
-    needed = ('proprioception', 'frame', 'goal', 'own', 'chunk', 'point', 'offset')
-    missing = [name for name in needed if name not in arrays]
-    images = {
-        name.removeprefix(IMAGE_PREFIX): values
-        for name, values in arrays.items()
-        if name.startswith(IMAGE_PREFIX)
-    }
-    if missing or not images:
-        raise ConfigError(str(path), sorted(arrays), f'the keys {missing or "image.*"} too')
-    return Demonstrations(images=images, **{name: arrays[name] for name in needed})
-
-
 def join(parts: Sequence[Demonstrations]) -> Demonstrations:
     """One body of data from several; frames are renumbered."""
     if not parts:
-        raise ConfigError('shards', 0, 'at least one shard of demonstrations')
+        raise ConfigError('datasets', 0, 'at least one dataset')
     starts = np.cumsum([0, *(part.frames for part in parts[:-1])])
     shifted = [part.frame + start for part, start in zip(parts, starts, strict=True)]
     return Demonstrations(

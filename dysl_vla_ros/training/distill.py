@@ -13,6 +13,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ from dysl_vla_ros.training.dense_model import (
     dense_model,
     states,
 )
+from dysl_vla_ros.training.distill_state import load_distill_state, save_distill_state
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +90,7 @@ def distill(
     settings: DistillSettings,
     progress: Progress | None = None,
     note_every: int = 100,
+    state_path: Path | None = None,
 ) -> list[dict[str, float]]:
     """Run both stages; ``skipping`` is trained in place, the model is only read.
 
@@ -99,6 +102,8 @@ def distill(
         settings: How.
         progress: Called with (stage, step, steps, newest note).
         note_every: Updates between notes.
+        state_path: Where the resumable state lies, written with every note; one found there is
+            continued, exactly if the source is ``BatchSource``.
 
     Returns:
         The loss curve: stage, step and figures per note.
@@ -108,7 +113,10 @@ def distill(
     network = dense_model(model, source)
     skipping.to(network.device).train()
     draw = batches(source, settings.batch, Augmentation())
-    curve: list[dict[str, float]] = []
+    resumed = load_distill_state(state_path)
+    if resumed is not None:
+        resumed.restore_modules(skipping)
+    curve: list[dict[str, float]] = [] if resumed is None else resumed.curve
     adapters = list(skipping.adapters.parameters())
     controllers = list(skipping.controllers.parameters())
     stages = (
@@ -117,11 +125,17 @@ def distill(
          [(controllers, settings.controller_rate), (adapters, settings.joint_rate)]),
     )  # fmt: skip
     for stage, steps, groups in stages:
+        if resumed is not None and resumed.stage > stage:
+            continue
         optimizer = torch.optim.AdamW(
             [{'params': p, 'lr': rate, 'peak': rate} for p, rate in groups], weight_decay=0.0
         )
         generator = torch.Generator().manual_seed(settings.seed + stage)
-        for step in range(steps):
+        first_step = 0
+        if resumed is not None and resumed.stage == stage:
+            resumed.restore_optimizer(optimizer, generator)
+            first_step = resumed.step
+        for step in range(first_step, steps):
             for group in optimizer.param_groups:
                 group['lr'] = group['peak'] * _schedule(step, steps)
             batch = draw(stage * 10_000_000 + step)
@@ -142,6 +156,10 @@ def distill(
                 curve.append({'stage': float(stage), 'step': float(step + 1), **note})
                 if progress is not None:
                     progress(f'stage {stage}', step + 1, steps, note)
+                if state_path is not None:
+                    save_distill_state(
+                        state_path, stage, step + 1, curve, skipping, optimizer, generator
+                    )
     skipping.eval()
     return curve
 

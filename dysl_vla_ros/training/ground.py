@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -16,7 +17,13 @@ from torch import Tensor, nn
 from dysl_vla_ros.model.policy_network import Answers, PolicyNetwork
 from dysl_vla_ros.training.batches import BatchSource
 from dysl_vla_ros.training.losses import grounding_loss
-from dysl_vla_ros.training.train import TrainSettings, build_optimizer, learning_rate
+from dysl_vla_ros.training.train import (
+    TrainSettings,
+    build_optimizer,
+    learning_rate,
+    load_state,
+    save_state,
+)
 
 Progress = Callable[[int, int, dict[str, float]], None]
 
@@ -50,6 +57,7 @@ def ground(
     source: BatchSource,
     settings: TrainSettings,
     progress: Progress | None = None,
+    state_path: Path | None = None,
 ) -> dict[str, float]:
     """Train the lower part of ``network`` in place on the auxiliary losses alone.
 
@@ -58,6 +66,7 @@ def ground(
         source: Training samples.
         settings: ``steps``, ``batch``, ``learning_rate``, ``warmup``, ``clip``, ``seed`` count.
         progress: Called with (step, steps, newest note).
+        state_path: Where the resumable state lies; one found there is continued.
 
     Returns:
         The last note: losses, and the share of named objects found.
@@ -65,11 +74,15 @@ def ground(
     on_gpu = source.device.type == 'cuda'
     accelerator = Accelerator(mixed_precision='bf16' if on_gpu else 'no', cpu=not on_gpu)
     lower = Lower(network.to(source.device))
-    model, optimizer = accelerator.prepare(lower, build_optimizer(lower, settings))
+    plain = build_optimizer(lower, settings)
+    model, optimizer = accelerator.prepare(lower, plain)
     model.train()
     note: dict[str, float] = {}
-    began = time.monotonic()
-    for step in range(settings.steps):
+    first = 0
+    if state_path is not None and state_path.is_file():
+        first, _ = load_state(state_path, lower, lower, plain)
+    began = saved = time.monotonic()
+    for step in range(first, settings.steps):
         for group in optimizer.param_groups:
             group['lr'] = learning_rate(step, settings.steps, settings)
         # Other batch numbers than those of the training that follows.
@@ -92,5 +105,9 @@ def ground(
             }
             if progress is not None:
                 progress(step + 1, settings.steps, note)
+        due = settings.save_every_s and time.monotonic() - saved > settings.save_every_s
+        if due and state_path is not None:
+            save_state(state_path, lower, lower, plain, step + 1, [])
+            saved = time.monotonic()
     accelerator.free_memory()
     return note

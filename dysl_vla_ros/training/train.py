@@ -137,7 +137,7 @@ def train(
     curve: list[dict[str, float]] = []
     step = 0
     if state_path is not None and state_path.is_file():
-        step, curve = _resume(state_path, network, averaged, optimizer)
+        step, curve = load_state(state_path, network, averaged, optimizer)
         log.info('resumed at step %d from %s', step, state_path)
     steps, began, saved, first_timed = settings.steps, time.monotonic(), time.monotonic(), 0.0
     first, timed_step = step, step + 20
@@ -183,7 +183,7 @@ def train(
             if progress is not None:
                 progress(step, steps, note)
         if settings.save_every_s and state_path and now - saved > settings.save_every_s:
-            _save(state_path, network, averaged, optimizer, step, curve)
+            save_state(state_path, network, averaged, optimizer, step, curve)
             saved = now
     accelerator.free_memory()
     validation = {} if held_out is None else validate(averaged, held_out, settings)
@@ -265,10 +265,11 @@ def _synchronised(device: torch.device) -> float:
     return time.monotonic()
 
 
-def _save(
+def save_state(
     path: Path, network: nn.Module, averaged: nn.Module, optimizer: torch.optim.AdamW,
     step: int, curve: list[dict[str, float]],
 ) -> None:  # fmt: skip
+    """Write what ``load_state`` needs to go on, atomically."""
     tensors: dict[str, Tensor] = {}
     for name, parameter in network.named_parameters():
         tensors[f'weight.{name}'] = parameter
@@ -278,9 +279,10 @@ def _save(
     save_tensors(path, tensors, {'step': step, 'curve': curve})
 
 
-def _resume(
+def load_state(
     path: Path, network: nn.Module, averaged: nn.Module, optimizer: torch.optim.AdamW
 ) -> tuple[int, list[dict[str, float]]]:
+    """Read a state into network, average and optimizer; return the step and the curve."""
     tensors, header = load_tensors(path)
     averages = dict(averaged.named_parameters())
     with torch.no_grad():

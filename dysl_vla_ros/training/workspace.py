@@ -1,0 +1,91 @@
+"""Where a run of training keeps its files, and whom it tells what it finds."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+
+from dysl_vla_ros.errors import ConfigError
+
+Progress = Callable[[str, int, int, Mapping[str, float]], None]
+"""Called with (stage, step, steps, newest figures)."""
+
+
+def _silent(stage: str, step: int, steps: int, figures: Mapping[str, float]) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One run in one folder.
+
+    Attributes:
+        folder: Of resumable states; what is found there is continued.
+        results: Of checkpoints, plots and the report.
+        device: Where this process computes.
+        progress: Told how far each stage is.
+        told: Told what each stage found, beside the report.
+        report: What was found so far.
+    """
+
+    folder: Path
+    results: Path
+    device: torch.device
+    progress: Progress = _silent
+    told: Callable[[str, Mapping[str, Any]], None] | None = None
+    report: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make the folders."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.results.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def main(self) -> bool:
+        """Whether this process is the one, of several, that writes files."""
+        return bool(PartialState().is_main_process)
+
+    def note(self, stage: str, **figures: Any) -> None:
+        """Keep what a stage found in ``report.json``, written atomically."""
+        if not self.main:
+            return
+        self.report[stage] = figures
+        self.write('report.json', self.report)
+        if self.told is not None:
+            self.told(stage, figures)
+
+    def write(self, name: str, document: Any) -> None:
+        """Write a JSON document into the results, atomically."""
+        if not self.main:
+            return
+        partial = self.results / f'.{name}.{os.getpid()}'
+        partial.write_text(json.dumps(document, indent=1, default=str) + '\n', 'utf-8')
+        os.replace(partial, self.results / name)
+
+
+def training_device(name: str = '') -> torch.device:
+    """The device of this process; of several processes each takes the GPU of its own number.
+
+    Raises:
+        ConfigError: The device is not on this machine.
+    """
+    if not name:
+        name = 'cuda' if torch.cuda.is_available() else 'cpu'
+    if name == 'cuda':
+        name = f'cuda:{PartialState().local_process_index}'
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError('device', name, f'cpu, or a GPU of this machine ({error})') from None
+    if device.type == 'cuda':
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision('high')
+    return device
