@@ -311,7 +311,7 @@ def open_policy(
     from tokenizers import Tokenizer as LibraryTokenizer
 
     config = config or EngineConfig()
-    opened = open_engine(config.path, config.backend, config.threads)
+    opened = open_engine(config.path, config.backend, config.threads, config.plans)
     try:
         tokenizer = LibraryTokenizer.from_str(opened.tokenizer)
     except Exception as error:  # the library raises plain Exception
