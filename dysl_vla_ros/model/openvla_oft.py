@@ -30,7 +30,7 @@ from torch.nn import functional
 from dysl_vla_ros.engines.engine import LayerLayout
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.model.llama import LlamaLayer, LlamaNorm, LlamaShape, rotary_table
-from dysl_vla_ros.model.skipping import Controller, SkipModules
+from dysl_vla_ros.model.skipping import SkipModules
 from dysl_vla_ros.model.vision_tower import (
     DINO_LARGE,
     PATCH,
@@ -211,18 +211,6 @@ class OftLayer(LlamaLayer):
         return self.bidirectional(hidden, self.cos, self.sin, seen)
 
 
-class OftScore(nn.Module):
-    """A controller that does not average over padding: the score is that of the bare prompt."""
-
-    def __init__(self, controller: Controller, config: OftConfig) -> None:
-        super().__init__()
-        self.controller, self.config = controller, config
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        score: Tensor = self.controller(hidden, visible(hidden, self.config))
-        return score
-
-
 class _ResidualBlock(nn.Module):
     """LayerNorm, Linear, ReLU, added to the input."""
 
@@ -310,11 +298,6 @@ class OftParts:
         """Join a frozen network and its skipping modules, on one device."""
         self.network = network
         self.skipping = skipping
-        config = network.config
-        self._scores = {
-            layer: OftScore(skipping.controller(layer), config)
-            for layer in skipping.layout.dynamic_layers
-        }
 
     @property
     def layout(self) -> LayerLayout:
@@ -333,8 +316,9 @@ class OftParts:
         return self.network.layer(layer, hidden)
 
     def score(self, layer: int, hidden: Tensor) -> Tensor:
-        """Skip score, float32, (1,)."""
-        score: Tensor = self._scores[layer](hidden)
+        """Skip score, float32, (1,); its mean leaves the padding out."""
+        seen = visible(hidden, self.network.config)
+        score: Tensor = self.skipping.controller(layer)(hidden, seen)
         return score
 
     def bridge(self, layer: int, hidden: Tensor) -> Tensor:

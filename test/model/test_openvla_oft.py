@@ -9,7 +9,7 @@ import torch
 
 from dysl_vla_ros.engines.engine import LayerLayout
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.model.openvla_oft import OftConfig, OftParts, OftScore, visible
+from dysl_vla_ros.model.openvla_oft import OftConfig, OftParts, visible
 from dysl_vla_ros.model.openvla_oft_loader import open_oft
 from dysl_vla_ros.model.skipping import SkipModules
 
@@ -167,7 +167,7 @@ def test_a_skipped_pass_does_not_depend_on_the_padding(
     for model, ids in ((network, padded(tokens)), (bare, tokens)):
         with torch.no_grad():
             hidden = model.layer(0, model.encode(images, ids, proprioception))
-            score = OftScore(skipping.controller(1), model.config)(hidden)
+            score = OftParts(model, skipping).score(1, hidden)
             found.append((score, model.head(model.layer(3, skipping.adapter(1)(hidden)))))
     (score, actions), (other_score, other_actions) = found
     assert worst(actions, other_actions) < CLOSE
