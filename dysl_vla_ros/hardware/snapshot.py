@@ -42,6 +42,9 @@ def slowdowns(before: Readings, after: Readings) -> list[str]:
         first, last = before.get(key), after.get(key)
         if isinstance(first, int) and isinstance(last, int) and last > first:
             found.append(f'{last - first} {words} during the run')
+    load, threads = before.get('load_1min'), before.get('cpu_threads')
+    if isinstance(load, float) and isinstance(threads, int) and load > threads:
+        found.append(f'other programs were running: load {load:.1f} on {threads} CPU threads')
     for readings in (before, after):
         if readings.get('on_battery') == 'yes':
             found.append('on battery')

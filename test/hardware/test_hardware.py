@@ -179,3 +179,12 @@ def test_what_slowed_the_machine_is_said(orin):
         'throttled after the run: gpu-throttle-alert',
         '3 over-current events during the run',
     ]
+
+
+def test_a_machine_that_is_busy_already_is_told(tmp_path):
+    put(tmp_path, 'proc/loadavg', '200.00 0.50 0.20 1/300 4000\n')
+    busy = snapshot.read(tmp_path)
+    assert 'other programs were running: load 200.0 on' in snapshot.slowdowns(busy, busy)[0]
+    put(tmp_path, 'proc/loadavg', '0.20 0.50 0.20 1/300 4000\n')
+    idle = snapshot.read(tmp_path)
+    assert snapshot.slowdowns(idle, busy) == []

@@ -1,0 +1,150 @@
+"""What ``dysl bench`` found, for people: the figures and the few lines of physics behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+_DEPTH_ROWS = 6
+_HARDWARE = {
+    'power_mode': 'power mode', 'gpu_clock_mhz': 'GPU clock [MHz]',
+    'gpu_clock_max_mhz': 'its limit [MHz]', 'emc_clock_mhz': 'memory clock [MHz]',
+    'gpu_temp_c': 'GPU [°C]', 'tj_temp_c': 'hottest [°C]', 'gpu_power_w': 'GPU power [W]',
+    'throttled': 'throttled', 'overcurrent_events': 'over-current events',
+    'cpu_governor': 'CPU governor', 'cpu_clock_mhz': 'CPU clock [MHz]',
+    'cpu_temp_c': 'CPU [°C]', 'load_1min': 'load (1 min)',
+}  # fmt: skip
+
+
+def card(document: Mapping[str, Any]) -> RenderableType:
+    """The whole card.
+
+    Args:
+        document: The JSON document of ``dysl bench``.
+    """
+    parts: list[RenderableType] = [
+        _pass(document), _depths(document), _controllers(document), _reruns(document),
+        _modes(document), _hardware(document['hardware']),
+    ]  # fmt: skip
+    title = f'{document["bundle"]["name"]} on {document["device"]}'
+    return Group(Text(title, style='bold'), *parts)
+
+
+def _pass(document: Mapping[str, Any]) -> Text:
+    stages, share = document['stages'], document['backbone_share']
+    told = ' + '.join(f'{name} {stage["p50"]:.2f}' for name, stage in stages.items())
+    total = sum(stage['p50'] for stage in stages.values())
+    return Text(
+        f'A full pass: {told} = {total:.2f} ms;\n'
+        f'in one go {document["full_pass"]["p50"]:.2f} ms '
+        f'(p95 {document["full_pass"]["p95"]:.2f}, p99 {document["full_pass"]["p99"]:.2f}).\n'
+        f'The backbone is {100 * share:.0f} % of it. Skipping layers cannot touch the rest, so '
+        f'a pass with the share d\nof the layers is at most 1 / (1 - {share:.2f} (1 - d)) times '
+        'faster: the ceiling. "of ideal" is what the\nlayers that are not run really save: 100 % '
+        'when skipping itself costs nothing.'
+    )
+
+
+def _depths(document: Mapping[str, Any]) -> Table:
+    rows = document['depths']
+    table = _table('layers', 'backbone ms', 'p95', 'p99', 'faster', 'of ideal', 'pass', 'ceiling')
+    for index in _spread(len(rows), _DEPTH_ROWS):
+        row = rows[index]
+        ideal = row['gain_of_ideal']
+        table.add_row(
+            str(row['layers_run']),
+            *_milliseconds(row['backbone']),
+            f'{row["speed_up"]:.2f}x',
+            '' if ideal is None else f'{100 * ideal:.0f} %',
+            f'{row["end_to_end_speed_up"]:.2f}x',
+            f'{row["end_to_end_ceiling"]:.2f}x',
+        )
+    return table
+
+
+def _controllers(document: Mapping[str, Any]) -> Text:
+    found, layer = document['controllers'], document['layer_ms']
+    if found is None:
+        return Text('No dynamic layers: nothing can be skipped.')
+    one = found['one_in_a_pass_ms']
+    return Text(
+        f'A layer takes {layer:.3f} ms; asking one controller costs {one:.3f} ms in a pass '
+        f'({100 * one / layer:.0f} % of a layer), {found["one_read_ms"]["p50"]:.3f} ms on an idle '
+        f'device.\nAll {found["count"]} asked and forced closed: '
+        f'{found["all_closed"]["p50"]:.2f} ms, where asking none takes '
+        f'{document["stages"]["backbone"]["p50"]:.2f} ms.'
+    )
+
+
+def _reruns(document: Mapping[str, Any]) -> RenderableType:
+    rows = document['reruns']
+    if not rows:
+        return Text('')
+    table = _table('re-run from', 'layers left', 'resumed ms', 'of full', 'from scratch ms')
+    for row in rows:
+        table.add_row(
+            str(row['resume_layer']),
+            f'{100 * row["layers_share"]:.0f} %',
+            f'{row["resumed"]["p50"]:.2f}',
+            f'{100 * row["share_of_full"]:.0f} %',
+            f'{row["from_scratch"]["p50"]:.2f}',
+        )
+    return table
+
+
+def _modes(document: Mapping[str, Any]) -> RenderableType:
+    table = _table('mode', 'pass ms', 'p95', 'p99', 'faster', 'layers', 'asked', 're-runs')
+    for name, found in document['modes'].items():
+        table.add_row(
+            name,
+            *_milliseconds(found['latency']),
+            f'{found["speed_up"]:.2f}x',
+            f'{found["layers_run_mean"]:.1f}',
+            f'{found["controllers_asked_mean"]:.1f}',
+            str(found['reruns']),
+        )
+    source = document['observations']
+    told = f'Live controllers, on {source["count"]} observations ({source["source"]}); a re-run '
+    told += 'counts into its pass;\nlayers and controllers asked are means per pass.'
+    if source['source'] == 'made up':
+        told += '\nMade-up images: how deep a pass goes here says nothing about your scene.'
+    return Group(Text(told), table)
+
+
+def _hardware(hardware: Mapping[str, Any]) -> RenderableType:
+    before, after = hardware['before'], hardware['after']
+    table = _table('machine', 'before', 'after')
+    for key, words in _HARDWARE.items():
+        if key in before or key in after:
+            table.add_row(words, _short(before.get(key)), _short(after.get(key)))
+    told = [Text(f'! {sentence}', style='yellow') for sentence in hardware['slowdowns']]
+    return Group(table, *told)
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    for title in titles:
+        table.add_column(title, justify='right')
+    return table
+
+
+def _milliseconds(found: Mapping[str, float]) -> tuple[str, ...]:
+    return tuple(f'{found[name]:.2f}' for name in ('p50', 'p95', 'p99'))
+
+
+def _spread(count: int, most: int) -> Sequence[int]:
+    """First, last, and evenly between, at most ``most``."""
+    if count <= most:
+        return range(count)
+    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
+
+
+def _short(value: object) -> str:
+    if value is None:
+        return ''
+    return f'{value:.1f}' if isinstance(value, float) else str(value)

@@ -1,0 +1,96 @@
+"""``dysl bench`` on a tiny bundle: a card for people, and one JSON document as the last line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+
+import pytest
+import tiny_bundle
+from rich.console import Console
+
+from dysl_vla_ros.cli.main import main
+from dysl_vla_ros.evaluation.bench_card import card
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return tiny_bundle.write_tiny_bundle(tmp_path_factory.mktemp('bundle'), layers=6)
+
+
+@pytest.fixture(scope='module')
+def stopped(tmp_path_factory, folder):
+    """Exit code and output of one run."""
+    out = io.StringIO()
+    path = tmp_path_factory.mktemp('out') / 'bench.json'
+    with contextlib.redirect_stdout(out):
+        code = main(['bench', '--engine', str(folder), '--runs', '2', '--warm-up', '1',
+                     '--count', '3', '--json', str(path)])  # fmt: skip
+    return code, out.getvalue(), path
+
+
+def test_the_last_line_is_the_json_document_that_the_file_holds(stopped):
+    code, text, path = stopped
+    document = json.loads(text.splitlines()[-1])
+    assert code == 0 and document == json.loads(path.read_text())
+    assert document['format'] == 'dysl_vla_bench' and document['bundle']['name'] == 'tiny'
+
+
+def test_the_document_holds_every_part(stopped):
+    document = json.loads(stopped[2].read_text())
+    assert set(document['stages']) == {'encode', 'backbone', 'decode'}
+    assert [row['layers_run'] for row in document['depths']] == [6, 5, 4]
+    assert set(document['modes']) == {'full', 'auto', 'max_skip'}
+    assert document['modes']['full']['layers_run_mean'] == 6
+    assert document['observations'] == {'source': 'simulator', 'count': 3}
+    assert {'before', 'after', 'slowdowns'} == set(document['hardware'])
+    assert document['versions']['numpy']
+    assert 'cpu_threads' in document['hardware']['before']
+
+
+def test_the_card_names_the_physics(stopped):
+    text = stopped[1]
+    for words in ('The backbone is', 'ceiling', 'asking one controller costs', 're-run from',
+                  'max_skip', 'machine'):  # fmt: skip
+        assert words in text
+
+
+def test_the_card_fits_a_terminal_of_eighty_columns(stopped):
+    document = json.loads(stopped[2].read_text())
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(card(document))
+    tables = [line for line in console.export_text().splitlines() if '─' in line]
+    assert len(tables) == 4 and max(map(len, tables)) <= 80
+
+
+def test_a_card_says_that_made_up_images_tell_nothing_of_depth(stopped):
+    document = json.loads(stopped[2].read_text())
+    document['observations'] = {'source': 'made up', 'count': 3}
+    document['hardware']['slowdowns'] = ['on battery']
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(card(document))
+    text = console.export_text()
+    assert 'says nothing about your scene' in text and '! on battery' in text
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['--runs', '0'], '--runs = 0: expected at least 1'),
+        (['--warm-up', '-1'], '--warm-up = -1'),
+        (['--backend', 'tpu'], "engine.backend = 'tpu': expected"),
+    ],
+)
+def test_a_wrong_option_is_explained_in_one_line(folder, capsys, words, message):
+    assert main(['bench', '--engine', str(folder), *words]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_the_floors_are_printed_without_any_bundle(capsys):
+    assert main(['bench', '--roofline']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    document = json.loads(lines[-1])
+    assert document['tokens'] == 605
+    assert document['floors_ms']['full']['fp16'] == pytest.approx(209, abs=0.5)
+    assert '| full (32 of 32) | 209 | 115 | |' in lines
