@@ -15,6 +15,8 @@ COMMANDS = {
     'demo': 'Run the simulated arm and the node, live in the terminal',
     'doctor': 'Say what is installed, what is missing, and how to get it',
     'evaluate': 'Closed-loop success, depth and latency over many episodes',
+    'export': 'Turn a distilled checkpoint into a bundle, one ONNX graph per part',
+    'verify': 'Compare an engine with FP32: every segment, and many ways through the stack',
 }
 
 

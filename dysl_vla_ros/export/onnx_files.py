@@ -28,7 +28,7 @@ from dysl_vla_ros.export.parts import Part
 OPSET = 18
 """The newest that TensorRT 10.3 (JetPack 6.2) parses completely."""
 _STAYS_INSIDE = 1024
-"""Bytes; tensors up to this size (shapes, biases) stay in the graph, where shape inference reads them."""
+"""Bytes; tensors up to this size stay in the graph: shape inference reads some of them."""
 _IN_FLOAT32 = frozenset({
     'GroupNormalization', 'InstanceNormalization', 'LayerNormalization', 'Pow', 'Reciprocal',
     'ReduceL2', 'ReduceMean', 'ReduceSum', 'ReduceSumSquare', 'Sqrt',

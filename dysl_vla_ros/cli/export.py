@@ -1,0 +1,54 @@
+"""``dysl export``: a distilled checkpoint -> a bundle, one graph per part."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from dysl_vla_ros.cli.checkpoints import add_checkpoint_options, open_exportable
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('checkpoint', type=Path,
+                        help='distilled checkpoint, or published OpenVLA-OFT folder')  # fmt: skip
+    parser.add_argument('bundle', type=Path, help='folder to write; replaced when complete')
+    parser.add_argument('--name', default='', help="of the model; default: the folder's")
+    parser.add_argument('--precision', default='fp32', choices=('fp32', 'fp16'),
+                        help='fp32 for a CPU and as the reference, fp16 for TensorRT')  # fmt: skip
+    parser.add_argument('--half-weights', action='store_true',
+                        help='fp32 in half the space: store weights as float16')  # fmt: skip
+    parser.add_argument('--external-from-mib', type=int, default=32,
+                        help='weights of this size and more go to a file beside their '
+                        'graph')  # fmt: skip
+    add_checkpoint_options(parser)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Export; a second call goes on where an interrupted one stopped."""
+    folder = given.bundle.expanduser().absolute()
+    source = open_exportable(given.checkpoint.expanduser(), given)
+    from dysl_vla_ros.export.onnx_files import FileSettings
+    from dysl_vla_ros.export.write_bundle import ExportSettings, write_bundle
+
+    files = FileSettings(given.half_weights, given.external_from_mib << 20)
+    settings = ExportSettings(given.precision, files)
+    console = Console()
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
+               TimeElapsedColumn())  # fmt: skip
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task('reading')
+
+        def tell(done: int, total: int, name: str) -> None:
+            bar.update(task, description=name, completed=done, total=total)
+
+        manifest = write_bundle(source, folder, given.name or folder.name, settings, tell)
+    size = sum(entry.bytes for entry in manifest.files.values()) / 1e6
+    console.print(
+        f'{manifest.name} ({manifest.precision}): {len(manifest.segments)} graphs, {size:.1f} MB, '
+        f'static layers {list(manifest.static_layers)} of {manifest.layers_total}: {folder}'
+    )
+    return 0

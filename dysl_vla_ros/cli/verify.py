@@ -1,0 +1,230 @@
+"""``dysl verify``: does a bundle on this machine's engine compute what FP32 computes?"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from dysl_vla_ros.cli.checkpoints import add_checkpoint_options, open_exportable
+from dysl_vla_ros.cli.report import write_json
+from dysl_vla_ros.data_types import Observation
+from dysl_vla_ros.engines.bundle import MANIFEST_NAME, Manifest
+from dysl_vla_ros.engines.open_engine import OpenedEngine, open_engine
+from dysl_vla_ros.errors import BundleError, ConfigError
+from dysl_vla_ros.export.parity import BUDGETS, Budget, Report
+from dysl_vla_ros.export.verify import ReferenceEngine, skip_plans, verify
+from dysl_vla_ros.policy import Policy
+
+Inputs = dict[str, NDArray[Any]]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('bundle', help='folder under test')
+    parser.add_argument('--backend', default='auto',
+                        help='engine under test; auto, onnxruntime, tensorrt or cuda')  # fmt: skip
+    parser.add_argument('--plans', default='', help='folder given to dysl build --plans')
+    parser.add_argument('--against', type=Path,
+                        help='FP32 bundle, run on ONNX Runtime, or checkpoint, run on torch; '
+                        'default: the bundle itself, if FP32, on ONNX Runtime')  # fmt: skip
+    parser.add_argument('--patterns', type=int, default=64, help='ways through the stack')
+    parser.add_argument('--observations', type=int, default=3, help='random ones')
+    parser.add_argument('--inputs', type=Path, help='recorded ones: an .npz with the inputs of '
+                        'the graphs, observations along the first axis')  # fmt: skip
+    parser.add_argument('--instruction', default='pick up the red cube')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--threads', type=int, default=1, help='of ONNX Runtime')
+    for name in ('cosine', 'relative', 'actions', 'gate'):
+        parser.add_argument(f'--budget-{name}', type=float, default=None,
+                            help='default: by the precision of the bundle')  # fmt: skip
+    parser.add_argument('--json', type=Path, help='write the report here')
+    add_checkpoint_options(parser)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Compare, print, write; exit code 1 above the budget."""
+    opened = open_engine(given.bundle, given.backend, given.threads, given.plans)
+    manifest = opened.manifest
+    reference = open_reference(given, opened)
+    observations = read_inputs(given.inputs, manifest) if given.inputs is not None else [
+        random_inputs(opened, given.seed + number, given.instruction)
+        for number in range(given.observations)
+    ]  # fmt: skip
+    budget = budget_of(given, manifest)
+    plans = skip_plans(manifest.layout, given.patterns, given.seed)
+    console = Console()
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task('passes', total=len(plans))
+
+        def tell(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        report = verify(opened.engine, reference, observations, plans, budget, tell)
+    total = math.prod(end - first + 1 for first, end in manifest.layout.segments)
+    _print(console, report, total)
+    console.print(f'{opened.engine.device} against {reference.device}: '
+                  + ('within the budget' if report.within else '[red]above the budget[/]')
+                  + f' {asdict(budget)}')  # fmt: skip
+    if given.json is not None:
+        document = {
+            'bundle': manifest.name, 'precision': manifest.precision,
+            'engine': opened.engine.device, 'reference': reference.device,
+            'observations': len(observations), 'recorded': given.inputs is not None,
+            'patterns_possible': total, 'budget': asdict(budget), **asdict(report),
+        }  # fmt: skip
+        write_json(given.json, document)
+    opened.engine.close()
+    return 0 if report.within else 1
+
+
+def open_reference(given: argparse.Namespace, opened: OpenedEngine) -> ReferenceEngine:
+    """The FP32 engine to compare with.
+
+    Raises:
+        ConfigError: There is none: an FP16 bundle alone, or ONNX Runtime against itself.
+        BundleError: What was named is not FP32, or of another model.
+    """
+    manifest, against = opened.manifest, given.against
+    itself = opened.engine.device.startswith('CPU (ONNX Runtime')
+    if against is None:
+        if manifest.precision != 'fp32' or itself:
+            raise ConfigError(
+                '--against', None, 'an FP32 bundle or the checkpoint: '
+                + ('this bundle is FP16' if manifest.precision != 'fp32' else
+                   'ONNX Runtime would be compared with itself'),
+            )  # fmt: skip
+        return _onnx(open_engine(given.bundle, 'onnxruntime', given.threads), manifest)
+    if (against / MANIFEST_NAME).is_file():
+        other = open_engine(str(against), 'onnxruntime', given.threads)
+        if itself and other.manifest.files == manifest.files:
+            raise ConfigError('--against', str(against),
+                              'another bundle: ONNX Runtime would be compared with itself')
+        return _onnx(other, manifest)
+    source = open_exportable(against, given)
+    from dysl_vla_ros.export.parts_engine import PartsEngine
+
+    return PartsEngine(source)
+
+
+def _onnx(opened: OpenedEngine, wanted: Manifest) -> ReferenceEngine:
+    found = opened.manifest
+    if found.precision != 'fp32':
+        raise BundleError(f'--against {found.name}: {found.precision}: expected an FP32 bundle')
+    for name in ('hidden_tokens', 'hidden_width', 'cameras', 'proprioception', 'instruction'):
+        if getattr(found, name) != getattr(wanted, name):
+            raise BundleError(
+                f'--against {found.name}: {name} = {getattr(found, name)}: expected '
+                f'{getattr(wanted, name)}, as in the bundle under test'
+            )
+    engine: Any = opened.engine
+    reference: ReferenceEngine = engine
+    return reference
+
+
+def budget_of(given: argparse.Namespace, manifest: Manifest) -> Budget:
+    """The precision's budget, with what the command line changes."""
+    changes = {
+        name: getattr(given, f'budget_{name}')
+        for name in ('cosine', 'relative', 'actions', 'gate')
+        if getattr(given, f'budget_{name}') is not None
+    }
+    return replace(BUDGETS[manifest.precision], **changes)
+
+
+def random_inputs(opened: OpenedEngine, seed: int, instruction: str) -> Inputs:
+    """An observation through the policy's own preprocessing: noise, and joints within range.
+
+    Raises:
+        InputError: The instruction has too many words for the model.
+    """
+    from tokenizers import Tokenizer
+
+    manifest, random = opened.manifest, np.random.default_rng(seed)
+    scale = manifest.proprioception.normalisation
+    low, high = np.array(scale.low), np.array(scale.high)
+    values = low + random.random(len(low)) * (high - low)
+    gripper = manifest.proprioception.gripper and len(values) > 0
+    observation = Observation(
+        stamp=0.0,
+        images={
+            camera.name: _picture(random, camera.height, camera.width)
+            for camera in manifest.cameras
+        },
+        joints=values[:-1] if gripper else values,
+        gripper=float(values[-1]) if gripper else None,
+        instruction=instruction,
+    )
+    tokenizer = Tokenizer.from_str(opened.tokenizer)
+    return Policy(opened.engine, manifest, tokenizer).prepare(observation)
+
+
+def _picture(random: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
+    """Coarse noise: fine noise averages out in every patch, and all patches look alike."""
+    coarse = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    rows = np.arange(height) * 8 // height
+    columns = np.arange(width) * 8 // width
+    return np.ascontiguousarray(coarse[rows[:, None], columns[None]])
+
+
+def read_inputs(path: Path, manifest: Manifest) -> list[Inputs]:
+    """Recorded model inputs.
+
+    Raises:
+        BundleError: Not an .npz, or arrays that are missing, or of another shape or type.
+    """
+    segments = manifest.segments
+    specs = {t.name: t for name in ('vision', 'embed') if name in segments
+             for t in segments[name].inputs if t.name != 'patches'}  # fmt: skip
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except (OSError, ValueError) as error:
+        raise BundleError(f'{path}: cannot be read as .npz: {error}') from None
+    missing = sorted(set(specs) - set(arrays))
+    if missing:
+        raise BundleError(f'{path}: {sorted(arrays)}: expected {missing} too')
+    for name, spec in specs.items():
+        found = (arrays[name].shape[1:], str(arrays[name].dtype))
+        if found != (spec.shape[1:], spec.dtype):
+            wanted = (spec.shape[1:], spec.dtype)
+            raise BundleError(f'{path}: {name} is {found} per observation: expected {wanted}')
+    count = min(len(arrays[name]) for name in specs)
+    return [{name: arrays[name][i : i + 1] for name in specs} for i in range(count)]
+
+
+def _print(console: Console, report: Report, total: int) -> None:
+    table = Table(title='segments, on the states of the reference')
+    for title in ('', 'segment', 'cosine', 'largest error', 'relative', 'gate error'):
+        table.add_column(title, justify='left' if title in ('', 'segment') else 'right')
+    for row in report.segments:
+        gate = '' if row.gate is None else f'{row.gate:.1e}'
+        table.add_row(_mark(row.within), row.name, f'{row.cosine:.7f}', f'{row.largest:.1e}',
+                      f'{row.relative:.1e}', gate)  # fmt: skip
+    if report.segments:
+        console.print(table)
+    table = Table(title=f'whole passes, {len(report.passes)} of {total} skip patterns; the worst')
+    for title in ('', 'jumps at', 'layers run', 'cosine', 'largest error'):
+        table.add_column(title, justify='left' if title in ('', 'jumps at') else 'right')
+    # The full pass, then what is above the budget, then the largest errors.
+    worst = sorted(report.passes[1:], key=lambda row: (row.within, -row.largest))[:8]
+    for one in (report.passes[0], *worst):
+        table.add_row(_mark(one.within), ' '.join(map(str, one.allow)), str(one.layers_run),
+                      f'{one.cosine:.7f}', f'{one.largest:.1e}')  # fmt: skip
+    console.print(table)
+    equal = {True: 'the full pass bit for bit', None: 'nothing to skip',
+             False: '[red]differs from the full pass[/]'}[report.resumed_equal]  # fmt: skip
+    console.print(f'resumed re-run: {equal}; decisions of live controllers: '
+                  f'{report.decided_otherwise} of {report.decisions} differ')  # fmt: skip
+
+
+def _mark(within: bool) -> str:
+    return '[green]ok[/]' if within else '[red]!![/]'
