@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -124,6 +125,30 @@ def visible(hidden: Tensor, config: OftConfig) -> Tensor:
     return torch.cat((real.to(hidden.dtype), others), dim=1)
 
 
+class VisionConfig(Protocol):
+    """What the towers and their projector need to know; OpenVLA has the same ones."""
+
+    @property
+    def towers(self) -> tuple[TowerShape, TowerShape]:
+        """DINOv2, then SigLIP."""
+
+    @property
+    def means(self) -> tuple[Rgb, Rgb]:
+        """Per tower, subtracted from an image in [0, 1]."""
+
+    @property
+    def stds(self) -> tuple[Rgb, Rgb]:
+        """Per tower, divided by."""
+
+    @property
+    def image_size(self) -> int:
+        """Side of an image [pixels]."""
+
+    @property
+    def width(self) -> int:
+        """Size of a token of the language model."""
+
+
 class OftVision(nn.Module):
     """Images in [0, 1], (B, 3, size, size) per camera -> patch tokens (B, patches, width).
 
@@ -133,7 +158,7 @@ class OftVision(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: OftConfig) -> None:
+    def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.towers = nn.ModuleList(VisionTower(t, config.image_size) for t in config.towers)
         joined = sum(tower.width for tower in config.towers)

@@ -75,9 +75,7 @@ class OftCheckpoint:
     def vision(self) -> OftVision:
         """Both towers and the projector."""
         part = _empty(OftVision, self.config)
-        for tower, prefix in zip(part.towers, TOWERS, strict=True):
-            self.weights.fill(tower, prefix, self.dtype)
-        self.weights.fill(part.projector, 'projector.', self.dtype)
+        fill_vision(part, self.weights, self.dtype)
         return part
 
     def embed(self) -> OftEmbed:
@@ -148,8 +146,9 @@ def open_oft(
     family = detect_family(folder)
     if family != 'openvla_oft':
         raise BundleError(
-            f'{folder}: no action_head--*_checkpoint.pt: expected OpenVLA-OFT with its L1 head; '
-            f'this looks like {family}; {listing(folder)}'
+            f'{folder}: no action_head--*_checkpoint.pt: expected OpenVLA-OFT with its L1 head. '
+            f'This is {family}, which writes seven tokens per action: it runs in torch '
+            f'(model.openvla_engine), and is not exported; {listing(folder)}'
         )
     weights = open_folder(folder)
     head, state = (open_part(folder, stem) for stem in ('action_head', 'proprio_projector'))
@@ -173,6 +172,13 @@ def open_oft(
         tokenizer=read_tokenizer(folder), dtype=dtype, weights=weights, head_weights=head,
         state_weights=state,
     )  # fmt: skip
+
+
+def fill_vision(part: OftVision, weights: TensorFiles, dtype: torch.dtype) -> None:
+    """Weights of both towers and the projector."""
+    for tower, prefix in zip(part.towers, TOWERS, strict=True):
+        weights.fill(tower, prefix, dtype)
+    weights.fill(part.projector, 'projector.', dtype)
 
 
 def text_shape(published: Mapping[str, Any], folder: Path) -> LlamaShape:

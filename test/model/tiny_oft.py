@@ -176,6 +176,19 @@ def write_tiny_oft(
     save_oft(UpstreamOft(layers, **shape), folder, weights, shards, dtype)
 
 
+def save_openvla(upstream, folder):
+    """Write ``upstream`` as plain OpenVLA: no action head; the last words are actions.
+
+    Its output layer is changed so that it does write actions, as a trained one would.
+    """
+    with torch.no_grad():
+        upstream.language_model.lm_head.weight[: VOCABULARY - 64 - 255] = 0
+        upstream.language_model.lm_head.weight[VOCABULARY - 64 :] = 0
+    save_oft(upstream, folder)
+    for path in Path(folder).glob('*_checkpoint.pt'):
+        path.unlink()
+
+
 def save_oft(upstream, folder, weights='safetensors', shards=2, dtype=torch.float32):
     """Write ``upstream`` in the published layout; arguments as for ``write_tiny_oft``."""
     folder = Path(folder)
