@@ -78,7 +78,9 @@ setup(
             'onnx>=1.16,<2',
             'onnxscript>=0.2,<1',  # torch's exporter needs it
             'matplotlib>=3.7,<4',
-            'pyarrow>=15',
+            'pyarrow>=15',  # datasets in LeRobot's layout
+            'Pillow>=10',  # their pictures
+            'rosbags>=0.10,<1',  # calibration from an MCAP bag, without ROS
         ],
         'vla': [  # the upstream libraries that the loaders of published models are tested against
             'transformers>=5.0,<6',  # stock Llama

@@ -57,6 +57,8 @@ class Delivery:
         drop_index: First action of the chunk that begins a drop; None without one.
         seam_jump: Largest joint offset at the seam, before it was faded [rad].
         played: Actions of the chunk dropped because they were played since its observation.
+        actions_played: Actions that the loop has played in all, up to this delivery: with the
+            chunks it says what was executed of each.
     """
 
     accepted: bool
@@ -67,6 +69,7 @@ class Delivery:
     drop_index: int | None = None
     seam_jump: float = 0.0
     played: float = 0.0
+    actions_played: int = 0
 
 
 @dataclass(frozen=True)
@@ -460,6 +463,7 @@ class ControlLoop:
                 continuity=verdict.continuity,
                 drop_index=drop_index,
                 played=played,
+                actions_played=self._count.actions_played,
             )
         accepted = self._accept(aligned)
         if not accepted:
@@ -478,6 +482,7 @@ class ControlLoop:
             drop_index=drop_index,
             seam_jump=self._scheduler.seam_jump,
             played=played,
+            actions_played=self._count.actions_played,
         )
 
     def _accept(self, aligned: _Aligned, limit: int | None = None) -> bool:

@@ -90,7 +90,7 @@ def _options(given: argparse.Namespace) -> EvaluateOptions:
         first_seed=given.first_seed,
         families=tuple(given.families),
         split=given.split,
-        latency=_latency(given.latency),
+        latency=latency_seconds(given.latency),
         time_limit=given.time_limit,
         workers=given.workers,
         random_depth=given.random_depth,
@@ -99,7 +99,8 @@ def _options(given: argparse.Namespace) -> EvaluateOptions:
     )
 
 
-def _latency(text: str) -> float | None:
+def latency_seconds(text: str) -> float | None:
+    """Seconds per pass of ``--latency``; None takes what each pass measures."""
     if text == 'measured':
         return None
     if text == 'zero':

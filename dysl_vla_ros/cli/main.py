@@ -12,10 +12,14 @@ from dysl_vla_ros.errors import DyslError
 COMMANDS = {
     'bench': 'What a pass costs on this machine, and what skipping gains',
     'build': 'Compile the plans of a bundle for the GPU of this machine (TensorRT)',
+    'calibrate': 'Choose static layers, and when to skip, from what the policy did',
+    'collect': 'Demonstrations or corrections as a LeRobot dataset (resumes)',
     'demo': 'Run the simulated arm and the node, live in the terminal',
+    'distill': 'Adapters and controllers around a frozen checkpoint (resumes)',
     'doctor': 'Say what is installed, what is missing, and how to get it',
     'evaluate': 'Closed-loop success, depth and latency over many episodes',
     'export': 'Turn a distilled checkpoint into a bundle, one ONNX graph per part',
+    'train': 'The dense policy from datasets; several GPUs by accelerate launch (resumes)',
     'verify': 'Compare an engine with FP32: every segment, and many ways through the stack',
 }
 

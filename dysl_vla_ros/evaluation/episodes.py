@@ -136,6 +136,7 @@ def run_episode(
     *,
     latency: float | None = None,
     image_filter: ImageFilter | None = None,
+    on_delivery: Callable[[Delivery], None] | None = None,
 ) -> EpisodeResult:
     """Run one episode to success or to its time limit.
 
@@ -147,6 +148,7 @@ def run_episode(
         spec: Seed, family, split, and an instruction that replaces the episode's.
         latency: Seconds that every pass takes in simulated time; None takes what it measured.
         image_filter: Changes each image before the policy sees it (blank images, say).
+        on_delivery: Told what became of every pass: for recordings.
     """
     episode = world.reset(spec.seed, spec.family, spec.split)
     instruction = spec.instruction or episode.instruction
@@ -170,7 +172,7 @@ def run_episode(
                 pending = _begin(loop, observation, world.phase(), latency)
             if pending is None or pending.arrives > now:
                 break
-            pending = _arrive(loop, pending, tally, latency)
+            pending = _arrive(loop, pending, tally, latency, on_delivery)
         world.advance(tick)
         succeeded_at = (succeeded_at or world.time) if world.success() else None
         if succeeded_at is not None and world.time - succeeded_at >= _SUCCESS_HELD_S:
@@ -236,9 +238,12 @@ def _begin(
 
 
 def _arrive(
-    loop: ControlLoop, pending: _InFlight, tally: _Tally, latency: float | None
-) -> _InFlight | None:
+    loop: ControlLoop, pending: _InFlight, tally: _Tally, latency: float | None,
+    on_delivery: Callable[[Delivery], None] | None,
+) -> _InFlight | None:  # fmt: skip
     delivery = loop.deliver(pending.epoch, pending.result, pending.arrives)
+    if on_delivery is not None:
+        on_delivery(delivery)
     if not delivery.rerun:
         _count(pending, delivery, tally)
         return None

@@ -8,7 +8,7 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from dysl_vla_ros.control_loop import Delivery
-from dysl_vla_ros.data_types import ActionChunk
+from dysl_vla_ros.data_types import ActionChunk, FloatArray
 from dysl_vla_ros.engines.bundle import ActionSpec
 from dysl_vla_ros.policy import Pass
 from dysl_vla_ros.ros.command_messages import duration, ros_time
@@ -50,6 +50,14 @@ def action_chunk(
     return message
 
 
+def _rows(displacements: FloatArray) -> str:
+    """Actions as per-step displacements in the model's normalised space, rows apart by ``;``.
+
+    Continuity is computed from them, so that a bag of `~/chunk_info` alone can be calibrated on.
+    """
+    return '; '.join(' '.join(f'{value:.5f}' for value in row) for row in displacements.tolist())
+
+
 def chunk_info(
     delivery: Delivery, compared: Pass | None, name: str, hardware_id: str
 ) -> Any:
@@ -84,6 +92,8 @@ def chunk_info(
             'drop_index': 'n/a' if delivery.drop_index is None else str(delivery.drop_index),
             'seam_jump': f'{delivery.seam_jump:.5f}',
             'actions_dropped': f'{delivery.played:.2f}',
+            'actions_played': str(delivery.actions_played),
+            'displacements': _rows(chunk.displacements),
         }
         if compared is not None:
             values['compared_layer_mask'] = compared.trace.layer_mask

@@ -14,6 +14,7 @@ from accelerate import PartialState
 
 from dysl_vla_ros.errors import ConfigError
 
+REPORT = 'report.json'
 Progress = Callable[[str, int, int, Mapping[str, float]], None]
 """Called with (stage, step, steps, newest figures)."""
 
@@ -43,9 +44,13 @@ class Workspace:
     report: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Make the folders."""
+        """Make the folders; go on with the report of an earlier run."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.results.mkdir(parents=True, exist_ok=True)
+        path = self.results / REPORT
+        if path.is_file():
+            found = json.loads(path.read_text('utf-8'))
+            self.report.update({k: v for k, v in found.items() if k not in self.report})
 
     @property
     def main(self) -> bool:
@@ -57,7 +62,7 @@ class Workspace:
         if not self.main:
             return
         self.report[stage] = figures
-        self.write('report.json', self.report)
+        self.write(REPORT, self.report)
         if self.told is not None:
             self.told(stage, figures)
 

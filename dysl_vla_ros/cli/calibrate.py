@@ -1,0 +1,237 @@
+"""``dysl calibrate``: static layers, and when to skip, from what the policy itself did."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dysl_vla_ros.cli.evaluate import latency_seconds
+from dysl_vla_ros.cli.stages import StageBars
+from dysl_vla_ros.engines.bundle import CalibrationSpec, open_bundle, write_manifest
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.sim.goals import FAMILIES
+
+if TYPE_CHECKING:
+    from dysl_vla_ros.training.calibrate import RecordedPass
+    from dysl_vla_ros.training.workspace import Workspace
+
+    Episodes = Sequence[Sequence[RecordedPass]]
+
+FIRST_SEED = 30_000_000
+_SCORED_FRAMES = 20_000
+"""Layers are scored on the held-out end of so many frames; more would only take memory."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('target', type=Path, help='checkpoint, or folder of a bundle: the '
+                        'calibration is written into it')  # fmt: skip
+    parser.add_argument('--dataset', type=Path, nargs='+', default=[],
+                        help='for a checkpoint: score its layers and choose the static ones')
+    source = parser.add_argument_group('recording', 'by default the policy plays in simulation')
+    source.add_argument('--bag', type=Path, help='MCAP file or bag folder with ~/chunk_info')
+    source.add_argument('--topic', default='', help='of the chunks in the bag')
+    source.add_argument('--episodes', type=int, default=24, help='per family')
+    source.add_argument('--first-seed', type=int, default=FIRST_SEED)
+    source.add_argument('--latency', default='measured',
+                        help='of a bundle: measured, zero, or seconds')  # fmt: skip
+    source.add_argument('--time-limit', type=float, default=30.0, help='per episode [s]')
+    source.add_argument('--workers', type=int, default=1, help='processes that simulate')
+    parser.add_argument('--weights', nargs='+', default=['balanced'], metavar='WEIGHT',
+                        help='balanced: no dimension drowns the others; equal; or numbers')
+    parser.add_argument('--window', type=int, default=5, help='k, steps averaged')
+    parser.add_argument('--drop-rate', type=float, default=0.15,
+                        help='share of chunks that may count as holding a drop')  # fmt: skip
+    parser.add_argument('--rule', default='', choices=('', 'ceil', 'level'),
+                        help='guidance rule; default: as it was')  # fmt: skip
+    parser.add_argument('--static-share', type=float, default=0.2, help='share of static layers')
+    parser.add_argument('--tokens', default='slots', choices=('slots', 'all'),
+                        help='tokens whose score chooses them')  # fmt: skip
+    parser.add_argument('--out', type=Path, help='folder of report and plots; default: beside it')
+    parser.add_argument('--device', default='', help='torch device; default: a GPU, or the CPU')
+
+
+def run(given: argparse.Namespace) -> int:
+    """Calibrate and write the result back, atomically."""
+    from dysl_vla_ros.training.workspace import Workspace, training_device
+
+    _check(given)
+    out = given.out or given.target.parent / f'{given.target.stem}_calibration'
+    console = Console()
+    with StageBars(console) as bars:
+        space = Workspace(out, out, training_device(given.device), bars.progress)
+        calibrate = _bundle if given.target.is_dir() else _checkpoint
+        spec = calibrate(given, space, bars)
+    console.print(_table(space.report['calibrate'], spec))
+    console.print(f'{given.target}: calibration written; report and plots in {out}')
+    return 0
+
+
+def _check(given: argparse.Namespace) -> None:
+    if not given.target.exists():
+        raise ConfigError('target', str(given.target), 'a checkpoint or the folder of a bundle')
+    if given.episodes < 1:
+        raise ConfigError('episodes', given.episodes, 'at least 1')
+    if given.window < 1:
+        raise ConfigError('window', given.window, 'at least 1')
+    if not 0.0 < given.drop_rate < 1.0:
+        raise ConfigError('drop-rate', given.drop_rate, 'more than 0 and less than 1')
+    if given.target.is_dir() and given.dataset:
+        raise ConfigError('dataset', [str(path) for path in given.dataset],
+                          'none: the static layers of a bundle are fixed; calibrate the '
+                          'checkpoint it came from, distil and export again')  # fmt: skip
+
+
+def _checkpoint(given: argparse.Namespace, space: Workspace, bars: StageBars) -> CalibrationSpec:
+    import torch
+
+    from dysl_vla_ros.model.checkpoint import load_checkpoint, load_tensors, save_checkpoint
+    from dysl_vla_ros.training.dataset_reader import Thinning
+    from dysl_vla_ros.training.layer_choice import choose_layers, chosen_layers
+    from dysl_vla_ros.training.samples import load_samples
+
+    checkpoint = load_checkpoint(given.target)
+    if given.dataset:
+        data = load_samples(given.dataset, Thinning(most=_SCORED_FRAMES))
+        checkpoint = choose_layers(checkpoint, data, space, given.static_share, given.tokens)
+    layout = chosen_layers(checkpoint)
+    if checkpoint.skipping is not None:
+        layout = checkpoint.skipping.layout
+    if layout is None:
+        raise ConfigError('dataset', None, 'a dataset: the static layers of a dense checkpoint '
+                          'are chosen from the scores of its layers')  # fmt: skip
+    dim = checkpoint.config.action_dim
+    if given.bag is not None:
+        episodes = _from_bag(given)
+    else:
+        episodes = _played(given, checkpoint, space, bars)
+    spec = _guidance(given, episodes, layout, space, dim, checkpoint.calibration)
+    stored = {tensor.dtype for tensor in load_tensors(given.target)[0].values()}
+    dtype = torch.float32 if torch.float32 in stored else torch.float16
+    save_checkpoint(given.target, replace(checkpoint, calibration=spec), dtype)
+    return spec
+
+
+def _bundle(given: argparse.Namespace, space: Workspace, bars: StageBars) -> CalibrationSpec:
+    manifest = open_bundle(given.target).manifest
+    dim = manifest.action.dim
+    episodes = _from_bag(given) if given.bag is not None else _evaluated(given, bars)
+    spec = _guidance(given, episodes, manifest.layout, space, dim, manifest.calibration)
+    # The manifest holds the checksums of all other files and lies in none itself.
+    write_manifest(given.target, replace(manifest, calibration=spec))
+    open_bundle(given.target)
+    return spec
+
+
+def _guidance(
+    given: argparse.Namespace, episodes: Episodes, layout: Any, space: Workspace, dim: int,
+    before: CalibrationSpec | None,
+) -> CalibrationSpec:  # fmt: skip
+    from dysl_vla_ros.training.guidance import guidance
+    from dysl_vla_ros.training.recordings import check_recording
+
+    source = str(given.bag) if given.bag is not None else 'closed loop'
+    check_recording(episodes, dim, source)
+    rule = given.rule or ('ceil' if before is None else before.rule)
+    return guidance(episodes, layout, space, _weights(given.weights, episodes, dim),
+                    given.window, given.drop_rate, rule, source)  # fmt: skip
+
+
+def _weights(wanted: Sequence[str], episodes: Episodes, dim: int) -> tuple[float, ...]:
+    from dysl_vla_ros.training.guidance import balanced_weights, equal_weights
+
+    if wanted == ['equal']:
+        return equal_weights(dim)
+    if wanted == ['balanced']:
+        return balanced_weights(episodes)
+    try:
+        numbers = tuple(float(word) for word in wanted)
+    except ValueError:
+        raise ConfigError('weights', list(wanted), 'balanced, equal, or numbers') from None
+    if len(numbers) != dim or min(numbers) < 0 or not max(numbers) > 0:
+        raise ConfigError('weights', list(numbers), f'{dim} numbers, none negative, not all 0')
+    return numbers
+
+
+# ---- where recordings come from ----------------------------------------------------------------
+
+
+def _from_bag(given: argparse.Namespace) -> Episodes:
+    from dysl_vla_ros.training.bag import read_bag
+    from dysl_vla_ros.training.recordings import episodes_of
+
+    return episodes_of(read_bag(given.bag, given.topic))
+
+
+def _played(
+    given: argparse.Namespace, checkpoint: Any, space: Workspace, bars: StageBars
+) -> Episodes:
+    """Closed loop of the torch network: every controller live, or dense before distillation."""
+    from dysl_vla_ros.training.closed_loop import NetworkPolicy, roll_out
+    from dysl_vla_ros.training.stage import EpisodeSpec
+    from dysl_vla_ros.training.world_pool import WorldPool
+
+    total = given.episodes * len(FAMILIES)
+    most = round(given.time_limit / 0.05)
+    specs = [EpisodeSpec(given.first_seed + n, FAMILIES[n % len(FAMILIES)], max_actions=most)
+             for n in range(total)]  # fmt: skip
+    mode = 'full' if checkpoint.skipping is None else 'live'
+    policy = NetworkPolicy(checkpoint, space.device, mode)
+    with WorldPool(given.workers, min(4 * given.workers, total)) as pool:
+        results, _ = roll_out(
+            pool, specs, policy, checkpoint,
+            progress=lambda done, of, won: bars.progress('episodes', done, of, {'won': won}),
+        )  # fmt: skip
+    return [result.passes for result in results]
+
+
+def _evaluated(given: argparse.Namespace, bars: StageBars) -> Episodes:
+    """Closed loop of the bundle in the robot's own control loop."""
+    from dysl_vla_ros.evaluation.options import EvaluateOptions
+    from dysl_vla_ros.evaluation.record import record_episodes
+    from dysl_vla_ros.training.recordings import AcceptedChunk, episodes_of
+
+    options = EvaluateOptions(
+        bundle=str(given.target), modes=('auto',), episodes=given.episodes,
+        first_seed=given.first_seed, latency=latency_seconds(given.latency),
+        time_limit=given.time_limit,
+    )  # fmt: skip
+    total, won = len(options.specs()), 0
+    episodes: list[Sequence[RecordedPass]] = []
+    for number, played in enumerate(record_episodes(options), start=1):
+        chunks = [
+            # C is reported for the actions that were still to be executed.
+            AcceptedChunk(d.chunk.epoch, d.chunk.displacements,
+                          len(d.chunk.displacements) - len(d.continuity), d.actions_played)
+            for d in played.accepted if d.chunk is not None
+        ]  # fmt: skip
+        episodes += episodes_of(chunks, played.actions)
+        won += played.success
+        bars.progress('episodes', number, total, {'won': won})
+    return episodes
+
+
+def _table(found: dict[str, Any], spec: CalibrationSpec) -> Table:
+    table = Table('', '', show_header=False)
+    for name, value in (
+        ('chunks, actions recorded', f'{found["chunks"]}, {found["actions"]}'),
+        ('eta', f'{spec.eta:.4g}'),
+        ('threshold, hysteresis', f'{spec.threshold:.4g}, {spec.hysteresis:.4g}'),
+        ('level rule, from and to', f'{spec.level_low:.4g}, {spec.level_high:.4g}'),
+        ('weights', ' '.join(f'{weight:g}' for weight in spec.weights)),
+        ('chunks with a drop', f'{100 * found["chunks_with_a_drop"]:.1f} %'),
+        ('re-runs predicted', f'{100 * found["predicted_rerun_rate"]:.1f} % of the chunks'),
+        ('  at a seam, inside a chunk', f'{found["predicted_reruns_at_seam"]}, '
+         f'{found["predicted_reruns_inside"]}'),
+        ('chunks skipped in', f'{100 * found["predicted_skip_rate"]:.1f} %'),
+        ('layers skipped, were all live controllers to open',
+         f'{100 * found["predicted_skip_ratio"]:.1f} %'),
+    ):  # fmt: skip
+        table.add_row(name, value)
+    return table

@@ -1,0 +1,84 @@
+"""``dysl distill``: adapters and controllers for a dense checkpoint, which itself stays frozen."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from dysl_vla_ros.cli.stages import StageBars
+from dysl_vla_ros.cli.train import add_data_options, load_data
+
+CHECKPOINT = 'policy.safetensors'
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('checkpoint', type=Path, help='dense; where dysl calibrate chose static '
+                        'layers they are used, otherwise they are chosen now')  # fmt: skip
+    parser.add_argument('--dataset', type=Path, nargs='+', required=True)
+    parser.add_argument('--out', type=Path, required=True, help='folder of checkpoint and plots')
+    parser.add_argument('--preset', default='full', choices=('full', 'toy'))
+    parser.add_argument('--skip-weight', type=float,
+                        help='what a skipped position is worth in action error: more skips more')
+    parser.add_argument('--adapter-steps', type=int, help='updates of stage 1')
+    parser.add_argument('--controller-steps', type=int, help='updates of stage 2')
+    parser.add_argument('--batch', type=int, help='samples per update')
+    parser.add_argument('--rank', type=int, help='of the adapters')
+    parser.add_argument('--static-share', type=float, help='share of static layers')
+    parser.add_argument('--note-every', type=int, default=100,
+                        help='updates between looks at held-out samples, and between '
+                        'resumable states')  # fmt: skip
+    add_data_options(parser)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Distil; an interrupted distillation goes on where it was saved last."""
+    from dysl_vla_ros.errors import ConfigError
+    from dysl_vla_ros.model.checkpoint import load_checkpoint, save_checkpoint, with_card
+    from dysl_vla_ros.training.dense import forget_states
+    from dysl_vla_ros.training.distilling import distil_checkpoint
+    from dysl_vla_ros.training.layer_choice import choose_layers, chosen_layers
+    from dysl_vla_ros.training.recipe import preset
+    from dysl_vla_ros.training.workspace import Workspace, training_device
+
+    if given.note_every < 1:
+        raise ConfigError('note-every', given.note_every, 'at least 1')
+    device = training_device(given.device)
+    checkpoint = load_checkpoint(given.checkpoint)
+    recipe = preset(given.preset, 1, device.type == 'cuda')
+    settings = _changed(recipe.distill, given)
+    data = load_data(given)
+    console = Console()
+    with StageBars(console) as bars:
+        space = Workspace(given.out, given.out, device, bars.progress, bars.told)
+        layout = chosen_layers(checkpoint)
+        if layout is None or given.static_share is not None:
+            share = given.static_share or recipe.static_share
+            dense = replace(checkpoint, skipping=None)
+            checkpoint = choose_layers(dense, data, space, share, batch=settings.batch)
+            layout = chosen_layers(checkpoint)
+        assert layout is not None
+        rank = recipe.rank if given.rank is None else given.rank
+        checkpoint = distil_checkpoint(
+            checkpoint, layout, data, settings, space, rank, given.note_every, given.seed,
+            recipe.own_share,
+        )  # fmt: skip
+        card = {'distill': {**space.report, 'settings': asdict(settings)}}
+        path = given.out / CHECKPOINT
+        save_checkpoint(path, with_card(checkpoint, **card))
+        forget_states(space, 'distill')
+    console.print(f'{path}: static layers {list(layout.static_layers)} of {layout.layers_total}; '
+                  f'now dysl calibrate {path}')  # fmt: skip
+    return 0
+
+
+def _changed(settings: Any, given: argparse.Namespace) -> Any:
+    """The preset's numbers, changed by the command line."""
+    changes = {name: getattr(given, name) for name in
+               ('skip_weight', 'adapter_steps', 'controller_steps', 'batch')
+               if getattr(given, name) is not None}  # fmt: skip
+    return replace(settings, seed=given.seed, **changes)

@@ -1,0 +1,109 @@
+"""``dysl train``: the dense policy from datasets.
+
+Several GPUs or machines: ``accelerate launch -m dysl_vla_ros.cli.main train ...``, or torchrun.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from dysl_vla_ros.cli.stages import StageBars
+
+CHECKPOINT = 'dense.safetensors'
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('--dataset', type=Path, nargs='+', required=True,
+                        help='folders; the last frames of the last one are for validation')
+    parser.add_argument('--out', type=Path, required=True, help='folder of checkpoint and plots')
+    parser.add_argument('--preset', default='full', choices=('full', 'toy'))
+    parser.add_argument('--steps', type=int, help='updates')
+    parser.add_argument('--ground-steps', type=int, help='updates of the warm-up; 0 leaves it out')
+    parser.add_argument('--batch', type=int, help='samples per update and process')
+    parser.add_argument('--learning-rate', type=float)
+    parser.add_argument('--layers', type=int, help='depth of the backbone')
+    parser.add_argument('--width', type=int, help='of a token')
+    parser.add_argument('--start', type=Path, metavar='CHECKPOINT',
+                        help='train this one further, without a warm-up')  # fmt: skip
+    add_data_options(parser)
+    parser.add_argument('--save-every', type=float, default=120.0,
+                        help='interval of resumable states [s]')  # fmt: skip
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what every command that reads a dataset takes."""
+    parser.add_argument('--free-motion', type=float, default=0.4,
+                        help='share of the frames of free motion that is used')  # fmt: skip
+    parser.add_argument('--max-frames', type=int, default=0,
+                        help='frames loaded per dataset, 27 kB each at 96x96; 0 for all')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--device', default='', help='torch device; default: a GPU, or the CPU')
+
+
+def run(given: argparse.Namespace) -> int:
+    """Train; an interrupted training goes on where it was saved last."""
+    from dysl_vla_ros.model.checkpoint import load_checkpoint, save_checkpoint, with_card
+    from dysl_vla_ros.training.dense import forget_states, train_dense
+    from dysl_vla_ros.training.train import describe
+    from dysl_vla_ros.training.workspace import Workspace, training_device
+
+    device = training_device(given.device)
+    settings = dense_settings(given, device.type == 'cuda')
+    data = load_data(given)
+    start = None if given.start is None else load_checkpoint(given.start)
+    console = Console()
+    path = given.out / CHECKPOINT
+    with StageBars(console, shown=_first()) as bars:
+        space = Workspace(given.out, given.out, device, bars.progress, bars.told)
+        space.note('data', datasets=[str(folder) for folder in given.dataset], frames=data.frames,
+                   samples=data.samples)  # fmt: skip
+        checkpoint = train_dense(data, settings, space, start)
+        card = {'train': {**space.report, 'settings': describe(settings.train)}}
+        if space.main:
+            save_checkpoint(path, with_card(checkpoint, **card))
+        forget_states(space, 'ground', 'train')
+    if space.main:
+        console.print(f'{path}: dense, {checkpoint.config.layers} layers of width '
+                      f'{checkpoint.config.width}')  # fmt: skip
+    return 0
+
+
+def dense_settings(given: argparse.Namespace, on_gpu: bool) -> Any:
+    """The preset's numbers, changed by the command line."""
+    from dysl_vla_ros.training.dense import DenseSettings
+    from dysl_vla_ros.training.recipe import preset
+
+    recipe = preset(given.preset, 1, on_gpu)
+    changes = {name: value for name, value in (
+        ('steps', given.steps), ('batch', given.batch), ('learning_rate', given.learning_rate),
+    ) if value is not None}  # fmt: skip
+    train = replace(recipe.train, save_every_s=given.save_every, seed=given.seed, **changes)
+    ground = None
+    if given.ground_steps != 0:
+        steps = given.ground_steps or recipe.ground.steps
+        ground = replace(recipe.ground, steps=steps, batch=train.batch,
+                         save_every_s=given.save_every)  # fmt: skip
+    network = {**recipe.network, **{name: value for name, value in (
+        ('layers', given.layers), ('width', given.width)) if value is not None}}  # fmt: skip
+    return DenseSettings(ground, train, network, recipe.own_share, given.seed)
+
+
+def load_data(given: argparse.Namespace) -> Any:
+    """The datasets of the command line, checked and thinned."""
+    from dysl_vla_ros.training.dataset_reader import Thinning
+    from dysl_vla_ros.training.samples import load_samples
+
+    thinning = Thinning(given.free_motion, given.max_frames, given.seed)
+    return load_samples(given.dataset, thinning)
+
+
+def _first() -> bool:
+    from accelerate import PartialState
+
+    return bool(PartialState().is_main_process)
