@@ -40,20 +40,22 @@ MEANS = [[0.484375, 0.455078125, 0.40625], [0.5, 0.5, 0.5]]
 STDS = [[0.228515625, 0.2236328125, 0.224609375], [0.5, 0.5, 0.5]]
 
 
-def import_timm():
-    """timm, also beside a CPU build of torch.
+def make_torchvision_importable():
+    """timm and parts of transformers want torchvision, also beside a CPU build of torch.
 
     The torchvision of a package index is linked against CUDA and its operators cannot be loaded
-    there. timm only wants its Python half, which insists that the operators have been declared.
+    there. Only its Python half is used, which insists that the operators have been declared.
     """
     try:
-        import timm
+        import torchvision  # noqa: F401
     except RuntimeError:
         library = torch.library.Library('torchvision', 'DEF')
         for name in ('nms', 'qnms'):
             library.define(f'{name}() -> ()')
-        import timm
-    return timm
+        _KEPT.append(library)  # its declarations end with it
+
+
+_KEPT = []
 
 
 class UpstreamOft(nn.Module):
@@ -62,12 +64,13 @@ class UpstreamOft(nn.Module):
     def __init__(self, layers=6, width=64, heads=4, cameras=2, image_size=28, proprio=8,
                  seed=0):
         super().__init__()
+        make_torchvision_importable()
+        import timm
         import transformers
 
         torch.manual_seed(seed)
         self.cameras, self.image_size = cameras, image_size
         self.horizon, self.action_dim, self.proprio_dim = 8, 7, proprio
-        timm = import_timm()
         backbone = nn.Module()
         backbone.featurizer = timm.create_model(
             DINO, pretrained=False, num_classes=0, img_size=image_size, embed_dim=32, depth=3
