@@ -1,4 +1,4 @@
-"""Which files an ONNX graph keeps its weights in, read without the onnx package.
+"""Which files an ONNX graph keeps its weights in, and its opset, read without the onnx package.
 
 The robot has no onnx package, yet a graph names its external files itself: one that pointed out of
 the bundle, or at a file without a checksum, would slip past the manifest. So the few fields that
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dysl_vla_ros.errors import BundleError
@@ -25,7 +26,8 @@ _INSIDE = {
     'tensor': {13: 'entry'},
 }
 _FIXED = {1: 8, 5: 4}
-_LENGTH = 2
+_NUMBER, _LENGTH = 0, 2
+_OPSET_IMPORT = 8
 
 
 def external_locations(path: Path) -> frozenset[str]:
@@ -34,13 +36,34 @@ def external_locations(path: Path) -> frozenset[str]:
     Raises:
         BundleError: Not an ONNX file.
     """
+    with _opened(path) as data:
+        return frozenset(_locations(data, 0, len(data), 'model'))
+
+
+def opset_version(path: Path) -> int:
+    """Opset of the default domain; 0 when the file names none.
+
+    Raises:
+        BundleError: Not an ONNX file.
+    """
+    with _opened(path) as data:
+        for number, first, last in _fields(data, 0, len(data)):
+            if number == _OPSET_IMPORT:
+                domain = [data[a:b] for n, a, b in _fields(data, first, last) if n == 1 and a < b]
+                if not domain or domain == [b'ai.onnx']:
+                    return dict(_numbers(data, first, last)).get(2, 0)
+        return 0
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[mmap.mmap]:
     if path.stat().st_size == 0:
         raise BundleError(f'{path.name}: empty, expected an ONNX file')
     with path.open('rb') as stream, mmap.mmap(
         stream.fileno(), 0, access=mmap.ACCESS_READ
     ) as data:
         try:
-            return frozenset(_locations(data, 0, len(data), 'model'))
+            yield data
         except (IndexError, ValueError, UnicodeDecodeError) as error:
             raise BundleError(f'{path.name}: not an ONNX file: {error}') from None
 
@@ -56,21 +79,35 @@ def _locations(data: mmap.mmap, start: int, end: int, kind: str) -> Iterator[str
             yield from _locations(data, first, last, inside)
 
 
+def _numbers(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """(number, value) of every field that is a plain number."""
+    for number, wire, first, _ in _entries(data, start, end):
+        if wire == _NUMBER:
+            yield number, _varint(data, first, end)[0]
+
+
 def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:
     """(number, first byte, end) of every length-delimited field."""
+    for number, wire, first, last in _entries(data, start, end):
+        if wire == _LENGTH:
+            yield number, first, last
+
+
+def _entries(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """(number, wire type, first byte, end) of every field."""
     while start < end:
         key, start = _varint(data, start, end)
         number, wire = key >> 3, key & 7
-        if wire == 0:
-            _, start = _varint(data, start, end)
+        if wire == _NUMBER:
+            first, (_, start) = start, _varint(data, start, end)
         elif wire == _LENGTH:
-            size, start = _varint(data, start, end)
-            yield number, start, start + size
-            start += size
+            size, first = _varint(data, start, end)
+            start = first + size
         elif wire in _FIXED:
-            start += _FIXED[wire]
+            first, start = start, start + _FIXED[wire]
         else:
             raise ValueError(f'wire type {wire} at byte {start}')
+        yield number, wire, first, start
     if start != end:
         raise ValueError(f'a field ends at byte {start}, expected {end}')
 

@@ -46,6 +46,13 @@ API: dict[str, dict[str, tuple[str, ...] | None]] = {
         'create_timing_cache': ('serialized_timing_cache',),
         'set_timing_cache': ('cache', 'ignore_mismatch'),
     },
+    'INetworkDefinition': {
+        'num_inputs': None,
+        'num_outputs': None,
+        'get_input': ('index',),
+        'get_output': ('index',),
+    },
+    'ITensor': {'name': None, 'shape': None, 'dtype': None},
     'ITimingCache': {'serialize': ()},
     'IHostMemory': {'nbytes': None},
     'OnnxParser': {
@@ -104,8 +111,20 @@ class PlanTensor:
     spec: TensorSpec
 
 
-def make_logger(trt: Any) -> Any:
-    """A TensorRT logger that forwards warnings and keeps errors in its list ``errors``."""
+_loggers: dict[int, tuple[Any, Any]] = {}
+
+
+def logger_of(trt: Any) -> Any:
+    """The logger of a TensorRT module: it forwards warnings and keeps errors in ``errors``.
+
+    One for the whole process: TensorRT ignores every later one.
+    """
+    if id(trt) not in _loggers:
+        _loggers[id(trt)] = trt, _make_logger(trt)
+    return _loggers[id(trt)][1]
+
+
+def _make_logger(trt: Any) -> Any:
     severity = trt.ILogger.Severity
     levels = {
         severity.INTERNAL_ERROR: logging.ERROR,
@@ -128,13 +147,19 @@ def make_logger(trt: Any) -> Any:
     return Logger()
 
 
+def tensor_spec(name: str, shape: Any, dtype: Any) -> TensorSpec:
+    """TensorRT's name, shape and data type as the manifest writes them."""
+    sizes = tuple(int(size) for size in shape)
+    return TensorSpec(name, sizes, _NUMPY_NAMES.get(dtype.name, str(dtype.name)))
+
+
 class Runtime:
     """Deserialises plans."""
 
     def __init__(self, trt: Any) -> None:
         """Open TensorRT's runtime; the driver was probed before."""
         self._trt = trt
-        self._logger = make_logger(trt)
+        self._logger = logger_of(trt)
         self._runtime = trt.Runtime(self._logger)
 
     @property
@@ -196,10 +221,10 @@ class Plan:
 
     def _describe(self, tensor: str) -> PlanTensor:
         engine = self._engine
-        kind = engine.get_tensor_dtype(tensor).name
         reads = engine.get_tensor_mode(tensor) == self._trt.TensorIOMode.INPUT
-        shape = tuple(int(size) for size in engine.get_tensor_shape(tensor))
-        spec = TensorSpec(tensor, shape, _NUMPY_NAMES.get(kind, kind))
+        spec = tensor_spec(
+            tensor, engine.get_tensor_shape(tensor), engine.get_tensor_dtype(tensor)
+        )
         return PlanTensor('input' if reads else 'output', spec)
 
     def _errors(self) -> str:

@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from dysl_vla_ros.engines.bundle import Bundle
-from dysl_vla_ros.engines.tensorrt_api import make_logger
+from dysl_vla_ros.engines.bundle import Bundle, SegmentSpec
+from dysl_vla_ros.engines.onnx_wire import opset_version
+from dysl_vla_ros.engines.tensorrt_api import logger_of, tensor_spec
 from dysl_vla_ros.engines.tensorrt_plans import (
     FORMAT,
     FORMAT_VERSION,
@@ -106,7 +107,8 @@ def build_plans(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         manifest = _start(folder, bundle, target, options)
-        builder = SegmentBuilder(trt, options, _cached(folder / TIMING_CACHE))
+        cache = _cached(folder / TIMING_CACHE)
+        builder = SegmentBuilder(trt, bundle.manifest.opset, options, cache)
         built, kept = [], []
         names = list(bundle.manifest.segments)
         for number, name in enumerate(names, start=1):
@@ -129,16 +131,17 @@ def build_plans(
 class SegmentBuilder:
     """Compiles one ONNX file after the other, with one timing cache for all of them."""
 
-    def __init__(self, trt: Any, options: BuildOptions, cache: bytes = b'') -> None:
+    def __init__(self, trt: Any, opset: int, options: BuildOptions, cache: bytes = b'') -> None:
         """Open TensorRT's builder.
 
         Args:
             trt: The TensorRT module.
+            opset: Of every file.
             options: How hard to search.
             cache: Of an earlier build on this machine; makes alike segments fast.
         """
-        self._trt, self._options = trt, options
-        self._logger = make_logger(trt)
+        self._trt, self._opset, self._options = trt, opset, options
+        self._logger = logger_of(trt)
         self._builder = trt.Builder(self._logger)
         self._cache = cache
 
@@ -147,13 +150,23 @@ class SegmentBuilder:
         """The timing cache with what was measured since."""
         return self._cache
 
-    def build(self, name: str, onnx: Path) -> bytes:
+    def build(self, name: str, onnx: Path, spec: SegmentSpec) -> bytes:
         """Compile a file.
 
+        Args:
+            name: Of the segment.
+            onnx: The file; external weights lie beside it.
+            spec: Its inputs and outputs.
+
         Raises:
-            EngineError: It cannot be parsed (with the node at fault), or not be built.
+            EngineError: It has another opset, cannot be parsed (with the node at fault), has other
+                inputs or outputs, or cannot be built.
         """
-        trt = self._trt
+        trt, where = self._trt, f'segment {name} ({onnx})'
+        # TensorRT reads a file of an unknown opset as if it were of the newest that it knows.
+        found = opset_version(onnx)
+        if found != self._opset:
+            raise EngineError(f'{where}: opset {found}: expected {self._opset}; export it again')
         self._logger.errors.clear()
         network = self._builder.create_network(
             1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
@@ -163,9 +176,10 @@ class SegmentBuilder:
         if not parser.parse_from_file(str(onnx)):
             reasons = [_reason(parser.get_error(i)) for i in range(parser.num_errors)]
             raise EngineError(
-                f'segment {name} ({onnx}): TensorRT {trt.__version__} cannot parse it: '
+                f'{where}: TensorRT {trt.__version__} cannot parse it: '
                 f'{"; ".join(reasons) or self._errors()}'
             )
+        _check_network(network, spec, where)
         config = self._builder.create_builder_config()
         # TF32 has 10 bits of mantissa: an FP32 bundle asked for 23.
         config.clear_flag(trt.BuilderFlag.TF32)
@@ -178,8 +192,7 @@ class SegmentBuilder:
         plan = self._builder.build_serialized_network(network, config)
         if plan is None:
             raise EngineError(
-                f'segment {name} ({onnx}): TensorRT {trt.__version__} cannot build it: '
-                f'{self._errors()}'
+                f'{where}: TensorRT {trt.__version__} cannot build it: {self._errors()}'
             )
         self._cache = bytes(cache.serialize())
         return bytes(plan)
@@ -216,7 +229,7 @@ def _add(
     folder: Path, manifest: PlansManifest, bundle: Bundle, name: str, builder: SegmentBuilder
 ) -> PlansManifest:
     began = time.monotonic()
-    plan = builder.build(name, bundle.graph(name))
+    plan = builder.build(name, bundle.graph(name), bundle.manifest.segments[name])
     entry = PlanEntry(
         file=f'{name}.plan',
         sha256=hashlib.sha256(plan).hexdigest(),
@@ -229,6 +242,24 @@ def _add(
     manifest = replace(manifest, plans={**manifest.plans, name: entry})
     write_plans(folder, manifest)
     return manifest
+
+
+def _check_network(network: Any, spec: SegmentSpec, where: str) -> None:
+    """What was parsed is what the manifest lists; an empty file parses to an empty network."""
+    for kind, listed, count, get in (
+        ('inputs', spec.inputs, network.num_inputs, network.get_input),
+        ('outputs', spec.outputs, network.num_outputs, network.get_output),
+    ):
+        found = {t.name: tensor_spec(t.name, t.shape, t.dtype) for t in map(get, range(count))}
+        wanted = {tensor.name: tensor for tensor in listed}
+        if found != wanted:
+            words = [
+                ', '.join(f'{t.name} {t.dtype} {list(t.shape)}' for t in tensors.values())
+                for tensors in (found, wanted)
+            ]
+            raise EngineError(
+                f'{where}: {kind} {words[0] or "none"}: expected {words[1]}, as the manifest says'
+            )
 
 
 def _cached(path: Path) -> bytes:

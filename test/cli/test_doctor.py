@@ -44,7 +44,7 @@ def board(monkeypatch):
 @pytest.fixture(scope='module')
 def built(tmp_path_factory):
     """A bundle with plans."""
-    folder = tiny_bundle.write_tiny_bundle(tmp_path_factory.mktemp('built') / 'tiny', layers=4)
+    folder = tiny_bundle.write_tiny_bundle(tmp_path_factory.mktemp('built') / 'tiny', layers=5)
     bundle = open_bundle(folder)
     trt = fake_gpu.fake_tensorrt(fake_gpu.FakeDevice())
     target = target_of(fake_gpu.GPU, trt.__version__, bundle.manifest)
@@ -152,7 +152,7 @@ def test_plans_without_tensorrt_are_broken(folder, monkeypatch):
 
 
 def test_the_report_is_written_as_json(tmp_path, no_driver):
-    folder = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny', layers=4)
+    folder = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny', layers=5)
     code = main(['doctor', '--engine', str(folder), '--json', str(tmp_path / 'out.json')])
     document = json.loads((tmp_path / 'out.json').read_text())
     assert code == 0

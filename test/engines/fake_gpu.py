@@ -33,6 +33,7 @@ ONNX_TYPES = {
     'tensor(float)': 'FLOAT', 'tensor(float16)': 'HALF', 'tensor(int64)': 'INT64',
     'tensor(int32)': 'INT32', 'tensor(bool)': 'BOOL',
 }  # fmt: skip
+PROTO_TYPES = {1: 'FLOAT', 10: 'HALF', 7: 'INT64', 6: 'INT32', 9: 'BOOL'}
 NUMPY = {
     'FLOAT': np.float32, 'HALF': np.float16, 'INT64': np.int64, 'INT32': np.int32, 'BOOL': np.bool_
 }  # fmt: skip
@@ -229,8 +230,30 @@ def fake_tensorrt(device, *, version='10.3.0', poison=False, refuse=()):
 
     garbage = itertools.cycle((0xFF, 0x00, 0x7F))
 
+    class ITensor:
+        def __init__(self, value):
+            kind = value.type.tensor_type
+            self.name = value.name
+            self.shape = tuple(dim.dim_value for dim in kind.shape.dim)
+            self.dtype = getattr(enums['DataType'], PROTO_TYPES[kind.elem_type])
+
     class INetworkDefinition:
-        graph = b''
+        def __init__(self):
+            self._file, self._inputs, self._outputs = b'', [], []
+
+        @property
+        def num_inputs(self):
+            return len(self._inputs)
+
+        @property
+        def num_outputs(self):
+            return len(self._outputs)
+
+        def get_input(self, index):
+            return self._inputs[index]
+
+        def get_output(self, index):
+            return self._outputs[index]
 
     class Builder:
         def __init__(self, logger):
@@ -246,7 +269,7 @@ def fake_tensorrt(device, *, version='10.3.0', poison=False, refuse=()):
         def build_serialized_network(self, network, config):
             assert config._cleared == ['TF32'] and config._cache is not None
             config._cache.entries += b'.'
-            return IHostMemory(MAGIC + network.graph)
+            return IHostMemory(MAGIC + network._file)
 
     class IHostMemory(bytes):
         @property
@@ -304,7 +327,9 @@ def fake_tensorrt(device, *, version='10.3.0', poison=False, refuse=()):
             graph = onnx.load(model).graph
             self._errors = [ParserError(node) for node in graph.node if node.op_type in refuse]
             with open(model, 'rb') as stream:
-                self._network.graph = stream.read()
+                self._network._file = stream.read()
+            self._network._inputs = [ITensor(value) for value in graph.input]
+            self._network._outputs = [ITensor(value) for value in graph.output]
             return not self._errors
 
         @property
@@ -318,6 +343,7 @@ def fake_tensorrt(device, *, version='10.3.0', poison=False, refuse=()):
         __version__=version, ILogger=ILogger, Runtime=Runtime, ICudaEngine=ICudaEngine,
         IExecutionContext=IExecutionContext, Builder=Builder, IBuilderConfig=IBuilderConfig,
         ITimingCache=ITimingCache, IHostMemory=IHostMemory, OnnxParser=OnnxParser,
-        ParserError=ParserError, NetworkDefinitionCreationFlag=SimpleNamespace(STRONGLY_TYPED=1),
+        ParserError=ParserError, INetworkDefinition=INetworkDefinition, ITensor=ITensor,
+        NetworkDefinitionCreationFlag=SimpleNamespace(STRONGLY_TYPED=1),
         **enums,
     )  # fmt: skip

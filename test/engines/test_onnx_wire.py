@@ -11,7 +11,7 @@ from tiny_bundle import write_tiny_bundle
 
 from dysl_vla_ros.engines.bundle import open_bundle, sha256_of
 from dysl_vla_ros.engines.onnx_engine import OnnxEngine
-from dysl_vla_ros.engines.onnx_wire import external_locations
+from dysl_vla_ros.engines.onnx_wire import external_locations, opset_version
 from dysl_vla_ros.errors import BundleError, EngineError
 
 
@@ -113,3 +113,21 @@ def test_weights_that_no_checksum_covers_are_refused(tmp_path, location, listed)
     folder = external_layer(tmp_path / 'b', location, listed)
     with pytest.raises(EngineError, match=r'layer_03\.onnx: weights in .*: expected'):
         OnnxEngine(open_bundle(folder))
+
+
+@pytest.mark.parametrize('version', [9, 18, 300])
+def test_the_opset_is_that_of_the_default_domain(tmp_path, version):
+    model = onnx.ModelProto(ir_version=8)
+    model.opset_import.add(domain='com.example', version=7)
+    model.opset_import.add(domain='', version=version)
+    path = tmp_path / 'a.onnx'
+    path.write_bytes(model.SerializeToString())
+    assert opset_version(path) == version
+
+
+def test_a_file_without_a_default_domain_has_no_opset(tmp_path):
+    model = onnx.ModelProto(ir_version=8)
+    model.opset_import.add(domain='com.example', version=7)
+    path = tmp_path / 'a.onnx'
+    path.write_bytes(model.SerializeToString())
+    assert opset_version(path) == 0

@@ -25,6 +25,7 @@ from dysl_vla_ros.engines.tensorrt_api import Runtime
 from dysl_vla_ros.engines.tensorrt_engine import TensorRtEngine
 from dysl_vla_ros.engines.tensorrt_plans import find_plans, plans_root, target_of
 from dysl_vla_ros.errors import EngineError
+from dysl_vla_ros.evaluation.latency import bench_engine
 from dysl_vla_ros.export.tensorrt_build import build_plans
 
 CAMERAS = (('image', 32, 32), ('wrist_image', 16, 32))
@@ -375,3 +376,10 @@ def test_what_tensorrt_says_of_a_plan_it_refuses_is_passed_on(tmp_path):
     reseal(bundle, build(bundle), 'head', b'not a plan')
     with pytest.raises(EngineError, match='segment head: TensorRT cannot load.*magic tag'):
         open_on_fakes(bundle)
+
+
+def test_the_benchmark_runs_on_this_engine(pair):
+    engine, _ = pair
+    report = bench_engine(engine, inputs(0), runs=2, warm_up=1)
+    assert report['controllers']['count'] == len(engine.layout.dynamic_layers)
+    assert [row['resume_layer'] for row in report['reruns']] == [1, 5]

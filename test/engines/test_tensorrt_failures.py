@@ -55,7 +55,7 @@ def machine(tmp_path_factory):
 
 @pytest.fixture
 def bundle(tmp_path):
-    opened = open_bundle(write_tiny_bundle(tmp_path / 'tiny', layers=4))
+    opened = open_bundle(write_tiny_bundle(tmp_path / 'tiny', layers=5))
     target = target_of(GPU, '10.3.0', opened.manifest)
     build_plans(opened, plans_root(opened), target, fake_tensorrt(FakeDevice()))
     return opened

@@ -28,7 +28,7 @@ VERSION = '10.3.0'
 
 @pytest.fixture(scope='module')
 def original(tmp_path_factory):
-    folder = write_tiny_bundle(tmp_path_factory.mktemp('bundle') / 'tiny', layers=4)
+    folder = write_tiny_bundle(tmp_path_factory.mktemp('bundle') / 'tiny', layers=5)
     bundle = open_bundle(folder)
     target = target_of(GPU, VERSION, bundle.manifest)
     build_plans(bundle, plans_root(bundle), target, fake_tensorrt(FakeDevice()))
