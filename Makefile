@@ -47,7 +47,7 @@ $(VENV)/.test: $(VENV)/.demo
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.test constraints-cpu.txt
-	$(PIP) install -c constraints-cpu.txt -e '.[$(EXTRAS),test,train,vla]'
+	$(PIP) install -c constraints-cpu.txt -e '.[$(EXTRAS),test,train,vla,rtx]'
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.test

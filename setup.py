@@ -86,6 +86,11 @@ setup(
             'transformers>=5.0,<6',  # stock Llama
             'timm>=1.0.9,<1.1',  # stock DINOv2 and SigLIP towers
         ],
+        # Parses and builds every segment on a CPU, in make test-all; a Jetson has TensorRT itself.
+        'rtx': [
+            'tensorrt-rtx-cu13-libs>=1.7,<1.8; platform_machine == "x86_64"',
+            'tensorrt-rtx-cu13-bindings>=1.7,<1.8; platform_machine == "x86_64"',
+        ],
         'test': [
             'pytest>=8,<10',
             'pytest-timeout>=2.3,<3',
