@@ -48,6 +48,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--window', type=int, default=5, help='k, steps averaged')
     parser.add_argument('--drop-rate', type=float, default=0.15,
                         help='share of chunks that may count as holding a drop')  # fmt: skip
+    parser.add_argument('--depth', type=float, default=0.0,
+                        help='layers run / all layers that both rules are fitted to, re-runs '
+                        'included; a distilled checkpoint only')  # fmt: skip
     parser.add_argument('--rule', default='', choices=('', 'ceil', 'level'),
                         help='guidance rule; default: as it was')  # fmt: skip
     parser.add_argument('--static-share', type=float, default=0.2, help='share of static layers')
@@ -140,7 +143,7 @@ def _guidance(
     check_recording(episodes, dim, source)
     rule = given.rule or ('ceil' if before is None else before.rule)
     return guidance(episodes, layout, space, _weights(given.weights, episodes, dim),
-                    given.window, given.drop_rate, rule, source)  # fmt: skip
+                    given.window, given.drop_rate, rule, source, given.depth)  # fmt: skip
 
 
 def _weights(wanted: Sequence[str], episodes: Episodes, dim: int) -> tuple[float, ...]:
@@ -230,7 +233,7 @@ def _table(found: dict[str, Any], spec: CalibrationSpec) -> Table:
         ('  at a seam, inside a chunk', f'{found["predicted_reruns_at_seam"]}, '
          f'{found["predicted_reruns_inside"]}'),
         ('chunks skipped in', f'{100 * found["predicted_skip_rate"]:.1f} %'),
-        ('layers skipped, were all live controllers to open',
+        ('layers skipped, re-runs counted as run',
          f'{100 * found["predicted_skip_ratio"]:.1f} %'),
     ):  # fmt: skip
         table.add_row(name, value)

@@ -6,8 +6,8 @@ closed-loop episodes is replayed through the very skip policy that will run on t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,10 +27,12 @@ class RecordedPass:
         chunk: Displacements from the first action that was still to be executed, (n, dim),
             in the model's normalised space.
         played: How many of them were executed before the next chunk took over.
+        scores: Dynamic layer -> score of its controller; empty where none was asked.
     """
 
     chunk: FloatArray
     played: int
+    scores: Mapping[int, float] = field(default_factory=dict)
 
 
 Recording = Sequence[Sequence[RecordedPass]]

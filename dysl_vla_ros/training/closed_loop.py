@@ -7,7 +7,7 @@ exported engine, lies in ``dysl_vla_ros.evaluation``; this is the quick look dur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,11 +28,25 @@ from dysl_vla_ros.training.words import encode
 from dysl_vla_ros.training.world_pool import Burst, View, WorldPool
 
 Images = dict[str, NDArray[np.uint8]]
-BatchPolicy = Callable[
-    [Images, NDArray[np.float32], Sequence[str]], tuple[NDArray[np.float32], NDArray[np.float32]]
-]
-"""Pictures (B, H, W, 3), proprioception (B, 7), instructions -> actions (B, 8, 7) in physical
-units, and the number of layers each sample ran (B,)."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a batch policy says.
+
+    Attributes:
+        actions: In physical units, (B, 8, 7).
+        layers: Layers that each sample ran, (B,).
+        scores: Dynamic layer -> score of its controller, (B,); empty where none was asked.
+    """
+
+    actions: NDArray[np.float32]
+    layers: NDArray[np.float32]
+    scores: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
+
+
+BatchPolicy = Callable[[Images, NDArray[np.float32], Sequence[str]], Answer]
+"""Pictures (B, H, W, 3), proprioception (B, 7), instructions."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +123,7 @@ class NetworkPolicy:
     @torch.inference_mode()
     def __call__(
         self, images: Images, joints: NDArray[np.float32], instructions: Sequence[str]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    ) -> Answer:
         for text in instructions:
             if text not in self._tokens:
                 length = self.checkpoint.config.instruction_tokens
@@ -124,14 +138,19 @@ class NetworkPolicy:
         hidden = self.network.encode(pictures, tokens.to(self.device), normal)
         layers = self.network.config.layers
         ran = torch.full((len(instructions),), float(layers))
+        scores: dict[int, torch.Tensor] = {}
         if self.mode == 'full':
             for layer in range(layers):
                 hidden = self.network.layer(layer, hidden)
+        elif self.skipping is not None and self.mode == 'live':
+            hidden, ran = live_pass(self.network, self.skipping, hidden, scores=scores)
         elif self.skipping is not None:
-            run = live_pass if self.mode == 'live' else static_pass
-            hidden, ran = run(self.network, self.skipping, hidden)
+            hidden, ran = static_pass(self.network, self.skipping, hidden)
         actions = self.network.head(hidden).float().cpu().numpy()
-        return unnormalise(actions, statistics.action), ran.float().cpu().numpy()
+        return Answer(
+            unnormalise(actions, statistics.action), ran.float().cpu().numpy(),
+            {layer: score.float().cpu().numpy() for layer, score in scores.items()},
+        )  # fmt: skip
 
 
 def roll_out(
@@ -186,7 +205,7 @@ def roll_out(
         index = [view.slot for view in running]
         images = {name: pool.arrays[name][index] for name in CAMERA_SIZES}
         joints = pool.arrays['proprioception'][index]
-        actions, layers = policy(images, joints, [view.instruction for view in running])
+        said = policy(images, joints, [view.instruction for view in running])
         for row, view in enumerate(running):
             if view.labels is not None:
                 pictures = {name: images[name][row] for name in CAMERA_SIZES}
@@ -194,9 +213,10 @@ def roll_out(
             slot = slots[view.slot]
             phase = view.phases[-1] if view.phases else 'reach'
             total, passes = slot.by_phase.get(phase, (0.0, 0))
-            slot.by_phase[phase] = (total + float(layers[row]), passes + 1)
-            slot.layers.append(float(layers[row]))
-            play = _take_over(slot, actions[row], timing, checkpoint)
+            slot.by_phase[phase] = (total + float(said.layers[row]), passes + 1)
+            slot.layers.append(float(said.layers[row]))
+            scores = {layer: float(values[row]) for layer, values in said.scores.items()}
+            play = _take_over(slot, said.actions[row], timing, checkpoint, scores)
             bursts.append(Burst(view.slot, None, play, label_goals))
         return bursts
 
@@ -218,7 +238,8 @@ def roll_out(
 
 
 def _take_over(
-    slot: _Slot, actions: NDArray[np.float32], timing: Timing, checkpoint: Checkpoint
+    slot: _Slot, actions: NDArray[np.float32], timing: Timing, checkpoint: Checkpoint,
+    scores: Mapping[int, float],
 ) -> NDArray[np.float32]:
     """What is played until the next observation; the slot goes over to the new chunk."""
     if slot.chunk is None:
@@ -232,7 +253,7 @@ def _take_over(
         )
     slot.chunk, slot.position = actions, timing.replan
     normal = normalise(actions[first:], checkpoint.statistics.action).astype(np.float64)
-    slot.passes.append(RecordedPass(normal, timing.replan + timing.latency - first))
+    slot.passes.append(RecordedPass(normal, timing.replan + timing.latency - first, scores))
     return play
 
 

@@ -42,8 +42,8 @@ def correction_episode(
         images, state = stage.observe()
         if not queue:
             pictures = {name: image[None] for name, image in images.items()}
-            actions, _ = policy(pictures, state[None], [stage.instruction])
-            queue, chunk = list(following(chunk, actions[0], timing)), actions[0]
+            actions = policy(pictures, state[None], [stage.instruction]).actions[0]
+            queue, chunk = list(following(chunk, actions, timing)), actions
         world = stage.world.expert_state((stage.tracker.position, stage.tracker.rotation))
         played = queue.pop(0)
         yield EpisodeFrame(

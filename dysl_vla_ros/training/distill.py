@@ -244,16 +244,25 @@ def _positions(layout: LayerLayout, count: int, generator: torch.Generator) -> l
 
 @torch.no_grad()
 def live_pass(
-    network: Layers, skipping: SkipModules, hidden: Tensor, threshold: float = 0.5
-) -> tuple[Tensor, Tensor]:
+    network: Layers, skipping: SkipModules, hidden: Tensor, threshold: float = 0.5,
+    scores: dict[int, Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """A batched pass with every controller live: each sample jumps where its own opens.
+
+    Args:
+        network: Dense and frozen.
+        skipping: Its controllers and adapters.
+        hidden: State entering layer 0, (B, tokens, width).
+        threshold: tau.
+        scores: Takes up the score of every dynamic layer, (B,); behind an open controller it is
+            the score that the state without the jump has.
 
     Returns:
         The state after the stack, and how many layers each sample ran (B,).
     """
     layers = skipping.layout.layers_total
     ran = torch.zeros(hidden.shape[0], device=hidden.device)
-    hidden = _run_live(network, skipping, hidden, layers, threshold, ran)
+    hidden = _run_live(network, skipping, hidden, layers, threshold, ran, scores)
     return hidden, ran
 
 
@@ -279,6 +288,7 @@ def static_pass(
 def _run_live(
     network: Layers, skipping: SkipModules, hidden: Tensor, until: int,
     threshold: float = 0.5, ran: Tensor | None = None,
+    scores: dict[int, Tensor] | None = None,
 ) -> Tensor:  # fmt: skip
     """Run to the state entering ``until``; in ``until``'s own segment nothing is skipped."""
     ends = {d: end for first, end in skipping.layout.segments for d in range(first, end)}
@@ -289,7 +299,10 @@ def _run_live(
             hidden = torch.where(waiting[:, None, None], target, hidden)
             target, waiting = None, torch.zeros_like(waiting)
         if layer in ends and ends[layer] <= until and ends[layer] != skipping.layout.layers_total:
-            opens = (skipping.controller(layer)(hidden) > threshold) & ~waiting
+            score = skipping.controller(layer)(hidden)
+            if scores is not None:
+                scores[layer] = score
+            opens = (score > threshold) & ~waiting
             bridged = skipping.adapter(layer)(hidden).to(hidden.dtype)
             base = hidden if target is None else target
             target = torch.where(opens[:, None, None], bridged, base)

@@ -13,6 +13,7 @@ from dysl_vla_ros.engines.bundle import CalibrationSpec
 from dysl_vla_ros.engines.engine import LayerLayout
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.training.calibrate import Recording, calibrate
+from dysl_vla_ros.training.depth_budget import fit_depth
 from dysl_vla_ros.training.plots import plot_guidance
 from dysl_vla_ros.training.prediction import predict, sweep
 from dysl_vla_ros.training.workspace import Workspace
@@ -55,6 +56,7 @@ def guidance(
     drop_rate: float = 0.15,
     rule: Literal['ceil', 'level'] = 'ceil',
     source: str = '',
+    depth: float = 0.0,
 ) -> CalibrationSpec:
     """Choose the numbers, and write ``calibration.json`` and ``continuity.png``.
 
@@ -67,8 +69,12 @@ def guidance(
         drop_rate: Share of chunks that may count as holding a drop.
         rule: Guidance rule.
         source: Where the recording came from, for the report.
+        depth: Layers run / all layers that the numbers of both rules are fitted to; 0 leaves
+            them at quantiles of the recording.
     """
     spec, found = calibrate(recording, layout, weights, window, drop_rate)
+    if depth:
+        spec = fit_depth(recording, layout, spec, depth)
     spec = replace(spec, rule=rule)
     predicted = predict(recording, layout, spec)
     around = sweep(recording, layout, spec)

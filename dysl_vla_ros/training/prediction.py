@@ -1,4 +1,10 @@
-"""What a calibration will do: a recording replayed through the robot's own skip policy."""
+"""What a calibration will do: a recording replayed through the robot's own skip policy.
+
+Where the recording knows the score of each controller in each pass, a jump is predicted where the
+first live controller opens; where it does not, every live controller counts as open. What a
+deeper pass would have changed in the motion that follows is left out: the prediction is for
+choosing numbers, the evaluation for reporting them.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +13,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dysl_vla_ros.core.skip_policy import SkipPolicy, SkipSettings
+from dysl_vla_ros.data_types import Jump, SkipPlan
 from dysl_vla_ros.engines.bundle import CalibrationSpec
 from dysl_vla_ros.engines.engine import LayerLayout
-from dysl_vla_ros.training.calibrate import Recording
+from dysl_vla_ros.training.calibrate import RecordedPass, Recording
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Rates on the recording, were every live controller to open.
+    """Rates on the recording.
 
     Attributes:
         chunks: Accepted chunks.
@@ -48,27 +55,36 @@ def predict(recording: Recording, layout: LayerLayout, spec: CalibrationSpec) ->
     A re-run resumes at the first jump, so it costs the layers from there on. The recorded chunk
     stands for the re-run one too: what a full pass would have predicted is not known.
     """
-    ends = [end for _, end in layout.segments]
     chunks = skipped = layers = 0
     reruns = [0, 0]
     for episode in recording:
         policy = SkipPolicy(layout.segments, skip_settings(spec))
         for entry in episode:
-            allow = policy.plan('auto').allow
-            jumps = [a for a, end in zip(allow, ends, strict=True) if a < end]
+            jumps = _jumps(layout, policy.plan('auto'), entry)
             verdict = policy.verify(entry.chunk, skipped=bool(jumps))
             policy.accepted(verdict, was_rerun=verdict.rerun)
             for displacement in entry.chunk[: entry.played]:
                 policy.played(displacement)
             chunks, skipped = chunks + 1, skipped + bool(jumps)
-            layers += layout.layers_total - sum(e - a for a, e in zip(allow, ends, strict=True))
+            layers += layout.layers_total - sum(jump.target - jump.layer for jump in jumps)
             if verdict.rerun:
                 reruns[verdict.drop_index != 0] += 1
-                layers += layout.layers_total - min(jumps)
+                layers += layout.layers_total - jumps[0].layer
     return Prediction(
         chunks, skipped / chunks, sum(reruns) / chunks, reruns[0], reruns[1],
         1.0 - layers / (chunks * layout.layers_total),
     )  # fmt: skip
+
+
+def _jumps(layout: LayerLayout, plan: SkipPlan, entry: RecordedPass) -> list[Jump]:
+    """The jumps that a pass takes under a plan."""
+    jumps = []
+    for (_, end), allow in zip(layout.segments, plan.allow, strict=True):
+        opened = (d for d in range(allow, end) if entry.scores.get(d, 1.0) > plan.threshold)
+        layer = next(opened, None)
+        if layer is not None:
+            jumps.append(Jump(layer, end))
+    return jumps
 
 
 def sweep(
