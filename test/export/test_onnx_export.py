@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import STATIC, example_inputs, make_checkpoint
+from small_checkpoint import STATIC, example_inputs, make_checkpoint
 
 from dysl_vla_ros.data_types import SkipPlan
 from dysl_vla_ros.engines.bundle import manifest_from_dict, open_bundle

@@ -7,8 +7,8 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from conftest import example_inputs
 from onnx import TensorProto
+from small_checkpoint import example_inputs
 from torch import nn
 
 from dysl_vla_ros.engines.bundle import open_bundle
