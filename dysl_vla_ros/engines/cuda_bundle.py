@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dysl_vla_ros.engines.bundle import Bundle
-from dysl_vla_ros.engines.cuda_engine import CudaEngine
+from dysl_vla_ros.engines.cuda_engine import CudaEngine, first_line
 from dysl_vla_ros.engines.cuda_stream import CudaStream, Stream
 from dysl_vla_ros.engines.engine import LayerLayout
 from dysl_vla_ros.engines.onnx_torch import OnnxFunction
+from dysl_vla_ros.errors import EngineError
 
 
 class BundleParts:
@@ -112,8 +113,14 @@ def open_cuda_engine(bundle: Bundle, stream: Stream | None = None) -> CudaEngine
         EngineError: There is no device, or a graph cannot be run.
     """
     stream = stream or CudaStream()
-    parts = BundleParts(bundle, stream.device)
-    return CudaEngine(parts, _example(bundle), stream)
+    try:
+        parts = BundleParts(bundle, stream.device)
+        return CudaEngine(parts, _example(bundle), stream)
+    except RuntimeError as error:  # out of memory, or a kernel that the card cannot run
+        size = sum(entry.bytes for entry in bundle.manifest.files.values()) / 1e9
+        raise EngineError(
+            f'{bundle.manifest.name} ({size:.1f} GB) on {stream.name}: {first_line(error)}'
+        ) from error
 
 
 def _example(bundle: Bundle) -> dict[str, NDArray[Any]]:

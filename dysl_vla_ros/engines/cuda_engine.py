@@ -201,7 +201,10 @@ class CudaEngine:
 
     def synchronize(self) -> None:
         """Wait for the stream."""
-        self._stream.wait()
+        try:
+            self._stream.wait()
+        except RuntimeError as error:  # CUDA reports late what a kernel did wrong
+            raise EngineError(f'{self.device}: {first_line(error)}') from error
         self._inputs_in_use = False
 
     def close(self) -> None:
@@ -247,7 +250,8 @@ class CudaEngine:
             hidden.copy_(state)
 
         def gate(layer: int) -> None:
-            self._gate.copy_(parts.score(layer, hidden).reshape(1), non_blocking=True)
+            score = parts.score(layer, hidden).float()
+            self._gate.copy_(score.reshape(1), non_blocking=True)
 
         bodies: dict[str, Callable[[], object]] = {'embed': embed, 'chain': chain}
         for layer in every:
@@ -280,7 +284,10 @@ class CudaEngine:
         launch = self._launches.get(name)
         if launch is None:
             raise EngineError(f'{name}: the engine is closed, or the policy has no such part')
-        launch()
+        try:
+            launch()
+        except RuntimeError as error:
+            raise EngineError(f'{name} on {self.device}: {first_line(error)}') from error
 
     def _launch(self, name: str) -> CudaHidden:
         self._run(name)
@@ -293,6 +300,11 @@ class CudaEngine:
                 'this hidden state was overwritten by a later call: expected the newest one, '
                 'or one copied with keep() before'
             )
+
+
+def first_line(error: Exception) -> str:
+    """What went wrong, without the advice that torch appends."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _bound(body: Callable[[int], object], layer: int) -> Callable[[], object]:

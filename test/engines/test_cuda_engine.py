@@ -301,3 +301,22 @@ def test_a_state_can_be_read_and_written(engine):
     np.testing.assert_array_equal(
         engine.read(engine.run_layer(0, engine.write(values))), expected
     )
+
+
+def test_a_failure_on_the_device_is_a_typed_error_of_one_line(engine, stream, monkeypatch):
+    def fail():
+        raise RuntimeError('CUDA error: an illegal memory access\nCompile with ...')
+
+    engine.encode(observation(19))
+    monkeypatch.setattr(stream, 'wait', fail)
+    with pytest.raises(EngineError, match='^deferred CPU stream.*illegal memory access$'):
+        engine.synchronize()
+
+
+def test_a_card_that_is_too_small_is_told_with_the_size_of_the_bundle(bundle, monkeypatch):
+    class Full(DeferredStream):
+        def buffer(self, shape, dtype):
+            raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB.\nSee ...')
+
+    with pytest.raises(EngineError, match=r'tiny \(0.0 GB\) on deferred.*Tried to allocate 2 GiB'):
+        open_cuda_engine(bundle, Full())

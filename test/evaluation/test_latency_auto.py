@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tiny_bundle import write_tiny_bundle
 
-from dysl_vla_ros.config import EngineConfig
+from dysl_vla_ros.config import EngineConfig, NodeConfig
 from dysl_vla_ros.engines.fake_bundle import fake_manifest
 from dysl_vla_ros.engines.fake_engine import FakeEngine
 from dysl_vla_ros.errors import InputError
@@ -91,11 +93,13 @@ def test_latency_includes_the_rerun_and_speed_up_is_against_full():
 
 def test_a_new_round_begins_at_rest():
     policy = policy_of(smooth)
-    one = bench_modes(policy, observed(policy, 5))
-    two = bench_modes(policy, observed(policy, 5), rounds=2)
-    for mode in one:
-        assert two[mode]['layers_run_mean'] == one[mode]['layers_run_mean']
-        assert two[mode]['chunks'] == 10
+    total = policy.manifest.layers_total
+    level = replace(NodeConfig(), skip=replace(NodeConfig().skip, rule='level'))
+    on = bench_modes(policy, observed(policy, 4), config=level)['auto']
+    anew = bench_modes(policy, observed(policy, 1), rounds=4, config=level)['auto']
+    assert on['chunks'] == anew['chunks'] == 4
+    assert on['layers_run_mean'] < total  # it gets going
+    assert anew['layers_run_histogram'] == {str(total): 4}  # the first pass at rest is full
 
 
 @pytest.fixture(scope='module')
