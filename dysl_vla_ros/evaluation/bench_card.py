@@ -40,12 +40,12 @@ def _pass(document: Mapping[str, Any]) -> Text:
     told = ' + '.join(f'{name} {stage["p50"]:.2f}' for name, stage in stages.items())
     total = sum(stage['p50'] for stage in stages.values())
     return Text(
-        f'A full pass: {told} = {total:.2f} ms;\n'
-        f'in one go {document["full_pass"]["p50"]:.2f} ms '
-        f'(p95 {document["full_pass"]["p95"]:.2f}, p99 {document["full_pass"]["p99"]:.2f}).\n'
+        f'A full pass: {told} = {total:.2f} ms; in one go '
+        f'{document["full_pass"]["p50"]:.2f} ms (p95 '
+        f'{document["full_pass"]["p95"]:.2f}, p99 {document["full_pass"]["p99"]:.2f}).\n'
         f'The backbone is {100 * share:.0f} % of it. Skipping layers cannot touch the rest, so '
-        f'a pass with the share d\nof the layers is at most 1 / (1 - {share:.2f} (1 - d)) times '
-        'faster: the ceiling. "of ideal" is what the\nlayers that are not run really save: 100 % '
+        f'a pass with the share d of the layers is at most 1 / (1 - {share:.2f} (1 - d)) times '
+        'faster: the ceiling. "of ideal" is what the layers that are not run really save: 100 % '
         'when skipping itself costs nothing.'
     )
 
@@ -72,10 +72,12 @@ def _controllers(document: Mapping[str, Any]) -> Text:
     if found is None:
         return Text('No dynamic layers: nothing can be skipped.')
     one = found['one_in_a_pass_ms']
+    cost = f'{one:.3f} ms in a pass ({100 * one / layer:.0f} % of a layer)'
+    if one <= 0:
+        cost = 'less than the noise in a pass'
     return Text(
-        f'A layer takes {layer:.3f} ms; asking one controller costs {one:.3f} ms in a pass '
-        f'({100 * one / layer:.0f} % of a layer), {found["one_read_ms"]["p50"]:.3f} ms on an idle '
-        f'device.\nAll {found["count"]} asked and forced closed: '
+        f'A layer takes {layer:.3f} ms; asking one controller costs {cost}, '
+        f'{found["one_read_ms"]["p50"]:.3f} ms on an idle device.\nAll {found["count"]} asked and forced closed: '
         f'{found["all_closed"]["p50"]:.2f} ms, where asking none takes '
         f'{document["stages"]["backbone"]["p50"]:.2f} ms.'
     )
@@ -110,7 +112,7 @@ def _modes(document: Mapping[str, Any]) -> RenderableType:
         )
     source = document['observations']
     told = f'Live controllers, on {source["count"]} observations ({source["source"]}); a re-run '
-    told += 'counts into its pass;\nlayers and controllers asked are means per pass.'
+    told += 'counts into its pass; layers and controllers asked are means per pass.'
     if source['source'] == 'made up':
         told += '\nMade-up images: how deep a pass goes here says nothing about your scene.'
     return Group(Text(told), table)

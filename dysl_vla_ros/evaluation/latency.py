@@ -4,7 +4,7 @@ The backbone's share of a full pass bounds every gain: with a share ``s`` and a 
 run / all layers) the speed-up is at most ``1 / (1 - s * (1 - d))`` (Amdahl's law). It is always
 reported beside the measured gain.
 
-All configurations are timed in turns, one run of each after the other, so that a machine that
+All configurations are timed in turns, one run of each in shuffled order, so that a machine that
 warms up or is disturbed is as slow for one as for the other: their ratios stay meaningful.
 """
 
@@ -74,8 +74,10 @@ def time_together(
         progress: Called with (rounds done, rounds).
     """
     samples: dict[str, list[float]] = {name: [] for name in cases}
+    order = np.random.default_rng(0)
     for index in range(warm_up + runs):
-        for name, case in cases.items():
+        for name in order.permutation(list(cases)):
+            case = cases[name]
             given = case.prepare()
             wait()
             begun = clock()

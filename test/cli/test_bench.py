@@ -51,6 +51,7 @@ def test_the_document_holds_every_part(stopped):
 
 def test_the_card_names_the_physics(stopped):
     text = stopped[1]
+    text = ' '.join(text.split())
     for words in ('The backbone is', 'ceiling', 'asking one controller costs', 're-run from',
                   'max_skip', 'machine'):  # fmt: skip
         assert words in text
@@ -72,6 +73,15 @@ def test_a_card_says_that_made_up_images_tell_nothing_of_depth(stopped):
     console.print(card(document))
     text = console.export_text()
     assert 'says nothing about your scene' in text and '! on battery' in text
+
+
+def test_a_cost_below_the_noise_is_not_given_as_a_number(stopped):
+    document = json.loads(stopped[2].read_text())
+    console = Console(width=200, record=True, file=io.StringIO())
+    for cost, words in ((-0.5, 'costs less than the noise'), (0.25, 'costs 0.250 ms in a pass')):
+        document['controllers']['one_in_a_pass_ms'] = cost
+        console.print(card(document))
+        assert words in console.export_text()
 
 
 @pytest.mark.parametrize(
