@@ -17,9 +17,9 @@ from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.engines.bundle import NormalisationSpec
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.model.family import detect_family, read_config
+from dysl_vla_ros.model.fused_vision import MEANS, STDS, FusedVision, Rgb
 from dysl_vla_ros.model.llama import LlamaLayer, LlamaNorm, LlamaShape
-from dysl_vla_ros.model.openvla_oft import OftVision, Rgb
-from dysl_vla_ros.model.openvla_oft_loader import (
+from dysl_vla_ros.model.published_model import (
     fill_vision,
     image_size,
     read_colours,
@@ -52,8 +52,8 @@ class OpenVlaConfig:
 
     text: LlamaShape = LlamaShape()
     towers: tuple[TowerShape, TowerShape] = (DINO_LARGE, SIGLIP_SO400M)
-    means: tuple[Rgb, Rgb] = ((0.484375, 0.455078125, 0.40625), (0.5, 0.5, 0.5))
-    stds: tuple[Rgb, Rgb] = ((0.228515625, 0.2236328125, 0.224609375), (0.5, 0.5, 0.5))
+    means: tuple[Rgb, Rgb] = MEANS
+    stds: tuple[Rgb, Rgb] = STDS
     image_size: int = 224
     camera: str = 'image'
     pad_id: int = 32000
@@ -81,7 +81,7 @@ class OpenVla(nn.Module):
     def __init__(self, config: OpenVlaConfig) -> None:
         super().__init__()
         self.config = config
-        self.vision = OftVision(config)
+        self.vision = FusedVision(config)
         self.embed_tokens = nn.Embedding(config.text.vocabulary, config.width)
         self.layers = nn.ModuleList(LlamaLayer(config.text) for _ in range(config.text.layers))
         self.norm = LlamaNorm(config.width, config.text.norm_epsilon)

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -30,19 +29,13 @@ from torch.nn import functional
 
 from dysl_vla_ros.engines.engine import LayerLayout
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.model.fused_vision import MEANS, STDS, FusedVision, Rgb
 from dysl_vla_ros.model.llama import LlamaLayer, LlamaNorm, LlamaShape, rotary_table
 from dysl_vla_ros.model.skipping import SkipModules
-from dysl_vla_ros.model.vision_tower import (
-    DINO_LARGE,
-    PATCH,
-    SIGLIP_SO400M,
-    TowerShape,
-    VisionTower,
-)
+from dysl_vla_ros.model.vision_tower import DINO_LARGE, PATCH, SIGLIP_SO400M, TowerShape
 
 END_ID = 2
 """``</s>``, the last token of the sequence."""
-Rgb = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -52,7 +45,7 @@ class OftConfig:
     Attributes:
         text: The language model.
         towers: DINOv2, then SigLIP.
-        means: Per tower, subtracted from an image in [0, 1]; as the published processor rounds.
+        means: Per tower, subtracted from an image in [0, 1].
         stds: Per tower, divided by.
         image_size: Side of an image [pixels].
         cameras: Names of the images, in the order of their tokens.
@@ -65,8 +58,8 @@ class OftConfig:
 
     text: LlamaShape = LlamaShape()
     towers: tuple[TowerShape, TowerShape] = (DINO_LARGE, SIGLIP_SO400M)
-    means: tuple[Rgb, Rgb] = ((0.484375, 0.455078125, 0.40625), (0.5, 0.5, 0.5))
-    stds: tuple[Rgb, Rgb] = ((0.228515625, 0.2236328125, 0.224609375), (0.5, 0.5, 0.5))
+    means: tuple[Rgb, Rgb] = MEANS
+    stds: tuple[Rgb, Rgb] = STDS
     image_size: int = 224
     cameras: tuple[str, ...] = ('image', 'wrist_image')
     prompt_tokens: int = 35
@@ -123,64 +116,6 @@ def visible(hidden: Tensor, config: OftConfig) -> Tensor:
     real = hidden[:, :most].abs().amax(dim=-1) > 0
     others = torch.ones_like(hidden[:, most:, 0])
     return torch.cat((real.to(hidden.dtype), others), dim=1)
-
-
-class VisionConfig(Protocol):
-    """What the towers and their projector need to know; OpenVLA has the same ones."""
-
-    @property
-    def towers(self) -> tuple[TowerShape, TowerShape]:
-        """DINOv2, then SigLIP."""
-
-    @property
-    def means(self) -> tuple[Rgb, Rgb]:
-        """Per tower, subtracted from an image in [0, 1]."""
-
-    @property
-    def stds(self) -> tuple[Rgb, Rgb]:
-        """Per tower, divided by."""
-
-    @property
-    def image_size(self) -> int:
-        """Side of an image [pixels]."""
-
-    @property
-    def width(self) -> int:
-        """Size of a token of the language model."""
-
-
-class OftVision(nn.Module):
-    """Images in [0, 1], (B, 3, size, size) per camera -> patch tokens (B, patches, width).
-
-    Both normalisations happen in here: a camera sends one image, each tower gets its own.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, config: VisionConfig) -> None:
-        super().__init__()
-        self.towers = nn.ModuleList(VisionTower(t, config.image_size) for t in config.towers)
-        joined = sum(tower.width for tower in config.towers)
-        self.projector = nn.ModuleDict({
-            'fc1': nn.Linear(joined, 4 * joined),
-            'fc2': nn.Linear(4 * joined, config.width),
-            'fc3': nn.Linear(config.width, config.width),
-        })  # fmt: skip
-        for name, values in (('mean', config.means), ('std', config.stds)):
-            table = torch.tensor(values, device='cpu').view(2, 1, 3, 1, 1)
-            self.register_buffer(name, table, persistent=False)
-
-    def forward(self, *images: Tensor) -> Tensor:
-        kind = next(self.projector.parameters()).dtype
-        seen = []
-        for image in images:
-            pixels = (image.float() - self.mean.float()) / self.std.float()  # one per tower
-            features = [tower(pixels[i].to(kind)) for i, tower in enumerate(self.towers)]
-            seen.append(torch.cat(features, dim=-1))
-        x = functional.gelu(self.projector['fc1'](torch.cat(seen, dim=1)))
-        patches: Tensor = self.projector['fc3'](functional.gelu(self.projector['fc2'](x)))
-        return patches
 
 
 class OftEmbed(nn.Module):
@@ -282,7 +217,7 @@ class OpenVlaOft(nn.Module):
         """Build an untrained network; a 7B one is loaded part by part instead."""
         super().__init__()
         self.config = config
-        self.vision_part = OftVision(config)
+        self.vision_part = FusedVision(config)
         self.embed_part = OftEmbed(config)
         self.layers = nn.ModuleList(OftLayer(config) for _ in range(config.layers))
         self.head_part = OftHead(config)

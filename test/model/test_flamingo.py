@@ -121,6 +121,16 @@ def test_padding_of_the_text_does_not_reach_the_network(engine, network):
     np.testing.assert_array_equal(given, bare)
 
 
+def test_the_head_remembers_the_largest_value_of_the_normed_text(network):
+    hidden = torch.randn(1, 7 + network.media_tokens, 64)
+    hidden[:, 7:] += 10.0
+    with torch.no_grad():
+        found = network.feature(hidden)
+        weight = network.norm_f.weight
+        expected = nn.functional.layer_norm(hidden[0, :7], (64,), weight).amax(dim=0)
+    assert float((found[0] - expected).abs().max()) < 1e-5
+
+
 # ---- cross-attention belongs to its layer -----------------------------------------------------
 
 

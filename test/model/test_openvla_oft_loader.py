@@ -12,7 +12,8 @@ from tiny_oft import UNNORM_KEY, UpstreamOft, save_oft, write_tiny_oft
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.model import tensor_files
 from dysl_vla_ros.model.llama import LlamaShape
-from dysl_vla_ros.model.openvla_oft_loader import open_oft, read_colours, text_shape
+from dysl_vla_ros.model.openvla_oft_loader import open_oft
+from dysl_vla_ros.model.published_model import read_colours, text_shape
 from dysl_vla_ros.model.published_statistics import LIBERO_UNITS
 
 

@@ -58,14 +58,21 @@ def make_torchvision_importable():
 _KEPT = []
 
 
+def import_timm():
+    """timm, whichever torchvision there is."""
+    make_torchvision_importable()
+    import timm
+
+    return timm
+
+
 class UpstreamOft(nn.Module):
     """The published network, tiny, under its published parameter names."""
 
     def __init__(self, layers=6, width=64, heads=4, cameras=2, image_size=28, proprio=8,
                  seed=0):
         super().__init__()
-        make_torchvision_importable()
-        import timm
+        timm = import_timm()
         import transformers
 
         torch.manual_seed(seed)
