@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from dysl_vla_ros.training.validation import validate_skipping
 from dysl_vla_ros.training.workspace import Workspace
 
 STATE = 'distill.state.safetensors'
+_DRAW_EVERY_S = 30.0
+"""A picture takes longer than many updates."""
 
 
 def distil_checkpoint(
@@ -62,6 +65,7 @@ def distil_checkpoint(
     network = checkpoint.network.to(space.device).eval()
     state, path = space.folder / STATE, space.results / 'distill.json'
     watched = _watched(path) if state.is_file() else []
+    drawn = [time.monotonic()]
 
     def look(stage: str, step: int, steps: int, figures: Mapping[str, float]) -> None:
         found = validate_skipping(network, skipping, unseen, min(settings.batch, 128))
@@ -71,8 +75,9 @@ def distil_checkpoint(
         watched.append({'stage': number, 'step': step, **figures, 'validation': found})
         space.write(path.name, {'layers_total': layout.layers_total, 'curve': watched,
                                 'static_layers': list(layout.static_layers)})  # fmt: skip
-        if space.main:
+        if space.main and (step == steps or time.monotonic() - drawn[0] > _DRAW_EVERY_S):
             plot_distillation(space.results / 'distill.png', watched, layout.layers_total)
+            drawn[0] = time.monotonic()
         shown = {'mean_depth': found['mean_depth'],
                  'live_error_added': found['live_error'] - found['dense_error']}  # fmt: skip
         space.progress(f'distill {stage}', step, steps, {**figures, **shown})

@@ -1,4 +1,4 @@
-"""A dataset folder without physics: a few frames of invented pictures, as ``collect`` writes it."""
+"""A dataset folder without physics: invented pictures, written as ``collect`` does."""
 
 from __future__ import annotations
 
