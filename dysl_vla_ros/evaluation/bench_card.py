@@ -77,7 +77,8 @@ def _controllers(document: Mapping[str, Any]) -> Text:
         cost = 'less than the noise in a pass'
     return Text(
         f'A layer takes {layer:.3f} ms; asking one controller costs {cost}, '
-        f'{found["one_read_ms"]["p50"]:.3f} ms on an idle device.\nAll {found["count"]} asked and forced closed: '
+        f'{found["one_read_ms"]["p50"]:.3f} ms on an idle device.\n'
+        f'All {found["count"]} asked and forced closed: '
         f'{found["all_closed"]["p50"]:.2f} ms, where asking none takes '
         f'{document["stages"]["backbone"]["p50"]:.2f} ms.'
     )
