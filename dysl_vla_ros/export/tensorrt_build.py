@@ -175,9 +175,11 @@ class SegmentBuilder:
         # From the file, not from its bytes: external weights are found beside it.
         if not parser.parse_from_file(str(onnx)):
             reasons = [_reason(parser.get_error(i)) for i in range(parser.num_errors)]
+            # A cause outside the graph, like a file that cannot be opened, is only in the log.
+            words = '; '.join(dict.fromkeys([*reasons, *self._logger.errors[:1]]))
             raise EngineError(
                 f'{where}: TensorRT {trt.__version__} cannot parse it: '
-                f'{"; ".join(reasons) or self._errors()}'
+                f'{" ".join(words.split()) or "no reason given"}'
             )
         _check_network(network, spec, where)
         config = self._builder.create_builder_config()

@@ -254,6 +254,9 @@ def test_a_score_is_refused_when_the_layer_before_did_not_run(pair):
     state = engine.bridge(1, state)
     with pytest.raises(EngineError, match='layer 0 did not run just before'):
         engine.skip_score(1, state)
+    engine.run_layer(0, engine.encode(inputs(0)))
+    with pytest.raises(EngineError, match='a gate is known for layer -1'):
+        engine.skip_score(1, engine.encode(inputs(1)))
 
 
 def test_a_state_that_was_overwritten_is_refused(pair):

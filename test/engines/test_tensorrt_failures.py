@@ -7,6 +7,7 @@ use of it, so that an error can only have come before.
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -53,12 +54,18 @@ def machine(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def bundle(tmp_path):
-    opened = open_bundle(write_tiny_bundle(tmp_path / 'tiny', layers=5))
+@pytest.fixture(scope='module')
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('built') / 'tiny'
+    opened = open_bundle(write_tiny_bundle(folder, layers=5))
     target = target_of(GPU, '10.3.0', opened.manifest)
     build_plans(opened, plans_root(opened), target, fake_tensorrt(FakeDevice()))
-    return opened
+    return folder
+
+
+@pytest.fixture
+def bundle(built, tmp_path):
+    return open_bundle(shutil.copytree(built, tmp_path / 'tiny'))
 
 
 def child(words, machine, driver='driver', tensorrt='trap', **variables):
