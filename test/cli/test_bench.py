@@ -57,8 +57,15 @@ def test_the_card_names_the_physics(stopped):
         assert words in text
 
 
+def slow(part):
+    """The same document from a machine on which everything takes seconds."""
+    if isinstance(part, dict):
+        return {k: 9999.99 if k in ('p50', 'p95', 'p99') else slow(v) for k, v in part.items()}
+    return [slow(item) for item in part] if isinstance(part, list) else part
+
+
 def test_the_card_fits_a_terminal_of_eighty_columns(stopped):
-    document = json.loads(stopped[2].read_text())
+    document = slow(json.loads(stopped[2].read_text()))
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(card(document))
     tables = [line for line in console.export_text().splitlines() if '─' in line]
