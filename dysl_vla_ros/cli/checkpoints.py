@@ -49,14 +49,14 @@ def open_exportable(path: Path, given: argparse.Namespace) -> Exportable:
         BundleError: Neither.
         ConfigError: Something is missing that the folder does not say; names the option.
     """
+    if not path.exists():
+        raise BundleError(f'{path}: no such file or folder; expected a checkpoint')
     try:
         import torch  # noqa: F401
     except ImportError:
         raise BundleError(
             f"{path}: reading a checkpoint needs torch: pip install 'dysl_vla_ros[train]'"
         ) from None
-    if not path.exists():
-        raise BundleError(f'{path}: no such file or folder; expected a checkpoint')
     if path.is_file():
         from dysl_vla_ros.export.small_parts import SmallParts
         from dysl_vla_ros.model.checkpoint import load_checkpoint
