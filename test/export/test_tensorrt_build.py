@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 from fake_gpu import GPU, MAGIC, FakeDevice, fake_tensorrt
@@ -154,6 +155,21 @@ def test_an_operator_that_tensorrt_does_not_know_is_named_and_what_was_built_sta
         assert words in str(caught.value)
     folder = plans_root(bundle) / target_of(GPU, '10.3.0', bundle.manifest).key
     assert set(read_plans(folder).plans) == {'vision', 'embed', 'layer_00'}
+
+
+def test_a_graph_of_another_opset_than_the_manifest_says_is_refused(bundle, trt):
+    other = replace(bundle, manifest=replace(bundle.manifest, opset=17))
+    with pytest.raises(EngineError, match='segment vision .*: opset 18: expected 17'):
+        build(other, trt)
+
+
+def test_a_graph_with_other_outputs_than_the_manifest_says_is_refused(bundle, trt):
+    head = bundle.manifest.segments['head']
+    wrong = replace(head, outputs=(replace(head.outputs[0], shape=(1, 8, 6)),))
+    segments = {**bundle.manifest.segments, 'head': wrong}
+    other = replace(bundle, manifest=replace(bundle.manifest, segments=segments))
+    with pytest.raises(EngineError, match=r'outputs actions .*8, 7\]: expected .*8, 6\]'):
+        build(other, trt)
 
 
 def test_a_full_disk_is_told_with_the_way_out(bundle, trt, monkeypatch):
