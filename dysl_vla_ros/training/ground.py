@@ -80,7 +80,7 @@ def ground(
     note: dict[str, float] = {}
     first = 0
     if state_path is not None and state_path.is_file():
-        first, _ = load_state(state_path, lower, lower, plain)
+        first, _ = load_state(state_path, lower, nn.Module(), plain)
     began = saved = time.monotonic()
     for step in range(first, settings.steps):
         for group in optimizer.param_groups:
@@ -107,7 +107,7 @@ def ground(
                 progress(step + 1, settings.steps, note)
         due = settings.save_every_s and time.monotonic() - saved > settings.save_every_s
         if due and state_path is not None:
-            save_state(state_path, lower, lower, plain, step + 1, [])
+            save_state(state_path, lower, nn.Module(), plain, step + 1, [])  # no average
             saved = time.monotonic()
     accelerator.free_memory()
     return note

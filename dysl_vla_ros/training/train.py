@@ -288,7 +288,8 @@ def load_state(
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             parameter.copy_(tensors[f'weight.{name}'])
-            averages[name].copy_(tensors[f'average.{name}'])
+            if name in averages:
+                averages[name].copy_(tensors[f'average.{name}'])
             optimizer.state[parameter] = {
                 key: tensors[f'{key}.{name}'].to(parameter.device)
                 for key in ('step', 'exp_avg', 'exp_avg_sq')

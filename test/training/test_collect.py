@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -23,7 +23,20 @@ from dysl_vla_ros.training.dataset_reader import load_dataset
 from dysl_vla_ros.training.stage import EpisodeSpec, Stage
 
 FEW = CollectSettings(episodes=3, per_file=2, keep=0.05, label_goals=2)
-COMMAND = ['--episodes', '3', '--per-file', '2', '--keep', '0.05', '--label-goals', '2']
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from dysl_vla_ros.training.collect import CollectSettings, collect
+
+def kill(done, total):
+    if done == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == '__main__':
+    settings = CollectSettings(episodes=3, per_file=2, keep=0.05, label_goals=2)
+    collect(Path(sys.argv[1]), settings, kill)
+"""
 
 
 @pytest.fixture(scope='module')
@@ -66,17 +79,10 @@ def test_families_take_turns_and_every_seed_is_recorded(folder):
 
 def test_a_collection_that_was_killed_goes_on_and_gives_the_same_dataset(folder, tmp_path):
     again = tmp_path / 'data'
-    child = subprocess.Popen(
-        [sys.executable, '-m', 'dysl_vla_ros.cli.main', 'collect', str(again), *COMMAND],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 120
-        while finished(again) < 1 and child.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
-    finally:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+    child = subprocess.Popen([sys.executable, '-c', KILLED, str(again)], start_new_session=True)
+    assert child.wait() == -signal.SIGKILL
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)  # its workers
     before = finished(again)
     assert 1 <= before < 3
     steps = []

@@ -109,3 +109,25 @@ def test_the_share_of_bypassed_updates_is_the_one_asked_for() -> None:
     assert 0.35 < len(taken) / 600 < 0.45
     assert set(taken) == {2, 3, 4}
     assert {bypass_of(n, network, settings(10)) for n in range(50)} == {None}
+
+
+def test_an_interrupted_warm_up_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    def fresh() -> PolicyNetwork:
+        torch.manual_seed(0)
+        return PolicyNetwork(small_config(layers=3))
+
+    def stop(step: int, steps: int, note: dict[str, float]) -> None:
+        if step == 6:
+            raise KeyboardInterrupt
+
+    state = tmp_path / 'ground.state.safetensors'
+    whole, cut = fresh(), fresh()
+    ground(whole, source(), settings(12))
+    with pytest.raises(KeyboardInterrupt):
+        ground(cut, source(), settings(12, save_every_s=1e-9, note_every=1), stop, state)
+    resumed = fresh()
+    steps: list[int] = []
+    ground(resumed, source(), settings(12, note_every=1), lambda n, *_: steps.append(n), state)
+    assert steps[0] == 6  # the fifth was saved
+    for (name, a), b in zip(whole.named_parameters(), resumed.named_parameters(), strict=True):
+        assert torch.allclose(a, b[1], atol=1e-6), name
