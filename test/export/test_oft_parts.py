@@ -108,6 +108,31 @@ def test_every_way_through_the_stack_is_that_of_torch(policy, source):
         np.testing.assert_allclose(found[0][0], found[1][0], atol=1e-4)
 
 
+@pytest.mark.parametrize('name', ['vision', 'embed', 'layer_00', 'bridge_01', 'head'])
+def test_a_part_in_halves_stays_close_to_the_part_in_floats(source, tmp_path, name):
+    random = torch.Generator().manual_seed(5)
+    part = source.part(name)
+    given = [torch.rand(a.shape, generator=random) if a.is_floating_point()
+             else torch.tensor([[1] + [512 + i for i in range(9)] + [32000] * 14])
+             for a in part.arguments]  # fmt: skip
+    if part.inputs == ('hidden',):
+        given = [4.0 * torch.randn(given[0].shape, generator=random)]
+        given[0][:, :14] = 0.0
+    with torch.no_grad():
+        found = part.module(*given)
+    wanted = found if isinstance(found, tuple) else (found,)
+    spec = write_onnx(to_half(part), tmp_path, 'x.onnx', FileSettings())
+    session = onnxruntime.InferenceSession(tmp_path / 'x.onnx')
+    feed = {tensor.name: value.numpy().astype(tensor.dtype)
+            for tensor, value in zip(spec.inputs, given, strict=True)}  # fmt: skip
+    for tensor, value, right in zip(spec.outputs, session.run(None, feed), wanted, strict=True):
+        assert value.dtype.name == tensor.dtype
+        off = np.abs(value.astype(np.float32) - right.numpy()).max()
+        assert 0 < off <= 1e-2 * max(float(right.abs().max()), 1.0), tensor.name
+        if name in ('embed', 'layer_00', 'bridge_01') and tensor.name != 'gate':
+            assert not value[0, :14].any()  # padding stays exactly zero
+
+
 def test_the_manifest_carries_the_published_contract(bundle):
     manifest = open_bundle(bundle).manifest
     assert manifest.family == 'openvla_oft'
