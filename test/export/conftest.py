@@ -14,6 +14,13 @@ from dysl_vla_ros.export.write_bundle import ExportSettings, write_bundle
 from dysl_vla_ros.model.checkpoint import Checkpoint
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A dozen graphs take half a minute, and on a busy machine ten times as long."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(900))
+
+
 @pytest.fixture(scope='session')
 def checkpoint() -> Checkpoint:
     torch.set_num_threads(1)
