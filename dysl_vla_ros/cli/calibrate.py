@@ -211,7 +211,8 @@ def _evaluated(given: argparse.Namespace, bars: StageBars) -> Episodes:
         chunks = [
             # C is reported for the actions that were still to be executed.
             AcceptedChunk(d.chunk.epoch, d.chunk.displacements,
-                          len(d.chunk.displacements) - len(d.continuity), d.actions_played)
+                          len(d.chunk.displacements) - len(d.continuity), d.actions_played,
+                          d.chunk.trace.scores)
             for d in played.accepted if d.chunk is not None
         ]  # fmt: skip
         episodes += episodes_of(chunks, played.actions)

@@ -76,13 +76,15 @@ def accepted_chunk(values: Mapping[str, str], number: int) -> AcceptedChunk:
         # C is published for the actions that were still to be executed.
         dropped = len(displacements) - len(values['continuity'].split())
         epoch, counter = int(values['epoch']), int(values['actions_played'])
+        pairs = (word.split(':') for word in values.get('scores', '').split())
+        scores = {int(layer): float(score) for layer, score in pairs}
     except ValueError as error:
         raise ConfigError(f'chunk_info[{number}]', str(error),
                           'numbers as the node writes them') from None  # fmt: skip
     if dropped < 0 or displacements.ndim != 2:
         raise ConfigError(f'chunk_info[{number}].displacements', displacements.shape,
                           'one row per action')  # fmt: skip
-    return AcceptedChunk(epoch, displacements, dropped, counter)
+    return AcceptedChunk(epoch, displacements, dropped, counter, scores)
 
 
 def _topic(known: Mapping[str, str | None], wanted: str) -> str:

@@ -7,8 +7,8 @@ the counters of two chunks says how much of the first was executed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,12 +26,14 @@ class AcceptedChunk:
         displacements: Of all its actions, (horizon, dim), normalised.
         dropped: Its actions that were played before it arrived.
         counter: Actions that the loop had played, in all, when it arrived.
+        scores: Dynamic layer -> score of its controller, where one was asked.
     """
 
     epoch: int
     displacements: FloatArray
     dropped: int
     counter: int
+    scores: Mapping[int, float] = field(default_factory=dict)
 
 
 def episodes_of(
@@ -56,7 +58,7 @@ def episodes_of(
         played = 0 if end is None else min(max(end - chunk.counter, 0), len(rest))
         if begins:
             episodes.append([])
-        episodes[-1].append(RecordedPass(rest, played))
+        episodes[-1].append(RecordedPass(rest, played, chunk.scores))
         begins = after is not None and (after.epoch != chunk.epoch or played == len(rest))
     return episodes
 

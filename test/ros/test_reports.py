@@ -111,6 +111,7 @@ def test_each_chunk_is_published_with_its_layers_and_its_observation_time(rig):
     from trajectory_msgs.msg import JointTrajectory
 
     from dysl_vla_ros.ros import qos
+    from dysl_vla_ros.training.bag import accepted_chunk
 
     rig = rig(skip__mode='max_skip')
     infos = rig.listen('vla_node/chunk_info', DiagnosticStatus, qos.REPORT)
@@ -126,6 +127,14 @@ def test_each_chunk_is_published_with_its_layers_and_its_observation_time(rig):
     assert values['jumps'] == '1>3'
     assert float(values['skip_ratio']) == pytest.approx(1 / 3, abs=1e-3)
     assert {'drop_index', 'continuity', 'seam_jump', 'backbone_ms'} <= set(values)
+    # A bag of these messages alone can be calibrated on.
+    recorded = [{item.key: item.value for item in info.values} for info in infos]
+    accepted = [entry for entry in recorded if entry['outcome'] == 'accepted']
+    found = [accepted_chunk(entry, number) for number, entry in enumerate(accepted)]
+    assert all(chunk.displacements.shape == (8, 4) for chunk in found)
+    counters = [chunk.counter for chunk in found]
+    assert counters == sorted(counters) and counters[-1] > counters[0]
+    assert all(0 <= chunk.dropped <= 8 for chunk in found)
     assert ratios[-1].data == pytest.approx(1 / 3)
     assert continuity[-1].data <= 0.0
     chunk = chunks[-1]

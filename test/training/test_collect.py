@@ -15,7 +15,7 @@ import pytest
 
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.sim.expert import expert_action
-from dysl_vla_ros.training.closed_loop import Timing
+from dysl_vla_ros.training.closed_loop import Answer, Timing
 from dysl_vla_ros.training.collect import STAGING, CollectSettings, collect
 from dysl_vla_ros.training.contract import contract
 from dysl_vla_ros.training.correction import correction_episode, following
@@ -126,7 +126,7 @@ class Upwards:
         self.asked += 1
         chunk = np.zeros((1, 8, 7), np.float32)
         chunk[..., 2] = 0.002 * self.asked
-        return chunk, np.zeros(1)
+        return Answer(chunk, np.zeros(1))
 
 
 def test_a_policy_plays_and_the_expert_corrects_it():

@@ -52,7 +52,8 @@ def values(number: int, counter: int, dropped: int = 0, **changes: str) -> dict[
     rows = '; '.join(' '.join(f'{v:.5f}' for v in row) for row in chunk(number))
     return {
         'outcome': 'accepted', 'epoch': '3', 'actions_played': str(counter),
-        'continuity': ' '.join(['n/a'] * (8 - dropped)), 'displacements': rows, **changes,
+        'continuity': ' '.join(['n/a'] * (8 - dropped)), 'displacements': rows, 'scores': '1:0.250 2:0.750',
+        **changes,
     }  # fmt: skip
 
 
@@ -79,6 +80,7 @@ def test_a_bag_gives_the_accepted_chunks_in_order(tmp_path, bare):
     found = read_bag(path)
     assert [(c.epoch, c.dropped, c.counter) for c in found] == [(3, 0, 0), (3, 1, 5)]
     np.testing.assert_allclose(found[1].displacements, chunk(1), atol=1e-5)
+    assert found[1].scores == {1: 0.25, 2: 0.75}
 
 
 def test_a_bag_of_an_older_node_says_what_is_missing(tmp_path):
