@@ -52,8 +52,8 @@ def values(number: int, counter: int, dropped: int = 0, **changes: str) -> dict[
     rows = '; '.join(' '.join(f'{v:.5f}' for v in row) for row in chunk(number))
     return {
         'outcome': 'accepted', 'epoch': '3', 'actions_played': str(counter),
-        'continuity': ' '.join(['n/a'] * (8 - dropped)), 'displacements': rows, 'scores': '1:0.250 2:0.750',
-        **changes,
+        'continuity': ' '.join(['n/a'] * (8 - dropped)), 'displacements': rows,
+        'scores': '1:0.250 2:0.750', **changes,
     }  # fmt: skip
 
 
