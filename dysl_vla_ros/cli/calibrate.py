@@ -187,7 +187,7 @@ def _played(
     mode = 'full' if checkpoint.skipping is None else 'live'
     policy = NetworkPolicy(checkpoint, space.device, mode)
     with WorldPool(given.workers, min(4 * given.workers, total)) as pool:
-        results, _ = roll_out(
+        results = roll_out(
             pool, specs, policy, checkpoint,
             progress=lambda done, of, won: bars.progress('episodes', done, of, {'won': won}),
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The policy in closed loop over many worlds at once: corrections, quick evaluation, recordings.
+"""The policy in closed loop over many worlds at once: quick evaluation, recordings.
 
 Time passes as on the robot: while a pass runs, the old chunk is played on, and a new chunk takes
 over at the action that is then due. Evaluation proper, with the real control loop and the
@@ -20,7 +20,6 @@ from dysl_vla_ros.model.checkpoint import Checkpoint
 from dysl_vla_ros.model.policy_network import PolicyNetwork
 from dysl_vla_ros.model.skipping import SkipModules
 from dysl_vla_ros.training.calibrate import RecordedPass
-from dysl_vla_ros.training.collect import FrameList
 from dysl_vla_ros.training.demonstrations import normalise, unnormalise
 from dysl_vla_ros.training.distill import live_pass, static_pass
 from dysl_vla_ros.training.stage import CAMERA_SIZES, HORIZON, EpisodeSpec
@@ -159,10 +158,9 @@ def roll_out(
     policy: BatchPolicy,
     checkpoint: Checkpoint,
     timing: Timing | None = None,
-    label_goals: int = 0,
     progress: Callable[[int, int, int], None] | None = None,
-) -> tuple[list[EpisodeResult], FrameList]:
-    """Play episodes; with ``label_goals`` the expert labels every observation.
+) -> list[EpisodeResult]:
+    """Play episodes.
 
     Args:
         pool: Worlds.
@@ -170,24 +168,22 @@ def roll_out(
         policy: What acts.
         checkpoint: Whose statistics normalise the recording.
         timing: When chunks take over.
-        label_goals: Goals labelled per observation; 0 labels none.
         progress: Called with (episodes done, episodes, successes).
 
     Returns:
-        Results in order of completion, and the labelled observations.
+        Results in order of completion.
     """
     timing = timing or Timing()
     waiting = list(reversed(specs))
     slots: dict[int, _Slot] = {}
     results: list[EpisodeResult] = []
-    frames = FrameList()
 
     def begin(number: int) -> list[Burst]:
         if not waiting:
             slots.pop(number, None)
             return []
         slots[number] = _Slot(waiting.pop())
-        return [Burst(number, slots[number].spec, np.zeros((0, 7), np.float32), label_goals)]
+        return [Burst(number, slots[number].spec, np.zeros((0, 7), np.float32))]
 
     def answer(views: list[View]) -> list[Burst]:
         bursts: list[Burst] = []
@@ -207,9 +203,6 @@ def roll_out(
         joints = pool.arrays['proprioception'][index]
         said = policy(images, joints, [view.instruction for view in running])
         for row, view in enumerate(running):
-            if view.labels is not None:
-                pictures = {name: images[name][row] for name in CAMERA_SIZES}
-                frames.add(pictures, joints[row], view.labels)
             slot = slots[view.slot]
             phase = view.phases[-1] if view.phases else 'reach'
             total, passes = slot.by_phase.get(phase, (0.0, 0))
@@ -217,7 +210,7 @@ def roll_out(
             slot.layers.append(float(said.layers[row]))
             scores = {layer: float(values[row]) for layer, values in said.scores.items()}
             play = _take_over(slot, said.actions[row], timing, checkpoint, scores)
-            bursts.append(Burst(view.slot, None, play, label_goals))
+            bursts.append(Burst(view.slot, None, play))
         return bursts
 
     halves = [range(0, pool.worlds, 2), range(1, pool.worlds, 2)]
@@ -234,7 +227,7 @@ def roll_out(
             pending[half_index] = len(bursts)
             if bursts:
                 pool.send(bursts)
-    return results, frames
+    return results
 
 
 def _take_over(

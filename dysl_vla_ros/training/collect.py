@@ -24,14 +24,13 @@ from dysl_vla_ros.sim.rollout import expert_episode
 from dysl_vla_ros.sim.world import World
 from dysl_vla_ros.training.contract import FPS, ROBOT, contract, goal_names
 from dysl_vla_ros.training.dataset_writer import DatasetWriter
-from dysl_vla_ros.training.demonstrations import Demonstrations
 from dysl_vla_ros.training.episode_record import (
     EpisodeFrame,
     EpisodeHeader,
     episode_table,
     save_episode,
 )
-from dysl_vla_ros.training.stage import CAMERA_SIZES, EpisodeSpec, Labels, Stage, label_state
+from dysl_vla_ros.training.stage import CAMERA_SIZES, EpisodeSpec, Stage, label_state
 
 Progress = Callable[[int, int], None]
 STAGING = '.episodes'
@@ -235,37 +234,3 @@ def _collect_episode(number: int) -> int:
     assert _worker is not None
     _worker.record(number)
     return number
-
-
-class FrameList:
-    """Frames and their labels while they come in."""
-
-    def __init__(self) -> None:
-        self._images: dict[str, list[np.ndarray]] = {name: [] for name in CAMERA_SIZES}
-        self._joints: list[np.ndarray] = []
-        self._labels: list[Labels] = []
-
-    def __len__(self) -> int:
-        return len(self._joints)
-
-    def add(self, images: dict[str, np.ndarray], joints: np.ndarray, labels: Labels) -> None:
-        """Add one frame; the arrays must not change afterwards."""
-        for name, image in images.items():
-            self._images[name].append(image)
-        self._joints.append(joints)
-        self._labels.append(labels)
-
-    def joined(self) -> Demonstrations:
-        """All of it as arrays."""
-        labels = self._labels
-        counts = [len(entry.goal) for entry in labels]
-        return Demonstrations(
-            images={name: np.stack(images) for name, images in self._images.items()},
-            proprioception=np.stack(self._joints),
-            frame=np.repeat(np.arange(len(labels)), counts),
-            goal=np.concatenate([entry.goal for entry in labels]),
-            own=np.concatenate([entry.own for entry in labels]),
-            chunk=np.concatenate([entry.chunk for entry in labels]),
-            point=np.concatenate([entry.point for entry in labels]),
-            offset=np.concatenate([entry.offset for entry in labels]),
-        )

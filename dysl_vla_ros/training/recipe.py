@@ -48,6 +48,7 @@ from dysl_vla_ros.training.distill import DistillSettings
 from dysl_vla_ros.training.distilling import distil_checkpoint
 from dysl_vla_ros.training.guidance import equal_weights, guidance
 from dysl_vla_ros.training.layer_choice import choose_layers, chosen_layers
+from dysl_vla_ros.training.losses import LossWeights
 from dysl_vla_ros.training.samples import load_samples
 from dysl_vla_ros.training.stage import EpisodeSpec
 from dysl_vla_ros.training.train import TrainSettings
@@ -86,6 +87,7 @@ class Recipe:
         distill: Both stages.
         network: Changes to the network's default shape.
         rank: Of the adapters; 0 is width / 16.
+        depth: Layers run / all layers that the guidance is fitted to; 0 takes quantiles.
         static_share: Of the layers.
         own_share: Share of samples with the goal that was being pursued.
         evaluate: Episodes of each quick evaluation.
@@ -103,6 +105,7 @@ class Recipe:
     distill: DistillSettings
     network: dict[str, Any] = field(default_factory=dict)
     rank: int = 32
+    depth: float = 0.0
     static_share: float = 0.2
     own_share: float = 0.5
     evaluate: int = 200
@@ -137,22 +140,25 @@ def preset(name: str, workers: int, on_gpu: bool) -> Recipe:
         )  # fmt: skip
     if name != 'full':
         raise ConfigError('preset', name, "'full' or 'toy'")
-    # Sized for two CPU cores: about 6 minutes of collection, 6 of grounding, 55 of training, 10 of
-    # distillation. Two processes (torchrun) halve the training.
-    batch = 64
+    # Sized for two CPU cores and two processes (torchrun); the README says how long each took.
+    batch = 32 if not on_gpu else 64
     dense = TrainSettings(
         steps=2400, batch=batch, learning_rate=7e-4, warmup=100, ema=0.997, note_every=25,
         compile=on_gpu, save_every_s=120.0,
     )  # fmt: skip
+    further = replace(dense, learning_rate=5e-4, bypass_share=0.4,
+                      weights=LossWeights(point=0.08, offset=0.25, name=0.1))  # fmt: skip
     return Recipe(
-        collect=CollectSettings(episodes=2200, workers=workers),
+        collect=CollectSettings(episodes=2200, keep=0.4, workers=workers),
         ground=replace(dense, steps=750, learning_rate=8e-4, save_every_s=0.0),
         train=dense,
-        rounds=(),
-        distill=DistillSettings(adapter_steps=600, controller_steps=600, batch=32,
-                                adapter_rate=2e-3, controller_rate=2e-3, joint_rate=3e-4),
+        rounds=(Round(600, replace(further, steps=3000)),
+                Round(440, replace(further, steps=850, learning_rate=4e-4, ema=0.99))),
+        distill=DistillSettings(adapter_steps=400, controller_steps=700, batch=32,
+                                adapter_rate=3e-3, controller_rate=2e-3, joint_rate=7e-4,
+                                skip_weight=0.015, positions=14),
         network={'layers': 20, 'width': 160, 'auxiliary_layer': 5},
-        worlds=4 * workers,
+        rank=64, depth=0.45, worlds=4 * workers,
     )  # fmt: skip
 
 
@@ -226,7 +232,8 @@ class Run:
                                        recipe.rank, seed=recipe.seed)  # fmt: skip
         results = self.play(checkpoint, 'live', recipe.record, RECORDING_SEED)
         spec = guidance([result.passes for result in results], layout, self.space,
-                        equal_weights(checkpoint.config.action_dim))  # fmt: skip
+                        equal_weights(checkpoint.config.action_dim),
+                        rule='level', depth=recipe.depth)  # fmt: skip
         checkpoint = self.save(path, replace(checkpoint, calibration=spec))
         forget_states(self.space, 'distill')
         return checkpoint
@@ -244,8 +251,7 @@ class Run:
         policy = NetworkPolicy(checkpoint, self.device, mode)
         if self.pool is None:
             self.pool = self.exits.enter_context(WorldPool(self.workers, self.recipe.worlds))
-        results, _ = roll_out(self.pool, specs, policy, checkpoint, self.recipe.timing)
-        return results
+        return roll_out(self.pool, specs, policy, checkpoint, self.recipe.timing)
 
     def evaluate(
         self, name: str, checkpoint: Checkpoint, mode: str = 'full', split_name: Split = 'train'

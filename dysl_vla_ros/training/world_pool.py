@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dysl_vla_ros.training.stage import CAMERA_SIZES, EpisodeSpec, Labels, Outcome, Stage
+from dysl_vla_ros.training.stage import CAMERA_SIZES, EpisodeSpec, Outcome, Stage
 
 PROPRIOCEPTION = 7
 
@@ -31,13 +31,11 @@ class Burst:
         slot: Which world.
         reset: Begin this episode first; None goes on with the current one.
         actions: Actions to play, (n, dim), physical units.
-        label: How many goals to label the observation with; 0 for none.
     """
 
     slot: int
     reset: EpisodeSpec | None
     actions: NDArray[np.float32]
-    label: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,6 @@ class View:
         outcome: Whether the episode is over, and how it stands.
         goal: Number of the goal that is being pursued.
         instruction: The same in words.
-        labels: The expert's chunks for this observation, when they were asked for.
         phases: What the arm was doing at each played action.
     """
 
@@ -57,7 +54,6 @@ class View:
     outcome: Outcome
     goal: int
     instruction: str
-    labels: Labels | None
     phases: tuple[str, ...]
 
 
@@ -92,23 +88,21 @@ class WorldPool:
     Args:
         workers: Processes.
         worlds: Worlds in all; slots run from 0 to ``worlds - 1``.
-        seed: Of the choice of goals to label.
     """
 
-    def __init__(self, workers: int, worlds: int, seed: int = 0) -> None:
+    def __init__(self, workers: int, worlds: int) -> None:
         self.workers, self.worlds = min(workers, worlds), worlds
-        self._seed = seed
 
     def __enter__(self) -> WorldPool:
         self._shared = _Shared(self.worlds)
         context = multiprocessing.get_context('spawn')
         self._pipes: list[Connection] = []
         self._processes = []
-        for rank in range(self.workers):
+        for _ in range(self.workers):
             ours, theirs = context.Pipe()
             process = context.Process(
                 target=_serve, daemon=True,
-                args=(theirs, self.worlds, self._shared.names, self._seed + rank),
+                args=(theirs, self.worlds, self._shared.names),
             )  # fmt: skip
             process.start()
             theirs.close()
@@ -155,17 +149,16 @@ class WorldPool:
         return views
 
 
-def _serve(pipe: Connection, worlds: int, names: dict[str, str], seed: int) -> None:
+def _serve(pipe: Connection, worlds: int, names: dict[str, str]) -> None:
     """A worker: steps the worlds it is asked to until the pipe closes."""
     os.environ['OMP_NUM_THREADS'] = '1'
     shared = _Shared(worlds, names)
     stages: dict[int, Stage] = {}
-    generator = np.random.default_rng(seed)
     try:
         while True:
             bursts: list[Burst] = pipe.recv()
             try:
-                pipe.send([_step(stages, burst, shared.arrays, generator) for burst in bursts])
+                pipe.send([_step(stages, burst, shared.arrays) for burst in bursts])
             except Exception as error:
                 pipe.send(error)
                 raise
@@ -181,7 +174,6 @@ def _step(
     stages: dict[int, Stage],
     burst: Burst,
     arrays: dict[str, NDArray[Any]],
-    generator: np.random.Generator,
 ) -> View:
     stage = stages.setdefault(burst.slot, Stage())
     if burst.reset is not None:
@@ -191,5 +183,4 @@ def _step(
     for name, image in images.items():
         arrays[name][burst.slot] = image
     arrays['proprioception'][burst.slot] = proprioception
-    labels = stage.label(burst.label, generator) if burst.label else None
-    return View(burst.slot, stage.outcome(), stage.goal, stage.instruction, labels, tuple(phases))
+    return View(burst.slot, stage.outcome(), stage.goal, stage.instruction, tuple(phases))
