@@ -77,6 +77,7 @@ setup(
             'safetensors>=0.4,<1',  # checkpoints without pickle
             'onnx>=1.16,<2',
             'onnxscript>=0.2,<1',  # torch's exporter needs it
+            'onnx-ir>=0.1.10,<2',  # writes weights to files one by one
             'matplotlib>=3.7,<4',
             'pyarrow>=15',  # datasets in LeRobot's layout
             'Pillow>=10',  # their pictures

@@ -172,6 +172,16 @@ def test_skipping_is_kept_beside_the_folder(source, tmp_path):
         load_oft_skipping(path, longer)
 
 
+def test_a_controller_leaves_the_padding_out_of_its_mean(source):
+    controller = source._skipping.modules.controller(1)
+    bare = torch.randn(1, 60, 64, generator=torch.Generator().manual_seed(2))
+    padded = torch.cat((torch.zeros(1, 14, 64), bare), dim=1)
+    with torch.no_grad():
+        found, wanted = controller(padded), controller(bare, torch.ones(1, 60))
+        assert torch.allclose(found, wanted, atol=1e-6)
+        assert not torch.allclose(found, controller(padded, torch.ones(1, 74)), atol=1e-4)
+
+
 def test_joints_must_fit_the_proprioception(source):
     robot = replace(ROBOT, joint_names=('a', 'b'))
     with pytest.raises(ConfigError, match='8 joints, or 7 and a gripper'):
