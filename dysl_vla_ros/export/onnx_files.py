@@ -108,6 +108,8 @@ def check_proto(proto: onnx.ModelProto, file: str) -> None:
 
 
 def _export(part: Part) -> ir.Model:
+    # torch.export takes one tensor given twice for one input.
+    arguments = tuple(value.clone() for value in part.arguments)
     exporter_log = logging.getLogger('torch.onnx')
     level = exporter_log.level
     exporter_log.setLevel(logging.ERROR)
@@ -115,7 +117,7 @@ def _export(part: Part) -> ir.Model:
         with warnings.catch_warnings(), torch.no_grad(), redirect_stdout(io.StringIO()):
             warnings.simplefilter('ignore')
             program = torch.onnx.export(
-                part.module.eval(), part.arguments, dynamo=True, opset_version=OPSET,
+                part.module.eval(), arguments, dynamo=True, opset_version=OPSET,
                 verbose=False, input_names=list(part.inputs), output_names=list(part.outputs),
                 external_data=False,
             )  # fmt: skip

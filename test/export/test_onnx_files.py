@@ -54,6 +54,19 @@ def test_large_weights_lie_beside_the_graph_and_small_ones_inside(tmp_path):
     assert (tmp_path / spec.file).stat().st_size < 64 * 64 * 4
 
 
+class _Difference(nn.Module):
+    def forward(self, left, right):
+        return left - right
+
+
+def test_one_example_for_two_inputs_leaves_them_two(tmp_path):
+    example = torch.zeros(1, 3)
+    write_onnx(Part(_Difference(), (example, example), ('image', 'wrist_image'), ('patches',)),
+               tmp_path, 'x.onnx', FileSettings())  # fmt: skip
+    node = onnx.load(tmp_path / 'x.onnx').graph.node[0]
+    assert list(node.input) == ['image', 'wrist_image']
+
+
 def test_the_same_weights_give_the_same_bytes(tmp_path):
     torch.manual_seed(0)
     part = Part(nn.Linear(8, 8), (torch.zeros(1, 2, 8),), ('hidden',), ('hidden_out',))
