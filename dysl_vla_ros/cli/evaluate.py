@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.report import write_json
-from dysl_vla_ros.config import NodeConfig, load_yaml
+from dysl_vla_ros.config import load_yaml
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.evaluation.evaluate import bundle_name, evaluate
 from dysl_vla_ros.evaluation.modes import DESCRIPTIONS, MODES
@@ -42,7 +43,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--probe', default='none', choices=PROBES)
     parser.add_argument('--skip-rule', default='', choices=('', 'ceil', 'level'))
     parser.add_argument('--tau', type=float, help='a controller opens above this score')
-    parser.add_argument('--params-file', type=Path, help='parameters of the node')
+    parser.add_argument('--params-file', type=Path,
+                        help='of the node; default: those of the simulated arm')  # fmt: skip
     parser.add_argument('--json', type=Path, help='write the report here')
     parser.add_argument('--plot', type=Path, help='draw the report into this PNG')
 
@@ -78,7 +80,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _options(given: argparse.Namespace) -> EvaluateOptions:
-    config = NodeConfig() if given.params_file is None else load_yaml(given.params_file)
+    config = load_yaml(given.params_file or config_folder() / 'robots' / 'sim.yaml')
     if given.skip_rule:
         config = replace(config, skip=replace(config.skip, rule=given.skip_rule))
     if given.tau is not None:
@@ -116,19 +118,18 @@ def latency_seconds(text: str) -> float | None:
 
 def _table(document: dict[str, Any]) -> Table:
     table = Table(title=f'{document["bundle"]}, {document["episodes_per_family"]} per family')
-    titles = ('mode', 'success', '95 %', *FAMILIES, 'layers', 'critical / free', 'controllers',
-              're-runs', 'pass ms')  # fmt: skip
+    titles = ('mode', 'success', '95 %', *FAMILIES, 'layers', 'crit/free', 'gates', 'reruns', 'ms')
     for title in titles:
-        table.add_column(title, justify='right')
+        table.add_column(title, justify='right', no_wrap=True)
     for mode, found in document['modes'].items():
         low, high = found['success_interval']
         families = [found['families'].get(name) for name in FAMILIES]
         table.add_row(
             mode,
-            f'{100 * found["success_rate"]:.1f} %',
-            f'{100 * low:.0f}..{100 * high:.0f}',
+            f'{100 * found["success_rate"]:.1f}',
+            f'{100 * low:.0f}-{100 * high:.0f}',
             *('-' if one is None else f'{100 * one["success_rate"]:.0f}' for one in families),
-            f'{found["layers_run_mean"]:.1f} of {found["layers_total"]}',
+            f'{found["layers_run_mean"]:.1f}/{found["layers_total"]}',
             '-' if (ratio := found['critical_over_free']) is None else f'{ratio:.2f}',
             f'{found["controllers_mean"]:.1f}',
             f'{found["rerun_rate"]:.3f}',

@@ -14,6 +14,7 @@ import numpy as np
 
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.control_loop import ControlLoop, Delivery
+from dysl_vla_ros.core.gripper_filter import GripperFilter
 from dysl_vla_ros.core.run_state import InputStatus
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import ImageArray, Observation
@@ -153,6 +154,7 @@ def run_episode(
     episode = world.reset(spec.seed, spec.family, spec.split)
     instruction = spec.instruction or episode.instruction
     loop = ControlLoop(policy, config, arm_limits(config), planner, armed=True)
+    gripper = GripperFilter(config.gripper)
     tick = 1.0 / config.timing.command_rate_hz
     tally, pending, succeeded_at = _Tally(), None, None
     loop.tick(world.time, world.joint_positions, _READY)
@@ -164,8 +166,9 @@ def run_episode(
             world.command_trajectory(
                 command.window_times, command.window_positions, command.window_velocities
             )
-            if command.gripper is not None:
-                world.command_gripper(command.gripper)
+            opening = gripper.update(command.gripper, not command.hold, now)
+            if opening is not None:
+                world.command_gripper(opening)
         for _ in range(_MAX_CALLS):
             if pending is None and loop.wants_pass(now):
                 observation = _observe(world, policy, instruction, image_filter)

@@ -34,6 +34,8 @@ class RobotContract:
         period_s: How long one action lasts [s].
         frame_id: Frame of the deltas.
         tip_link: Link they move.
+        gripper_threshold: The demonstrations open and close all the way; what lies between is
+            the policy's doubt, not an opening.
     """
 
     joint_names: tuple[str, ...] = (
@@ -43,6 +45,7 @@ class RobotContract:
     period_s: float = 0.05
     frame_id: str = 'base_link'
     tip_link: str = 'grasp_link'
+    gripper_threshold: float = 0.5
 
 
 class _Vision(nn.Module):
@@ -151,6 +154,7 @@ class SmallParts:
                 period_s=robot.period_s, gripper=True, delta_reference='commanded',
                 normalisation=statistics.action, displacement=statistics.action,
                 joint_names=robot.joint_names, frame_id=robot.frame_id, tip_link=robot.tip_link,
+                gripper_threshold=robot.gripper_threshold,
             ),
             calibration=calibration, tokenizer=checkpoint.tokenizer,
             card=json.loads(

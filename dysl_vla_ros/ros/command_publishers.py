@@ -11,12 +11,12 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.core.gripper_filter import GripperFilter
 from dysl_vla_ros.data_types import Command
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.ros import command_messages as messages
 from dysl_vla_ros.ros import qos
 from dysl_vla_ros.ros.gripper_action import GripperAction
-from dysl_vla_ros.ros.gripper_command import GripperFilter
 
 TOPICS: dict[str, tuple[str, Any]] = {
     'joint_trajectory': ('joint_trajectory', JointTrajectory),

@@ -76,7 +76,9 @@ def _feasible(things: tuple[Thing, ...], goal: Goal) -> bool:
             for i, other in enumerate(t.position for t in things)
             if i not in (goal.target, goal.reference)
         )
-        return rx <= _BESIDE_REACH and free and math.dist((x, y), (rx, ry)) > 0.12
+        # Well apart: whoever looks cannot take it for done.
+        apart = math.dist((x, y), (rx, ry)) > 0.18
+        return rx <= _BESIDE_REACH and free and apart
     return True
 
 

@@ -63,7 +63,7 @@ def test_a_pose_and_a_twist_carry_frame_units_and_direction():
 
 
 def test_the_gripper_is_sent_on_change_only_with_hysteresis():
-    from dysl_vla_ros.ros.gripper_command import GripperFilter
+    from dysl_vla_ros.core.gripper_filter import GripperFilter
 
     gripper = GripperFilter(GripperConfig(hysteresis=0.2, dwell_s=0.0))
     sent = [gripper.update(value, True, t) for t, value in enumerate([0.5, 0.6, 0.75, 0.7, 0.3])]
@@ -71,7 +71,7 @@ def test_the_gripper_is_sent_on_change_only_with_hysteresis():
 
 
 def test_a_reversal_waits_for_the_dwell_and_then_happens():
-    from dysl_vla_ros.ros.gripper_command import GripperFilter
+    from dysl_vla_ros.core.gripper_filter import GripperFilter
 
     gripper = GripperFilter(GripperConfig(dwell_s=0.2))
     assert gripper.update(1.0, True, 0.0) == 1.0
@@ -81,7 +81,7 @@ def test_a_reversal_waits_for_the_dwell_and_then_happens():
 
 
 def test_fully_closed_is_reached_in_small_steps():
-    from dysl_vla_ros.ros.gripper_command import GripperFilter
+    from dysl_vla_ros.core.gripper_filter import GripperFilter
 
     gripper = GripperFilter(GripperConfig(hysteresis=0.5, dwell_s=0.0))
     assert gripper.update(0.3, True, 0.0) == 0.3
@@ -90,7 +90,7 @@ def test_fully_closed_is_reached_in_small_steps():
 
 
 def test_a_hold_never_moves_the_gripper():
-    from dysl_vla_ros.ros.gripper_command import GripperFilter
+    from dysl_vla_ros.core.gripper_filter import GripperFilter
 
     gripper = GripperFilter(GripperConfig(dwell_s=0.0))
     assert gripper.update(0.0, True, 0.0) == 0.0
