@@ -74,8 +74,8 @@ def calibrate(
         layout: Of the model that will run.
         weights: Per action dimension.
         window: k of the continuity.
-        drop_rate: Share of chunks that may count as holding a drop: the threshold is the
-            smallest that stays within it.
+        drop_rate: Share of chunks that may be critical, i.e. begin in a drop or hold one: the
+            threshold is the smallest that stays within it.
     """
     if not any(recording):
         raise ConfigError('recording', len(recording), 'at least one episode with a chunk')
@@ -86,8 +86,7 @@ def calibrate(
     candidates = np.quantile(falls, np.linspace(0.5, 1.0, 26)) * window
     threshold = float(max(candidates[-1], 1e-3))
     for candidate in np.unique(np.maximum(candidates, 1e-3)):
-        found, _ = _drops(recording, window, weights, float(candidate))
-        if found <= drop_rate:
+        if _drops(recording, window, weights, float(candidate)).critical <= drop_rate:
             threshold = float(candidate)
             break
     spec = CalibrationSpec(
@@ -122,9 +121,11 @@ def report(recording: Recording, layout: LayerLayout, spec: CalibrationSpec) -> 
             for displacement in entry.chunk[: entry.played]:
                 policy.played(displacement)
             chunks, reruns, live = chunks + 1, reruns + verdict.rerun, live + share
-    drop_rate, seam = _drops(recording, spec.window, spec.weights, spec.threshold)
+    drops = _drops(recording, spec.window, spec.weights, spec.threshold)
     values = np.concatenate(executed_continuity(recording, spec.window, spec.weights))
-    return CalibrationReport(values, chunks, drop_rate, seam, live / chunks, reruns / chunks)
+    return CalibrationReport(
+        values, chunks, drops.begin, drops.seams, live / chunks, reruns / chunks
+    )
 
 
 def executed_continuity(
@@ -139,17 +140,32 @@ def executed_continuity(
     return values
 
 
+@dataclass(frozen=True)
+class _Drops:
+    """Shares of all chunks; ``seams`` of those in which a drop begins."""
+
+    critical: float
+    begin: float
+    seams: float
+
+
 def _drops(
     recording: Recording, window: int, weights: tuple[float, ...], threshold: float
-) -> tuple[float, float]:
-    """Share of chunks in which a drop begins, and the share of those at the seam."""
+) -> _Drops:
+    """How often the detector would find a drop.
+
+    A threshold near zero begins a drop once and never leaves it, so what counts for the choice
+    is how many chunks are critical, not how many drops begin.
+    """
     detector = DropDetector(threshold, 0.5 * threshold, window)
-    chunks = drops = seams = 0
+    chunks = critical = drops = seams = 0
     for episode in recording:
         history, state = ContinuityHistory(window, np.array(weights)), DropState()
         for entry in episode:
             first = detector.first_drop(state, history.extended_by(entry.chunk))
+            critical += state.in_drop or first is not None
             chunks, drops, seams = chunks + 1, drops + (first is not None), seams + (first == 0)
             for displacement in entry.chunk[: entry.played]:
                 state = detector.step(state, history.append(displacement))
-    return drops / max(chunks, 1), seams / max(drops, 1)
+    chunks = max(chunks, 1)
+    return _Drops(critical / chunks, drops / chunks, seams / max(drops, 1))

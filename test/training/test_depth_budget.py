@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from dysl_vla_ros.engines.bundle import CalibrationSpec
 from dysl_vla_ros.engines.engine import LayerLayout
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.training.calibrate import RecordedPass
+from dysl_vla_ros.training.calibrate import RecordedPass, calibrate
 from dysl_vla_ros.training.depth_budget import fit_depth
 from dysl_vla_ros.training.prediction import predict
 
@@ -72,3 +74,12 @@ def test_a_recording_without_scores_is_refused() -> None:
 def test_a_depth_of_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match=r'depth = 0\.0'):
         fit_depth(recording({1: 0.9}), LAYOUT, SPEC, 0.0)
+
+
+def test_a_threshold_that_would_call_everything_critical_is_not_chosen() -> None:
+    """Near zero a drop begins once and never ends: few drops begin, and nothing is skipped."""
+    scores = dict.fromkeys(LAYOUT.dynamic_layers, 0.9)
+    smooth = recording(scores, passes=60)
+    spec, _ = calibrate(smooth, LAYOUT, SPEC.weights, window=3, drop_rate=0.3)
+    fitted = fit_depth(smooth, LAYOUT, spec, 0.6)
+    assert predict(smooth, LAYOUT, replace(fitted, rule='level')).skip_rate > 0.6
