@@ -1,4 +1,4 @@
-# make demo | test | test-all | lint | clean. Each sets up .venv by itself; none needs root.
+# make demo | test | test-all | test-gpu | lint | clean. Each sets up .venv by itself; none needs root.
 SHELL := /bin/bash
 VENV ?= .venv
 PYTHON ?= $(shell for v in 3.11 3.12 3.10; do p=$$(command -v python$$v) && $$p -c 'import venv, ensurepip' 2>/dev/null && echo $$p && exit; done; command -v python3)
@@ -18,7 +18,7 @@ endif
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check -q
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all test-gpu lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -29,6 +29,10 @@ test: $(VENV)/.test
 
 test-all: $(VENV)/.train
 	$(VENV)/bin/python -m pytest -m "slow and not gpu" $(ARGS)
+
+# Where there is an NVIDIA GPU; DYSL_EVIDENCE=doc/evidence keeps the figures.
+test-gpu: $(VENV)/.train
+	$(VENV)/bin/python -m pytest -m gpu $(ARGS)
 
 lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check . && $(VENV)/bin/mypy dysl_vla_ros
