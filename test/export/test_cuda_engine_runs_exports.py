@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from conftest import example_inputs
+from small_checkpoint import example_inputs
 
 from dysl_vla_ros.data_types import SkipPlan
 from dysl_vla_ros.engines.bundle import open_bundle
