@@ -76,6 +76,8 @@ def summary(figures: dict[str, Any]) -> Table:
     table.add_column(style='dim')
     table.add_column(justify='right')
     for name, value in figures.items():
+        if isinstance(value, list):
+            continue  # for the JSON
         shown = (
             '-' if value is None else f'{value:.3g}' if isinstance(value, float) else str(value)
         )

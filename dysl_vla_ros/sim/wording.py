@@ -49,7 +49,7 @@ _PHRASINGS: dict[Relation, tuple[str, ...]] = {
 _HELD_OUT_PHRASINGS: dict[Relation, tuple[str, ...]] = {
     'up': ('grab the {a}', 'pick the {a} up off the table'),
     'inside': ('set the {a} down inside the bin', 'take the {a} and put it in the bin'),
-    'onto': ('move the {a} onto the {b}', 'take the {a} and stack it on top of the {b}'),
+    'onto': ('move the {a} onto the {b}', 'take the {a} and stack it onto the {b}'),
     'beside': ('take the {a} and place it next to the {b}', 'put the {a} down beside the {b}'),
     'left': ('move the {a} to the left', 'slide the {a} over to the left line'),
     'right': ('move the {a} to the right', 'slide the {a} over to the right line'),
