@@ -103,15 +103,10 @@ def calibrate(
 
 def report(recording: Recording, layout: LayerLayout, spec: CalibrationSpec) -> CalibrationReport:
     """Replay the recording through the skip policy under given numbers."""
-    settings = SkipSettings(
-        rule=spec.rule, eta=spec.eta, window=spec.window, threshold=spec.threshold,
-        hysteresis=spec.hysteresis, weights=np.array(spec.weights), level_low=spec.level_low,
-        level_high=spec.level_high,
-    )  # fmt: skip
     dynamic = max(len(layout.dynamic_layers), 1)
     chunks, reruns, live = 0, 0, 0.0
     for episode in recording:
-        policy = SkipPolicy(layout.segments, settings)
+        policy = SkipPolicy(layout.segments, skip_settings(spec))
         for entry in episode:
             allow = policy.plan('auto').allow
             ends = [end for _, end in layout.segments]
@@ -126,6 +121,15 @@ def report(recording: Recording, layout: LayerLayout, spec: CalibrationSpec) -> 
     return CalibrationReport(
         values, chunks, drops.begin, drops.seams, live / chunks, reruns / chunks
     )
+
+
+def skip_settings(spec: CalibrationSpec) -> SkipSettings:
+    """The skip policy's numbers under a calibration."""
+    return SkipSettings(
+        rule=spec.rule, eta=spec.eta, window=spec.window, threshold=spec.threshold,
+        hysteresis=spec.hysteresis, weights=np.array(spec.weights), level_low=spec.level_low,
+        level_high=spec.level_high,
+    )  # fmt: skip
 
 
 def executed_continuity(

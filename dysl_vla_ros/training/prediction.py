@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dysl_vla_ros.core.skip_policy import SkipPolicy, SkipSettings
+from dysl_vla_ros.core.skip_policy import SkipPolicy
 from dysl_vla_ros.data_types import Jump, SkipPlan
 from dysl_vla_ros.engines.bundle import CalibrationSpec
 from dysl_vla_ros.engines.engine import LayerLayout
-from dysl_vla_ros.training.calibrate import RecordedPass, Recording
+from dysl_vla_ros.training.calibrate import RecordedPass, Recording, skip_settings
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,6 @@ class Prediction:
     reruns_at_seam: int
     reruns_inside: int
     skip_ratio: float
-
-
-def skip_settings(spec: CalibrationSpec) -> SkipSettings:
-    """The skip policy's numbers under a calibration."""
-    return SkipSettings(
-        rule=spec.rule, eta=spec.eta, window=spec.window, threshold=spec.threshold,
-        hysteresis=spec.hysteresis, weights=np.array(spec.weights), level_low=spec.level_low,
-        level_high=spec.level_high,
-    )  # fmt: skip
 
 
 def predict(recording: Recording, layout: LayerLayout, spec: CalibrationSpec) -> Prediction:
