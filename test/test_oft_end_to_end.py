@@ -80,7 +80,7 @@ def distilled(checkpoint: OftCheckpoint) -> OftSkipping:
     episodes = [[observations(checkpoint, 100 + 10 * e + n, 1) for n in range(6)]
                 for e in range(3)]  # fmt: skip
     recording = record(dense, modules, episodes, played=4)
-    spec, report = calibrate(recording, layout, (1.0,) * 6 + (0.1,))
+    spec, report = calibrate(recording, (1.0,) * 6 + (0.1,))
     assert report.chunks == 18
     return OftSkipping(modules, spec, {'recorded': report.chunks})
 

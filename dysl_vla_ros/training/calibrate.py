@@ -1,7 +1,7 @@
 """Guidance numbers from the policy's own recorded chunks, seams included.
 
-Demonstrations have no seams: thresholds taken from them fire on every chunk. So a recording of
-closed-loop episodes is replayed through the very skip policy that will run on the robot.
+Demonstrations have no seams: thresholds taken from them fire on every chunk. So they
+come from closed-loop episodes; ``prediction`` replays those through the robot's own skip policy.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dysl_vla_ros.core.continuity import ContinuityHistory, DropDetector, DropState
-from dysl_vla_ros.core.skip_policy import SkipPolicy, SkipSettings
+from dysl_vla_ros.core.skip_policy import SkipSettings
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.engines.bundle import CalibrationSpec
-from dysl_vla_ros.engines.engine import LayerLayout
 from dysl_vla_ros.errors import ConfigError
 
 
@@ -48,21 +47,16 @@ class CalibrationReport:
         chunks: Accepted chunks.
         drop_rate: Share of chunks in which a drop begins.
         seam_drops: Of those drops, the share that begins with a chunk's first action.
-        plans_open: Mean share of dynamic layers whose controllers are live.
-        rerun_rate: Share of chunks that would be run again, were every live controller to open.
     """
 
     continuity: FloatArray
     chunks: int
     drop_rate: float
     seam_drops: float
-    plans_open: float
-    rerun_rate: float
 
 
 def calibrate(
     recording: Recording,
-    layout: LayerLayout,
     weights: tuple[float, ...],
     window: int = 5,
     drop_rate: float = 0.15,
@@ -71,7 +65,6 @@ def calibrate(
 
     Args:
         recording: Closed-loop episodes of the policy.
-        layout: Of the model that will run.
         weights: Per action dimension.
         window: k of the continuity.
         drop_rate: Share of chunks that may be critical, i.e. begin in a drop or hold one: the
@@ -98,29 +91,9 @@ def calibrate(
         level_low=float(np.quantile(every, 0.15)),
         level_high=float(max(np.quantile(every, 0.5), np.quantile(every, 0.15) + 1e-6)),
     )
-    return spec, report(recording, layout, spec)
-
-
-def report(recording: Recording, layout: LayerLayout, spec: CalibrationSpec) -> CalibrationReport:
-    """Replay the recording through the skip policy under given numbers."""
-    dynamic = max(len(layout.dynamic_layers), 1)
-    chunks, reruns, live = 0, 0, 0.0
-    for episode in recording:
-        policy = SkipPolicy(layout.segments, skip_settings(spec))
-        for entry in episode:
-            allow = policy.plan('auto').allow
-            ends = [end for _, end in layout.segments]
-            share = sum(e - a for a, e in zip(allow, ends, strict=True)) / dynamic
-            verdict = policy.verify(entry.chunk, skipped=share > 0)
-            policy.accepted(verdict, was_rerun=verdict.rerun)
-            for displacement in entry.chunk[: entry.played]:
-                policy.played(displacement)
-            chunks, reruns, live = chunks + 1, reruns + verdict.rerun, live + share
-    drops = _drops(recording, spec.window, spec.weights, spec.threshold)
-    values = np.concatenate(executed_continuity(recording, spec.window, spec.weights))
-    return CalibrationReport(
-        values, chunks, drops.begin, drops.seams, live / chunks, reruns / chunks
-    )
+    drops = _drops(recording, window, weights, threshold)
+    chunks = sum(len(episode) for episode in recording)
+    return spec, CalibrationReport(every, chunks, drops.begin, drops.seams)
 
 
 def skip_settings(spec: CalibrationSpec) -> SkipSettings:

@@ -72,7 +72,7 @@ def guidance(
         depth: Layers run / all layers that the numbers of both rules are fitted to; 0 leaves
             them at quantiles of the recording.
     """
-    spec, found = calibrate(recording, layout, weights, window, drop_rate)
+    spec, found = calibrate(recording, weights, window, drop_rate)
     if depth:
         spec = fit_depth(recording, layout, spec, depth)
     spec = replace(spec, rule=rule)

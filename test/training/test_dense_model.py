@@ -70,7 +70,7 @@ def test_scores_and_recordings_take_the_same_model():
     recording = record(model, skipping, episodes, played=2)
     assert [len(episode) for episode in recording] == [6, 6]
     assert recording[0][0].chunk.shape == (3, 3)
-    spec, report = calibrate(recording, skipping.layout, (1.0,) * 3)
+    spec, report = calibrate(recording, (1.0,) * 3)
     assert spec.eta > 0 and report.chunks == 12
 
 

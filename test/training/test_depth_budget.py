@@ -80,6 +80,6 @@ def test_a_threshold_that_would_call_everything_critical_is_not_chosen() -> None
     """Near zero a drop begins once and never ends: few drops begin, and nothing is skipped."""
     scores = dict.fromkeys(LAYOUT.dynamic_layers, 0.9)
     smooth = recording(scores, passes=60)
-    spec, _ = calibrate(smooth, LAYOUT, SPEC.weights, window=3, drop_rate=0.3)
+    spec, _ = calibrate(smooth, SPEC.weights, window=3, drop_rate=0.3)
     fitted = fit_depth(smooth, LAYOUT, spec, 0.6)
     assert predict(smooth, LAYOUT, replace(fitted, rule='level')).skip_rate > 0.6
