@@ -50,7 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='share of chunks that may count as holding a drop')  # fmt: skip
     parser.add_argument('--depth', type=float, default=0.0,
                         help='layers run / all layers that both rules are fitted to, re-runs '
-                        'included; a distilled checkpoint only')  # fmt: skip
+                        'included; not with --bag, which lacks the scores')  # fmt: skip
     parser.add_argument('--rule', default='', choices=('', 'ceil', 'level'),
                         help='guidance rule; default: as it was')  # fmt: skip
     parser.add_argument('--static-share', type=float, default=0.2, help='share of static layers')

@@ -18,6 +18,7 @@ from dysl_vla_ros.core.gripper_filter import GripperFilter
 from dysl_vla_ros.core.run_state import InputStatus
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import ImageArray, Observation
+from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.motion import MotionPlanner
 from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.sim import arm
@@ -67,6 +68,8 @@ class EpisodeResult:
         commands: Commands while running.
         limited: Commands changed by a limit.
         depth_trace: (time [s], layers executed for the chunk, continuity, phase) per chunk.
+        refused: Why the policy does not take the instruction: the arm never moved, as a robot
+            would not, and the episode is lost.
     """
 
     spec: EpisodeSpec
@@ -87,6 +90,7 @@ class EpisodeResult:
     commands: int
     limited: int
     depth_trace: tuple[tuple[float, int, float | None, str], ...] = ()
+    refused: str = ''
 
 
 @dataclass
@@ -153,13 +157,14 @@ def run_episode(
     """
     episode = world.reset(spec.seed, spec.family, spec.split)
     instruction = spec.instruction or episode.instruction
+    refused = _refusal(policy, instruction)
     loop = ControlLoop(policy, config, arm_limits(config), planner, armed=True)
     gripper = GripperFilter(config.gripper)
     tick = 1.0 / config.timing.command_rate_hz
     tally, pending, succeeded_at = _Tally(), None, None
     loop.tick(world.time, world.joint_positions, _READY)
     loop.start(world.time)
-    while world.time < spec.time_limit:
+    while world.time < spec.time_limit and not refused:
         now = world.time
         command = loop.tick(now, world.joint_positions, _READY)
         if command is not None:
@@ -202,7 +207,16 @@ def run_episode(
         commands=status.commands,
         limited=status.limited,
         depth_trace=tuple(tally.trace),
+        refused=refused,
     )
+
+
+def _refusal(policy: Policy, instruction: str) -> str:
+    try:
+        policy.tokens(instruction)
+    except InputError as error:
+        return str(error)
+    return ''
 
 
 def _observe(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.data_types import Observation, SkipPlan
@@ -33,6 +34,10 @@ class PlannedPolicy:
         self._policy = policy
         self._choose = choose
         self.manifest = policy.manifest
+
+    def tokens(self, instruction: str) -> NDArray[np.int64]:
+        """As the wrapped policy."""
+        return self._policy.tokens(instruction)
 
     def predict(self, observation: Observation, plan: SkipPlan) -> Pass:
         """Ignore the plan that was asked for."""

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dysl_vla_ros.control_loop import Delivery
+from dysl_vla_ros.data_types import Observation, SkipPlan
 from dysl_vla_ros.evaluation.episodes import arm_limits, run_episode
 from dysl_vla_ros.evaluation.options import EvaluateOptions
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.motion import MotionPlanner
-from dysl_vla_ros.policy import open_policy
+from dysl_vla_ros.policy import Pass, Policy, open_policy
 from dysl_vla_ros.sim import arm
 from dysl_vla_ros.sim.robot_description import urdf
 from dysl_vla_ros.sim.world import World
@@ -25,14 +30,46 @@ class RecordedEpisode:
     success: bool
 
 
+class ScoredPolicy:
+    """A policy whose passes know the score of every controller, also of those not asked.
+
+    Each observation is run twice: with every controller evaluated and none obeyed, for the scores,
+    and as asked for, which is the pass that moves the arm.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        """Wrap an opened policy."""
+        self._policy = policy
+        self.manifest = policy.manifest
+        self._watch = SkipPlan(policy.manifest.layout.open_plan().allow, 'closed')
+
+    def tokens(self, instruction: str) -> NDArray[np.int64]:
+        """As the wrapped policy."""
+        return self._policy.tokens(instruction)
+
+    def predict(self, observation: Observation, plan: SkipPlan) -> Pass:
+        """The pass that was asked for, with all scores."""
+        scores = self._policy.predict(observation, self._watch).trace.scores
+        asked = self._policy.predict(observation, plan)
+        known = {**scores, **asked.trace.scores}
+        return replace(asked, trace=replace(asked.trace, scores=known))
+
+    def rerun(self, first: Pass) -> Pass:
+        """As the wrapped policy, with the scores of the first pass."""
+        again = self._policy.rerun(first)
+        return replace(again, trace=replace(again.trace, scores=first.trace.scores))
+
+
 def record_episodes(options: EvaluateOptions) -> Iterator[RecordedEpisode]:
     """Play the episodes of ``options`` in mode ``auto``, one after the other.
+
+    Every pass knows all scores, so an observation costs two passes; measured latencies count both.
 
     Yields:
         One recording per episode, in the order of ``options.specs()``.
     """
     config = replace(options.config, skip=replace(options.config.skip, mode='auto'))
-    policy = open_policy(replace(config.engine, path=options.bundle))
+    policy: Any = ScoredPolicy(open_policy(replace(config.engine, path=options.bundle)))
     action = policy.manifest.action
     kinematics = ArmKinematics(urdf(), arm.JOINT_NAMES, action.tip_link, action.frame_id)
     planner = MotionPlanner(action, arm_limits(config), kinematics)

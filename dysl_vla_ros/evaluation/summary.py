@@ -100,6 +100,7 @@ def outcomes(results: Sequence[EpisodeResult]) -> list[dict[str, Any]]:
             'layers_run': result.layers_run,
             'chunks': result.chunks,
             'reruns': result.reruns,
+            **({'refused': result.refused} if result.refused else {}),
         }
         for result in results
     ]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.engines.engine import LayerLayout
-from dysl_vla_ros.errors import EngineError
+from dysl_vla_ros.model.engine_inputs import image_and_tokens
 from dysl_vla_ros.model.flamingo import Flamingo
 from dysl_vla_ros.model.skipping import SkipModules
 
@@ -58,13 +58,10 @@ class FlamingoEngine:
     @torch.inference_mode()
     def encode(self, inputs: Mapping[str, NDArray[Any]]) -> Tensor:
         """The state entering layer 0; another text than before clears the memory."""
-        config = self._network.config
-        missing = [name for name in (config.camera, 'tokens') if name not in inputs]
-        if missing:
-            raise EngineError(f'inputs = {sorted(inputs)}: expected {missing} too')
         kind = self._network.wte.weight.dtype
-        image = torch.as_tensor(inputs[config.camera], dtype=kind, device=self._device)
-        tokens = torch.as_tensor(inputs['tokens'], dtype=torch.int64, device=self._device)
+        image, tokens = image_and_tokens(
+            inputs, self._network.config.camera, kind, self._device
+        )
         if self._text is None or not torch.equal(self._text, tokens):
             self._text, self._window = tokens.clone(), self._empty()
         return self._network.embed(image, tokens)

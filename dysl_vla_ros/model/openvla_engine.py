@@ -22,7 +22,7 @@ from torch import Tensor
 
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.engines.engine import LayerLayout
-from dysl_vla_ros.errors import EngineError
+from dysl_vla_ros.model.engine_inputs import image_and_tokens
 from dysl_vla_ros.model.llama import KeyValue, LlamaLayer, rotary_table
 from dysl_vla_ros.model.openvla import OpenVla
 from dysl_vla_ros.model.skipping import SkipModules
@@ -67,13 +67,10 @@ class OpenVlaEngine:
     @torch.inference_mode()
     def encode(self, inputs: Mapping[str, NDArray[Any]]) -> Tensor:
         """The prompt entering layer 0; forgets the path and all keys and values."""
-        config = self._network.config
-        missing = [name for name in (config.camera, 'tokens') if name not in inputs]
-        if missing:
-            raise EngineError(f'inputs = {sorted(inputs)}: expected {missing} too')
         kind = self._network.embed_tokens.weight.dtype
-        image = torch.as_tensor(inputs[config.camera], dtype=kind, device=self._device)
-        tokens = torch.as_tensor(inputs['tokens'], dtype=torch.int64, device=self._device)
+        image, tokens = image_and_tokens(
+            inputs, self._network.config.camera, kind, self._device
+        )
         self._path, self._past = (), {}
         return self._network.prompt(image, tokens)
 

@@ -214,25 +214,31 @@ class PolicyNetwork(nn.Module):
         return states
 
     def forward(
-        self, images: tuple[Tensor, ...], tokens: Tensor, joints: Tensor, bypass: int | None = None
-    ) -> tuple[Tensor, Answers]:
-        """A pass for training: actions, and the answers of the auxiliary heads.
+        self, images: tuple[Tensor, ...], tokens: Tensor, joints: Tensor,
+        exits: tuple[int, ...] = (),
+    ) -> tuple[Tensor, Answers, list[Tensor]]:  # fmt: skip
+        """A pass for training: actions, the auxiliary heads' answers, and early actions.
 
         Args:
             images: One per camera, (B, 3, H, W) in [-1, 1].
             tokens: int64 (B, instruction_tokens).
             joints: Normalised proprioception, (B, proprioception_dim).
-            bypass: Layers from this one to the last but one are left out; behind the auxiliary
-                layer. None runs all.
+            exits: Layers whose entering state also goes straight to the last layer and the head,
+                as a jump without an adapter would (early-exit loss, LayerSkip, arXiv 2404.16710).
+
+        Returns:
+            Normalised actions (B, horizon, dim); answers; the early actions, one per exit.
         """
-        left_out = range(self.config.layers if bypass is None else bypass, self.config.layers - 1)
+        last = self.config.layers - 1
         patches = self.vision(*images)
         hidden = self.embed(patches, tokens, joints)
         answers: Answers | None = None
+        early = []
         for index in range(self.config.layers):
             if index == self.config.auxiliary_layer:
                 answers = self.auxiliary(hidden, patches)
-            if index not in left_out:
-                hidden = self.layer(index, hidden)
+            if index in exits:
+                early.append(self.head(self.layer(last, hidden)))
+            hidden = self.layer(index, hidden)
         assert answers is not None  # auxiliary_layer lies inside the stack: PolicyConfig checks
-        return self.head(hidden), answers
+        return self.head(hidden), answers, early

@@ -38,7 +38,7 @@ def fit_depth(
         raise ConfigError('depth', depth, 'more than 0 and at most 1')
     if not any(entry.scores for episode in recording for entry in episode):
         raise ConfigError('depth', depth, 'a recording that knows the controllers\' scores: '
-                          'calibrate a distilled checkpoint, not a bundle or a bag')  # fmt: skip
+                          'from a distilled checkpoint or a bundle, not from a bag')  # fmt: skip
     every = np.concatenate(executed_continuity(recording, spec.window, spec.weights))
     falls = -np.minimum(np.diff(every), 0.0)
     falls = falls[falls > 0]

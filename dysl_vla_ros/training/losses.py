@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,7 @@ class LossWeights:
         offset: Their offset from the gripper [decimetres].
         name: Naming what the named object's patch shows (nats).
         gripper: Factor of the gripper's dimension inside the action loss.
+        early: Of the mean action error of the early exits, in units of ``action``.
     """
 
     action: float = 3.0
@@ -29,6 +31,7 @@ class LossWeights:
     offset: float = 0.5
     name: float = 0.3
     gripper: float = 0.5
+    early: float = 1.0
 
 
 def action_loss(predicted: Tensor, wanted: Tensor, gripper: float) -> Tensor:
@@ -64,9 +67,16 @@ def grounding_loss(
 
 
 def training_loss(
-    actions: Tensor, answers: Answers, batch: Batch, weights: LossWeights
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The whole loss, and its parts for the curve."""
+    actions: Tensor, answers: Answers, batch: Batch, weights: LossWeights,
+    early: Sequence[Tensor] = (),
+) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
+    """The whole loss, and its parts for the curve; ``early`` are the actions of early exits."""
     action = action_loss(actions, batch.chunk, weights.gripper)
     grounding, parts = grounding_loss(answers, batch, weights)
-    return weights.action * action + grounding, {'action': action.detach(), **parts}
+    total = weights.action * action + grounding
+    parts = {'action': action.detach(), **parts}
+    if early:
+        error = torch.stack([action_loss(e, batch.chunk, weights.gripper) for e in early]).mean()
+        total = total + weights.action * weights.early * error
+        parts['early'] = error.detach()
+    return total, parts

@@ -50,7 +50,7 @@ def episodes_of(
             counts as played.
     """
     episodes: list[list[RecordedPass]] = []
-    following = [*chunks[1:], None]
+    following = [*chunks[1:], *([None] if chunks else [])]
     begins = True
     for chunk, after in zip(chunks, following, strict=True):
         rest = chunk.displacements[chunk.dropped :]

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from dysl_vla_ros.errors import ConfigError
@@ -45,9 +46,11 @@ class TrainSettings:
         save_every_s: Interval of resumable states [s]; 0 saves none.
         note_every: Updates between entries of the loss curve.
         seed: Of order and augmentation.
-        bypass_share: Share of updates in which a random tail of the stack, up to the last layer,
-            is left out (stochastic depth, Huang et al., 2016): later layers then refine what
-            earlier ones found, and a jump over them costs less.
+        exits: How many early exits an update draws from ``exit_layers``: their states must already
+            hold the actions (early-exit loss, LayerSkip, arXiv 2404.16710), so that later layers
+            refine what earlier ones found, and a jump over them costs less. 0 draws none.
+        exit_layers: First and last layer of which an exit may be drawn; 0, 0 is from the
+            auxiliary layer to the last but one.
         weights: Of the parts of the loss.
         augmentation: Of the images.
     """
@@ -64,7 +67,8 @@ class TrainSettings:
     save_every_s: float = 0.0
     note_every: int = 50
     seed: int = 0
-    bypass_share: float = 0.0
+    exits: int = 0
+    exit_layers: tuple[int, int] = (0, 0)
     weights: LossWeights = field(default_factory=LossWeights)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -75,8 +79,10 @@ class TrainSettings:
                 raise ConfigError(f'train.{name}', getattr(self, name), f'at least {low}')
         if not 0.0 <= self.ema < 1.0:
             raise ConfigError('train.ema', self.ema, 'within [0, 1)')
-        if not 0.0 <= self.bypass_share <= 1.0:
-            raise ConfigError('train.bypass_share', self.bypass_share, 'within [0, 1]')
+        first, last = self.exit_layers
+        if self.exits < 0 or (last > 0 and self.exits > last - first + 1):
+            raise ConfigError('train.exits', self.exits, 'no more than the layers in '
+                              f'train.exit_layers, here {self.exit_layers}')  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -121,11 +127,8 @@ def train(
     """
     on_gpu = source.device.type == 'cuda'
     accelerator = Accelerator(
-        mixed_precision='bf16' if on_gpu else 'no', cpu=not on_gpu,
-        # A bypassed layer has no gradient in that update.
-        kwargs_handlers=[DistributedDataParallelKwargs(
-            find_unused_parameters=settings.bypass_share > 0.0)],
-    )  # fmt: skip
+        mixed_precision='bf16' if on_gpu else 'no', cpu=not on_gpu
+    )
     averaged = copy.deepcopy(network).to(source.device).eval().requires_grad_(False)
     if settings.compile:
         # One layer is compiled and its code serves all: compiling the whole stack takes minutes.
@@ -147,10 +150,10 @@ def train(
         for group in optimizer.param_groups:
             group['lr'] = rate
         batch = source.draw(step, settings.batch, settings.augmentation, accelerator.process_index)
-        actions, answers = model(
-            batch.images, batch.tokens, batch.proprioception, bypass_of(step, network, settings)
+        actions, answers, early = model(
+            batch.images, batch.tokens, batch.proprioception, exits_of(step, network, settings)
         )
-        loss, parts = training_loss(actions, answers, batch, settings.weights)
+        loss, parts = training_loss(actions, answers, batch, settings.weights, early)
         accelerator.backward(loss)
         norm = accelerator.clip_grad_norm_(model.parameters(), settings.clip)
         prepared.step()
@@ -163,7 +166,9 @@ def train(
         if settings.max_seconds and step == timed_step + 80:
             each = (_synchronised(source.device) - first_timed) / 80
             fitting = step + int((settings.max_seconds - (now - began)) / each)
-            steps = max(min(settings.steps, fitting), step)
+            # Every process must stop at the same update, so the first one's clock decides.
+            planned = torch.tensor([max(min(settings.steps, fitting), step)], device=source.device)
+            steps = int(broadcast(planned))
             log.info('%.1f ms per update: %d updates planned', 1000 * each, steps)
         if step % settings.note_every == 0 or step == steps:
             note = {
@@ -200,14 +205,14 @@ def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:
     return settings.learning_rate * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * done)))
 
 
-def bypass_of(step: int, network: PolicyNetwork, settings: TrainSettings) -> int | None:
-    """The first layer left out in an update; the same in every process."""
+def exits_of(step: int, network: PolicyNetwork, settings: TrainSettings) -> tuple[int, ...]:
+    """The early exits of an update, in order; the same in every process."""
+    first, last = settings.exit_layers
+    if last == 0:
+        first, last = network.config.auxiliary_layer, network.config.layers - 2
     generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
-    share, place = torch.rand(2, generator=generator).tolist()
-    if share >= settings.bypass_share:
-        return None
-    first, last = network.config.auxiliary_layer, network.config.layers - 1
-    return first + int(place * (last - first))
+    drawn = torch.randperm(last - first + 1, generator=generator)[: settings.exits]
+    return tuple(sorted(first + place for place in drawn.tolist()))
 
 
 def build_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
@@ -231,7 +236,7 @@ def validate(
     sums: dict[str, float] = {}
     for number in range(batches):
         batch = source.draw(number, settings.batch, NO_AUGMENTATION)
-        actions, answers = network(batch.images, batch.tokens, batch.proprioception)
+        actions, answers, _ = network(batch.images, batch.tokens, batch.proprioception)
         for name, value in _figures(actions, answers, batch, settings).items():
             sums[name] = sums.get(name, 0.0) + value / batches
     return sums

@@ -78,6 +78,9 @@ def test_a_bundle_is_calibrated_from_its_evaluation_and_still_verifies(tmp_path)
     assert after.calibration != before.calibration
     assert after.calibration.rule == 'level'
     assert replace(after, calibration=before.calibration) == before
+    dysl('calibrate', bundle, '--episodes', 1, '--time-limit', 1, '--latency', 0.05,
+         '--depth', 0.9, '--device', 'cpu')  # fmt: skip
+    assert open_bundle(bundle).manifest.calibration.level_low != after.calibration.level_low
 
 
 @pytest.mark.slow

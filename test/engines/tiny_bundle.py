@@ -65,7 +65,7 @@ def write_tiny_bundle(
     joint_names: tuple[str, ...] = JOINTS,
     width: int = 32,
     horizon: int = 8,
-    tokens: int = 10,
+    tokens: int = 12,
     mask: bool = False,
     bridge_scale: float = 0.5,
     seed: int = 0,

@@ -32,6 +32,10 @@ def test_a_new_epoch_and_a_hold_end_a_run_of_motion():
     assert [[entry.played for entry in run] for run in runs] == [[3], [8], [0]]
 
 
+def test_an_episode_without_a_chunk_is_no_run_of_motion():
+    assert episodes_of([], counter=0) == []
+
+
 def test_nothing_played_is_refused():
     with pytest.raises(ConfigError, match='1 chunks, 0 actions played'):
         check_recording(episodes_of([AcceptedChunk(0, chunk(0), 0, 0)]), 2, 'bag')

@@ -13,10 +13,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from synthetic import demonstrations, small_config, tokens_and_statistics
 
+from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.model.policy_network import PolicyNetwork
 from dysl_vla_ros.training.batches import NO_AUGMENTATION, BatchSource
 from dysl_vla_ros.training.ground import ground
-from dysl_vla_ros.training.train import TrainSettings, bypass_of, learning_rate, train
+from dysl_vla_ros.training.train import TrainSettings, exits_of, learning_rate, train
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +89,7 @@ def test_grounding_finds_the_named_square_with_the_lower_layers_alone() -> None:
     assert torch.equal(network.layers[-1].down.weight, upper)
 
 
-def test_a_bypass_leaves_out_the_layers_between_it_and_the_last() -> None:
+def test_an_early_exit_goes_from_its_layer_straight_to_the_last() -> None:
     torch.manual_seed(0)
     network = PolicyNetwork(small_config()).eval()
     batch = source().draw(0, 4, NO_AUGMENTATION)
@@ -96,19 +97,41 @@ def test_a_bypass_leaves_out_the_layers_between_it_and_the_last() -> None:
     hidden = network.encode(*inputs)
     for layer in (0, 1, 2, 5):
         hidden = network.layer(layer, hidden)
-    actions, _ = network(*inputs, 3)
-    assert torch.equal(actions, network.head(hidden))
-    full, _ = network(*inputs)
-    assert not torch.equal(actions, full)
+    actions, _, early = network(*inputs, (1, 3))
+    assert len(early) == 2
+    assert torch.equal(early[1], network.head(hidden))
+    full, _, none = network(*inputs)
+    assert none == [] and torch.equal(actions, full)
+    assert not torch.equal(early[1], full)
 
 
-def test_the_share_of_bypassed_updates_is_the_one_asked_for() -> None:
+def test_every_update_draws_as_many_exits_as_asked_for_from_the_range() -> None:
     network = PolicyNetwork(small_config())
-    drawn = [bypass_of(n, network, settings(10, bypass_share=0.4)) for n in range(600)]
-    taken = [start for start in drawn if start is not None]
-    assert 0.35 < len(taken) / 600 < 0.45
-    assert set(taken) == {2, 3, 4}
-    assert {bypass_of(n, network, settings(10)) for n in range(50)} == {None}
+    drawn = [exits_of(n, network, settings(10, exits=2)) for n in range(200)]
+    assert {len(exits) for exits in drawn} == {2}
+    assert {layer for exits in drawn for layer in exits} == {2, 3, 4}
+    assert all(first < second for first, second in drawn)
+    narrow = settings(10, exits=1, exit_layers=(3, 3))
+    assert {exits_of(n, network, narrow) for n in range(20)} == {(3,)}
+    assert {exits_of(n, network, settings(10)) for n in range(20)} == {()}
+
+
+def test_early_exits_make_the_states_in_mid_stack_act() -> None:
+    def error_at(layer: int, exits: int) -> float:
+        torch.manual_seed(0)
+        network = PolicyNetwork(small_config())
+        plan = settings(120, exits=exits, exit_layers=(2, 3))
+        trained = train(network, source(), None, plan).network.eval()
+        batch = source(seed=5).draw(0, 64, NO_AUGMENTATION)
+        _, _, early = trained(batch.images, batch.tokens, batch.proprioception, (layer,))
+        return float((early[0] - batch.chunk).abs().mean().detach())
+
+    assert error_at(2, exits=1) < 0.7 * error_at(2, exits=0)
+
+
+def test_more_exits_than_the_range_has_layers_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r'train\.exits'):
+        settings(10, exits=3, exit_layers=(3, 4))
 
 
 def test_an_interrupted_warm_up_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
