@@ -29,6 +29,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--learning-rate', type=float)
     parser.add_argument('--layers', type=int, help='depth of the backbone')
     parser.add_argument('--width', type=int, help='of a token')
+    parser.add_argument('--exits', type=int, help='early exits trained in every update, so that '
+                        'later jumps cost less')  # fmt: skip
+    parser.add_argument('--exit-layers', type=int, nargs=2, metavar=('FIRST', 'LAST'),
+                        help='layers of which they are drawn')  # fmt: skip
     parser.add_argument('--start', type=Path, metavar='CHECKPOINT',
                         help='train this one further, without a warm-up')  # fmt: skip
     add_data_options(parser)
@@ -82,6 +86,8 @@ def dense_settings(given: argparse.Namespace, on_gpu: bool) -> Any:
     recipe = preset(given.preset, 1, on_gpu)
     changes = {name: value for name, value in (
         ('steps', given.steps), ('batch', given.batch), ('learning_rate', given.learning_rate),
+        ('exits', given.exits),
+        ('exit_layers', None if given.exit_layers is None else tuple(given.exit_layers)),
     ) if value is not None}  # fmt: skip
     train = replace(recipe.train, save_every_s=given.save_every, seed=given.seed, **changes)
     ground = None

@@ -146,14 +146,14 @@ def preset(name: str, workers: int, on_gpu: bool) -> Recipe:
         steps=2400, batch=batch, learning_rate=7e-4, warmup=100, ema=0.997, note_every=25,
         compile=on_gpu, save_every_s=120.0,
     )  # fmt: skip
-    further = replace(dense, learning_rate=5e-4, exits=2, exit_layers=(5, 12),
+    further = replace(dense, learning_rate=5e-4, exits=3, exit_layers=(5, 10),
                       weights=LossWeights(point=0.08, offset=0.25, name=0.1))  # fmt: skip
     return Recipe(
         collect=CollectSettings(episodes=2200, keep=0.4, workers=workers),
         ground=replace(dense, steps=750, learning_rate=8e-4, save_every_s=0.0),
         train=dense,
         rounds=(Round(600, replace(further, steps=3000)),
-                Round(440, replace(further, steps=3100, ema=0.99))),
+                Round(440, replace(further, steps=2400, ema=0.99))),
         distill=DistillSettings(adapter_steps=400, controller_steps=700, batch=32,
                                 adapter_rate=3e-3, controller_rate=2e-3, joint_rate=7e-4,
                                 skip_weight=0.015, positions=14),

@@ -125,6 +125,10 @@ def train(
         state_path: Where the resumable state lies; one found there is continued.
         progress: Called with (step, steps, newest note).
     """
+    if settings.exits and settings.exit_layers[1] > network.config.layers - 2:
+        raise ConfigError('train.exit_layers', settings.exit_layers,
+                          f'layers up to {network.config.layers - 2}: an exit leaves out at '
+                          'least one of them')  # fmt: skip
     on_gpu = source.device.type == 'cuda'
     accelerator = Accelerator(
         mixed_precision='bf16' if on_gpu else 'no', cpu=not on_gpu

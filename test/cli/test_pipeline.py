@@ -41,7 +41,7 @@ def test_collect_train_calibrate_distil_export_evaluate(tmp_path, quiet):
     dense, policy = run / 'dense.safetensors', run / 'policy.safetensors'
     dysl('collect', data, '--episodes', 2, '--keep', 0.1, '--label-goals', 3)
     sized = ('--preset', 'toy', '--dataset', data, '--out', run, '--device', 'cpu')
-    dysl('train', *sized, '--layers', 5, '--max-frames', 200)
+    dysl('train', *sized, '--layers', 5, '--max-frames', 200, '--exits', 1, '--exit-layers', 2, 3)
     short = ('--episodes', 1, '--time-limit', 1.2, '--device', 'cpu')
     dysl('calibrate', dense, '--dataset', data, *short)
     dysl('distill', dense, *sized, '--skip-weight', 0.1)

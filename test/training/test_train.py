@@ -134,6 +134,12 @@ def test_more_exits_than_the_range_has_layers_are_refused() -> None:
         settings(10, exits=3, exit_layers=(3, 4))
 
 
+def test_exits_behind_the_stack_are_refused_before_the_first_update() -> None:
+    plan = settings(10, exits=1, exit_layers=(3, 5))
+    with pytest.raises(ConfigError, match=r'train\.exit_layers = \(3, 5\)'):
+        train(PolicyNetwork(small_config()), source(), None, plan)
+
+
 def test_an_interrupted_warm_up_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     def fresh() -> PolicyNetwork:
         torch.manual_seed(0)
