@@ -84,7 +84,7 @@ def dense_settings(given: argparse.Namespace, on_gpu: bool) -> Any:
     from dysl_vla_ros.training.recipe import preset
 
     recipe = preset(given.preset, 1, on_gpu)
-    changes = {name: value for name, value in (
+    changes: dict[str, Any] = {name: value for name, value in (
         ('steps', given.steps), ('batch', given.batch), ('learning_rate', given.learning_rate),
         ('exits', given.exits),
         ('exit_layers', None if given.exit_layers is None else tuple(given.exit_layers)),
