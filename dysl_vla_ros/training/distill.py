@@ -1,10 +1,14 @@
 """Two-stage distillation of adapters and controllers around a frozen backbone.
 
 Source: DySL-VLA, arXiv 2602.22896. Stage 1: each adapter alone imitates the block it replaces,
-all from one dense forward. Stage 2: a sampled dynamic position is mixed softly,
-``g * adapter(h) + (1 - g) * layers(h)``, the frozen rest follows, and the loss asks for the dense
-model's actions and for open controllers. The optimiser, the weights and the sampling of several
-positions of a segment at once are ours.
+all from one dense forward. Stage 2: controllers and adapters together, at sampled positions.
+
+The paper mixes the states softly, ``g * adapter(h) + (1 - g) * layers(h)``, and asks the frozen
+rest for the dense model's actions and the controllers to open (``mix='state'``). A robot jumps or
+does not: an adapter that is good inside a mixture need not be good alone, and ours was not. So by
+default the *costs* are mixed, ``g * cost of the jump + (1 - g) * skip_weight``, which is what a
+jump taken with probability g costs (``mix='cost'``, ours). The optimiser, the weights and the
+sampling of several positions of a segment at once are ours, too.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -42,7 +46,8 @@ class DistillSettings:
     """How to distil.
 
     Attributes:
-        adapter_steps: Updates of stage 1.
+        adapter_steps: Updates of stage 1; 0 where the states were trained to act (early exits of
+            ``train``): there the bare state is the better start.
         controller_steps: Updates of stage 2.
         batch: Samples per update.
         adapter_rate: Learning rate of stage 1.
@@ -52,6 +57,7 @@ class DistillSettings:
         task_share: Share of the demonstrations in the target; the rest is the dense model's.
         positions: Positions of one segment that each update of stage 2 mixes, each for itself. The
             paper samples a single one; more of them share the dense pass that they need.
+        mix: What stage 2 mixes: ``cost`` or, as in the paper, ``state``.
         upstream_share: Share of batches whose earlier segments are run as they would be live,
             so that an adapter also sees states that other adapters made.
         clip: Largest norm of the gradient.
@@ -67,6 +73,7 @@ class DistillSettings:
     skip_weight: float = 0.02
     task_share: float = 0.5
     positions: int = 1
+    mix: Literal['cost', 'state'] = 'cost'
     upstream_share: float = 0.5
     clip: float = 1.0
     seed: int = 0
@@ -76,6 +83,8 @@ class DistillSettings:
         for name in ('task_share', 'upstream_share'):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f'distill.{name}', getattr(self, name), 'within [0, 1]')
+        if self.mix not in ('cost', 'state'):
+            raise ConfigError('distill.mix', self.mix, "'cost' or 'state'")
         if self.positions < 1:
             raise ConfigError('distill.positions', self.positions, 'at least 1')
 
@@ -194,7 +203,7 @@ def controller_loss(
     settings: DistillSettings,
     generator: torch.Generator,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Stage 2: mix sampled positions softly, each for itself; go on through the frozen rest."""
+    """Stage 2: jump or mix at sampled positions, each for itself, then the frozen rest."""
     layers = _positions(skipping.layout, settings.positions, generator)
     upstream = float(torch.rand((), generator=generator)) < settings.upstream_share
     first, end = next(s for s in skipping.layout.segments if s[0] <= layers[0] < s[1])
@@ -207,25 +216,32 @@ def controller_loss(
                 entering[layer] = hidden
                 hidden = network.layer(layer, hidden)
             entering[end] = hidden
-    gates, mixed = [], []
+    gates, after_jump = [], []
     for layer in layers:
         gate = skipping.controller(layer)(entering[layer])
-        share = gate[:, None, None]
         bridged = skipping.adapter(layer)(entering[layer]).float()
-        mixed.append(share * bridged + (1.0 - share) * entering[end].float())
+        if settings.mix == 'state':
+            share = gate[:, None, None]
+            bridged = share * bridged + (1.0 - share) * entering[end].float()
+        after_jump.append(bridged)
         gates.append(gate)
     # Positions share the frozen rest as rows of one batch.
-    after = _run(network, torch.cat(mixed), end, network.layers_total)
-    actions = network.head(after).float()
-    count = len(layers)
+    after = _run(network, torch.cat(after_jump), end, network.layers_total)
+    actions, count = network.head(after).float(), len(layers)
     task = settings.task_share
-    error = (1.0 - task) * (actions - wanted.repeat(count, 1, 1)).abs().mean()
+    error = (1.0 - task) * _each(actions - wanted.repeat(count, 1, 1))
     if task > 0.0:
-        gained = (actions - batch.chunk.repeat(count, 1, 1)).abs().mean()
-        error = error + task * (gained - (wanted - batch.chunk).abs().mean())
+        gained = _each(actions - batch.chunk.repeat(count, 1, 1))
+        error = error + task * (gained - _each(wanted - batch.chunk).repeat(count))
     opened = torch.cat(gates)
-    loss = error + settings.skip_weight * (1.0 - opened).mean()
-    return loss, {'error': error.detach(), 'open': opened.detach().mean()}
+    cost = opened * error if settings.mix == 'cost' else error
+    loss = (cost + settings.skip_weight * (1.0 - opened)).mean()
+    return loss, {'error': cost.detach().mean(), 'open': opened.detach().mean()}
+
+
+def _each(difference: Tensor) -> Tensor:
+    """Mean absolute value per sample: (B, horizon, dim) -> (B,)."""
+    return difference.abs().flatten(1).mean(1)
 
 
 def _positions(layout: LayerLayout, count: int, generator: torch.Generator) -> list[int]:

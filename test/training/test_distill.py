@@ -16,8 +16,9 @@ from dysl_vla_ros.engines.engine import LayerLayout
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.model.policy_network import PolicyNetwork
 from dysl_vla_ros.model.skipping import SkipModules
-from dysl_vla_ros.training.batches import BatchSource
-from dysl_vla_ros.training.distill import DistillSettings, _positions, distill
+from dysl_vla_ros.training.batches import NO_AUGMENTATION, BatchSource
+from dysl_vla_ros.training.dense_model import dense_model, states
+from dysl_vla_ros.training.distill import DistillSettings, _positions, controller_loss, distill
 
 LAYOUT = LayerLayout(6, (0, 3, 5))
 
@@ -85,6 +86,53 @@ def test_a_larger_skip_weight_opens_more_controllers() -> None:
         curve = distill(network, skipping, source(), plan, note_every=60)
         shares.append(curve[-1]['open'])
     assert shares[1] > shares[0] + 0.1
+
+
+def one_loss(mix: str) -> tuple[float, float, float]:
+    """Stage 2's loss at layer 4 alone, and what it should be with either mix."""
+    network, skipping = parts()
+    generator = torch.Generator().manual_seed(3)
+    for parameter in skipping.adapter(4).parameters():
+        parameter.data.normal_(0.0, 0.3, generator=generator)
+    batch = source().draw(0, 16, NO_AUGMENTATION)
+    plan = DistillSettings(skip_weight=0.1, task_share=0.0, upstream_share=0.0, mix=mix)
+    dense = dense_model(network, source())
+    with torch.no_grad():
+        entering = states(dense, dense.encode(batch))
+        bridged, full = skipping.adapter(4)(entering[4]), entering[5]
+        gate = skipping.controller(4)(entering[4])[:, None, None]
+        wanted = network.head(network.layer(5, full))
+
+        def cost(state: torch.Tensor) -> torch.Tensor:
+            return (network.head(network.layer(5, state)) - wanted).abs().flatten(1).mean(1)
+
+        jump, mixture = cost(bridged), cost(gate * bridged + (1 - gate) * full)
+    draws = torch.Generator()
+    while _positions(LAYOUT, 1, draws.manual_seed(draws.initial_seed() + 1)) != [4]:
+        pass
+    draws.manual_seed(draws.initial_seed())
+    loss, _ = controller_loss(dense, skipping, batch, plan, draws)
+    share = gate.flatten()
+    by_cost = (share * jump + 0.1 * (1 - share)).mean()
+    by_state = (mixture + 0.1 * (1 - share)).mean()
+    return float(loss.detach()), float(by_cost), float(by_state)
+
+
+def test_stage_two_mixes_what_a_jump_costs_so_that_an_adapter_stands_alone() -> None:
+    loss, by_cost, by_state = one_loss('cost')
+    assert loss == pytest.approx(by_cost, abs=1e-6)
+    assert abs(loss - by_state) > 1e-4
+
+
+def test_stage_two_can_mix_states_as_the_paper_does() -> None:
+    loss, by_cost, by_state = one_loss('state')
+    assert loss == pytest.approx(by_state, abs=1e-6)
+    assert abs(loss - by_cost) > 1e-4
+
+
+def test_a_mix_of_something_else_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"distill\.mix = 'gates'"):
+        DistillSettings(mix='gates')  # type: ignore[arg-type]
 
 
 def test_positions_are_distinct_and_of_one_segment() -> None:
