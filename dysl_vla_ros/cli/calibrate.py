@@ -52,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='layers run / all layers that both rules are fitted to, re-runs '
                         'included; not with --bag, which lacks the scores')  # fmt: skip
     parser.add_argument('--rule', default='', choices=('', 'ceil', 'level'),
-                        help='guidance rule; default: as it was')  # fmt: skip
+                        help='guidance rule; default: as it was, at first level')  # fmt: skip
     parser.add_argument('--static-share', type=float, default=0.2, help='share of static layers')
     parser.add_argument('--tokens', default='slots', choices=('slots', 'all'),
                         help='tokens whose score chooses them')  # fmt: skip
@@ -141,7 +141,7 @@ def _guidance(
 
     source = str(given.bag) if given.bag is not None else 'closed loop'
     check_recording(episodes, dim, source)
-    rule = given.rule or ('ceil' if before is None else before.rule)
+    rule = given.rule or ('level' if before is None else before.rule)
     return guidance(episodes, layout, space, _weights(given.weights, episodes, dim),
                     given.window, given.drop_rate, rule, source, given.depth)  # fmt: skip
 

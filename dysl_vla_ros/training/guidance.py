@@ -54,7 +54,7 @@ def guidance(
     weights: tuple[float, ...],
     window: int = 5,
     drop_rate: float = 0.15,
-    rule: Literal['ceil', 'level'] = 'ceil',
+    rule: Literal['ceil', 'level'] = 'level',
     source: str = '',
     depth: float = 0.0,
 ) -> CalibrationSpec:

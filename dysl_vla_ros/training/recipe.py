@@ -116,6 +116,8 @@ class Recipe:
     seed: int = 0
 
 
+GRIPPER_WEIGHT = 2.0
+"""In the continuity: what the gripper does marks grasp and release better than the path."""
 MILD = Augmentation(shift=1, gain=0.08, tint=0.04, noise=0.01)
 
 
@@ -154,11 +156,12 @@ def preset(name: str, workers: int, on_gpu: bool) -> Recipe:
         train=dense,
         rounds=(Round(600, replace(further, steps=3000)),
                 Round(440, replace(further, steps=2400, ema=0.99))),
-        distill=DistillSettings(adapter_steps=400, controller_steps=700, batch=32,
-                                adapter_rate=3e-3, controller_rate=2e-3, joint_rate=7e-4,
-                                skip_weight=0.015, positions=14),
+        # No stage 1: after early exits the bare state is the better start.
+        distill=DistillSettings(adapter_steps=0, controller_steps=480, batch=32,
+                                controller_rate=2e-3, joint_rate=1e-3, skip_weight=0.012,
+                                positions=14),
         network={'layers': 20, 'width': 160, 'auxiliary_layer': 5},
-        rank=64, depth=0.45, worlds=4 * workers,
+        rank=64, depth=0.46, worlds=4 * workers,
     )  # fmt: skip
 
 
@@ -232,8 +235,8 @@ class Run:
                                        recipe.rank, seed=recipe.seed)  # fmt: skip
         results = self.play(checkpoint, 'live', recipe.record, RECORDING_SEED)
         spec = guidance([result.passes for result in results], layout, self.space,
-                        equal_weights(checkpoint.config.action_dim),
-                        rule='level', depth=recipe.depth)  # fmt: skip
+                        (*equal_weights(checkpoint.config.action_dim - 1), GRIPPER_WEIGHT),
+                        drop_rate=0.1, rule='level', depth=recipe.depth)  # fmt: skip
         checkpoint = self.save(path, replace(checkpoint, calibration=spec))
         forget_states(self.space, 'distill')
         return checkpoint
