@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tiny_bundle import write_tiny_bundle
+from tiny_bundle import TOKENS, write_tiny_bundle
 from tokenizers import Tokenizer
 
 from dysl_vla_ros.core.safety import MotionLimits
@@ -33,8 +33,8 @@ def policy(bundle, **changes):
 def test_the_end_token_follows_the_last_word(bundle):
     plain = policy(bundle).tokens('pick up the cube')[0]
     ended = policy(bundle, instruction={'end_id': 29}).tokens('pick up the cube')[0]
-    assert plain[4:].tolist() == [0] * 6
-    assert ended.tolist() == [*plain[:4], 29, *[0] * 5]
+    assert plain[4:].tolist() == [0] * (TOKENS - 4)
+    assert ended.tolist() == [*plain[:4], 29, *[0] * (TOKENS - 5)]
 
 
 def test_the_end_token_is_not_added_twice(bundle):

@@ -11,7 +11,7 @@ torch = pytest.importorskip('torch', reason='needs torch (make test-all)')
 pytestmark = pytest.mark.slow
 
 from deferred_stream import DeferredStream
-from tiny_bundle import write_tiny_bundle
+from tiny_bundle import TOKENS, write_tiny_bundle
 
 from dysl_vla_ros.data_types import SkipPlan
 from dysl_vla_ros.engines.bundle import open_bundle
@@ -103,7 +103,7 @@ def bundle(request, tmp_path_factory):
 
 def bundle_inputs(bundle, seed):
     random = np.random.default_rng(seed)
-    inputs = {'tokens': np.zeros((1, 10), np.int64)}
+    inputs = {'tokens': np.zeros((1, TOKENS), np.int64)}
     inputs['tokens'][0, :5] = random.integers(2, 20, 5)
     for name in ('vision', 'embed'):
         for spec in bundle.manifest.segments[name].inputs:

@@ -15,7 +15,7 @@ import pytest
 from fake_gpu import GPU, FakeDevice, fake_tensorrt
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_bundle import write_tiny_bundle
+from tiny_bundle import TOKENS, write_tiny_bundle
 
 from dysl_vla_ros.data_types import SkipPlan
 from dysl_vla_ros.engines.bundle import file_entry, open_bundle
@@ -85,7 +85,7 @@ def pair(opened):
 
 def inputs(seed):
     random = np.random.default_rng(seed)
-    tokens = np.zeros((1, 10), np.int64)
+    tokens = np.zeros((1, TOKENS), np.int64)
     tokens[0, :4] = random.integers(2, 20, 4)
     images = {
         name: random.normal(size=(1, 3, height, width)).astype(np.float32)
@@ -142,7 +142,7 @@ def test_a_rerun_survives_another_observation_with_another_mask_in_between(pair)
     engine, _ = pair
     full, _ = run(engine, inputs(1), engine.layout.full_plan())
     _, trace = run(engine, inputs(1), SkipPlan((2, 4, 6), 'open'))
-    other = {**inputs(2), 'tokens': np.full((1, 10), 9, np.int64)}
+    other = {**inputs(2), 'tokens': np.full((1, TOKENS), 9, np.int64)}
     run(engine, other, engine.layout.full_plan())
     hidden, _ = forward(
         engine, engine.restore(trace.resume_state), engine.layout.full_plan(), trace.resume_layer
@@ -280,7 +280,7 @@ def test_the_chain_is_refused_from_a_state_that_a_layer_left(pair):
     [
         ({'image': None}, "input 'image': None"),
         ({'tokens': np.zeros((1, 9), np.int64)}, "input 'tokens': ((1, 9), 'int64')"),
-        ({'tokens': np.zeros((1, 10), np.int32)}, "expected ((1, 10), 'int64')"),
+        ({'tokens': np.zeros((1, TOKENS), np.int32)}, f"expected ((1, {TOKENS}), 'int64')"),
     ],
 )
 def test_a_wrong_input_is_named(pair, change, words):

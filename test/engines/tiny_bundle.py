@@ -47,6 +47,8 @@ JOINTS = (
     'wrist_3_joint',
 )
 OPSET = 18
+TOKENS = 12
+"""Longest instruction, as in the bundled model: every task of the simulator can be said in it."""
 PATCH = 16
 TYPES = {
     'float32': TensorProto.FLOAT,
@@ -65,7 +67,7 @@ def write_tiny_bundle(
     joint_names: tuple[str, ...] = JOINTS,
     width: int = 32,
     horizon: int = 8,
-    tokens: int = 12,
+    tokens: int = TOKENS,
     mask: bool = False,
     bridge_scale: float = 0.5,
     seed: int = 0,

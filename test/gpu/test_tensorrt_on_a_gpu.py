@@ -38,7 +38,7 @@ try:
 except EngineError as error:
     pytest.skip(str(error), allow_module_level=True)
 
-from tiny_bundle import write_tiny_bundle
+from tiny_bundle import TOKENS, write_tiny_bundle
 
 CAMERAS = (('image', 96, 96), ('wrist_image', 32, 64))
 TOLERANCE = 1e-3
@@ -69,7 +69,7 @@ def reference(bundle):
 
 def inputs(seed):
     random = np.random.default_rng(seed)
-    tokens = np.zeros((1, 10), np.int64)
+    tokens = np.zeros((1, TOKENS), np.int64)
     tokens[0, :4] = random.integers(2, 20, 4)
     images = {
         name: random.normal(size=(1, 3, height, width)).astype(np.float32)
