@@ -74,7 +74,7 @@ def test_a_full_pass_equals_the_dense_network_bit_for_bit(engine: TorchEngine) -
     assert trace.layers_run == tuple(range(6)) and not trace.scores
     given = inputs()
     with torch.inference_mode():
-        dense, _ = engine._network(
+        dense, _, _ = engine._network(
             (torch.tensor(given['image']),), torch.tensor(given['tokens']),
             torch.tensor(given['proprioception']),
         )  # fmt: skip
