@@ -38,7 +38,7 @@ def test_the_parts_in_a_row_are_the_whole(network: PolicyNetwork) -> None:
     hidden = network.encode(*inputs())
     for index in range(CONFIG.layers):
         hidden = network.layer(index, hidden)
-    whole, _ = network(*inputs())
+    whole, _, _ = network(*inputs())
     assert torch.equal(network.head(hidden), whole)
     assert whole.shape == (2, 8, 7)
 
@@ -53,13 +53,13 @@ def test_attention_sees_both_ways(network: PolicyNetwork) -> None:
 
 def test_one_sample_does_not_touch_another(network: PolicyNetwork) -> None:
     images, tokens, joints = inputs()
-    both, _ = network(images, tokens, joints)
-    alone, _ = network(tuple(i[:1] for i in images), tokens[:1], joints[:1])
+    both, _, _ = network(images, tokens, joints)
+    alone, _, _ = network(tuple(i[:1] for i in images), tokens[:1], joints[:1])
     assert torch.allclose(both[:1], alone, atol=1e-5)
 
 
 def test_the_actions_do_not_read_the_auxiliary_heads(network: PolicyNetwork) -> None:
-    actions, _ = network(*inputs())
+    actions, _, _ = network(*inputs())
     network.zero_grad()
     actions.sum().backward()
     assert all(p.grad is None for p in network.auxiliary.parameters())
