@@ -59,6 +59,10 @@ class LayerLayout:
         """The plan in which every controller is live."""
         return SkipPlan(allow=tuple(first for first, _ in self.segments))
 
+    def watched_plan(self) -> SkipPlan:
+        """The plan that evaluates every controller and obeys none."""
+        return SkipPlan(self.open_plan().allow, 'closed')
+
 
 Hidden = Any
 """Opaque to the loop: a device buffer, a tensor, an OrtValue; owned by its engine."""

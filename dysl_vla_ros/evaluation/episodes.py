@@ -18,11 +18,14 @@ from dysl_vla_ros.core.gripper_filter import GripperFilter
 from dysl_vla_ros.core.run_state import InputStatus
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import ImageArray, Observation
+from dysl_vla_ros.engines.manifest import ActionSpec
 from dysl_vla_ros.errors import InputError
+from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.motion import MotionPlanner
 from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.sim import arm
 from dysl_vla_ros.sim.goals import Family, Split
+from dysl_vla_ros.sim.robot_description import urdf
 from dysl_vla_ros.sim.world import World
 
 PHASES = ('reach', 'grasp', 'carry', 'release')
@@ -130,6 +133,12 @@ def arm_limits(config: NodeConfig) -> MotionLimits:
         acceleration=config.safety.acceleration,
         max_lead=config.safety.max_lead,
     )
+
+
+def arm_planner(action: ActionSpec, config: NodeConfig) -> MotionPlanner:
+    """What turns a bundle's actions into joint targets of the simulated arm."""
+    kinematics = ArmKinematics(urdf(), arm.JOINT_NAMES, action.tip_link, action.frame_id)
+    return MotionPlanner(action, arm_limits(config), kinematics)
 
 
 def run_episode(

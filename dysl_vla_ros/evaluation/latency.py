@@ -216,7 +216,7 @@ def _cases(engine: Engine, inputs: Mapping[str, NDArray[Any]]) -> dict[str, Case
             _, trace = forward(engine, enter(), SkipPlan(tuple(allow), 'open'))
             cases[f'rerun {first}'] = rerun(trace.resume_state, first)
     if layout.dynamic_layers:
-        cases['closed'] = backbone(SkipPlan(layout.open_plan().allow, 'closed'))
+        cases['closed'] = backbone(layout.watched_plan())
         asked = layout.dynamic_layers[0]
         cases['gate'] = Case(
             lambda hidden: engine.skip_score(asked, hidden),

@@ -62,8 +62,7 @@ def mode_policy(policy: Policy, mode: Mode, depth: float, seed: int) -> Any:
         plan = SkipPlan(layout.open_plan().allow, 'open')
         return PlannedPolicy(policy, lambda: plan)
     if mode == 'closed':
-        closed = SkipPlan(layout.open_plan().allow, 'closed')
-        return PlannedPolicy(policy, lambda: closed)
+        return PlannedPolicy(policy, layout.watched_plan)
     if mode == 'random':
         generator = np.random.default_rng(seed)
 

@@ -11,13 +11,9 @@ from numpy.typing import NDArray
 
 from dysl_vla_ros.control_loop import Delivery
 from dysl_vla_ros.data_types import Observation, SkipPlan
-from dysl_vla_ros.evaluation.episodes import arm_limits, run_episode
+from dysl_vla_ros.evaluation.episodes import arm_planner, run_episode
 from dysl_vla_ros.evaluation.options import EvaluateOptions
-from dysl_vla_ros.kinematics import ArmKinematics
-from dysl_vla_ros.motion import MotionPlanner
 from dysl_vla_ros.policy import Pass, Policy, open_policy
-from dysl_vla_ros.sim import arm
-from dysl_vla_ros.sim.robot_description import urdf
 from dysl_vla_ros.sim.world import World
 
 
@@ -41,7 +37,7 @@ class ScoredPolicy:
         """Wrap an opened policy."""
         self._policy = policy
         self.manifest = policy.manifest
-        self._watch = SkipPlan(policy.manifest.layout.open_plan().allow, 'closed')
+        self._watch = policy.manifest.layout.watched_plan()
 
     def tokens(self, instruction: str) -> NDArray[np.int64]:
         """As the wrapped policy."""
@@ -70,9 +66,7 @@ def record_episodes(options: EvaluateOptions) -> Iterator[RecordedEpisode]:
     """
     config = replace(options.config, skip=replace(options.config.skip, mode='auto'))
     policy: Any = ScoredPolicy(open_policy(replace(config.engine, path=options.bundle)))
-    action = policy.manifest.action
-    kinematics = ArmKinematics(urdf(), arm.JOINT_NAMES, action.tip_link, action.frame_id)
-    planner = MotionPlanner(action, arm_limits(config), kinematics)
+    planner = arm_planner(policy.manifest.action, config)
     world = World()
     for spec in options.specs():
         accepted: list[Delivery] = []

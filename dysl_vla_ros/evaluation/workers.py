@@ -10,14 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dysl_vla_ros.data_types import ImageArray
-from dysl_vla_ros.evaluation.episodes import EpisodeResult, EpisodeSpec, arm_limits, run_episode
+from dysl_vla_ros.evaluation.episodes import EpisodeResult, EpisodeSpec, arm_planner, run_episode
 from dysl_vla_ros.evaluation.modes import Mode, mode_config, mode_policy
 from dysl_vla_ros.evaluation.options import EvaluateOptions
-from dysl_vla_ros.kinematics import ArmKinematics
-from dysl_vla_ros.motion import MotionPlanner
 from dysl_vla_ros.policy import open_policy
-from dysl_vla_ros.sim import arm
-from dysl_vla_ros.sim.robot_description import urdf
 from dysl_vla_ros.sim.tasks import draw_episode, nameable_goals
 from dysl_vla_ros.sim.wording import instruction, phrasings
 from dysl_vla_ros.sim.world import World
@@ -45,9 +41,7 @@ class _Bench:
         self.options = options
         self.policy = open_policy(replace(options.config.engine, path=options.bundle))
         self.world = World()
-        action = self.policy.manifest.action
-        kinematics = ArmKinematics(urdf(), arm.JOINT_NAMES, action.tip_link, action.frame_id)
-        self.planner = MotionPlanner(action, arm_limits(options.config), kinematics)
+        self.planner = arm_planner(self.policy.manifest.action, options.config)
 
     def run(self, job: Job) -> tuple[Job, EpisodeResult]:
         options, told = self.options, job.spec

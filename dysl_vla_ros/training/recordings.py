@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 import numpy as np
 
@@ -50,9 +51,8 @@ def episodes_of(
             counts as played.
     """
     episodes: list[list[RecordedPass]] = []
-    following = [*chunks[1:], *([None] if chunks else [])]
     begins = True
-    for chunk, after in zip(chunks, following, strict=True):
+    for chunk, after in zip_longest(chunks, chunks[1:]):
         rest = chunk.displacements[chunk.dropped :]
         end = counter if after is None else after.counter
         played = 0 if end is None else min(max(end - chunk.counter, 0), len(rest))

@@ -13,18 +13,14 @@ from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.engines.bundle import open_bundle
 from dysl_vla_ros.engines.engine import LayerLayout
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.evaluation.episodes import EpisodeSpec, arm_limits, run_episode
+from dysl_vla_ros.evaluation.episodes import EpisodeSpec, arm_planner, run_episode
 from dysl_vla_ros.evaluation.evaluate import evaluate
 from dysl_vla_ros.evaluation.modes import mode_config, mode_policy
 from dysl_vla_ros.evaluation.options import EvaluateOptions
 from dysl_vla_ros.evaluation.plots import plot_evaluation
 from dysl_vla_ros.evaluation.summary import outcomes, random_share, summary
 from dysl_vla_ros.evaluation.workers import another_instruction
-from dysl_vla_ros.kinematics import ArmKinematics
-from dysl_vla_ros.motion import MotionPlanner
 from dysl_vla_ros.policy import open_policy
-from dysl_vla_ros.sim import arm
-from dysl_vla_ros.sim.robot_description import urdf
 from dysl_vla_ros.sim.tasks import draw_episode
 from dysl_vla_ros.sim.world import World
 
@@ -146,10 +142,8 @@ def test_the_shuffled_instruction_names_another_object_of_the_same_scene():
 
 def test_an_instruction_that_the_policy_refuses_loses_the_episode_and_says_why(bundle):
     policy = open_policy(EngineConfig(path=str(bundle), backend='onnxruntime'))
-    action = policy.manifest.action
-    kinematics = ArmKinematics(urdf(), arm.JOINT_NAMES, action.tip_link, action.frame_id)
     config = EvaluateOptions().config
-    planner = MotionPlanner(action, arm_limits(config), kinematics)
+    planner = arm_planner(policy.manifest.action, config)
     spec = EpisodeSpec(7, 'pick', instruction='lift ' * 200)
     result = run_episode(World(), policy, planner, config, spec, latency=0.05)
     assert not result.success and result.chunks == 0
