@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import threading
 import time
@@ -16,6 +15,7 @@ from rich.live import Live
 
 from dysl_vla_ros import bringup
 from dysl_vla_ros.cli.report import write_json
+from dysl_vla_ros.demo.domain import ReservedDomain
 from dysl_vla_ros.demo.figures import figures
 from dysl_vla_ros.demo.processes import Children, environment
 from dysl_vla_ros.demo.view import live_view, summary
@@ -41,7 +41,8 @@ def run(given: argparse.Namespace) -> int:
     """Start the nodes, watch them until the time is up or Ctrl-C, sum up."""
     console = Console()
     specs = bringup.nodes(_launch_arguments(given))
-    domain = given.domain_id if given.domain_id is not None else 10 + os.getpid() % 90
+    reserved = ReservedDomain() if given.domain_id is None else None
+    domain = given.domain_id if reserved is None else reserved.number
     env = environment(domain)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

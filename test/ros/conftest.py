@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from dysl_vla_ros.demo.domain import ReservedDomain
+
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ.pop('ROS_LOCALHOST_ONLY', None)
-DOMAIN = 60 + 2 * int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])
+_RESERVED = ReservedDomain()
+DOMAIN = _RESERVED.number
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:
