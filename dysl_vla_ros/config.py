@@ -196,8 +196,12 @@ class SafetyConfig:
         key='limits.velocity_scale',
     )  # fmt: skip
     acceleration: float = _parameter(
-        10.0, 'Joint deceleration of the braking tail [rad/s^2]', low=0.1, high=100,
+        10.0, 'Joint acceleration, speeding up and braking [rad/s^2]', low=0.1, high=100,
         key='limits.acceleration',
+    )  # fmt: skip
+    accelerations: tuple[float, ...] = _parameter(
+        (), 'Acceleration of each joint, in their order [rad/s^2]; empty = limits.acceleration',
+        key='limits.accelerations',
     )  # fmt: skip
     position_margin: float = _parameter(
         0.02, 'Distance kept from the joint limits [rad]', low=0, high=1,
@@ -215,10 +219,25 @@ class SafetyConfig:
     )
     armed: bool = _parameter(False, 'Armed from the start; otherwise commands go to ~/shadow')
     brake_s: float = _parameter(
-        0.1, 'Time to brake to rest along the path [s]', low=0.02, high=1, key='stop.brake_s'
-    )
+        0.1, 'Time from rest to full playback speed, where the limits allow it [s]',
+        low=0.02, high=1, key='stop.brake_s',
+    )  # fmt: skip
     deadman_timeout_s: float = _parameter(
         0.0, '`enable` must be newer than this [s]; 0 = off', low=0, high=10
+    )
+    rest_s: float = _parameter(
+        0.5, 'Every command window comes to rest by itself within this [s]', low=0.1, high=2,
+        key='stop.rest_s',
+    )  # fmt: skip
+    follow_fault_s: float = _parameter(
+        2.0, 'A command that waits for a blocked arm this long is a fault [s]', low=0.1, high=60
+    )
+    stamped: bool = _parameter(
+        True, 'Stamp trajectories with their tick; false: stamp 0, begin on arrival',
+        key='trajectory.stamped',
+    )  # fmt: skip
+    allow_other_commanders: bool = _parameter(
+        False, 'Arm although somebody else publishes on the command topic'
     )
     starvation_hold_s: float = _parameter(
         0.5, 'Holding without a chunk for this long counts as starvation [s]', low=0, high=60

@@ -10,111 +10,53 @@ them (``Policy.predict``), look for a drop of continuity in what is about to be 
 (``SkipPolicy.verify``), run the same observation in full if there is one (``Policy.rerun``), and
 hand the chunk to the scheduler, aligned by what was played since the observation. The lock is
 never held while the model runs.
+
+``tick`` judges the state (``RunState``), asks the watchdogs, and lets the ``Governor`` move: what
+it answers is the only thing that is ever published.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from dysl_vla_ros.config import NodeConfig
-from dysl_vla_ros.core import safety
-from dysl_vla_ros.core.chunk_scheduler import ChunkScheduler, Sample, SchedulerSettings
+from dysl_vla_ros.core.chunk_scheduler import ChunkScheduler
+from dysl_vla_ros.core.governor import Governor, GovernorSettings
+from dysl_vla_ros.core.motion_plan import Knot
 from dysl_vla_ros.core.run_state import LATCHED, InputStatus, RunState, State
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.core.skip_policy import SkipPolicy, SkipSettings, Verdict
+from dysl_vla_ros.core.watchdogs import Facts, Patience, Watchdogs
 from dysl_vla_ros.data_types import ActionChunk, Command, FloatArray, Observation, SkipMode
 from dysl_vla_ros.engines.bundle import CalibrationSpec
 from dysl_vla_ros.errors import ChunkError, DyslError
-from dysl_vla_ros.motion import MotionPlanner
+from dysl_vla_ros.loop_status import Counters, Delivery, LoopStatus
+from dysl_vla_ros.motion import ChunkPlan, Planner, plan_chunk
 from dysl_vla_ros.policy import Pass, Policy
 
 _LOG = logging.getLogger(__name__)
 _GRIPPER_MOVES = 0.1
 """A change of commanded opening beyond this counts as moving the gripper."""
 _INVALID_CHUNKS_FAULT = 3
-_LATENCIES_KEPT = 10
+_ROUNDING = 1e-6
 _QUIET_AFTER_S = 1.0
 """Paused or latched and at rest for this long: nothing more is published."""
+_HOLDS_POINTS = ('joint_commands', 'twist', 'pose')
+"""Command types whose receivers take points: what they were told last, they keep doing."""
 
 
 @dataclass(frozen=True)
-class Delivery:
-    """What became of one pass.
+class _Placed:
+    """A chunk in joint space, placed on the progress axis."""
 
-    Attributes:
-        accepted: Whether its actions will be executed (or, for ``rerun``, nothing yet).
-        rerun: Whether the same observation must now be run in full.
-        reason: Why it was not accepted, or why it is run again; '' otherwise.
-        chunk: The chunk in physical units; None when it could not be built.
-        continuity: C after each action still to be executed.
-        drop_index: First action of the chunk that begins a drop; None without one.
-        seam_jump: Largest joint offset at the seam, before it was faded [rad].
-        played: Actions of the chunk dropped because they were played since its observation.
-        actions_played: Actions that the loop has played in all, up to this delivery: with the
-            chunks it says what was executed of each.
-    """
-
-    accepted: bool
-    rerun: bool
-    reason: str
-    chunk: ActionChunk | None = None
-    continuity: tuple[float | None, ...] = ()
-    drop_index: int | None = None
-    seam_jump: float = 0.0
-    played: float = 0.0
-    actions_played: int = 0
-
-
-@dataclass(frozen=True)
-class LoopStatus:
-    """A snapshot for diagnostics; counters count from construction."""
-
-    state: State
-    reason: str
-    armed: bool
-    epoch: int
-    skip_mode: SkipMode
-    continuity: float | None
-    critical: bool
-    queue_depth: float
-    time_stretch: float
-    seam_jump: float
-    latency: float | None
-    commands: int
-    holds: int
-    limited: int
-    actions_played: int
-    seconds_running: float
-    chunks: int
-    reruns: int
-    reruns_changed: int
-    starvations: int
-    deadline_misses: int
-    gripper: float | None = None
-    last_rejection: str = ''
-
-
-@dataclass
-class _Counters:
-    commands: int = 0
-    holds: int = 0
-    limited: int = 0
-    actions_played: int = 0
-    seconds_running: float = 0.0
-    chunks: int = 0
-    reruns: int = 0
-    reruns_changed: int = 0
-    starvations: int = 0
-    deadline_misses: int = 0
-    last_rejection: str = ''
-    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES_KEPT))
+    progress: float
+    plan: ChunkPlan
 
 
 class ControlLoop:
@@ -125,7 +67,7 @@ class ControlLoop:
         policy: Policy,
         config: NodeConfig,
         limits: MotionLimits,
-        planner: MotionPlanner,
+        planner: Planner,
         armed: bool | None = None,
     ) -> None:
         """Join the parts.
@@ -140,25 +82,20 @@ class ControlLoop:
         action = policy.manifest.action
         self.policy = policy
         self.config = config
-        self.limits = limits
-        self.armed = config.safety.armed if armed is None else armed
         self.skip_mode: SkipMode = config.skip.mode  # type: ignore[assignment]
         self.action_period = config.timing.action_period_s or action.period_s
+        self._armed = config.safety.armed if armed is None else armed
         self._planner = planner
         self._gripper_dim = action.gripper
         self._skip = SkipPolicy(
             policy.manifest.layout.segments,
             skip_settings(config, policy.manifest.calibration),
         )
-        self._scheduler = ChunkScheduler(
-            SchedulerSettings(
-                action_period=self.action_period,
-                brake_seconds=config.safety.brake_s,
-                fade_seconds=config.chunk.seam_fade_s,
-                seam_method=config.chunk.seam_method,  # type: ignore[arg-type]
-                max_stretch=config.chunk.max_time_stretch,
-            )
+        self._scheduler = ChunkScheduler(self.action_period, config.chunk.max_time_stretch)
+        self._governor = Governor(
+            limits, governor_settings(config), getattr(planner, 'may_command', None)
         )
+        self._watchdogs = Watchdogs(patience(config), limits, config.safety.start_max_jump_rad)
         self._run = RunState()
         self._lock = threading.RLock()
         self._epoch = 0
@@ -166,16 +103,48 @@ class ControlLoop:
         self._in_flight = False
         self._asked_at: float | None = None
         self._verifying = False
-        self._prefix: tuple[ActionChunk, _Aligned, int] | None = None
-        self._measured: FloatArray | None = None
+        self._prefix: tuple[ActionChunk, _Placed, int] | None = None
+        self._reading: FloatArray | None = None
         self._last: Command | None = None
-        self._holding_since: float | None = None
+        self._ticked_at = 0.0
         self._resting_since: float | None = None
         self._renew_due = False
-        self._starved = False
+        self._from_measured = True
         self._invalid_in_a_row = 0
         self._hold_reason = 'waiting for the first chunk'
-        self._count = _Counters()
+        self._warning = ''
+        self._seam_jump = 0.0
+        self._moved: tuple[str, ...] = ()
+        self._count = Counters()
+
+    @property
+    def limits(self) -> MotionLimits:
+        """Joint limits in force."""
+        return self._governor.limits
+
+    @limits.setter
+    def limits(self, limits: MotionLimits) -> None:
+        with self._lock:
+            self._governor.limits = self._watchdogs.limits = limits
+
+    @property
+    def armed(self) -> bool:
+        """Whether commands move the arm; otherwise they go to the shadow topics."""
+        return self._armed
+
+    @armed.setter
+    def armed(self, armed: bool) -> None:
+        """Stops what is under way: what begins next begins with a start, at the measured pose."""
+        with self._lock:
+            if armed == self._armed:
+                return
+            self._armed = armed
+            reason = 'armed, not started' if armed else 'disarmed'
+            self._run.stop(reason)
+            self._raise_epoch(reason)
+            self._release(self._ticked_at)
+            self._governor.forget(self._ticked_at)
+            self._from_measured = True
 
     # ---- the worker's side ---------------------------------------------------------------
 
@@ -186,7 +155,7 @@ class ControlLoop:
                 return False
             left, horizon = self._scheduler.remaining, self._scheduler.horizon
             if self.config.chunk.strategy == 'sync':
-                wanted = left <= 0 and self._scheduler.at_rest
+                wanted = left <= 0 and self._governor.at_rest
             else:
                 wanted = left <= self.config.timing.request_threshold * horizon
             if wanted and self._asked_at is None:
@@ -206,6 +175,8 @@ class ControlLoop:
         with self._lock:
             self._in_flight = True
             epoch, mode = self._epoch, self.skip_mode
+            if self._holds:
+                self._skip.restart()  # before the plan: the pass after a hold is full
             plan = self._skip.plan('auto' if mode == 'compare' else mode)
         try:
             if mode == 'compare':
@@ -248,15 +219,15 @@ class ControlLoop:
             reference = self._scheduler.reference_at(result.stamp)
             assert reference is not None
         try:
-            aligned = self._align(result, reference)
-            chunk = self._chunk(epoch, result, aligned)
+            placed = self._place(result, reference)
+            chunk = self._chunk(epoch, result, placed.plan)
         except DyslError as error:
             with self._lock:
                 return self._reject(error, now)
         with self._lock:
             if epoch != self._epoch:
                 return self._refuse('the epoch ended while the chunk was built', counts=False)
-            return self._take(chunk, aligned, result, now)
+            return self._take(chunk, placed, result, now)
 
     def infer(self, observation: Observation, clock: Callable[[], float]) -> tuple[Delivery, ...]:
         """Predict, deliver and, if continuity drops in a skipped chunk, re-run and deliver."""
@@ -268,41 +239,66 @@ class ControlLoop:
 
     # ---- the ticker's side ---------------------------------------------------------------
 
-    def tick(self, now: float, joints: FloatArray | None, inputs: InputStatus) -> Command | None:
+    def tick(
+        self,
+        now: float,
+        joints: FloatArray | None,
+        inputs: InputStatus,
+        measured_at: float | None = None,
+    ) -> Command | None:
         """The command due now; None when nothing may be published.
 
         Args:
             now: Current time on the loop's clock [s].
             joints: Newest measured joint positions, shape (n,) [rad]; None before the first.
             inputs: Whether all inputs are complete and fresh.
+            measured_at: When ``joints`` were measured [s]; None = now, where they are new.
         """
         with self._lock:
             elapsed = 0.0 if self._last is None else now - self._last.stamp
-            if joints is not None:
-                self._measured = np.asarray(joints, dtype=np.float64)
-            state = self._judge(now, inputs)
-            if self._measured is None or not self._scheduler.anchored:
+            self._ticked_at = now
+            self._measure(now, joints, measured_at)
+            state = self._judge(now, self._with_joints(now, inputs))
+            if self._renew_due and self._run.playing and self._governor.at_rest:
+                self._settle(now)
+                state = self._run.state
+            measured = self._governor.measurement.position
+            if self._governor.plan is None or measured is None:
+                self._last = None
                 return None
-            go = state in ('running', 'verifying') and not self._renew_due
-            for displacement in self._scheduler.advance(now, go, self._measured):
+            go = self._run.playing and not self._renew_due
+            knot = self._governor.advance(now, go, self._scheduler.top_speed, self.armed)
+            moving = not self._governor.at_rest
+            for displacement in self._scheduler.note(
+                now, knot.progress, go and moving, knot.position, measured
+            ):
                 self._skip.played(displacement)
-                self._count.actions_played += 1
-            if not self._run.playing and self._scheduler.at_rest:
-                return self._rest(now, state)
+            self._count.actions_played = int(knot.progress + _ROUNDING)
+            self._watch(now, state, go and moving)
+            if not self._run.playing and self._governor.at_rest:
+                return self._rest(now, knot, elapsed)
             self._resting_since = None
-            return self._command(now, elapsed, state, go)
+            return self._command(now, elapsed, knot)
 
     # ---- requests ------------------------------------------------------------------------
 
     def start(self, now: float) -> str:
-        """Begin to act; returns why it is refused, else ''."""
+        """Begin to act, from the measured pose; returns why it is refused, else ''."""
         with self._lock:
-            if self._measured is None:
-                return 'no joint states received yet'
-            refusal = self._run.start()
+            refusal = self._start_problem(now) or self._run.start()
             if not refusal:
                 self._raise_epoch('waiting for the first chunk')
+                self._from_measured = True
             return refusal
+
+    def _start_problem(self, now: float) -> str:
+        measurement = self._governor.measurement
+        if measurement.position is None:
+            return measurement.refusal or 'no joint states received yet'
+        if measurement.doubtful:
+            return measurement.refusal
+        workspace = getattr(self._planner, 'workspace_problem', None)
+        return '' if workspace is None else str(workspace(measurement.position))
 
     def stop(self, now: float, reason: str) -> None:
         """Brake along the path and go back to ready."""
@@ -317,7 +313,7 @@ class ControlLoop:
             self._raise_epoch(reason)
 
     def resume(self, now: float) -> None:
-        """Go on, anchored at the measured joints."""
+        """Go on from the last command, where the arm still stands there."""
         with self._lock:
             self._run.resume()
             self._raise_epoch('waiting for the first chunk after a pause')
@@ -336,7 +332,20 @@ class ControlLoop:
             refusal = self._run.reset(now, inputs)
             if not refusal:
                 self._invalid_in_a_row = 0
+                self._governor.measurement.forget_doubts()
             return refusal
+
+    def interlock(self, reason: str) -> None:
+        """While there is a reason nothing plays, however it was started; '' ends it."""
+        with self._lock:
+            if reason and self._run.playing:
+                self._raise_epoch(reason)
+            self._run.interlock(reason)
+
+    def hold_estop(self, reason: str) -> None:
+        """While there is a reason no reset is taken; '' ends it."""
+        with self._lock:
+            self._run.hold_estop(reason)
 
     def reset(self, now: float, reason: str) -> None:
         """A new instruction: passes of the old one are dropped, the next pass is full."""
@@ -363,7 +372,7 @@ class ControlLoop:
     def status(self) -> LoopStatus:
         """A consistent snapshot."""
         with self._lock:
-            count = self._count
+            count, lead = self._count, self._governor.lead()
             return LoopStatus(
                 state=self._run.state,
                 reason=self._run.reason,
@@ -374,7 +383,7 @@ class ControlLoop:
                 critical=self._skip.critical,
                 queue_depth=self._scheduler.remaining,
                 time_stretch=self._scheduler.stretch,
-                seam_jump=self._scheduler.seam_jump,
+                seam_jump=self._seam_jump,
                 latency=max(count.latencies, default=None),
                 commands=count.commands,
                 holds=count.holds,
@@ -388,6 +397,9 @@ class ControlLoop:
                 deadline_misses=count.deadline_misses,
                 gripper=None if self._last is None else self._last.gripper,
                 last_rejection=count.last_rejection,
+                warning=self._warning,
+                readings_refused=self._governor.measurement.refused,
+                lead=None if lead is None else float(np.max(np.abs(lead))),
             )
 
     # ---- delivery, in steps ------------------------------------------------------------------
@@ -409,52 +421,49 @@ class ControlLoop:
             return f'observation of t = {result.stamp:.3f} s is older than the last re-anchoring'
         return ''
 
-    def _align(self, result: Pass, reference: tuple[float, FloatArray, FloatArray]) -> _Aligned:
+    def _place(self, result: Pass, reference: tuple[float, FloatArray, FloatArray]) -> _Placed:
         """Actions -> joint targets from the reference at the observation's stamp."""
         progress, commanded, measured = reference
-        safety.check_finite(result.normalised, 'normalised actions')
-        actions = self._planner.actions(result.normalised)
-        start = commanded if self.armed and self._planner.from_commanded else measured
-        targets = self._planner.targets(actions, start)
-        targets, moved = safety.clamp_positions(targets, self.limits)
-        slower = safety.time_scale(targets, self.action_period, self.limits)
-        return _Aligned(
-            progress=progress,
-            actions=actions,
-            displacements=self._planner.displacements(actions, result.normalised, start),
-            targets=targets,
-            gripper=actions[:, -1] if self._gripper_dim else None,
-            moved=moved,
-            slower=slower,
+        from_commanded = self.armed and getattr(self._planner, 'from_commanded', True)
+        start = commanded if from_commanded else measured
+        plan = plan_chunk(
+            self._planner,
+            result.normalised,
+            start,
+            self.limits,
+            self.action_period,
+            self._gripper_dim,
         )
+        return _Placed(progress, plan)
 
-    def _chunk(self, epoch: int, result: Pass, aligned: _Aligned) -> ActionChunk:
+    def _chunk(self, epoch: int, result: Pass, plan: ChunkPlan) -> ActionChunk:
         self._chunk_id += 1
         return ActionChunk(
             chunk_id=self._chunk_id - 1,
             epoch=epoch,
             stamp=result.stamp,
-            actions=aligned.actions,
-            displacements=aligned.displacements,
+            actions=plan.actions,
+            displacements=plan.displacements,
             instruction=result.instruction,
             mode=result.mode,
             trace=result.trace,
             stage_seconds=result.stage_seconds,
         )
 
-    def _take(self, chunk: ActionChunk, aligned: _Aligned, result: Pass, now: float) -> Delivery:
+    def _take(self, chunk: ActionChunk, placed: _Placed, result: Pass, now: float) -> Delivery:
         """Verify what is left of a chunk, then execute it or ask for the re-run."""
-        if self._scheduler.at_rest and self._scheduler.remaining <= 0 and chunk.mode != 'rerun':
+        if self._holds and chunk.mode != 'rerun':
             self._skip.restart()
-        played = self._scheduler.played_since(aligned.progress)
-        dropped = min(max(int(played + 0.5), 0), len(chunk.displacements))
+        played = self._scheduler.played_since(placed.progress)
+        # An action played in part is verified too: what is left of it will be executed.
+        dropped = min(max(int(played + _ROUNDING), 0), len(chunk.displacements))
         skipped = bool(result.trace.jumps) and chunk.mode == 'skipped'
         verdict = self._skip.verify(chunk.displacements[dropped:], skipped)
         drop_index = None if verdict.drop_index is None else verdict.drop_index + dropped
         if verdict.rerun:
             self._verifying = True
             self._count.reruns += 1
-            self._prefix = self._smooth_prefix(chunk, aligned, drop_index)
+            self._prefix = self._smooth_prefix(chunk, placed, drop_index)
             return Delivery(
                 accepted=False,
                 rerun=True,
@@ -465,14 +474,13 @@ class ControlLoop:
                 played=played,
                 actions_played=self._count.actions_played,
             )
-        accepted = self._accept(aligned)
-        if not accepted:
+        if not self._accept(placed):
             self._count.deadline_misses += 1
             return self._refuse(
                 f'all {len(chunk.actions)} actions were played before the chunk arrived',
                 counts=False,
             )
-        self._note(chunk, result, verdict, now, aligned.moved)
+        self._note(chunk, result, verdict, now)
         return Delivery(
             accepted=True,
             rerun=False,
@@ -480,57 +488,52 @@ class ControlLoop:
             chunk=chunk,
             continuity=verdict.continuity,
             drop_index=drop_index,
-            seam_jump=self._scheduler.seam_jump,
+            seam_jump=self._seam_jump,
             played=played,
             actions_played=self._count.actions_played,
         )
 
-    def _accept(self, aligned: _Aligned, limit: int | None = None) -> bool:
-        return self._scheduler.accept(
-            aligned.progress,
-            aligned.targets,
-            aligned.displacements,
-            aligned.gripper,
-            limit,
-            aligned.slower,
+    def _accept(self, placed: _Placed, limit: int | None = None) -> bool:
+        plan = placed.plan
+        path = self._scheduler.accept(
+            placed.progress, plan.targets, plan.displacements, plan.gripper, self.limits, limit
         )
+        if path is None:
+            return False
+        self._seam_jump = self._governor.follow(path)
+        self._moved = plan.moved
+        return True
 
-    def _note(
-        self,
-        chunk: ActionChunk,
-        result: Pass,
-        verdict: Verdict,
-        now: float,
-        moved: tuple[str, ...],
-    ) -> None:
+    def _note(self, chunk: ActionChunk, result: Pass, verdict: Verdict, now: float) -> None:
         self._skip.accepted(verdict, was_rerun=chunk.mode == 'rerun')
         self._count.chunks += 1
         self._count.reruns_changed += int(chunk.mode == 'rerun' and result.changed)
         self._invalid_in_a_row = 0
-        if moved:
-            self._count.last_rejection = 'clamped ' + ', '.join(moved)
+        if self._moved:
+            self._count.last_rejection = 'clamped ' + ', '.join(self._moved)
         self._finish_pass(now)
         if self._count.latencies:
             self._scheduler.stretch_for(
                 max(self._count.latencies),
                 self.config.timing.request_threshold,
                 len(chunk.actions),
+                self.config.safety.brake_s,
             )
 
     def _smooth_prefix(
-        self, chunk: ActionChunk, aligned: _Aligned, drop_index: int | None
-    ) -> tuple[ActionChunk, _Aligned, int] | None:
+        self, chunk: ActionChunk, placed: _Placed, drop_index: int | None
+    ) -> tuple[ActionChunk, _Placed, int] | None:
         """The actions that may be played before the re-run lands (``prefix`` policy only)."""
         if self.config.rerun.prefix_policy != 'prefix' or drop_index is None:
             return None
         limit = drop_index - 1
-        gripper = aligned.gripper
+        gripper, commanded = placed.plan.gripper, self._scheduler.gripper
         if gripper is not None:
-            now_at = gripper[0] if self._last is None or self._last.gripper is None else (
-                self._last.gripper)  # fmt: skip
-            moves = np.flatnonzero(np.abs(gripper - now_at) > _GRIPPER_MOVES)
+            if commanded is None:  # whatever it is told first moves it
+                return None
+            moves = np.flatnonzero(np.abs(gripper - commanded) > _GRIPPER_MOVES)
             limit = min(limit, int(moves[0])) if len(moves) else limit
-        return (chunk, aligned, limit) if limit > 0 else None
+        return (chunk, placed, limit) if limit > 0 else None
 
     def _reject(self, error: DyslError, now: float) -> Delivery:
         """A chunk that cannot be executed: hold; NaN is an e-stop, three in a row a fault."""
@@ -560,73 +563,100 @@ class ControlLoop:
 
     # ---- ticking, in steps -------------------------------------------------------------------
 
+    def _measure(self, now: float, joints: FloatArray | None, measured_at: float | None) -> None:
+        measurement = self._governor.measurement
+        is_new = joints is not None and joints is not self._reading
+        self._reading = joints
+        if joints is None or (measured_at is None and not is_new):
+            if joints is not None and not measurement.doubtful:
+                measurement.heard_at = now  # the caller has no stamps: it still holds
+            return
+        stamp = now if measured_at is None else measured_at
+        self._governor.measure(joints, stamp, believe_jumps=not self._commanding)
+
+    def _with_joints(self, now: float, inputs: InputStatus) -> InputStatus:
+        """The inputs, not ready where no reading of the joints was believed for too long."""
+        measurement, oldest = self._governor.measurement, self.config.inputs.joint_states_timeout_s
+        if not inputs.ready or now - measurement.heard_at <= oldest:
+            return inputs
+        return InputStatus(
+            False,
+            measurement.refusal
+            or f'joint_states: newest is {now - measurement.heard_at:.2f} s old, expected at '
+            f'most {oldest:g} s',
+        )
+
     def _judge(self, now: float, inputs: InputStatus) -> State:
         before = self._run.state
         self._play_prefix_if_due()
-        if self._renew_due and self._run.started and self._scheduler.at_rest:
-            self._renew(now)
         queued = self._scheduler.remaining > 0 and not self._renew_due
         state = self._run.update(
             now, inputs, verifying=self._verifying, queued=queued, hold_reason=self._hold_reason
         )
         if state == 'stale' and before != 'stale':
             self._raise_epoch(self._run.reason)
-        self._watch_starvation(now, state)
-        if self.armed and self._run.playing and self._last is not None:
-            self._watch_lead(now)
+        doubt = self._governor.measurement.persistent
+        if doubt and self._commanding:
+            self._latch('fault', doubt, now)
         return self._run.state
+
+    def _settle(self, now: float) -> None:
+        """Anchor the motion anew, once at rest; the next pass is full."""
+        settled, reason = self._governor.settle(now, self._scheduler.progress, self._from_measured)
+        if settled == 'go':
+            self._scheduler.anchor()
+            self._skip.restart()
+            self._renew_due = False
+            self._from_measured = False
+        elif settled == 'ask':
+            self._run.stop(reason)
+            self._raise_epoch(reason)
+            self._release(now)
+        else:
+            self._hold_reason = reason
 
     def _play_prefix_if_due(self) -> None:
         """Play the smooth prefix, once the old chunk has run out."""
         if self._prefix is None or self._scheduler.remaining > 0:
             return
-        _, aligned, limit = self._prefix
+        _, placed, limit = self._prefix
         self._prefix = None
-        self._accept(aligned, limit)
+        self._accept(placed, limit)
 
-    def _watch_starvation(self, now: float, state: State) -> None:
-        if state != 'holding':
-            self._holding_since = None
-            self._starved = False
-            return
-        if self._holding_since is None:
-            self._holding_since = now
-        held = now - self._holding_since
-        if held >= self.config.safety.starvation_fault_s:
-            self._latch('fault', f'no chunk for {held:.1f} s: {self._hold_reason}', now)
-        elif held >= self.config.safety.starvation_hold_s and not self._starved:
-            self._starved = True
-            self._count.starvations += 1
+    def _watch(self, now: float, state: State, commanding: bool) -> None:
+        """Let the watchdogs look; what they find latches, warns or asks for a new anchor."""
+        lead = self._governor.lead() if self.armed and self._governor.fresh(now) else None
+        facts = Facts(now, state, self._run.reason, self._asked_at, lead, commanding)
+        found = self._watchdogs.look(facts)
+        unasked = self._governor.unasked_motion(now) if lead is not None else ''
+        if found.warning and not self._warning:
+            _LOG.warning('%s', found.warning)
+        self._warning = found.warning
+        self._count.starvations += int(found.starved)
+        if found.fault or unasked:
+            self._latch('fault', found.fault or unasked, now)
+        elif found.shoved and self._run.playing and not self._renew_due:
+            self._raise_epoch(found.shoved)
+        if found.warning and self._run.state == 'holding':
+            self._hold_reason = found.warning
 
-    def _watch_lead(self, now: float) -> None:
-        assert self._last is not None
-        assert self._measured is not None
-        problem = safety.lead_excess(self._last.positions, self._measured, self.limits)
-        if problem:
-            self._raise_epoch(problem)
-            self._renew(now)
-
-    def _command(self, now: float, elapsed: float, state: State, go: bool) -> Command:
-        sample = self._scheduler.sample()
-        positions = sample.position
-        limited: tuple[str, ...] = ()
-        if self._last is not None and elapsed > 0:
-            positions, limited = safety.guard_step(
-                self._last.positions, sample.position, elapsed, self.limits
-            )
-        hold = not sample.moving
-        reason = '' if not hold and not limited else self._run.reason or self._hold_reason
-        if limited:
-            reason = ', '.join(limited)
-        times, path, speeds = self._window(sample, go)
+    def _command(self, now: float, elapsed: float, knot: Knot) -> Command:
+        plan = self._governor.plan
+        assert plan is not None
+        times, path, speeds = plan.window(now)
+        hold = self._governor.at_rest
+        limited = self._moved if not hold else ()
+        reason = ', '.join(limited)
+        if hold:
+            reason = self._run.reason or self._hold_reason
         command = Command(
             stamp=now,
-            positions=positions,
-            velocities=sample.velocity,
-            gripper=sample.gripper,
+            positions=knot.position,
+            velocities=knot.velocity,
+            gripper=self._scheduler.gripper,
             hold=hold,
-            reason=reason if hold or limited else '',
-            action_index=sample.action_index,
+            reason=reason,
+            action_index=-1 if hold else self._scheduler.action_index,
             limited=limited,
             window_times=times,
             window_positions=path,
@@ -640,30 +670,17 @@ class ControlLoop:
             self._count.seconds_running += elapsed
         return command
 
-    def _window(self, sample: Sample, go: bool) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Look-ahead points at the command rate, then the braking tail."""
-        period = 1.0 / self.config.timing.command_rate_hz
-        count = max(1, round(self.config.chunk.command_window_s / period))
-        times = period * np.arange(1, count + 1, dtype=np.float64)
-        positions, velocities = self._scheduler.look_ahead(times, go)
-        tail_times, tail, tail_velocities = safety.braking_tail(
-            positions[-1], velocities[-1], self.limits.acceleration
-        )
-        return (
-            np.concatenate([times, times[-1] + tail_times]),
-            np.concatenate([positions, tail]),
-            np.concatenate([velocities, tail_velocities]),
-        )
-
-    def _rest(self, now: float, state: State) -> Command | None:
+    def _rest(self, now: float, knot: Knot, elapsed: float) -> Command | None:
         """Stopped: hold the place in latched and stale states, otherwise fall silent."""
         if self._resting_since is None:
             self._resting_since = now
+        state = self._run.state
         quiet = state != 'stale' and now - self._resting_since > _QUIET_AFTER_S
-        if self._last is None or quiet or state in ('waiting', 'ready'):
-            self._last = None
+        unknown = not self._governor.fresh(now)
+        if quiet or unknown or state in ('waiting', 'ready'):
+            self._release(now)
             return None
-        return self._command(now, now - self._last.stamp, state, go=False)
+        return self._command(now, elapsed, knot)
 
     # ---- shared ------------------------------------------------------------------------------
 
@@ -682,28 +699,45 @@ class ControlLoop:
         self._finish_pass()
         self._skip.restart()
 
-    def _renew(self, now: float) -> None:
-        """Anchor at the measured joints, once at rest; the next pass is full."""
-        if self._measured is None:
-            return
-        self._scheduler.anchor(self._measured, now)
-        self._scheduler.advance(now, False, self._measured)
-        self._skip.restart()
-        self._renew_due = False
+    def _release(self, now: float) -> None:
+        """Fall silent; the governor keeps where the commands ended."""
+        self._governor.release(now)
+        self._scheduler.anchor()
         self._last = None
 
+    @property
+    def _commanding(self) -> bool:
+        """Whether commands go out, and are meant to move the arm."""
+        return self._governor.plan is not None and self._run.playing
 
-@dataclass(frozen=True)
-class _Aligned:
-    """A chunk in joint space, placed on the progress axis."""
+    @property
+    def _holds(self) -> bool:
+        """Whether no action is left, and the arm is told to rest."""
+        return self._scheduler.remaining <= 0 and self._governor.at_rest
 
-    progress: float
-    actions: FloatArray
-    displacements: FloatArray
-    targets: FloatArray
-    gripper: FloatArray | None
-    moved: tuple[str, ...]
-    slower: float
+
+def governor_settings(config: NodeConfig) -> GovernorSettings:
+    """What the parameters say about motion."""
+    return GovernorSettings(
+        period=1.0 / config.timing.command_rate_hz,
+        look_ahead=config.chunk.command_window_s,
+        rest=config.safety.rest_s,
+        ramp=config.safety.brake_s,
+        fade=config.chunk.seam_fade_s if config.chunk.seam_method == 'hermite' else 0.0,
+        max_jump=config.safety.start_max_jump_rad,
+        holds_points=config.action.command_type in _HOLDS_POINTS,
+    )
+
+
+def patience(config: NodeConfig) -> Patience:
+    """How long the promises may stay broken."""
+    safety = config.safety
+    return Patience(
+        starvation_hold=safety.starvation_hold_s,
+        starvation_fault=safety.starvation_fault_s,
+        follow_fault=safety.follow_fault_s,
+        pass_age=config.inputs.max_observation_age_s,
+    )
 
 
 def skip_settings(config: NodeConfig, calibration: CalibrationSpec) -> SkipSettings:

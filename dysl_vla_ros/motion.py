@@ -7,10 +7,13 @@ policy. Poses and twists for Cartesian controllers are computed from the same jo
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Protocol
+
 import numpy as np
 
 from dysl_vla_ros.config import ActionConfig
-from dysl_vla_ros.core import transforms
+from dysl_vla_ros.core import safety, transforms
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.engines.bundle import ActionSpec
@@ -18,6 +21,79 @@ from dysl_vla_ros.errors import ChunkError, ConfigError
 from dysl_vla_ros.kinematics import ArmKinematics
 
 CARTESIAN_SPACES = ('eef_delta', 'eef_pose')
+_BOX_MARGIN_M = 0.005
+"""Targets keep this distance to the faces of a workspace box: the way between two may bulge."""
+
+
+class Planner(Protocol):
+    """What ``plan_chunk`` needs of a ``MotionPlanner``."""
+
+    def actions(self, normalised: FloatArray) -> FloatArray:
+        """Physical actions."""
+
+    def targets(self, actions: FloatArray, start: FloatArray) -> FloatArray:
+        """Joint targets."""
+
+    def displacements(
+        self, actions: FloatArray, normalised: FloatArray, start: FloatArray
+    ) -> FloatArray:
+        """Displacements in normalised space."""
+
+
+@dataclass(frozen=True)
+class ChunkPlan:
+    """A chunk in joint space.
+
+    Attributes:
+        actions: In physical units of the action space, shape (horizon, action_dim).
+        displacements: Per step, normalised, shape (horizon, action_dim).
+        targets: Inside the position limits, shape (horizon + 1, n) [rad]; row 0 is the start.
+        gripper: Opening per action, shape (horizon,); None without a gripper.
+        moved: Joints whose targets were moved inside their limits, ``'position:elbow_joint'``.
+    """
+
+    actions: FloatArray
+    displacements: FloatArray
+    targets: FloatArray
+    gripper: FloatArray | None
+    moved: tuple[str, ...]
+
+
+def plan_chunk(
+    planner: Planner,
+    normalised: FloatArray,
+    start: FloatArray,
+    limits: MotionLimits,
+    period: float,
+    has_gripper: bool,
+) -> ChunkPlan:
+    """From a pass to targets that the arm may be sent to, in one call.
+
+    Args:
+        planner: Applies the action contract.
+        normalised: As the model emits them, shape (horizon, action_dim).
+        start: Joint positions at the observation, shape (n,) [rad].
+        limits: Of the joints.
+        period: Nominal duration of one action [s].
+        has_gripper: Whether the last dimension is a gripper's opening.
+
+    Raises:
+        ChunkError: Not finite, or faster than this arm could ever be.
+        KinematicsError: A pose that cannot be reached.
+    """
+    safety.check_finite(normalised, 'normalised actions')
+    actions = planner.actions(normalised)
+    targets = planner.targets(actions, start)
+    safety.check_finite(targets, 'joint targets')
+    safety.check_speed(targets, period, limits)
+    targets, moved = safety.clamp_positions(targets, limits)
+    return ChunkPlan(
+        actions=actions,
+        displacements=planner.displacements(actions, normalised, start),
+        targets=targets,
+        gripper=actions[:, -1] if has_gripper else None,
+        moved=moved,
+    )
 
 
 class MotionPlanner:
@@ -100,7 +176,7 @@ class MotionPlanner:
         if self.space == 'joint_delta':
             rows = start + np.cumsum(motion, axis=0)
         elif self.space == 'joint_position':
-            rows = motion
+            rows = self._without_turns(motion, start)
         else:
             rows = self._through_kinematics(motion, start)
         self._check_workspace(rows)
@@ -131,12 +207,42 @@ class MotionPlanner:
         steps = transforms.steps_of_absolute(actions, first, self.space)
         return transforms.normalise(steps, spec.low, spec.high, spec.mask)
 
+    def _without_turns(self, rows: FloatArray, start: FloatArray) -> FloatArray:
+        """Absolute targets of joints without limits, by the nearest whole turn of each step."""
+        endless = np.isinf(self._limits.lower) & np.isinf(self._limits.upper)
+        if not endless.any():
+            return rows
+        steps = np.diff(np.vstack([start, rows]), axis=0)
+        shortest = steps - 2 * np.pi * np.round(steps / (2 * np.pi))
+        return np.where(endless, start + np.cumsum(shortest, axis=0), rows)
+
+    def workspace_problem(self, joints: FloatArray) -> str:
+        """A sentence when the tip is outside the workspace at joints (n,) [rad]; else ''."""
+        if self._workspace is None:
+            return ''
+        assert self._kinematics is not None
+        position, _ = self._kinematics.forward(joints)
+        low, high = self._workspace
+        for axis, value, least, most in zip('xyz', position, low, high, strict=True):
+            if not least <= value <= most:
+                return (
+                    f'the tip is at {axis} = {value:.3f} m: expected within workspace.min = '
+                    f'{least:g} and workspace.max = {most:g}; move the arm, or widen the box'
+                )
+        return ''
+
+    def may_command(self, joints: FloatArray) -> bool:
+        """Whether these joints, shape (n,) [rad], lie in the workspace."""
+        return self._workspace is None or not self.workspace_problem(joints)
+
     def _through_kinematics(self, motion: FloatArray, start: FloatArray) -> FloatArray:
         assert self._kinematics is not None
         position, rotation = self._kinematics.forward(start)
         positions, rotations = transforms.compose_poses(motion, self.space, position, rotation)
         if self._workspace is not None:
-            positions = np.clip(positions, *self._workspace)
+            low, high = self._workspace
+            margin = np.minimum(_BOX_MARGIN_M, 0.1 * (high - low))
+            positions = np.clip(positions, low + margin, high - margin)
         return self._kinematics.inverse_chunk(start, positions, rotations)
 
     def _check_workspace(self, rows: FloatArray) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 HERE = Path(__file__).parent
 # Helpers that tests of several folders share: ``import tiny_bundle``, ``import tiny_oft``.
-sys.path[:0] = [str(HERE / 'engines'), str(HERE / 'model')]
+sys.path[:0] = [str(HERE), str(HERE / 'engines'), str(HERE / 'model')]
 
 OFFLINE = ('model', 'training', 'export')
 HAVE_TORCH = importlib.util.find_spec('torch') is not None

@@ -6,15 +6,17 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
+from motion_checks import LaggingArm, WindowChecks
 
 from dysl_vla_ros.config import NodeConfig, from_flat
-from dysl_vla_ros.control_loop import ControlLoop, _Aligned
+from dysl_vla_ros.control_loop import ControlLoop, _Placed
 from dysl_vla_ros.core.run_state import InputStatus
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import Jump, LayerTrace, Observation
 from dysl_vla_ros.engines.bundle import CalibrationSpec
 from dysl_vla_ros.engines.engine import LayerLayout
 from dysl_vla_ros.errors import EngineError
+from dysl_vla_ros.motion import ChunkPlan
 
 READY = InputStatus(True)
 STALE = InputStatus(False, 'image: 0.6 s old, timeout.image_s = 0.5')
@@ -118,35 +120,62 @@ LIMITS = MotionLimits(('joint',), [-2.0], [2.0], [3.0], acceleration=10.0, max_l
 
 
 class Bench:
-    """A loop whose arm follows at once, and a policy that takes ``latency`` seconds."""
+    """A loop, an arm that lags, and a policy that takes ``latency`` seconds.
 
-    def __init__(self, policy=None, latency=0.0, armed=True, **parameters):
+    Every window is checked as it is published; ``follows = False`` blocks the arm, ``silent``
+    keeps its readings back.
+    """
+
+    def __init__(self, policy=None, latency=0.0, armed=True, lag=0.1, **parameters):
         self.policy = policy or PerfectPolicy()
         config = from_flat(parameters) if parameters else NodeConfig()
         limits = replace(LIMITS, max_lead=config.safety.max_lead)
         self.loop = ControlLoop(self.policy, config, limits, DeltaPlanner(), armed=armed)
         self.latency = latency
         self.now = 0.0
-        self.arm = np.zeros(1)
+        self.robot = LaggingArm(np.zeros(1), lag)
         self.commands = []
         self.deliveries = []
         self.states = []
         self.pending = None
         self.follows = True
+        self.silent = False
+        self.reading = np.zeros(1)
+        self.measured_at = 0.0
+        self.checks = WindowChecks(limits, rest=config.safety.rest_s)
+
+    @property
+    def arm(self):
+        return self.robot.position
+
+    @arm.setter
+    def arm(self, position):
+        self.robot.push(np.asarray(position, float) - self.robot.position)
 
     def tick(self, inputs=READY):
         self.now += TICK
-        command = self.loop.tick(self.now, self.arm, inputs)
+        if self.follows:
+            self.robot.advance(self.now)
+        else:
+            self.robot.time = self.now
+        if not self.silent:
+            self.reading, self.measured_at = self.robot.position.copy(), self.now
+        command = self.loop.tick(self.now, self.reading, inputs, self.measured_at)
         self.states.append(self.loop.state)
-        if command is not None:
+        if command is None:
+            self.checks.restart()
+        else:
+            self.checks.check(command, self.loop.limits)
             self.commands.append(command)
-            if self.follows:
-                self.arm = command.positions
+            if self.loop.armed:
+                self.robot.command(command)
         self.infer()
 
     def infer(self):
         if self.pending is None and self.loop.wants_pass(self.now):
-            observation = Observation(self.now, {}, self.arm.copy(), 1.0, 'go')
+            # A perfect plan knows where the arm is told to be; a lag would make it overshoot.
+            joints = self.robot.desired if self.follows else self.arm
+            observation = Observation(self.now, {}, joints.copy(), 1.0, 'go')
             epoch, result = self.loop.predict(observation)
             self.pending = (epoch, result, self.now + self.latency)
         while self.pending is not None and self.now >= self.pending[2]:
@@ -180,7 +209,7 @@ def test_a_perfect_plan_reaches_its_goal_with_at_most_one_action_of_overshoot(ch
 
 
 def test_with_a_short_latency_the_arm_hardly_ever_holds():
-    bench = Bench(latency=0.1).started().run(2.5)
+    bench = Bench(PerfectPolicy(goal=5.0), latency=0.1).started().run(3.5)
     status = bench.loop.status()
     assert status.holds / status.commands < 0.1
     assert status.actions_played / status.seconds_running > 0.9 / PERIOD
@@ -261,8 +290,8 @@ def test_with_prefix_the_arm_plays_up_to_one_action_before_the_drop():
 def test_a_prefix_ends_before_the_first_action_that_moves_the_gripper(closes_at, limit):
     bench = Bench(**{'rerun.prefix_policy': 'prefix'}).started().run(0.2)
     gripper = np.where(np.arange(HORIZON) >= closes_at, 0.0, 1.0)
-    aligned = _Aligned(0.0, *[np.zeros((HORIZON, 1))] * 3, gripper, (), 1.0)
-    prefix = bench.loop._smooth_prefix(bench.deliveries[-1].chunk, aligned, drop_index=5)
+    placed = _Placed(0.0, ChunkPlan(*[np.zeros((HORIZON, 1))] * 3, gripper, ()))
+    prefix = bench.loop._smooth_prefix(bench.deliveries[-1].chunk, placed, drop_index=5)
     assert (None if prefix is None else prefix[2]) == limit
 
 
@@ -294,24 +323,71 @@ def test_stale_inputs_bring_the_arm_to_rest_and_it_goes_on_when_they_are_back():
     bench = Bench(PerfectPolicy(goal=5.0), latency=0.05).started().run(1.0)
     bench.run(0.3, STALE)
     assert bench.loop.state == 'stale'
-    at_rest = float(bench.arm[0])
+    told = float(bench.positions[-1])
     bench.run(0.5, STALE)
-    assert bench.arm[0] == pytest.approx(at_rest, abs=1e-9)
+    assert bench.positions[-1] == told and bench.commands[-1].stamp == bench.now
     bench.run(1.5)
-    assert bench.loop.state == 'running' and bench.arm[0] > at_rest + 0.1
+    assert bench.loop.state == 'running' and bench.arm[0] > told + 0.1
 
 
-def test_pause_brakes_then_falls_silent_and_resume_starts_from_the_measured_joints():
+def paused():
     bench = Bench(PerfectPolicy(goal=5.0), latency=0.05).started().run(1.0)
     bench.loop.pause(bench.now, 'operator')
     bench.run(2.0)
     sent = len(bench.commands)
     bench.run(0.5)
     assert len(bench.commands) == sent
-    bench.arm = bench.arm + 0.2  # moved by hand
+    return bench, bench.commands[-1].positions[0], sent
+
+
+def test_pause_brakes_then_falls_silent_and_resume_goes_on_from_the_last_command():
+    bench, told, sent = paused()
+    bench.arm = bench.arm + 0.01  # the joints give way a little: within one period's way
+    bench.run(0.2)
     bench.loop.resume(bench.now)
-    bench.run(0.1)
-    assert bench.commands[sent].positions[0] == pytest.approx(bench.arm[0], abs=0.02)
+    bench.run(1.0)
+    assert bench.commands[sent].positions[0] == told
+    assert bench.loop.state == 'running'
+
+
+def test_twelve_pauses_do_not_let_a_sagging_arm_creep():
+    bench = Bench(PerfectPolicy(goal=0.2), latency=0.05).started().run(3.0)
+    for _ in range(12):
+        bench.loop.pause(bench.now, 'operator')
+        bench.run(1.5)
+        bench.arm = np.array([0.19])  # it sags as soon as nobody holds it
+        bench.run(0.2)
+        bench.loop.resume(bench.now)
+        bench.run(0.5)
+    assert bench.commands[-1].positions[0] == pytest.approx(0.2, abs=1e-6)
+
+
+def test_an_arm_that_was_moved_a_little_begins_where_it_is_and_walks_back():
+    bench, told, sent = paused()
+    bench.loop.limits = replace(LIMITS, velocity=np.array([0.6]))  # 0.02 rad per period
+    bench.arm = bench.arm + 0.08
+    bench.run(0.6)
+    bench.loop.resume(bench.now)
+    bench.policy.goal = told
+    at = bench.arm[0]
+    bench.run(1.5)
+    assert bench.commands[sent].positions[0] == pytest.approx(at, abs=1e-9)
+    assert bench.commands[-1].positions[0] == pytest.approx(told, abs=1e-6)
+
+
+def test_an_arm_that_was_moved_far_is_not_commanded_until_a_start_from_where_it_is():
+    bench, told, sent = paused()
+    bench.arm = bench.arm + 0.2
+    bench.run(0.6)
+    bench.loop.resume(bench.now)
+    bench.run(1.0)
+    assert len(bench.commands) == sent
+    assert bench.loop.state == 'ready'
+    assert 'joint stands 0.2' in bench.loop.reason and '~/start' in bench.loop.reason
+    assert bench.loop.start(bench.now) == ''
+    at = bench.arm[0]
+    bench.run(0.5)
+    assert bench.commands[sent].positions[0] == pytest.approx(at, abs=1e-9)
 
 
 def test_an_estop_decelerates_holds_and_needs_a_reset_and_a_start():

@@ -21,19 +21,21 @@ ALLOWED = {
     'hardware': {'hardware'},
     'policy': {'config', 'core', 'data_types', 'engines', 'errors'},
     'motion': {'config', 'core', 'data_types', 'engines', 'errors', 'kinematics'},
+    'loop_status': {'core', 'data_types'},
     'control_loop': {
-        'config', 'core', 'data_types', 'engines', 'errors', 'kinematics', 'motion', 'policy',
+        'config', 'core', 'data_types', 'engines', 'errors', 'kinematics', 'loop_status', 'motion',
+        'policy',
     },
     'sim': {'data_types', 'errors', 'sim'},
     'bringup': {'data_types', 'errors'},
     'demo': {'bringup', 'demo', 'errors'},
     'ros': {
         'config', 'control_loop', 'core', 'data_types', 'demo', 'engines', 'errors', 'hardware',
-        'kinematics', 'motion', 'policy', 'ros', 'sim',
+        'kinematics', 'loop_status', 'motion', 'policy', 'ros', 'sim',
     },
     'evaluation': {
         'config', 'control_loop', 'core', 'data_types', 'engines', 'errors', 'evaluation',
-        'hardware', 'kinematics', 'motion', 'policy', 'sim',
+        'hardware', 'kinematics', 'loop_status', 'motion', 'policy', 'sim',
     },
     'model': {'core', 'data_types', 'engines', 'errors', 'model'},
     'training': {

@@ -51,6 +51,8 @@ class RunState:
         self.started = False
         self._stop_reason = 'not started'
         self._paused_reason = ''
+        self._interlock = ''
+        self._estop_held = ''
         self._latched: State | None = None
         self._latched_reason = ''
         self._latched_at = 0.0
@@ -68,6 +70,8 @@ class RunState:
             return f'{self._latched}: {self._latched_reason}; reset it first'
         if self.state == 'waiting':
             return f'waiting: {self.reason}'
+        if self._interlock:
+            return self._interlock
         self.started = True
         return ''
 
@@ -76,6 +80,14 @@ class RunState:
         self.started = False
         self._paused_reason = ''
         self._stop_reason = reason
+
+    def interlock(self, reason: str) -> None:
+        """While there is a reason (a dead-man switch not held) nothing plays; a level."""
+        self._interlock = reason
+
+    def hold_estop(self, reason: str) -> None:
+        """While there is a reason (the button is down) a latch is not released; a level."""
+        self._estop_held = reason
 
     def pause(self, reason: str) -> None:
         """Pause; the first reason stays."""
@@ -95,6 +107,8 @@ class RunState:
         """Release a latch; returns why it is refused, else ''."""
         if self._latched is None:
             return ''
+        if self._estop_held:
+            return self._estop_held
         if now - self._latched_at < ESTOP_RESET_S:
             return f'{self._latched} was triggered less than {ESTOP_RESET_S:g} s ago'
         if not inputs.ready:
@@ -132,7 +146,9 @@ class RunState:
         if not self.started:
             if not inputs.ready:
                 return 'waiting', inputs.reason
-            return 'ready', self._stop_reason
+            return 'ready', self._interlock or self._stop_reason
+        if self._interlock:
+            return 'paused', self._interlock
         if self._stale:
             return 'stale', inputs.reason or f'inputs fresh for less than {FRESH_AGAIN_S:g} s'
         if verifying:

@@ -16,6 +16,7 @@ from dysl_vla_ros.errors import ChunkError, ConfigError
 _ROUNDING = 1e-9
 MAX_TIME_SCALE = 5.0
 """Chunks that ask for more than this many times a velocity limit are refused."""
+SHORTEST_BRAKE_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -27,20 +28,27 @@ class MotionLimits:
         lower: Lowest position, shape (n,) [rad or m].
         upper: Highest position, shape (n,).
         velocity: Largest speed, shape (n,) [rad/s or m/s], more than 0.
-        acceleration: Deceleration of the braking tail [rad/s^2], more than 0.
+        acceleration: Largest acceleration, speeding up and braking, one number or shape (n,)
+            [rad/s^2 or m/s^2], more than 0; kept with shape (n,).
         max_lead: Largest distance of a command from the measurement [rad].
+        rated: Speed of the robot description before a parameter tightened it, shape (n,): what
+            the arm itself can do; None = ``velocity``.
     """
 
     names: tuple[str, ...]
     lower: FloatArray
     upper: FloatArray
     velocity: FloatArray
-    acceleration: float
+    acceleration: FloatArray
     max_lead: float
+    rated: FloatArray | None = None
 
     def __post_init__(self) -> None:
         """Freeze the arrays and check them."""
-        for part in ('lower', 'upper', 'velocity'):
+        wide = np.broadcast_to(np.asarray(self.acceleration, np.float64), (len(self.names),))
+        object.__setattr__(self, 'acceleration', wide)
+        object.__setattr__(self, 'rated', self.velocity if self.rated is None else self.rated)
+        for part in ('lower', 'upper', 'velocity', 'acceleration', 'rated'):
             value = frozen_array(getattr(self, part))
             object.__setattr__(self, part, value)
             if value.shape != (len(self.names),) or np.isnan(value).any():
@@ -49,9 +57,10 @@ class MotionLimits:
             if not self.lower[index] < self.upper[index]:
                 raise ConfigError(f'limits.lower of {name}', float(self.lower[index]),
                                   f'less than the upper limit {self.upper[index]:g}')
-            if not self.velocity[index] > 0:
-                raise ConfigError(f'limits.velocity of {name}', float(self.velocity[index]),
-                                  'more than 0')
+            for part in ('velocity', 'acceleration', 'rated'):
+                number = float(getattr(self, part)[index])
+                if not number > 0:
+                    raise ConfigError(f'limits.{part} of {name}', number, 'more than 0')
 
     @property
     def size(self) -> int:
@@ -90,94 +99,57 @@ def clamp_positions(
     )  # fmt: skip
 
 
-def time_scale(targets: FloatArray, action_period: float, limits: MotionLimits) -> float:
-    """How much longer each action must last so that no joint exceeds its velocity limit.
+def check_speed(targets: FloatArray, action_period: float, limits: MotionLimits) -> None:
+    """Refuse a chunk that no policy of this arm meant.
+
+    What merely exceeds the limits is played more slowly; the measure here is what the arm itself
+    can do, not what a parameter leaves of it.
 
     Args:
         targets: Successive targets, shape (k, n), one action apart.
         action_period: Nominal duration of one action [s].
         limits: The limits.
 
-    Returns:
-        Factor on the action period, within [1, ``MAX_TIME_SCALE``].
-
     Raises:
-        ChunkError: A step so large that no policy of this arm meant it; names the joint.
+        ChunkError: A step of more than ``MAX_TIME_SCALE`` times the rated speed; names the joint.
     """
     if len(targets) < 2:
-        return 1.0
-    ratios = np.abs(np.diff(targets, axis=0)) / action_period / limits.velocity
+        return
+    assert limits.rated is not None
+    ratios = np.abs(np.diff(targets, axis=0)) / action_period / limits.rated
     worst = float(ratios.max())
     if worst > MAX_TIME_SCALE:
         action, joint = np.unravel_index(int(ratios.argmax()), ratios.shape)
         raise ChunkError(
             f'action {action} moves {limits.names[joint]} at {worst:.1f} times its velocity limit '
-            f'{limits.velocity[joint]:g} rad/s: expected at most {MAX_TIME_SCALE:g} times'
+            f'{limits.rated[joint]:g} rad/s: expected at most {MAX_TIME_SCALE:g} times'
         )
-    return max(1.0, worst)
 
 
-def guard_step(
-    previous: FloatArray, wanted: FloatArray, elapsed: float, limits: MotionLimits
-) -> tuple[FloatArray, tuple[str, ...]]:
-    """The last clamp of one tick: no joint moves farther than its limits allow.
+def brake_time(velocity: FloatArray, limits: MotionLimits) -> float:
+    """Time in which all joints stop together, each inside its acceleration [s].
 
-    Args:
-        previous: Position commanded at the last tick, shape (n,).
-        wanted: Position to command now, shape (n,).
-        elapsed: Time since the last tick [s].
-        limits: The limits.
-
-    Returns:
-        The position to command, and entries like ``'velocity:elbow_joint'``.
+    At least ``SHORTEST_BRAKE_S``, at rest too, so that the times of a message always grow.
     """
-    reach = limits.velocity * elapsed
-    step = np.clip(wanted - previous, -reach, reach)
-    allowed = np.clip(previous + step, limits.lower, limits.upper)
-    changed = np.abs(allowed - wanted) > _ROUNDING
-    return allowed, tuple(
-        f'velocity:{name}' for name, is_changed in zip(limits.names, changed, strict=True)
-        if is_changed
-    )  # fmt: skip
+    return max(float(np.max(np.abs(velocity) / limits.acceleration)), SHORTEST_BRAKE_S)
 
 
-def lead_excess(commanded: FloatArray, measured: FloatArray, limits: MotionLimits) -> str:
-    """A sentence when the command leads the arm too far (blocked, or not following), else ''.
+def brake_sample(
+    position: FloatArray, velocity: FloatArray, duration: float, elapsed: float
+) -> tuple[FloatArray, FloatArray]:
+    """Position and velocity during a straight brake: ``q(t) = q + v (t - t^2 / (2 T))``.
 
     Args:
-        commanded: Shape (n,) [rad].
-        measured: Shape (n,) [rad].
-        limits: The limits.
-    """
-    lead = np.abs(commanded - measured)
-    worst = int(np.argmax(lead))
-    if lead[worst] <= limits.max_lead:
-        return ''
-    return (
-        f'{limits.names[worst]} is {lead[worst]:.3f} rad behind its command, limits.max_lead = '
-        f'{limits.max_lead:g}: the arm is blocked or does not follow'
-    )
-
-
-def braking_tail(
-    position: FloatArray, velocity: FloatArray, acceleration: float, points: int = 4
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Straight-line deceleration to rest, all joints stopping together.
-
-    With ``t_b = max |v| / acceleration``: ``q(t) = q + v (t - t^2 / (2 t_b))``.
-
-    Args:
-        position: Where the tail starts, shape (n,).
+        position: Where it starts, shape (n,).
         velocity: Speed there, shape (n,).
-        acceleration: Of the fastest joint [rad/s^2].
-        points: Number of rows.
-
-    Returns:
-        Times after the start (points,) [s], positions (points, n), velocities (points, n); the
-        last row is at rest. At least 20 ms long, so that the times of a message at rest grow.
+        duration: T, from ``brake_time`` [s].
+        elapsed: Since its start, at least 0; beyond ``duration`` the arm rests [s].
     """
-    duration = max(float(np.max(np.abs(velocity))) / acceleration, 0.02)
-    times = duration * np.arange(1, points + 1) / points
-    left = 1.0 - times / duration
-    positions = position + np.outer(times - times**2 / (2.0 * duration), velocity)
-    return times, positions, np.outer(left, velocity)
+    gone = min(elapsed, duration)
+    way = gone - gone**2 / (2 * duration)
+    return position + velocity * way, velocity * (1 - gone / duration)
+
+
+def stop_position(position: FloatArray, velocity: FloatArray, limits: MotionLimits) -> FloatArray:
+    """Where a straight brake from here ends, shape (n,)."""
+    return position + velocity * (0.5 * brake_time(velocity, limits))

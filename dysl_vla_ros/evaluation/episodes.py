@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dysl_vla_ros.config import NodeConfig
-from dysl_vla_ros.control_loop import ControlLoop, Delivery
+from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.gripper_filter import GripperFilter
 from dysl_vla_ros.core.run_state import InputStatus
 from dysl_vla_ros.core.safety import MotionLimits
@@ -21,6 +21,7 @@ from dysl_vla_ros.data_types import ImageArray, Observation
 from dysl_vla_ros.engines.manifest import ActionSpec
 from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.kinematics import ArmKinematics
+from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.motion import MotionPlanner
 from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.sim import arm
@@ -130,8 +131,9 @@ def arm_limits(config: NodeConfig) -> MotionLimits:
         lower=np.array([joint.lower + margin for joint in arm.JOINTS]),
         upper=np.array([joint.upper - margin for joint in arm.JOINTS]),
         velocity=np.array([joint.velocity for joint in arm.JOINTS]) * config.safety.velocity_scale,
-        acceleration=config.safety.acceleration,
+        acceleration=np.full(len(arm.JOINTS), config.safety.acceleration),
         max_lead=config.safety.max_lead,
+        rated=np.array([joint.velocity for joint in arm.JOINTS]),
     )
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dysl_vla_ros.control_loop import Delivery
 from dysl_vla_ros.data_types import Observation, SkipPlan
 from dysl_vla_ros.evaluation.episodes import arm_planner, run_episode
 from dysl_vla_ros.evaluation.options import EvaluateOptions
+from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Pass, Policy, open_policy
 from dysl_vla_ros.sim.world import World
 

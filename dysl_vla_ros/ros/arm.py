@@ -7,6 +7,7 @@ import numpy as np
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.safety import MotionLimits
+from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.engines.bundle import Manifest
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.kinematics import ArmKinematics
@@ -36,9 +37,44 @@ def tightened(kinematics: ArmKinematics, config: NodeConfig) -> MotionLimits:
         lower=limits.lower + safety.position_margin,
         upper=limits.upper - safety.position_margin,
         velocity=limits.velocity * safety.velocity_scale,
-        acceleration=safety.acceleration,
+        acceleration=accelerations(config, limits.names),
         max_lead=safety.max_lead,
+        rated=limits.velocity,
     )
+
+
+def accelerations(config: NodeConfig, names: tuple[str, ...]) -> FloatArray:
+    """Acceleration limit of each joint, shape (n,) [rad/s^2].
+
+    Raises:
+        ConfigError: ``limits.accelerations`` has another number of joints.
+    """
+    given = config.safety.accelerations
+    if not given:
+        return np.full(len(names), config.safety.acceleration)
+    if len(given) != len(names) or min(given) <= 0:
+        raise ConfigError(
+            'limits.accelerations', given, f'{len(names)} numbers above 0, one per joint'
+        )
+    return np.array(given, dtype=np.float64)
+
+
+def check_rest(limits: MotionLimits, config: NodeConfig) -> None:
+    """Refuse parameters under which a window cannot come to rest in time.
+
+    Raises:
+        ConfigError: Braking from full speed alone takes longer than ``stop.rest_s``.
+    """
+    needed = limits.velocity / limits.acceleration
+    worst = int(np.argmax(needed))
+    if needed[worst] > config.safety.rest_s:
+        raise ConfigError(
+            'stop.rest_s',
+            config.safety.rest_s,
+            f'at least {needed[worst]:.2f}, what {limits.names[worst]} takes to brake from '
+            f'{limits.velocity[worst]:g} rad/s at limits.acceleration = '
+            f'{limits.acceleration[worst]:g}; or a lower limits.velocity_scale',
+        )
 
 
 def build_loop(policy: Policy, config: NodeConfig, urdf: str) -> tuple[ControlLoop, ArmKinematics]:
@@ -61,6 +97,7 @@ def build_loop(policy: Policy, config: NodeConfig, urdf: str) -> tuple[ControlLo
         config.action.frame_id or action.frame_id,
     )
     limits = tightened(kinematics, config)
+    check_rest(limits, config)
     workspace = None
     if safety.workspace_min:
         workspace = (np.array(safety.workspace_min), np.array(safety.workspace_max))

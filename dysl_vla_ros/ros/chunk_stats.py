@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dysl_vla_ros.control_loop import Delivery
+from dysl_vla_ros.loop_status import Delivery
 
 STAGES = ('preprocess', 'encode', 'backbone', 'decode')
 

@@ -29,16 +29,26 @@ def ros_time(seconds: float) -> Any:
 
 
 def joint_trajectory(
-    command: Command, joint_names: tuple[str, ...], gripper: tuple[str, float] | None = None
+    command: Command,
+    joint_names: tuple[str, ...],
+    gripper: tuple[str, float] | None = None,
+    stamp: Any = None,
 ) -> Any:
-    """The look-ahead with its braking tail; stamp 0 = begin at once, last point at rest.
+    """The look-ahead with its braking tail; the last point is at rest.
+
+    Stamped, its first point stands at time 0 for the instant of the tick: the controller is on
+    the path from the first cycle on and adds no segment of its own. Without a stamp (0 = begin
+    at once) the first point is left out, and the controller bridges the way to the next.
 
     Args:
         command: From the control loop.
         joint_names: Of its columns.
         gripper: Name and value of a gripper joint that is part of the trajectory.
+        stamp: ROS time of ``command.stamp``, or None.
     """
     message = JointTrajectory()
+    if stamp is not None:
+        message.header.stamp = stamp
     message.joint_names = list(joint_names)
     extra_position: list[float] = []
     extra_velocity: list[float] = []
@@ -51,7 +61,7 @@ def joint_trajectory(
         command.window_velocities.tolist(),
         strict=True,
     )
-    message.points = [
+    points = [
         JointTrajectoryPoint(
             positions=positions + extra_position,
             velocities=velocities + extra_velocity,
@@ -59,6 +69,7 @@ def joint_trajectory(
         )
         for seconds, positions, velocities in rows
     ]
+    message.points = points if stamp is not None else points[1:]
     return message
 
 

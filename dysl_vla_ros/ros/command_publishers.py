@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped, TwistStamped
@@ -31,17 +32,29 @@ GRIPPER_TOPIC = 'gripper_command'
 class CommandPublishers:
     """Publishes commands of one type; called by the command thread alone."""
 
-    def __init__(self, node: Node, config: NodeConfig, joint_names: tuple[str, ...]) -> None:
-        """Create the publishers, live and shadow."""
+    def __init__(
+        self, node: Node, config: NodeConfig, joint_names: tuple[str, ...], frame_id: str = ''
+    ) -> None:
+        """Create the publishers, live and shadow.
+
+        Args:
+            node: Their owner.
+            config: Validated parameters.
+            joint_names: Joints of the arm, in the policy's order.
+            frame_id: Of poses and twists.
+        """
         self._node = node
         self._config = config
         self._kind = config.action.command_type
         self._joint_names = joint_names
+        self._frame_id = config.action.frame_id or frame_id
         self._period = 1.0 / config.timing.command_rate_hz
         self._gripper = GripperFilter(config.gripper)
         self._interface = config.gripper.interface
         self._armed = config.safety.armed
         self._in_motion = False
+        self.overdue = 0
+        """Windows that were not sent because they lay in the past."""
         self._gripper_action: GripperAction | None = None
         if self._interface == 'action':
             self._gripper_action = GripperAction(node)  # may refuse, so it comes first
@@ -65,6 +78,11 @@ class CommandPublishers:
         """Resolved name of the topic that moves the arm."""
         return str(self._live.topic_name)
 
+    @property
+    def listeners(self) -> int:
+        """How many subscribe to the topic that moves the arm."""
+        return int(self._live.get_subscription_count())
+
     def publish(
         self,
         command: Command,
@@ -84,6 +102,10 @@ class CommandPublishers:
             # What only the shadow was told, the gripper does not know.
             self._gripper = GripperFilter(self._config.gripper)
             self._armed = armed
+        late = time.monotonic() - command.stamp
+        if late > command.window_times[-1]:
+            self.overdue += 1  # the process was stopped in between: the whole window is past
+            return
         self._in_motion = True
         (self._live if armed else self._shadow).publish(
             self._message(command, kinematics, opening)
@@ -96,7 +118,7 @@ class CommandPublishers:
         """The commands end here: what would go on by itself is told to stop."""
         if self._in_motion and self._kind == 'twist':
             message = TwistStamped()
-            message.header.frame_id = self._config.action.frame_id
+            message.header.frame_id = self._frame_id
             message.header.stamp = self._node.get_clock().now().to_msg()
             (self._live if self._armed else self._shadow).publish(message)
         self._in_motion = False
@@ -106,16 +128,22 @@ class CommandPublishers:
     ) -> Any:
         if self._kind == 'joint_trajectory':
             gripper = self._gripper_joint(opening)
-            return messages.joint_trajectory(command, self._joint_names, gripper)
+            stamp = self._stamp(command) if self._config.safety.stamped else None
+            return messages.joint_trajectory(command, self._joint_names, gripper, stamp)
         if self._kind == 'joint_commands':
             return messages.joint_commands(command)
         assert kinematics is not None, 'checked when the control loop was built'
         stamp = self._node.get_clock().now().to_msg()
         pose = kinematics.forward(command.positions)
         if self._kind == 'pose':
-            return messages.pose_target(*pose, self._config.action.frame_id, stamp)
+            return messages.pose_target(*pose, self._frame_id, stamp)
         ahead = kinematics.forward(command.positions + command.velocities * self._period)
-        return messages.twist(pose, ahead, self._period, self._config.action.frame_id, stamp)
+        return messages.twist(pose, ahead, self._period, self._frame_id, stamp)
+
+    def _stamp(self, command: Command) -> Any:
+        """The instant of the tick, in ROS time."""
+        ago = time.monotonic() - command.stamp
+        return messages.ros_time(1e-9 * self._node.get_clock().now().nanoseconds - ago)
 
     def _gripper_joint(self, measured: float | None) -> tuple[str, float] | None:
         """The gripper as a joint of the trajectory: where it was sent, or where it is."""

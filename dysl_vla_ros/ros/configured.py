@@ -10,8 +10,8 @@ from rclpy.logging import get_logging_directory
 from std_msgs.msg import String
 
 from dysl_vla_ros.config import NodeConfig
-from dysl_vla_ros.control_loop import Delivery
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING
+from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.ros import qos
 from dysl_vla_ros.ros.arm import joint_names
@@ -47,7 +47,7 @@ class Configured:
         """
         # What may refuse comes first, so that nothing is left behind.
         names = joint_names(policy.manifest, config)
-        publishers = CommandPublishers(node, config, names)
+        publishers = CommandPublishers(node, config, names, policy.manifest.action.frame_id)
         self._node = node
         self._names = dimension_names(policy.manifest.action, names)
         self._steady = steady

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dysl_vla_ros.control_loop import LoopStatus
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING
+from dysl_vla_ros.loop_status import LoopStatus
 from dysl_vla_ros.ros import hardware
 from dysl_vla_ros.ros.chunk_stats import STAGES, ChunkReport
 from dysl_vla_ros.ros.rate_meter import RateReport

@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from dysl_vla_ros.control_loop import ControlLoop, Delivery
+from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.data_types import Observation
 from dysl_vla_ros.errors import EngineError, InputError
+from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Pass
 
 _LOG = logging.getLogger(__name__)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import numpy as np
-
 from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING
 from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.ros.session import Session
 
 _DEADMAN = 'dead-man switch: enable is not true, or too old'
+_PRESSED = 'the e-stop is pressed (estop is true): release it first'
 
 
 @dataclass(frozen=True)
@@ -33,13 +32,13 @@ class Requests:
         self._safety = session.config.safety
         self._start_when_ready = False
         self._disarm_at_rest = False
-        self._paused = False
         self._enabled_at: float | None = None
-        self._deadman_open = False
+        self._estop_down = False
+        self._newest_text = ''
         session.before_tick = self.before_tick
 
     def instruct(self, text: str) -> Answer:
-        """A new instruction; an empty one stops, the same one again changes nothing."""
+        """A new instruction; an empty one stops, the same one again starts nothing."""
         text = text.strip()
         try:
             if text:
@@ -52,10 +51,12 @@ class Requests:
             self._session.inputs.instruction = ''
             self._stop_for('empty instruction')
             return Answer(True, 'stopped: the instruction is empty')
-        is_new = text != self._session.inputs.instruction
-        self._session.inputs.instruction = text
+        is_new = text != self._newest_text
+        self._newest_text = self._session.inputs.instruction = text
+        if not is_new:
+            return Answer(True, f'the same instruction {text!r}: ~/start begins it again')
         loop = self._session.loop
-        if loop is not None and is_new:
+        if loop is not None:
             loop.reset(time.monotonic(), f'new instruction {text!r}')
         if self._safety.start_on_instruction:
             self._start_when_ready = True
@@ -68,7 +69,8 @@ class Requests:
             return loop
         if not self._session.inputs.instruction:
             return Answer(False, "instruction = '': expected one; publish it on the topic first")
-        refusal = loop.start(time.monotonic())
+        refusal = self._commander_problem() if loop.armed else ''
+        refusal = refusal or loop.start(time.monotonic())
         if refusal:
             return Answer(False, refusal)
         return Answer(True, 'started' if loop.armed else 'started in shadow: not armed')
@@ -83,14 +85,13 @@ class Requests:
         loop = self._session.loop
         if loop is None:
             return Answer(False, self._session.reason)
-        self._paused = paused
         if paused:
             loop.pause(time.monotonic(), 'paused by ~/pause')
             return Answer(True, 'paused')
-        if self._deadman_open:
-            return Answer(False, f'still paused: {_DEADMAN}')
         loop.resume(time.monotonic())
-        return Answer(True, 'resumed from the measured joints')
+        if self._deadman_problem(time.monotonic()):
+            return Answer(False, f'still paused: {_DEADMAN}')
+        return Answer(True, 'resumed')
 
     def arm(self, armed: bool) -> Answer:
         """Send commands to the arm, or (back) to the shadow topics."""
@@ -106,14 +107,15 @@ class Requests:
         problem = self._arming_problem(loop)
         if problem:
             return Answer(False, problem)
-        if not loop.armed:
-            loop.reset(now, 'armed')
-            loop.armed = True
+        loop.armed = True  # stops a shadow motion; the first command will be the measured pose
         self._disarm_at_rest = False
-        return Answer(True, 'armed: commands move the arm')
+        return Answer(True, 'armed: ~/start moves the arm')
 
     def estop(self, pressed: bool) -> None:
-        """True latches; false does not release."""
+        """True latches, and while it is true nothing is released; false does not release."""
+        self._estop_down = pressed
+        if self._session.loop is not None:
+            self._session.loop.hold_estop(_PRESSED if pressed else '')
         if pressed:
             self._session.estop(time.monotonic(), 'estop topic')
 
@@ -134,8 +136,8 @@ class Requests:
 
     def before_tick(self, loop: ControlLoop, now: float) -> None:
         """What depends on time: the dead-man switch, a start that waits, a disarm at rest."""
-        if self._safety.deadman_timeout_s > 0:
-            self._watch_deadman(loop, now)
+        loop.interlock(self._deadman_problem(now))
+        loop.hold_estop(_PRESSED if self._estop_down else '')
         if self._start_when_ready and loop.state == 'ready':
             self._start_when_ready = False
             loop.start(now)
@@ -146,31 +148,24 @@ class Requests:
             self._disarm_at_rest = False
             loop.armed = False
 
-    def _watch_deadman(self, loop: ControlLoop, now: float) -> None:
-        held = self._enabled_at
-        is_open = held is None or now - held > self._safety.deadman_timeout_s
-        if is_open and not self._deadman_open:
-            loop.pause(now, _DEADMAN)
-        elif self._deadman_open and not is_open and not self._paused:
-            loop.resume(now)
-        self._deadman_open = is_open
+    def _deadman_problem(self, now: float) -> str:
+        timeout, held = self._safety.deadman_timeout_s, self._enabled_at
+        if timeout <= 0 or (held is not None and now - held <= timeout):
+            return ''
+        return _DEADMAN
 
     def _arming_problem(self, loop: ControlLoop) -> str:
         state = loop.state
         if state != 'ready' and state not in PLAYING:
             return f'state is {state} ({self._session.reason}): expected ready'
-        measured, command = self._session.inputs.measured(), self._session.last_command
-        if command is None or measured is None:
-            return ''
-        jump = np.abs(command.positions - measured)
-        worst = int(np.argmax(jump))
-        if jump[worst] <= self._safety.start_max_jump_rad:
-            return ''
-        return (
-            f'the next target of {loop.limits.names[worst]} is {jump[worst]:.3f} rad away: '
-            f'expected at most start_max_jump_rad = {self._safety.start_max_jump_rad:g}; '
-            'stop, then arm'
-        )
+        return self._commander_problem()
+
+    def _commander_problem(self) -> str:
+        """Why nobody should command this arm now."""
+        publishers = self._session.publishers
+        if not publishers.listeners:
+            return f'nobody subscribes to {publishers.command_topic}: start the controller first'
+        return ''
 
     def _ready_loop(self) -> ControlLoop | Answer:
         if not self.active:

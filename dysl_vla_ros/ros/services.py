@@ -29,7 +29,9 @@ class Services:
         ]
         self._subscriptions = [
             node.create_subscription(String, 'instruction', self._on_instruction, qos.REQUEST),
+            # Reliable and best-effort publishers both reach it; twice the same is no harm.
             node.create_subscription(Bool, 'estop', self._on_estop, qos.REQUEST),
+            node.create_subscription(Bool, 'estop', self._on_estop, qos.SENSOR),
             node.create_subscription(Bool, 'enable', self._on_enable, qos.REQUEST),
         ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -19,6 +20,7 @@ from dysl_vla_ros.ros.flight_recorder import Cycle, FlightRecorder
 from dysl_vla_ros.ros.inputs import Inputs
 from dysl_vla_ros.ros.rate_meter import RateMeter
 
+_LOG = logging.getLogger(__name__)
 NO_DESCRIPTION = 'robot_description: not received yet; it gives joint limits and kinematics'
 
 
@@ -61,6 +63,7 @@ class Session:
         self._description_problem = NO_DESCRIPTION
         self._early_estop = ''
         self._evidence_of = ''
+        self.observer_errors = 0
         self._on_state = on_state
 
     # ---- the robot ---------------------------------------------------------------------------
@@ -106,11 +109,17 @@ class Session:
             self._note('waiting', status.reason)
         else:
             self.before_tick(loop, now)
-            command = loop.tick(now, self.inputs.measured(), status)
+            sample = self.inputs.joints.newest
+            if sample is None:
+                command = loop.tick(now, None, status)
+            else:
+                command = loop.tick(now, sample.positions, status, sample.stamp)
             self._send(loop, command)
             self._note(loop.state, loop.reason)
-        self.recorder.note(
-            Cycle(now, self.state, self.reason, self.inputs.measured(), command)
+        self._observed(
+            lambda: self.recorder.note(
+                Cycle(now, self.state, self.reason, self.inputs.measured(), command)
+            )
         )
         return command is not None and not command.hold
 
@@ -137,7 +146,16 @@ class Session:
         if state != before:
             if state in LATCHED:
                 self._evidence_of = f'{state}: {reason}'
-            self._on_state(before, state, reason)
+            self._observed(lambda: self._on_state(before, state, reason))
+
+    def _observed(self, report: Callable[[], None]) -> None:
+        """An observer that fails is counted and logged; it cannot stop the arm's commands."""
+        try:
+            report()
+        except Exception:
+            self.observer_errors += 1
+            if self.observer_errors == 1:
+                _LOG.exception('a report of the command thread failed; motion goes on')
 
     # ---- the executor's thread -----------------------------------------------------------------
 

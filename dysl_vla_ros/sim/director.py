@@ -92,8 +92,13 @@ class Director:
         elif self._step == 'running':
             self._judge(now)
         elif quiet and now - self._since >= SETTLE_S:
+            said = self.episode.instruction
             self._seed += 1
             self.episode = self._lay_out()
+            # The node starts on a new instruction only: one that was just given is passed over.
+            while self.episode.instruction == said:
+                self._seed += 1
+                self.episode = self._lay_out()
             self._go('fresh', now)
 
     def skip_to(self, seed: int, now: float) -> None:

@@ -1,4 +1,4 @@
-"""The last guard: finite, inside the limits, no faster, not ahead, ending at rest."""
+"""Limits: finite, inside them, no faster than the arm can be, and how it stops."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import pytest
 
 from dysl_vla_ros.core.safety import (
     MotionLimits,
-    braking_tail,
+    brake_sample,
+    brake_time,
     check_finite,
+    check_speed,
     clamp_positions,
-    guard_step,
-    lead_excess,
-    time_scale,
+    stop_position,
 )
 from dysl_vla_ros.errors import ChunkError, ConfigError
 
@@ -46,55 +46,39 @@ def test_targets_inside_the_limits_stay_untouched():
     assert inside.tolist() == targets.tolist() and moved == ()
 
 
-def test_steps_beyond_the_velocity_limit_take_longer_in_proportion():
-    targets = np.array([[0.0, 0.0], [0.1, 0.0]])
-    assert time_scale(targets, 0.05, limits()) == pytest.approx(2.0)
-
-
-def test_a_step_far_beyond_the_velocity_limit_refuses_the_chunk_by_joint():
+def test_a_step_far_beyond_what_the_arm_can_do_refuses_the_chunk_by_joint():
     with pytest.raises(
         ChunkError, match='action 0 moves elbow at 10.0 times its velocity limit 2'
     ):
-        time_scale(np.array([[0.0, 0.0], [0.0, 1.0]]), 0.05, limits())
+        check_speed(np.array([[0.0, 0.0], [0.0, 1.0]]), 0.05, limits())
 
 
-def test_slow_steps_keep_their_time():
-    assert time_scale(np.array([[0.0, 0.0], [0.01, 0.0]]), 0.05, limits()) == 1.0
+def test_a_chunk_is_measured_against_the_arm_and_not_against_a_velocity_scale():
+    targets = np.array([[0.0, 0.0], [0.05, 0.0]])  # 1 rad/s
+    slow = limits(velocity=np.array([0.05, 0.05]), rated=np.array([1.0, 2.0]))
+    check_speed(targets, 0.05, slow)
+    with pytest.raises(ChunkError, match='20.0 times'):
+        check_speed(targets, 0.05, limits(velocity=np.array([0.05, 0.05])))
 
 
-def test_the_guard_never_lets_a_joint_move_faster_than_its_limit():
-    allowed, limited = guard_step(np.zeros(2), np.array([0.5, 0.01]), 0.1, limits())
-    assert allowed == pytest.approx([0.1, 0.01])
-    assert limited == ('velocity:shoulder',)
+def test_all_joints_stop_together_in_the_time_of_the_hardest():
+    velocity = np.array([0.5, -0.25])
+    assert brake_time(velocity, limits()) == pytest.approx(0.1)
+    assert brake_time(velocity, limits(acceleration=np.array([5.0, 1.0]))) == pytest.approx(0.25)
 
 
-def test_the_guard_never_leaves_the_position_limits():
-    allowed, _ = guard_step(np.array([0.99, 0.0]), np.array([1.05, 0.0]), 1.0, limits())
-    assert allowed[0] == 1.0
+def test_a_brake_is_a_parabola_to_rest():
+    start, velocity = np.zeros(2), np.array([0.5, -0.25])
+    halfway, speed = brake_sample(start, velocity, 0.1, 0.05)
+    assert halfway == pytest.approx([0.01875, -0.009375])
+    assert speed == pytest.approx([0.25, -0.125])
+    end, rest = brake_sample(start, velocity, 0.1, 9.0)
+    assert end == pytest.approx([0.025, -0.0125]) and not rest.any()
+    assert stop_position(start, velocity, limits()) == pytest.approx(end)
 
 
-def test_a_command_too_far_ahead_names_the_joint_and_the_distance():
-    problem = lead_excess(np.array([0.0, 0.35]), np.zeros(2), limits())
-    assert 'elbow is 0.350 rad behind its command, limits.max_lead = 0.2' in problem
-
-
-def test_a_command_near_the_arm_is_fine():
-    assert lead_excess(np.array([0.1, 0.1]), np.zeros(2), limits()) == ''
-
-
-def test_the_braking_tail_ends_at_rest_inside_the_acceleration_limit():
-    times, positions, velocities = braking_tail(np.zeros(2), np.array([0.5, -0.25]), 5.0)
-    assert velocities[-1].tolist() == [0.0, 0.0]
-    assert times[-1] == pytest.approx(0.1)
-    decelerations = np.diff(np.vstack([[0.5, -0.25], velocities]), axis=0) / 0.025
-    assert np.abs(decelerations).max() == pytest.approx(5.0)
-    assert positions[-1] == pytest.approx([0.025, -0.0125])
-
-
-def test_the_braking_tail_at_rest_stays_where_it_is_with_growing_times():
-    times, positions, velocities = braking_tail(np.array([0.3, 0.4]), np.zeros(2), 5.0)
-    assert (np.diff(times) > 0).all()
-    assert positions.tolist() == [[0.3, 0.4]] * 4 and not velocities.any()
+def test_an_arm_at_rest_needs_a_moment_so_that_times_grow():
+    assert brake_time(np.zeros(2), limits()) == 0.02
 
 
 @pytest.mark.parametrize(
@@ -102,6 +86,7 @@ def test_the_braking_tail_at_rest_stays_where_it_is_with_growing_times():
     [
         ({'lower': np.array([1.0, -2.0])}, 'limits.lower of shoulder'),
         ({'velocity': np.array([0.0, 1.0])}, 'limits.velocity of shoulder'),
+        ({'acceleration': np.array([0.0, 1.0])}, 'limits.acceleration of shoulder'),
         ({'upper': np.array([1.0])}, 'limits.upper'),
         ({'upper': np.array([np.nan, 1.0])}, 'limits.upper'),
     ],

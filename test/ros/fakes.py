@@ -9,7 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from motion_checks import LAG_S, MessageChecks
 
+from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import Jump, LayerTrace
 from dysl_vla_ros.engines.bundle import (
     CameraSpec,
@@ -151,10 +153,11 @@ def make_urdf(joints: tuple[str, ...] = JOINTS) -> str:
 
 
 class FakeRobot:
-    """Publishes cameras, joints and a robot description; follows joint trajectories at once.
+    """Publishes cameras, joints and a robot description; follows joint trajectories.
 
     It plays the newest trajectory by its time stamps, as a controller does, and so comes to
-    rest by itself when no further one arrives.
+    rest by itself when no further one arrives; its joints trail by ``LAG_S``. Every trajectory
+    is checked, armed or shadow: see ``wrong``.
     """
 
     def __init__(self, node: Any, joints: tuple[str, ...] = JOINTS) -> None:
@@ -175,14 +178,17 @@ class FakeRobot:
         self.trajectories: list[tuple[float, Any]] = []
         self.shadow: list[tuple[float, Any]] = []
         self.grippers: list[float] = []
-        self._start = self.position
+        self._followed_at = time.monotonic()
+        low, high, speed = np.full(len(joints), -1.98), np.full(len(joints), 1.98), 3.0
+        limits = MotionLimits(joints, low, high, np.full(len(joints), speed), 10.0, 0.3)
+        self.checks = {kind: MessageChecks(limits) for kind in ('live', 'shadow')}
         self.images = {
             name: (node.create_publisher(Image, name, qos_profile_sensor_data), size)
             for name, size in (('image', 96), ('wrist_image', 64))
         }
         self.states = node.create_publisher(JointState, 'joint_states', qos_profile_sensor_data)
         self.description = node.create_publisher(String, 'robot_description', qos.LATCHED)
-        node.create_subscription(
+        self._commands = node.create_subscription(
             JointTrajectory, 'joint_trajectory', self._on_trajectory, QoSProfile(depth=10)
         )
         node.create_subscription(
@@ -229,23 +235,43 @@ class FakeRobot:
         message.position = [values[i] for i in order]
         self.states.publish(message)
 
+    @property
+    def wrong(self) -> list[str]:
+        """What was wrong with the trajectories so far."""
+        return [text for checks in self.checks.values() for text in checks.wrong]
+
+    def move(self, offset: Any) -> None:
+        """Somebody moves the arm: the controller goes on from there."""
+        self.trajectories.clear()
+        self.position = self.position + np.asarray(offset)
+
+    def deafen(self) -> None:
+        """The controller is gone."""
+        self.node.destroy_subscription(self._commands)
+
     def _follow(self) -> None:
+        now = time.monotonic()
+        elapsed, self._followed_at = now - self._followed_at, now
         if not self.trajectories:
             return
-        received, message = self.trajectories[-1]
-        elapsed = time.monotonic() - received
-        times = [0.0] + [p.time_from_start.sec + 1e-9 * p.time_from_start.nanosec
-                         for p in message.points]
-        rows = np.array([self._start] + [list(p.positions) for p in message.points])
-        self.position = np.array([np.interp(elapsed, times, column) for column in rows.T])
+        message = self.trajectories[-1][1]
+        stamp = message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec
+        due = 1e-9 * self.node.get_clock().now().nanoseconds - stamp
+        times = [p.time_from_start.sec + 1e-9 * p.time_from_start.nanosec
+                 for p in message.points]
+        rows = np.array([list(p.positions) for p in message.points])
+        desired = np.array([np.interp(due, times, column) for column in rows.T])
+        share = 1.0 - np.exp(-elapsed / LAG_S)
+        self.position = self.position + share * (desired - self.position)
 
     def _on_trajectory(self, message: Any) -> None:
         self._follow()
-        self._start = self.position
         self.trajectories.append((time.monotonic(), message))
+        self.checks['live'].on_message(message)
 
     def _on_shadow(self, message: Any) -> None:
         self.shadow.append((time.monotonic(), message))
+        self.checks['shadow'].on_message(message)
 
     def _on_gripper(self, message: Any) -> None:
         self.gripper = message.data[0]

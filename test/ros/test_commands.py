@@ -19,29 +19,39 @@ def make_command(**changes):
     values = dict(
         stamp=1.0, positions=np.array([0.1, 0.2]), velocities=np.array([1.0, 0.0]), gripper=1.0,
         hold=False, reason='', action_index=0, limited=(),
-        window_times=np.array([0.03, 0.06, 1.5]),
+        window_times=np.array([0.0, 0.06, 1.5]),
         window_positions=np.array([[0.1, 0.2], [0.2, 0.2], [0.3, 0.2]]),
         window_velocities=np.array([[1.0, 0.0], [0.5, 0.0], [0.0, 0.0]]),
     )  # fmt: skip
     return Command(**{**values, **changes})
 
 
-def test_a_trajectory_starts_at_once_has_velocities_and_ends_at_rest():
-    from dysl_vla_ros.ros.command_messages import joint_trajectory
+def test_a_stamped_trajectory_begins_at_time_0_and_ends_at_rest():
+    from dysl_vla_ros.ros.command_messages import joint_trajectory, ros_time
 
-    message = joint_trajectory(make_command(), ('a', 'b'))
-    assert (message.header.stamp.sec, message.header.stamp.nanosec) == (0, 0)
+    message = joint_trajectory(make_command(), ('a', 'b'), stamp=ros_time(7.5))
+    assert (message.header.stamp.sec, message.header.stamp.nanosec) == (7, 500_000_000)
     assert message.joint_names == ['a', 'b']
+    first = message.points[0].time_from_start
+    assert (first.sec, first.nanosec) == (0, 0)
     assert [list(point.positions) for point in message.points][1] == [0.2, 0.2]
     assert list(message.points[-1].velocities) == [0.0, 0.0]
     last = message.points[-1].time_from_start
     assert (last.sec, last.nanosec) == (1, 500_000_000)
 
 
-def test_a_gripper_joint_becomes_a_column_of_the_trajectory():
+def test_without_a_stamp_a_trajectory_begins_on_arrival_with_the_next_point():
     from dysl_vla_ros.ros.command_messages import joint_trajectory
 
-    message = joint_trajectory(make_command(), ('a', 'b'), ('finger', 0.04))
+    message = joint_trajectory(make_command(), ('a', 'b'))
+    assert (message.header.stamp.sec, message.header.stamp.nanosec) == (0, 0)
+    assert [list(point.positions) for point in message.points] == [[0.2, 0.2], [0.3, 0.2]]
+
+
+def test_a_gripper_joint_becomes_a_column_of_the_trajectory():
+    from dysl_vla_ros.ros.command_messages import joint_trajectory, ros_time
+
+    message = joint_trajectory(make_command(), ('a', 'b'), ('finger', 0.04), ros_time(1.0))
     assert message.joint_names == ['a', 'b', 'finger']
     assert list(message.points[0].positions) == [0.1, 0.2, 0.04]
     assert list(message.points[0].velocities) == [1.0, 0.0, 0.0]

@@ -25,7 +25,9 @@ def test_every_window_ends_at_rest_within_half_a_second_even_when_the_node_is_ki
     wait_for(lambda: len(rig.robot.trajectories) > 30, what='commands')
     messages = [message for _, message in rig.robot.trajectories]
     assert all(ends_at_rest(message) for message in messages)
-    assert all(message.header.stamp.sec == 0 for message in messages)
+    assert all(message.header.stamp.sec > 0 for message in messages)
+    starts = [message.points[0].time_from_start for message in messages]
+    assert all((start.sec, start.nanosec) == (0, 0) for start in starts)
     assert any(any(message.points[0].velocities) for message in messages)
 
 
@@ -95,20 +97,36 @@ def test_an_estop_before_the_robot_is_known_still_latches(rig):
     rig.wait_state('e-stop')
 
 
-def test_pause_rests_and_resume_starts_from_the_measured_joints(rig):
-    rig = rig().run()
+def pause_at_rest(rig):
     wait_for(lambda: rig.robot.position[0] > 0.05, what='motion')
     assert rig.ask('pause', True).success
     rig.wait_state('paused')
+    wait_for(lambda: rig.session.last_command is None, what='silence')
     wait_for(rig.at_rest, what='rest')
-    count = len(rig.robot.trajectories)
+    return rig.robot.trajectories[-1][1].points[-1].positions
+
+
+def test_resume_goes_on_from_the_last_command(rig):
+    rig = rig().run()
+    told = pause_at_rest(rig)
     rig.robot.trajectories.clear()
-    rig.robot.position = rig.robot.position + [0.0, 0.4, 0.0]  # somebody moved the arm
-    moved = rig.robot.position[1]
-    assert count > 0
-    time.sleep(0.1)
     assert rig.ask('pause', False).success
     rig.wait_state('running')
+    wait_for(lambda: rig.robot.trajectories, what='commands')
+    assert list(rig.robot.trajectories[0][1].points[0].positions) == pytest.approx(list(told))
+
+
+def test_an_arm_that_was_moved_while_paused_waits_for_a_start(rig):
+    rig = rig().run()
+    pause_at_rest(rig)
+    rig.robot.move([0.0, 0.4, 0.0])
+    time.sleep(0.8)  # such a jump is believed only when it lasts
+    assert rig.ask('pause', False).success
+    rig.wait_reason('elbow stands 0.4', '~/start begins from where it is')
+    assert rig.session.state == 'ready'
+    assert rig.robot.trajectories == []
+    moved = rig.robot.position[1]
+    assert rig.ask('start').success
     wait_for(lambda: rig.robot.trajectories, what='commands')
     first = rig.robot.trajectories[0][1].points[0].positions[1]
     assert first == pytest.approx(moved, abs=1e-3)
@@ -117,15 +135,59 @@ def test_pause_rests_and_resume_starts_from_the_measured_joints(rig):
 def test_the_deadman_switch_stops_when_released_and_goes_on_when_pressed(rig):
     rig = rig(deadman_timeout_s=0.3).up()
     rig.instruct('go')
-    rig.wait_state('paused')
-    assert 'dead-man' in rig.session.reason
+    rig.wait_reason('dead-man')
+    refused = rig.ask('start')
+    assert not refused.success and 'dead-man' in refused.message
     pressed = rig.robot.node.create_timer(0.05, lambda: rig.publish_bool('enable', True))
-    wait_for(lambda: rig.session.state == 'ready', what='ready')
+    rig.wait_reason('not started')
     assert rig.ask('start').success
     rig.wait_state('running')
     rig.graph.call(lambda: rig.robot.node.destroy_timer(pressed))
     rig.wait_state('paused')
     wait_for(rig.at_rest, what='rest')
+    for _ in range(2):  # nothing undoes a level: not a stop and a start, not a new instruction
+        rig.ask('stop')
+        assert not rig.ask('start').success
+        rig.instruct('')
+        rig.instruct('something else')
+        time.sleep(0.2)
+        assert rig.at_rest() and rig.session.state == 'ready'
+
+
+def test_while_the_estop_is_pressed_nothing_releases_it(rig):
+    rig = rig().run()
+    rig.publish_bool('estop', True)
+    rig.wait_state('e-stop')
+    time.sleep(0.7)
+    refused = rig.ask('estop_reset')
+    assert not refused.success and 'estop is true' in refused.message
+    rig.publish_bool('estop', False)
+    wait_for(lambda: rig.ask('estop_reset').success, what='release')
+
+
+def test_an_estop_from_a_best_effort_publisher_arrives(rig):
+    from rclpy.qos import qos_profile_sensor_data
+    from std_msgs.msg import Bool
+
+    rig = rig().run()
+    publisher = rig.robot.node.create_publisher(Bool, 'estop', qos_profile_sensor_data)
+    wait_for(publisher.get_subscription_count, what='estop subscriber')
+    publisher.publish(Bool(data=True))
+    rig.wait_state('e-stop')
+
+
+def test_the_same_instruction_again_does_not_undo_a_stop(rig):
+    rig = rig(start_on_instruction=True).up()
+    rig.instruct('pick it up')
+    rig.wait_state('running')
+    assert rig.ask('stop').success
+    rig.wait_state('ready')
+    for text in ('pick it up', '', 'pick it up'):
+        rig.instruct(text)
+        time.sleep(0.2)
+        assert rig.session.state == 'ready'
+    rig.instruct('put it down')
+    rig.wait_state('running')
 
 
 def test_not_armed_everything_goes_to_the_shadow_and_the_arm_stays(rig):
@@ -136,22 +198,31 @@ def test_not_armed_everything_goes_to_the_shadow_and_the_arm_stays(rig):
     assert rig.at_rest()
 
 
-def test_arming_is_refused_when_the_shadow_is_far_and_works_from_rest(rig):
-    rig = rig(armed=False, start_max_jump_rad=0.005).run()
+def test_arming_ends_the_shadow_and_the_first_command_is_the_measured_pose(rig):
+    rig = rig(armed=False).run()
     wait_for(
         lambda: abs(rig.session.last_command.positions[0] - rig.robot.position[0]) > 0.008,
         what='a shadow that is ahead of the arm',
     )
-    answer = rig.ask('arm', True)
-    assert not answer.success
-    assert 'shoulder' in answer.message
-    assert 'start_max_jump_rad = 0.005' in answer.message
-    assert rig.ask('stop').success
-    rig.wait_state('ready')
-    wait_for(lambda: rig.session.last_command is None, what='silence')
     assert rig.ask('arm', True).success
+    time.sleep(0.3)
+    assert rig.session.state == 'ready'
+    assert rig.robot.trajectories == []
     assert rig.ask('start').success
     wait_for(lambda: rig.robot.trajectories, what='commands to the arm')
+    first = rig.robot.trajectories[0][1].points[0]
+    assert list(first.positions) == pytest.approx(list(rig.robot.position), abs=1e-3)
+    assert not any(first.velocities)
+
+
+def test_arming_is_refused_while_nobody_subscribes_to_the_commands(rig):
+    rig = rig(armed=False).up()
+    rig.robot.deafen()
+    wait_for(lambda: not rig.session.publishers.listeners, what='nobody listens')
+    rig.wait_state('ready')
+    answer = rig.ask('arm', True)
+    assert not answer.success
+    assert 'nobody subscribes to /joint_trajectory' in answer.message
 
 
 def test_disarming_brakes_before_the_arm_is_left_alone(rig):
@@ -160,7 +231,7 @@ def test_disarming_brakes_before_the_arm_is_left_alone(rig):
     assert rig.ask('arm', False).success
     wait_for(lambda: not rig.session.loop.armed, what='disarmed')
     assert not any(rig.robot.trajectories[-1][1].points[-1].velocities)
-    assert rig.at_rest()
+    wait_for(rig.at_rest, what='rest')
 
 
 def test_an_instruction_starts_it_when_told_so_and_an_empty_one_stops_it(rig):

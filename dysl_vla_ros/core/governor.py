@@ -1,0 +1,333 @@
+"""THE ONLY WAY OUT: whatever is published is a piece of this governor's plan.
+
+It owns the last command, the measurement with its age, and the plan: where the arm is told to be
+at every instant, up to a rest that comes by itself. A plan begins where the one before says the
+arm is now, so that a command never jumps, whatever happened in between; the limits hold along it
+by construction (``roll_out``). A re-anchoring is a motion too: see ``settle``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from dysl_vla_ros.core import motion_plan
+from dysl_vla_ros.core.measurement import Measurement
+from dysl_vla_ros.core.motion_plan import Knot, MotionPlan
+from dysl_vla_ros.core.path import Path, still
+from dysl_vla_ros.core.roll_out import STEP_S, Allowed, Demand, Fade, RollOut
+from dysl_vla_ros.core.safety import SHORTEST_BRAKE_S, MotionLimits
+from dysl_vla_ros.data_types import FloatArray
+
+FRESH_PERIODS = 3
+FRESH_S = 0.1
+"""Nothing is anchored on a reading older than three command periods, or than this if longer."""
+LATE_PERIODS = 2
+"""A receiver that holds the last point is led on over at most so many periods of silence."""
+_LEAD_SHARE = 0.95
+"""The lead is bounded a little below ``max_lead``,"""
+_LEAD_DELAY_S = 2 * STEP_S
+"""and the bound takes a moment to act."""
+_INSTANT_S = 1e-6
+SILENT_S = 0.2
+"""Between the last command and one that begins elsewhere, at the measured pose."""
+UNASKED_S = 0.2
+"""A motion of more than ``max_lead`` within this time that no command asked for is a fault."""
+_ASKED_S = 0.6
+"""An arm may be this late in doing what it was asked to [s]."""
+
+Settled = Literal['go', 'wait', 'ask']
+
+
+@dataclass(frozen=True)
+class GovernorSettings:
+    """What the parameters say about motion.
+
+    Attributes:
+        period: Of the commands [s].
+        look_ahead: Of a window, before its brake [s].
+        rest: Every window rests within this [s].
+        ramp: From rest to full playback speed [s].
+        fade: Shortest time in which a seam fades [s].
+        max_jump: A re-anchoring farther than this asks for a start [rad].
+        holds_points: The receiver takes single points and holds the last one, instead of
+            following the window to its end.
+    """
+
+    period: float
+    look_ahead: float = 0.2
+    rest: float = 0.5
+    ramp: float = 0.1
+    fade: float = 0.2
+    max_jump: float = 0.1
+    holds_points: bool = False
+
+
+@dataclass(frozen=True)
+class _Instant:
+    time: float
+    commanded: FloatArray
+    measured: FloatArray
+
+
+class Governor:
+    """Holds the motion of one arm; knows neither chunks nor model."""
+
+    def __init__(
+        self, limits: MotionLimits, settings: GovernorSettings, allowed: Allowed | None = None
+    ) -> None:
+        """No command yet.
+
+        Args:
+            limits: Joint limits, already tightened.
+            settings: Of the motion.
+            allowed: Whether joints (n,) may be commanded at all (a workspace); None = all.
+        """
+        self.settings = settings
+        self._allowed = allowed
+        self.limits = limits
+        self.measurement = Measurement(limits)
+        self.plan: MotionPlan | None = None
+        self.path: Path | None = None
+        self.left: FloatArray | None = None
+        """Where the commands ended; None before the first, and after a start from the measured."""
+        self._fade: Fade | None = None
+        self._sent_at = 0.0
+        self._silent_since = float('-inf')
+        self._recent: deque[_Instant] = deque()
+
+    @property
+    def limits(self) -> MotionLimits:
+        """The limits in force."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: MotionLimits) -> None:
+        self._limits = limits
+        self._roll_out = RollOut(limits, self._allowed)
+        if hasattr(self, 'measurement'):
+            self.measurement.limits = limits
+
+    # ---- the measured arm ----------------------------------------------------------------------
+
+    def measure(
+        self, reading: FloatArray, stamp: float, believe_jumps: bool = False
+    ) -> str:
+        """Take a reading; returns why it is not believed, else ''.
+
+        Args:
+            reading: Measured joints, shape (n,) [rad].
+            stamp: When they were measured [s].
+            believe_jumps: See ``Measurement.take``.
+        """
+        return self.measurement.take(reading, stamp, believe_jumps)
+
+    def fresh(self, now: float) -> bool:
+        """Whether the believed reading is new enough to anchor on."""
+        oldest = max(FRESH_PERIODS * self.settings.period, FRESH_S)
+        return now - self.measurement.heard_at <= oldest
+
+    def lead(self) -> FloatArray | None:
+        """Command minus measurement, both of the measurement's instant, shape (n,)."""
+        measured = self.measurement.position
+        if self.plan is None or measured is None:
+            return None
+        return self._commanded_at(self.measurement.stamp) - measured
+
+    def unasked_motion(self, now: float) -> str:
+        """A sentence when the arm moved far, and to where no command of ours was; else ''."""
+        measured = self.measurement.position
+        if measured is None or not self._recent:
+            return ''
+        before = [item for item in self._recent if item.time <= now - UNASKED_S]
+        moved = np.abs(measured - (before[-1] if before else self._recent[0]).measured)
+        asked = np.array([item.commanded for item in self._recent])
+        away = np.abs(asked - measured).min(axis=0)
+        bad = np.minimum(moved, away) > self.limits.max_lead
+        if not bad.any():
+            return ''
+        joint = int(np.argmax(np.where(bad, moved, 0.0)))
+        return (
+            f'{self.limits.names[joint]} moved {moved[joint]:.3f} rad within {UNASKED_S:g} s, and '
+            f'{away[joint]:.3f} rad from every command: somebody else moves the arm'
+        )
+
+    # ---- anchoring -----------------------------------------------------------------------------
+
+    def settle(self, now: float, progress: float, from_measured: bool) -> tuple[Settled, str]:
+        """Begin anew after a stop, from the last command or from the measured pose.
+
+        Where the arm still stands within one period's way of the last command, motion goes on
+        from that: nothing creeps over pause and resume. Within ``max_jump`` it begins at the
+        measured pose and walks back to the last command. Farther, a start is asked for, which
+        begins at the measured pose (``from_measured``).
+
+        Args:
+            now: Current time [s].
+            progress: Actions played.
+            from_measured: Whether an operator started it: a last command that is not near counts
+                for nothing.
+
+        Returns:
+            ``go``; ``wait`` with what is missing; or ``ask`` with joint and distance.
+        """
+        measured = self.measurement.position
+        if measured is None:
+            return 'wait', 'no joint states received yet'
+        if self.measurement.doubtful:
+            return 'wait', self.measurement.refusal
+        if not self.fresh(now):
+            age = now - self.measurement.heard_at
+            return 'wait', f'joint_states: newest is {age:.2f} s old: waiting for a fresh one'
+        if not self.measurement.still:
+            return 'wait', 'waiting until the arm stands still'
+        last, names = self.left, self.limits.names
+        away = np.zeros_like(measured) if last is None else np.abs(measured - last)
+        if last is not None and (away <= self.limits.velocity * self.settings.period).all():
+            self._anchor(last, last, now, progress)
+            return 'go', ''
+        joint = int(np.argmax(away))
+        if last is not None and not from_measured and away[joint] > self.settings.max_jump:
+            return 'ask', (
+                f'{names[joint]} stands {away[joint]:.3f} rad from the last command: expected at '
+                f'most start_max_jump_rad = {self.settings.max_jump:g}; ~/start begins from where '
+                'it is'
+            )
+        # The receiver still follows the last window: a command that begins elsewhere is a jump.
+        if self.plan is not None:
+            self.release(now)
+        if now - self._silent_since < SILENT_S:
+            return 'wait', 'waiting until the last command has ended'
+        goal = measured if last is None or from_measured else last
+        self._anchor(
+            measured, np.clip(goal, self.limits.lower, self.limits.upper), now, progress
+        )
+        return 'go', ''
+
+    def _anchor(
+        self, position: FloatArray, goal: FloatArray, now: float, progress: float
+    ) -> None:
+        self.plan = motion_plan.resting(np.array(position), now, progress)
+        self.path = still(goal, progress)
+        self._fade = None
+        self._sent_at = now
+        self._recent.clear()
+
+    def release(self, now: float) -> None:
+        """Fall silent: nothing is commanded until ``settle``; where it ended is kept."""
+        if self.plan is not None:
+            self._silent_since = now
+            self.left = self.plan.at(self.plan.rest_time).position
+        self.plan = self.path = self._fade = None
+        self._recent.clear()
+
+    def forget(self, now: float) -> None:
+        """Drop the last command too: the next begins from the measured pose."""
+        self.release(now)
+        self.left = None
+
+    # ---- the commanded motion ------------------------------------------------------------------
+
+    def follow(self, path: Path) -> float:
+        """Go along a new path from where the arm is told to be; returns the seam's offset [rad].
+
+        Args:
+            path: On the same progress axis as the one before.
+        """
+        assert self.plan is not None, 'settle() comes before the first chunk'
+        knot = self.plan.knots[0]
+        position, _ = path.sample(np.array([knot.progress]))
+        self.path, self._fade = path, None
+        return float(np.max(np.abs(position[0] - knot.position)))
+
+    def advance(self, now: float, go: bool, top: float, follows: bool = True) -> Knot:
+        """The command due now; the plan is renewed from it.
+
+        Args:
+            now: Current time [s].
+            go: False brakes, as hard as the limits allow.
+            top: Wanted playback speed [actions/s].
+            follows: Whether the arm does what is commanded (not so in shadow): the lead counts.
+        """
+        assert self.plan is not None
+        assert self.path is not None
+        before, state = self.plan, self._state(now)
+        lead = self.lead() if follows else None
+        if not go or self._runs_ahead(state, lead):
+            self._fade = None
+            made = motion_plan.braking(state, self.limits)
+        else:
+            demand = self._demand(top, lead)
+            made, self._fade = self._roll_out.plan(state, self.path, self._fade, demand)
+        if len(made.knots) == 1 and not self._roll_out.may_stop(state):
+            made = self._remainder(before, state)
+        self.plan, self._sent_at = made, now
+        self.left = made.at(made.rest_time).position
+        if self.measurement.position is not None:
+            self._recent.append(_Instant(now, state.position, self.measurement.position))
+            while self._recent[0].time < now - _ASKED_S:
+                self._recent.popleft()
+        return state
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the newest plan is one place."""
+        plan = self.plan
+        return plan is None or (len(plan.knots) == 1 and plan.knots[0].at_rest)
+
+    def _state(self, now: float) -> Knot:
+        """Where the arm is told to be now."""
+        assert self.plan is not None
+        if not self.settings.holds_points:
+            return self.plan.at(now)
+        if now - self._sent_at <= LATE_PERIODS * self.settings.period + 1e-9:
+            return self.plan.at(now)
+        sent = self.plan.at(self._sent_at)
+        return Knot(now, sent.position, np.zeros_like(sent.velocity), sent.progress, 0.0)
+
+    def _remainder(self, before: MotionPlan, state: Knot) -> MotionPlan:
+        """The rest of the last plan: always allowed, and it ends at rest."""
+        later = tuple(knot for knot in before.knots if knot.time > state.time)
+        if later:
+            return MotionPlan((state, *later), before.brake)
+        end = before.at(before.rest_time)
+        if before.rest_time - state.time < _INSTANT_S:
+            return motion_plan.resting(end.position, state.time, end.progress)
+        return MotionPlan((state, end), SHORTEST_BRAKE_S)
+
+    def _runs_ahead(self, state: Knot, lead: FloatArray | None) -> bool:
+        """Whether only a brake keeps the command within ``max_lead`` of the arm."""
+        if lead is None:
+            return False
+        away = state.velocity * np.sign(lead)
+        way = away * STEP_S + away**2 / (2 * self.limits.acceleration)
+        return bool(((away > 0) & (np.abs(lead) + way > self.limits.max_lead)).any())
+
+    def _demand(self, top: float, lead: FloatArray | None) -> Demand:
+        settings = self.settings
+        speed = None
+        if lead is not None:
+            # Way until the bound acts, and the way to brake, must fit into what is left.
+            room = np.maximum(_LEAD_SHARE * self.limits.max_lead - np.abs(lead), 0.0)
+            lost = self.limits.acceleration * _LEAD_DELAY_S
+            speed = np.sqrt(lost**2 + 2 * self.limits.acceleration * room) - lost
+        return Demand(
+            top=top,
+            ramp=top / settings.ramp,
+            look_ahead=settings.look_ahead,
+            fade=settings.fade,
+            rest=settings.rest,
+            lead=lead,
+            lead_speed=speed,
+        )
+
+    def _commanded_at(self, stamp: float) -> FloatArray:
+        """What was commanded at a past instant; the oldest kept where it is older."""
+        assert self.plan is not None
+        if stamp >= self.plan.knots[0].time or not self._recent:
+            return self.plan.at(max(stamp, self.plan.knots[0].time)).position
+        before = [item for item in self._recent if item.time <= stamp]
+        return (before[-1] if before else self._recent[0]).commanded

@@ -1,0 +1,167 @@
+"""Which joint readings are believed, and how old the believed one is.
+
+A reading is believed when it is finite, near the range of the robot description, and no farther
+from the one before than the arm can have moved meanwhile. What is refused is counted; when the
+refusals persist, the sensor has to be doubted, not a sample.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from dysl_vla_ros.core.safety import MotionLimits
+from dysl_vla_ros.data_types import FloatArray, frozen_array
+
+NOISE_RAD = 0.05
+"""Added to how far a joint may have moved between two readings [rad or m]."""
+OUTSIDE_RAD = 0.1
+"""How far beyond its limits a joint may be read and still be believed [rad or m]."""
+PERSIST_S = 0.3
+"""Refusals that go on for this long are a fault of the sensor."""
+_FORGET_S = 0.5
+_FEW = 3
+STILL_S = 0.12
+STILL_RAD = 0.02
+"""An arm that moved less than this within the last ``STILL_S`` stands still [rad or m]."""
+
+
+class Measurement:
+    """The newest believed reading; joints without limits count on past a whole turn."""
+
+    def __init__(self, limits: MotionLimits) -> None:
+        """Args: limits of the joints; those of the robot description with their margin."""
+        self.limits = limits
+        self.position: FloatArray | None = None
+        self.stamp = float('-inf')
+        self.heard_at = float('-inf')
+        """When it was last known to hold: its stamp, or later where a caller has no stamps."""
+        self.refused = 0
+        self.refusal = ''
+        self._recent: deque[tuple[float, FloatArray]] = deque()
+        self._doubted: tuple[float, FloatArray] | None = None
+        self._doubts: deque[float] = deque()
+
+    def take(self, reading: FloatArray, stamp: float, believe_jumps: bool = False) -> str:
+        """Believe a reading, or say why not.
+
+        Args:
+            reading: Shape (n,) [rad or m].
+            stamp: When it was measured [s]; one not newer than the last is ignored.
+            believe_jumps: Believe what persists elsewhere: nobody commands the arm.
+
+        Returns:
+            '' or a sentence naming joint, reading and what was expected.
+        """
+        if stamp <= self.stamp:
+            return ''
+        reading = np.asarray(reading, dtype=np.float64)
+        refusal = self._shape_problem(reading) or self._range_problem(reading)
+        if not refusal:
+            reading = self._unwrapped(reading)
+            refusal = self._jump_problem(reading, stamp)
+            if refusal and believe_jumps and self._persists(reading, stamp):
+                refusal = ''
+                self._recent.clear()
+        if refusal:
+            self._doubt(reading, stamp, refusal)
+            return refusal
+        self.position, self.stamp, self.heard_at = frozen_array(reading), stamp, stamp
+        self._recent.append((stamp, self.position))
+        while self._recent[0][0] < stamp - STILL_S:
+            self._recent.popleft()
+        if self._doubts and stamp - self._doubts[-1] > _FORGET_S:
+            self._doubts.clear()
+            self._doubted, self.refusal = None, ''
+        return ''
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a reading was refused lately."""
+        return bool(self._doubts)
+
+    @property
+    def persistent(self) -> str:
+        """The refusal that persists; '' when none does."""
+        doubts = self._doubts
+        if len(doubts) >= _FEW and doubts[-1] - doubts[0] >= PERSIST_S:
+            return self.refusal
+        return ''
+
+    @property
+    def still(self) -> bool:
+        """Whether the arm stood still lately."""
+        if not self._recent:
+            return False
+        rows = np.array([position for _, position in self._recent])
+        return bool((rows.max(axis=0) - rows.min(axis=0)).max() < STILL_RAD)
+
+    def forget_doubts(self) -> None:
+        """An operator looked at it: begin to count anew."""
+        self._doubts.clear()
+        self._doubted, self.refusal = None, ''
+
+    def _shape_problem(self, reading: FloatArray) -> str:
+        if reading.shape != (self.limits.size,):
+            return f'joint_states: {reading.size} joints, expected {self.limits.size}'
+        for name, value in zip(self.limits.names, reading, strict=True):
+            if not np.isfinite(value):
+                return f'joint_states: {name} = {value}: expected a finite number'
+        return ''
+
+    def _range_problem(self, reading: FloatArray) -> str:
+        limits = self.limits
+        bad = (reading < limits.lower - OUTSIDE_RAD) | (reading > limits.upper + OUTSIDE_RAD)
+        if not bad.any():
+            return ''
+        joint = int(np.flatnonzero(bad)[0])
+        return (
+            f'joint_states: {limits.names[joint]} = {reading[joint]:.3f}: expected within its '
+            f'limits {limits.lower[joint]:.3f} to {limits.upper[joint]:.3f}, at most '
+            f'{OUTSIDE_RAD:g} beyond'
+        )
+
+    def _unwrapped(self, reading: FloatArray) -> FloatArray:
+        """Joints without limits near where they were: a driver may report them within a turn."""
+        if self.position is None:
+            return reading
+        endless = np.isinf(self.limits.lower) & np.isinf(self.limits.upper)
+        turns = np.round((self.position - reading) / (2 * np.pi))
+        return np.where(endless, reading + 2 * np.pi * turns, reading)
+
+    def _jump_problem(self, reading: FloatArray, stamp: float) -> str:
+        if self.position is None:
+            return ''
+        assert self.limits.rated is not None
+        age = stamp - self.stamp
+        reach = self.limits.rated * age + NOISE_RAD
+        jump = np.abs(reading - self.position)
+        if (jump <= reach).all():
+            return ''
+        joint = int(np.argmax(jump - reach))
+        return (
+            f'joint_states: {self.limits.names[joint]} = {reading[joint]:.3f}, '
+            f'{jump[joint]:.3f} rad from the reading {age:.3f} s before: expected at most '
+            f'{reach[joint]:.3f}'
+        )
+
+    def _persists(self, reading: FloatArray, stamp: float) -> bool:
+        """Whether refused readings agree with each other, and have for long enough."""
+        if self._doubted is None or not self._doubts or stamp - self._doubts[0] < PERSIST_S:
+            return False
+        assert self.limits.rated is not None
+        since, before = self._doubted
+        reach = self.limits.rated * (stamp - since) + NOISE_RAD
+        return bool((np.abs(reading - before) <= reach).all())
+
+    def _doubt(self, reading: FloatArray, stamp: float, refusal: str) -> None:
+        self.refused += 1
+        self.refusal = refusal
+        if self._doubts and stamp - self._doubts[-1] > _FORGET_S:
+            self._doubts.clear()
+        self._doubts.append(stamp)
+        while self._doubts[0] < stamp - 4 * _FORGET_S:
+            self._doubts.popleft()
+        if reading.shape == (self.limits.size,):
+            self._doubted = (stamp, frozen_array(reading))

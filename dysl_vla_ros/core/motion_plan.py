@@ -1,0 +1,132 @@
+"""What was published: knots with cubics between them, then a straight brake to rest.
+
+The newest plan is the node's promise of where the arm is at every instant, also when no further
+message follows. The next one starts where this one says the arm is now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dysl_vla_ros.core import safety, spline
+from dysl_vla_ros.core.safety import MotionLimits
+from dysl_vla_ros.data_types import FloatArray
+
+TAIL_POINTS = 2
+
+
+@dataclass(frozen=True)
+class Knot:
+    """The arm and the playback at one instant.
+
+    Attributes:
+        time: On the loop's clock [s].
+        position: Shape (n,).
+        velocity: Per second, shape (n,).
+        progress: Actions played.
+        speed: Growth of the progress [actions/s].
+    """
+
+    time: float
+    position: FloatArray
+    velocity: FloatArray
+    progress: float
+    speed: float
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing moves."""
+        return self.speed == 0.0 and not np.any(np.abs(self.velocity) > 1e-9)
+
+
+@dataclass(frozen=True)
+class MotionPlan:
+    """From the first knot on, for ever.
+
+    Attributes:
+        knots: In time, at least one.
+        brake: Duration of the brake that begins at the last knot [s].
+    """
+
+    knots: tuple[Knot, ...]
+    brake: float
+
+    @property
+    def rest_time(self) -> float:
+        """When the arm rests if nothing follows."""
+        return self.knots[-1].time + self.brake
+
+    def at(self, time: float) -> Knot:
+        """Where arm and playback are at a time, not before the first knot."""
+        knots = self.knots
+        last = knots[-1]
+        if time >= last.time:
+            return self._braking(last, time)
+        index = 0
+        while knots[index + 1].time <= time:
+            index += 1
+        left, right = knots[index], knots[index + 1]
+        duration, elapsed = right.time - left.time, max(time - left.time, 0.0)
+        position, velocity = spline.sample(
+            (left.position, left.velocity), (right.position, right.velocity), duration, elapsed
+        )
+        progress, speed = spline.sample(
+            (np.array(left.progress), np.array(left.speed)),
+            (np.array(right.progress), np.array(right.speed)),
+            duration,
+            elapsed,
+        )
+        return Knot(
+            time,
+            position,
+            velocity,
+            float(np.clip(progress, left.progress, right.progress)),
+            max(float(speed), 0.0),
+        )
+
+    def _braking(self, last: Knot, time: float) -> Knot:
+        elapsed = time - last.time
+        position, velocity = safety.brake_sample(
+            last.position, last.velocity, self.brake, elapsed
+        )
+        gone = min(elapsed, self.brake)
+        return Knot(
+            time,
+            position,
+            velocity,
+            last.progress + last.speed * (gone - gone**2 / (2 * self.brake)),
+            last.speed * (1 - gone / self.brake),
+        )
+
+    def window(self, now: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """What to publish at ``now``, the time of the first knot.
+
+        Returns:
+            Seconds after ``now`` (k,), positions (k, n), velocities (k, n): the knots, the first
+            at 0, and the brake; the last row is at rest.
+        """
+        last = self.knots[-1]
+        shares = np.arange(1, TAIL_POINTS + 1) / TAIL_POINTS
+        rows = [(knot.time, knot.position, knot.velocity) for knot in self.knots]
+        for share in shares:
+            position, velocity = safety.brake_sample(
+                last.position, last.velocity, self.brake, float(share) * self.brake
+            )
+            rows.append((last.time + float(share) * self.brake, position, velocity))
+        times, positions, velocities = zip(*rows, strict=True)
+        ended = np.array(velocities)
+        ended[-1] = 0.0
+        return np.array(times) - now, np.array(positions), ended
+
+
+def resting(position: FloatArray, time: float, progress: float) -> MotionPlan:
+    """The plan of an arm that stands."""
+    knot = Knot(time, position, np.zeros_like(position), progress, 0.0)
+    return MotionPlan((knot,), safety.SHORTEST_BRAKE_S)
+
+
+def braking(state: Knot, limits: MotionLimits) -> MotionPlan:
+    """Stop at once, straight on, as hard as the limits allow."""
+    return MotionPlan((state,), safety.brake_time(state.velocity, limits))

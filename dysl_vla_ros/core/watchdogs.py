@@ -1,0 +1,149 @@
+"""One watchdog per promise: what must not go on for too long, with the sentence that says so.
+
+Each looks at facts of the tick and answers with a warning, or with a fault that latches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dysl_vla_ros.core.run_state import State
+from dysl_vla_ros.core.safety import MotionLimits
+from dysl_vla_ros.data_types import FloatArray
+
+WARN_LEAD = 0.5
+"""Share of ``max_lead`` beyond which an arm is said to lag behind."""
+STOP_LEAD = 0.8
+"""Share of ``max_lead`` at which the command as good as waits for the arm."""
+_SETTLED_S = 0.3
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long each promise may stay broken [s].
+
+    Attributes:
+        starvation_hold: Holding without a chunk that counts as starvation.
+        starvation_fault: Holding, or verifying, that is a fault.
+        follow_fault: The command waits for an arm that does not come.
+        pass_age: A pass slower than this is no use.
+    """
+
+    starvation_hold: float
+    starvation_fault: float
+    follow_fault: float
+    pass_age: float
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is the case at one tick.
+
+    Attributes:
+        now: Current time [s].
+        state: Of the loop.
+        reason: Of that state.
+        pass_began: When the pass in flight was asked for [s]; None without one.
+        lead: Command minus measurement, shape (n,); None where it does not count.
+        commanding: Whether the arm is commanded to move.
+    """
+
+    now: float
+    state: State
+    reason: str
+    pass_began: float | None
+    lead: FloatArray | None
+    commanding: bool
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the watchdogs say.
+
+    Attributes:
+        fault: Latches; '' when nothing does.
+        warning: For the diagnostics; '' when all is well.
+        starved: Whether a starvation begins at this tick.
+        shoved: An arm that was commanded to rest was moved away: where, else ''.
+    """
+
+    fault: str = ''
+    warning: str = ''
+    starved: bool = False
+    shoved: str = ''
+
+
+class Watchdogs:
+    """Remembers since when; decides nothing else."""
+
+    def __init__(self, patience: Patience, limits: MotionLimits, max_jump: float) -> None:
+        """Args: how long, limits with ``max_lead``, and how far a resting arm may be moved."""
+        self._patience = patience
+        self.limits = limits
+        self._max_jump = max_jump
+        self._since: dict[str, float] = {}
+        self._starved = False
+
+    def look(self, facts: Facts) -> Finding:
+        """Compare the facts with what was promised."""
+        fault, warning, starved = self._chunks(facts)
+        lag_fault, lag_warning, shoved = self._lag(facts)
+        return Finding(fault or lag_fault, warning or lag_warning, starved, shoved)
+
+    def _chunks(self, facts: Facts) -> tuple[str, str, bool]:
+        held = self._for(facts.now, 'holding', facts.state == 'holding')
+        verifying = self._for(facts.now, 'verifying', facts.state == 'verifying')
+        limit = self._patience.starvation_fault
+        slow = self._slow_pass(facts)
+        if verifying >= limit:
+            return (
+                f'the full pass after a drop of continuity has not come for {verifying:.1f} s: '
+                f'expected within starvation_fault_s = {limit:g}'
+            ), '', False
+        if held == 0.0:
+            self._starved = False
+        if held >= limit:
+            return f'no chunk for {held:.1f} s: {slow or facts.reason}', '', False
+        starts = held >= self._patience.starvation_hold and not self._starved
+        self._starved = self._starved or starts
+        return '', slow, starts
+
+    def _slow_pass(self, facts: Facts) -> str:
+        if facts.pass_began is None:
+            return ''
+        taken = facts.now - facts.pass_began
+        if taken <= self._patience.pass_age:
+            return ''
+        return (
+            f'the model has been at this pass for {taken:.1f} s: a chunk is of use for '
+            f'max_observation_age_s = {self._patience.pass_age:g}'
+        )
+
+    def _lag(self, facts: Facts) -> tuple[str, str, str]:
+        lead, most = facts.lead, self.limits.max_lead
+        size = np.zeros(1) if lead is None else np.abs(lead)
+        joint = int(np.argmax(size))
+        worst = float(size[joint])
+        name = self.limits.names[joint] if lead is not None else ''
+        waits = self._for(facts.now, 'waits', facts.commanding and worst >= STOP_LEAD * most)
+        shoved = self._for(
+            facts.now, 'shoved', not facts.commanding and worst > self._max_jump
+        )
+        text = (
+            f'{name} is {worst:.3f} rad behind its command, limits.max_lead = {most:g}: the arm '
+            'is blocked or does not follow'
+        )
+        if waits >= self._patience.follow_fault:
+            return text, '', ''
+        if shoved >= _SETTLED_S:
+            return '', '', f'{name} was moved {worst:.3f} rad from where it was told to rest'
+        return '', text if worst > WARN_LEAD * most else '', ''
+
+    def _for(self, now: float, name: str, is_so: bool) -> float:
+        """For how long something has been so [s]."""
+        if not is_so:
+            self._since.pop(name, None)
+            return 0.0
+        return now - self._since.setdefault(name, now)

@@ -1,0 +1,92 @@
+"""Which joint readings are believed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dysl_vla_ros.core.measurement import Measurement
+from dysl_vla_ros.core.safety import MotionLimits
+
+LIMITS = MotionLimits(('pan', 'turn'), [-2.0, -np.inf], [2.0, np.inf], [1.0, 1.0], 10.0, 0.3)
+
+
+def seen(*readings, every=0.01):
+    measurement = Measurement(LIMITS)
+    refusals = [
+        measurement.take(np.array(reading), index * every)
+        for index, reading in enumerate(readings)
+    ]
+    return measurement, refusals
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, 1e9, 1e308, -2.5])
+def test_what_cannot_be_is_refused_by_joint_and_value(value):
+    measurement, refusals = seen([0.0, 0.0], [value, 0.0])
+    assert 'pan' in refusals[1]
+    assert measurement.position.tolist() == [0.0, 0.0] and measurement.refused == 1
+
+
+def test_another_number_of_joints_is_refused():
+    _, refusals = seen([0.0, 0.0], [0.0])
+    assert refusals[1] == 'joint_states: 1 joints, expected 2'
+
+
+def test_a_jump_is_refused_and_the_next_good_reading_is_taken():
+    measurement, refusals = seen([0.0, 0.0], [1.0, 0.0], [0.01, 0.0])
+    assert '1.000 rad from the reading 0.010 s before' in refusals[1]
+    assert refusals[2] == '' and measurement.position[0] == 0.01
+    assert measurement.doubtful and measurement.persistent == ''
+
+
+def test_after_a_silence_the_arm_may_be_farther_away():
+    measurement = Measurement(LIMITS)
+    measurement.take(np.zeros(2), 0.0)
+    assert measurement.take(np.array([0.9, 0.0]), 1.0) == ''
+
+
+def test_refusals_that_go_on_are_persistent_and_are_forgotten_when_they_end():
+    measurement, _ = seen([0.0, 0.0], *[[1.0, 0.0]] * 40)
+    assert 'pan' in measurement.persistent
+    for index in range(60):
+        measurement.take(np.zeros(2), 0.5 + 0.01 * index)
+    assert measurement.persistent == '' and not measurement.doubtful
+
+
+def test_while_nobody_commands_a_jump_that_lasts_is_believed():
+    measurement = Measurement(LIMITS)
+    measurement.take(np.zeros(2), 0.0)
+    taken = [
+        measurement.take(np.array([1.0, 0.0]), 0.01 * index, believe_jumps=True)
+        for index in range(1, 60)
+    ]
+    assert taken[5] != '' and taken[-1] == ''
+    assert measurement.position[0] == 1.0
+
+
+def test_two_that_disagree_are_never_believed_as_a_jump():
+    measurement = Measurement(LIMITS)
+    measurement.take(np.zeros(2), 0.0)
+    for index in range(1, 200):
+        measurement.take(np.array([0.5 * (index % 2), 0.0]), 0.01 * index)
+    assert measurement.persistent != ''
+
+
+def test_a_joint_without_limits_counts_on_past_half_a_turn():
+    angles = np.arange(3.0, 3.4, 0.01)
+    wrapped = (angles + np.pi) % (2 * np.pi) - np.pi
+    measurement, refusals = seen(*[[0.0, value] for value in wrapped])
+    assert not any(refusals)
+    assert measurement.position[1] == pytest.approx(angles[-1])
+
+
+def test_a_reading_not_newer_than_the_last_is_ignored():
+    measurement, _ = seen([0.0, 0.0], [0.01, 0.0])
+    assert measurement.take(np.array([0.005, 0.0]), 0.01) == ''
+    assert measurement.position[0] == 0.01
+
+
+def test_an_arm_stands_still_when_it_has_not_moved_lately():
+    moving, _ = seen(*[[0.005 * index, 0.0] for index in range(30)])
+    standing, _ = seen(*[[0.001 * (index % 2), 0.0] for index in range(30)])
+    assert not moving.still and standing.still
