@@ -6,6 +6,7 @@ module imports neither launch nor rclpy.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ COMMAND_TOPICS = {
     'pose': 'pose_target',
 }
 _TRUE_FALSE = ('true', 'false')
+_ENCLAVE = re.compile(r'(/[A-Za-z_][A-Za-z0-9_]*)+')
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ ARGUMENTS: tuple[LaunchArgument, ...] = (
     LaunchArgument('instruction', '', 'What to do; in simulation, empty lets episodes run'),
     LaunchArgument('skip_mode', '', 'Layer skipping; empty = the preset\'s', ('', *SKIP_MODES)),
     LaunchArgument('namespace', '', 'Namespace of all nodes'),
+    LaunchArgument('enclave', '',
+                   'Parent of the SROS 2 enclaves: /dysl gives /dysl/vla_node; empty = none'),
     LaunchArgument('use_sim_time', 'false', 'Use /clock', _TRUE_FALSE),
     LaunchArgument('autostart', 'true', 'Configure and activate vla_node', _TRUE_FALSE),
     LaunchArgument('record', 'false', 'Record everything with ros2 bag', _TRUE_FALSE),
@@ -82,6 +86,7 @@ class NodeSpec:
         remappings: (from, to).
         lifecycle: Whether it is a lifecycle node.
         log_level: Of the node; '' for the default.
+        enclave: Full name of its SROS 2 enclave; '' for none.
     """
 
     executable: str
@@ -93,6 +98,17 @@ class NodeSpec:
     remappings: tuple[tuple[str, str], ...] = ()
     lifecycle: bool = False
     log_level: str = ''
+    enclave: str = ''
+
+    @property
+    def ros_arguments(self) -> list[str]:
+        """What both starters append after ``--ros-args``."""
+        words = []
+        if self.log_level:
+            words += ['--log-level', f'{self.name}:={self.log_level}']
+        if self.enclave:
+            words += ['--enclave', self.enclave]
+        return words
 
     def command_line(self, python: str) -> list[str]:
         """The command that starts this node without ``ros2 launch``.
@@ -110,9 +126,7 @@ class NodeSpec:
             words += ['-p', f'{name}:={_as_yaml(value)}']
         for source, target in self.remappings:
             words += ['-r', f'{source}:={target}']
-        if self.log_level:
-            words += ['--log-level', f'{self.name}:={self.log_level}']
-        return words
+        return words + self.ros_arguments
 
 
 def defaults() -> dict[str, str]:
@@ -237,6 +251,7 @@ def _vla_node(given: Mapping[str, str]) -> NodeSpec:
         remappings=tuple(remappings),
         lifecycle=True,
         log_level=given['log_level'],
+        enclave=_enclave(given['enclave'], 'vla_node'),
     )
 
 
@@ -247,8 +262,17 @@ def _sim_arm(given: Mapping[str, str]) -> NodeSpec:
     }
     return NodeSpec(
         'sim_arm', 'sim_arm', given['namespace'], parameters=parameters,
-        log_level=given['log_level'],
+        log_level=given['log_level'], enclave=_enclave(given['enclave'], 'sim_arm'),
     )  # fmt: skip
+
+
+def _enclave(parent: str, node: str) -> str:
+    """Each node has an enclave of its own, so that its keys open its own topics only."""
+    if not parent:
+        return ''
+    if not _ENCLAVE.fullmatch(parent):
+        raise ConfigError('enclave', parent, "a name such as '/dysl'")
+    return f'{parent}/{node}'
 
 
 def _preset(robot: str) -> Path:

@@ -21,6 +21,8 @@ import yaml
 from dysl_vla_ros.data_types import ACTION_SPACES, SKIP_MODES
 from dysl_vla_ros.errors import ConfigError
 
+_SHORTEST_NORMAL = 1e-6
+
 
 def _parameter(
     default: Any,
@@ -251,6 +253,14 @@ class SafetyConfig:
     workspace_max: tuple[float, ...] = _parameter(
         (), 'Highest x, y, z of the tip in the base frame [m]; empty = off', key='workspace.max'
     )
+    planes: tuple[float, ...] = _parameter(
+        (), 'Planes that no link may pass, four numbers each: nx, ny, nz, d in the base frame '
+        '[m]; links stay where n.x >= d; a table is [0.0, 0.0, 1.0, 0.0]; empty = off',
+        key='workspace.planes',
+    )  # fmt: skip
+    self_collision: bool = _parameter(
+        True, 'Refuse chunks that move the arm into itself', key='workspace.self_collision'
+    )
 
 
 @dataclass(frozen=True)
@@ -323,6 +333,14 @@ class NodeConfig:
         for low, high in zip(safety.workspace_min, safety.workspace_max, strict=True):
             if low >= high:
                 raise ConfigError('workspace.min', low, f'less than workspace.max = {high}')
+        planes = safety.planes
+        if len(planes) % 4:
+            raise ConfigError('workspace.planes', planes, 'four numbers per plane: nx, ny, nz, d')
+        for start in range(0, len(planes), 4):
+            if math.hypot(*planes[start : start + 3]) < _SHORTEST_NORMAL:
+                raise ConfigError(
+                    'workspace.planes', planes, f'a normal, not {planes[start : start + 3]}'
+                )
         if self.skip.expected_min > self.skip.expected_max:
             raise ConfigError(
                 'skip.expected_min',

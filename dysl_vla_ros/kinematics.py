@@ -44,19 +44,10 @@ class ArmKinematics:
         Raises:
             KinematicsError: Not a URDF, or a joint or link is not in it; lists what is.
         """
-        full = _parse(urdf)
         names = tuple(joint_names)
-        _check_names(full, names)
-        others = [index for index in range(1, full.njoints) if full.names[index] not in names]
-        self._model: Any = pin.buildReducedModel(full, others, pin.neutral(full))
+        self._model: Any = arm_model(urdf, names)
         self._tip = _frame(self._model, tip_link, 'tip_link')
-        base = self._model.frames[_frame(self._model, base_link, 'base_link')]
-        if base.parentJoint != 0:
-            raise KinematicsError(
-                f'base_link = {base_link!r} moves with {self._model.names[base.parentJoint]}: '
-                'expected a link before every joint of the arm'
-            )
-        self._base: Any = base.placement
+        self._base: Any = base_placement(self._model, base_link)
         self._joints = [self._model.joints[self._model.getJointId(name)] for name in names]
         self._columns = [joint.idx_v for joint in self._joints]
         self._local = threading.local()
@@ -150,13 +141,7 @@ class ArmKinematics:
 
     def _configuration(self, joints: FloatArray) -> FloatArray:
         """Pinocchio's vector, in which a continuous joint is a cosine and a sine."""
-        configuration = np.empty(self._model.nq)
-        for joint, value in zip(self._joints, joints, strict=True):
-            if joint.nq == 2:
-                configuration[joint.idx_q : joint.idx_q + 2] = np.cos(value), np.sin(value)
-            else:
-                configuration[joint.idx_q] = value
-        return configuration
+        return configuration(self._model, self._joints, joints)
 
     def _error(self, joints: FloatArray, position: FloatArray, rotation: FloatArray) -> FloatArray:
         found, orientation = self.forward(joints)
@@ -189,6 +174,44 @@ class ArmKinematics:
             f'{1000 * np.linalg.norm(error[:3]):.2f} mm and {np.linalg.norm(error[3:]):.4f} rad '
             f'are left after {_MAX_STEPS} steps{at_limit}; expected a pose inside the workspace'
         )
+
+
+def arm_model(urdf: str, names: tuple[str, ...]) -> Any:
+    """Pinocchio's model of the arm alone: every other joint is fixed at zero.
+
+    Raises:
+        KinematicsError: Not a URDF, or a joint is not in it; lists what is.
+    """
+    full = _parse(urdf)
+    _check_names(full, names)
+    others = [index for index in range(1, full.njoints) if full.names[index] not in names]
+    return pin.buildReducedModel(full, others, pin.neutral(full))
+
+
+def base_placement(model: Any, base_link: str) -> Any:
+    """Pose of the base link in the model's world.
+
+    Raises:
+        KinematicsError: There is no such link, or it moves.
+    """
+    base = model.frames[_frame(model, base_link, 'base_link')]
+    if base.parentJoint != 0:
+        raise KinematicsError(
+            f'base_link = {base_link!r} moves with {model.names[base.parentJoint]}: '
+            'expected a link before every joint of the arm'
+        )
+    return base.placement
+
+
+def configuration(model: Any, joints: Sequence[Any], values: FloatArray) -> FloatArray:
+    """Pinocchio's vector of joint values, in which a continuous joint is a cosine and a sine."""
+    vector = np.empty(model.nq)
+    for joint, value in zip(joints, values, strict=True):
+        if joint.nq == 2:
+            vector[joint.idx_q : joint.idx_q + 2] = np.cos(value), np.sin(value)
+        else:
+            vector[joint.idx_q] = value
+    return vector
 
 
 def _parse(urdf: str) -> Any:

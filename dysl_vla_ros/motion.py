@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from dysl_vla_ros.collision import ArmCollision
 from dysl_vla_ros.config import ActionConfig
 from dysl_vla_ros.core import safety, transforms
 from dysl_vla_ros.core.safety import MotionLimits
@@ -106,6 +107,7 @@ class MotionPlanner:
         kinematics: ArmKinematics | None,
         config: ActionConfig | None = None,
         workspace: tuple[FloatArray, FloatArray] | None = None,
+        collision: ArmCollision | None = None,
     ) -> None:
         """Check the contract against the arm.
 
@@ -115,6 +117,7 @@ class MotionPlanner:
             kinematics: Needed by end-effector spaces and by a workspace.
             config: Overrides; what it leaves empty is the bundle's.
             workspace: Lowest and highest tip position in the base frame, each (3,) [m].
+            collision: Judges the targets of every chunk; None judges nothing.
 
         Raises:
             ConfigError: The contract does not fit the arm, naming the field.
@@ -124,6 +127,7 @@ class MotionPlanner:
         self._limits = limits
         self._kinematics = kinematics
         self._workspace = workspace
+        self._collision = collision
         self._scale = config.scale
         self.space = action.space
         self.from_commanded = (config.delta_reference or action.delta_reference) == 'commanded'
@@ -168,7 +172,7 @@ class MotionPlanner:
             Shape (horizon + 1, n); row 0 is ``start``.
 
         Raises:
-            ChunkError: A target outside the workspace of a joint space.
+            ChunkError: A target outside the workspace of a joint space, or a collision.
             KinematicsError: A pose that cannot be reached, or lies near a singularity.
         """
         motion = actions[:, :6] if self.space in CARTESIAN_SPACES else (
@@ -180,7 +184,29 @@ class MotionPlanner:
         else:
             rows = self._through_kinematics(motion, start)
         self._check_workspace(rows)
-        return np.vstack([start, rows])
+        path = np.vstack([start, rows])
+        if self._collision is not None:
+            self._collision.check(path)
+        return path
+
+    def workspace_problem(self, joints: FloatArray) -> str:
+        """Why motion may not begin at these joints: the box does not hold the tip; else ''.
+
+        Args:
+            joints: Measured positions, shape (n,) [rad].
+        """
+        if self._workspace is None:
+            return ''
+        assert self._kinematics is not None
+        position, _ = self._kinematics.forward(joints)
+        low, high = self._workspace
+        for axis, value, least, most in zip('xyz', position, low, high, strict=True):
+            if not least <= value <= most:
+                return (
+                    f'the tip is at {axis} = {value:.3f} m: expected within workspace.min and '
+                    f'workspace.max, [{least:g}, {most:g}]; move the arm or change the box'
+                )
+        return ''
 
     def displacements(
         self, actions: FloatArray, normalised: FloatArray, start: FloatArray
@@ -215,21 +241,6 @@ class MotionPlanner:
         steps = np.diff(np.vstack([start, rows]), axis=0)
         shortest = steps - 2 * np.pi * np.round(steps / (2 * np.pi))
         return np.where(endless, start + np.cumsum(shortest, axis=0), rows)
-
-    def workspace_problem(self, joints: FloatArray) -> str:
-        """A sentence when the tip is outside the workspace at joints (n,) [rad]; else ''."""
-        if self._workspace is None:
-            return ''
-        assert self._kinematics is not None
-        position, _ = self._kinematics.forward(joints)
-        low, high = self._workspace
-        for axis, value, least, most in zip('xyz', position, low, high, strict=True):
-            if not least <= value <= most:
-                return (
-                    f'the tip is at {axis} = {value:.3f} m: expected within workspace.min = '
-                    f'{least:g} and workspace.max = {most:g}; move the arm, or widen the box'
-                )
-        return ''
 
     def may_command(self, joints: FloatArray) -> bool:
         """Whether these joints, shape (n,) [rad], lie in the workspace."""

@@ -50,6 +50,6 @@ def node(spec):
         namespace=spec.namespace,
         parameters=[*(str(path) for path in spec.parameter_files), dict(spec.parameters)],
         remappings=list(spec.remappings),
-        ros_arguments=['--log-level', f'{spec.name}:={spec.log_level}'] if spec.log_level else [],
+        ros_arguments=spec.ros_arguments,
         output='screen',
     )

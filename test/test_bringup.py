@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
+import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -78,9 +82,58 @@ def test_the_command_line_carries_files_parameters_and_remappings():
     assert '__ns:=/left' in words and 'image:=/cam' in words and 'autostart:=true' in words
 
 
+def test_every_node_gets_an_enclave_of_its_own_below_the_one_given():
+    words = [spec.command_line('python3') for spec in bringup.nodes({'enclave': '/dysl'})]
+    assert [line[line.index('--enclave') + 1] for line in words] == [
+        '/dysl/sim_arm', '/dysl/vla_node'
+    ]  # fmt: skip
+    assert all('--enclave' not in spec.command_line('python3') for spec in bringup.nodes({}))
+
+
+def test_the_enclaves_are_those_of_the_policy():
+    policy = ElementTree.parse(CONFIG / 'sros2' / 'policy.xml').getroot()
+    paths = {enclave.get('path') for enclave in policy.iter('enclave')}
+    assert paths == {spec.enclave for spec in bringup.nodes({'enclave': '/dysl'})}
+
+
+@pytest.mark.ros
+def test_a_started_node_is_in_its_enclave(tmp_path, monkeypatch):
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    rclpy = pytest.importorskip('rclpy', reason='source ROS 2, or make test')
+    from rclpy.context import Context
+    from rclpy.node import Node
+
+    from dysl_vla_ros.demo.domain import ReservedDomain
+    from dysl_vla_ros.demo.processes import environment
+
+    reserved = ReservedDomain()
+    env = environment(reserved.number) | {
+        'ROS_LOG_DIR': str(tmp_path), 'PYTHONPATH': str(CONFIG.parent)
+    }  # fmt: skip
+    spec = vla_node(robot='ur5e', enclave='/dysl', autostart='false')
+    child = subprocess.Popen(spec.command_line(sys.executable), env=env, cwd=CONFIG.parent)
+    context = Context()
+    rclpy.init(context=context, domain_id=reserved.number, args=[])
+    node = Node('looks', context=context)
+    try:
+        until, found = time.monotonic() + 30, []
+        while ('vla_node', '/', '/dysl/vla_node') not in found:
+            assert time.monotonic() < until and child.poll() is None, found
+            found = node.get_node_names_and_namespaces_with_enclaves()
+            time.sleep(0.05)
+    finally:
+        child.terminate()
+        child.wait(20)
+        node.destroy_node()
+        context.try_shutdown()
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
+        ({'enclave': 'dysl'}, "enclave = 'dysl': expected a name such as"),
+        ({'enclave': '/dysl/../x'}, 'expected a name such as'),
+        ({'enclave': '/dysl --enclave /x'}, 'expected a name such as'),
         ({'robot': 'ur55'}, "robot = 'ur55': expected a preset: .*ur5e"),
         ({'robot': '../sim'}, 'expected a preset'),
         ({'skip_mode': 'fast'}, "skip_mode = 'fast': expected one of"),

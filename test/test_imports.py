@@ -18,9 +18,11 @@ ALLOWED = {
     'core': {'config', 'data_types', 'errors', 'core'},
     'engines': {'data_types', 'errors', 'config', 'engines'},
     'kinematics': {'data_types', 'errors'},
+    'collision_shapes': {'data_types'},
+    'collision': {'collision_shapes', 'data_types', 'errors', 'kinematics'},
     'hardware': {'hardware'},
     'policy': {'config', 'core', 'data_types', 'engines', 'errors'},
-    'motion': {'config', 'core', 'data_types', 'engines', 'errors', 'kinematics'},
+    'motion': {'collision', 'config', 'core', 'data_types', 'engines', 'errors', 'kinematics'},
     'loop_status': {'core', 'data_types'},
     'control_loop': {
         'config', 'core', 'data_types', 'engines', 'errors', 'kinematics', 'loop_status', 'motion',
@@ -30,12 +32,12 @@ ALLOWED = {
     'bringup': {'data_types', 'errors'},
     'demo': {'bringup', 'demo', 'errors'},
     'ros': {
-        'config', 'control_loop', 'core', 'data_types', 'demo', 'engines', 'errors', 'hardware',
-        'kinematics', 'loop_status', 'motion', 'policy', 'ros', 'sim',
+        'collision', 'config', 'control_loop', 'core', 'data_types', 'demo', 'engines', 'errors',
+        'hardware', 'kinematics', 'loop_status', 'motion', 'policy', 'ros', 'sim',
     },
     'evaluation': {
-        'config', 'control_loop', 'core', 'data_types', 'engines', 'errors', 'evaluation',
-        'hardware', 'kinematics', 'loop_status', 'motion', 'policy', 'sim',
+        'collision', 'config', 'control_loop', 'core', 'data_types', 'engines', 'errors',
+        'evaluation', 'hardware', 'kinematics', 'loop_status', 'motion', 'policy', 'sim',
     },
     'model': {'core', 'data_types', 'engines', 'errors', 'model'},
     'training': {
@@ -58,7 +60,9 @@ HOMES = {
         'model', 'training', 'export', 'engines.cuda_engine', 'engines.cuda_stream',
         'engines.cuda_bundle', 'engines.onnx_torch', 'engines.onnx_torch_ops',
     },
-    'pinocchio': {'kinematics'},
+    'pinocchio': {'collision', 'collision_shapes', 'kinematics'},
+    'coal': {'collision_shapes'},
+    'hppfcl': {'collision_shapes'},
     'transforms3d': {'core', 'kinematics', 'ros'},
     'onnx': {'export', 'engines.onnx_torch'},
 }

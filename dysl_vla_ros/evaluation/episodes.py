@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dysl_vla_ros.collision import ArmCollision
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.gripper_filter import GripperFilter
@@ -139,8 +140,12 @@ def arm_limits(config: NodeConfig) -> MotionLimits:
 
 def arm_planner(action: ActionSpec, config: NodeConfig) -> MotionPlanner:
     """What turns a bundle's actions into joint targets of the simulated arm."""
-    kinematics = ArmKinematics(urdf(), arm.JOINT_NAMES, action.tip_link, action.frame_id)
-    return MotionPlanner(action, arm_limits(config), kinematics)
+    description, safety = urdf(), config.safety
+    kinematics = ArmKinematics(description, arm.JOINT_NAMES, action.tip_link, action.frame_id)
+    collision = ArmCollision(
+        description, arm.JOINT_NAMES, action.frame_id, safety.planes, safety.self_collision
+    )
+    return MotionPlanner(action, arm_limits(config), kinematics, collision=collision)
 
 
 def run_episode(

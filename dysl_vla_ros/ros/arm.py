@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 
+from dysl_vla_ros.collision import ArmCollision
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.safety import MotionLimits
@@ -13,6 +16,8 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.motion import MotionPlanner
 from dysl_vla_ros.policy import Policy
+
+_LOG = logging.getLogger(__name__)
 
 
 def joint_names(manifest: Manifest, config: NodeConfig) -> tuple[str, ...]:
@@ -101,5 +106,11 @@ def build_loop(policy: Policy, config: NodeConfig, urdf: str) -> tuple[ControlLo
     workspace = None
     if safety.workspace_min:
         workspace = (np.array(safety.workspace_min), np.array(safety.workspace_max))
-    planner = MotionPlanner(action, limits, kinematics, config.action, workspace)
+    collision = ArmCollision(
+        urdf, limits.names, config.action.frame_id or action.frame_id,
+        safety.planes, safety.self_collision,
+    )  # fmt: skip
+    if collision.warning:
+        _LOG.warning(collision.warning)
+    planner = MotionPlanner(action, limits, kinematics, config.action, workspace, collision)
     return ControlLoop(policy, config, limits, planner), kinematics

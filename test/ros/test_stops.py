@@ -271,7 +271,7 @@ def test_nan_from_the_model_is_an_estop_and_the_recorder_says_where(rig, monkeyp
     rig.policy.nan = True
     rig.wait_state('e-stop')
     assert 'finite' in rig.session.reason
-    wait_for(lambda: list(tmp_path.glob('dysl_vla_flight_*.json')), what='the recorder')
+    wait_for(lambda: list(tmp_path.rglob('dysl_vla_flight_*.json')), what='the recorder')
 
 
 def test_an_engine_error_is_a_fault_with_its_reason(rig, monkeypatch, tmp_path):
