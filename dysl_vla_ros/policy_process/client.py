@@ -38,7 +38,6 @@ class ProcessPolicy:
         manifest: The contract of the bundle.
         engine: What is read of an engine: ``device`` and ``close``.
         restarts: Processes started after the first one.
-        last_end: How the last process ended, ``'died of SIGSEGV'``; '' before.
     """
 
     def __init__(
@@ -68,7 +67,7 @@ class ProcessPolicy:
         self._cancelled = ''
         self._closed = False
         self.restarts = 0
-        self.last_end = ''
+        self._last_end = ''
         self._process: ModelProcess | None = None
         try:
             self.manifest, text, device = self._open(tokenizer=True)
@@ -83,6 +82,14 @@ class ProcessPolicy:
         """Whether the process can be asked."""
         process = self._process
         return process is not None and process.alive
+
+    @property
+    def last_end(self) -> str:
+        """How the last process ended, ``'died of SIGSEGV'``; '' while the first one lives."""
+        process = self._process
+        if process is not None and not process.alive:
+            self._last_end = process.describe_end()
+        return self._last_end
 
     @property
     def pid(self) -> int | None:
@@ -153,17 +160,20 @@ class ProcessPolicy:
             EngineError: It cannot be opened, or the process died again, or was killed meanwhile.
         """
         if self._process is not None:
+            self._process.kill('was replaced')
+            self._last_end = self._process.describe_end()
             self._process.close()
         with self._lock:
             self._cancelled = ''
         self.restarts += 1
         manifest, _, device = self._open(tokenizer=False)
         if manifest != self.manifest:
-            self._fail('has another bundle')
-            raise BundleError(
+            error = BundleError(
                 f'bundle {manifest.name} was changed while it ran: expected the one that was '
                 'opened; clean up and configure again'
             )
+            self._give_up(error)
+            raise error
         self.engine.device = device
 
     def _open(self, tokenizer: bool) -> tuple[Manifest, str, str]:
@@ -180,8 +190,8 @@ class ProcessPolicy:
             answer = self._ask(request, self._open_timeout, _OPEN_BOUNDS)
         except ModelProcessError as error:
             raise ModelProcessError(f'{error}, while it opened the bundle') from None
-        except BaseException:
-            process.close()  # it has nothing open
+        except BaseException as error:
+            self._give_up(error)
             raise
         try:
             if answer.kind != 'opened':
@@ -202,11 +212,7 @@ class ProcessPolicy:
 
     def _ask(self, request: Message, timeout: float, bounds: Bounds | None = None) -> Message:
         assert self._process is not None
-        try:
-            answer = self._process.ask(request, timeout, bounds)
-        except ModelProcessError:
-            self.last_end = self._process.describe_end()
-            raise
+        answer = self._process.ask(request, timeout, bounds)
         _log(answer)
         if answer.kind == 'error':
             raise read_error(answer)
@@ -215,13 +221,12 @@ class ProcessPolicy:
     def _reject(self, error: WireError) -> ModelProcessError:
         assert self._process is not None
         self._process.reject(error)
-        return self._fail(self._process.describe_end())
+        return ModelProcessError(f'the model process {self._process.describe_end()}')
 
-    def _fail(self, end: str) -> ModelProcessError:
+    def _give_up(self, error: BaseException) -> None:
+        """A process that lives, but with which nothing can be done."""
         assert self._process is not None
-        self._process.kill(end)
-        self.last_end = end
-        return ModelProcessError(f'the model process {end}')
+        self._process.kill(f'cannot open the bundle: {error}')
 
     def _close(self) -> None:
         with self._lock:

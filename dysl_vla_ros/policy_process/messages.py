@@ -138,7 +138,7 @@ def _put_pass(
         f'{prefix}layers_total': trace.layers_total,
         f'{prefix}layers_run': trace.layers_run,
         f'{prefix}scored': tuple(trace.scores),
-        f'{prefix}scores': tuple(trace.scores.values()),
+        f'{prefix}scores': [float(score) for score in trace.scores.values()],
         f'{prefix}jumps': [number for jump in trace.jumps for number in (jump.layer, jump.target)],
         f'{prefix}resume_layer': trace.resume_layer,
         f'{prefix}stages': dict(result.stage_seconds),

@@ -39,24 +39,24 @@ class ModelProcess:
         Raises:
             ModelProcessError: It cannot be started.
         """
-        self._stream, theirs = socket.socketpair()
-        self._channel = Channel(self._stream, memory)
         self._busy = threading.Lock()
         self._killed_for = ''
-        command = [*server, str(theirs.fileno()), str(memory.descriptor), str(os.getpid())]
-        try:
-            self._process = spawner.submit(
-                subprocess.Popen,
-                command,
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), memory.descriptor),
-                env=_environment(),
-            ).result()
-        except (OSError, RuntimeError) as error:
-            self._stream.close()
-            raise ModelProcessError(f'the model process cannot be started: {error}') from error
-        finally:
+        with contextlib.ExitStack() as opened:
+            try:
+                self._stream, theirs = map(opened.enter_context, socket.socketpair())
+                self._process = spawner.submit(
+                    subprocess.Popen,
+                    [*server, str(theirs.fileno()), str(memory.descriptor), str(os.getpid())],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(), memory.descriptor),
+                    env=_environment(),
+                ).result()
+            except (OSError, RuntimeError) as error:
+                text = f'the model process cannot be started: {error}'
+                raise ModelProcessError(text) from error
             theirs.close()
+            opened.pop_all()
+        self._channel = Channel(self._stream, memory)
 
     @property
     def pid(self) -> int:

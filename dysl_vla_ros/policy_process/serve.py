@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -55,7 +56,7 @@ def serve(stream: socket.socket, memory: int, opener: Open = open_with_tokenizer
     except (EOFError, OSError):
         return 0
     except WireError as error:
-        print(f'vla_model: {error}', flush=True)
+        print(f'vla_model: {error}', file=sys.stderr, flush=True)
         return NONSENSE
     except MemoryError:
         os._exit(OUT_OF_MEMORY)  # at once: nothing here can be relied on any more
