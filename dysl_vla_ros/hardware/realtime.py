@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import threading
 from dataclasses import dataclass
 
 PRIORITY = 40
@@ -50,6 +51,17 @@ def claim(priority: int = PRIORITY) -> Realtime:
     return Realtime(fifo, locked, tuple(problems))
 
 
+def try_out() -> Realtime:
+    """What a thread of this process would obtain; leaves everything as it was."""
+    obtained: list[Realtime] = []
+    thread = threading.Thread(target=lambda: obtained.append(claim()))
+    thread.start()
+    thread.join()
+    if obtained[0].locked:
+        ctypes.CDLL(None).munlockall()
+    return obtained[0]
+
+
 def _claim_scheduler(priority: int) -> list[str]:
     try:
         # Threads and processes that this one starts are ordinary ones again.
@@ -65,11 +77,13 @@ def _lock_memory() -> list[str]:
     if soft != resource.RLIM_INFINITY and not _may_lock_all():
         # Locked under a limit, the process would one day be refused memory: worse than paging.
         return [f'memory is not locked: the limit memlock is {soft // 1024} KiB, not unlimited']
-    library = ctypes.CDLL(None, use_errno=True)
-    # On fault: what is mapped and never touched (images, libraries) costs no memory.
-    if library.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
-        return [f'memory is not locked: {os.strerror(ctypes.get_errno())}']
-    return []
+    try:
+        library = ctypes.CDLL(None, use_errno=True)
+        # On fault: what is mapped and never touched (images, libraries) costs no memory.
+        failed = library.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT)
+    except (AttributeError, OSError) as error:
+        return [f'memory is not locked: {error}']
+    return [f'memory is not locked: {os.strerror(ctypes.get_errno())}'] if failed else []
 
 
 def _may_lock_all() -> bool:

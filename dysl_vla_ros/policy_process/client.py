@@ -160,7 +160,8 @@ class ProcessPolicy:
             EngineError: It cannot be opened, or the process died again, or was killed meanwhile.
         """
         if self._process is not None:
-            self._process.kill('was replaced')
+            if self._process.alive:
+                self._process.kill('was replaced')
             self._last_end = self._process.describe_end()
             self._process.close()
         with self._lock:

@@ -85,6 +85,8 @@ class ModelProcess:
         if not self._busy.acquire(blocking=False):
             raise EngineError('another thread is asking the model process: expected one alone')
         try:
+            if self._killed_for:
+                raise ModelProcessError(f'the model process {self.describe_end()}')
             deadline = time.monotonic() + timeout
             self._channel.send(request, deadline, shared=True)
             return self._channel.receive(deadline, bounds)

@@ -43,7 +43,7 @@ def serve(stream: socket.socket, memory: int, opener: Open = open_with_tokenizer
     logging.getLogger().addHandler(logs)
     logging.getLogger('dysl_vla_ros').setLevel(logging.INFO)
     shared = SharedMemory(memory, writable=False)
-    shared.close()  # the mapping stays
+    shared.close_descriptor()
     channel = Channel(stream, shared)
     server = Server(opener)
     try:

@@ -6,6 +6,7 @@ bug of the model's process can take a page away under the node.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
@@ -42,8 +43,15 @@ class SharedMemory:
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
         return cls(descriptor, writable=True)
 
-    def close(self) -> None:
-        """Give the descriptor back; the mapping goes with its last view."""
+    def close_descriptor(self) -> None:
+        """The mapping alone is enough, unless it has to be passed on."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
+
+    def close(self) -> None:
+        """Give everything back, at the latest when the last view goes."""
+        self.close_descriptor()
+        self.view = np.empty(0, np.uint8)
+        with contextlib.suppress(BufferError):
+            self._map.close()

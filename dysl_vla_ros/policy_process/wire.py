@@ -87,7 +87,7 @@ class Channel:
             TimeoutError: The deadline passed.
             OSError: The other side is gone.
         """
-        arrays = [(name, np.ascontiguousarray(one)) for name, one in message.arrays.items()]
+        arrays = list(message.arrays.items())
         offsets, size = _layout(arrays)
         header = json.dumps({
             'kind': message.kind,
@@ -146,7 +146,8 @@ class Channel:
             sizes = ', '.join(f'{name} {one.shape}' for name, one in arrays)
             raise InputError(f'{sizes}: {size} bytes, expected at most {len(room)} in all')
         for (_, one), offset in zip(arrays, offsets, strict=True):
-            room[offset : offset + one.nbytes] = one.reshape(-1).view(np.uint8)
+            place = room[offset : offset + one.nbytes].view(one.dtype).reshape(one.shape)
+            np.copyto(place, one)  # whatever the strides
 
     def _fill_up(self, size: int, deadline: float | None) -> None:
         """Read until ``size`` bytes are there; one system call for a whole answer."""
