@@ -159,6 +159,8 @@ class ProcessPolicy:
             BundleError: The bundle is not the same any more, or is broken now.
             EngineError: It cannot be opened, or the process died again, or was killed meanwhile.
         """
+        if self._closed:
+            raise EngineError('the model process was closed: open the policy again')
         if self._process is not None:
             if self._process.alive:
                 self._process.kill('was replaced')
