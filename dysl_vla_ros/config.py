@@ -69,6 +69,19 @@ class EngineConfig:
         3, 'Passes run at configure, before the first is timed', low=0, high=100
     )
     threads: int = _parameter(1, 'CPU threads of ONNX Runtime', low=1, high=64)
+    in_process: bool = _parameter(
+        False,
+        'Run the model inside the node, to debug it: a crash or a hang of it is then one of the '
+        'node',
+    )
+    pass_timeout_s: float = _parameter(
+        5.0, "A pass without an answer for this long: the model's process is killed [s]",
+        low=0.05, high=600,
+    )  # fmt: skip
+    restarts: int = _parameter(
+        3, "Restarts of the model's process within 10 minutes; beyond them a fault",
+        low=0, high=100,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,12 @@ class TimingConfig:
     )
     request_threshold: float = _parameter(
         0.5, 'Ask for a pass when this share of the chunk is left', low=0.05, high=1
+    )
+    realtime: bool = _parameter(
+        True,
+        'Run the command thread with SCHED_FIFO and keep the memory from being paged out, where '
+        'the system allows it',
+        key='command_thread.realtime',
     )
 
 

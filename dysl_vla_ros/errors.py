@@ -36,6 +36,10 @@ class EngineError(DyslError):
     """A back end cannot be opened on this machine, or failed in a pass."""
 
 
+class ModelProcessError(EngineError):
+    """The model's process died, hung or answered nonsense; a new one can be started."""
+
+
 class ChunkError(DyslError):
     """A chunk of actions cannot be executed (not finite, no inverse kinematics, too far)."""
 

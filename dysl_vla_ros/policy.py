@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.core import transforms
 from dysl_vla_ros.data_types import FloatArray, LayerTrace, Observation, PassMode, SkipPlan
-from dysl_vla_ros.engines.bundle import Manifest
+from dysl_vla_ros.engines.bundle import InstructionSpec, Manifest
 from dysl_vla_ros.engines.engine import Engine, Hidden, forward
 from dysl_vla_ros.engines.open_engine import open_engine
 from dysl_vla_ros.errors import BundleError, EngineError, InputError
@@ -130,29 +130,7 @@ class Policy:
         Raises:
             InputError: It is empty, too long, or has more tokens than the model takes.
         """
-        spec = self.manifest.instruction
-        text = instruction.strip()
-        size = len(text.encode('utf-8', errors='replace'))
-        if not text:
-            raise InputError(f'instruction = {instruction!r}: expected a sentence, "pick the ..."')
-        if size > MAX_INSTRUCTION_BYTES:
-            raise InputError(
-                f'instruction = {text[:20]!r}...: {size} bytes, expected at most '
-                f'{MAX_INSTRUCTION_BYTES}'
-            )
-        if spec.lowercase:
-            text = text.lower()
-        ids = list(self._tokenizer.encode(spec.template.replace('{instruction}', text)).ids)
-        if spec.end_id is not None and ids[-1:] != [spec.end_id]:
-            ids.append(spec.end_id)
-        if not 0 < len(ids) <= spec.tokens:
-            raise InputError(
-                f'instruction = {text[:60]!r}: {len(ids)} tokens, expected 1 to {spec.tokens}; '
-                'say it in fewer words'
-            )
-        padded = np.full((1, spec.tokens), spec.pad_id, dtype=np.int64)
-        padded[0, : len(ids)] = ids
-        return padded
+        return instruction_tokens(self.manifest.instruction, self._tokenizer, instruction)
 
     def predict(self, observation: Observation, plan: SkipPlan) -> Pass:
         """Encode an observation and run the layers that the plan does not skip.
@@ -299,6 +277,38 @@ class Policy:
         return inputs
 
 
+def instruction_tokens(
+    spec: InstructionSpec, tokenizer: Tokenizer, instruction: str
+) -> NDArray[np.int64]:
+    """Tokens of an instruction, padded, shape (1, tokens).
+
+    Raises:
+        InputError: It is empty, too long, or has more tokens than the model takes.
+    """
+    text = instruction.strip()
+    size = len(text.encode('utf-8', errors='replace'))
+    if not text:
+        raise InputError(f'instruction = {instruction!r}: expected a sentence, "pick the ..."')
+    if size > MAX_INSTRUCTION_BYTES:
+        raise InputError(
+            f'instruction = {text[:20]!r}...: {size} bytes, expected at most '
+            f'{MAX_INSTRUCTION_BYTES}'
+        )
+    if spec.lowercase:
+        text = text.lower()
+    ids = list(tokenizer.encode(spec.template.replace('{instruction}', text)).ids)
+    if spec.end_id is not None and ids[-1:] != [spec.end_id]:
+        ids.append(spec.end_id)
+    if not 0 < len(ids) <= spec.tokens:
+        raise InputError(
+            f'instruction = {text[:60]!r}: {len(ids)} tokens, expected 1 to {spec.tokens}; '
+            'say it in fewer words'
+        )
+    padded = np.full((1, spec.tokens), spec.pad_id, dtype=np.int64)
+    padded[0, : len(ids)] = ids
+    return padded
+
+
 def open_policy(
     config: EngineConfig | None = None, clock: Callable[[], float] = time.perf_counter
 ) -> Policy:
@@ -308,20 +318,37 @@ def open_policy(
         BundleError: No bundle there, or one that is altered.
         EngineError: The back end is not available, or cannot run the bundle.
     """
-    from tokenizers import Tokenizer as LibraryTokenizer
+    return open_with_tokenizer(config, clock)[0]
 
+
+def open_with_tokenizer(
+    config: EngineConfig | None = None, clock: Callable[[], float] = time.perf_counter
+) -> tuple[Policy, str]:
+    """As ``open_policy``, with the tokenizer's JSON, from which others can make theirs."""
     config = config or EngineConfig()
     opened = open_engine(config.path, config.backend, config.threads, config.plans)
-    try:
-        tokenizer = LibraryTokenizer.from_str(opened.tokenizer)
-    except Exception as error:  # the library raises plain Exception
-        raise BundleError(
-            f'{opened.manifest.instruction.tokenizer}: {error}; '
-            'expected a file of the tokenizers library'
-        ) from error
+    tokenizer = load_tokenizer(opened.manifest, opened.tokenizer)
     policy = Policy(opened.engine, opened.manifest, tokenizer, clock)
     policy.warm_up(config.warmup_runs)
-    return policy
+    return policy, opened.tokenizer
+
+
+def load_tokenizer(manifest: Manifest, text: str) -> Tokenizer:
+    """The tokenizer of a bundle, from its JSON.
+
+    Raises:
+        BundleError: The library does not take it.
+    """
+    from tokenizers import Tokenizer as LibraryTokenizer
+
+    try:
+        tokenizer: Tokenizer = LibraryTokenizer.from_str(text)
+    except Exception as error:  # the library raises plain Exception
+        raise BundleError(
+            f'{manifest.instruction.tokenizer}: {error}; '
+            'expected a file of the tokenizers library'
+        ) from error
+    return tokenizer
 
 
 def _adapter_plans(segments: tuple[tuple[int, int], ...]) -> list[SkipPlan]:

@@ -18,6 +18,7 @@ from rich.text import Text
 from dysl_vla_ros.cli.finding import Finding
 from dysl_vla_ros.cli.report import write_json
 from dysl_vla_ros.errors import DyslError
+from dysl_vla_ros.hardware import realtime
 
 _PIP = 'python -m pip install'
 _MODULES = (
@@ -36,6 +37,12 @@ _MODULES = (
     ('cv_bridge', '', 'image conversion by OpenCV (the node has its own without it)',
      'apt install ros-$ROS_DISTRO-cv-bridge'),
 )  # fmt: skip
+
+_REALTIME_FIX = (
+    "in /etc/security/limits.d/: '@realtime - rtprio 99' and '@realtime - memlock unlimited', "
+    'yourself in the group realtime, and log in again; in a container --cap-add SYS_NICE '
+    '--cap-add IPC_LOCK; of a systemd unit LimitRTPRIO=99 and LimitMEMLOCK=infinity'
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +77,7 @@ def findings(engine: str = '', plans: str = '') -> list[Finding]:
         engine: Folder of a bundle to verify; '' = the bundled model.
         plans: As ``engine.plans``.
     """
-    found = [_python(), *(_module(*row) for row in _MODULES), _ros()]
+    found = [_python(), *(_module(*row) for row in _MODULES), _ros(), _realtime()]
     return [*found, *_bundle_and_gpu(engine, plans)]
 
 
@@ -101,6 +108,15 @@ def _ros() -> Finding:
         )
         return Finding('rclpy', 'missing', 'not importable', 'the node', fix)
     return Finding('rclpy', 'ok', f'ROS {distro}' if distro else 'from wheels', 'the node')
+
+
+def _realtime() -> Finding:
+    """Whether this user may do what the node's command thread asks for."""
+    part, needed_for = 'real-time commands', 'a steady command rate beside other work'
+    obtained = realtime.try_out()
+    if not obtained.problems:
+        return Finding(part, 'ok', obtained.text, needed_for)
+    return Finding(part, 'missing', '; '.join(obtained.problems), needed_for, _REALTIME_FIX)
 
 
 def _bundle_and_gpu(engine: str, plans: str) -> list[Finding]:

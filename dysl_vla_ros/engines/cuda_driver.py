@@ -128,7 +128,7 @@ class CudaDevice:
     def __init__(self, driver: Driver) -> None:
         """Make the primary context current, create stream and event."""
         self._driver = driver
-        self._thread = 0
+        self._current = threading.local()
         self._memory: list[int] = []
         self._pinned: list[int] = []
         self._graphs: list[c_void_p] = []
@@ -222,10 +222,10 @@ class CudaDevice:
     def _call(self, name: str, *arguments: Any) -> None:
         if not self._context.value:
             raise EngineError(f'{name}: the device is closed')
-        # A context is current per thread; the worker may not be the thread that opened us.
-        if self._thread != threading.get_ident():
+        # A context is current per thread, and a new thread may have the number of an ended one.
+        if not getattr(self._current, 'is_set', False):
             self._driver.call('cuCtxSetCurrent', self._context)
-            self._thread = threading.get_ident()
+            self._current.is_set = True
         self._driver.call(name, *arguments)
 
 

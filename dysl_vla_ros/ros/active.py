@@ -7,15 +7,24 @@ import time
 
 from dysl_vla_ros.ros.command_thread import CommandThread
 from dysl_vla_ros.ros.inference_worker import InferenceWorker, OnDelivery
+from dysl_vla_ros.ros.restarts import Restartable
 from dysl_vla_ros.ros.session import Session
 
 _LOG = logging.getLogger(__name__)
 _REST_PATIENCE_S = 1.0
-_PASS_PATIENCE_S = 5.0
+_PASS_PATIENCE_S = 0.4
+"""From the request to stop on; then the model's process is killed."""
+_KILL_PATIENCE_S = 0.1
+_IN_PROCESS_PATIENCE_S = 5.0
 
 
 class Active:
-    """Two threads; made by activate, ended by deactivate."""
+    """Two threads; made by activate, ended by deactivate.
+
+    Attributes:
+        commands: The command thread, with what it obtained of the system.
+        worker: The inference worker, with its counts.
+    """
 
     def __init__(self, session: Session, on_delivery: OnDelivery) -> None:
         """Start both.
@@ -24,23 +33,32 @@ class Active:
             session: What they work on.
             on_delivery: Called by the worker with every delivery.
         """
+        timing, policy = session.config.timing, session.policy
         self._session = session
-        self._commands = CommandThread(
-            session.tick, session.tick_failed, 1.0 / session.config.timing.command_rate_hz
+        self._process = policy if isinstance(policy, Restartable) else None
+        self.commands = CommandThread(
+            session.tick, session.tick_failed, 1.0 / timing.command_rate_hz, timing.realtime
         )
-        self._worker = InferenceWorker(
-            lambda: session.loop, session.inputs.observation, on_delivery
+        self.worker = InferenceWorker(
+            lambda: session.loop,
+            session.inputs.observation,
+            on_delivery,
+            self._process,
+            session.config.engine.restarts,
         )
-        self._commands.start()
-        self._worker.start()
+        self.commands.start()
+        self.worker.start()
 
     @property
     def alive(self) -> bool:
         """Whether one of the threads still runs."""
-        return self._commands.alive or self._worker.alive
+        return self.commands.alive or self.worker.alive
 
     def stop(self, reason: str) -> bool:
         """The one stop path: brake along the path, then end both threads.
+
+        Braking takes what it takes; a pass that hangs adds nothing to half a second, where the
+        model has a process of its own.
 
         Args:
             reason: Reported as why the arm stopped.
@@ -48,11 +66,25 @@ class Active:
         Returns:
             Whether the worker ended, so that its engine may be closed.
         """
+        begun = time.monotonic()
+        self.worker.finish()
         if self._session.loop is not None:
-            self._session.loop.stop(time.monotonic(), reason)
-        if not self._commands.finish(_REST_PATIENCE_S):
+            self._session.loop.stop(begun, reason)
+        if not self.commands.finish(_REST_PATIENCE_S):
             _LOG.warning('not at rest in %.0f s; the last window ends at rest', _REST_PATIENCE_S)
-        if self._worker.stop(_PASS_PATIENCE_S):
+        spent = time.monotonic() - begun
+        if self._process is None:
+            if self.worker.join(_IN_PROCESS_PATIENCE_S):
+                return True
+            _LOG.error('the pass in flight does not end; its engine stays open')
+            return False
+        if self.worker.join(max(0.0, _PASS_PATIENCE_S - spent)):
             return True
-        _LOG.error('the pass in flight does not end; its engine stays open')
-        return False
+        _LOG.warning('the pass in flight does not end: its process is killed')
+        while not self.worker.join(0.01):
+            # Again and again: the worker may just have been starting another one.
+            self._process.kill('was killed by a deactivation')
+            if time.monotonic() - begun > spent + _PASS_PATIENCE_S + _KILL_PATIENCE_S:
+                _LOG.error('the worker does not end')
+                return False
+        return True

@@ -20,6 +20,7 @@ from dysl_vla_ros.ros.command_publishers import CommandPublishers
 from dysl_vla_ros.ros.controller_check import ControllerCheck
 from dysl_vla_ros.ros.flight_recorder import FlightRecorder
 from dysl_vla_ros.ros.inputs import Inputs
+from dysl_vla_ros.ros.observer import Observer
 from dysl_vla_ros.ros.reports import Reports
 from dysl_vla_ros.ros.requests import Requests
 from dysl_vla_ros.ros.services import Services
@@ -58,7 +59,7 @@ class Configured:
             Inputs(node, policy.manifest, config, names),
             publishers,
             FlightRecorder(get_logging_directory(), config.timing.command_rate_hz),
-            self._on_state,
+            Observer('the report of a state', self._on_state),
         )
         self.requests = Requests(self.session)
         self.services = Services(node, self.requests)

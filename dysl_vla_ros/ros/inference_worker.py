@@ -1,4 +1,7 @@
-"""The thread that runs the policy: one pass at a time, with the newest observation."""
+"""The thread that runs the policy: one pass at a time, with the newest observation.
+
+It is also the one that starts the model's process again, so no other thread waits for that.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ from collections.abc import Callable
 
 from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.data_types import Observation
-from dysl_vla_ros.errors import EngineError, InputError
+from dysl_vla_ros.errors import DyslError, EngineError, InputError, ModelProcessError
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Pass
+from dysl_vla_ros.ros.observer import Observer
+from dysl_vla_ros.ros.restarts import Restartable, RestartRule
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.005
@@ -23,24 +28,37 @@ OnDelivery = Callable[[Delivery, Pass, float], None]
 
 
 class InferenceWorker:
-    """Waits until the loop wants a pass, predicts, delivers, and re-runs when asked to."""
+    """Waits until the loop wants a pass, predicts, delivers, and re-runs when asked to.
+
+    Attributes:
+        on_delivery: With the count of what it failed to report.
+        rule: With the restarts that still count.
+    """
 
     def __init__(
         self,
         current_loop: Callable[[], ControlLoop | None],
         observe: Callable[[], Observation],
         on_delivery: OnDelivery,
+        process: Restartable | None = None,
+        restarts: int = 0,
     ) -> None:
         """Prepare; ``start`` begins.
 
         Args:
             current_loop: The control loop, None while it cannot be built yet.
             observe: The newest observation; raises ``InputError``.
-            on_delivery: Called in this thread with each delivery, its pass and the time.
+            on_delivery: Called in this thread with each delivery, its pass and the time; may
+                raise, which is only counted.
+            process: The policy where it has a process of its own.
+            restarts: How often that may be restarted within 10 minutes.
         """
+        self.on_delivery = Observer('the report of a pass', on_delivery)
+        self.rule = RestartRule(restarts)
         self._current_loop = current_loop
         self._observe = observe
-        self._on_delivery = on_delivery
+        self._process = process
+        self._gave_up = False
         self._stop = threading.Event()
         self._newest_used = float('-inf')
         self._logged_at = float('-inf')
@@ -55,8 +73,12 @@ class InferenceWorker:
         """Whether it still runs."""
         return self._thread.is_alive()
 
-    def stop(self, patience: float) -> bool:
-        """End after the pass in flight.
+    def finish(self) -> None:
+        """Begin no further pass; does not wait."""
+        self._stop.set()
+
+    def join(self, patience: float) -> bool:
+        """Wait for the end of the pass in flight.
 
         Args:
             patience: Longest time to wait for it [s].
@@ -64,14 +86,24 @@ class InferenceWorker:
         Returns:
             Whether the thread ended in time.
         """
-        self._stop.set()
         self._thread.join(patience)
         return not self._thread.is_alive()
 
+    def stop(self, patience: float) -> bool:
+        """``finish`` and ``join``."""
+        self.finish()
+        return self.join(patience)
+
     def _run(self) -> None:
+        if self._process is not None and not self._process.alive:
+            self._restart(self._process, 'starting the model process again')
         while not self._stop.is_set():
             loop = self._current_loop()
-            if loop is None or not loop.wants_pass(time.monotonic()):
+            wanted = loop is not None and loop.wants_pass(time.monotonic())
+            if self._process is not None and not self._process.alive:
+                self._revive(self._process, loop, wanted)
+                continue
+            if loop is None or not wanted:
                 self._stop.wait(_POLL_S)
                 continue
             try:
@@ -81,10 +113,47 @@ class InferenceWorker:
                 loop.abandon(str(error))
                 self._log_now_and_then(error)
                 self._stop.wait(_RETRY_S)
+            except ModelProcessError as error:
+                loop.abandon(str(error))  # the next round starts it again
             except Exception as error:
                 kind = 'the engine failed' if isinstance(error, EngineError) else 'a pass failed'
                 _LOG.exception(kind)
                 loop.fault(time.monotonic(), f'{kind}: {error}')
+
+    def _revive(self, process: Restartable, loop: ControlLoop | None, wanted: bool) -> None:
+        """The process is gone: start it again if the rule allows it, else say so once."""
+        now = time.monotonic()
+        if self.rule.take(now):
+            self._gave_up = False
+            text = (
+                f'restarting the model process ({self.rule.used} of {self.rule.limit}): '
+                f'{process.last_end}'
+            )
+            if loop is not None:
+                loop.abandon(text)
+            self._restart(process, text)
+            return
+        if loop is not None and (wanted or not self._gave_up):
+            self._gave_up = True
+            loop.fault(
+                now,
+                f'the model process {process.last_end}, after {self.rule.used} restarts in '
+                f'{self.rule.period / 60:g} minutes: expected at most engine.restarts = '
+                f'{self.rule.limit}; deactivate and activate to try again',
+            )
+        self._stop.wait(_RETRY_S)
+
+    def _restart(self, process: Restartable, text: str) -> None:
+        _LOG.warning(text)
+        begun = time.monotonic()
+        try:
+            process.restart()
+        except Exception as error:
+            if not self._stop.is_set():  # else it was killed on purpose
+                _LOG.error('%s: %s', text, error, exc_info=not isinstance(error, DyslError))
+                self._stop.wait(_RETRY_S)
+            return
+        _LOG.info('the model process is back after %.1f s', time.monotonic() - begun)
 
     def _log_now_and_then(self, error: InputError) -> None:
         now = time.monotonic()
@@ -107,5 +176,5 @@ class InferenceWorker:
     def _deliver(self, loop: ControlLoop, epoch: int, result: Pass) -> Delivery:
         now = time.monotonic()
         delivery = loop.deliver(epoch, result, now)
-        self._on_delivery(delivery, result, now)
+        self.on_delivery(delivery, result, now)
         return delivery

@@ -13,15 +13,16 @@ import functools
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from dysl_vla_ros.errors import DyslError
-from dysl_vla_ros.policy import Policy, open_policy
+from dysl_vla_ros.errors import DyslError, EngineError
+from dysl_vla_ros.policy import Policy
+from dysl_vla_ros.policy_process.open_policy import open_policy
 from dysl_vla_ros.ros import parameters
 from dysl_vla_ros.ros.active import Active
 from dysl_vla_ros.ros.configured import Configured
@@ -73,7 +74,7 @@ class VlaNode(LifecycleNode):
         self.failed = False
         self._configured: Configured | None = None
         self._active: Active | None = None
-        self._worker_ended = True
+        self._hanging: Active | None = None
         self._log_bridge = LogBridge(self.get_logger())
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._autostart: Any = None
@@ -87,7 +88,8 @@ class VlaNode(LifecycleNode):
     @_logged
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Open the policy, then create everything but motion."""
-        policy = open_policy(self.config.engine)
+        # One of the twins: they have the same calls.
+        policy = cast(Policy, open_policy(self.config.engine))
         try:
             self._configured = Configured(self, self.config, policy, self._steady)
         except BaseException:
@@ -103,6 +105,11 @@ class VlaNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Begin to tick and to predict."""
         assert self._configured is not None
+        if self._hanging is not None and self._hanging.alive:
+            raise EngineError(
+                'the pass of the last activation has not ended, and one thread alone may use an '
+                'engine: try again later, or restart the node with engine.in_process = false'
+            )
         self._active = Active(self._configured.session, self._configured.on_delivery)
         self._configured.requests.active = True
         self._configured.reports.state(self._configured.session.state)
@@ -150,20 +157,22 @@ class VlaNode(LifecycleNode):
         if self._configured is not None:
             self._configured.requests.active = False
         if active is not None:
-            self._worker_ended = active.stop(reason)
+            self._hanging = None if active.stop(reason) else active
         if self._configured is not None:
             self._configured.reports.state('inactive')
 
     def _release(self) -> None:
         configured, self._configured = self._configured, None
         if configured is not None:
-            configured.destroy(close_engine=self._worker_ended)
+            hangs = self._hanging is not None and self._hanging.alive
+            configured.destroy(close_engine=not hangs)
 
     def _log_summary(self, policy: Policy) -> None:
         config, manifest, log = self.config, policy.manifest, self.get_logger()
+        place = 'in this process' if config.engine.in_process else 'in a process of its own'
         armed = 'armed' if config.safety.armed else 'not armed, commands go to ~/shadow'
         log.info(
-            f'{manifest.name} on {policy.engine.device}: {manifest.layers_total} layers, '
+            f'{manifest.name} on {policy.engine.device}, {place}: {manifest.layers_total} layers, '
             f'{config.timing.command_rate_hz:g} commands per second, {armed}'
         )
         if config.action.command_type == 'joint_commands':

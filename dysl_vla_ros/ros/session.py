@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 
@@ -18,9 +17,9 @@ from dysl_vla_ros.ros.chunk_stats import ChunkStats
 from dysl_vla_ros.ros.command_publishers import CommandPublishers
 from dysl_vla_ros.ros.flight_recorder import Cycle, FlightRecorder
 from dysl_vla_ros.ros.inputs import Inputs
+from dysl_vla_ros.ros.observer import Observer
 from dysl_vla_ros.ros.rate_meter import RateMeter
 
-_LOG = logging.getLogger(__name__)
 NO_DESCRIPTION = 'robot_description: not received yet; it gives joint limits and kinematics'
 
 
@@ -63,8 +62,7 @@ class Session:
         self._description_problem = NO_DESCRIPTION
         self._early_estop = ''
         self._evidence_of = ''
-        self.observer_errors = 0
-        self._on_state = on_state
+        self._on_state = Observer('the report of a state', on_state)
 
     # ---- the robot ---------------------------------------------------------------------------
 
@@ -116,11 +114,7 @@ class Session:
                 command = loop.tick(now, sample.positions, status, sample.stamp)
             self._send(loop, command)
             self._note(loop.state, loop.reason)
-        self._observed(
-            lambda: self.recorder.note(
-                Cycle(now, self.state, self.reason, self.inputs.measured(), command)
-            )
-        )
+        self.recorder.note(Cycle(now, self.state, self.reason, self.inputs.measured(), command))
         return command is not None and not command.hold
 
     def tick_failed(self, now: float, reason: str) -> None:
@@ -146,16 +140,7 @@ class Session:
         if state != before:
             if state in LATCHED:
                 self._evidence_of = f'{state}: {reason}'
-            self._observed(lambda: self._on_state(before, state, reason))
-
-    def _observed(self, report: Callable[[], None]) -> None:
-        """An observer that fails is counted and logged; it cannot stop the arm's commands."""
-        try:
-            report()
-        except Exception:
-            self.observer_errors += 1
-            if self.observer_errors == 1:
-                _LOG.exception('a report of the command thread failed; motion goes on')
+            self._on_state(before, state, reason)
 
     # ---- the executor's thread -----------------------------------------------------------------
 

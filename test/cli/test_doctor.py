@@ -23,7 +23,7 @@ def by_part(findings):
     return {item.part: item for item in findings}
 
 
-def no_library(name, *arguments):
+def no_library(name, *arguments, **options):
     raise OSError(f'{name}: cannot open shared object file')
 
 
@@ -64,6 +64,18 @@ def plans_of(folder):
 def test_an_installed_part_is_ok_with_its_version():
     item = by_part(doctor.findings())['numpy']
     assert item.state == 'ok' and item.found[0].isdigit()
+
+
+@pytest.mark.parametrize('allowed', [True, False])
+def test_it_tells_whether_commands_may_be_real_time_and_how_to_allow_it(monkeypatch, allowed):
+    problems = () if allowed else ('SCHED_FIFO 40 is refused (no)', 'memory is not locked: no')
+    monkeypatch.setattr(
+        doctor.realtime, 'claim', lambda: doctor.realtime.Realtime(allowed, False, problems)
+    )
+    item = by_part(doctor.findings())['real-time commands']
+    assert item.state == ('ok' if allowed else 'missing')
+    assert ('SCHED_FIFO 40' in item.found) and (('is refused' in item.found) is not allowed)
+    assert ('rtprio 99' in item.fix and 'memlock unlimited' in item.fix) is not allowed
 
 
 def test_a_missing_part_comes_with_the_command_that_gets_it(monkeypatch):

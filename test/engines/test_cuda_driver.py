@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -129,6 +130,28 @@ def test_another_thread_may_use_the_device(device):
         thread.join()
         work()
     assert errors == []
+
+
+def test_a_thread_with_the_number_of_one_that_ended_may_use_the_device_too(driver):
+    device = CudaDevice(driver)
+    numbers, errors = [], []
+
+    def work():
+        numbers.append(threading.get_ident())
+        try:
+            device.synchronize()
+        except EngineError as error:
+            errors.append(error)
+
+    # Python's threads are detached: join returns a moment before the number is free again.
+    for _ in range(50):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        time.sleep(0.005)
+    assert len(set(numbers)) < len(numbers), 'no number was used twice: nothing was tested'
+    assert errors == []
+    device.close()
 
 
 def test_too_little_memory_is_an_error_with_its_cuda_name(device):

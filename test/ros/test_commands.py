@@ -158,6 +158,73 @@ def test_the_command_thread_ticks_on_until_the_arm_rests_and_gives_up_in_time():
     assert not restless.finish(0.02)
 
 
+def test_the_command_thread_survives_that_nobody_can_be_told_of_its_failure(caplog):
+    from dysl_vla_ros.ros.command_thread import CommandThread
+
+    ticks, done = [], threading.Event()
+
+    def tick(now):
+        ticks.append(now)
+        if len(ticks) == 5:
+            done.set()
+        raise ValueError('broken')
+
+    def report(now, reason):
+        raise RuntimeError('the publisher is gone')
+
+    thread = CommandThread(tick, report, 0.005)
+    thread.start()
+    assert done.wait(5)
+    assert thread._on_error.failures >= 4
+    thread.finish(0.0)
+    assert 'what follows a failed tick failed' in caplog.text
+
+
+def test_the_command_thread_says_what_it_obtained_and_asks_for_nothing_when_told_so(monkeypatch):
+    from dysl_vla_ros.hardware import realtime
+    from dysl_vla_ros.ros.command_thread import CommandThread
+
+    asked = []
+
+    def claim():
+        asked.append(threading.current_thread().name)
+        return realtime.Realtime(True, True)
+
+    monkeypatch.setattr(realtime, 'claim', claim)
+    for wanted in (False, True):
+        done = threading.Event()
+        thread = CommandThread(lambda now: done.set(), lambda *_: None, 0.005, wanted)  # noqa: B023
+        thread.start()
+        assert done.wait(5)
+        thread.finish(1.0)
+        assert thread.realtime.fifo is wanted
+    assert asked == ['commands']
+
+
+def test_a_late_tick_is_told_the_time_at_which_it_runs():
+    from dysl_vla_ros.ros.command_thread import CommandThread
+
+    ticks, done = [], threading.Event()
+
+    def tick(now):
+        ticks.append((now, time.monotonic()))
+        if len(ticks) == 1:
+            time.sleep(0.1)
+        if len(ticks) == 3:
+            done.set()
+        return True
+
+    thread = CommandThread(tick, lambda *_: None, 0.02)
+    thread.start()
+    assert done.wait(5)
+    thread.finish(0.0)
+    told = [now for now, _ in ticks]
+    assert told[1] - told[0] >= 0.1
+    assert all(now <= real for now, real in ticks)
+    # Not the deadline that was missed, which lies whole periods back.
+    assert ticks[1][1] - ticks[1][0] < 0.5 * (told[1] - told[0])
+
+
 def test_a_late_tick_is_not_made_up_for_by_a_burst():
     from dysl_vla_ros.ros.command_thread import CommandThread
 

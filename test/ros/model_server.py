@@ -1,0 +1,43 @@
+"""A model's process for the test arm: python model_server.py socket memory parent.
+
+All is real but the model: it moves the first joint to and fro, as ``fakes.FakePolicy`` does.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent)]
+
+
+def opener(config):
+    import fakes
+    import numpy as np
+
+    from dysl_vla_ros.engines.fake_bundle import FAKE_TOKENIZER
+    from dysl_vla_ros.engines.fake_engine import FakeEngine
+    from dysl_vla_ros.policy import Policy, load_tokenizer
+
+    manifest = fakes.make_manifest()
+    direction = [1.0]
+
+    def actions(inputs):
+        joint = float(inputs['proprioception'][0][0])
+        if abs(joint) > 0.5:
+            direction[0] = -np.sign(joint)
+        chunk = np.zeros((manifest.action.horizon, manifest.action.dim))
+        chunk[:, 0] = 0.5 * direction[0]
+        return chunk
+
+    engine = FakeEngine(manifest.layout, actions=actions, action_dim=manifest.action.dim)
+    return Policy(engine, manifest, load_tokenizer(manifest, FAKE_TOKENIZER)), FAKE_TOKENIZER
+
+
+if __name__ == '__main__':
+    from dysl_vla_ros.policy_process.serve import serve
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), opener))

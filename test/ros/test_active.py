@@ -1,0 +1,149 @@
+"""Activation and deactivation: one stop path, in time also while a pass hangs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import wait_for
+
+from dysl_vla_ros.config import EngineConfig
+from dysl_vla_ros.policy_process.client import ProcessPolicy
+
+pytestmark = pytest.mark.ros
+SERVER = Path(__file__).with_name('model_server.py')
+
+
+@pytest.fixture
+def process_policy():
+    config = EngineConfig(path='fake', pass_timeout_s=30.0, warmup_runs=0)
+    policy = ProcessPolicy(config, server=(sys.executable, str(SERVER)))
+    yield policy
+    policy.engine.close()
+
+
+def in_flight(rig):
+    return lambda: rig.session.loop.in_flight
+
+
+class Hanging:
+    """Passes of the fake policy that wait for an event."""
+
+    def __init__(self):
+        from fakes import FakePolicy
+
+        self.go_on = threading.Event()
+        self.threads = set()
+
+        class Policy(FakePolicy):
+            hangs = False
+
+            def predict(policy, observation, plan):
+                self.threads.add(threading.get_ident())
+                if policy.hangs:
+                    self.go_on.wait(60)
+                return super().predict(observation, plan)
+
+        self.policy = Policy()
+
+
+def test_deactivating_while_a_pass_hangs_kills_its_process_in_half_a_second(
+    rig, process_policy
+):
+    rig = rig(process_policy).run()
+    before = process_policy.pid
+    os.kill(before, signal.SIGSTOP)
+    wait_for(in_flight(rig), what='a pass that hangs')
+    time.sleep(0.1)
+    begun = time.monotonic()
+    assert rig.deactivate() == 'SUCCESS'
+    assert time.monotonic() - begun < 0.5 + 0.1  # and the way through the executor
+    assert not process_policy.alive
+    assert rig.activate() == 'SUCCESS'
+    wait_for(lambda: process_policy.alive and process_policy.pid != before, 20, 'a new process')
+    rig.wait_state('ready')
+    assert rig.ask('start').success
+    wait_for(lambda: rig.session.loop.status().chunks > 2, 20, 'chunks again')
+
+
+def test_deactivating_between_passes_leaves_the_process_alone(rig, process_policy):
+    rig = rig(process_policy).run()
+    before = process_policy.pid
+    assert rig.deactivate() == 'SUCCESS'
+    assert process_policy.alive and process_policy.pid == before
+    assert process_policy.restarts == 0
+
+
+def test_in_the_nodes_own_process_a_hanging_pass_keeps_its_engine_from_a_second_thread(
+    rig, monkeypatch
+):
+    from dysl_vla_ros.ros import active
+
+    monkeypatch.setattr(active, '_IN_PROCESS_PATIENCE_S', 0.3)
+    hanging = Hanging()
+    rig = rig(hanging.policy).run()
+    hanging.policy.hangs = True
+    wait_for(in_flight(rig), what='a pass that hangs')
+    assert rig.deactivate() == 'SUCCESS'
+    assert rig.activate() == 'FAILURE'
+    assert len(hanging.threads) == 1
+    hanging.policy.hangs = False
+    hanging.go_on.set()
+    wait_for(lambda: not rig.node._hanging.alive, what='the end of the pass')
+    assert rig.activate() == 'SUCCESS'
+
+
+def test_a_model_that_is_killed_in_motion_never_delays_a_command_and_comes_back(
+    rig, process_policy
+):
+    rig = rig(process_policy).run()
+    gaps = Gaps(rig)
+    for number in (signal.SIGKILL, signal.SIGSEGV):
+        wait_for(lambda: abs(rig.robot.position).max() > 0.01, what='motion')
+        restarts = process_policy.restarts
+        chunks = rig.session.loop.status().chunks
+        os.kill(process_policy.pid, number)
+        wait_for(lambda n=restarts: process_policy.restarts > n, 10, 'a restart')
+        wait_for(lambda n=chunks: rig.session.loop.status().chunks > n + 2, 20, 'chunks again')
+    assert rig.session.state in ('running', 'verifying', 'holding')
+    assert process_policy.restarts == 2
+    assert gaps.longest() < 0.12  # four periods on a busy machine; a restart takes half a second
+
+
+def test_what_the_state_report_raises_does_not_stop_the_arm(rig, monkeypatch):
+    from dysl_vla_ros.ros import reports
+
+    def broken(self, state):
+        raise ValueError('no such state')
+
+    rig = rig().up()
+    monkeypatch.setattr(reports.Reports, 'state', broken)
+    rig.instruct('go')
+    wait_for(lambda: rig.ask('start').success, what='a start')
+    rig.wait_state('running')
+    wait_for(lambda: rig.robot.position[0] > 0.05, what='motion')
+    assert rig.session._on_state.failures > 0
+    monkeypatch.undo()
+
+
+class Gaps:
+    """Time between two calls of the command thread's tick."""
+
+    def __init__(self, rig):
+        self.times = []
+        original = rig.session.tick
+
+        def tick(now):
+            self.times.append(time.monotonic())
+            return original(now)
+
+        rig.node._active.commands._tick = tick
+
+    def longest(self):
+        return float(np.diff(self.times).max())
