@@ -14,9 +14,10 @@ ROOT = Path(__file__).resolve().parents[1] / PACKAGE
 ALLOWED = {
     'errors': set(),
     'data_types': {'errors'},
+    'targets': {'errors'},
     'config': {'data_types', 'errors'},
     'core': {'config', 'data_types', 'errors', 'core'},
-    'engines': {'data_types', 'errors', 'config', 'engines'},
+    'engines': {'data_types', 'errors', 'config', 'engines', 'targets'},
     'kinematics': {'data_types', 'errors'},
     'hardware': {'hardware'},
     'policy': {'config', 'core', 'data_types', 'engines', 'errors'},
@@ -25,21 +26,22 @@ ALLOWED = {
         'config', 'core', 'data_types', 'engines', 'errors', 'kinematics', 'motion', 'policy',
     },
     'sim': {'data_types', 'errors', 'sim'},
-    'bringup': {'data_types', 'errors'},
+    'bringup': {'config', 'data_types', 'errors'},
     'demo': {'bringup', 'demo', 'errors'},
     'ros': {
         'config', 'control_loop', 'core', 'data_types', 'demo', 'engines', 'errors', 'hardware',
-        'kinematics', 'motion', 'policy', 'ros', 'sim',
+        'kinematics', 'motion', 'policy', 'ros', 'sim', 'targets',
     },
     'evaluation': {
         'config', 'control_loop', 'core', 'data_types', 'engines', 'errors', 'evaluation',
-        'hardware', 'kinematics', 'motion', 'policy', 'sim',
+        'hardware', 'kinematics', 'motion', 'policy', 'sim', 'targets',
     },
-    'model': {'core', 'data_types', 'engines', 'errors', 'model'},
+    'model': {'core', 'data_types', 'engines', 'errors', 'model', 'targets'},
     'training': {
-        'config', 'core', 'data_types', 'engines', 'errors', 'export', 'model', 'sim', 'training',
+        'config', 'core', 'data_types', 'engines', 'errors', 'export', 'model', 'sim', 'targets',
+        'training',
     },
-    'export': {'core', 'data_types', 'engines', 'errors', 'export', 'model'},
+    'export': {'core', 'data_types', 'engines', 'errors', 'export', 'model', 'targets'},
     'cli': None,  # joins everything; imports a subcommand only when it is called
     '__init__': set(),
 }  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -26,12 +25,13 @@ from dysl_vla_ros.engines.manifest import (
 )
 from dysl_vla_ros.engines.onnx_wire import external_locations
 from dysl_vla_ros.errors import BundleError
+from dysl_vla_ros.targets import write_whole
 
 __all__ = [
     'FORMAT', 'FORMAT_VERSION', 'MANIFEST_NAME', 'ActionSpec', 'Bundle', 'CalibrationSpec',
     'CameraSpec', 'FileEntry', 'InstructionSpec', 'Manifest', 'NormalisationSpec',
-    'ProprioceptionSpec', 'SegmentSpec', 'TensorSpec', 'file_entry', 'manifest_from_dict',
-    'manifest_to_dict', 'open_bundle', 'sha256_of', 'write_manifest',
+    'ProprioceptionSpec', 'SegmentSpec', 'TensorSpec', 'file_entry', 'is_bundle',
+    'manifest_from_dict', 'manifest_to_dict', 'open_bundle', 'sha256_of', 'write_manifest',
 ]  # fmt: skip
 
 MANIFEST_NAME = 'manifest.json'
@@ -111,9 +111,16 @@ def open_bundle(folder: Path) -> Bundle:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``manifest.json`` atomically; the files that it lists must be there already."""
     text = json.dumps(manifest_to_dict(manifest), indent=1, ensure_ascii=False) + '\n'
-    partial = folder / f'.{MANIFEST_NAME}.{os.getpid()}'
-    partial.write_text(text, encoding='utf-8')
-    os.replace(partial, folder / MANIFEST_NAME)
+    write_whole(folder / MANIFEST_NAME, text.encode())
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder has the manifest of a bundle, of whatever version."""
+    try:
+        document = json.loads((folder / MANIFEST_NAME).read_text(encoding='utf-8'))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and document.get('format') == FORMAT
 
 
 def file_entry(path: Path) -> FileEntry:

@@ -174,7 +174,7 @@ class CalibrationSpec:
         threshold: Fall of continuity, over one window, that counts as a drop.
         hysteresis: How far it must recover above the drop level for the drop to end.
         weights: Weight per action dimension.
-        rule: The better of the two guidance rules on this policy.
+        rule: Guidance rule; it begins with ``level``, the better one on the policies so far.
         level_low: Continuity at and below which the level rule is dense.
         level_high: Continuity at and above which every controller is live.
     """
@@ -184,7 +184,7 @@ class CalibrationSpec:
     threshold: float
     hysteresis: float
     weights: tuple[float, ...]
-    rule: Literal['ceil', 'level'] = 'ceil'
+    rule: Literal['ceil', 'level'] = 'level'
     level_low: float = -1.0
     level_high: float = 0.0
 

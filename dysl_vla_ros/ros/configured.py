@@ -12,6 +12,7 @@ from std_msgs.msg import String
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.control_loop import Delivery
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING
+from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.ros import qos
 from dysl_vla_ros.ros.arm import joint_names
@@ -118,7 +119,7 @@ class Configured:
         try:
             path = self.session.recorder.write(reason, about)
             self._node.get_logger().error(f'the last cycles are in {path}')
-        except OSError as error:
+        except (OSError, ConfigError) as error:
             self._node.get_logger().error(f'the flight recorder cannot write: {error}')
 
     # ---- the command thread and the worker -----------------------------------------------------

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dysl_vla_ros.data_types import Command, FloatArray
+from dysl_vla_ros.targets import write_whole
 
 KEPT_S = 10.0
 
@@ -59,8 +60,8 @@ class FlightRecorder:
 
         Raises:
             OSError: The folder cannot be written.
+            ConfigError: A folder or a link is in the file's place.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
         stamp = time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())
         path = self._folder / f'dysl_vla_flight_{stamp}_{os.getpid()}.json'
         document = {
@@ -70,9 +71,7 @@ class FlightRecorder:
             'chunks': list(self._chunks),
             'cycles': [_to_json(cycle) for cycle in tuple(self._cycles)],
         }
-        temporary = path.with_suffix('.tmp')
-        temporary.write_text(json.dumps(document), encoding='utf-8')
-        os.replace(temporary, path)
+        write_whole(path, json.dumps(document).encode())
         return path
 
 
