@@ -253,6 +253,10 @@ class ActionConfig:
         choices=('joint_trajectory', 'joint_commands', 'twist', 'pose'),
         key='command_type',
     )
+    unsupported: str = _parameter(
+        '', 'Why these parameters must not be used; not empty = the node refuses to start',
+        key='unsupported',
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -322,6 +326,18 @@ class NodeConfig:
                 chunk.command_window_s,
                 f'at least one command period, {1 / self.timing.command_rate_hz:g}',
             )
+        gripper, command_type = self.gripper, self.action.command_type
+        if gripper.interface == 'joint' and command_type != 'joint_trajectory':
+            raise ConfigError(
+                'gripper.interface', 'joint',
+                f"'topic', 'action' or 'none' with command_type = {command_type!r}: only a "
+                'joint_trajectory carries the gripper, which otherwise is never reached',
+            )  # fmt: skip
+        if self.action.unsupported:
+            raise ConfigError(
+                'unsupported', self.action.unsupported,
+                "'': mend what it says in a params_file, and set unsupported: '' there",
+            )  # fmt: skip
         if any(weight < 0 for weight in self.continuity.weights):
             raise ConfigError('continuity.weights', self.continuity.weights, 'no negative weight')
 

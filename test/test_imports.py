@@ -26,7 +26,8 @@ ALLOWED = {
         'config', 'core', 'data_types', 'engines', 'errors', 'kinematics', 'motion', 'policy',
     },
     'sim': {'data_types', 'errors', 'sim'},
-    'bringup': {'config', 'data_types', 'errors'},
+    'parameter_file': {'errors'},
+    'bringup': {'data_types', 'errors', 'parameter_file'},
     'demo': {'bringup', 'demo', 'errors'},
     'ros': {
         'config', 'control_loop', 'core', 'data_types', 'demo', 'engines', 'errors', 'hardware',
