@@ -240,8 +240,12 @@ class ActionConfig:
 
     space: str = _parameter('', "Action space; empty = the bundle's", choices=('', *ACTION_SPACES))
     joint_names: tuple[str, ...] = _parameter((), "Joints of the arm, in the bundle's order")
-    frame_id: str = _parameter('base_link', 'Frame in which end-effector actions are expressed')
-    tip_link: str = _parameter('grasp_link', 'Link that end-effector actions move')
+    frame_id: str = _parameter(
+        '', "Frame of end-effector actions, and of the workspace; empty = the bundle's"
+    )
+    tip_link: str = _parameter(
+        '', "Link that end-effector actions move, and the workspace holds; empty = the bundle's"
+    )
     scale: float = _parameter(1.0, 'Factor on every displacement', low=0.01, high=10)
     delta_reference: str = _parameter(
         '', 'Deltas add to the commanded or the measured pose; empty = the bundle\'s',
@@ -274,6 +278,10 @@ class GripperConfig:
         0.1, 'Change of opening that makes a new command', low=0, high=1
     )
     dwell_s: float = _parameter(0.2, 'Shortest time between two reversals [s]', low=0, high=5)
+    timeout_s: float = _parameter(
+        1.0, 'Gripper silent in joint_states for this long: reported; its last value is used [s]',
+        low=0.05, high=60, key='timeout.gripper_s',
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -327,6 +335,17 @@ class NodeConfig:
                 f'at least one command period, {1 / self.timing.command_rate_hz:g}',
             )
         gripper, command_type = self.gripper, self.action.command_type
+        if gripper.open_value == gripper.closed_value:
+            raise ConfigError(
+                'gripper.open_value', gripper.open_value,
+                f'another value than gripper.closed_value = {gripper.closed_value}',
+            )  # fmt: skip
+        continuity = self.continuity
+        if 0 < continuity.threshold < continuity.hysteresis:
+            raise ConfigError(
+                'continuity.threshold', continuity.threshold,
+                f'at least continuity.hysteresis = {continuity.hysteresis}',
+            )  # fmt: skip
         if gripper.interface == 'joint' and command_type != 'joint_trajectory':
             raise ConfigError(
                 'gripper.interface', 'joint',

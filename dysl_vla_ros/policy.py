@@ -131,8 +131,16 @@ class Policy:
             InputError: It is empty, too long, or has more tokens than the model takes.
         """
         spec = self.manifest.instruction
+        if len(instruction) > MAX_INSTRUCTION_BYTES:  # a character is at least a byte
+            raise InputError(
+                f'instruction = {instruction[:20]!r}...: {len(instruction)} bytes or more, '
+                f'expected at most {MAX_INSTRUCTION_BYTES}'
+            )
         text = instruction.strip()
-        size = len(text.encode('utf-8', errors='replace'))
+        try:
+            size = len(text.encode('utf-8'))
+        except UnicodeEncodeError as error:
+            raise InputError(f'instruction = {text[:20]!r}: {error}: expected UTF-8') from None
         if not text:
             raise InputError(f'instruction = {instruction!r}: expected a sentence, "pick the ..."')
         if size > MAX_INSTRUCTION_BYTES:

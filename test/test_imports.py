@@ -21,6 +21,7 @@ ALLOWED = {
     'kinematics': {'data_types', 'errors'},
     'hardware': {'hardware'},
     'policy': {'config', 'core', 'data_types', 'engines', 'errors'},
+    'contract': {'config', 'engines', 'errors'},
     'motion': {'config', 'core', 'data_types', 'engines', 'errors', 'kinematics'},
     'control_loop': {
         'config', 'core', 'data_types', 'engines', 'errors', 'kinematics', 'motion', 'policy',
@@ -30,12 +31,12 @@ ALLOWED = {
     'bringup': {'data_types', 'errors', 'parameter_file'},
     'demo': {'bringup', 'demo', 'errors'},
     'ros': {
-        'config', 'control_loop', 'core', 'data_types', 'demo', 'engines', 'errors', 'hardware',
-        'kinematics', 'motion', 'policy', 'ros', 'sim', 'targets',
+        'config', 'contract', 'control_loop', 'core', 'data_types', 'demo', 'engines', 'errors',
+        'hardware', 'kinematics', 'motion', 'policy', 'ros', 'sim', 'targets',
     },
     'evaluation': {
-        'config', 'control_loop', 'core', 'data_types', 'engines', 'errors', 'evaluation',
-        'hardware', 'kinematics', 'motion', 'policy', 'sim', 'targets',
+        'config', 'contract', 'control_loop', 'core', 'data_types', 'engines', 'errors',
+        'evaluation', 'hardware', 'kinematics', 'motion', 'policy', 'sim', 'targets',
     },
     'model': {'core', 'data_types', 'engines', 'errors', 'model', 'targets'},
     'training': {

@@ -174,7 +174,8 @@ class CalibrationSpec:
         threshold: Fall of continuity, over one window, that counts as a drop.
         hysteresis: How far it must recover above the drop level for the drop to end.
         weights: Weight per action dimension.
-        rule: Guidance rule; it begins with ``level``, the better one on the policies so far.
+        rule: Guidance rule. Exports and calibrations begin with ``level``; a manifest that does
+            not say was written before that.
         level_low: Continuity at and below which the level rule is dense.
         level_high: Continuity at and above which every controller is live.
     """
@@ -184,7 +185,7 @@ class CalibrationSpec:
     threshold: float
     hysteresis: float
     weights: tuple[float, ...]
-    rule: Literal['ceil', 'level'] = 'level'
+    rule: Literal['ceil', 'level'] = 'ceil'
     level_low: float = -1.0
     level_high: float = 0.0
 

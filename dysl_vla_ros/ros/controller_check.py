@@ -54,7 +54,7 @@ class ControllerCheck:
         return None
 
     def _on_answer(self, future: Any) -> None:
-        answer = future.result()
+        answer = None if future.exception() else future.result()
         if answer is None:
             return
         values = list(answer.values)

