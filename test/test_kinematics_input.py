@@ -1,4 +1,4 @@
-"""A robot description is bounded before it is parsed, and nothing but the package's error comes out."""
+"""A robot description is bounded before it is parsed; only the package's error comes out."""
 
 from __future__ import annotations
 

@@ -24,6 +24,8 @@ from dysl_vla_ros.engines.manifest import (
     manifest_to_dict,
 )
 from dysl_vla_ros.engines.onnx_wire import external_locations
+from dysl_vla_ros.engines.strict_json import load, shown
+from dysl_vla_ros.engines.vocabulary import check_ids
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.targets import write_whole
 
@@ -35,6 +37,7 @@ __all__ = [
 ]  # fmt: skip
 
 MANIFEST_NAME = 'manifest.json'
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -87,25 +90,27 @@ def open_bundle(folder: Path) -> Bundle:
         raise BundleError(
             f'{folder}: no {MANIFEST_NAME}; expected a folder written by dysl export'
         )
-    try:
-        document = json.loads(manifest_path.read_text(encoding='utf-8'))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BundleError(f'{manifest_path}: not valid JSON: {error}') from None
-    manifest = manifest_from_dict(document)
+    manifest = manifest_from_dict(load(manifest_path))
     for name, entry in manifest.files.items():
         path = _inside(folder, name)
         if not path.is_file():
             raise BundleError(f'{name}: listed in {MANIFEST_NAME} but missing in {folder}')
-        size = path.stat().st_size
-        if size != entry.bytes:
-            raise BundleError(f'{name}: {size} bytes, expected {entry.bytes}; copy it again')
-        found = sha256_of(path)
+        try:
+            size = path.stat().st_size
+            if size != entry.bytes:
+                raise BundleError(f'{name}: {size} bytes, expected {entry.bytes}; copy it again')
+            found = sha256_of(path)
+        except OSError as error:
+            raise BundleError(f'{name}: cannot be read: {error.strerror}') from None
         if found != entry.sha256:
             raise BundleError(
                 f'{name}: SHA-256 {found[:12]}..., expected {entry.sha256[:12]}...; '
                 'the file was altered: copy or export the bundle again'
             )
-    return Bundle(folder=folder, manifest=manifest)
+    bundle = Bundle(folder=folder, manifest=manifest)
+    check_ids(bundle.path(manifest.instruction.tokenizer), manifest.instruction,
+              bundle.path(manifest.segments['embed'].file))  # fmt: skip
+    return bundle
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -117,8 +122,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def is_bundle(folder: Path) -> bool:
     """Whether a folder has the manifest of a bundle, of whatever version."""
     try:
-        document = json.loads((folder / MANIFEST_NAME).read_text(encoding='utf-8'))
-    except (OSError, ValueError, RecursionError):
+        document = load(folder / MANIFEST_NAME)
+    except BundleError:
         return False
     return isinstance(document, dict) and document.get('format') == FORMAT
 
@@ -145,8 +150,23 @@ def _beside(file: str, location: str) -> str:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """Path of a listed file. Judged by its name: colcon installs files as links to the source."""
+    """Path of a listed file, by its name and, where links are followed, by where it lies.
+
+    colcon installs every file of a bundle, the manifest too, as a link to the source: the folder
+    in which the manifest really lies counts as well.
+    """
     parts = PurePosixPath(name).parts
-    if not parts or name.startswith('/') or '..' in parts or '\\' in name or ':' in name:
-        raise BundleError(f'files: {name!r}: expected a path inside the bundle, like a/b.onnx')
-    return folder.joinpath(*parts)
+    if (not parts or name.startswith('/') or '..' in parts or '\\' in name or ':' in name
+            or not name.isprintable() or len(name) > _LONGEST_NAME):  # fmt: skip
+        raise BundleError(
+            f'files: {shown(name)}: expected a path inside the bundle, like a/b.onnx'
+        )
+    path = folder.joinpath(*parts)
+    try:
+        place = path.resolve()
+        homes = (folder.resolve(), (folder / MANIFEST_NAME).resolve().parent)
+    except (OSError, RuntimeError) as error:  # links in a ring
+        raise BundleError(f'{name}: {error}: expected a file inside the bundle') from None
+    if not any(home in place.parents for home in homes):
+        raise BundleError(f'{name}: a link to {place}: expected a file inside the bundle')
+    return path

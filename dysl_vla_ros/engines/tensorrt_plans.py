@@ -18,7 +18,7 @@ from pathlib import Path
 
 from dysl_vla_ros.engines.bundle import Bundle, Manifest, sha256_of
 from dysl_vla_ros.engines.device import Gpu
-from dysl_vla_ros.engines.strict_json import expect, parse
+from dysl_vla_ros.engines.strict_json import expect, load, parse
 from dysl_vla_ros.errors import BundleError, EngineError
 from dysl_vla_ros.targets import write_whole
 
@@ -240,11 +240,7 @@ def read_plans(folder: Path) -> PlansManifest:
     Raises:
         BundleError: It is not JSON, or not of this format.
     """
-    try:
-        document = json.loads((folder / PLANS_NAME).read_text(encoding='utf-8'))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BundleError(f'not valid JSON: {error}') from None
-    manifest: PlansManifest = parse(PlansManifest, document, 'plans')
+    manifest: PlansManifest = parse(PlansManifest, load(folder / PLANS_NAME), 'plans')
     return manifest
 
 
