@@ -58,6 +58,7 @@ setup(
         # On a robot these come from ROS (rosdep): rclpy, messages, pinocchio.
         'kinematics': ['pin>=3.2,<5'],  # Pinocchio: forward and inverse kinematics
         'sim': ['mujoco-core>=4.0,<4.1'],  # physics and ray casting of the simulated arm
+        'compressed': ['Pillow>=10'],  # compressed images, JPEG and PNG; apt: python3-pil
         'ros-jazzy': [  # rclpy for machines without ROS, x86-64
             'ros-jazzy-rclpy[fastrtps]==7.1.6',
             'ros-jazzy-sensor-msgs==5.3.6',

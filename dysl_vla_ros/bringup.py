@@ -14,6 +14,7 @@ from typing import Any
 
 from dysl_vla_ros.data_types import SKIP_MODES
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.parameter_file import parameters_for
 
 PACKAGE = 'dysl_vla_ros'
 COMMAND_TOPICS = {
@@ -22,6 +23,11 @@ COMMAND_TOPICS = {
     'twist': 'twist_commands',
     'pose': 'pose_target',
 }
+CUSTOM = 'custom'
+"""``robot:=custom``: no preset, all parameters from ``params_file``."""
+NODE = 'vla_node'
+_OF_REAL_ARMS = ('action.joint_names', 'armed', 'command_type')
+"""Parameters, beside those of the gripper, that nobody sets for the simulated arm."""
 _TRUE_FALSE = ('true', 'false')
 _ENCLAVE = re.compile(r'(/[A-Za-z_][A-Za-z0-9_]*)+')
 
@@ -44,7 +50,8 @@ class LaunchArgument:
 
 
 ARGUMENTS: tuple[LaunchArgument, ...] = (
-    LaunchArgument('robot', 'sim', 'Preset in config/robots; sim starts the simulated arm too'),
+    LaunchArgument('robot', 'sim', 'Preset in config/robots; sim starts the simulated arm too, '
+                   'custom is an arm of your own: params_file alone'),
     LaunchArgument('params_file', '', 'Parameter file that overrides the preset'),
     LaunchArgument('engine', '', 'Folder of the bundle, or fake; empty = the bundled model'),
     LaunchArgument('armed', '', 'Send commands to the arm; empty = true in simulation only',
@@ -175,6 +182,8 @@ def nodes(arguments: Mapping[str, str]) -> tuple[NodeSpec, ...]:
         ConfigError: An argument or preset is unknown.
     """
     given = check(arguments)
+    if given['robot'] == 'sim':
+        _refuse_real_arm(given)
     specs = [_vla_node(given)]
     if given['robot'] == 'sim':
         specs.insert(0, _sim_arm(given))
@@ -236,15 +245,17 @@ def _vla_node(given: Mapping[str, str]) -> NodeSpec:
         for name in ('image', 'wrist_image', 'joint_states', 'instruction')
         if given[f'{name}_topic']
     ]
-    if given['command_topic']:
-        kind = given['command_type'] or 'joint_trajectory'
-        remappings.append((COMMAND_TOPICS[kind], given['command_topic']))
-    files = [_preset(given['robot'])]
+    files = [] if given['robot'] == CUSTOM else [_preset(given['robot'])]
     if given['params_file']:
         files.append(_existing(given['params_file']))
+    elif given['robot'] == CUSTOM:
+        raise ConfigError('params_file', '', 'a file with the parameters of the arm: '
+                          'robot:=custom has no preset')  # fmt: skip
+    if given['command_topic']:
+        remappings.append((_command_topic(given['command_type'], files), given['command_topic']))
     return NodeSpec(
-        'vla_node',
-        'vla_node',
+        NODE,
+        NODE,
         given['namespace'],
         parameter_files=tuple(files),
         parameters=parameters,
@@ -253,6 +264,39 @@ def _vla_node(given: Mapping[str, str]) -> NodeSpec:
         log_level=given['log_level'],
         enclave=_enclave(given['enclave'], 'vla_node'),
     )
+
+
+def _refuse_real_arm(given: Mapping[str, str]) -> None:
+    """Whoever describes an arm of their own must not get the simulated one, which is armed.
+
+    Raises:
+        ConfigError: Names the argument, or file and parameter, and what to write instead.
+    """
+    instead = (
+        'nothing of a real arm: robot:=sim, the default, simulates one, and is armed; write '
+        'robot:=custom params_file:=FILE for an arm of your own, or robot:=PRESET, one of '
+        + ', '.join(name for name in _presets() if name != 'sim')
+    )
+    for name in ('armed', 'command_topic', 'joint_states_topic'):
+        if given[name] and (name, given[name]) != ('armed', 'false'):
+            raise ConfigError(name, given[name], instead)
+    if given['params_file']:
+        path = _existing(given['params_file'])
+        for name, value in parameters_for(path, NODE):
+            if name in _OF_REAL_ARMS or name.startswith('gripper.'):
+                raise ConfigError(f'{path.name}: {name}', value, instead)
+
+
+def _command_topic(command_type: str, files: list[Path]) -> str:
+    """The topic that the node will publish: of the argument, else of the last file."""
+    kind = command_type
+    if not kind:
+        set_by = [value for path in files for name, value in parameters_for(path, NODE)
+                  if name == 'command_type']  # fmt: skip
+        kind = str(set_by[-1]) if set_by else 'joint_trajectory'
+    if kind not in COMMAND_TOPICS:
+        raise ConfigError('command_type', kind, 'one of ' + ', '.join(COMMAND_TOPICS))
+    return COMMAND_TOPICS[kind]
 
 
 def _sim_arm(given: Mapping[str, str]) -> NodeSpec:
@@ -279,9 +323,13 @@ def _preset(robot: str) -> Path:
     folder = config_folder() / 'robots'
     path = folder / f'{robot}.yaml'
     if not path.is_file() or path.parent != folder:
-        known = ', '.join(sorted(item.stem for item in folder.glob('*.yaml')))
-        raise ConfigError('robot', robot, f'a preset: {known}; or use params_file')
+        raise ConfigError('robot', robot, f'a preset: {", ".join(_presets())}; or {CUSTOM}, with '
+                          'params_file')  # fmt: skip
     return path
+
+
+def _presets() -> list[str]:
+    return sorted(item.stem for item in (config_folder() / 'robots').glob('*.yaml'))
 
 
 def _existing(path: str) -> Path:

@@ -288,8 +288,12 @@ class ActionConfig:
 
     space: str = _parameter('', "Action space; empty = the bundle's", choices=('', *ACTION_SPACES))
     joint_names: tuple[str, ...] = _parameter((), "Joints of the arm, in the bundle's order")
-    frame_id: str = _parameter('base_link', 'Frame in which end-effector actions are expressed')
-    tip_link: str = _parameter('grasp_link', 'Link that end-effector actions move')
+    frame_id: str = _parameter(
+        '', "Frame of end-effector actions, and of the workspace; empty = the bundle's"
+    )
+    tip_link: str = _parameter(
+        '', "Link that end-effector actions move, and the workspace holds; empty = the bundle's"
+    )
     scale: float = _parameter(1.0, 'Factor on every displacement', low=0.01, high=10)
     delta_reference: str = _parameter(
         '', 'Deltas add to the commanded or the measured pose; empty = the bundle\'s',
@@ -301,6 +305,10 @@ class ActionConfig:
         choices=('joint_trajectory', 'joint_commands', 'twist', 'pose'),
         key='command_type',
     )
+    unsupported: str = _parameter(
+        '', 'Why these parameters must not be used; not empty = the node refuses to start',
+        key='unsupported',
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -318,6 +326,10 @@ class GripperConfig:
         0.1, 'Change of opening that makes a new command', low=0, high=1
     )
     dwell_s: float = _parameter(0.2, 'Shortest time between two reversals [s]', low=0, high=5)
+    timeout_s: float = _parameter(
+        1.0, 'Gripper silent in joint_states for this long: reported; its last value is used [s]',
+        low=0.05, high=60, key='timeout.gripper_s',
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -378,6 +390,29 @@ class NodeConfig:
                 chunk.command_window_s,
                 f'at least one command period, {1 / self.timing.command_rate_hz:g}',
             )
+        gripper, command_type = self.gripper, self.action.command_type
+        if gripper.open_value == gripper.closed_value:
+            raise ConfigError(
+                'gripper.open_value', gripper.open_value,
+                f'another value than gripper.closed_value = {gripper.closed_value}',
+            )  # fmt: skip
+        continuity = self.continuity
+        if 0 < continuity.threshold < continuity.hysteresis:
+            raise ConfigError(
+                'continuity.threshold', continuity.threshold,
+                f'at least continuity.hysteresis = {continuity.hysteresis}',
+            )  # fmt: skip
+        if gripper.interface == 'joint' and command_type != 'joint_trajectory':
+            raise ConfigError(
+                'gripper.interface', 'joint',
+                f"'topic', 'action' or 'none' with command_type = {command_type!r}: only a "
+                'joint_trajectory carries the gripper, which otherwise is never reached',
+            )  # fmt: skip
+        if self.action.unsupported:
+            raise ConfigError(
+                'unsupported', self.action.unsupported,
+                "'': mend what it says in a params_file, and set unsupported: '' there",
+            )  # fmt: skip
         if any(weight < 0 for weight in self.continuity.weights):
             raise ConfigError('continuity.weights', self.continuity.weights, 'no negative weight')
 

@@ -23,6 +23,8 @@ _DAMPING = 1e-6
 _MAX_STEP_RAD = 0.3
 _POSITION_TOLERANCE = 1e-6
 _ROTATION_TOLERANCE = 1e-5
+MAX_URDF_CHARACTERS = 10_000_000
+MAX_URDF_JOINTS = 500
 SINGULAR = 0.02
 """Smallest singular value of the Jacobian (metres and radians mixed) of a pose to go to."""
 
@@ -215,11 +217,18 @@ def configuration(model: Any, joints: Sequence[Any], values: FloatArray) -> Floa
 
 
 def _parse(urdf: str) -> Any:
+    size, joints = len(urdf), urdf.count('<joint')
+    if size > MAX_URDF_CHARACTERS or joints > MAX_URDF_JOINTS:
+        # The parser calls itself for each link of a chain: some thousands end the process.
+        raise KinematicsError(
+            f'robot_description, {size} characters with {joints} joints: expected at most '
+            f'{MAX_URDF_CHARACTERS} characters and {MAX_URDF_JOINTS} joints'
+        )
     try:
         return pin.buildModelFromXML(urdf)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         raise KinematicsError(
-            f'robot_description, {len(urdf)} characters: {error} Expected the text of a URDF '
+            f'robot_description, {size} characters: {error} Expected the text of a URDF '
             '(run xacro first)'
         ) from None
 

@@ -285,8 +285,16 @@ def instruction_tokens(
     Raises:
         InputError: It is empty, too long, or has more tokens than the model takes.
     """
+    if len(instruction) > MAX_INSTRUCTION_BYTES:  # a character is at least a byte
+        raise InputError(
+            f'instruction = {instruction[:20]!r}...: {len(instruction)} bytes or more, '
+            f'expected at most {MAX_INSTRUCTION_BYTES}'
+        )
     text = instruction.strip()
-    size = len(text.encode('utf-8', errors='replace'))
+    try:
+        size = len(text.encode('utf-8'))
+    except UnicodeEncodeError as error:
+        raise InputError(f'instruction = {text[:20]!r}: {error}: expected UTF-8') from None
     if not text:
         raise InputError(f'instruction = {instruction!r}: expected a sentence, "pick the ..."')
     if size > MAX_INSTRUCTION_BYTES:

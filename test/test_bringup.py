@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from dysl_vla_ros import bringup
-from dysl_vla_ros.config import load_yaml
+from dysl_vla_ros.config import _flatten, from_flat, load_yaml
 from dysl_vla_ros.errors import ConfigError
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
@@ -43,7 +43,8 @@ def test_the_simulation_is_armed_and_starts_on_an_instruction():
 
 
 def test_topic_arguments_become_remappings():
-    spec = vla_node(image_topic='/camera/image_raw', command_topic='/jtc/joint_trajectory')
+    spec = vla_node(robot='ur5e', image_topic='/camera/image_raw',
+                    command_topic='/jtc/joint_trajectory')  # fmt: skip
     assert spec.remappings == (
         ('image', '/camera/image_raw'),
         ('joint_trajectory', '/jtc/joint_trajectory'),
@@ -51,8 +52,21 @@ def test_topic_arguments_become_remappings():
 
 
 def test_the_command_topic_remaps_what_the_command_type_publishes():
-    spec = vla_node(command_type='twist', command_topic='/servo/delta_twist_cmds')
+    spec = vla_node(
+        robot='ur5e', command_type='twist', command_topic='/servo/delta_twist_cmds'
+    )
     assert spec.remappings == (('twist_commands', '/servo/delta_twist_cmds'),)
+
+
+def test_the_command_type_of_the_files_decides_what_is_remapped(tmp_path):
+    spec = vla_node(robot='so101', command_topic='/forward/commands')
+    assert spec.remappings == (('joint_commands', '/forward/commands'),)
+    path = written(tmp_path, 'vla_node: {ros__parameters: {command_type: pose}}')
+    spec = vla_node(robot='so101', params_file=path, command_topic='/x')
+    assert spec.remappings == (('pose_target', '/x'),)
+    path = written(tmp_path, 'vla_node: {ros__parameters: {command_type: [1]}}')
+    with pytest.raises(ConfigError, match='command_type'):
+        vla_node(robot='so101', params_file=path, command_topic='/x')
 
 
 def test_arguments_become_parameters_only_when_given():
@@ -151,9 +165,119 @@ def test_every_argument_is_described():
     assert all(len(argument.description) > 8 for argument in bringup.ARGUMENTS)
 
 
+REFUSED = {
+    'xarm7': "unsupported = .*adds drive_joint.*rejects all of them'.*set unsupported: '' there",
+    'so101': "gripper.interface = 'joint'.*command_type = 'joint_commands'.*never reached",
+}
+
+
 @pytest.mark.parametrize('path', PRESETS, ids=lambda path: path.stem)
-def test_every_preset_is_a_valid_parameter_file(path):
-    assert load_yaml(path)
+def test_every_preset_is_a_valid_parameter_file_or_refused_with_the_reason(path):
+    if path.stem not in REFUSED:
+        assert load_yaml(path)
+        return
+    with pytest.raises(ConfigError, match=REFUSED[path.stem]):
+        load_yaml(path)
+
+
+@pytest.mark.parametrize('robot', sorted(REFUSED))
+def test_a_refused_preset_is_usable_once_the_gripper_goes_elsewhere(robot):
+    document = yaml.safe_load((CONFIG / 'robots' / f'{robot}.yaml').read_text())
+    flat = _flatten(document['/**']['ros__parameters'])
+    assert from_flat({**flat, 'gripper.interface': 'topic', 'unsupported': ''})
+
+
+@pytest.mark.parametrize('command_type', ['joint_commands', 'twist', 'pose'])
+def test_a_gripper_joint_without_a_trajectory_that_carries_it_is_refused(command_type):
+    wrong = {'gripper.interface': 'joint', 'command_type': command_type}
+    with pytest.raises(ConfigError, match=f"'none' with command_type = '{command_type}'"):
+        from_flat(wrong)
+    assert from_flat({**wrong, 'command_type': 'joint_trajectory'})
+    assert from_flat({**wrong, 'gripper.interface': 'topic'})
+
+
+# ---- robot:=sim is no real arm -----------------------------------------------------------------
+
+
+def written(folder, text):
+    path = folder / 'params.yaml'
+    path.write_text(text, encoding='utf-8')
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [{'armed': 'true'}, {'command_topic': '/jtc'}, {'joint_states_topic': '/joint_states'}],
+)
+def test_the_simulated_arm_takes_no_argument_of_a_real_one(arguments):
+    ((name, value),) = arguments.items()
+    for given in (arguments, {**arguments, 'robot': 'sim'}):
+        with pytest.raises(ConfigError) as caught:
+            bringup.nodes(given)
+        text = str(caught.value)
+        assert text.startswith(f"{name} = '{value}': expected nothing of a real arm")
+        assert 'robot:=custom params_file:=FILE' in text and 'panda, so101, ur5e' in text
+    assert bringup.nodes({**arguments, 'robot': 'ur5e'})
+
+
+BODIES = {
+    'action.joint_names': 'action: {joint_names: [a, b]}',
+    'command_type': 'command_type: joint_trajectory',
+    'gripper.interface': 'gripper.interface: topic',
+    'gripper.open_value': 'gripper: {open_value: 0.8}',
+    'armed': 'armed: false',
+}
+SECTIONS = {
+    'every': '/**: {ros__parameters: {%s}}',
+    'name': 'vla_node: {ros__parameters: {%s}}',
+    'full name': '/vla_node: {ros__parameters: {%s}}',
+    'star': '/*: {ros__parameters: {%s}}',
+    'any namespace': '/**/vla_node: {ros__parameters: {%s}}',
+    'nested namespace': 'left: {vla_node: {ros__parameters: {%s}}}',
+    'twice': '/**: {ros__parameters: {%s}}\n/**: {ros__parameters: {command_rate_hz: 30.0}}',
+    'anchor': 'x: &x {%s}\n/**: {ros__parameters: {<<: *x}}',
+    'second': 'other: {ros__parameters: {armed: 1}}\nvla_node: {ros__parameters: {%s}}',
+}
+
+
+@pytest.mark.parametrize('section', SECTIONS)
+@pytest.mark.parametrize('name', BODIES)
+def test_the_simulated_arm_takes_no_parameter_of_a_real_one(tmp_path, section, name):
+    path = written(tmp_path, SECTIONS[section] % BODIES[name])
+    with pytest.raises(ConfigError, match=f'params.yaml: {name} = .*robot:=custom'):
+        bringup.nodes({'params_file': path})
+    assert len(bringup.nodes({'params_file': path, 'robot': 'custom'})) == 1
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        '',
+        '/**: {ros__parameters: {command_rate_hz: 40.0, skip: {mode: full}}}',
+        'sim_arm: {ros__parameters: {armed: true}}',
+        '/**: {ros__parameters: {start_on_instruction: false, timeout.image_s: 1.0}}',
+    ],
+)
+def test_the_simulated_arm_takes_what_changes_the_policy_alone(tmp_path, text):
+    path = written(tmp_path, text)
+    assert [spec.name for spec in bringup.nodes({'params_file': path})] == ['sim_arm', 'vla_node']
+
+
+@pytest.mark.parametrize('text', ['a: [', '\ta: 1', 'a: !!python/object:os.x {}\nb: ]', 'a: 1: 2'])
+def test_what_is_no_yaml_is_refused_in_one_line(tmp_path, text):
+    with pytest.raises(ConfigError, match='a YAML parameter file') as caught:
+        bringup.nodes({'params_file': written(tmp_path, text)})
+    assert '\n' not in str(caught.value)
+
+
+def test_an_arm_of_ones_own_needs_a_parameter_file_and_takes_no_preset(tmp_path):
+    with pytest.raises(ConfigError, match="params_file = '': expected a file with the parameters"):
+        bringup.nodes({'robot': 'custom'})
+    path = written(tmp_path, 'vla_node: {ros__parameters: {command_type: twist}}')
+    (spec,) = bringup.nodes({'robot': 'custom', 'params_file': path, 'command_topic': '/servo'})
+    assert spec.parameter_files == (Path(path),)
+    assert spec.remappings == (('twist_commands', '/servo'),)
+    assert load_yaml(spec.parameter_files[0]).safety.armed is False
 
 
 def test_the_launch_file_declares_every_argument_and_starts_every_node():

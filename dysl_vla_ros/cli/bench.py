@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
-from dysl_vla_ros.cli.report import write_json
+from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.data_types import Observation
 from dysl_vla_ros.engines.bundle import Manifest
@@ -54,6 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Bench, print a card, and the JSON document as the last line."""
+    check_json(given.json)
     document = _roofline() if given.roofline else _bench(given)
     if given.json is not None:
         write_json(given.json, document)

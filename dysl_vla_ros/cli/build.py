@@ -9,12 +9,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from dysl_vla_ros.cli.report import write_json
+from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.engines.bundle import open_bundle
 from dysl_vla_ros.engines.cuda_driver import open_driver
 from dysl_vla_ros.engines.tensorrt_api import load_tensorrt
 from dysl_vla_ros.engines.tensorrt_plans import plans_root, target_of
-from dysl_vla_ros.export.tensorrt_build import BuildOptions, Event, build_plans
+from dysl_vla_ros.export.tensorrt_build import BuildOptions, Event, build_plans, check_root
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -31,11 +31,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Build; a second call goes on where an interrupted one stopped."""
+    check_json(given.json)
     options = BuildOptions(given.workspace_mib << 20, given.optimization_level, given.force)
     # The driver first: TensorRT must not be touched without one.
     driver = open_driver()
     trt = load_tensorrt()
     bundle = open_bundle(given.bundle.expanduser())
+    root = check_root(plans_root(bundle, given.plans))
     target = target_of(driver.gpu, str(trt.__version__), bundle.manifest)
     console = Console()
     console.print(
@@ -51,7 +53,7 @@ def run(given: argparse.Namespace) -> int:
             done = number - (event == 'building')
             bar.update(task, description=f'{name} {event}', completed=done, total=total)
 
-        report = build_plans(bundle, plans_root(bundle, given.plans), target, trt, options, tell)
+        report = build_plans(bundle, root, target, trt, options, tell)
     console.print(
         f'{len(report.built)} built, {len(report.kept)} kept, {report.seconds:.0f} s: '
         f'{report.folder}'

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 
 from dysl_vla_ros import bringup
-from dysl_vla_ros.cli.report import write_json
+from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.demo.domain import ReservedDomain
 from dysl_vla_ros.demo.figures import figures
 from dysl_vla_ros.demo.processes import Children, environment
@@ -39,6 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Start the nodes, watch them until the time is up or Ctrl-C, sum up."""
+    check_json(given.json)
     console = Console()
     specs = bringup.nodes(_launch_arguments(given))
     reserved = ReservedDomain() if given.domain_id is None else None

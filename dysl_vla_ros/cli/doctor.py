@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dysl_vla_ros.cli.finding import Finding
-from dysl_vla_ros.cli.report import write_json
+from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.errors import DyslError
 from dysl_vla_ros.hardware import realtime
 
@@ -56,6 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Print the findings; exit code 1 when something needed for the node is broken."""
+    check_json(given.json)
     found = findings(given.engine, given.plans)
     table = Table(show_lines=False)
     for title in ('', 'part', 'found', 'needed for', 'to get it'):

@@ -14,13 +14,13 @@ from rich.progress import Progress
 from rich.table import Table
 
 from dysl_vla_ros.bringup import config_folder
-from dysl_vla_ros.cli.report import write_json
+from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.config import load_yaml
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.evaluation.evaluate import bundle_name, evaluate
 from dysl_vla_ros.evaluation.modes import DESCRIPTIONS, MODES
 from dysl_vla_ros.evaluation.options import PROBES, EvaluateOptions
-from dysl_vla_ros.evaluation.plots import plot_evaluation
+from dysl_vla_ros.evaluation.plots import check_plot, plot_evaluation
 from dysl_vla_ros.sim.goals import FAMILIES, Split
 
 
@@ -51,6 +51,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Evaluate, print a table, write JSON."""
+    check_json(given.json)
+    check_plot(given.plot)
     options = _options(given)
     total = len(options.specs()) * len(options.modes)
     console = Console()

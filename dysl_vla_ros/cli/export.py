@@ -15,7 +15,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('checkpoint', type=Path,
                         help='distilled checkpoint, or published OpenVLA-OFT folder')  # fmt: skip
-    parser.add_argument('bundle', type=Path, help='folder to write; replaced when complete')
+    parser.add_argument('bundle', type=Path, help='folder to write: new, empty, or a bundle, '
+                        'which is replaced when the new one is complete')  # fmt: skip
     parser.add_argument('--name', default='', help="of the model; default: the folder's")
     parser.add_argument('--precision', default='fp32', choices=('fp32', 'fp16'),
                         help='fp32 for a CPU and as the reference, fp16 for TensorRT')  # fmt: skip
@@ -24,12 +25,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--external-from-mib', type=int, default=32,
                         help='weights of this size and more go to a file beside their '
                         'graph')  # fmt: skip
+    parser.add_argument('--force', action='store_true',
+                        help='replace a bundle although its calibration, plans or added files '
+                        'are lost; where the graphs are the same, plans stay')  # fmt: skip
     add_checkpoint_options(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Export; a second call goes on where an interrupted one stopped."""
-    folder = given.bundle.expanduser().absolute()
+    from dysl_vla_ros.export.replaced import check_bundle
+
+    folder = check_bundle(given.bundle, given.force)
     source = open_exportable(given.checkpoint.expanduser(), given)
     from dysl_vla_ros.export.onnx_files import FileSettings
     from dysl_vla_ros.export.write_bundle import ExportSettings, write_bundle
@@ -45,7 +51,8 @@ def run(given: argparse.Namespace) -> int:
         def tell(done: int, total: int, name: str) -> None:
             bar.update(task, description=name, completed=done, total=total)
 
-        manifest = write_bundle(source, folder, given.name or folder.name, settings, tell)
+        manifest = write_bundle(source, folder, given.name or folder.name, settings, tell,
+                                given.force)  # fmt: skip
     size = sum(entry.bytes for entry in manifest.files.values()) / 1e6
     console.print(
         f'{manifest.name} ({manifest.precision}): {len(manifest.segments)} graphs, {size:.1f} MB, '

@@ -49,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DyslError as error:
         print(f'dysl {given.command}: {error}', file=sys.stderr)
         return 1
+    except OSError as error:  # a full disk, a folder that may not be written
+        print(f'dysl {given.command}: {error}', file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 

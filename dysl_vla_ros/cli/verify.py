@@ -15,7 +15,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from dysl_vla_ros.cli.checkpoints import add_checkpoint_options, open_exportable
-from dysl_vla_ros.cli.report import write_json
+from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.data_types import Observation
 from dysl_vla_ros.engines.bundle import MANIFEST_NAME, Manifest
 from dysl_vla_ros.engines.open_engine import OpenedEngine, open_engine
@@ -52,6 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Compare, print, write; exit code 1 above the budget."""
+    check_json(given.json)
     opened = open_engine(given.bundle, given.backend, given.threads, given.plans)
     manifest = opened.manifest
     reference = open_reference(given, opened)

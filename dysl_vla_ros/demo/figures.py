@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,11 +85,12 @@ class Picture:
 
 
 def number(text: str) -> float | None:
-    """The number in a diagnostics value; None for ``n/a`` or nothing."""
+    """The number in a diagnostics value; None for ``n/a``, nothing, or one that is not finite."""
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
         return None
+    return value if math.isfinite(value) else None
 
 
 def figures(picture: Picture) -> dict[str, Any]:

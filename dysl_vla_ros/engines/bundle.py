@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -25,16 +24,20 @@ from dysl_vla_ros.engines.manifest import (
     manifest_to_dict,
 )
 from dysl_vla_ros.engines.onnx_wire import external_locations
+from dysl_vla_ros.engines.strict_json import load, shown
+from dysl_vla_ros.engines.vocabulary import check_ids
 from dysl_vla_ros.errors import BundleError
+from dysl_vla_ros.targets import write_whole
 
 __all__ = [
     'FORMAT', 'FORMAT_VERSION', 'MANIFEST_NAME', 'ActionSpec', 'Bundle', 'CalibrationSpec',
     'CameraSpec', 'FileEntry', 'InstructionSpec', 'Manifest', 'NormalisationSpec',
-    'ProprioceptionSpec', 'SegmentSpec', 'TensorSpec', 'file_entry', 'manifest_from_dict',
-    'manifest_to_dict', 'open_bundle', 'sha256_of', 'write_manifest',
+    'ProprioceptionSpec', 'SegmentSpec', 'TensorSpec', 'file_entry', 'is_bundle',
+    'manifest_from_dict', 'manifest_to_dict', 'open_bundle', 'sha256_of', 'write_manifest',
 ]  # fmt: skip
 
 MANIFEST_NAME = 'manifest.json'
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -87,33 +90,42 @@ def open_bundle(folder: Path) -> Bundle:
         raise BundleError(
             f'{folder}: no {MANIFEST_NAME}; expected a folder written by dysl export'
         )
-    try:
-        document = json.loads(manifest_path.read_text(encoding='utf-8'))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BundleError(f'{manifest_path}: not valid JSON: {error}') from None
-    manifest = manifest_from_dict(document)
+    manifest = manifest_from_dict(load(manifest_path))
     for name, entry in manifest.files.items():
         path = _inside(folder, name)
         if not path.is_file():
             raise BundleError(f'{name}: listed in {MANIFEST_NAME} but missing in {folder}')
-        size = path.stat().st_size
-        if size != entry.bytes:
-            raise BundleError(f'{name}: {size} bytes, expected {entry.bytes}; copy it again')
-        found = sha256_of(path)
+        try:
+            size = path.stat().st_size
+            if size != entry.bytes:
+                raise BundleError(f'{name}: {size} bytes, expected {entry.bytes}; copy it again')
+            found = sha256_of(path)
+        except OSError as error:
+            raise BundleError(f'{name}: cannot be read: {error.strerror}') from None
         if found != entry.sha256:
             raise BundleError(
                 f'{name}: SHA-256 {found[:12]}..., expected {entry.sha256[:12]}...; '
                 'the file was altered: copy or export the bundle again'
             )
-    return Bundle(folder=folder, manifest=manifest)
+    bundle = Bundle(folder=folder, manifest=manifest)
+    check_ids(bundle.path(manifest.instruction.tokenizer), manifest.instruction,
+              bundle.path(manifest.segments['embed'].file))  # fmt: skip
+    return bundle
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``manifest.json`` atomically; the files that it lists must be there already."""
     text = json.dumps(manifest_to_dict(manifest), indent=1, ensure_ascii=False) + '\n'
-    partial = folder / f'.{MANIFEST_NAME}.{os.getpid()}'
-    partial.write_text(text, encoding='utf-8')
-    os.replace(partial, folder / MANIFEST_NAME)
+    write_whole(folder / MANIFEST_NAME, text.encode())
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder has the manifest of a bundle, of whatever version."""
+    try:
+        document = load(folder / MANIFEST_NAME)
+    except BundleError:
+        return False
+    return isinstance(document, dict) and document.get('format') == FORMAT
 
 
 def file_entry(path: Path) -> FileEntry:
@@ -138,8 +150,23 @@ def _beside(file: str, location: str) -> str:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """Path of a listed file. Judged by its name: colcon installs files as links to the source."""
+    """Path of a listed file, by its name and, where links are followed, by where it lies.
+
+    colcon installs every file of a bundle, the manifest too, as a link to the source: the folder
+    in which the manifest really lies counts as well.
+    """
     parts = PurePosixPath(name).parts
-    if not parts or name.startswith('/') or '..' in parts or '\\' in name or ':' in name:
-        raise BundleError(f'files: {name!r}: expected a path inside the bundle, like a/b.onnx')
-    return folder.joinpath(*parts)
+    if (not parts or name.startswith('/') or '..' in parts or '\\' in name or ':' in name
+            or not name.isprintable() or len(name) > _LONGEST_NAME):  # fmt: skip
+        raise BundleError(
+            f'files: {shown(name)}: expected a path inside the bundle, like a/b.onnx'
+        )
+    path = folder.joinpath(*parts)
+    try:
+        place = path.resolve()
+        homes = (folder.resolve(), (folder / MANIFEST_NAME).resolve().parent)
+    except (OSError, RuntimeError) as error:  # links in a ring
+        raise BundleError(f'{name}: {error}: expected a file inside the bundle') from None
+    if not any(home in place.parents for home in homes):
+        raise BundleError(f'{name}: a link to {place}: expected a file inside the bundle')
+    return path

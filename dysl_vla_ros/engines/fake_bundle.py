@@ -73,6 +73,11 @@ class Sweep:
         return chunk
 
 
+def is_fake(manifest: Manifest) -> bool:
+    """Whether this is the contract of ``engine.path: fake``, which was trained in no frame."""
+    return manifest.family == 'fake' and manifest.action == fake_manifest().action
+
+
 def fake_manifest(
     layers: int = 24, static_layers: tuple[int, ...] = (0, 5, 11, 17, 23)
 ) -> Manifest:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,6 +16,12 @@ from dysl_vla_ros.errors import BundleError, EngineError
 
 FORMAT = 'dysl_vla_bundle'
 FORMAT_VERSION = 1
+_LARGEST = 1e9
+_NARROWEST = 1e-9
+_ELEMENTS = 1 << 28
+"""Numbers of one input or output of a graph."""
+_DTYPES = ('float32', 'float16', 'int64', 'int32', 'bool')
+_SHA256 = re.compile('[0-9a-f]{64}')
 
 
 @dataclass(frozen=True)
@@ -174,7 +182,8 @@ class CalibrationSpec:
         threshold: Fall of continuity, over one window, that counts as a drop.
         hysteresis: How far it must recover above the drop level for the drop to end.
         weights: Weight per action dimension.
-        rule: The better of the two guidance rules on this policy.
+        rule: Guidance rule. Exports and calibrations begin with ``level``; a manifest that does
+            not say was written before that.
         level_low: Continuity at and below which the level rule is dense.
         level_high: Continuity at and above which every controller is live.
     """
@@ -215,6 +224,10 @@ class Manifest:
     def __post_init__(self) -> None:
         """Check what one field says against the others."""
         _check_version(self.format, self.version)
+        _count('layers_total', self.layers_total, 1000)
+        _count('hidden_tokens', self.hidden_tokens, 100_000)
+        _count('hidden_width', self.hidden_width, 100_000)
+        _count('opset', self.opset, 100)
         try:
             LayerLayout(self.layers_total, self.static_layers)
         except EngineError as error:
@@ -233,10 +246,18 @@ class Manifest:
         action = self.action
         expect('action.dim', action.dim, action.dim >= 1 + action.gripper, 'at least one motion')
         cartesian = action.space.startswith('eef')
+        _count('action.dim', action.dim, 100)
         right = not cartesian or action.dim == 6 + action.gripper
         expect('action.dim', action.dim, right, f'6 for {action.space}, and 1 for a gripper')
-        expect('action.horizon', action.horizon, action.horizon >= 1, 'at least 1')
+        _count('action.horizon', action.horizon, 1000)
         expect('action.period_s', action.period_s, 0 < action.period_s <= 1, 'within (0, 1]')
+        expect('action.period_s', action.period_s, action.period_s >= 0.001, 'at least 0.001')
+        names = action.joint_names
+        expect('action.joint_names', names, len(set(names)) == len(names) and all(names),
+               'every name once')
+        for name in ('frame_id', 'tip_link'):
+            value = getattr(action, name)
+            expect(f'action.{name}', value, len(value) <= 200, 'at most 200 characters')
         level = action.gripper_threshold
         expect('action.gripper_threshold', level,
                level is None or (action.gripper and 0 <= level < 1),
@@ -247,17 +268,26 @@ class Manifest:
     def _check_inputs(self) -> None:
         names = [camera.name for camera in self.cameras]
         expect('cameras', names, len(set(names)) == len(names), 'every name once')
+        expect('cameras', len(names), len(names) <= 16, 'at most 16')
         for camera in self.cameras:
             where = f'cameras.{camera.name}'
             size = (camera.height, camera.width)
             expect(f'{where}.height, width', size, min(size) >= 1, 'at least 1')
+            expect(f'{where}.height, width', size, max(size) <= 4096, 'at most 4096')
             expect(f'{where}.crop_area', camera.crop_area, 0 < camera.crop_area <= 1, 'in (0, 1]')
             expect(f'{where}.std', camera.std, min(camera.std) > 0, 'more than 0')
+            _plausible(f'{where}.std', camera.std, 1e-6)
+            _plausible(f'{where}.mean', camera.mean)
         joints = self.proprioception
-        expect('proprioception.dim', joints.dim, joints.dim >= 0, 'at least 0')
+        least = int(joints.gripper)
+        expect('proprioception.dim', joints.dim, joints.dim >= least, f'at least {least}')
+        expect('proprioception.dim', joints.dim, joints.dim <= 1000, 'at most 1000')
         _check_normalisation('proprioception.normalisation', joints.normalisation, joints.dim)
         text = self.instruction
-        expect('instruction.tokens', text.tokens, text.tokens >= 1, 'at least 1')
+        _count('instruction.tokens', text.tokens, 10_000)
+        expect('instruction.pad_id', text.pad_id, text.pad_id >= 0, 'at least 0')
+        expect('instruction.end_id', text.end_id, text.end_id is None or text.end_id >= 0,
+               'null, or at least 0')
         expect('instruction.template', text.template, '{instruction}' in text.template,
                'a text with {instruction} in it')
         expect('instruction.tokenizer', text.tokenizer, text.tokenizer in self.files,
@@ -266,12 +296,15 @@ class Manifest:
     def _check_calibration(self) -> None:
         found, dim = self.calibration, self.action.dim
         expect('calibration.eta', found.eta, found.eta > 0, 'more than 0')
-        expect('calibration.window', found.window, found.window >= 1, 'at least 1')
+        _count('calibration.window', found.window, 1000)
         expect('calibration.threshold', found.threshold, found.threshold > 0, 'more than 0')
         expect('calibration.hysteresis', found.hysteresis,
                0 <= found.hysteresis <= found.threshold, 'within [0, threshold]')
         expect('calibration.weights', found.weights, len(found.weights) == dim, f'{dim} values')
         expect('calibration.weights', found.weights, min(found.weights) >= 0, 'none negative')
+        _plausible('calibration.weights', found.weights)
+        _plausible('calibration.eta, threshold, level_low, level_high', (
+            found.eta, found.threshold, found.level_low, found.level_high))  # fmt: skip
         expect('calibration.level_low', found.level_low, found.level_low < found.level_high,
                f'less than level_high = {found.level_high}')
 
@@ -282,7 +315,14 @@ class Manifest:
         wanted += ['vision'] if self.cameras else []
         missing = [name for name in wanted if name not in self.segments]
         expect('segments', missing, not missing, f'{len(wanted)} graphs, these are missing')
+        for name, entry in self.files.items():
+            where = f'files.{name}'
+            expect(f'{where}.bytes', entry.bytes, 0 <= entry.bytes < 1 << 42, 'at least 0')
+            expect(f'{where}.sha256', entry.sha256, bool(_SHA256.fullmatch(entry.sha256)),
+                   '64 digits in hex')
         for name, segment in self.segments.items():
+            for side in ('inputs', 'outputs'):
+                _check_tensors(f'segments.{name}.{side}', getattr(segment, side))
             listed = segment.file in self.files
             expect(f'segments.{name}.file', segment.file, listed, 'a file listed in files')
             listed = not segment.data or segment.data in self.files
@@ -312,9 +352,36 @@ def _check_version(found_format: object, version: object) -> None:
            f'{FORMAT_VERSION}, which this release reads; export the checkpoint again')
 
 
+def _count(where: str, value: int, most: int) -> None:
+    expect(where, value, value >= 1, 'at least 1')
+    expect(where, value, value <= most, f'at most {most}')
+
+
+def _plausible(where: str, values: tuple[float, ...], least: float = 0.0) -> None:
+    """Far inside what float32 holds, so that no later product or quotient overflows."""
+    for value in values:
+        expect(where, value, least <= abs(value) <= _LARGEST, f'within {least:g} and {_LARGEST:g}')
+
+
+def _check_tensors(where: str, tensors: tuple[TensorSpec, ...]) -> None:
+    names = [tensor.name for tensor in tensors]
+    expect(where, names, len(set(names)) == len(names) and all(names), 'every name once')
+    for tensor in tensors:
+        expect(f'{where}.{tensor.name}.dtype', tensor.dtype, tensor.dtype in _DTYPES,
+               'one of ' + ', '.join(_DTYPES))
+        shape, name = tensor.shape, f'{where}.{tensor.name}.shape'
+        whole = len(shape) <= 8 and min(shape, default=1) >= 1
+        expect(name, shape, whole, 'at most 8 sizes, none below 1')
+        expect(name, shape, math.prod(shape) <= _ELEMENTS, f'at most {_ELEMENTS} numbers')
+
+
 def _check_normalisation(where: str, spec: NormalisationSpec, dim: int) -> None:
     for part in ('low', 'high', 'mask'):
         size = len(getattr(spec, part))
         expect(f'{where}.{part}', size, size == dim, f'{dim} values')
+    _plausible(f'{where}.low', spec.low)
+    _plausible(f'{where}.high', spec.high)
     bad = [i for i in range(dim) if spec.mask[i] and not spec.high[i] > spec.low[i]]
     expect(f'{where}.high', bad, not bad, 'high > low wherever mask is true')
+    near = [i for i in range(dim) if spec.mask[i] and spec.high[i] - spec.low[i] < _NARROWEST]
+    expect(f'{where}.high', near, not near, f'high at least {_NARROWEST:g} above low')

@@ -1,4 +1,4 @@
-"""Which files an ONNX graph keeps its weights in, and its opset, read without the onnx package.
+"""Where an ONNX graph keeps its weights, its opset, its table of tokens; without the onnx package.
 
 The robot has no onnx package, yet a graph names its external files itself: one that pointed out of
 the bundle, or at a file without a checksum, would slip past the manifest. So the few fields that
@@ -25,6 +25,8 @@ _INSIDE = {
     'sparse': {1: 'tensor', 2: 'tensor'},
     'tensor': {13: 'entry'},
 }
+_PASS_ON = ('Cast', 'Identity', 'Reshape', 'Squeeze', 'Unsqueeze')
+"""Operators whose first output holds the values of their first input."""
 _FIXED = {1: 8, 5: 4}
 _NUMBER, _LENGTH = 0, 2
 _OPSET_IMPORT = 8
@@ -53,6 +55,58 @@ def opset_version(path: Path) -> int:
                 if not domain or domain == [b'ai.onnx']:
                     return dict(_numbers(data, first, last)).get(2, 0)
         return 0
+
+
+def looked_up_rows(path: Path, name: str) -> int | None:
+    """Rows of the table in which the values of an input are looked up; None where none is found.
+
+    Args:
+        path: An ONNX file.
+        name: Of the input; it may be cast or reshaped on its way, and the table cast.
+
+    Raises:
+        BundleError: Not an ONNX file.
+    """
+    with _opened(path) as data:
+        tables: dict[str, int] = {}
+        nodes: list[tuple[str, list[str], list[str]]] = []
+        for _, first, last in _only(data, 0, len(data), 7):  # the graph
+            for _, a, b in _only(data, first, last, 5):  # initializers: dims, name
+                names = [bytes(data[c:d]).decode() for _, c, d in _only(data, a, b, 8)]
+                rows = _first_dimension(data, a, b)
+                if names and rows is not None:
+                    tables[names[0]] = rows
+            for _, a, b in _only(data, first, last, 1):
+                words = {n: [bytes(data[c:d]).decode() for _, c, d in _only(data, a, b, n)]
+                         for n in (1, 2, 4)}  # fmt: skip
+                nodes.append((''.join(words[4]), words[1], words[2]))
+    return _rows(nodes, tables, name)
+
+
+def _rows(
+    nodes: list[tuple[str, list[str], list[str]]], tables: dict[str, int], name: str
+) -> int | None:
+    values, found = {name}, []
+    for kind, inputs, outputs in nodes:
+        if kind in _PASS_ON and inputs and outputs:
+            if inputs[0] in values:
+                values.add(outputs[0])
+            if inputs[0] in tables and kind in ('Cast', 'Identity'):
+                tables[outputs[0]] = tables[inputs[0]]
+        elif kind == 'Gather' and len(inputs) == 2 and inputs[1] in values:
+            found += [tables[inputs[0]]] if inputs[0] in tables else []
+    return min(found, default=None)
+
+
+def _first_dimension(data: mmap.mmap, start: int, end: int) -> int | None:
+    for number, wire, first, last in _entries(data, start, end):
+        if number == 1:  # packed or not
+            return _varint(data, first, last if wire == _LENGTH else end)[0]
+    return None
+
+
+def _only(data: mmap.mmap, start: int, end: int, wanted: int) -> Iterator[tuple[int, int, int]]:
+    return (field for field in _fields(data, start, end) if field[0] == wanted)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -19,8 +18,9 @@ from pathlib import Path
 
 from dysl_vla_ros.engines.bundle import Bundle, Manifest, sha256_of
 from dysl_vla_ros.engines.device import Gpu
-from dysl_vla_ros.engines.strict_json import expect, parse
+from dysl_vla_ros.engines.strict_json import expect, load, parse
 from dysl_vla_ros.errors import BundleError, EngineError
+from dysl_vla_ros.targets import write_whole
 
 FORMAT = 'dysl_vla_plans'
 FORMAT_VERSION = 1
@@ -240,11 +240,7 @@ def read_plans(folder: Path) -> PlansManifest:
     Raises:
         BundleError: It is not JSON, or not of this format.
     """
-    try:
-        document = json.loads((folder / PLANS_NAME).read_text(encoding='utf-8'))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BundleError(f'not valid JSON: {error}') from None
-    manifest: PlansManifest = parse(PlansManifest, document, 'plans')
+    manifest: PlansManifest = parse(PlansManifest, load(folder / PLANS_NAME), 'plans')
     return manifest
 
 
@@ -254,17 +250,9 @@ def write_plans(folder: Path, manifest: PlansManifest) -> None:
     write_whole(folder / PLANS_NAME, text.encode())
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under another name, flush it to the disk, then give it its name."""
-    partial = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        with partial.open('wb') as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+def is_plans_root(root: Path) -> bool:
+    """Whether a folder holds nothing but folders of plans."""
+    return all((entry / PLANS_NAME).is_file() for entry in root.iterdir())
 
 
 def _why_not(folder: Path, target: Target) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from dysl_vla_ros.collision import ArmCollision
 from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.gripper_filter import GripperFilter
 from dysl_vla_ros.core.run_state import InputStatus
@@ -174,6 +175,7 @@ def run_episode(
     episode = world.reset(spec.seed, spec.family, spec.split)
     instruction = spec.instruction or episode.instruction
     refused = _refusal(policy, instruction)
+    config = with_bundle(config, policy.manifest)
     loop = ControlLoop(policy, config, arm_limits(config), planner, armed=True)
     gripper = GripperFilter(config.gripper)
     tick = 1.0 / config.timing.command_rate_hz

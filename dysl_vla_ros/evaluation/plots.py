@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dysl_vla_ros.errors import DyslError
 from dysl_vla_ros.evaluation.episodes import PHASES
+from dysl_vla_ros.targets import file_target, write_whole
 
 _COLOURS = {'reach': '#dfe8f2', 'grasp': '#f6d5c8', 'carry': '#e2eeda', 'release': '#f3dff0'}
+
+
+_SOFTWARE = 'dysl_vla_ros'
+"""Stands in the PNG: a picture of somebody else's is not overwritten."""
+
+
+def check_plot(path: Path | None) -> None:
+    """Refuse a place for a picture before the work that it shows; None is no picture.
+
+    Raises:
+        ConfigError: A folder, a link, or a file that is not a picture of ``plot_evaluation``.
+    """
+    if path is not None:
+        file_target('--plot', path, _is_plot, 'a picture that dysl evaluate drew')
 
 
 def plot_evaluation(path: Path, document: dict[str, Any]) -> None:
@@ -20,7 +36,9 @@ def plot_evaluation(path: Path, document: dict[str, Any]) -> None:
 
     Raises:
         DyslError: matplotlib is not installed.
+        ConfigError: As ``check_plot``.
     """
+    check_plot(path)
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -34,8 +52,14 @@ def plot_evaluation(path: Path, document: dict[str, Any]) -> None:
     _success(figure.add_subplot(grid[0, 0]), document)
     _depth(figure.add_subplot(grid[0, 1]), document)
     _episode(figure.add_subplot(grid[1, :]), shown, document['traces'][shown])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    draw = partial(figure.savefig, format='png', dpi=110, metadata={'Software': _SOFTWARE})
+    write_whole(path.expanduser(), draw)
+
+
+def _is_plot(path: Path) -> bool:
+    with path.open('rb') as stream:
+        head = stream.read(4096)
+    return head.startswith(b'\x89PNG') and f'Software\0{_SOFTWARE}'.encode() in head
 
 
 def _success(axes: Any, document: dict[str, Any]) -> None:

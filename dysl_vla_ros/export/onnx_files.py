@@ -24,6 +24,7 @@ from onnx import TensorProto
 from dysl_vla_ros.engines.bundle import SegmentSpec, TensorSpec
 from dysl_vla_ros.errors import EngineError
 from dysl_vla_ros.export.parts import Part
+from dysl_vla_ros.targets import write_whole
 
 OPSET = 18
 """The newest that TensorRT 10.3 (JetPack 6.2) parses completely."""
@@ -84,7 +85,7 @@ def write_onnx(part: Part, folder: Path, file: str, settings: FileSettings) -> S
     proto = ir.serde.serialize_model(model)
     _forget_origin(proto)
     check_proto(proto, file)
-    path.write_bytes(proto.SerializeToString(deterministic=True))
+    write_whole(path, proto.SerializeToString(deterministic=True))
     onnx.checker.check_model(os.fspath(path), full_check=True)
     return SegmentSpec(
         file=file,

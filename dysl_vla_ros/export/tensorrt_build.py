@@ -26,13 +26,14 @@ from dysl_vla_ros.engines.tensorrt_plans import (
     PlanEntry,
     PlansManifest,
     Target,
+    is_plans_root,
     plan_problem,
     read_plans,
     segment_hash,
     write_plans,
-    write_whole,
 )
 from dysl_vla_ros.errors import BundleError, ConfigError, EngineError
+from dysl_vla_ros.targets import folder_target, write_whole
 
 TIMING_CACHE = 'timing.cache'
 
@@ -100,13 +101,14 @@ def build_plans(
     Raises:
         EngineError: TensorRT cannot parse or build a segment; what was built before stays.
         BundleError: A graph keeps weights outside the bundle.
+        ConfigError: Something else than plans is in the folder; nothing is touched.
     """
     options = options or BuildOptions()
-    folder = root / target.key
+    folder = check_root(root) / target.key
     began = time.monotonic()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         manifest = _start(folder, bundle, target, options)
+        write_plans(folder, manifest)  # from now on the folder is known to be one of plans
         cache = _cached(folder / TIMING_CACHE)
         builder = SegmentBuilder(trt, bundle.manifest.opset, options, cache)
         built, kept = [], []
@@ -126,6 +128,15 @@ def build_plans(
             'ONNX files; name another folder with --plans'
         ) from error
     return BuildReport(folder, tuple(built), tuple(kept), time.monotonic() - began)
+
+
+def check_root(root: Path) -> Path:
+    """Refuse a place for plans that holds something else; nothing is touched.
+
+    Raises:
+        ConfigError: It names what is there.
+    """
+    return folder_target('--plans', root, is_plans_root, 'one of plans alone')
 
 
 class SegmentBuilder:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,7 @@ from typing import Any, Literal
 from dysl_vla_ros.engines.bundle import (
     FORMAT,
     FORMAT_VERSION,
+    MANIFEST_NAME,
     FileEntry,
     Manifest,
     SegmentSpec,
@@ -27,10 +29,13 @@ from dysl_vla_ros.engines.bundle import (
     write_manifest,
 )
 from dysl_vla_ros.engines.strict_json import parse
+from dysl_vla_ros.engines.tensorrt_plans import FOLDER as PLANS
 from dysl_vla_ros.errors import BundleError, ConfigError
 from dysl_vla_ros.export.onnx_files import OPSET, FileSettings, write_onnx
 from dysl_vla_ros.export.parts import TOKENIZER, Exportable, part_names
 from dysl_vla_ros.export.precision import to_half
+from dysl_vla_ros.export.replaced import carried_over, check_bundle
+from dysl_vla_ros.targets import folder_target, write_whole
 
 Progress = Callable[[int, int, str], None]
 """Called with (graphs written, graphs, newest name)."""
@@ -65,23 +70,32 @@ def write_bundle(
     name: str,
     settings: ExportSettings | None = None,
     progress: Progress | None = None,
+    force: bool = False,
 ) -> Manifest:
     """Export every part and write the manifest.
 
+    What was made for the bundle that is there, its calibration and its plans, goes on where the
+    graphs are the same.
+
     Args:
         source: The model.
-        folder: Replaced when it exists.
+        folder: New or empty, or a bundle, which is replaced.
         name: Of the model, for people.
         settings: How.
         progress: Called after every graph.
+        force: Take the model's own calibration, and drop what does not fit the new graphs.
 
     Raises:
+        ConfigError: Something else is in the folder, or something made for the bundle that is
+            there would be lost: the message names it, and nothing is touched.
         BundleError: Another export to the same folder is running.
         EngineError: A graph breaks the rules of ``export.onnx_files``.
     """
     settings = settings or ExportSettings()
+    folder = check_bundle(folder, force)
     key = _key(source, settings)
     partial = folder.with_name(f'.{folder.name}.partial')
+    folder_target('bundle', partial, _is_partial, 'what an interrupted export left')
     with _locked(partial):
         segments: dict[str, SegmentSpec] = {}
         files: dict[str, FileEntry] = {}
@@ -95,7 +109,7 @@ def write_bundle(
             if progress is not None:
                 progress(count, len(names), part)
         contract = source.contract()
-        (partial / TOKENIZER).write_text(contract.tokenizer, encoding='utf-8')
+        write_whole(partial / TOKENIZER, contract.tokenizer.encode())
         files[TOKENIZER] = file_entry(partial / TOKENIZER)
         manifest = Manifest(
             format=FORMAT, version=FORMAT_VERSION, name=name, family=contract.family,
@@ -107,8 +121,9 @@ def write_bundle(
             calibration=contract.calibration, segments=segments, files=files,
             card=contract.card,
         )  # fmt: skip
+        manifest, plans = carried_over(folder, manifest, force)
         write_manifest(partial, manifest)
-        _publish(partial, folder, files)
+        _publish(partial, folder, files, plans)
     return manifest
 
 
@@ -124,10 +139,7 @@ def _write(
     note = {'key': key, 'segment': asdict(spec),
             'files': {file: asdict(entry) for file, entry in entries.items()}}  # fmt: skip
     place = partial / _NOTES / f'{name}.json'
-    place.parent.mkdir(exist_ok=True)
-    fresh = place.with_suffix('.new')
-    fresh.write_text(json.dumps(note), encoding='utf-8')
-    os.replace(fresh, place)
+    write_whole(place, json.dumps(note).encode())
     return spec, entries
 
 
@@ -170,15 +182,32 @@ def _locked(partial: Path) -> Iterator[None]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _publish(partial: Path, folder: Path, files: dict[str, FileEntry]) -> None:
-    """Drop what is not listed, then put the folder where it belongs."""
+def _is_partial(folder: Path) -> bool:
+    known = {_NOTES, 'segments', PLANS, TOKENIZER, MANIFEST_NAME}
+    return all(entry.name in known for entry in folder.iterdir())
+
+
+def _publish(
+    partial: Path, folder: Path, files: dict[str, FileEntry], plans: tuple[Path, ...]
+) -> None:
+    """Drop what is not listed, take the plans along, then put the folder where it belongs."""
     shutil.rmtree(partial / _NOTES)
     for path in sorted((partial / 'segments').iterdir()):
         if f'segments/{path.name}' not in files:  # of an earlier, different export
             path.unlink()
-    old = folder.with_name(f'.{folder.name}.old')
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(partial, folder)
-    shutil.rmtree(old, ignore_errors=True)
+    for path in plans:
+        (partial / PLANS).mkdir(exist_ok=True)
+        os.replace(path, partial / PLANS / path.name)
+    if not folder.exists():
+        os.replace(partial, folder)
+        return
+    # Only what was moved here is removed: a folder of this name may be somebody else's.
+    old = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.old.', dir=folder.parent))
+    os.replace(folder, old / folder.name)
+    try:
+        os.replace(partial, folder)
+    except OSError:
+        os.replace(old / folder.name, folder)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)

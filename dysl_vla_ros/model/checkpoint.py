@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -24,6 +23,7 @@ from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.model.policy_network import PolicyNetwork
 from dysl_vla_ros.model.shapes import CameraShape, PolicyConfig, Statistics
 from dysl_vla_ros.model.skipping import SkipModules
+from dysl_vla_ros.targets import file_target, write_whole
 
 FORMAT = 'dysl_vla_checkpoint_1'
 
@@ -103,13 +103,24 @@ def with_card(checkpoint: Checkpoint, **figures: Any) -> Checkpoint:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-    """Write tensors and a JSON header into one safetensors file, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}')
+    """Write tensors and a JSON header into one safetensors file, atomically.
+
+    Raises:
+        ConfigError: Something else than such a file is there.
+    """
+    file_target('checkpoint', path, is_checkpoint, 'a file of tensors that dysl wrote')
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {'format': 'pt', 'kind': FORMAT, 'header': json.dumps(header)}
-    save_file(plain, partial, metadata=metadata)
-    os.replace(partial, path)
+    write_whole(path, lambda place: save_file(plain, place, metadata=metadata))
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether ``save_tensors`` wrote a file."""
+    try:
+        with safe_open(str(path), framework='pt') as stream:
+            return bool((stream.metadata() or {}).get('kind') == FORMAT)
+    except (SafetensorError, OSError):
+        return False
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from dysl_vla_ros.collision import ArmCollision
 from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import FloatArray
@@ -92,14 +93,16 @@ def build_loop(policy: Policy, config: NodeConfig, urdf: str) -> tuple[ControlLo
 
     Raises:
         KinematicsError: The description lacks a joint or frame.
-        ConfigError: The bundle's action contract does not fit the arm.
+        ConfigError: The bundle's action contract does not fit the arm, or a parameter
+            contradicts it.
     """
+    config = with_bundle(config, policy.manifest)
     action, safety = policy.manifest.action, config.safety
     kinematics = ArmKinematics(
         urdf,
         joint_names(policy.manifest, config),
-        config.action.tip_link or action.tip_link,
-        config.action.frame_id or action.frame_id,
+        config.action.tip_link,
+        config.action.frame_id,
     )
     limits = tightened(kinematics, config)
     check_rest(limits, config)

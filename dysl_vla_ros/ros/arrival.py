@@ -9,7 +9,7 @@ from typing import Any
 from rclpy.node import Node
 
 from dysl_vla_ros.errors import InputError
-from dysl_vla_ros.ros.stamps import steady_stamp
+from dysl_vla_ros.ros.stamps import seconds_of, steady_stamp
 from dysl_vla_ros.ros.streams import Newest, Stream
 
 _LOG_PERIOD_S = 5.0
@@ -36,7 +36,7 @@ class Arrival:
         ros_now = self._node.get_clock().now().nanoseconds * 1e-9
         try:
             when = steady_stamp(
-                stream.name, stamp.sec + stamp.nanosec * 1e-9, ros_now, now, self._max_age
+                stream.name, seconds_of(stream.name, stamp), ros_now, now, self._max_age
             )
             kept = build(when)
         except InputError as error:

@@ -11,7 +11,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from dysl_vla_ros.core.transforms import check_size
 from dysl_vla_ros.data_types import ImageArray
 from dysl_vla_ros.engines.bundle import CameraSpec
-from dysl_vla_ros.ros import images, qos
+from dysl_vla_ros.ros import compressed, images, qos
 from dysl_vla_ros.ros.arrival import Arrival
 from dysl_vla_ros.ros.streams import Newest, Stream
 
@@ -59,7 +59,7 @@ class Camera:
             InputError: The data cannot be decoded.
         """
         if isinstance(message, CompressedImage):
-            return images.decompress(self.stream.name, message)
+            return compressed.decompress(self.stream.name, message)
         return images.to_rgb(self.stream.name, message)
 
     def destroy(self) -> None:
@@ -71,14 +71,17 @@ class Camera:
     def _on_image(self, message: Any) -> None:
         def build(stamp: float) -> Newest:
             images.check_image(self.stream.name, message)
-            check_size(
-                message.height, message.width, self._spec.height, self._spec.width, self._spec.name
-            )
+            self._check_size(message.height, message.width)
             return Newest(stamp, message)
 
         self._arrival.take(self.stream, message.header.stamp, build)
 
     def _on_compressed(self, message: Any) -> None:
-        self._arrival.take(
-            self.stream, message.header.stamp, lambda stamp: Newest(stamp, message)
-        )
+        def build(stamp: float) -> Newest:
+            self._check_size(*compressed.check_compressed(self.stream.name, message))
+            return Newest(stamp, message)
+
+        self._arrival.take(self.stream, message.header.stamp, build)
+
+    def _check_size(self, height: int, width: int) -> None:
+        check_size(height, width, self._spec.height, self._spec.width, self._spec.name)

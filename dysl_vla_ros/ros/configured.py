@@ -10,6 +10,7 @@ from rclpy.logging import get_logging_directory
 from std_msgs.msg import String
 
 from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Pass, Policy
@@ -47,6 +48,7 @@ class Configured:
             ConfigError: A parameter does not fit the bundle or this machine.
         """
         # What may refuse comes first, so that nothing is left behind.
+        config = with_bundle(config, policy.manifest)
         names = joint_names(policy.manifest, config)
         publishers = CommandPublishers(node, config, names, policy.manifest.action.frame_id)
         self._node = node

@@ -116,7 +116,8 @@ def _inputs(session: Session, now: float) -> Status:
         skew = session.inputs.camera_skew()
         values['camera_skew_ms'] = _number(None if skew is None else 1e3 * skew, 1)
     status = session.input_status(now)
-    return Status('inputs', OK if status.ready else WARN, status.reason or 'fresh', values)
+    reason = status.reason or session.inputs.joints.gripper_problem(now)
+    return Status('inputs', WARN if reason else OK, reason or 'fresh', values)
 
 
 def _commands(

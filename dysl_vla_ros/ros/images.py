@@ -1,13 +1,12 @@
 """ROS images -> RGB uint8 arrays of shape (height, width, 3).
 
 On a robot ``cv_bridge`` does it; without it numpy does, for the encodings that cameras send.
-Both paths give the same array. Reading is a view and one copy; no loop over pixels.
+Both paths give the same array. Reading is a view and one copy; no loop over pixels. What an image
+may cost is bounded by its header, before a byte of it is touched.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,9 @@ _CHANNELS: dict[str, tuple[int, tuple[int, int, int]]] = {
 }
 """Encoding -> bytes per pixel, and which of them are red, green, blue; OpenCV's put blue first."""
 
+MAX_PIXELS = 4096 * 4096
+MAX_BYTES = 64 << 20
+"""Of the data of one message, padding included."""
 _WIDE = 'mono16'
 ENCODINGS = (*_CHANNELS, _WIDE)
 
@@ -40,25 +42,44 @@ def check_image(stream: str, message: Any) -> None:
     """Refuse an image whose header contradicts its data; cheap, done on arrival.
 
     Raises:
-        InputError: Unknown encoding, empty, or fewer bytes than step and height say.
+        InputError: Unknown encoding, empty, too large, or fewer bytes than step and height say.
     """
     encoding, height, width = message.encoding, message.height, message.width
     if encoding not in ENCODINGS:
         raise InputError(
-            f'{stream}: encoding = {encoding!r}: expected one of {", ".join(ENCODINGS)}'
+            f'{stream}: encoding = {encoding[:40]!r}: expected one of {", ".join(ENCODINGS)}'
         )
-    if height < 1 or width < 1:
-        raise InputError(f'{stream}: height x width = {height} x {width}: expected at least 1 x 1')
+    check_pixels(stream, height, width)
     row = width * (2 if encoding == _WIDE else _CHANNELS[encoding][0])
     if message.step < row:
         raise InputError(
             f'{stream}: step = {message.step} bytes: expected at least {row} for '
             f'{width} pixels of {encoding}'
         )
+    size = max(len(message.data), message.step * height)
+    if size > MAX_BYTES:
+        raise InputError(
+            f'{stream}: step x height = {message.step} x {height}, {len(message.data)} bytes: '
+            f'expected at most {MAX_BYTES} bytes'
+        )
     if len(message.data) < message.step * (height - 1) + row:
         raise InputError(
             f'{stream}: data has {len(message.data)} bytes: expected {message.step * height} '
             f'(step {message.step} x height {height})'
+        )
+
+
+def check_pixels(stream: str, height: int, width: int) -> None:
+    """Refuse a picture of no pixels, or of too many.
+
+    Raises:
+        InputError: Names both sizes.
+    """
+    if height < 1 or width < 1:
+        raise InputError(f'{stream}: height x width = {height} x {width}: expected at least 1 x 1')
+    if height * width > MAX_PIXELS:
+        raise InputError(
+            f'{stream}: height x width = {height} x {width}: expected at most {MAX_PIXELS} pixels'
         )
 
 
@@ -102,49 +123,3 @@ def _with_cv_bridge(stream: str, message: Any) -> ImageArray:
         channels, order = _CHANNELS[message.encoding]
         array = array.reshape(message.height, message.width, channels)[:, :, order]
     return np.ascontiguousarray(array, dtype=np.uint8)
-
-
-def decompress(stream: str, message: Any) -> ImageArray:
-    """Convert a ``sensor_msgs/CompressedImage`` (JPEG, PNG).
-
-    Raises:
-        InputError: The data cannot be decoded, or no decoder is installed.
-    """
-    decode = _decoder()
-    if decode is None:
-        raise InputError(
-            f'{stream}: compressed images need Pillow or OpenCV: apt install python3-pil, or '
-            'pip install pillow'
-        )
-    try:
-        return decode(bytes(message.data))
-    except Exception as error:  # both libraries raise their own kinds
-        raise InputError(
-            f'{stream}: format = {message.format!r}, {len(message.data)} bytes: expected a JPEG '
-            f'or PNG image: {error}'
-        ) from None
-
-
-def _decoder() -> Callable[[bytes], ImageArray] | None:
-    try:
-        import cv2
-    except ImportError:
-        pass
-    else:
-
-        def with_opencv(data: bytes) -> ImageArray:
-            array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-            if array is None:
-                raise ValueError('not decodable')
-            return np.ascontiguousarray(array[:, :, ::-1])
-
-        return with_opencv
-    try:
-        from PIL import Image
-    except ImportError:
-        return None
-
-    def with_pillow(data: bytes) -> ImageArray:
-        return np.array(Image.open(io.BytesIO(data)).convert('RGB'), dtype=np.uint8)
-
-    return with_pillow

@@ -9,6 +9,7 @@ from rclpy.node import Node
 from std_msgs.msg import Bool, String
 from std_srvs.srv import SetBool, Trigger
 
+from dysl_vla_ros.policy import MAX_INSTRUCTION_BYTES
 from dysl_vla_ros.ros import qos
 from dysl_vla_ros.ros.requests import Answer, Requests
 
@@ -52,7 +53,8 @@ class Services:
             log.error(answer.message)
 
     def _on_instruction(self, message: Any) -> None:
-        self.instruct(message.data)
+        # Bounded before anything looks at it; what is cut is refused for its length all the same.
+        self.instruct(message.data[: 4 * MAX_INSTRUCTION_BYTES])
 
     def _on_estop(self, message: Any) -> None:
         self._requests.estop(message.data)

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from dysl_vla_ros.errors import InputError
 
 CLOCK_SKEW_S = 0.02
 """A stamp this far in the future is taken as now: clocks of two machines never agree exactly."""
+
+
+def seconds_of(stream: str, stamp: Any) -> float:
+    """A ``builtin_interfaces/Time`` in seconds.
+
+    Raises:
+        InputError: Its nanoseconds are not a part of a second.
+    """
+    if not 0 <= stamp.nanosec < 1_000_000_000:
+        raise InputError(
+            f'{stream}: header.stamp.nanosec = {stamp.nanosec}: expected within [0, 999999999]'
+        )
+    return float(stamp.sec + stamp.nanosec * 1e-9)
 
 
 def steady_stamp(
@@ -21,9 +37,14 @@ def steady_stamp(
         max_age_s: Oldest stamp that is accepted [s].
 
     Raises:
-        InputError: Negative or too old age; names both times.
+        InputError: Negative or too old age, or none at all; names both times.
     """
     age = ros_now_s - stamp_s
+    if not math.isfinite(age):
+        raise InputError(
+            f'{stream}: header.stamp = {stamp_s} s at the node\'s ROS time {ros_now_s} s: '
+            'expected finite times'
+        )
     if age < -CLOCK_SKEW_S:
         raise InputError(
             f'{stream}: header.stamp = {stamp_s:.3f} s lies {-age:.3f} s after the node\'s ROS '

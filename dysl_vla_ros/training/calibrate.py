@@ -88,6 +88,7 @@ def calibrate(
         threshold=threshold,
         hysteresis=0.5 * threshold,
         weights=weights,
+        rule='level',
         level_low=float(np.quantile(every, 0.15)),
         level_high=float(max(np.quantile(every, 0.5), np.quantile(every, 0.15) + 1e-6)),
     )

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +37,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.targets import write_whole
 
 VERSION = 'v3.0'
 INFO, STATS, TASKS = 'meta/info.json', 'meta/stats.json', 'meta/tasks.parquet'
@@ -155,18 +155,12 @@ def decode_png(data: bytes) -> NDArray[np.uint8]:
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a parquet file atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}')
-    pq.write_table(table, partial, compression='zstd')
-    os.replace(partial, path)
+    write_whole(path, lambda place: pq.write_table(table, place, compression='zstd'))
 
 
 def write_document(path: Path, document: Any) -> None:
     """Write JSON atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}')
-    partial.write_text(json.dumps(document, indent=4, ensure_ascii=False) + '\n', 'utf-8')
-    os.replace(partial, path)
+    write_whole(path, (json.dumps(document, indent=4, ensure_ascii=False) + '\n').encode())
 
 
 def read_document(path: Path, what: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.targets import folder_target
 from dysl_vla_ros.training.dataset_format import (
     DATA_PATH,
     EPISODES_PATH,
@@ -61,8 +62,10 @@ class DatasetWriter:
             ours: For meta/dysl.json; must be what an existing dataset was begun with.
 
         Raises:
-            ConfigError: The folder holds a dataset that was made in another way.
+            ConfigError: The folder holds something else, or a dataset that was made in another
+                way; nothing is touched.
         """
+        folder = folder_target('dataset', folder, is_dataset, 'a dataset of dysl collect')
         self._folder, self._columns = folder, columns
         self._tasks: dict[str, int] = {}
         self._stats: dict[str, Any] = {}
@@ -167,6 +170,11 @@ class DatasetWriter:
             while (path := self._folder / numbered(template, number)).is_file():
                 path.unlink()
                 number += 1
+
+
+def is_dataset(folder: Path) -> bool:
+    """Whether a dataset was begun in this folder."""
+    return (folder / OURS).is_file() or (folder / INFO).is_file()
 
 
 def _empty(columns: Mapping[str, Feature], fps: int, robot: str) -> dict[str, Any]:

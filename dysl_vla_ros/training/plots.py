@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.engines.bundle import CalibrationSpec
+from dysl_vla_ros.targets import write_whole
 from dysl_vla_ros.training.prediction import Prediction
 
 matplotlib.use('Agg')
@@ -102,8 +104,5 @@ def plot_guidance(
 
 
 def _save(path: Path, figure: Figure) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}')
-    figure.savefig(partial, format='png', dpi=120, bbox_inches='tight')
+    write_whole(path, partial(figure.savefig, format='png', dpi=120, bbox_inches='tight'))
     plt.close(figure)
-    partial.replace(path)

@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.errors import ConfigError, DyslError
 from dysl_vla_ros.model.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -33,6 +33,7 @@ from dysl_vla_ros.model.checkpoint import (
     with_card,
 )
 from dysl_vla_ros.sim.goals import FAMILIES, Split
+from dysl_vla_ros.targets import write_whole
 from dysl_vla_ros.training.batches import Augmentation
 from dysl_vla_ros.training.closed_loop import (
     EpisodeResult,
@@ -270,7 +271,7 @@ class Run:
         figures = {k: v for k, v in self.space.report.items() if k != 'recipe'}
         save_checkpoint(path, with_card(checkpoint, recipe=figures))
         if self.results != self.folder:
-            shutil.copyfile(path, self.results / path.name)
+            write_whole(self.results / path.name, lambda place: shutil.copyfile(path, place))
         return load_checkpoint(path)
 
     def counter(self, stage: str) -> Callable[[int, int], None]:
@@ -379,8 +380,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger('dysl_vla_ros').setLevel(logging.INFO)
     device = training_device(given.device)
     recipe = adjusted(preset(given.preset, given.workers, device.type == 'cuda'), given)
-    run(recipe, given.folder, given.results or given.folder, device, given.workers, given.until,
-        given.start)  # fmt: skip
+    try:
+        run(recipe, given.folder, given.results or given.folder, device, given.workers,
+            given.until, given.start)  # fmt: skip
+    except DyslError as error:
+        print(f'dysl_vla_ros.training: {error}', file=sys.stderr)
+        return 1
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +12,11 @@ import torch
 from accelerate import PartialState
 
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.targets import folder_target, write_whole
 
 REPORT = 'report.json'
+MARK = '.dysl_run'
+"""A file in every folder that a run writes into: others are not touched."""
 Progress = Callable[[str, int, int, Mapping[str, float]], None]
 """Called with (stage, step, steps, newest figures)."""
 
@@ -44,9 +46,16 @@ class Workspace:
     report: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Make the folders; go on with the report of an earlier run."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.results.mkdir(parents=True, exist_ok=True)
+        """Make the folders; go on with the report of an earlier run.
+
+        Raises:
+            ConfigError: One is not a folder of an earlier run, and not empty.
+        """
+        for folder in dict.fromkeys((self.folder, self.results)):
+            if self.main:
+                folder_target('folder', folder, is_workspace, 'the folder of an earlier run')
+                write_whole(folder / MARK, b'Written by the training and calibration of dysl.\n')
+            folder.mkdir(parents=True, exist_ok=True)
         path = self.results / REPORT
         if path.is_file():
             found = json.loads(path.read_text('utf-8'))
@@ -70,9 +79,13 @@ class Workspace:
         """Write a JSON document into the results, atomically."""
         if not self.main:
             return
-        partial = self.results / f'.{name}.{os.getpid()}'
-        partial.write_text(json.dumps(document, indent=1, default=str) + '\n', 'utf-8')
-        os.replace(partial, self.results / name)
+        text = json.dumps(document, indent=1, default=str) + '\n'
+        write_whole(self.results / name, text.encode())
+
+
+def is_workspace(folder: Path) -> bool:
+    """Whether an earlier run wrote into this folder."""
+    return (folder / MARK).is_file() or (folder / REPORT).is_file()
 
 
 def training_device(name: str = '') -> torch.device:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dysl_vla_ros.demo.figures import COMMANDS, POLICY, Picture, figures
+from dysl_vla_ros.demo.figures import COMMANDS, POLICY, Picture, figures, number
 
 ISSUE_KEYS = [
     'command_rate_hz_mean',
@@ -91,3 +91,11 @@ def test_every_ended_episode_is_kept_once_with_its_seed():
         picture.note_episode({'seed': seed, 'outcome': outcome, 'family': 'pick'})
     found = figures(picture)['outcomes']
     assert [(entry['seed'], entry['success']) for entry in found] == [(7, True), (8, False)]
+
+
+def test_a_value_that_is_no_finite_number_counts_as_none():
+    for text in ('nan', 'inf', '-inf', '1e999', 'n/a', '', 'x' * 1000):
+        assert number(text) is None
+    picture = Picture()
+    picture.note_episode({'outcome': 'success', 'seed': 'nan'})
+    assert picture.outcomes == []

@@ -92,9 +92,38 @@ def test_a_path_that_leaves_the_bundle_is_refused(folder, document, name):
 
 
 def test_files_may_be_links_as_colcon_installs_them(folder, tmp_path):
-    moved = shutil.move(folder / 'segments/head.onnx', tmp_path / 'head.onnx')
-    (folder / 'segments/head.onnx').symlink_to(moved)
-    assert open_bundle(folder).path('segments/head.onnx').read_bytes()
+    """Every file a link into the source, the manifest too."""
+    installed = tmp_path / 'share' / 'bundle'
+    for path in folder.rglob('*'):
+        if path.is_file():
+            link = installed / path.relative_to(folder)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path)
+    assert open_bundle(installed).path('segments/head.onnx').read_bytes()
+
+
+@pytest.mark.parametrize('whole', [False, True])
+def test_a_link_out_of_the_bundle_is_refused_though_its_content_is_right(folder, tmp_path, whole):
+    inside = folder / ('segments' if whole else 'segments/head.onnx')
+    moved = shutil.move(inside, tmp_path / 'elsewhere')
+    inside.symlink_to(moved)
+    with pytest.raises(BundleError, match=r'\.onnx: a link to .*elsewhere.*inside the bundle'):
+        open_bundle(folder)
+
+
+def test_links_in_a_ring_are_refused(folder):
+    path = folder / 'segments/head.onnx'
+    path.unlink()
+    path.symlink_to('head.onnx')
+    with pytest.raises(BundleError, match='head.onnx'):
+        open_bundle(folder)
+
+
+def test_a_link_from_file_to_file_inside_the_bundle_is_read(folder):
+    path = folder / 'segments/head.onnx'
+    path.rename(folder / 'segments/other')
+    path.symlink_to('other')
+    assert open_bundle(folder)
 
 
 def test_a_file_that_is_not_listed_cannot_be_read_through_the_bundle(folder):

@@ -82,7 +82,7 @@ def test_a_missing_joint_is_named_with_what_is_needed():
         parts.add(joints(('shoulder', 'wrist'), (1, 2)), 5.0)
 
 
-def test_arm_and_gripper_may_come_in_separate_messages_and_age_with_the_older():
+def test_arm_and_gripper_may_come_in_separate_messages_and_a_sample_ages_with_the_arm():
     from dysl_vla_ros.ros.joints import JointParts
 
     parts = JointParts(('shoulder',), GRIPPER)
@@ -90,7 +90,119 @@ def test_arm_and_gripper_may_come_in_separate_messages_and_age_with_the_older():
         parts.add(joints(('shoulder',), (1,)), 5.0)
     assert parts.add(joints(('finger',), (0.04,)), 5.1).stamp == 5.0
     sample = parts.add(joints(('shoulder',), (2,)), 5.2)
-    assert (sample.stamp, sample.positions.tolist(), sample.gripper) == (5.1, [2.0], 1.0)
+    assert (sample.stamp, sample.positions.tolist(), sample.gripper) == (5.2, [2.0], 1.0)
+    assert parts.gripper_stamp == 5.1
+
+
+@pytest.mark.parametrize('gripper_hz', [50, 10, 4, 0.1])
+def test_a_slow_gripper_neither_spoils_nor_stales_the_joints_of_an_image(gripper_hz):
+    from dysl_vla_ros.ros.joints import JointParts
+    from dysl_vla_ros.ros.streams import JointHistory, Newest, Stream
+
+    parts, history, stream = JointParts(('a',), GRIPPER), JointHistory(), Stream('joints', 0.2)
+    period, due, wrong = 0.01, 0.0, []
+    for index in range(200):
+        now = index * period
+        messages = [joints(('a',), (now,))]  # the arm's position is its time
+        if now >= due:
+            due += 1.0 / gripper_hz
+            messages.insert(0, joints(('finger',), (0.02,)))
+        for message in messages:
+            try:
+                sample = parts.add(message, now)
+            except InputError:
+                continue  # not complete yet
+            history.append(sample)
+            stream.accept(Newest(sample.stamp, sample), now)
+        if now > 0.2:
+            image = now - 0.034
+            wrong.append(abs(history.nearest(image).positions[0] - image))
+            assert stream.problem(now) == '' and stream.newest.message.gripper == 0.5
+    assert max(wrong) <= period
+
+
+def test_a_message_is_taken_whole_or_not_at_all():
+    from dysl_vla_ros.ros.joints import JointParts
+
+    parts = JointParts(('a', 'b'), None)
+    parts.add(joints(('a', 'b'), (1, 2)), 1.0)
+    for names, positions in (
+        (('a', 'b'), (9, float('nan'))),
+        (('a', 'b', 'b'), (9, 3, 4)),
+        (('a', 'b'), (9,)),
+    ):
+        with pytest.raises(InputError):
+            parts.add(joints(names, positions), 2.0)
+    sample = parts.add(joints(('other',), (0,)), 3.0)
+    assert (sample.stamp, sample.positions.tolist()) == (1.0, [1.0, 2.0])
+
+
+def test_an_older_message_does_not_replace_a_newer_one():
+    from dysl_vla_ros.ros.joints import JointParts
+
+    parts = JointParts(('a',), GRIPPER)
+    parts.add(joints(('a', 'finger'), (1, 0.04)), 2.0)
+    sample = parts.add(joints(('a', 'finger'), (9, 0.0)), 1.9)
+    assert (sample.stamp, sample.positions.tolist(), sample.gripper) == (2.0, [1.0], 1.0)
+
+
+def test_a_joint_that_stands_twice_with_one_position_is_taken():
+    from dysl_vla_ros.ros.joints import JointParts
+
+    assert JointParts(('a',), None).add(joints(('a', 'a'), (1, 1)), 1.0).positions.tolist() == [1]
+
+
+def test_a_thousand_names_are_refused_before_they_are_looked_at():
+    from types import SimpleNamespace
+
+    from dysl_vla_ros.ros.joints import JointParts
+
+    class Untouchable(list):
+        def __iter__(self):
+            raise AssertionError('looped over')
+
+    message = SimpleNamespace(name=Untouchable(['a'] * 1000), position=Untouchable([0.0] * 1000))
+    with pytest.raises(InputError, match='1000 names and 1000 positions: expected at most 256'):
+        JointParts(('a',), None).add(message, 1.0)
+
+
+def test_names_as_long_as_books_are_cut_in_the_message():
+    from dysl_vla_ros.ros.joints import JointParts
+
+    with pytest.raises(InputError, match='lacks') as caught:
+        JointParts(('a',), None).add(joints(['x' * 1_000_000] * 200, [0.0] * 200), 1.0)
+    assert len(str(caught.value)) < 2000
+
+
+@pytest.mark.parametrize(
+    ('sec', 'nanosec', 'words'),
+    [
+        (0, 1_000_000_000, 'nanosec = 1000000000'),
+        (0, 2**32 - 1, 'nanosec = 4294967295'),
+        (0, -1, 'nanosec = -1'),
+        (float('nan'), 0, 'finite'),
+        (float('inf'), 0, 'finite'),
+        (-(2**31), 0, 'older'),
+        (2**31 - 1, 0, 'after'),
+    ],
+)
+def test_a_stamp_that_is_no_time_is_refused_and_counted(sec, nanosec, words):
+    from types import SimpleNamespace
+
+    from dysl_vla_ros.ros.arrival import Arrival
+    from dysl_vla_ros.ros.streams import Newest, Stream
+
+    said = []
+    now = SimpleNamespace(nanoseconds=10**18)
+    node = SimpleNamespace(
+        get_clock=lambda: SimpleNamespace(now=lambda: now),
+        get_logger=lambda: SimpleNamespace(warning=lambda text, **_: said.append(text)),
+    )
+    stream = Stream('image', 0.5)
+    stamp = SimpleNamespace(sec=sec, nanosec=nanosec)
+    Arrival(node, 1.0).take(stream, stamp, lambda when: Newest(when, 'kept'))
+    assert stream.newest is None and stream.refused == 1
+    assert words in said[0] and stream.last_refusal == said[0]
 
 
 @pytest.mark.parametrize(

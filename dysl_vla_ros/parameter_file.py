@@ -1,0 +1,78 @@
+"""Which parameters a ROS parameter file sets for a node, read without ROS.
+
+Every section counts that may apply to the node: ``/**``, its name with or without a namespace,
+flat or nested. A key that is written twice counts twice, for ROS reads both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dysl_vla_ros.errors import ConfigError
+
+_BODY = 'ros__parameters'
+_DEEPEST = 20
+
+
+def parameters_for(path: Path, node: str) -> list[tuple[str, Any]]:
+    """Full names and values, in the order of the file.
+
+    Args:
+        path: A YAML file.
+        node: Name of the node, without a namespace.
+
+    Raises:
+        ConfigError: It cannot be read, or is no parameter file.
+    """
+    try:
+        text = path.read_text(encoding='utf-8')
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        return [] if root is None else list(_sections(root, node, '', 0, path))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        words = ' '.join(str(error).split())
+        raise ConfigError('params_file', str(path), f'a YAML parameter file ({words})') from None
+
+
+def _sections(
+    tree: yaml.Node, node: str, name: str, depth: int, path: Path
+) -> Iterator[tuple[str, Any]]:
+    for key, value in _pairs(tree, depth, path):
+        if key == _BODY:
+            if name.rpartition('/')[2] in (node, '*', '**'):
+                yield from _flat(value, '', depth + 1, path)
+        else:
+            yield from _sections(value, node, f'{name}/{key}', depth + 1, path)
+
+
+def _flat(tree: yaml.Node, prefix: str, depth: int, path: Path) -> Iterator[tuple[str, Any]]:
+    for key, value in _pairs(tree, depth, path):
+        if isinstance(value, yaml.MappingNode):
+            yield from _flat(value, f'{prefix}{key}.', depth + 1, path)
+        else:
+            yield f'{prefix}{key}', _value(value)
+
+
+def _pairs(tree: yaml.Node, depth: int, path: Path) -> Iterator[tuple[str, yaml.Node]]:
+    if depth > _DEEPEST:
+        raise ConfigError('params_file', str(path), f'at most {_DEEPEST} levels')
+    if not isinstance(tree, yaml.MappingNode):
+        return
+    for key, value in tree.value:
+        if key.value == '<<':  # a merge: one mapping, or a list of them
+            several = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            for one in several:
+                yield from _pairs(one, depth + 1, path)
+        else:
+            yield str(key.value), value
+
+
+def _value(tree: yaml.Node) -> Any:
+    loader = yaml.SafeLoader('')
+    try:
+        return loader.construct_object(tree, deep=True)
+    finally:
+        loader.dispose()

@@ -1,0 +1,101 @@
+"""Compressed images -> RGB: JPEG and PNG, told by their bytes, measured before they are decoded.
+
+One decoder, Pillow, so that a robot and a workstation see the same pixels: it is a rosdep key
+(``python3-pil``) and a tenth of OpenCV's size. Pixels are as the camera sent them: transparency is
+dropped, and a rotation noted beside the picture is not applied. The ``format`` field is not looked
+at, for drivers write all sorts into it.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+
+from dysl_vla_ros.data_types import ImageArray
+from dysl_vla_ros.errors import InputError
+from dysl_vla_ros.ros.images import MAX_BYTES, check_pixels
+
+_PNG = b'\x89PNG\r\n\x1a\n'
+_JPEG = b'\xff\xd8\xff'
+_MARKERS = 1000
+"""Of a JPEG, before its size is known; cameras send ten."""
+_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}
+_NOT_A_FRAME = {0xC4, 0xC8, 0xCC}
+
+
+def check_compressed(stream: str, message: Any) -> tuple[int, int]:
+    """Height and width of a ``sensor_msgs/CompressedImage`` by its header; cheap.
+
+    Raises:
+        InputError: Neither JPEG nor PNG, too large, or a header that makes no sense.
+    """
+    size = len(message.data)
+    if size > MAX_BYTES:
+        raise InputError(f'{stream}: {size} bytes: expected at most {MAX_BYTES}')
+    data = memoryview(message.data)
+    if bytes(data[:8]) == _PNG:
+        found = _png_size(stream, bytes(data[:33]))
+    elif bytes(data[:3]) == _JPEG:
+        found = _jpeg_size(data)
+    else:
+        raise InputError(
+            f'{stream}: {size} bytes that begin with {bytes(data[:8])!r}: expected a JPEG or PNG '
+            'image'
+        )
+    if found is None:
+        raise InputError(f'{stream}: {size} bytes without a size: expected a JPEG or PNG image')
+    check_pixels(stream, *found)
+    return found
+
+
+def decompress(stream: str, message: Any) -> ImageArray:
+    """Convert a ``sensor_msgs/CompressedImage``.
+
+    Raises:
+        InputError: As ``check_compressed``; or the data cannot be decoded, or Pillow is not
+            installed.
+    """
+    size = check_compressed(stream, message)
+    try:
+        from PIL import Image
+    except ImportError:
+        raise InputError(
+            f'{stream}: compressed images need Pillow: apt install python3-pil, or pip install '
+            'pillow'
+        ) from None
+    try:
+        with Image.open(io.BytesIO(bytes(message.data)), formats=('JPEG', 'PNG')) as picture:
+            if (picture.height, picture.width) != size:
+                raise ValueError(f'{picture.width}x{picture.height} pixels inside')
+            return np.array(picture.convert('RGB'), dtype=np.uint8)
+    except Exception as error:  # the decoder raises all kinds, SyntaxError among them
+        raise InputError(
+            f'{stream}: {len(message.data)} bytes: expected a JPEG or PNG image: {error}'
+        ) from None
+
+
+def _png_size(stream: str, head: bytes) -> tuple[int, int] | None:
+    if len(head) < 33 or head[12:16] != b'IHDR':
+        return None
+    if head[24] > 8:  # decoders disagree on how sixteen bits become eight
+        raise InputError(f'{stream}: a PNG of {head[24]} bits per channel: expected at most 8')
+    return int.from_bytes(head[20:24], 'big'), int.from_bytes(head[16:20], 'big')
+
+
+def _jpeg_size(data: memoryview) -> tuple[int, int] | None:
+    """From the first frame header; None where there is none."""
+    place = 2
+    for _ in range(_MARKERS):
+        if place + 9 > len(data) or data[place] != 0xFF:
+            return None
+        marker = data[place + 1]
+        if marker == 0xFF or marker in _WITHOUT_LENGTH:  # padding, or a marker alone
+            place += 1 if marker == 0xFF else 2
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in _NOT_A_FRAME:
+            height, width = data[place + 5 : place + 7], data[place + 7 : place + 9]
+            return int.from_bytes(height, 'big'), int.from_bytes(width, 'big')
+        place += 2 + max(int.from_bytes(data[place + 2 : place + 4], 'big'), 2)
+    return None
