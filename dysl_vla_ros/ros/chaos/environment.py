@@ -50,7 +50,7 @@ class Tested:
         return next((p / name for p in places if (p / name).is_file()), None)
 
 
-def tested(prefix: Path | None, domain: int) -> Tested:
+def find_tested(prefix: Path | None, domain: int) -> Tested:
     """This environment, or that below ``prefix``.
 
     Args:

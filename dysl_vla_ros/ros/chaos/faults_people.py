@@ -51,6 +51,10 @@ def _push(offset: float, seconds: float, index: int = 0) -> Act:
     return lambda rig: rig.relay.hand(offset, seconds, index)
 
 
+def _let_go(rig: Rig) -> None:
+    rig.relay.delivers = True
+
+
 def _block(rig: Rig) -> None:
     """Something holds the arm: what the node says has no effect, the readings are true."""
     rig.relay.hand(0.0, 0.1)
@@ -61,28 +65,9 @@ def _freeze(rig: Rig) -> None:
 
 
 def _hand(name: str, act: Act, hold: float = 1.4, quick: bool = False, says: bool = False,
-          stays: bool = False) -> Fault:  # fmt: skip
-    return Fault('hand', name, act, hold=hold, after=1.0, quick=quick, says=says, stays=stays)
-
-
-HAND = (
-    _hand('pushed by 0.15 rad', _push(0.15, 0.3)),
-    _hand('pushed by 0.5 rad', _push(0.5, 0.8), says=True, quick=True),
-    _hand('elbow pushed 0.4 rad', _push(0.4, 0.8, _ELBOW), says=True),
-    _hand('blocked for 0.5 s', _block, hold=0.5),
-    _hand('blocked for 3 s', _block, hold=3.0, says=True, quick=True),
-    _hand('reading frozen 3 s', _freeze, hold=3.0, says=True),
-    _hand('pushed while paused', _all(_ask('pause', True), _pause(0.5), _push(0.3, 0.5),
-                                      _pause(0.6), _ask('pause', False)), hold=2.2),
-    _hand('pushed while stopped', _all(_ask('stop'), _pause(0.5), _push(0.3, 0.5),
-                                       _pause(0.6), _ask('start')), hold=2.2),
-    _hand('pushed while e-stopped', _all(lambda rig: rig.relay.estop(True), _pause(0.7),
-                                         _push(0.4, 0.5), _pause(0.6)), hold=1.6, stays=True),
-    _hand('pushed there and back', _all(_push(0.3, 0.4), _pause(0.5), _push(-0.3, 0.4)),
-          hold=1.3),
-)  # fmt: skip
-
-# ---- e-stop and dead-man -----------------------------------------------------------------------
+          stays: bool = False, clear: Act | None = None) -> Fault:  # fmt: skip
+    return Fault('hand', name, act, clear, hold=hold, after=1.0, quick=quick, says=says,
+                 stays=stays)  # fmt: skip
 
 
 def _estop(rig: Rig) -> None:
@@ -91,6 +76,34 @@ def _estop(rig: Rig) -> None:
 
 def _release(rig: Rig) -> None:
     rig.relay.estop(False)
+
+
+HAND = (
+    _hand('pushed by 0.15 rad', _push(0.15, 0.3)),
+    _hand('pushed by 0.5 rad', _push(0.5, 0.8), says=True, quick=True),
+    _hand('elbow pushed 0.4 rad', _push(0.4, 0.8, _ELBOW), says=True),
+    _hand('blocked for 0.3 s', _block, hold=0.3),
+    _hand('blocked for 3 s', _block, hold=3.0, says=True, quick=True),
+    _hand('reading frozen 3 s', _freeze, hold=3.0, says=True),
+    _hand('pushed while paused', _all(_ask('pause', True), _pause(0.5), _push(0.3, 0.5),
+                                      _pause(0.6), _let_go, _ask('pause', False)), hold=2.2),
+    _hand('pushed while stopped', _all(_ask('stop'), _pause(0.5), _push(0.3, 0.5),
+                                       _pause(0.6), _let_go, _ask('start')), hold=2.2),
+    _hand('pushed while e-stopped', _all(_estop, _pause(0.7), _push(0.4, 0.5), _pause(0.6)),
+          hold=1.6, stays=True, clear=_release),
+    _hand('pushed there and back', _all(_push(0.3, 0.4), _pause(0.5), _push(-0.3, 0.4)),
+          hold=1.3),
+)  # fmt: skip
+
+# ---- e-stop and dead-man -----------------------------------------------------------------------
+
+
+def _reset_refused(rig: Rig) -> None:
+    """While the button is held, and later than any reset is refused for."""
+    time.sleep(0.7)
+    if rig.relay.ask('estop_reset'):
+        rig.complaints.append('a reset was granted while estop is true')
+    time.sleep(0.1)
 
 
 def _deadman(pressed: bool | None) -> Act:
@@ -124,8 +137,8 @@ STOPS = (
     _stop('e-stop', _estop, _release, stays=True),
     _stop('e-stop, then start', _all(_estop, _pause(0.2), _ask('start'), _pause(0.4),
                                      _ask('start')), _release, stays=True, hold=1.6),
-    _stop('e-stop held, reset', _all(_estop, _pause(0.7), _ask('estop_reset'), _pause(0.1),
-                                     _ask('start')), _release, quick=True, hold=1.9),
+    _stop('e-stop held, reset', _all(_estop, _reset_refused, _ask('start')), _release,
+          quick=True, hold=1.9),
     _stop('e-stop, new task', _all(_estop, _pause(0.3), _new_task), _release, stays=True),
     _stop('e-stop 20 times', _times(20, _estop), _release, stays=True),
     _stop('stop by service', _ask('stop'), stays=True),
@@ -205,12 +218,13 @@ def _intruder_says(offset: float, seconds: float = 0.3) -> Act:
 
 
 def _rearm(rig: Rig) -> None:
-    """Arming beside another publisher; then the shadow moves, which nobody needs to judge."""
+    """Arming beside another publisher."""
     rig.relay.ask('arm', False)
     time.sleep(0.5)
     rig.relay.intrude(True)
     time.sleep(0.3)
-    rig.relay.ask('arm', True)
+    if rig.relay.ask('arm', True):
+        rig.complaints.append('arming was granted beside another publisher')
 
 
 def _deaf(seconds: float) -> Act:

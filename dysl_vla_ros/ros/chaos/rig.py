@@ -35,6 +35,7 @@ class Rig:
         relay: Topics and services.
         recording: What was said.
         wiring: Whether the policy is the sweep that needs no model.
+        complaints: What a fault itself saw go wrong in this trial.
     """
 
     def __init__(self, graph: Graph, relay: Relay, recording: Recording, wiring: bool) -> None:
@@ -43,6 +44,7 @@ class Rig:
         self.relay = relay
         self.recording = recording
         self.wiring = wiring
+        self.complaints: list[str] = []
         self._limits: Limits | None = None
         self._variant = ''
         self._tasks = 0
@@ -97,8 +99,14 @@ class Rig:
             self.start_node(variant)
         if self.settle(5.0) or self.revive():
             return True
-        self.start_node(variant)
-        return self.settle(8.0) or self.revive()
+        for with_arm in (False, True):
+            if with_arm:  # it may stand where no policy gets it away from
+                self.graph.start_arm()
+                time.sleep(0.5)
+            self.start_node(variant)
+            if self.settle(5.0) or self.revive():
+                return True
+        return False
 
     def start_node(self, variant: str) -> None:
         """A fresh node, and wait until it is ready."""
@@ -140,6 +148,7 @@ class Rig:
             self.wait(lambda: self.state not in ('fault', 'e-stop'), 0.2)
         if self.state == 'paused':
             self.relay.ask('pause', False)
+        self.relay.ask('arm', True)
         self.new_task()
         if not self.wait(self.playing, 0.4):
             self.relay.ask('start')

@@ -15,7 +15,8 @@ from dysl_vla_ros.ros.chaos.rig import Rig
 
 _UNCLEAR_LATE_S = 0.5
 _LATCHED = ('fault', 'e-stop')
-_REST_S = 0.3
+_MARGIN_S = 0.03
+"""After the last moving sample, not that sample itself."""
 _KEEP_S = 30.0
 
 
@@ -66,6 +67,7 @@ def attempt(rig: Rig, fault: Fault) -> Case:
     for number in (1, 2):
         case = Case(fault.name, fault.kind, fault.expected, attempts=number)
         rig.recording.forget(time.monotonic() - _KEEP_S)
+        rig.complaints.clear()
         if fault.graph == 'refused':
             _refused(rig, fault, case)
         else:
@@ -108,7 +110,7 @@ def _moving(rig: Rig, fault: Fault, case: Case) -> None:
     seen = verdict.Seen(
         motion=motion,
         rest_s=rest,
-        speed_after_rest=0.0 if rest is None else _fastest(rig, before + rest, gone),
+        speed_after_rest=0.0 if rest is None else _fastest(rig, before + rest + _MARGIN_S, gone),
         speed_after=_fastest(rig, max(cleared, before + (settled or 0.0)) + 0.1, watched),
         states=(*_entered(rig, before, watched), rig.state),
         warned=tuple(
@@ -117,6 +119,7 @@ def _moving(rig: Rig, fault: Fault, case: Case) -> None:
         ),
         died=died,
         traceback=_traceback(rig, marks),
+        complaints=tuple(rig.complaints),
         late_s=rig.relay.lateness(before),
     )  # fmt: skip
     _fill(case, seen, rig, before, end)
@@ -151,6 +154,7 @@ def _refused(rig: Rig, fault: Fault, case: Case) -> None:
         states=states,
         died=died,
         traceback=_traceback(rig, marks),
+        complaints=tuple(rig.complaints),
         configured=any(s in ('ready', *verdict.PLAYING) for s in states),
         late_s=rig.relay.lateness(before),
     )

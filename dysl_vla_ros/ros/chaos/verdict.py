@@ -28,6 +28,7 @@ class Seen:
         died: Processes that ended.
         traceback: First line of a traceback in a log, or ''.
         configured: A node that had to be refused came up.
+        complaints: What the fault itself saw go wrong.
         late_s: How late the harness itself woke at worst [s].
     """
 
@@ -40,12 +41,13 @@ class Seen:
     died: tuple[str, ...] = ()
     traceback: str = ''
     configured: bool = False
+    complaints: tuple[str, ...] = ()
     late_s: float = 0.0
 
 
 def reasons(fault: Fault, seen: Seen) -> list[str]:
     """Why the trial was unsafe; empty when it was safe."""
-    found = list(seen.motion.problems.values())
+    found = [*seen.motion.problems.values(), *seen.complaints]
     if fault.graph == 'refused':
         if seen.motion.windows:
             found.append(f'{seen.motion.windows} commands were sent')
