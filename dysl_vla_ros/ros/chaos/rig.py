@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
+from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.ros.chaos.description import Limits, read_limits
 from dysl_vla_ros.ros.chaos.graph import ARM, NODE, Graph
 from dysl_vla_ros.ros.chaos.recording import Recording
@@ -15,6 +18,8 @@ MOVES = 0.12
 """Faster than this the arm moves [rad/s]."""
 ACTIVATE, DEACTIVATE = 3, 4
 
+_FAR, _FAR_AT_WORK = 0.6, 1.8
+"""Farther from where it began the arm has strayed; the sweep itself needs 0.3 [rad]."""
 _DEADMAN_S = 0.4
 _START_S = 30.0
 _VARIANTS: dict[str, dict[str, str]] = {
@@ -48,6 +53,8 @@ class Rig:
         self._limits: Limits | None = None
         self._variant = ''
         self._tasks = 0
+        self._home: FloatArray | None = None
+        self._far = _FAR if wiring else _FAR_AT_WORK
 
     # ---- asking ------------------------------------------------------------------------------
 
@@ -92,6 +99,9 @@ class Rig:
     def ensure(self, variant: str) -> bool:
         """Arm and node run, the node as this variant; whether the arm moves now."""
         self.relay.clean()
+        if self._strayed():
+            self.graph.end(NODE)
+            self.graph.end(ARM)
         if not self.graph.alive(ARM):
             self.graph.start_arm()
         self.relay.enable = True if variant == 'deadman' else None
@@ -163,6 +173,15 @@ class Rig:
             self.wait(self.playing, 0.4)
             self.relay.ask('start')
         return self.wait(self.moving, 2.5)
+
+    def _strayed(self) -> bool:
+        """Whether earlier trials left the arm where others would not see what they look for."""
+        reading = self.recording.reading
+        if reading is None or not self.graph.alive(ARM):
+            return False
+        if self._home is None:
+            self._home = reading.positions
+        return bool(np.abs(reading.positions - self._home)[:-1].max() > self._far)
 
     def _ready_since(self, began: float) -> bool:
         states = self.recording.states(began, time.monotonic())
