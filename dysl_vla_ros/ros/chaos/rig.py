@@ -16,6 +16,8 @@ from dysl_vla_ros.ros.chaos.verdict import PLAYING
 
 MOVES = 0.12
 """Faster than this the arm moves [rad/s]."""
+_FAST = 0.25
+"""A fault comes when the sweep is as fast as this: at its turning points little can happen."""
 ACTIVATE, DEACTIVATE = 3, 4
 
 _FAR, _FAR_AT_WORK = 0.6, 1.8
@@ -107,14 +109,14 @@ class Rig:
         self.relay.enable = True if variant == 'deadman' else None
         if not self.graph.alive(NODE) or self._variant != variant:
             self.start_node(variant)
-        if self.settle(5.0) or self.revive():
+        if self.settle(5.0) or (self.revive() and self.settle(5.0)):
             return True
         for with_arm in (False, True):
             if with_arm:  # it may stand where no policy gets it away from
                 self.graph.start_arm()
                 time.sleep(0.5)
             self.start_node(variant)
-            if self.settle(5.0) or self.revive():
+            if self.settle(5.0) or (self.revive() and self.settle(5.0)):
                 return True
         return False
 
@@ -140,7 +142,8 @@ class Rig:
             return False
         if not self.wiring:
             self.new_task()
-        return self.wait(self.moving, seconds)
+        enough = _FAST if self.wiring else MOVES
+        return self.wait(lambda: self.playing() and self.relay.speed() > enough, seconds)
 
     def revive(self) -> bool:
         """Out of whatever stopped it, by what an operator would ask for."""
