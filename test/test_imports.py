@@ -148,6 +148,24 @@ def reachable(start, when_called=True):
     return seen
 
 
+# ``dysl chaos`` also runs against another environment: it knows no more of the package than this.
+CHAOS_MAY_KNOW = ('data_types', 'demo', 'errors', 'ros.chaos', 'ros.qos')
+CHAOS_WITH_ROS = {'ros.chaos.relay', 'ros.chaos.listener'}
+
+
+def test_the_fault_campaign_knows_nothing_of_what_it_tests():
+    found = {m: list(imports(path)) for m, path in modules(ROOT).items() if below(m, 'ros.chaos')}
+    assert len(found) > 10
+    for module, names in found.items():
+        own = {name[len(PACKAGE) + 1 :] for name in names if name.startswith(f'{PACKAGE}.')}
+        own -= {'ros'}  # of ``from dysl_vla_ros.ros import qos``
+        assert [n for n in own if not any(below(n, part) for part in CHAOS_MAY_KNOW)] == []
+        if module not in CHAOS_WITH_ROS:
+            assert [n for n in names if n.split('.')[0] == 'rclpy' or '_msgs' in n] == [], module
+    for module in ('judge', 'verdict', 'endurance'):  # what judges runs without ROS
+        assert not reachable(f'ros.chaos.{module}', when_called=False) & CHAOS_WITH_ROS
+
+
 def test_nothing_that_the_robot_imports_reaches_the_offline_parts():
     offline = ('model', 'training', 'export', 'evaluation')
     for start in ('ros.vla_node', 'ros.lifecycle_node', 'control_loop', 'ros.sim_node'):

@@ -92,6 +92,11 @@ class Children:
             self.exit_codes[spec.name] = code
         self._folder.cleanup()
 
+    @property
+    def process_ids(self) -> dict[str, int]:
+        """Name -> process id, of everything that was started."""
+        return {spec.name: process.pid for spec, process, _ in self._running}
+
     def check(self) -> None:
         """Complain about a node that ended.
 

@@ -1,0 +1,79 @@
+"""``dysl chaos``: faults put into the running graph, and whether anything unsafe came of them."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from dysl_vla_ros.cli.report import write_json
+from dysl_vla_ros.demo.domain import ReservedDomain
+from dysl_vla_ros.ros.chaos.fault import KINDS
+
+_QUICK_MINUTES = 0.9
+"""What a quick campaign may take before the last trial begins."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('--quick', action='store_true', help='a choice of faults, one minute')
+    parser.add_argument('--minutes', type=float, help='begin no trial after this time [min]')
+    parser.add_argument('--only', nargs='+', choices=KINDS, default=(), metavar='KIND',
+                        help='of: ' + ', '.join(KINDS))  # fmt: skip
+    parser.add_argument('--seed', type=int, default=0, help='of the order and of the scene')
+    parser.add_argument('--bundle', nargs='?', const='', default='fake', metavar='FOLDER',
+                        help='with the bundled policy, or that of a folder; default: a sweep '
+                        'that needs no model')  # fmt: skip
+    parser.add_argument('--prefix', type=Path, metavar='VENV',
+                        help='test the package of another environment')  # fmt: skip
+    parser.add_argument('--json', type=Path, help='write the report here, as it grows')
+
+
+def run(given: argparse.Namespace) -> int:
+    """Try the faults, print a row for each, sum up.
+
+    Returns:
+        Exit code: 0 iff something was tried and nothing was unsafe; 130 after Ctrl-C.
+    """
+    from dysl_vla_ros.ros.chaos import campaign, table
+    from dysl_vla_ros.ros.chaos.trial import Case
+
+    minutes = given.minutes
+    if given.quick and minutes is None:
+        minutes = _QUICK_MINUTES
+    reserved = ReservedDomain()
+    options = campaign.Options(
+        given.prefix, given.bundle, given.quick, minutes, tuple(given.only), given.seed,
+        reserved.number,
+    )  # fmt: skip
+    console = Console(highlight=False, soft_wrap=True)
+    cases: list[Case] = []
+
+    def tell(case: Case) -> None:
+        cases.append(case)
+        for line in table.lines(case):
+            console.print(line, markup=False)
+        if given.json is not None:
+            write_json(given.json, campaign.report(cases, options))
+
+    console.print(table.HEADER, markup=False)
+    signal.signal(signal.SIGTERM, _interrupt)
+    interrupted = False
+    try:
+        campaign.run(options, tell)
+    except KeyboardInterrupt:
+        interrupted = True
+    console.print(table.total(cases), markup=False)
+    if given.json is not None:
+        write_json(given.json, campaign.report(cases, options))
+        console.print(f'wrote {given.json}', markup=False)
+    if interrupted:
+        return 130
+    return 0 if cases and not any(case.verdict == 'unsafe' for case in cases) else 1
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,149 @@
+"""``dysl soak``: the demo's graph for a long time; does anything grow, does the rate hold?"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from dysl_vla_ros import bringup
+from dysl_vla_ros.cli.report import write_json
+from dysl_vla_ros.demo.domain import ReservedDomain
+from dysl_vla_ros.demo.processes import Children, environment
+from dysl_vla_ros.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dysl_vla_ros.ros.chaos.endurance import Run
+
+_SAMPLE_S = 5.0
+_WRITE_EVERY = 6
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('--minutes', type=float, default=60.0, help='length of the run [min]')
+    parser.add_argument('--engine', default='', help='bundle folder, or fake')
+    parser.add_argument('--seed', type=int, default=0, help='of the first episode')
+    parser.add_argument('--json', type=Path, help='write the figures here, as they grow')
+    parser.add_argument('--plot', type=Path, help='draw them here (needs matplotlib)')
+
+
+def run(given: argparse.Namespace) -> int:
+    """Run, measure, sum up; Ctrl-C ends early and keeps what there is.
+
+    Returns:
+        Exit code: 0 iff the rate held and nothing grew.
+
+    Raises:
+        ConfigError: ``minutes`` is not positive.
+        ChildError: A process ended by itself.
+    """
+    from dysl_vla_ros.ros.chaos import endurance, proc
+    from dysl_vla_ros.ros.chaos.listener import Listener
+
+    if not given.minutes > 0:
+        raise ConfigError('--minutes', given.minutes, 'more than 0')
+    console = Console(highlight=False, soft_wrap=True)
+    specs = bringup.nodes({'engine': given.engine, 'seed': str(given.seed)})
+    reserved = ReservedDomain()
+    env = environment(reserved.number)
+    measured = endurance.Run()
+    signal.signal(signal.SIGTERM, _interrupt)
+    ids: dict[str, int] = {}
+    until = 0.0
+    with Listener(env, measured) as listener, Children(specs, env) as children:
+        try:
+            while listener.seconds < 60.0 * given.minutes:
+                listener.spin(min(_SAMPLE_S, 60.0 * given.minutes - listener.seconds))
+                children.check()
+                until = listener.seconds
+                processes = dict(children.process_ids)
+                model = proc.model_process(processes['vla_node'])
+                if model is not None:
+                    processes['model'] = model
+                _sample(measured, ids, processes, until)
+                if given.json is not None and len(measured.usage['vla_node']) % _WRITE_EVERY == 0:
+                    write_json(given.json, _document(measured, until))
+        except KeyboardInterrupt:
+            console.print('interrupted', markup=False)
+        until = listener.seconds
+    document = _document(measured, until)
+    for line in endurance.text(measured, until):
+        console.print(line, markup=False)
+    console.print(
+        f'{document["rate_hz_mean"]} commands per second (least {document["rate_hz_least"]}), '
+        f'longest gap {1000 * document["gap_s_longest"]:.0f} ms, {until:.0f} s',
+        markup=False,
+    )
+    for problem in document['problems']:
+        console.print(f'  {problem}', markup=False)
+    if given.json is not None:
+        write_json(given.json, document)
+        console.print(f'wrote {given.json}', markup=False)
+    if given.plot is not None:
+        console.print(_plot(measured, until, given.plot), markup=False)
+    return 0 if document['ok'] else 1
+
+
+def _sample(measured: Run, ids: dict[str, int], processes: dict[str, int], at: float) -> None:
+    from dysl_vla_ros.ros.chaos import proc
+
+    for name, pid in processes.items():
+        found = proc.usage(pid)
+        if found is None:
+            continue
+        if ids.setdefault(name, pid) != pid:
+            ids[name] = pid
+            measured.restarts[name] = measured.restarts.get(name, 0) + 1
+        measured.usage.setdefault(name, []).append((at, found))
+
+
+def _document(measured: Run, until: float) -> dict[str, Any]:
+    from dysl_vla_ros.ros.chaos import endurance
+
+    document = endurance.summary(measured, until)
+    document['samples'] = {
+        name: [[round(at, 1), round(u.rss_mb, 2), u.descriptors, u.threads] for at, u in samples]
+        for name, samples in measured.usage.items()
+    }
+    document['commands_per_second'] = [
+        [round(at, 1), count] for at, count in endurance.rates(measured, until)
+    ]
+    return document
+
+
+def _plot(measured: Run, until: float, path: Path) -> str:
+    """Draw memory, descriptors, threads and rate; a sentence about it."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return '--plot needs matplotlib: python -m pip install matplotlib'
+    from dysl_vla_ros.ros.chaos import endurance
+
+    figure = Figure(figsize=(8, 9), layout='constrained')
+    axes = figure.subplots(4, 1, sharex=True)
+    for name, samples in sorted(measured.usage.items()):
+        at = [moment / 60.0 for moment, _ in samples]
+        axes[0].plot(at, [u.rss_mb for _, u in samples], label=name)
+        axes[1].plot(at, [u.descriptors for _, u in samples], label=name)
+        axes[2].plot(at, [u.threads for _, u in samples], label=name)
+    counts = endurance.rates(measured, until)
+    axes[3].plot([at / 60.0 for at, _ in counts], [n for _, n in counts], '.', markersize=2)
+    titles = ('resident memory [MB]', 'open files', 'threads', 'commands per second')
+    for axis, title in zip(axes, titles, strict=True):
+        axis.set_ylabel(title)
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    axes[0].legend()
+    axes[3].set_xlabel('minutes')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    return f'wrote {path}'
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,114 @@
+"""Which faults are tried in which order, and the report as it grows."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dysl_vla_ros.ros.chaos import faults_inputs, faults_people, faults_processes
+from dysl_vla_ros.ros.chaos.environment import find_tested
+from dysl_vla_ros.ros.chaos.fault import Fault
+from dysl_vla_ros.ros.chaos.graph import Graph
+from dysl_vla_ros.ros.chaos.recording import Recording
+from dysl_vla_ros.ros.chaos.relay import Relay
+from dysl_vla_ros.ros.chaos.rig import Rig
+from dysl_vla_ros.ros.chaos.trial import Case, attempt
+
+FAULTS: tuple[Fault, ...] = (
+    *faults_inputs.CAMERA,
+    *faults_inputs.JOINTS,
+    *faults_people.HAND,
+    *faults_people.STOPS,
+    *faults_people.REQUESTS,
+    *faults_processes.MODEL,
+    *faults_processes.NODE_FAULTS,
+    *faults_inputs.CLOCK,
+    *faults_people.COMMANDER,
+    *faults_processes.BUNDLE,
+)
+LEAST = 15
+"""A limit of time never leaves fewer faults than this, where as many were chosen."""
+_GRAPHS = ('refused', 'deadman', 'plain')
+"""In this order: the node is started anew as seldom as possible, and a limit of time cuts where
+most is."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a campaign runs.
+
+    Attributes:
+        prefix: Environment whose executables are tested; None: this one.
+        engine: ``engine.path`` of the node; ``fake`` is the wiring policy.
+        quick: The quick choice only.
+        minutes: No trial begins after this; None: no limit.
+        only: Kinds; empty: all.
+        seed: Of the order, and of the arm's scene.
+        domain: ROS domain.
+    """
+
+    prefix: Path | None = None
+    engine: str = 'fake'
+    quick: bool = False
+    minutes: float | None = None
+    only: tuple[str, ...] = ()
+    seed: int = 0
+    domain: int = 1
+
+
+def chosen(options: Options) -> list[Fault]:
+    """The faults in their order: one node configuration after another, the kinds in turn."""
+    wanted = [
+        fault for fault in FAULTS
+        if (not options.only or fault.kind in options.only) and (fault.quick or not options.quick)
+    ]  # fmt: skip
+    shuffled = random.Random(options.seed).sample(wanted, len(wanted))
+    rank: dict[str, int] = {}
+    turn = {}
+    for fault in shuffled:
+        turn[fault.name] = rank[fault.kind] = rank.get(fault.kind, 0) + 1
+    return sorted(shuffled, key=lambda fault: (_GRAPHS.index(fault.graph), turn[fault.name]))
+
+
+def run(options: Options, tell: Callable[[Case], None]) -> None:
+    """Try the chosen faults, one after another.
+
+    Args:
+        options: Which, and over what.
+        tell: Called with each case as soon as it is known.
+    """
+    faults = chosen(options)
+    environment = find_tested(options.prefix, options.domain)
+    began = time.monotonic()
+    recording = Recording()
+    with Relay(environment.env, recording) as relay, Graph(
+        environment, options.engine, options.seed
+    ) as graph:
+        rig = Rig(graph, relay, recording, wiring=options.engine == 'fake')
+        for number, fault in enumerate(faults):
+            over = options.minutes is not None and time.monotonic() - began > 60 * options.minutes
+            if over and number >= LEAST:
+                return
+            tell(attempt(rig, fault))
+
+
+def report(cases: Sequence[Case], options: Options) -> dict[str, Any]:
+    """The document of ``--json``."""
+    counts = {
+        name: sum(case.verdict == name for case in cases)
+        for name in ('safe', 'unsafe', 'unclear')
+    }
+    return {
+        'tried': len(cases),
+        **counts,
+        'engine': options.engine or 'the bundled policy',
+        'prefix': None if options.prefix is None else str(options.prefix),
+        'quick': options.quick,
+        'seed': options.seed,
+        'chosen': len(chosen(options)),
+        'cases': [case.document() for case in cases],
+    }

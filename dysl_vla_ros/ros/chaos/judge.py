@@ -1,0 +1,272 @@
+"""Whether what was sent to the arm was safe, from the windows and the arm's true joints alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dysl_vla_ros.data_types import FloatArray
+from dysl_vla_ros.ros.chaos.description import Limits
+from dysl_vla_ros.ros.chaos.follower import Measured, desired, follow
+from dysl_vla_ros.ros.chaos.recording import Recording
+from dysl_vla_ros.ros.chaos.windows import Window
+
+_AT_REST = 0.02
+"""Slower than this a joint rests [rad/s]."""
+_REST_S = 0.3
+"""For so long, to count [s]."""
+_GRID_S = 0.004
+_POINT_TOLERANCE = 1e-6
+_CURVE_TOLERANCE = 1e-3
+"""Of a speed between the points: time_from_start is rounded, and stamps cross a clock."""
+_MEASURED_TOLERANCE = 0.05
+_CONTEXT_S = 0.7
+"""What was sent before an interval says where the arm was told to be when it begins."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the windows must obey besides the description.
+
+    Attributes:
+        period_s: Of the commands [s].
+        rest_s: A window ends within this of its start, at rest [s].
+        max_lead: Farthest that the command may be from the arm [rad].
+        gap_s: Without a window for so long, the next one may begin where the arm is [s].
+    """
+
+    period_s: float = 1.0 / 30.0
+    rest_s: float = 0.5
+    max_lead: float = 0.45
+    gap_s: float = 0.25
+
+
+@dataclass
+class Motion:
+    """What was commanded and what moved in an interval.
+
+    Attributes:
+        windows: How many of the node's own.
+        commanded: Peak speed of the ideal controller [rad/s].
+        commanded_share: The same as a share of the limit, of the worst joint.
+        measured: Peak speed of the arm [rad/s].
+        step: Largest way of the desired position within one period [rad].
+        jump: Largest distance of a first point from what the window before said [rad].
+        lead: Largest distance of the desired position from the arm [rad].
+        problems: Sentences, each once, the worst value of each.
+    """
+
+    windows: int = 0
+    commanded: float = 0.0
+    commanded_share: float = 0.0
+    measured: float = 0.0
+    step: float = 0.0
+    jump: float = 0.0
+    lead: float = 0.0
+    problems: dict[str, str] = field(default_factory=dict)
+    _worst: dict[str, float] = field(default_factory=dict)
+
+    def blame(self, what: str, sentence: str, amount: float = 0.0) -> None:
+        """Keep the worst sentence of its kind."""
+        if what not in self._worst or amount > self._worst[what]:
+            self._worst[what], self.problems[what] = amount, sentence
+
+
+def look(
+    recording: Recording, limits: Limits, since: float, until: float, rules: Rules | None = None
+) -> Motion:
+    """Judge an interval.
+
+    Args:
+        recording: It must reach back a little before ``since``.
+        limits: Of the description; speeds already scaled.
+        since: Steady clock [s].
+        until: Steady clock [s].
+        rules: Of this graph.
+    """
+    rules = rules or Rules()
+    motion = Motion()
+    sent = [w for w in recording.windows(since - _CONTEXT_S, until) if not w.foreign]
+    good = _readable(sent, motion, since)
+    motion.windows = sum(w.arrival >= since for w in sent)
+    if good:
+        _look_at_commands(good, recording, limits.of(good[0].names), since, until, rules, motion)
+    known = [n for n in (good[0].names if good else limits.names) if n in limits.names]
+    at, _, speeds = recording.joints(known, since, until)
+    if len(at):
+        arm = limits.of(known)
+        motion.measured = float(np.abs(speeds).max())
+        over = np.abs(speeds).max(axis=0) / arm.velocity
+        joint = int(over.argmax())
+        if over[joint] > 1.0 + _MEASURED_TOLERANCE:
+            motion.blame(
+                'measured',
+                f'{known[joint]} moved at {over[joint] * arm.velocity[joint]:.2f} rad/s: '
+                f'limit {arm.velocity[joint]:.2f}',
+            )
+    return motion
+
+
+def time_to_rest(
+    recording: Recording, names: Sequence[str], since: float, until: float
+) -> float | None:
+    """Seconds until the arm rests for a while, or None when it does not."""
+    at, _, speeds = recording.joints(names, since, until)
+    if not len(at):
+        return None
+    fast = np.abs(speeds).max(axis=1) >= _AT_REST
+    moving = at[fast]
+    for candidate in (since, *moving.tolist()):
+        if candidate + _REST_S > at[-1]:
+            return None
+        if not ((moving > candidate) & (moving <= candidate + _REST_S)).any():
+            return max(0.0, float(candidate - since))
+    return None
+
+
+def _readable(windows: Sequence[Window], motion: Motion, since: float) -> list[Window]:
+    """Those a controller could follow; of the others in the interval, say why not."""
+    names = next((w.names for w in windows if not w.defect), ())
+    good = []
+    for window in windows:
+        problem = window.defect
+        if not problem and window.names != names:
+            problem = f'joint_names changed to {list(window.names)}'
+        if not problem and not (
+            np.isfinite(window.positions).all() and np.isfinite(window.velocities).all()
+        ):
+            problem = 'a number that is not finite'
+        if not problem and (window.times[0] < 0.0 or (np.diff(window.times) <= 0.0).any()):
+            problem = 'time_from_start does not increase from 0 on'
+        if not problem:
+            good.append(window)
+        elif window.arrival >= since:
+            motion.blame(problem, f'sent {problem}')
+    return good
+
+
+def _look_at_commands(
+    windows: list[Window], recording: Recording, limits: Limits, since: float, until: float,
+    rules: Rules, motion: Motion,
+) -> None:  # fmt: skip
+    for window in windows:
+        if window.arrival >= since:
+            _look_at_window(window, limits, rules, motion)
+    measured = _measured(recording, windows[0].names, since - _CONTEXT_S, until)
+    reach = limits.velocity * rules.period_s
+    for before, window in zip(windows, windows[1:], strict=False):
+        if window.arrival >= since:
+            _look_at_seam(before, window, limits, reach, measured, rules, motion)
+    pieces = follow(windows, measured, reach, until, rules.gap_s)
+    for piece in pieces:
+        if piece.until >= since:
+            peak = piece.curve.peak_speed(max(piece.since, since), piece.until)
+            _note_speed(peak, limits, motion)
+    if not pieces:
+        return
+    instants = np.arange(since, until, _GRID_S)
+    wanted = desired(pieces, instants, rules.gap_s)
+    lag = max(1, round(rules.period_s / _GRID_S))
+    if len(wanted) > lag:
+        steps = np.nan_to_num(np.abs(wanted[lag:] - wanted[:-lag]))
+        motion.step = float(steps.max())
+    _look_at_lead(recording, windows[0].names, instants, wanted, rules, motion)
+
+
+def _look_at_window(window: Window, limits: Limits, rules: Rules, motion: Motion) -> None:
+    names = limits.names
+    out = np.maximum(limits.lower - window.positions, window.positions - limits.upper)
+    where = np.unravel_index(int(out.argmax()), out.shape)
+    if out[where] > _POINT_TOLERANCE:
+        motion.blame(
+            'position', f'{names[where[1]]} was sent {out[where]:.3f} rad beyond its limit',
+            float(out[where]),
+        )  # fmt: skip
+    share = np.abs(window.velocities) / limits.velocity
+    where = np.unravel_index(int(share.argmax()), share.shape)
+    if share[where] > 1.0 + _POINT_TOLERANCE:
+        motion.blame(
+            'stated',
+            f'a point states {names[where[1]]} at {share[where]:.2f} times its limit',
+            float(share[where]),
+        )
+    # As if nothing followed: the node may die now.
+    _note_speed(window.curve.peak_speed(window.first_instant, window.end), limits, motion)
+    last = float(np.abs(window.velocities[-1]).max())
+    if last > _POINT_TOLERANCE:
+        motion.blame('rest', f'a window ends at {last:.3f} rad/s, not at rest', last)
+    length = float(window.times[-1])
+    if length > rules.rest_s + 2e-3:
+        motion.blame('long', f'a window lasts {length:.3f} s: at most {rules.rest_s:g}', length)
+
+
+def _look_at_seam(
+    before: Window, window: Window, limits: Limits, reach: FloatArray, measured: Measured,
+    rules: Rules, motion: Motion,
+) -> None:  # fmt: skip
+    instant = window.first_instant
+    away = np.abs(window.positions[0] - before.curve.at(np.array([instant]))[0])
+    if instant - before.end > rules.gap_s:
+        where = np.abs(window.positions[0] - measured(window.arrival))
+        if np.nanmax(where / reach) < np.max(away / reach):
+            away = where
+    joint = int((away / reach).argmax())
+    motion.jump = max(motion.jump, float(away.max()))
+    if away[joint] > reach[joint] * (1.0 + _CURVE_TOLERANCE):
+        motion.blame(
+            'jump',
+            f'a window begins {away[joint]:.3f} rad of {limits.names[joint]} from where the one '
+            f'before would be: at most {reach[joint]:.3f}',
+            float(away[joint]),
+        )
+
+
+def _look_at_lead(
+    recording: Recording, names: Sequence[str], instants: FloatArray, wanted: FloatArray,
+    rules: Rules, motion: Motion,
+) -> None:  # fmt: skip
+    """The command against the arm, where the arm is known."""
+    if not len(instants):
+        return
+    at, positions, _ = recording.joints(names, float(instants[0]), float(instants[-1]))
+    if not len(at):
+        return
+    index = np.clip(np.searchsorted(at, instants), 0, len(at) - 1)
+    known = np.abs(at[index] - instants) < 0.05
+    ahead = np.nan_to_num(np.abs(wanted - positions[index]))[known]
+    if len(ahead):
+        motion.lead = float(ahead.max())
+        if motion.lead > rules.max_lead:
+            joint = names[int(ahead.max(axis=0).argmax())]
+            motion.blame(
+                'lead', f'{joint} was commanded {motion.lead:.2f} rad away from where it was'
+            )
+
+
+def _note_speed(peak: FloatArray, limits: Limits, motion: Motion) -> None:
+    share = peak / limits.velocity
+    joint = int(share.argmax())
+    motion.commanded = max(motion.commanded, float(peak.max()))
+    motion.commanded_share = max(motion.commanded_share, float(share[joint]))
+    if share[joint] > 1.0 + _CURVE_TOLERANCE:
+        motion.blame(
+            'commanded',
+            f'{limits.names[joint]} was commanded at {peak[joint]:.2f} rad/s: '
+            f'limit {limits.velocity[joint]:.2f}',
+            float(share[joint]),
+        )
+
+
+def _measured(
+    recording: Recording, names: Sequence[str], since: float, until: float
+) -> Measured:
+    at, positions, _ = recording.joints(names, since, until)
+
+    def where(instant: float) -> FloatArray:
+        if not len(at):
+            return np.full(len(names), np.nan)
+        return positions[min(int(np.searchsorted(at, instant)), len(at) - 1)]
+
+    return where
