@@ -257,6 +257,10 @@ class SafetyConfig:
         True, 'Stamp trajectories with their tick; false: stamp 0, begin on arrival',
         key='trajectory.stamped',
     )  # fmt: skip
+    contact_effort: float = _parameter(
+        0.0, 'Joint effort beyond which contact is a fault [N m or N]; 0 = off', low=0, high=1e4,
+        key='contact.effort',
+    )  # fmt: skip
     allow_other_commanders: bool = _parameter(
         False, 'Arm although somebody else publishes on the command topic'
     )

@@ -45,6 +45,7 @@ _GRIPPER_MOVES = 0.1
 """A change of commanded opening beyond this counts as moving the gripper."""
 _INVALID_CHUNKS_FAULT = 3
 _ROUNDING = 1e-6
+_STANDING_RAD_S = 1e-3
 _QUIET_AFTER_S = 1.0
 """Paused or latched and at rest for this long: nothing more is published."""
 _HOLDS_POINTS = ('joint_commands', 'twist', 'pose')
@@ -113,6 +114,7 @@ class ControlLoop:
         self._invalid_in_a_row = 0
         self._hold_reason = 'waiting for the first chunk'
         self._warning = ''
+        self._gives_way = False
         self._seam_jump = 0.0
         self._moved: tuple[str, ...] = ()
         self._count = Counters()
@@ -266,7 +268,8 @@ class ControlLoop:
             if self._governor.plan is None or measured is None:
                 self._last = None
                 return None
-            go = self._run.playing and not self._renew_due
+            self._gives_way = self._gives_way and not self._governor.at_rest
+            go = (self._run.playing and not self._renew_due) or self._gives_way
             knot = self._governor.advance(now, go, self._scheduler.top_speed, self.armed)
             moving = not self._governor.at_rest
             for displacement in self._scheduler.note(
@@ -274,7 +277,7 @@ class ControlLoop:
             ):
                 self._skip.played(displacement)
             self._count.actions_played = int(knot.progress + _ROUNDING)
-            self._watch(now, state, go and moving)
+            self._watch(now, state, go, knot)
             if not self._run.playing and self._governor.at_rest:
                 return self._rest(now, knot, elapsed)
             self._resting_since = None
@@ -623,10 +626,15 @@ class ControlLoop:
         self._prefix = None
         self._accept(placed, limit)
 
-    def _watch(self, now: float, state: State, commanding: bool) -> None:
+    def _watch(self, now: float, state: State, going: bool, knot: Knot) -> None:
         """Let the watchdogs look; what they find latches, warns or asks for a new anchor."""
         lead = self._governor.lead() if self.armed and self._governor.fresh(now) else None
-        facts = Facts(now, state, self._run.reason, self._asked_at, lead, commanding)
+        measured = self._governor.measurement.position
+        assert measured is not None
+        standing = bool(np.abs(knot.velocity).max() < _STANDING_RAD_S)
+        facts = Facts(
+            now, state, self._run.reason, self._asked_at, lead, measured, going, standing
+        )
         found = self._watchdogs.look(facts)
         unasked = self._governor.unasked_motion(now) if lead is not None else ''
         if found.warning and not self._warning:
@@ -635,8 +643,13 @@ class ControlLoop:
         self._count.starvations += int(found.starved)
         if found.fault or unasked:
             self._latch('fault', found.fault or unasked, now)
-        elif found.shoved and self._run.playing and not self._renew_due:
-            self._raise_epoch(found.shoved)
+        elif found.shoved and self._run.started:
+            reason = f'{found.shoved}; ~/start begins from where it is'
+            self._run.stop(reason)
+            self._raise_epoch(reason)
+        if (found.fault or unasked or found.shoved) and not self._gives_way:
+            self._governor.give_way()
+            self._gives_way = True
         if found.warning and self._run.state == 'holding':
             self._hold_reason = found.warning
 

@@ -431,15 +431,44 @@ def test_an_old_observation_is_refused_with_its_age_and_the_limit():
     assert 'max_observation_age_s = 1' in bench.deliveries[0].reason
 
 
-def test_a_blocked_arm_is_noticed_and_the_command_does_not_run_ahead():
+def test_the_command_waits_for_a_blocked_arm_then_it_is_a_fault_that_gives_way():
     bench = Bench(PerfectPolicy(goal=5.0), latency=0.05, **{'limits.max_lead': 0.1}).started()
     bench.run(0.5)
     bench.follows = False
     sent = len(bench.commands)
-    bench.run(3.0)
+    bench.run(1.8)
     leads = [abs(command.positions[0] - bench.arm[0]) for command in bench.commands[sent:]]
-    assert 0.08 < max(leads) < 0.15
-    assert any('the arm is blocked' in command.reason for command in bench.commands[sent:])
+    assert 0.07 < max(leads) <= 0.1
+    assert 'the arm is blocked' in bench.loop.status().warning
+    bench.run(3.0)
+    assert bench.loop.state == 'fault' and 'joint is 0.0' in bench.loop.reason
+    # Nothing is sprung on whatever holds the arm: the command has walked back to it.
+    assert bench.commands[-1].positions[0] == pytest.approx(bench.arm[0], abs=1e-6)
+
+
+def test_an_arm_that_is_pushed_away_in_motion_is_let_go_and_waits_for_a_start():
+    bench = Bench(PerfectPolicy(goal=5.0), latency=0.05).started().run(1.0)
+    bench.follows = False
+    for _ in range(12):
+        bench.robot.position = bench.robot.position - 0.04
+        bench.tick()
+    bench.run(1.0)
+    assert bench.loop.state == 'ready'
+    assert 'joint was moved 0.3' in bench.loop.reason and '~/start' in bench.loop.reason
+    told = bench.commands[-1].window_positions[-1, 0]
+    assert abs(told - bench.arm[0]) < 0.2
+    assert bench.commands[-1].stamp < bench.now - 0.1
+
+
+def test_an_arm_that_is_pushed_at_rest_is_let_go_too():
+    bench = Bench(PerfectPolicy(goal=0.1), latency=0.05).started().run(2.0)
+    bench.follows = False
+    bench.policy.rows = lambda: np.zeros((HORIZON, 2))
+    for _ in range(10):
+        bench.robot.position = bench.robot.position + 0.02
+        bench.tick()
+    bench.run(1.0)
+    assert bench.loop.state == 'ready' and 'was moved' in bench.loop.reason
 
 
 def test_starvation_counts_once_and_becomes_a_fault():

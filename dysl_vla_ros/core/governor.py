@@ -243,6 +243,13 @@ class Governor:
         self.path, self._fade = path, None
         return float(np.max(np.abs(position[0] - knot.position)))
 
+    def give_way(self) -> None:
+        """Lead the command back to where the arm is: whatever holds it shall not be sprung on."""
+        if self.plan is None or self.measurement.position is None:
+            return
+        place = np.clip(self.measurement.position, self.limits.lower, self.limits.upper)
+        self.path, self._fade = still(place, self.plan.knots[0].progress), None
+
     def advance(self, now: float, go: bool, top: float, follows: bool = True) -> Knot:
         """The command due now; the plan is renewed from it.
 

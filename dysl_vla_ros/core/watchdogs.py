@@ -18,6 +18,7 @@ WARN_LEAD = 0.5
 STOP_LEAD = 0.8
 """Share of ``max_lead`` at which the command as good as waits for the arm."""
 _SETTLED_S = 0.3
+_MOVED = 1.05
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ class Facts:
         reason: Of that state.
         pass_began: When the pass in flight was asked for [s]; None without one.
         lead: Command minus measurement, shape (n,); None where it does not count.
-        commanding: Whether the arm is commanded to move.
+        measured: Shape (n,) [rad].
+        going: Whether playback may go on.
+        standing: Whether the command stands still.
     """
 
     now: float
@@ -55,7 +58,9 @@ class Facts:
     reason: str
     pass_began: float | None
     lead: FloatArray | None
-    commanding: bool
+    measured: FloatArray
+    going: bool
+    standing: bool
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Finding:
         fault: Latches; '' when nothing does.
         warning: For the diagnostics; '' when all is well.
         starved: Whether a starvation begins at this tick.
-        shoved: An arm that was commanded to rest was moved away: where, else ''.
+        shoved: The arm was moved away from its command: joint and distance, else ''.
     """
 
     fault: str = ''
@@ -85,6 +90,7 @@ class Watchdogs:
         self._max_jump = max_jump
         self._since: dict[str, float] = {}
         self._starved = False
+        self._rested_at: FloatArray | None = None
 
     def look(self, facts: Facts) -> Finding:
         """Compare the facts with what was promised."""
@@ -122,24 +128,39 @@ class Watchdogs:
         )
 
     def _lag(self, facts: Facts) -> tuple[str, str, str]:
-        lead, most = facts.lead, self.limits.max_lead
-        size = np.zeros(1) if lead is None else np.abs(lead)
+        if facts.lead is None:
+            self._rested_at = None
+            return '', '', ''
+        size, most = np.abs(facts.lead), self.limits.max_lead
         joint = int(np.argmax(size))
-        worst = float(size[joint])
-        name = self.limits.names[joint] if lead is not None else ''
-        waits = self._for(facts.now, 'waits', facts.commanding and worst >= STOP_LEAD * most)
-        shoved = self._for(
-            facts.now, 'shoved', not facts.commanding and worst > self._max_jump
+        worst, name = float(size[joint]), self.limits.names[joint]
+        if self._for(facts.now, 'waits', facts.going and worst >= STOP_LEAD * most) >= (
+            self._patience.follow_fault
+        ):
+            return f'{name} {self._lags(worst)}', '', ''
+        # The command alone never leads by more than max_lead: beyond it the arm was moved.
+        moved = f'{name} was moved {worst:.3f} rad away from its command'
+        shoved = moved if worst > _MOVED * most else self._shoved(facts)
+        return '', f'{name} {self._lags(worst)}' if worst > WARN_LEAD * most else '', shoved
+
+    def _shoved(self, facts: Facts) -> str:
+        """Whether an arm that was told to stand has left its place."""
+        if self._for(facts.now, 'stands', facts.standing) < _SETTLED_S:
+            self._rested_at = None
+            return ''
+        if self._rested_at is None:
+            self._rested_at = facts.measured
+        away = np.abs(facts.measured - self._rested_at)
+        joint = int(np.argmax(away))
+        if away[joint] <= self._max_jump:
+            return ''
+        return f'{self.limits.names[joint]} was moved {away[joint]:.3f} rad while it rested'
+
+    def _lags(self, worst: float) -> str:
+        return (
+            f'is {worst:.3f} rad behind its command, limits.max_lead = {self.limits.max_lead:g}: '
+            'the arm is blocked or does not follow'
         )
-        text = (
-            f'{name} is {worst:.3f} rad behind its command, limits.max_lead = {most:g}: the arm '
-            'is blocked or does not follow'
-        )
-        if waits >= self._patience.follow_fault:
-            return text, '', ''
-        if shoved >= _SETTLED_S:
-            return '', '', f'{name} was moved {worst:.3f} rad from where it was told to rest'
-        return '', text if worst > WARN_LEAD * most else '', ''
 
     def _for(self, now: float, name: str, is_so: bool) -> float:
         """For how long something has been so [s]."""

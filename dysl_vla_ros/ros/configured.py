@@ -16,6 +16,7 @@ from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.ros import qos
 from dysl_vla_ros.ros.arm import joint_names
+from dysl_vla_ros.ros.around import PERIOD_S, Around
 from dysl_vla_ros.ros.chunk_messages import dimension_names
 from dysl_vla_ros.ros.command_publishers import CommandPublishers
 from dysl_vla_ros.ros.controller_check import ControllerCheck
@@ -61,6 +62,7 @@ class Configured:
             Inputs(node, policy.manifest, config, names),
             publishers,
             FlightRecorder(get_logging_directory(), config.timing.command_rate_hz),
+            Around(node, publishers.command_topic, config.safety),
             Observer('the report of a state', self._on_state),
         )
         self.requests = Requests(self.session)
@@ -72,6 +74,7 @@ class Configured:
             String, 'robot_description', self._on_description, qos.LATCHED
         )
         self._attention = node.create_guard_condition(self._on_attention)
+        self._looks = node.create_timer(PERIOD_S, self.session.around.poll, clock=steady)
         self._timer = node.create_timer(_DIAGNOSTICS_PERIOD_S, self._on_timer, clock=steady)
         self.reports.metadata(policy.manifest, policy.engine.device, names)
         self.reports.state('inactive')
@@ -83,6 +86,7 @@ class Configured:
             close_engine: False while a pass hangs in it.
         """
         self._node.destroy_timer(self._timer)
+        self._node.destroy_timer(self._looks)
         self._node.destroy_guard_condition(self._attention)
         self._node.destroy_subscription(self._description)
         if self._controller_check is not None:

@@ -74,6 +74,7 @@ def _policy(
         ),
         'chunks_total': _number(loop.chunks if loop else None),
         'deadline_miss_count': _number(loop.deadline_misses if loop else None),
+        'model_restarts': str(getattr(session.policy, 'restarts', 0)),
     }
     _add_times(values, 'inference_ms', chunks.inference_ms)
     for stage in STAGES:
@@ -88,7 +89,8 @@ def _judge_policy(
     config = session.config
     if loop is None or loop.state not in PLAYING:
         return OK, 'not predicting'
-    silent = now - chunks.last_at if chunks.last_at is not None else loop.seconds_running
+    # Counted from the start of this motion: before it no pass was asked for.
+    silent = now - max(chunks.last_at or 0.0, session.playing_since)
     if silent > config.inputs.max_observation_age_s:
         return STALE, f'no pass for {silent:.1f} s; last refusal: {loop.last_rejection or "none"}'
     action = session.policy.manifest.action
@@ -146,6 +148,12 @@ def _commands(
         'seam_jump_last': _number(loop.seam_jump if loop else None, 5),
         'time_stretch': _number(loop.time_stretch if loop else None, 3),
         'hold_reason': session.reason or 'n/a',
+        'lead_rad': _number(loop.lead if loop else None, 4),
+        'readings_refused': _number(loop.readings_refused if loop else None),
+        'windows_overdue': str(session.publishers.overdue),
+        'listeners': ', '.join(session.around.newest.listeners) or 'none',
+        'other_commanders': ', '.join(session.around.newest.others) or 'none',
+        'controller': session.around.newest.controller,
     }
     level, message = _judge_commands(session, loop, rate)
     return Status('commands', level, message, values)
@@ -156,8 +164,16 @@ def _judge_commands(
 ) -> tuple[int, str]:
     if session.state in LATCHED:
         return ERROR, f'{session.state}: {session.reason}'
+    seen = session.around.newest
+    worry = session.around.intruders() or seen.controller_problem
+    if not worry and loop is not None and loop.armed and not session.publishers.listeners:
+        worry = f'armed, and nobody subscribes to {session.publishers.command_topic}'
+    if worry:
+        return WARN, f'{session.state}: {worry}'
     if loop is None or session.state not in PLAYING:
         return OK, f'{session.state}: {session.reason}' if session.reason else session.state
+    if loop.warning:
+        return WARN, loop.warning
     if rate.rate_hz is not None:
         nominal = session.config.timing.command_rate_hz
         if rate.rate_hz < _MIN_RATE_HZ - 0.5:

@@ -11,7 +11,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from dysl_vla_ros.config import GripperConfig
-from dysl_vla_ros.data_types import frozen_array
+from dysl_vla_ros.data_types import FloatArray, frozen_array
 from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.ros import qos
 from dysl_vla_ros.ros.arrival import Arrival
@@ -75,7 +75,15 @@ class JointParts:
             )
         oldest = min(self._parts[name][0] for name in self._arm)
         positions = frozen_array([self._parts[name][1] for name in self._arm])
-        return JointSample(oldest, positions, self._opening())
+        return JointSample(oldest, positions, self._opening(), self._efforts(message))
+
+    def _efforts(self, message: Any) -> FloatArray | None:
+        """Efforts of the arm, from a message that holds them all."""
+        names = list(message.name)
+        efforts = getattr(message, 'effort', ())
+        if len(efforts) != len(names) or not set(self._arm) <= set(names):
+            return None
+        return frozen_array([efforts[names.index(name)] for name in self._arm])
 
     def _read(self, message: Any) -> dict[str, float]:
         """Positions of the policy's joints in a message."""

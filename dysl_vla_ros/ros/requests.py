@@ -35,6 +35,7 @@ class Requests:
         self._enabled_at: float | None = None
         self._estop_down = False
         self._newest_text = ''
+        self._restarted_at: float | None = None
         session.before_tick = self.before_tick
 
     def instruct(self, text: str) -> Answer:
@@ -136,6 +137,7 @@ class Requests:
 
     def before_tick(self, loop: ControlLoop, now: float) -> None:
         """What depends on time: the dead-man switch, a start that waits, a disarm at rest."""
+        self._watch_controller(loop)
         loop.interlock(self._deadman_problem(now))
         loop.hold_estop(_PRESSED if self._estop_down else '')
         if self._start_when_ready and loop.state == 'ready':
@@ -162,10 +164,20 @@ class Requests:
 
     def _commander_problem(self) -> str:
         """Why nobody should command this arm now."""
-        publishers = self._session.publishers
-        if not publishers.listeners:
-            return f'nobody subscribes to {publishers.command_topic}: start the controller first'
-        return ''
+        session = self._session
+        return session.around.arming_problem(session.publishers.listeners)
+
+    def _watch_controller(self, loop: ControlLoop) -> None:
+        """A controller that stopped, or was started again, is not commanded until a start."""
+        seen = self._session.around.newest
+        restarted = seen.restarted_at != self._restarted_at
+        self._restarted_at = seen.restarted_at
+        if not loop.armed or loop.state not in PLAYING:
+            return
+        if seen.controller_problem:
+            self._stop_for(seen.controller_problem)
+        elif restarted:
+            self._stop_for('the controller was started again; ~/start begins from where it is')
 
     def _ready_loop(self) -> ControlLoop | Answer:
         if not self.active:

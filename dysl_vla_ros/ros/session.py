@@ -7,18 +7,19 @@ from collections.abc import Callable
 
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.control_loop import ControlLoop
-from dysl_vla_ros.core.run_state import LATCHED, InputStatus
+from dysl_vla_ros.core.run_state import LATCHED, PLAYING, InputStatus
 from dysl_vla_ros.data_types import Command
 from dysl_vla_ros.errors import DyslError
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.policy import Policy
 from dysl_vla_ros.ros.arm import build_loop
+from dysl_vla_ros.ros.around import Around, contact
 from dysl_vla_ros.ros.chunk_stats import ChunkStats
 from dysl_vla_ros.ros.command_publishers import CommandPublishers
 from dysl_vla_ros.ros.flight_recorder import Cycle, FlightRecorder
 from dysl_vla_ros.ros.inputs import Inputs
-from dysl_vla_ros.ros.observer import Observer
 from dysl_vla_ros.ros.rate_meter import RateMeter
+from dysl_vla_ros.ros.streams import JointSample
 
 NO_DESCRIPTION = 'robot_description: not received yet; it gives joint limits and kinematics'
 
@@ -33,6 +34,7 @@ class Session:
         inputs: Inputs,
         publishers: CommandPublishers,
         recorder: FlightRecorder,
+        around: Around,
         on_state: Callable[[str, str, str], None],
     ) -> None:
         """Join the parts; the control loop follows with the robot description.
@@ -43,6 +45,7 @@ class Session:
             inputs: Subscriptions.
             publishers: Where commands go.
             recorder: Keeps the last cycles.
+            around: Who else commands the arm, and whether its controller runs.
             on_state: Called by the command thread with the old state, the new one, its reason.
         """
         self.config = config
@@ -50,6 +53,8 @@ class Session:
         self.inputs = inputs
         self.publishers = publishers
         self.recorder = recorder
+        self.around = around
+        self.playing_since = 0.0
         self.meter = RateMeter(1.0 / config.timing.command_rate_hz)
         self.stats = ChunkStats(config.skip.window_chunks)
         self.loop: ControlLoop | None = None
@@ -62,7 +67,7 @@ class Session:
         self._description_problem = NO_DESCRIPTION
         self._early_estop = ''
         self._evidence_of = ''
-        self._on_state = Observer('the report of a state', on_state)
+        self._on_state = on_state
 
     # ---- the robot ---------------------------------------------------------------------------
 
@@ -111,11 +116,17 @@ class Session:
             if sample is None:
                 command = loop.tick(now, None, status)
             else:
+                self._feel(loop, sample, now)
                 command = loop.tick(now, sample.positions, status, sample.stamp)
             self._send(loop, command)
             self._note(loop.state, loop.reason)
         self.recorder.note(Cycle(now, self.state, self.reason, self.inputs.measured(), command))
         return command is not None and not command.hold
+
+    def _feel(self, loop: ControlLoop, sample: JointSample, now: float) -> None:
+        touched = contact(sample, self.config.safety.contact_effort, loop.limits.names)
+        if touched and loop.armed and loop.state in PLAYING:
+            loop.fault(now, touched)
 
     def tick_failed(self, now: float, reason: str) -> None:
         """The tick raised: stop, and say so."""
@@ -137,6 +148,8 @@ class Session:
 
     def _note(self, state: str, reason: str) -> None:
         before, self.state, self.reason = self.state, state, reason
+        if state in PLAYING and before not in PLAYING:
+            self.playing_since = time.monotonic()
         if state != before:
             if state in LATCHED:
                 self._evidence_of = f'{state}: {reason}'
@@ -157,5 +170,6 @@ class Session:
 
     def destroy(self) -> None:
         """Drop subscriptions and publishers."""
+        self.around.destroy()
         self.inputs.destroy()
         self.publishers.destroy()

@@ -88,11 +88,13 @@ class JointSample:
         stamp: On the steady clock [s].
         positions: Shape (n,) [rad].
         gripper: Opening 0.0 .. 1.0, or None without a measurement.
+        efforts: Shape (n,) [N m or N]; None where the driver publishes none.
     """
 
     stamp: float
     positions: FloatArray
     gripper: float | None
+    efforts: FloatArray | None = None
 
 
 class JointHistory:

@@ -1,0 +1,108 @@
+"""What goes on around the arm: who else commands it, whether its controller runs, what it touches.
+
+Looked at by a timer of the executor; the answers are plain attributes that any thread may read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from rclpy.node import Node
+
+from dysl_vla_ros.config import SafetyConfig
+from dysl_vla_ros.ros.command_graph import CommandGraph
+from dysl_vla_ros.ros.controller_watch import ControllerWatch
+from dysl_vla_ros.ros.streams import JointSample
+
+PERIOD_S = 0.2
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """One look.
+
+    Attributes:
+        listeners: Nodes that receive commands.
+        others: Other nodes that publish commands.
+        controller: ``active``, ``inactive``, or ``unknown: `` and why.
+        controller_problem: Why the arm would not follow; '' when fine or unknown.
+        restarted_at: When a controller became active again [s]; None = never seen.
+    """
+
+    listeners: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    controller: str = 'unknown: not looked yet'
+    controller_problem: str = ''
+    restarted_at: float | None = None
+
+
+class Around:
+    """Keeps the newest look."""
+
+    def __init__(self, node: Node, topic: str, config: SafetyConfig) -> None:
+        """Args: who asks, the resolved command topic, and what is allowed."""
+        self._graph = CommandGraph(node, topic)
+        self._watch = ControllerWatch(node, topic)
+        self._config = config
+        self._topic = topic
+        self.newest = Surroundings()
+
+    def poll(self) -> None:
+        """Look again; never waits."""
+        self._graph.poll()
+        self._watch.poll()
+        self.newest = Surroundings(
+            self._graph.listeners,
+            self._graph.others,
+            self._watch.status,
+            self._watch.problem(),
+            self._watch.restarted_at,
+        )
+
+    def arming_problem(self, listeners: int) -> str:
+        """Why this arm should not be commanded now; '' when it may.
+
+        Args:
+            listeners: Subscriptions of the command topic, counted now.
+        """
+        now = self.newest
+        if not listeners:
+            return f'nobody subscribes to {self._topic}: start the controller first'
+        if now.controller_problem:
+            return now.controller_problem
+        return '' if self._config.allow_other_commanders else self.intruders()
+
+    def intruders(self) -> str:
+        """A sentence that names the other publishers of commands; '' without one."""
+        others = self.newest.others
+        if not others:
+            return ''
+        return (
+            f'{" and ".join(others)} publishes on {self._topic} too: expected nobody else, or '
+            'allow_other_commanders = true'
+        )
+
+    def destroy(self) -> None:
+        """Drop clients and subscriptions."""
+        self._watch.destroy()
+
+
+def contact(sample: JointSample, limit: float, names: tuple[str, ...]) -> str:
+    """A sentence when a joint feels more than ``limit``; '' when not, or nothing is measured.
+
+    Args:
+        sample: Newest joints.
+        limit: ``contact.effort`` [N m or N]; 0 = off.
+        names: Of the joints.
+    """
+    if not limit or sample.efforts is None:
+        return ''
+    size = np.abs(sample.efforts)
+    joint = int(np.argmax(np.where(np.isfinite(size), size, np.inf)))
+    if size[joint] <= limit:
+        return ''
+    return (
+        f'contact: {names[joint]} feels {size[joint]:.1f}, contact.effort = {limit:g}: something '
+        'is in the way'
+    )
