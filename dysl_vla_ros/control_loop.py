@@ -268,7 +268,9 @@ class ControlLoop:
             if self._governor.plan is None or measured is None:
                 self._last = None
                 return None
-            self._gives_way = self._gives_way and not self._governor.at_rest
+            if self._gives_way:
+                self._governor.give_way()  # the arm may be moved on
+                self._gives_way = not self._governor.gave_way
             go = (self._run.playing and not self._renew_due) or self._gives_way
             knot = self._governor.advance(now, go, self._scheduler.top_speed, self.armed)
             moving = not self._governor.at_rest
@@ -278,7 +280,7 @@ class ControlLoop:
                 self._skip.played(displacement)
             self._count.actions_played = int(knot.progress + _ROUNDING)
             self._watch(now, state, go, knot)
-            if not self._run.playing and self._governor.at_rest:
+            if not self._run.playing and self._governor.at_rest and not self._gives_way:
                 return self._rest(now, knot, elapsed)
             self._resting_since = None
             return self._command(now, elapsed, knot)
@@ -647,8 +649,7 @@ class ControlLoop:
             reason = f'{found.shoved}; ~/start begins from where it is'
             self._run.stop(reason)
             self._raise_epoch(reason)
-        if (found.fault or unasked or found.shoved) and not self._gives_way:
-            self._governor.give_way()
+        if found.fault or unasked or found.shoved:
             self._gives_way = True
         if found.warning and self._run.state == 'holding':
             self._hold_reason = found.warning

@@ -32,6 +32,7 @@ _LEAD_SHARE = 0.95
 _LEAD_DELAY_S = 2 * STEP_S
 """and the bound takes a moment to act."""
 _INSTANT_S = 1e-6
+_GIVE_WAY_RAD = 0.02
 SILENT_S = 0.2
 """Between the last command and one that begins elsewhere, at the measured pose."""
 UNASKED_S = 0.2
@@ -244,11 +245,23 @@ class Governor:
         return float(np.max(np.abs(position[0] - knot.position)))
 
     def give_way(self) -> None:
-        """Lead the command back to where the arm is: whatever holds it shall not be sprung on."""
-        if self.plan is None or self.measurement.position is None:
+        """Lead the command back to where the arm is: whatever holds it shall not be sprung on.
+
+        Called again while the arm moves on, it follows.
+        """
+        if self.plan is None or self.path is None or self.measurement.position is None:
             return
         place = np.clip(self.measurement.position, self.limits.lower, self.limits.upper)
-        self.path, self._fade = still(place, self.plan.knots[0].progress), None
+        if self.path.horizon or np.abs(place - self.path.targets[-1]).max() > _GIVE_WAY_RAD:
+            self.path, self._fade = still(place, self.plan.knots[0].progress), None
+
+    @property
+    def gave_way(self) -> bool:
+        """Whether the command rests where ``give_way`` led it."""
+        if self.plan is None or self.path is None:
+            return True
+        left = self.plan.knots[-1].position - self.path.targets[-1]
+        return self.at_rest and float(np.abs(left).max()) < 1e-6
 
     def advance(self, now: float, go: bool, top: float, follows: bool = True) -> Knot:
         """The command due now; the plan is renewed from it.
