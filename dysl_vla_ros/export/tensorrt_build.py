@@ -108,7 +108,8 @@ def build_plans(
     began = time.monotonic()
     try:
         manifest = _start(folder, bundle, target, options)
-        write_plans(folder, manifest)  # from now on the folder is known to be one of plans
+        if not (folder / PLANS_NAME).is_file():
+            write_plans(folder, manifest)  # from now on the folder is known to be one of plans
         cache = _cached(folder / TIMING_CACHE)
         builder = SegmentBuilder(trt, bundle.manifest.opset, options, cache)
         built, kept = [], []

@@ -20,11 +20,11 @@ from dysl_vla_ros.model.checkpoint import load_checkpoint, load_tensors
 KILLED_WHILE_SAVING = """
 import os, signal, sys
 from dysl_vla_ros.cli.main import main
-from dysl_vla_ros.model import checkpoint
+from dysl_vla_ros import targets
 
 class Os:
     saved = 0
-    getpid = os.getpid
+    __getattr__ = lambda self, name: getattr(os, name)
 
     def replace(self, partial, path):
         # The sixth state is written, but not yet in its place.
@@ -33,7 +33,7 @@ class Os:
             os.kill(os.getpid(), signal.SIGKILL)
         os.replace(partial, path)
 
-checkpoint.os = Os()
+targets.os = Os()
 sys.exit(main(sys.argv[1:]))
 """
 
