@@ -46,7 +46,7 @@ _GRIPPER_MOVES = 0.1
 _INVALID_CHUNKS_FAULT = 3
 _ROUNDING = 1e-6
 _STANDING_RAD_S = 1e-3
-_QUIET_AFTER_S = 1.0
+_QUIET_AFTER_S = 0.3
 """Paused or latched and at rest for this long: nothing more is published."""
 _HOLDS_POINTS = ('joint_commands', 'twist', 'pose')
 """Command types whose receivers take points: what they were told last, they keep doing."""
@@ -115,6 +115,7 @@ class ControlLoop:
         self._hold_reason = 'waiting for the first chunk'
         self._warning = ''
         self._gives_way = False
+        self._let_go = False
         self._seam_jump = 0.0
         self._moved: tuple[str, ...] = ()
         self._count = Counters()
@@ -264,6 +265,7 @@ class ControlLoop:
             if self._renew_due and self._run.playing and self._governor.at_rest:
                 self._settle(now)
                 state = self._run.state
+            self._watch_strangers(now)
             measured = self._governor.measurement.position
             if self._governor.plan is None or measured is None:
                 self._last = None
@@ -628,6 +630,13 @@ class ControlLoop:
         self._prefix = None
         self._accept(placed, limit)
 
+    def _watch_strangers(self, now: float) -> None:
+        """A motion that no command asked for, also just after the commands have ended."""
+        unasked = self._governor.unasked_motion(now) if self.armed else ''
+        if unasked and self._run.state not in LATCHED:
+            self._latch('fault', unasked, now)
+            self._let_go = True
+
     def _watch(self, now: float, state: State, going: bool, knot: Knot) -> None:
         """Let the watchdogs look; what they find latches, warns or asks for a new anchor."""
         lead = self._governor.lead() if self.armed and self._governor.fresh(now) else None
@@ -638,19 +647,18 @@ class ControlLoop:
             now, state, self._run.reason, self._asked_at, lead, measured, going, standing
         )
         found = self._watchdogs.look(facts)
-        unasked = self._governor.unasked_motion(now) if lead is not None else ''
         if found.warning and not self._warning:
             _LOG.warning('%s', found.warning)
         self._warning = found.warning
         self._count.starvations += int(found.starved)
-        if found.fault or unasked:
-            self._latch('fault', found.fault or unasked, now)
+        if found.fault:
+            self._latch('fault', found.fault, now)
         elif found.shoved and self._run.started:
             reason = f'{found.shoved}; ~/start begins from where it is'
             self._run.stop(reason)
             self._raise_epoch(reason)
-        if found.fault or unasked or found.shoved:
-            self._gives_way = True
+        self._gives_way = self._gives_way or bool(found.fault)
+        self._let_go = self._let_go or bool(found.shoved)
         if found.warning and self._run.state == 'holding':
             self._hold_reason = found.warning
 
@@ -690,7 +698,7 @@ class ControlLoop:
             self._resting_since = now
         state = self._run.state
         quiet = state != 'stale' and now - self._resting_since > _QUIET_AFTER_S
-        unknown = not self._governor.fresh(now)
+        unknown = self._let_go or not self._governor.fresh(now)
         if quiet or unknown or state in ('waiting', 'ready'):
             self._release(now)
             return None
@@ -717,6 +725,7 @@ class ControlLoop:
         """Fall silent; the governor keeps where the commands ended."""
         self._governor.release(now)
         self._scheduler.anchor()
+        self._gives_way = self._let_go = False
         self._last = None
 
     @property

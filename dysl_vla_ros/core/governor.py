@@ -141,7 +141,7 @@ class Governor:
     def unasked_motion(self, now: float) -> str:
         """A sentence when the arm moved far, and to where no command of ours was; else ''."""
         measured = self.measurement.position
-        if measured is None or not self._recent:
+        if measured is None or not self._recent or now - self._recent[-1].time > _ASKED_S:
             return ''
         before = [item for item in self._recent if item.time <= now - UNASKED_S]
         moved = np.abs(measured - (before[-1] if before else self._recent[0]).measured)
@@ -223,7 +223,6 @@ class Governor:
             self._silent_since = now
             self.left = self.plan.at(self.plan.rest_time).position
         self.plan = self.path = self._fade = None
-        self._recent.clear()
 
     def forget(self, now: float) -> None:
         """Drop the last command too: the next begins from the measured pose."""

@@ -174,7 +174,10 @@ class Requests:
         self._restarted_at = seen.restarted_at
         if not loop.armed or loop.state not in PLAYING:
             return
-        if seen.controller_problem:
+        if not self._session.publishers.listeners:
+            topic = self._session.publishers.command_topic
+            self._stop_for(f'nobody subscribes to {topic} any more; ~/start begins anew')
+        elif seen.controller_problem:
             self._stop_for(seen.controller_problem)
         elif restarted:
             self._stop_for('the controller was started again; ~/start begins from where it is')
