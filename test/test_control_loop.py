@@ -291,8 +291,8 @@ def test_a_prefix_ends_before_the_first_action_that_moves_the_gripper(closes_at,
     bench = Bench(**{'rerun.prefix_policy': 'prefix'}).started().run(0.2)
     gripper = np.where(np.arange(HORIZON) >= closes_at, 0.0, 1.0)
     placed = _Placed(0.0, ChunkPlan(*[np.zeros((HORIZON, 1))] * 3, gripper, ()))
-    prefix = bench.loop._smooth_prefix(bench.deliveries[-1].chunk, placed, drop_index=5)
-    assert (None if prefix is None else prefix[2]) == limit
+    prefix = bench.loop._smooth_prefix(placed, drop_index=5)
+    assert (None if prefix is None else prefix[1]) == limit
 
 
 def test_nothing_is_rerun_when_nothing_was_skipped():

@@ -23,12 +23,17 @@ ALLOWED = {
     'collision': {'collision_shapes', 'data_types', 'errors', 'kinematics'},
     'hardware': {'hardware'},
     'policy': {'config', 'core', 'data_types', 'engines', 'errors'},
+    'policy_process': {
+        'config', 'data_types', 'engines', 'errors', 'policy', 'policy_process',
+    },
     'motion': {'collision', 'config', 'core', 'data_types', 'engines', 'errors', 'kinematics'},
     'loop_status': {'core', 'data_types'},
+    'loop_settings': {'config', 'core', 'engines'},
+    'playback': {'config', 'core', 'data_types', 'loop_settings', 'motion'},
     'contract': {'config', 'engines', 'errors'},
     'control_loop': {
-        'config', 'core', 'data_types', 'engines', 'errors', 'kinematics', 'loop_status', 'motion',
-        'policy',
+        'config', 'core', 'data_types', 'engines', 'errors', 'kinematics', 'loop_settings',
+        'loop_status', 'motion', 'playback', 'policy',
     },
     'sim': {'data_types', 'errors', 'sim'},
     'parameter_file': {'errors'},
@@ -41,8 +46,8 @@ ALLOWED = {
     },
     'evaluation': {
         'collision', 'config', 'contract', 'control_loop', 'core', 'data_types', 'engines',
-        'errors', 'evaluation', 'hardware', 'kinematics', 'loop_status', 'motion', 'policy', 'sim',
-        'targets',
+        'errors', 'evaluation', 'hardware', 'kinematics', 'loop_settings', 'loop_status', 'motion',
+        'policy', 'sim', 'targets',
     },
     'model': {'core', 'data_types', 'engines', 'errors', 'model', 'targets'},
     'training': {
