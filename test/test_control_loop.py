@@ -450,8 +450,8 @@ def test_an_arm_that_is_pushed_away_in_motion_is_let_go_and_waits_for_a_start():
     bench = Bench(PerfectPolicy(goal=5.0), latency=0.05).started().run(1.0)
     bench.follows = False
     sent = len(bench.commands)
-    for _ in range(12):
-        bench.robot.position = bench.robot.position - 0.02
+    for _ in range(24):
+        bench.robot.position = bench.robot.position - 0.01
         bench.tick()
     bench.run(1.0)
     assert bench.loop.state == 'ready'
@@ -474,8 +474,8 @@ def test_an_arm_that_is_pushed_at_rest_is_let_go_too():
     bench = Bench(PerfectPolicy(goal=0.1), latency=0.05).started().run(2.0)
     bench.follows = False
     bench.policy.rows = lambda: np.zeros((HORIZON, 2))
-    for _ in range(10):
-        bench.robot.position = bench.robot.position + 0.02
+    for _ in range(20):
+        bench.robot.position = bench.robot.position + 0.01
         bench.tick()
     bench.run(1.0)
     assert bench.loop.state == 'ready' and 'was moved' in bench.loop.reason
