@@ -92,11 +92,11 @@ def test_an_environment_that_is_none_is_refused_in_one_line(tmp_path):
 @pytest.mark.timeout(120)
 def test_a_short_soak_counts_commands_and_measures_both_processes(tmp_path):
     path = tmp_path / 'soak.json'
-    command = ('soak', '--minutes', '0.4', '--engine', 'fake', '--json', str(path))
+    command = ('soak', '--minutes', '0.3', '--engine', 'fake', '--json', str(path))
     output = finished(dysl(*command), 100, {0, 1})  # a busy machine may miss the rate
     report = json.loads(path.read_text())
     assert {'vla_node', 'sim_arm'} <= set(report['processes'])
-    assert report['seconds'] == pytest.approx(24, abs=3)
+    assert report['seconds'] == pytest.approx(18, abs=3)
     assert report['seconds_commanded'] >= 3 and report['rate_hz_mean'] > 15
     node = report['processes']['vla_node']
     assert node['rss_mb'] > 20 and node['threads_end'] >= 3 and node['descriptors_end'] >= 5

@@ -85,6 +85,12 @@ def test_a_window_that_arrives_late_is_judged_by_its_stamp():
     assert problems(jittery) == {}
 
 
+def test_a_stamped_window_that_comes_before_its_instant_hurries_nothing():
+    """Clocks differ by a little; 1 ms to a first point that is 0.004 rad off is not 4 rad/s."""
+    early = [window(PERIOD * k, True, late=-0.001, shift=0.004 * (k % 2)) for k in range(45)]
+    assert problems(early) == {}
+
+
 @both
 def test_a_jump_between_two_windows_is_unsafe(stamped):
     windows = steady(stamped)

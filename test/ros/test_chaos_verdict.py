@@ -65,6 +65,11 @@ def test_what_the_judge_blames_is_a_reason_whatever_the_fault_allows():
     assert reasons(GOES_ON, Seen(motion)) == ['a window begins far away']
 
 
+def test_what_the_fault_itself_saw_is_a_reason():
+    seen = replace(STILL, complaints=('a reset was granted while estop is true',))
+    assert reasons(STOPS, seen) == ['a reset was granted while estop is true']
+
+
 def test_a_process_that_the_fault_itself_ends_is_no_surprise():
     assert reasons(replace(GOES_ON, ends=('vla_node',)), Seen(Motion(), died=('vla_node',))) == []
 
