@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dysl_vla_ros.ros.chaos import faults_inputs, faults_people, faults_processes
-from dysl_vla_ros.ros.chaos.environment import find_tested
+from dysl_vla_ros.ros.chaos.environment import find_environment
 from dysl_vla_ros.ros.chaos.fault import Fault
 from dysl_vla_ros.ros.chaos.graph import Graph
 from dysl_vla_ros.ros.chaos.recording import Recording
@@ -82,7 +82,7 @@ def run(options: Options, tell: Callable[[Case], None]) -> None:
         tell: Called with each case as soon as it is known.
     """
     faults = chosen(options)
-    environment = find_tested(options.prefix, options.domain)
+    environment = find_environment(options.prefix, options.domain)
     began = time.monotonic()
     recording = Recording()
     with Relay(environment.env, recording) as relay, Graph(
