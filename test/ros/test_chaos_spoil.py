@@ -8,7 +8,7 @@ from types import SimpleNamespace as Message
 
 import pytest
 
-from dysl_vla_ros.ros.chaos import spoil
+from dysl_vla_ros.ros.chaos import spoil, spoil_images, spoil_joints
 
 
 def joints(stamp=100):
@@ -25,7 +25,7 @@ def positions(found):
 
 
 def test_only_the_first_and_only_every_nth_are_spoilt():
-    few = spoil.only(2, spoil.offset(1, 1.0))
+    few = spoil.only(2, spoil_joints.offset(1, 1.0))
     assert [few(joints())[0].position[1] for _ in range(4)] == [1.2, 1.2, 0.2, 0.2]
     third = spoil.every(3, spoil.silent)
     assert [len(third(joints())) for _ in range(6)] == [1, 1, 0, 1, 1, 0]
@@ -41,14 +41,14 @@ def test_stamps_move_and_never_below_zero(seconds, sec, nanosec):
 
 
 def test_a_joint_reads_what_it_is_told():
-    assert math.isnan(spoil.joint(0, math.nan)(joints())[0].position[0])
-    assert positions(spoil.all_joints(0.0)(joints())) == [[0.0, 0.0, 0.0]]
-    noisy = spoil.noise(0.1, seed=1)(joints())[0].position
+    assert math.isnan(spoil_joints.joint(0, math.nan)(joints())[0].position[0])
+    assert positions(spoil_joints.all_joints(0.0)(joints())) == [[0.0, 0.0, 0.0]]
+    noisy = spoil_joints.noise(0.1, seed=1)(joints())[0].position
     assert noisy[0] != 0.1 and noisy[1] != 0.2 and noisy[2] == 1.0
 
 
 def test_a_frozen_reading_is_the_first_with_new_stamps():
-    freeze = spoil.frozen()
+    freeze = spoil_joints.frozen()
     freeze(joints())
     later = joints(stamp=200)
     later.position[0] = 0.9
@@ -57,16 +57,17 @@ def test_a_frozen_reading_is_the_first_with_new_stamps():
 
 
 def test_contradictions_stand_beside_what_they_contradict():
-    assert positions(spoil.second_opinion(0, 0.5)(joints())) == [[0.1, 0.2, 1.0], [0.6, 0.2, 1.0]]
-    [twice] = spoil.contradicted(0, 0.5)(joints())
+    both = spoil_joints.second_opinion(0, 0.5)(joints())
+    assert positions(both) == [[0.1, 0.2, 1.0], [0.6, 0.2, 1.0]]
+    [twice] = spoil_joints.contradicted(0, 0.5)(joints())
     assert twice.name == ['a', 'b', 'gripper', 'a'] and twice.position[3] == 0.6
 
 
 def test_names_and_sizes():
-    assert spoil.renamed(1, 'x')(joints())[0].name == ['a', 'x', 'gripper']
-    [back] = spoil.reversed_order(joints())
+    assert spoil_joints.renamed(1, 'x')(joints())[0].name == ['a', 'x', 'gripper']
+    [back] = spoil_joints.reversed_order(joints())
     assert dict(zip(back.name, back.position, strict=True)) == {'a': 0.1, 'b': 0.2, 'gripper': 1.0}
-    small, big = spoil.many_joints(1000)(joints())
+    small, big = spoil_joints.many_joints(1000)(joints())
     assert len(small.name) == 3 and len(big.name) == len(big.position) == 1003
 
 
@@ -86,11 +87,11 @@ def test_pictures_lie_about_their_size_or_lose_bytes():
         return Message(height=2, width=2, step=6, encoding='rgb8',
                        data=array.array('B', range(12)))  # fmt: skip
 
-    assert len(spoil.image_cut(picture())[0].data) == 6
-    assert set(spoil.image_black(picture())[0].data) == {0}
-    [lie] = spoil.image_claims(9, 9)(picture())
+    assert len(spoil_images.image_cut(picture())[0].data) == 6
+    assert set(spoil_images.image_black(picture())[0].data) == {0}
+    [lie] = spoil_images.image_claims(9, 9)(picture())
     assert (lie.height, lie.width, lie.step, len(lie.data)) == (9, 9, 27, 12)
-    [large] = spoil.image_size(3, 4)(picture())
+    [large] = spoil_images.image_size(3, 4)(picture())
     assert len(large.data) == large.step * large.height == 36
-    assert spoil.image_encoding('chaos9')(picture())[0].encoding == 'chaos9'
+    assert spoil_images.image_encoding('chaos9')(picture())[0].encoding == 'chaos9'
     assert len(spoil.flood(4)(picture())) == 4

@@ -13,7 +13,7 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.ros.chaos import proc
 from dysl_vla_ros.ros.chaos.environment import find_environment
 from dysl_vla_ros.ros.chaos.fault import KINDS, Fault
-from dysl_vla_ros.ros.chaos.judge import Motion
+from dysl_vla_ros.ros.chaos.figures import Motion
 from dysl_vla_ros.ros.chaos.verdict import Seen, reasons
 
 STOPS = Fault('stops', 'x', lambda rig: None, rest_s=0.8)
