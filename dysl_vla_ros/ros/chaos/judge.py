@@ -22,6 +22,10 @@ _POINT_TOLERANCE = 1e-6
 _CURVE_TOLERANCE = 1e-3
 """Of a speed between the points: time_from_start is rounded, and stamps cross a clock."""
 _MEASURED_TOLERANCE = 0.05
+_STANDS = 0.05
+"""Slower than this a joint does not follow [rad/s]."""
+_RUNAWAY_S, _RUNAWAY_RAD = 0.04, 1e-3
+"""A command goes away from a joint when the distance grows by so much in this time."""
 _CONTEXT_S = 0.7
 """What was sent before an interval says where the arm was told to be when it begins."""
 
@@ -179,22 +183,28 @@ def _look_at_lead(
     recording: Recording, names: Sequence[str], instants: FloatArray, wanted: FloatArray,
     rules: Rules, motion: Motion,
 ) -> None:  # fmt: skip
-    """The command against the arm, where the arm is known."""
-    if not len(instants):
+    """The command against the arm, where the arm is known.
+
+    Blamed where the arm stands and the command still goes away from it: an arm that someone
+    else moves away from the command is no fault of the node.
+    """
+    later = max(1, round(_RUNAWAY_S / _GRID_S))
+    if len(instants) <= later:
         return
-    at, positions, _ = recording.joints(names, float(instants[0]), float(instants[-1]))
+    at, positions, speeds = recording.joints(names, float(instants[0]), float(instants[-1]))
     if not len(at):
         return
     index = np.clip(np.searchsorted(at, instants), 0, len(at) - 1)
-    known = np.abs(at[index] - instants) < 0.05
-    ahead = np.nan_to_num(np.abs(wanted - positions[index]))[known]
-    if len(ahead):
-        motion.lead = float(ahead.max())
-        if motion.lead > rules.max_lead:
-            joint = names[int(ahead.max(axis=0).argmax())]
-            motion.blame(
-                'lead', f'{joint} was commanded {motion.lead:.2f} rad away from where it was'
-            )
+    known = (np.abs(at[index] - instants) < 0.05)[:, None]
+    ahead = np.where(known, np.nan_to_num(np.abs(wanted - positions[index])), 0.0)
+    motion.lead = float(ahead.max())
+    stands = np.abs(speeds[index][:-later]) < _STANDS
+    away = np.where(stands & (ahead[later:] > ahead[:-later] + _RUNAWAY_RAD), ahead[later:], 0.0)
+    if away.max() > rules.max_lead:
+        joint = names[int(away.max(axis=0).argmax())]
+        motion.blame(
+            'lead', f'{joint} stood, and was commanded {away.max():.2f} rad away from there'
+        )
 
 
 def _note_speed(peak: FloatArray, limits: Limits, motion: Motion) -> None:
