@@ -155,7 +155,7 @@ def reachable(start, when_called=True):
 
 # ``dysl chaos`` also runs against another environment: it knows no more of the package than this.
 CHAOS_MAY_KNOW = ('data_types', 'demo', 'errors', 'ros.chaos', 'ros.qos')
-CHAOS_WITH_ROS = {'ros.chaos.relay', 'ros.chaos.listener'}
+CHAOS_WITH_ROS = {'ros.chaos.relay', 'ros.chaos.services', 'ros.chaos.listener'}
 
 
 def test_the_fault_campaign_knows_nothing_of_what_it_tests():
