@@ -195,7 +195,8 @@ class RollOut:
         speeds: FloatArray,
     ) -> Knot | None:
         """The next knot; None when no playback speed is allowed."""
-        wanted = min(demand.top, here.speed + demand.ramp * STEP_S)
+        ramp = min(demand.ramp, self._steepest_ramp(here, path))
+        wanted = min(demand.top, here.speed + ramp * STEP_S)
         wanted = min(wanted, self._away_speed(here, path, demand))
         wanted = _reachable(here, path, wanted)
         # Where the arm cannot slow down to what is wanted, the slowest that it can.
@@ -244,6 +245,12 @@ class RollOut:
             & (np.maximum(high, end) <= bounds[1])
         )
         return np.asarray(fine.all(axis=1))
+
+    def _steepest_ramp(self, here: Knot, path: Path) -> float:
+        """How fast playback can speed up here [actions/s^2]: beyond it every try would fail."""
+        _, slope = path.sample(np.array([here.progress]))
+        steepest = float(np.max(np.abs(slope[0]) / self.limits.acceleration))
+        return 1.0 / steepest if steepest > 0 else math.inf
 
     def _away_speed(self, here: Knot, path: Path, demand: Demand) -> float:
         """Bound on the playback speed while a joint leads the measured arm."""
