@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from motion_checks import LaggingArm, WindowChecks
 
+from dysl_vla_ros.chunk_desk import Placed
 from dysl_vla_ros.config import NodeConfig, from_flat
-from dysl_vla_ros.control_loop import ControlLoop, _Placed
+from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.run_state import InputStatus
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import Jump, LayerTrace, Observation
@@ -290,8 +291,9 @@ def test_with_prefix_the_arm_plays_up_to_one_action_before_the_drop():
 def test_a_prefix_ends_before_the_first_action_that_moves_the_gripper(closes_at, limit):
     bench = Bench(**{'rerun.prefix_policy': 'prefix'}).started().run(0.2)
     gripper = np.where(np.arange(HORIZON) >= closes_at, 0.0, 1.0)
-    placed = _Placed(0.0, ChunkPlan(*[np.zeros((HORIZON, 1))] * 3, gripper, ()))
-    prefix = bench.loop._smooth_prefix(placed, drop_index=5)
+    plan = ChunkPlan(*[np.zeros((HORIZON, 1))] * 3, gripper, ())
+    placed = Placed(0.0, plan, bench.deliveries[-1].chunk)
+    prefix = bench.loop._desk._smooth_prefix(placed, drop_index=5)
     assert (None if prefix is None else prefix[1]) == limit
 
 

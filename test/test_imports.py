@@ -31,9 +31,13 @@ ALLOWED = {
     'loop_settings': {'config', 'core', 'engines'},
     'playback': {'config', 'core', 'data_types', 'loop_settings', 'motion'},
     'contract': {'config', 'engines', 'errors'},
+    'chunk_desk': {
+        'config', 'core', 'data_types', 'engines', 'loop_settings', 'loop_status', 'motion',
+        'playback', 'policy',
+    },
     'control_loop': {
-        'config', 'core', 'data_types', 'engines', 'errors', 'kinematics', 'loop_settings',
-        'loop_status', 'motion', 'playback', 'policy',
+        'chunk_desk', 'config', 'core', 'data_types', 'engines', 'errors', 'kinematics',
+        'loop_settings', 'loop_status', 'motion', 'playback', 'policy',
     },
     'sim': {'data_types', 'errors', 'sim'},
     'parameter_file': {'errors'},

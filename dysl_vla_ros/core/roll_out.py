@@ -115,9 +115,8 @@ class RollOut:
             np.minimum(self.limits.lower, state.position) - _EPS,
             np.maximum(self.limits.upper, state.position) + _EPS,
         )
-        speeds = np.minimum(
-            self.limits.velocity, self.limits.acceleration * max(demand.rest - demand.step, demand.step)
-        )
+        brakes = max(demand.rest - demand.step, demand.step)
+        speeds = np.minimum(self.limits.velocity, self.limits.acceleration * brakes)
         if fade is None or self._off(state, path, fade):
             state, fade = self._begin_fade(state, path, demand, _FADE_SHARES[0])
         knots, in_force = [state], fade
