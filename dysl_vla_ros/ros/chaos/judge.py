@@ -74,7 +74,7 @@ def time_to_rest(
     if not len(at):
         return None
     moving = at[np.abs(speeds).max(axis=1) >= _AT_REST]
-    heard_again = at[1:][np.diff(at) > _UNHEARD_S]
+    heard_again = at[np.diff(at, prepend=since) > _UNHEARD_S]
     for candidate in (since, *sorted([*moving.tolist(), *heard_again.tolist()])):
         end = candidate + _REST_S
         if end > at[-1]:
