@@ -113,6 +113,7 @@ class Playback:
         answer = self.governor.settle(now, self.scheduler.progress, from_measured)
         if answer[0] == 'go':
             self.scheduler.anchor()
+            self._watchdogs.anchored()
         return answer
 
     def accept(self, progress: float, plan: ChunkPlan, limit: int | None = None) -> bool:

@@ -463,6 +463,22 @@ def test_an_arm_that_is_pushed_away_in_motion_is_let_go_and_waits_for_a_start():
     assert bench.commands[-1].stamp < bench.now - 0.8
 
 
+def test_after_a_push_a_start_begins_where_the_arm_was_put_and_goes_on():
+    bench = Bench(PerfectPolicy(goal=5.0), latency=0.05).started().run(1.0)
+    bench.loop.pause(bench.now, 'operator')
+    bench.run(0.5)
+    for _ in range(30):
+        bench.robot.push(-0.01)
+        bench.tick()
+    bench.run(0.5)
+    bench.loop.resume(bench.now)
+    bench.run(0.5)
+    assert bench.loop.state == 'ready'
+    assert bench.loop.start(bench.now) == ''
+    bench.run(1.5)
+    assert bench.loop.state == 'running'
+
+
 def test_an_arm_that_somebody_else_drives_is_a_fault():
     bench = Bench(PerfectPolicy(goal=5.0), latency=0.05).started().run(1.0)
     bench.follows = False
