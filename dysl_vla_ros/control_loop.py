@@ -720,8 +720,12 @@ class ControlLoop:
 
     @property
     def _commanding(self) -> bool:
-        """Whether commands go out, and are meant to move the arm."""
-        return self._governor.plan is not None and self._run.playing
+        """Whether commands move the arm, or will by themselves: a jump of its readings is wrong.
+
+        Stale counts: readings that are refused make it stale before they persist.
+        """
+        playing = self._governor.plan is not None and self._run.playing
+        return playing or self._run.state == 'stale'
 
     @property
     def _holds(self) -> bool:
