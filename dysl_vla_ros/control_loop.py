@@ -227,7 +227,7 @@ class ControlLoop:
         with self._lock:
             playback, last = self._playback, self._playback.last
             self._ticked_at = now
-            playback.measure(now, joints, measured_at, self._run.playing)
+            playback.measure(now, joints, measured_at, believe_jumps=not self._commanding)
             self._judge(now, playback.with_joints(now, inputs))
             if self._renew_due and self._run.playing and playback.governor.at_rest:
                 self._settle(now)
@@ -421,7 +421,7 @@ class ControlLoop:
         if state == 'stale' and before != 'stale':
             self._raise_epoch(self._run.reason)
         doubt = self._playback.governor.measurement.persistent
-        if doubt and self._playback.commanding and self._run.playing:
+        if doubt and self._commanding:
             self._latch('fault', doubt, now)
 
     def _settle(self, now: float) -> None:
@@ -463,6 +463,15 @@ class ControlLoop:
             self._raise_epoch(reason)
         if found.warning and run.state == 'holding':
             self._hold_reason = found.warning
+
+    @property
+    def _commanding(self) -> bool:
+        """Whether commands move the arm, or will by themselves: a jump of its readings is wrong.
+
+        Stale counts: readings that are refused make it stale before they persist.
+        """
+        playing = self._playback.commanding and self._run.playing
+        return playing or self._run.state == 'stale'
 
     # ---- shared ------------------------------------------------------------------------------
 

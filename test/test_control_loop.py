@@ -124,7 +124,7 @@ class Bench:
     """A loop, an arm that lags, and a policy that takes ``latency`` seconds.
 
     Every window is checked as it is published; ``follows = False`` blocks the arm, ``silent``
-    keeps its readings back.
+    keeps its readings back, ``offset`` spoils them.
     """
 
     def __init__(self, policy=None, latency=0.0, armed=True, lag=0.1, **parameters):
@@ -141,6 +141,7 @@ class Bench:
         self.pending = None
         self.follows = True
         self.silent = False
+        self.offset = 0.0
         self.reading = np.zeros(1)
         self.measured_at = 0.0
         self.checks = WindowChecks(limits, rest=config.safety.rest_s)
@@ -160,7 +161,7 @@ class Bench:
         else:
             self.robot.time = self.now
         if not self.silent:
-            self.reading, self.measured_at = self.robot.position.copy(), self.now
+            self.reading, self.measured_at = self.robot.position + self.offset, self.now
         command = self.loop.tick(self.now, self.reading, inputs, self.measured_at)
         self.states.append(self.loop.state)
         if command is None:
