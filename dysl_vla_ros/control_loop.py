@@ -25,6 +25,7 @@ from typing import Literal
 
 import numpy as np
 
+from dysl_vla_ros.bundle.manifest import CalibrationSpec
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.core.chunk_scheduler import ChunkScheduler
 from dysl_vla_ros.core.governor import Governor, GovernorSettings
@@ -34,7 +35,6 @@ from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.core.skip_policy import SkipPolicy, SkipSettings, Verdict
 from dysl_vla_ros.core.watchdogs import Facts, Patience, Watchdogs
 from dysl_vla_ros.data_types import ActionChunk, Command, FloatArray, Observation, SkipMode
-from dysl_vla_ros.engines.bundle import CalibrationSpec
 from dysl_vla_ros.errors import ChunkError, DyslError
 from dysl_vla_ros.loop_status import Counters, Delivery, LoopStatus
 from dysl_vla_ros.motion import ChunkPlan, Planner, plan_chunk

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from transforms3d import axangles, quaternions  # type: ignore[import-untyped]
 
-from dysl_vla_ros.core.openvla_image import lanczos_then_crop
 from dysl_vla_ros.data_types import ActionSpace, FloatArray
+from dysl_vla_ros.engines.openvla_image import lanczos_then_crop
 from dysl_vla_ros.errors import InputError
 
 _ASPECT_TOLERANCE = 0.02
