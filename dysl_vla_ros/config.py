@@ -229,7 +229,7 @@ class SafetyConfig:
         key='limits.position_margin',
     )  # fmt: skip
     max_lead: float = _parameter(
-        0.15, 'Largest distance of the command from the measured joint [rad]', low=0.01, high=3,
+        0.12, 'Largest distance of the command from the measured joint [rad]', low=0.01, high=3,
         key='limits.max_lead',
     )  # fmt: skip
     start_max_jump_rad: float = _parameter(

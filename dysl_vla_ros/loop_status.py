@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from dysl_vla_ros.core.run_state import State
-from dysl_vla_ros.data_types import ActionChunk, SkipMode
+from dysl_vla_ros.data_types import ActionChunk, Command, SkipMode
 
 _LATENCIES_KEPT = 10
 
@@ -87,3 +87,10 @@ class Counters:
     deadline_misses: int = 0
     last_rejection: str = ''
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES_KEPT))
+
+    def add(self, command: Command, elapsed: float) -> None:
+        """Count a command that was sent while playing, ``elapsed`` seconds after the last."""
+        self.commands += 1
+        self.holds += int(command.hold)
+        self.limited += int(bool(command.limited))
+        self.seconds_running += elapsed

@@ -22,6 +22,8 @@ from dysl_vla_ros.errors import ChunkError, ConfigError
 from dysl_vla_ros.kinematics import ArmKinematics
 
 CARTESIAN_SPACES = ('eef_delta', 'eef_pose')
+_GRIPPER_MOVES = 0.1
+"""A change of commanded opening beyond this counts as moving the gripper."""
 _BOX_MARGIN_M = 0.005
 """Targets keep this distance to the faces of a workspace box: the way between two may bulge."""
 
@@ -58,6 +60,20 @@ class ChunkPlan:
     targets: FloatArray
     gripper: FloatArray | None
     moved: tuple[str, ...]
+
+    def before_gripper(self, limit: int, opening: float | None) -> int:
+        """How many of the first ``limit`` actions leave the gripper where it is.
+
+        Args:
+            limit: Actions that may be played otherwise.
+            opening: Commanded last; None = never, so that any command would move it.
+        """
+        if self.gripper is None:
+            return limit
+        if opening is None:
+            return 0
+        moves = np.flatnonzero(np.abs(self.gripper - opening) > _GRIPPER_MOVES)
+        return min(limit, int(moves[0])) if len(moves) else limit
 
 
 def plan_chunk(

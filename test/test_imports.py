@@ -23,12 +23,17 @@ ALLOWED = {
     'collision': {'collision_shapes', 'data_types', 'errors', 'kinematics'},
     'hardware': {'hardware'},
     'policy': {'config', 'core', 'data_types', 'engines', 'errors'},
+    'policy_process': {
+        'config', 'data_types', 'engines', 'errors', 'policy', 'policy_process',
+    },
     'motion': {'collision', 'config', 'core', 'data_types', 'engines', 'errors', 'kinematics'},
     'loop_status': {'core', 'data_types'},
+    'loop_settings': {'config', 'core', 'engines'},
+    'playback': {'config', 'core', 'data_types', 'loop_settings', 'motion'},
     'contract': {'config', 'engines', 'errors'},
     'control_loop': {
-        'config', 'core', 'data_types', 'engines', 'errors', 'kinematics', 'loop_status', 'motion',
-        'policy',
+        'config', 'core', 'data_types', 'engines', 'errors', 'kinematics', 'loop_settings',
+        'loop_status', 'motion', 'playback', 'policy',
     },
     'sim': {'data_types', 'errors', 'sim'},
     'parameter_file': {'errors'},
@@ -41,8 +46,8 @@ ALLOWED = {
     },
     'evaluation': {
         'collision', 'config', 'contract', 'control_loop', 'core', 'data_types', 'engines',
-        'errors', 'evaluation', 'hardware', 'kinematics', 'loop_status', 'motion', 'policy', 'sim',
-        'targets',
+        'errors', 'evaluation', 'hardware', 'kinematics', 'loop_settings', 'loop_status', 'motion',
+        'policy', 'sim', 'targets',
     },
     'model': {'core', 'data_types', 'engines', 'errors', 'model', 'targets'},
     'training': {
@@ -150,7 +155,7 @@ def reachable(start, when_called=True):
 
 # ``dysl chaos`` also runs against another environment: it knows no more of the package than this.
 CHAOS_MAY_KNOW = ('data_types', 'demo', 'errors', 'ros.chaos', 'ros.qos')
-CHAOS_WITH_ROS = {'ros.chaos.relay', 'ros.chaos.listener'}
+CHAOS_WITH_ROS = {'ros.chaos.relay', 'ros.chaos.services', 'ros.chaos.listener'}
 
 
 def test_the_fault_campaign_knows_nothing_of_what_it_tests():
@@ -174,6 +179,19 @@ def test_nothing_that_the_robot_imports_reaches_the_offline_parts():
         assert [module for module in found if any(below(module, o) for o in offline)] == []
 
 
+def test_the_models_process_knows_nothing_of_ros_and_is_sure_to_end_before_it_loads_anything():
+    found = reachable('policy_process.server')
+    assert 'policy' in found
+    assert [module for module in found if below(module, 'ros')] == []
+    assert reachable('policy_process.server', when_called=False) == {'policy_process.server'}
+
+
+def test_the_node_brings_in_the_model_only_where_it_runs_in_the_node():
+    found = reachable('ros.lifecycle_node', when_called=False)
+    assert 'policy_process.client' in found
+    assert [module for module in found if below(module, 'engines.onnx_engine')] == []
+
+
 def test_the_robots_side_loads_torch_only_when_the_cuda_back_end_is_asked_for():
     for start in ('ros.vla_node', 'ros.lifecycle_node', 'engines.open_engine', 'cli.main'):
         found = reachable(start, when_called=False)
@@ -191,6 +209,8 @@ def test_the_robots_side_loads_torch_only_when_the_cuda_back_end_is_asked_for():
         ('sim/x.py', 'from dysl_vla_ros.ros import qos', 'sim.x imports ros'),
         ('ros/x.py', 'from dysl_vla_ros.sim.world import World', 'only the simulated robot may'),
         ('policy.py', 'from dysl_vla_ros.control_loop import ControlLoop', 'policy imports'),
+        ('policy_process/x.py', 'from dysl_vla_ros.ros import qos', 'process.x imports ros'),
+        ('policy_process/x.py', 'import rclpy', 'policy_process.x imports rclpy'),
         ('plugins/x.py', 'import os', 'plugins is not listed'),
         ('core/x.py', 'from . import y', 'core.x imports <relative import>'),
     ],

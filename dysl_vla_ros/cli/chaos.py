@@ -39,7 +39,7 @@ def run(given: argparse.Namespace) -> int:
         Exit code: 0 iff something was tried and nothing was unsafe; 130 after Ctrl-C.
     """
     from dysl_vla_ros.ros.chaos import campaign, table
-    from dysl_vla_ros.ros.chaos.trial import Case
+    from dysl_vla_ros.ros.chaos.case import Case
 
     minutes = given.minutes
     if given.quick and minutes is None:

@@ -71,7 +71,6 @@ class GovernorSettings:
 class _Instant:
     time: float
     commanded: FloatArray
-    measured: FloatArray
 
 
 class Governor:
@@ -143,8 +142,7 @@ class Governor:
         measured = self.measurement.position
         if measured is None or not self._recent or now - self._recent[-1].time > _ASKED_S:
             return ''
-        before = [item for item in self._recent if item.time <= now - UNASKED_S]
-        moved = np.abs(measured - (before[-1] if before else self._recent[0]).measured)
+        moved = self.measurement.moved(UNASKED_S)
         asked = np.array([item.commanded for item in self._recent])
         away = np.abs(asked - measured).min(axis=0)
         bad = np.minimum(moved, away) > self.limits.max_lead
@@ -285,10 +283,9 @@ class Governor:
             made = self._remainder(before, state)
         self.plan, self._sent_at = made, now
         self.left = made.at(made.rest_time).position
-        if self.measurement.position is not None:
-            self._recent.append(_Instant(now, state.position, self.measurement.position))
-            while self._recent[0].time < now - _ASKED_S:
-                self._recent.popleft()
+        self._recent.append(_Instant(now, state.position))
+        while self._recent[0].time < now - _ASKED_S:
+            self._recent.popleft()
         return state
 
     @property

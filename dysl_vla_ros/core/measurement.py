@@ -22,6 +22,7 @@ PERSIST_S = 0.3
 """Refusals that go on for this long are a fault of the sensor."""
 _FORGET_S = 0.5
 _FEW = 3
+_KEPT_S = 0.5
 STILL_S = 0.12
 STILL_RAD = 0.02
 """An arm that moved less than this within the last ``STILL_S`` stands still [rad or m]."""
@@ -69,7 +70,7 @@ class Measurement:
             return refusal
         self.position, self.stamp, self.heard_at = frozen_array(reading), stamp, stamp
         self._recent.append((stamp, self.position))
-        while self._recent[0][0] < stamp - STILL_S:
+        while self._recent[0][0] < stamp - _KEPT_S:
             self._recent.popleft()
         if self._doubts and stamp - self._doubts[-1] > _FORGET_S:
             self._doubts.clear()
@@ -94,8 +95,18 @@ class Measurement:
         """Whether the arm stood still lately."""
         if not self._recent:
             return False
-        rows = np.array([position for _, position in self._recent])
+        rows = self._since(STILL_S)
         return bool((rows.max(axis=0) - rows.min(axis=0)).max() < STILL_RAD)
+
+    def moved(self, seconds: float) -> FloatArray:
+        """How far each joint has come in the last ``seconds``, shape (n,) [rad or m]."""
+        rows = self._since(seconds)
+        return np.asarray(np.abs(rows[-1] - rows[0]))
+
+    def _since(self, seconds: float) -> FloatArray:
+        """Readings of the last ``seconds``, oldest first, shape (k, n); at least the newest."""
+        begin = self.stamp - seconds - 1e-9
+        return np.array([position for stamp, position in self._recent if stamp >= begin])
 
     def forget_doubts(self) -> None:
         """An operator looked at it: begin to count anew."""

@@ -102,6 +102,10 @@ class CommandPublishers:
             # What only the shadow was told, the gripper does not know.
             self._gripper = GripperFilter(self._config.gripper)
             self._armed = armed
+            if self._gripper_action is not None:
+                self._gripper_action.forget()
+        if self._gripper_action is not None:
+            self._gripper_action.poll()
         late = time.monotonic() - command.stamp
         if late > command.window_times[-1]:
             self.overdue += 1  # the process was stopped in between: the whole window is past

@@ -322,9 +322,13 @@ def test_the_state_of_a_pass_is_lost_with_its_process_and_after_two_newer_ones(o
     assert policy.alive
 
 
-def test_kill_wakes_the_thread_that_waits_for_a_pass(opened):
+@pytest.mark.parametrize('dies', [True, False])
+def test_kill_wakes_the_thread_that_waits_for_a_pass(opened, dies):
     policy = opened(replace(FAKE, pass_timeout_s=60.0))
     os.kill(policy.pid, signal.SIGSTOP)
+    child = policy._process._process
+    if not dies:  # one that waits for a driver in the kernel does not die at once
+        child.kill = lambda: None
     raised = []
 
     def ask():
@@ -342,6 +346,7 @@ def test_kill_wakes_the_thread_that_waits_for_a_pass(opened):
     policy.kill('was killed by the test')
     thread.join(5)
     assert raised == ['the model process was killed by the test (killed)']
+    os.kill(child.pid, signal.SIGKILL)
 
 
 def test_kill_also_ends_a_process_that_is_just_opening(opened):
@@ -363,6 +368,22 @@ def test_kill_also_ends_a_process_that_is_just_opening(opened):
     policy.kill('was killed by the test')
     thread.join(5)
     assert raised and 'was killed by the test' in raised[0]
+
+
+def test_kill_also_reaches_a_process_that_is_not_there_yet(opened, monkeypatch):
+    policy = opened(server=bad('open_hangs_never'))
+    policy.kill('was killed by the test')
+    policy._server = bad('open_hangs')
+    make = client_module.ModelProcess
+
+    def killed_meanwhile(*arguments):
+        policy.kill('was killed by the test')
+        return make(*arguments)
+
+    monkeypatch.setattr(client_module, 'ModelProcess', killed_meanwhile)
+    with pytest.raises(ModelProcessError, match='was killed by the test'):
+        policy.restart()
+    assert not policy.alive
 
 
 def test_a_bundle_that_changed_meanwhile_is_not_taken_up_by_a_restart(bundle, tmp_path, opened):

@@ -130,6 +130,8 @@ def test_a_silent_other_side_is_a_timeout_and_one_that_left_an_end(ends):
     begun = time.monotonic()
     with pytest.raises(TimeoutError):
         theirs.receive(begun + 0.05)
+    with pytest.raises(TimeoutError):
+        theirs.receive(begun - 1.0)
     stream.sendall(raw(header())[:20])
     with pytest.raises(TimeoutError):
         theirs.receive(time.monotonic() + 0.05)

@@ -80,6 +80,20 @@ def test_deactivating_between_passes_leaves_the_process_alone(rig, process_polic
     assert process_policy.restarts == 0
 
 
+def test_a_pass_that_is_only_slow_may_end_while_the_node_deactivates(rig, process_policy):
+    rig = rig(process_policy).run()
+    before = process_policy.pid
+    os.kill(before, signal.SIGSTOP)
+    wait_for(in_flight(rig), what='a pass')
+    rig.wait_state('holding')
+    wait_for(rig.at_rest, what='rest')
+    timer = threading.Timer(0.15, os.kill, (before, signal.SIGCONT))
+    timer.start()
+    assert rig.deactivate() == 'SUCCESS'
+    assert process_policy.alive and process_policy.pid == before
+    timer.join()
+
+
 def test_in_the_nodes_own_process_a_hanging_pass_keeps_its_engine_from_a_second_thread(
     rig, monkeypatch
 ):
@@ -114,6 +128,23 @@ def test_a_model_that_is_killed_in_motion_never_delays_a_command_and_comes_back(
     assert rig.session.state in ('running', 'verifying', 'holding')
     assert process_policy.restarts == 2
     assert gaps.longest() < 0.12  # four periods on a busy machine; a restart takes half a second
+
+
+def test_a_model_that_stands_still_for_a_second_never_delays_a_command(rig, process_policy):
+    rig = rig(process_policy).run()
+    wait_for(lambda: abs(rig.robot.position).max() > 0.01, what='motion')
+    gaps = Gaps(rig)
+    for _ in range(2):
+        os.kill(process_policy.pid, signal.SIGSTOP)
+        time.sleep(1.0)
+        assert rig.session.state in ('holding', 'verifying'), rig.session.reason
+        assert rig.at_rest()
+        chunks = rig.session.loop.status().chunks
+        os.kill(process_policy.pid, signal.SIGCONT)
+        wait_for(lambda n=chunks: rig.session.loop.status().chunks > n + 2, 20, 'chunks again')
+    assert process_policy.restarts == 0
+    assert len(gaps.times) > 60
+    assert gaps.longest() < 0.12  # a tick that waited for the model would be a second late
 
 
 def test_what_the_state_report_raises_does_not_stop_the_arm(rig, monkeypatch):

@@ -65,6 +65,15 @@ def test_a_pause_that_the_node_announced_is_no_gap():
     assert longest_gap(measured, HOUR) < 0.05
 
 
+def test_the_first_moment_after_a_start_is_not_counted():
+    """The state says running before the first command can arrive."""
+    measured = run()
+    measured.states = [(2.0, 'running')]
+    measured.arrivals = [at for at in measured.arrivals if at > 2.25]
+    assert problems(measured) == []
+    assert longest_gap(measured, HOUR) < 0.05
+
+
 def test_a_model_process_that_was_replaced_is_seen():
     measured = run()
     measured.restarts['vla_node'] = 1

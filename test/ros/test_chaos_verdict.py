@@ -11,9 +11,9 @@ import pytest
 
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.ros.chaos import proc
-from dysl_vla_ros.ros.chaos.environment import find_tested
+from dysl_vla_ros.ros.chaos.environment import find_environment
 from dysl_vla_ros.ros.chaos.fault import KINDS, Fault
-from dysl_vla_ros.ros.chaos.judge import Motion
+from dysl_vla_ros.ros.chaos.figures import Motion
 from dysl_vla_ros.ros.chaos.verdict import Seen, reasons
 
 STOPS = Fault('stops', 'x', lambda rig: None, rest_s=0.8)
@@ -65,6 +65,11 @@ def test_what_the_judge_blames_is_a_reason_whatever_the_fault_allows():
     assert reasons(GOES_ON, Seen(motion)) == ['a window begins far away']
 
 
+def test_what_the_fault_itself_saw_is_a_reason():
+    seen = replace(STILL, complaints=('a reset was granted while estop is true',))
+    assert reasons(STOPS, seen) == ['a reset was granted while estop is true']
+
+
 def test_a_process_that_the_fault_itself_ends_is_no_surprise():
     assert reasons(replace(GOES_ON, ends=('vla_node',)), Seen(Motion(), died=('vla_node',))) == []
 
@@ -109,16 +114,16 @@ def test_another_environment_gets_nothing_of_ours(tmp_path, monkeypatch):
     monkeypatch.setenv('PYTHONPATH', ours)
     monkeypatch.setenv('_ROS_WHEELS_BOOTSTRAP_COMPLETE', '1')
     monkeypatch.setenv('LD_LIBRARY_PATH', f'{sys.prefix}/lib:/opt/vendor/lib')
-    found = find_tested(tmp_path, domain=7)
+    found = find_environment(tmp_path, domain=7)
     assert found.package == site / 'dysl_vla_ros' and found.preset == preset
     assert '_ROS_WHEELS_BOOTSTRAP_COMPLETE' not in found.env and 'PYTHONPATH' not in found.env
     assert found.env['LD_LIBRARY_PATH'] == '/opt/vendor/lib' and found.env['ROS_DOMAIN_ID'] == '7'
     with pytest.raises(ConfigError, match='--prefix'):
-        find_tested(tmp_path / 'nothing', domain=7)
+        find_environment(tmp_path / 'nothing', domain=7)
 
 
 def test_our_own_environment_runs_the_package_that_asks():
-    found = find_tested(None, domain=3)
+    found = find_environment(None, domain=3)
     answer = subprocess.run(
         [found.python, '-c', 'import dysl_vla_ros; print(dysl_vla_ros.__file__)'],
         env=found.env, cwd='/', capture_output=True, text=True, check=True,

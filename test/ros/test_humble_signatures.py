@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 FACTS = json.loads(Path(__file__).with_name('humble_api.json').read_text())
-SOURCES = sorted((Path(__file__).parents[2] / 'dysl_vla_ros' / 'ros').glob('*.py'))
+SOURCES = sorted((Path(__file__).parents[2] / 'dysl_vla_ros' / 'ros').rglob('*.py'))
 CLASSES = FACTS['classes']
 INTERFACES = FACTS['interfaces']
 PACKAGES = {name.split('/')[0] for name in INTERFACES}

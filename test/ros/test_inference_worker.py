@@ -33,8 +33,10 @@ class Loop:
         self.faults = []
         self.abandoned = []
         self.wanted = True
+        self.asked = 0
 
     def wants_pass(self, now):
+        self.asked += 1
         return self.wanted and not self.faults
 
     def predict(self, observation):
@@ -121,6 +123,7 @@ def test_one_that_dies_while_nothing_is_asked_of_it_is_back_before_it_is_needed(
     loop = Loop(policy)
     loop.wanted = False
     run(policy, loop=loop)
+    wait_for(lambda: loop.asked, what='the worker')
     os.kill(policy.pid, signal.SIGKILL)
     wait_for(lambda: policy.restarts == 1 and policy.alive, 20, 'a new process')
     assert 'died of SIGKILL' in loop.abandoned[0]
@@ -146,6 +149,7 @@ def test_a_process_that_dies_whenever_it_opens_counts_each_time(run):
     policy = run.opened()
     policy._server = (sys.executable, str(BAD), 'open_dies')
     loop, _ = run(policy)
+    wait_for(lambda: loop.asked, what='the worker')
     os.kill(policy.pid, signal.SIGABRT)
     wait_for(lambda: loop.faults, 30, 'a fault')
     assert policy.restarts == 3

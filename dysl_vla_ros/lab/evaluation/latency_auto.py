@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from dysl_vla_ros.config import NodeConfig
-from dysl_vla_ros.control_loop import skip_settings
 from dysl_vla_ros.core import transforms
 from dysl_vla_ros.core.skip_policy import SkipPolicy
 from dysl_vla_ros.data_types import FloatArray, Observation, SkipMode
 from dysl_vla_ros.lab.evaluation.latency import Clock, Progress, quantiles
+from dysl_vla_ros.loop_settings import skip_settings
 from dysl_vla_ros.policy import Pass, Policy
 
 MODES: tuple[SkipMode, ...] = ('full', 'auto', 'max_skip')

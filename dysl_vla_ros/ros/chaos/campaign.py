@@ -9,26 +9,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dysl_vla_ros.ros.chaos import faults_inputs, faults_people, faults_processes
-from dysl_vla_ros.ros.chaos.environment import find_tested
+from dysl_vla_ros.ros.chaos import (
+    faults_bundle,
+    faults_inputs,
+    faults_people,
+    faults_processes,
+    faults_requests,
+)
+from dysl_vla_ros.ros.chaos.case import Case
+from dysl_vla_ros.ros.chaos.environment import find_environment
 from dysl_vla_ros.ros.chaos.fault import Fault
 from dysl_vla_ros.ros.chaos.graph import Graph
 from dysl_vla_ros.ros.chaos.recording import Recording
 from dysl_vla_ros.ros.chaos.relay import Relay
 from dysl_vla_ros.ros.chaos.rig import Rig
-from dysl_vla_ros.ros.chaos.trial import Case, attempt
+from dysl_vla_ros.ros.chaos.trial import attempt
 
 FAULTS: tuple[Fault, ...] = (
     *faults_inputs.CAMERA,
     *faults_inputs.JOINTS,
     *faults_people.HAND,
     *faults_people.STOPS,
-    *faults_people.REQUESTS,
+    *faults_requests.REQUESTS,
     *faults_processes.MODEL,
     *faults_processes.NODE_FAULTS,
     *faults_inputs.CLOCK,
-    *faults_people.COMMANDER,
-    *faults_processes.BUNDLE,
+    *faults_requests.COMMANDER,
+    *faults_bundle.BUNDLE,
 )
 LEAST = 15
 """A limit of time never leaves fewer faults than this, where as many were chosen."""
@@ -82,7 +89,7 @@ def run(options: Options, tell: Callable[[Case], None]) -> None:
         tell: Called with each case as soon as it is known.
     """
     faults = chosen(options)
-    environment = find_tested(options.prefix, options.domain)
+    environment = find_environment(options.prefix, options.domain)
     began = time.monotonic()
     recording = Recording()
     with Relay(environment.env, recording) as relay, Graph(

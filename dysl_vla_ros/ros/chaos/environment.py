@@ -17,7 +17,7 @@ _BOOTSTRAP_GUARD = '_ROS_WHEELS_BOOTSTRAP_COMPLETE'
 
 
 @dataclass(frozen=True)
-class Tested:
+class Environment:
     """An environment whose executables are started.
 
     Attributes:
@@ -50,7 +50,7 @@ class Tested:
         return next((p / name for p in places if (p / name).is_file()), None)
 
 
-def find_tested(prefix: Path | None, domain: int) -> Tested:
+def find_environment(prefix: Path | None, domain: int) -> Environment:
     """This environment, or that below ``prefix``.
 
     Args:
@@ -66,7 +66,7 @@ def find_tested(prefix: Path | None, domain: int) -> Tested:
     if prefix is None:
         # The children import what this process imports, wherever they are started.
         env['PYTHONPATH'] = os.pathsep.join([str(own), *path])
-        return Tested(sys.executable, own / _PACKAGE, env)
+        return Environment(sys.executable, own / _PACKAGE, env)
     python = prefix.expanduser().absolute() / 'bin' / 'python'
     if not python.exists():
         raise ConfigError('--prefix', str(prefix), f'an environment: {python} is not there')
@@ -89,4 +89,4 @@ def find_tested(prefix: Path | None, domain: int) -> Tested:
             '--prefix', str(prefix), f'an environment with {_PACKAGE}: '
             + (found.stderr.strip().splitlines() or ['it cannot be imported'])[-1],
         )  # fmt: skip
-    return Tested(str(python), Path(found.stdout.strip()).parent, env)
+    return Environment(str(python), Path(found.stdout.strip()).parent, env)

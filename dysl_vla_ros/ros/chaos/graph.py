@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dysl_vla_ros.ros.chaos import proc
-from dysl_vla_ros.ros.chaos.environment import Tested
+from dysl_vla_ros.ros.chaos.environment import Environment
 
 NODE = 'vla_node'
 ARM = 'sim_arm'
@@ -27,14 +27,14 @@ _PATIENCE_S = 6.0
 class Graph:
     """Keeps both processes and their logs; as a context manager it ends what it started."""
 
-    def __init__(self, tested: Tested, engine: str, seed: int = 0) -> None:
+    def __init__(self, tested: Environment, engine: str, seed: int = 0) -> None:
         """Args: whose executables, ``engine.path``, and the seed of the arm's scene."""
         self.tested = tested
         self._engine = engine
         self._seed = seed
         self._folder = tempfile.TemporaryDirectory(prefix='dysl_chaos_')
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self.starts = 0
+        self._has_model = False
 
     def __enter__(self) -> Graph:
         """Nothing runs yet."""
@@ -81,14 +81,16 @@ class Graph:
             process.send_signal(signal.SIGCONT)
             process.send_signal(signal.SIGINT)
         try:
-            return process.wait(_PATIENCE_S)
+            code = process.wait(_PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            return process.wait()
+            code = process.wait()
+        with contextlib.suppress(ProcessLookupError):  # a child that outlived it
+            os.killpg(process.pid, signal.SIGKILL)
+        return code
 
     def _start(self, name: str, words: list[str]) -> None:
         self.end(name)
-        self.starts += 1
         command = [self.tested.python, '-m', f'dysl_vla_ros.ros.{name}', '--ros-args']
         with self._log(name).open('ab') as stream:
             self._running[name] = subprocess.Popen(
@@ -115,8 +117,14 @@ class Graph:
         return 0 if process is None else process.pid
 
     def model(self) -> int:
-        """The process that runs the model: the node's child, or in older packages the node."""
-        return proc.model_process(self.pid(NODE)) or self.pid(NODE)
+        """The process that runs the model: the node's child, or in older packages the node.
+
+        Returns:
+            Its process id; 0 while the node has not replaced one that ended.
+        """
+        found = proc.model_process(self.pid(NODE))
+        self._has_model = self._has_model or found is not None
+        return found or (0 if self._has_model else self.pid(NODE))
 
     def send(self, pid: int, number: signal.Signals) -> None:
         """A signal to a process of this graph; one that ended gets none."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.ros.chaos.description import Limits
+from dysl_vla_ros.ros.chaos.figures import Motion, Rules
 from dysl_vla_ros.ros.chaos.follower import Measured, desired, follow
 from dysl_vla_ros.ros.chaos.recording import Recording
 from dysl_vla_ros.ros.chaos.windows import Window
@@ -22,56 +22,12 @@ _POINT_TOLERANCE = 1e-6
 _CURVE_TOLERANCE = 1e-3
 """Of a speed between the points: time_from_start is rounded, and stamps cross a clock."""
 _MEASURED_TOLERANCE = 0.05
+_STANDS = 0.05
+"""Slower than this a joint does not follow [rad/s]."""
+_RUNAWAY_S, _RUNAWAY_RAD = 0.04, 1e-3
+"""A command goes away from a joint when the distance grows by so much in this time."""
 _CONTEXT_S = 0.7
 """What was sent before an interval says where the arm was told to be when it begins."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What the windows must obey besides the description.
-
-    Attributes:
-        period_s: Of the commands [s].
-        rest_s: A window ends within this of its start, at rest [s].
-        max_lead: Farthest that the command may be from the arm [rad].
-        gap_s: Without a window for so long, the next one may begin where the arm is [s].
-    """
-
-    period_s: float = 1.0 / 30.0
-    rest_s: float = 0.5
-    max_lead: float = 0.45
-    gap_s: float = 0.25
-
-
-@dataclass
-class Motion:
-    """What was commanded and what moved in an interval.
-
-    Attributes:
-        windows: How many of the node's own.
-        commanded: Peak speed of the ideal controller [rad/s].
-        commanded_share: The same as a share of the limit, of the worst joint.
-        measured: Peak speed of the arm [rad/s].
-        step: Largest way of the desired position within one period [rad].
-        jump: Largest distance of a first point from what the window before said [rad].
-        lead: Largest distance of the desired position from the arm [rad].
-        problems: Sentences, each once, the worst value of each.
-    """
-
-    windows: int = 0
-    commanded: float = 0.0
-    commanded_share: float = 0.0
-    measured: float = 0.0
-    step: float = 0.0
-    jump: float = 0.0
-    lead: float = 0.0
-    problems: dict[str, str] = field(default_factory=dict)
-    _worst: dict[str, float] = field(default_factory=dict)
-
-    def blame(self, what: str, sentence: str, amount: float = 0.0) -> None:
-        """Keep the worst sentence of its kind."""
-        if what not in self._worst or amount > self._worst[what]:
-            self._worst[what], self.problems[what] = amount, sentence
 
 
 def look(
@@ -227,22 +183,28 @@ def _look_at_lead(
     recording: Recording, names: Sequence[str], instants: FloatArray, wanted: FloatArray,
     rules: Rules, motion: Motion,
 ) -> None:  # fmt: skip
-    """The command against the arm, where the arm is known."""
-    if not len(instants):
+    """The command against the arm, where the arm is known.
+
+    Blamed where the arm stands and the command still goes away from it: an arm that someone
+    else moves away from the command is no fault of the node.
+    """
+    later = max(1, round(_RUNAWAY_S / _GRID_S))
+    if len(instants) <= later:
         return
-    at, positions, _ = recording.joints(names, float(instants[0]), float(instants[-1]))
+    at, positions, speeds = recording.joints(names, float(instants[0]), float(instants[-1]))
     if not len(at):
         return
     index = np.clip(np.searchsorted(at, instants), 0, len(at) - 1)
-    known = np.abs(at[index] - instants) < 0.05
-    ahead = np.nan_to_num(np.abs(wanted - positions[index]))[known]
-    if len(ahead):
-        motion.lead = float(ahead.max())
-        if motion.lead > rules.max_lead:
-            joint = names[int(ahead.max(axis=0).argmax())]
-            motion.blame(
-                'lead', f'{joint} was commanded {motion.lead:.2f} rad away from where it was'
-            )
+    known = (np.abs(at[index] - instants) < 0.05)[:, None]
+    ahead = np.where(known, np.nan_to_num(np.abs(wanted - positions[index])), 0.0)
+    motion.lead = float(ahead.max())
+    stands = np.abs(speeds[index][:-later]) < _STANDS
+    away = np.where(stands & (ahead[later:] > ahead[:-later] + _RUNAWAY_RAD), ahead[later:], 0.0)
+    if away.max() > rules.max_lead:
+        joint = names[int(away.max(axis=0).argmax())]
+        motion.blame(
+            'lead', f'{joint} stood, and was commanded {away.max():.2f} rad away from there'
+        )
 
 
 def _note_speed(peak: FloatArray, limits: Limits, motion: Motion) -> None:

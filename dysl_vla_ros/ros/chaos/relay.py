@@ -5,21 +5,19 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import rclpy
 from builtin_interfaces.msg import Duration
 from diagnostic_msgs.msg import DiagnosticArray
-from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Bool, String
-from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from dysl_vla_ros.data_types import FloatArray
@@ -27,6 +25,7 @@ from dysl_vla_ros.errors import DyslError
 from dysl_vla_ros.ros import qos
 from dysl_vla_ros.ros.chaos.graph import NODE, SPOILT
 from dysl_vla_ros.ros.chaos.recording import Level, Recording
+from dysl_vla_ros.ros.chaos.services import Services
 from dysl_vla_ros.ros.chaos.spoil import Filter
 from dysl_vla_ros.ros.chaos.windows import FOREIGN, read_window
 
@@ -62,7 +61,6 @@ class Relay:
         self._late: list[tuple[float, float]] = []
         self._end = threading.Event()
         self._intruder: Any = None
-        self._clients: dict[tuple[str, str], Any] = {}
 
     def __enter__(self) -> Relay:
         """Join the graph."""
@@ -92,6 +90,7 @@ class Relay:
             'estop': node.create_publisher(Bool, '/estop', qos.REQUEST),
             'enable': node.create_publisher(Bool, '/enable', qos.REQUEST),
         }
+        self._services = Services(node)
         self._commands: Any = None
         self.listen(True)
         node.create_timer(_ENABLE_S, self._on_enable_timer)
@@ -137,19 +136,11 @@ class Relay:
 
     def ask(self, service: str, data: bool | None = None, timeout: float = 3.0) -> bool | None:
         """Call ``<node>/<service>``; whether it was granted, None without an answer."""
-        name = service if service.startswith('/') else f'/{NODE}/{service}'
-        if data is None:
-            answer = self._call(Trigger, name, Trigger.Request(), timeout)
-        else:
-            answer = self._call(SetBool, name, SetBool.Request(data=data), timeout)
-        return None if answer is None else bool(answer.success)
+        return self._services.ask(service, data, timeout)
 
     def change_state(self, transition: int, timeout: float = 5.0) -> bool | None:
         """Ask for a transition of the node's life cycle."""
-        request = ChangeState.Request()
-        request.transition.id = transition
-        answer = self._call(ChangeState, f'/{NODE}/change_state', request, timeout)
-        return None if answer is None else bool(answer.success)
+        return self._services.change_state(transition, timeout)
 
     def listen(self, on: bool) -> None:
         """Whether anybody subscribes to the command topic."""
@@ -272,25 +263,3 @@ class Relay:
                 self._late.append((now, now - due))
                 del self._late[:-500]
                 due = now
-
-    def _call(self, kind: Any, name: str, request: Any, timeout: float) -> Any:
-        key = (kind.__name__, name)
-        if key not in self._clients:
-            self._clients[key] = self.node.create_client(kind, name)
-        client = self._clients[key]
-        until = time.monotonic() + timeout
-        if not _wait(client.service_is_ready, until):
-            return None
-        future = client.call_async(request)
-        if not _wait(future.done, until):
-            client.remove_pending_request(future)
-            return None
-        return future.result()
-
-
-def _wait(ready: Callable[[], bool], until: float) -> bool:
-    while not ready():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.003)
-    return True

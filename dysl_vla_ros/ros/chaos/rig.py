@@ -165,6 +165,8 @@ class Rig:
         self.new_task()
         if not self.wait(self.playing, 0.4):
             self.relay.ask('start')
+        if self.wait(lambda: self.moving() or self.state == 'ready', 2.5) and not self.moving():
+            self.relay.ask('start')
         if self.wait(self.moving, 2.5):
             return True
         if not self.wiring:  # the scene may be done with: lay it out again

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from dysl_vla_ros.ros.chaos.trial import Case
+from dysl_vla_ros.ros.chaos.case import Case
 
 WIDTH = 80
 _ROW = '{:<22} {:<10}{:<7}{:>5}{:>6}{:>6}{:>6} {:<10}{:<6}'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dysl_vla_ros.ros.chaos.fault import Fault
-from dysl_vla_ros.ros.chaos.judge import Motion
+from dysl_vla_ros.ros.chaos.figures import Motion
 
 PLAYING = ('running', 'verifying', 'holding')
 _STILL = 0.05

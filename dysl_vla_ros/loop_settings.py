@@ -1,0 +1,57 @@
+"""What the parameters and the bundle's calibration mean for the parts of the control loop."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dysl_vla_ros.bundle.manifest import CalibrationSpec
+from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.core.governor import GovernorSettings
+from dysl_vla_ros.core.skip_policy import SkipSettings
+from dysl_vla_ros.core.watchdogs import Patience
+
+_HOLDS_POINTS = ('joint_commands', 'twist', 'pose')
+"""Command types whose receivers take points: what they were told last, they keep doing."""
+
+
+def governor_settings(config: NodeConfig) -> GovernorSettings:
+    """What the parameters say about motion."""
+    return GovernorSettings(
+        period=1.0 / config.timing.command_rate_hz,
+        look_ahead=config.chunk.command_window_s,
+        rest=config.safety.rest_s,
+        ramp=config.safety.brake_s,
+        fade=config.chunk.seam_fade_s if config.chunk.seam_method == 'hermite' else 0.0,
+        max_jump=config.safety.start_max_jump_rad,
+        holds_points=config.action.command_type in _HOLDS_POINTS,
+    )
+
+
+def patience(config: NodeConfig) -> Patience:
+    """How long the promises may stay broken."""
+    safety = config.safety
+    return Patience(
+        starvation_hold=safety.starvation_hold_s,
+        starvation_fault=safety.starvation_fault_s,
+        follow_fault=safety.follow_fault_s,
+        pass_age=config.inputs.max_observation_age_s,
+    )
+
+
+def skip_settings(config: NodeConfig, calibration: CalibrationSpec) -> SkipSettings:
+    """The bundle's calibration, overridden where a parameter is set."""
+    own, skip, rerun = config.continuity, config.skip, config.rerun
+    return SkipSettings(
+        rule=skip.rule or calibration.rule,  # type: ignore[arg-type]
+        eta=skip.eta or calibration.eta,
+        window=own.window or calibration.window,
+        threshold=own.threshold or calibration.threshold,
+        hysteresis=own.hysteresis or calibration.hysteresis,
+        weights=np.array(own.weights or calibration.weights, dtype=np.float64),
+        level_low=calibration.level_low,
+        level_high=calibration.level_high,
+        tau=skip.tau,
+        rerun=rerun.enabled,
+        max_consecutive=rerun.max_consecutive,
+        stay_full_chunks=rerun.stay_full_chunks,
+    )
