@@ -25,7 +25,6 @@ from typing import Literal
 
 import numpy as np
 
-from dysl_vla_ros.bundle.manifest import CalibrationSpec
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.core.motion_plan import Knot
 from dysl_vla_ros.core.run_state import LATCHED, InputStatus, RunState, State
