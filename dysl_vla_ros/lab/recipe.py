@@ -10,14 +10,12 @@ seconds with a network too small to succeed at anything.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import logging
 import math
 import shutil
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +23,7 @@ from typing import Any
 
 import torch
 
-from dysl_vla_ros.errors import ConfigError, DyslError
+from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.batches import Augmentation
 from dysl_vla_ros.lab.data.collect import CollectSettings, collect
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations, join
@@ -50,7 +48,7 @@ from dysl_vla_ros.lab.model.checkpoint import (
     save_checkpoint,
     with_card,
 )
-from dysl_vla_ros.lab.workspace import Workspace, training_device
+from dysl_vla_ros.lab.workspace import Workspace
 from dysl_vla_ros.lab.worlds.cell import EpisodeSpec
 from dysl_vla_ros.lab.worlds.world_pool import WorldPool
 from dysl_vla_ros.sim.goals import FAMILIES, Split
@@ -353,59 +351,3 @@ def _stages(job: Run, until: str, start: Path | None) -> Path:
     export_bundle(checkpoint, bundle, 'tabletop')
     job.space.note('bundle', bytes=sum(p.stat().st_size for p in bundle.rglob('*') if p.is_file()))
     return bundle
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(prog='dysl-recipe', description=__doc__)
-    parser.add_argument('--preset', default='full', choices=('full', 'toy'))
-    parser.add_argument('--folder', type=Path, required=True, help='intermediate files; large')
-    parser.add_argument('--results', type=Path, help='checkpoints and plots; default: --folder')
-    parser.add_argument('--workers', type=int, default=2, help='processes that simulate')
-    parser.add_argument(
-        '--device', default='', help='torch device; default: a GPU if there is one'
-    )
-    parser.add_argument(
-        '--until', default='bundle', choices=('dense', 'dagger', 'policy', 'bundle')
-    )
-    parser.add_argument('--start', type=Path, help='checkpoint in place of the first training')
-    parser.add_argument('--collect-seconds', type=float, help='limit of the collection')
-    parser.add_argument('--train-seconds', type=float, help='limit of the first training')
-    parser.add_argument('--round-seconds', type=float, help='limit of each DAgger training')
-    parser.add_argument('--round-episodes', type=int, help='episodes of each DAgger round')
-    parser.add_argument('--rounds', type=int, help='number of DAgger rounds')
-    parser.add_argument('--seed', type=int, default=0)
-    given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format='%(message)s', stream=sys.stdout)
-    logging.getLogger('dysl_vla_ros').setLevel(logging.INFO)
-    device = training_device(given.device)
-    recipe = adjusted(preset(given.preset, given.workers, device.type == 'cuda'), given)
-    try:
-        run(recipe, given.folder, given.results or given.folder, device, given.workers,
-            given.until, given.start)  # fmt: skip
-    except DyslError as error:
-        print(f'dysl_vla_ros.lab: {error}', file=sys.stderr)
-        return 1
-    return 0
-
-
-def adjusted(recipe: Recipe, given: argparse.Namespace) -> Recipe:
-    """The preset with the limits of the command line."""
-    shift = 100_000 * given.seed
-    recipe = replace(recipe, seed=given.seed, collect=replace(
-        recipe.collect, first_seed=recipe.collect.first_seed + shift))  # fmt: skip
-    if given.collect_seconds:
-        recipe = replace(recipe, collect=replace(recipe.collect,
-                                                 max_seconds=given.collect_seconds))  # fmt: skip
-    if given.train_seconds:
-        recipe = replace(recipe, train=replace(recipe.train, max_seconds=given.train_seconds))
-    rounds = recipe.rounds
-    if given.rounds is not None:
-        rounds = tuple((rounds * given.rounds)[: given.rounds])
-    if given.round_seconds:
-        rounds = tuple(replace(r, train=replace(r.train, max_seconds=given.round_seconds))
-                       for r in rounds)  # fmt: skip
-    if given.round_episodes:
-        rounds = tuple(replace(r, episodes=given.round_episodes) for r in rounds)
-    rounds = tuple(replace(r, train=replace(r.train, seed=n)) for n, r in enumerate(rounds, 1))
-    return replace(recipe, rounds=rounds)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from dysl_vla_ros.core import transforms
+from dysl_vla_ros.engines import image_tensor
 from dysl_vla_ros.engines.openvla_image import lanczos_then_crop
 
 GENERATOR = np.random.default_rng(0)
@@ -60,15 +60,15 @@ def test_the_crop_is_tensorflows_crop_and_resize():
 def test_the_other_order_gives_other_pixels():
     image = photo(256, 256)
     arguments = {'rotate_180': True, 'crop_area': 0.9, 'mean': (0, 0, 0), 'std': (1, 1, 1)}
-    right = transforms.image_to_tensor(image, 224, 224, recipe='openvla', **arguments)
-    other = transforms.image_to_tensor(image, 224, 224, **arguments)
+    right = image_tensor.image_to_tensor(image, 224, 224, recipe='openvla', **arguments)
+    other = image_tensor.image_to_tensor(image, 224, 224, **arguments)
     assert right.shape == other.shape == (1, 3, 224, 224)
     assert np.abs(right - other).max() > 0.2
 
 
 def test_the_recipe_turns_crops_and_scales_to_one():
     image = photo(256, 256)
-    found = transforms.image_to_tensor(
+    found = image_tensor.image_to_tensor(
         image, 224, 224, rotate_180=True, crop_area=0.9, recipe='openvla', mean=(0, 0, 0),
         std=(1, 1, 1),
     )  # fmt: skip
