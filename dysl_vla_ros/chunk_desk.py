@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.core.skip_policy import SkipPolicy, Verdict
 from dysl_vla_ros.data_types import ActionChunk, FloatArray, SkipMode, SkipPlan
-from dysl_vla_ros.engines.bundle import Manifest
 from dysl_vla_ros.loop_settings import skip_settings
 from dysl_vla_ros.loop_status import Counters, Delivery
 from dysl_vla_ros.motion import ChunkPlan, Planner, plan_chunk

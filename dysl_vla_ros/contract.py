@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.config import NodeConfig
-from dysl_vla_ros.engines.bundle import Manifest
-from dysl_vla_ros.engines.fake_bundle import is_fake
+from dysl_vla_ros.engines.fake.bundle import is_fake
 from dysl_vla_ros.errors import ConfigError
 
 _FRAMES = ('frame_id', 'tip_link')

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from dysl_vla_ros.bundle.manifest import CalibrationSpec
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.core.governor import GovernorSettings
 from dysl_vla_ros.core.skip_policy import SkipSettings
 from dysl_vla_ros.core.watchdogs import Patience
-from dysl_vla_ros.engines.bundle import CalibrationSpec
 
 _HOLDS_POINTS = ('joint_commands', 'twist', 'pose')
 """Command types whose receivers take points: what they were told last, they keep doing."""

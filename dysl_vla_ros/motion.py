@@ -12,12 +12,12 @@ from typing import Protocol
 
 import numpy as np
 
+from dysl_vla_ros.bundle.manifest import ActionSpec
 from dysl_vla_ros.collision import ArmCollision
 from dysl_vla_ros.config import ActionConfig
 from dysl_vla_ros.core import safety, transforms
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import FloatArray
-from dysl_vla_ros.engines.bundle import ActionSpec
 from dysl_vla_ros.errors import ChunkError, ConfigError
 from dysl_vla_ros.kinematics import ArmKinematics
 

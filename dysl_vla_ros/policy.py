@@ -16,11 +16,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dysl_vla_ros.bundle.manifest import InstructionSpec, Manifest
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.core import transforms
 from dysl_vla_ros.data_types import FloatArray, LayerTrace, Observation, PassMode, SkipPlan
-from dysl_vla_ros.engines.bundle import InstructionSpec, Manifest
 from dysl_vla_ros.engines.engine import Engine, Hidden, forward
+from dysl_vla_ros.engines.image_tensor import image_to_tensor
 from dysl_vla_ros.engines.open_engine import open_engine
 from dysl_vla_ros.errors import BundleError, EngineError, InputError
 
@@ -108,7 +109,7 @@ class Policy:
                 raise InputError(
                     f'images = {sorted(observation.images)}: expected {camera.name!r} too'
                 )
-            inputs[camera.name] = transforms.image_to_tensor(
+            inputs[camera.name] = image_to_tensor(
                 observation.images[camera.name],
                 camera.height,
                 camera.width,

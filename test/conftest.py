@@ -10,9 +10,12 @@ import pytest
 
 HERE = Path(__file__).parent
 # Helpers that tests of several folders share: ``import tiny_bundle``, ``import tiny_oft``.
-sys.path[:0] = [str(HERE), str(HERE / 'engines'), str(HERE / 'model')]
+# Tests of engines lie flat: a folder test/engines/tensorrt would be importable as ``tensorrt``.
+HELPERS = ('.', 'bundle', 'engines', 'lab/data', 'lab/learn', 'lab/model')
+sys.path[:0] = [str(HERE / folder) for folder in HELPERS]
 
-OFFLINE = ('model', 'training', 'export')
+# Of lab/, all but the evaluation.
+OFFLINE = ('lab/model', 'lab/data', 'lab/worlds', 'lab/learn', 'lab/guidance', 'lab/export')
 HAVE_TORCH = importlib.util.find_spec('torch') is not None
 # Whole folders: their conftest.py imports torch too.
 collect_ignore = [] if HAVE_TORCH else list(OFFLINE)
@@ -29,5 +32,5 @@ def pytest_report_header() -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of the offline parts are slow: importing torch alone takes seconds."""
     for item in items:
-        if item.path.is_relative_to(HERE) and item.path.relative_to(HERE).parts[0] in OFFLINE:
+        if any(item.path.is_relative_to(HERE / folder) for folder in OFFLINE):
             item.add_marker(pytest.mark.slow)

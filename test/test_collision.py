@@ -13,7 +13,7 @@ from dysl_vla_ros.collision import ArmCollision
 from dysl_vla_ros.collision_shapes import read_shapes
 from dysl_vla_ros.config import from_flat
 from dysl_vla_ros.core.safety import MotionLimits
-from dysl_vla_ros.engines.fake_bundle import fake_manifest
+from dysl_vla_ros.engines.fake.bundle import fake_manifest
 from dysl_vla_ros.errors import ChunkError, ConfigError, KinematicsError
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.motion import MotionPlanner

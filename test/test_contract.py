@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.config import from_flat
 from dysl_vla_ros.contract import with_bundle
-from dysl_vla_ros.engines.bundle import open_bundle
-from dysl_vla_ros.engines.fake_bundle import fake_manifest
+from dysl_vla_ros.engines.fake.bundle import fake_manifest
 from dysl_vla_ros.engines.open_engine import bundled_model
 from dysl_vla_ros.errors import ConfigError
 

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from motion_checks import LaggingArm, WindowChecks
 
+from dysl_vla_ros.bundle.manifest import CalibrationSpec
 from dysl_vla_ros.chunk_desk import Placed
 from dysl_vla_ros.config import NodeConfig, from_flat
 from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.run_state import InputStatus
 from dysl_vla_ros.core.safety import MotionLimits
-from dysl_vla_ros.data_types import Jump, LayerTrace, Observation
-from dysl_vla_ros.engines.bundle import CalibrationSpec
-from dysl_vla_ros.engines.engine import LayerLayout
+from dysl_vla_ros.data_types import Jump, LayerLayout, LayerTrace, Observation
 from dysl_vla_ros.errors import EngineError
 from dysl_vla_ros.motion import ChunkPlan
 

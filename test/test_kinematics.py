@@ -10,7 +10,8 @@ import pytest
 
 pytest.importorskip('pinocchio', reason="needs the extra 'kinematics'")
 
-from dysl_vla_ros.core.transforms import rotation_matrix, rotation_vector
+from dysl_vla_ros.rotations import rotation_matrix, rotation_vector
+
 from dysl_vla_ros.data_types import JointLimits
 from dysl_vla_ros.errors import KinematicsError
 from dysl_vla_ros.kinematics import SINGULAR, ArmKinematics

@@ -9,11 +9,12 @@ import pytest
 
 pytest.importorskip('pinocchio', reason="needs the extra 'kinematics'")
 
+from dysl_vla_ros.rotations import rotation_matrix, rotation_vector
+
+from dysl_vla_ros.bundle.manifest import NormalisationSpec
 from dysl_vla_ros.config import ActionConfig
 from dysl_vla_ros.core.safety import MotionLimits
-from dysl_vla_ros.core.transforms import rotation_matrix, rotation_vector
-from dysl_vla_ros.engines.bundle import NormalisationSpec
-from dysl_vla_ros.engines.fake_bundle import fake_manifest
+from dysl_vla_ros.engines.fake.bundle import fake_manifest
 from dysl_vla_ros.errors import ChunkError, ConfigError, KinematicsError
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.motion import MotionPlanner, plan_chunk

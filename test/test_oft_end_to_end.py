@@ -23,15 +23,15 @@ import torch
 from tiny_oft import UpstreamOft, save_oft
 from tokenizers import Tokenizer
 
+from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.cli.main import main
-from dysl_vla_ros.engines.bundle import open_bundle
-from dysl_vla_ros.model.oft_skipping import OftSkipping, oft_skip_modules, save_oft_skipping
-from dysl_vla_ros.model.openvla_oft_loader import EMPTY_ID, TEMPLATE, OftCheckpoint, open_oft
-from dysl_vla_ros.training.calibrate import calibrate
-from dysl_vla_ros.training.distill import DistillSettings, distill, live_pass
-from dysl_vla_ros.training.layer_scores import choose_static, layer_scores
-from dysl_vla_ros.training.oft_dense import OftBatch, OftDense
-from dysl_vla_ros.training.record import record
+from dysl_vla_ros.lab.guidance.calibrate import calibrate
+from dysl_vla_ros.lab.guidance.record import record
+from dysl_vla_ros.lab.learn.distill import DistillSettings, distill, live_pass
+from dysl_vla_ros.lab.learn.layer_scores import choose_static, layer_scores
+from dysl_vla_ros.lab.learn.oft_dense import OftBatch, OftDense
+from dysl_vla_ros.lab.model.oft_skipping import OftSkipping, oft_skip_modules, save_oft_skipping
+from dysl_vla_ros.lab.model.openvla_oft_loader import EMPTY_ID, TEMPLATE, OftCheckpoint, open_oft
 
 pytestmark = [pytest.mark.slow, pytest.mark.ros, pytest.mark.timeout(900)]
 ROS = Path(__file__).parent / 'ros'

@@ -8,12 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dysl_vla_ros.bundle.manifest import CameraSpec, NormalisationSpec, ProprioceptionSpec
 from dysl_vla_ros.config import EngineConfig
-from dysl_vla_ros.data_types import Observation, SkipPlan
-from dysl_vla_ros.engines.bundle import CameraSpec, NormalisationSpec, ProprioceptionSpec
-from dysl_vla_ros.engines.engine import LayerLayout
-from dysl_vla_ros.engines.fake_bundle import FAKE_TOKENIZER, fake_manifest
-from dysl_vla_ros.engines.fake_engine import FakeEngine
+from dysl_vla_ros.data_types import LayerLayout, Observation, SkipPlan
+from dysl_vla_ros.engines.fake.bundle import FAKE_TOKENIZER, fake_manifest
+from dysl_vla_ros.engines.fake.engine import FakeEngine
 from dysl_vla_ros.errors import BundleError, EngineError, InputError
 from dysl_vla_ros.policy import (
     MAX_INSTRUCTION_BYTES,

@@ -17,16 +17,16 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
+from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.data_types import Observation
-from dysl_vla_ros.engines.bundle import Manifest
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.evaluation import bench_observations, roofline
-from dysl_vla_ros.evaluation.bench_card import card
-from dysl_vla_ros.evaluation.latency import bench_engine
-from dysl_vla_ros.evaluation.latency_auto import bench_modes
 from dysl_vla_ros.hardware import snapshot
+from dysl_vla_ros.lab.evaluation import bench_observations, roofline
+from dysl_vla_ros.lab.evaluation.bench_card import card
+from dysl_vla_ros.lab.evaluation.latency import bench_engine
+from dysl_vla_ros.lab.evaluation.latency_auto import bench_modes
 from dysl_vla_ros.policy import Policy, open_policy
 
 FORMAT = 'dysl_vla_bench'

@@ -9,12 +9,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.cli.report import check_json, write_json
-from dysl_vla_ros.engines.bundle import open_bundle
-from dysl_vla_ros.engines.cuda_driver import open_driver
-from dysl_vla_ros.engines.tensorrt_api import load_tensorrt
-from dysl_vla_ros.engines.tensorrt_plans import plans_root, target_of
-from dysl_vla_ros.export.tensorrt_build import BuildOptions, Event, build_plans, check_root
+from dysl_vla_ros.engines.tensorrt.api import load_tensorrt
+from dysl_vla_ros.engines.tensorrt.build import BuildOptions, Event, build_plans, check_root
+from dysl_vla_ros.engines.tensorrt.cuda_driver import open_driver
+from dysl_vla_ros.engines.tensorrt.plans import plans_root, target_of
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
+from dysl_vla_ros.bundle.manifest import CalibrationSpec
 from dysl_vla_ros.cli.evaluate import latency_seconds
 from dysl_vla_ros.cli.stages import StageBars
-from dysl_vla_ros.engines.bundle import CalibrationSpec, open_bundle, write_manifest
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.sim.goals import FAMILIES
 
 if TYPE_CHECKING:
-    from dysl_vla_ros.training.calibrate import RecordedPass
-    from dysl_vla_ros.training.workspace import Workspace
+    from dysl_vla_ros.lab.guidance.calibrate import RecordedPass
+    from dysl_vla_ros.lab.workspace import Workspace
 
     Episodes = Sequence[Sequence[RecordedPass]]
 
@@ -62,7 +63,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Calibrate and write the result back, atomically."""
-    from dysl_vla_ros.training.workspace import Workspace, training_device
+    from dysl_vla_ros.lab.workspace import Workspace, training_device
 
     _check(given)
     out = given.out or given.target.parent / f'{given.target.stem}_calibration'
@@ -94,10 +95,10 @@ def _check(given: argparse.Namespace) -> None:
 def _checkpoint(given: argparse.Namespace, space: Workspace, bars: StageBars) -> CalibrationSpec:
     import torch
 
-    from dysl_vla_ros.model.checkpoint import load_checkpoint, load_tensors, save_checkpoint
-    from dysl_vla_ros.training.dataset_reader import Thinning
-    from dysl_vla_ros.training.layer_choice import choose_layers, chosen_layers
-    from dysl_vla_ros.training.samples import load_samples
+    from dysl_vla_ros.lab.data.dataset_reader import Thinning
+    from dysl_vla_ros.lab.data.samples import load_samples
+    from dysl_vla_ros.lab.learn.layer_choice import choose_layers, chosen_layers
+    from dysl_vla_ros.lab.model.checkpoint import load_checkpoint, load_tensors, save_checkpoint
 
     checkpoint = load_checkpoint(given.target)
     if given.dataset:
@@ -136,8 +137,8 @@ def _guidance(
     given: argparse.Namespace, episodes: Episodes, layout: Any, space: Workspace, dim: int,
     before: CalibrationSpec | None,
 ) -> CalibrationSpec:  # fmt: skip
-    from dysl_vla_ros.training.guidance import guidance
-    from dysl_vla_ros.training.recordings import check_recording
+    from dysl_vla_ros.lab.guidance.guidance import guidance
+    from dysl_vla_ros.lab.guidance.recordings import check_recording
 
     source = str(given.bag) if given.bag is not None else 'closed loop'
     check_recording(episodes, dim, source)
@@ -147,7 +148,7 @@ def _guidance(
 
 
 def _weights(wanted: Sequence[str], episodes: Episodes, dim: int) -> tuple[float, ...]:
-    from dysl_vla_ros.training.guidance import balanced_weights, equal_weights
+    from dysl_vla_ros.lab.guidance.guidance import balanced_weights, equal_weights
 
     if wanted == ['equal']:
         return equal_weights(dim)
@@ -166,8 +167,8 @@ def _weights(wanted: Sequence[str], episodes: Episodes, dim: int) -> tuple[float
 
 
 def _from_bag(given: argparse.Namespace) -> Episodes:
-    from dysl_vla_ros.training.bag import read_bag
-    from dysl_vla_ros.training.recordings import episodes_of
+    from dysl_vla_ros.lab.guidance.bag import read_bag
+    from dysl_vla_ros.lab.guidance.recordings import episodes_of
 
     return episodes_of(read_bag(given.bag, given.topic))
 
@@ -176,9 +177,9 @@ def _played(
     given: argparse.Namespace, checkpoint: Any, space: Workspace, bars: StageBars
 ) -> Episodes:
     """Closed loop of the torch network: every controller live, or dense before distillation."""
-    from dysl_vla_ros.training.closed_loop import NetworkPolicy, roll_out
-    from dysl_vla_ros.training.stage import EpisodeSpec
-    from dysl_vla_ros.training.world_pool import WorldPool
+    from dysl_vla_ros.lab.learn.closed_loop import NetworkPolicy, roll_out
+    from dysl_vla_ros.lab.worlds.cell import EpisodeSpec
+    from dysl_vla_ros.lab.worlds.world_pool import WorldPool
 
     total = given.episodes * len(FAMILIES)
     most = round(given.time_limit / 0.05)
@@ -196,9 +197,9 @@ def _played(
 
 def _evaluated(given: argparse.Namespace, bars: StageBars) -> Episodes:
     """Closed loop of the bundle in the robot's own control loop."""
-    from dysl_vla_ros.evaluation.options import EvaluateOptions
-    from dysl_vla_ros.evaluation.record import record_episodes
-    from dysl_vla_ros.training.recordings import AcceptedChunk, episodes_of
+    from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
+    from dysl_vla_ros.lab.evaluation.record import record_episodes
+    from dysl_vla_ros.lab.guidance.recordings import AcceptedChunk, episodes_of
 
     options = EvaluateOptions(
         bundle=str(given.target), modes=('auto',), episodes=given.episodes,

@@ -10,7 +10,7 @@ from dysl_vla_ros.data_types import ActionSpace
 from dysl_vla_ros.errors import BundleError, ConfigError
 
 if TYPE_CHECKING:
-    from dysl_vla_ros.export.parts import Exportable
+    from dysl_vla_ros.lab.export.parts import Exportable
 
 
 def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
@@ -58,18 +58,18 @@ def open_exportable(path: Path, given: argparse.Namespace) -> Exportable:
             f"{path}: reading a checkpoint needs torch: pip install 'dysl_vla_ros[train]'"
         ) from None
     if path.is_file():
-        from dysl_vla_ros.export.small_parts import SmallParts
-        from dysl_vla_ros.model.checkpoint import load_checkpoint
+        from dysl_vla_ros.lab.export.small_parts import SmallParts
+        from dysl_vla_ros.lab.model.checkpoint import load_checkpoint
 
         return SmallParts(load_checkpoint(path))
     return _open_oft(path, given)
 
 
 def _open_oft(folder: Path, given: argparse.Namespace) -> Exportable:
-    from dysl_vla_ros.export.oft_parts import OftExport, OftRobot
-    from dysl_vla_ros.model.oft_skipping import load_oft_skipping
-    from dysl_vla_ros.model.openvla_oft_loader import open_oft
-    from dysl_vla_ros.model.published_statistics import LIBERO_UNITS
+    from dysl_vla_ros.lab.export.oft_parts import OftExport, OftRobot
+    from dysl_vla_ros.lab.model.oft_skipping import load_oft_skipping
+    from dysl_vla_ros.lab.model.openvla_oft_loader import open_oft
+    from dysl_vla_ros.lab.model.published_statistics import LIBERO_UNITS
 
     checkpoint = open_oft(
         folder, given.unnorm_key, cameras=tuple(given.cameras), action_horizon=given.horizon,

@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Collect what is missing; an interrupted collection goes on."""
-    from dysl_vla_ros.training.collect import CollectSettings, collect
+    from dysl_vla_ros.lab.data.collect import CollectSettings, collect
 
     seed = given.seed
     if seed is None:

@@ -38,12 +38,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Distil; an interrupted distillation goes on where it was saved last."""
     from dysl_vla_ros.errors import ConfigError
-    from dysl_vla_ros.model.checkpoint import load_checkpoint, save_checkpoint, with_card
-    from dysl_vla_ros.training.dense import forget_states
-    from dysl_vla_ros.training.distilling import distil_checkpoint
-    from dysl_vla_ros.training.layer_choice import choose_layers, chosen_layers
-    from dysl_vla_ros.training.recipe import preset
-    from dysl_vla_ros.training.workspace import Workspace, training_device
+    from dysl_vla_ros.lab.learn.dense import forget_states
+    from dysl_vla_ros.lab.learn.distilling import distil_checkpoint
+    from dysl_vla_ros.lab.learn.layer_choice import choose_layers, chosen_layers
+    from dysl_vla_ros.lab.model.checkpoint import load_checkpoint, save_checkpoint, with_card
+    from dysl_vla_ros.lab.recipe import preset
+    from dysl_vla_ros.lab.workspace import Workspace, training_device
 
     if given.note_every < 1:
         raise ConfigError('note-every', given.note_every, 'at least 1')

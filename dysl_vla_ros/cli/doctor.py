@@ -124,8 +124,8 @@ def _bundle_and_gpu(engine: str, plans: str) -> list[Finding]:
     part = f'bundle {engine}' if engine else 'bundled model'
     needed = 'the node'
     try:
+        from dysl_vla_ros.bundle.folder import open_bundle
         from dysl_vla_ros.cli.doctor_tensorrt import driver_finding, plans_finding
-        from dysl_vla_ros.engines.bundle import open_bundle
         from dysl_vla_ros.engines.open_engine import bundled_model
     except ImportError as error:
         return [Finding(part, 'broken', f'cannot be checked: {error}', needed, 'see above')]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dysl_vla_ros.bundle.folder import Bundle
 from dysl_vla_ros.cli.finding import Finding
-from dysl_vla_ros.engines.bundle import Bundle
-from dysl_vla_ros.engines.cuda_driver import Driver, NoDriverError, open_driver
-from dysl_vla_ros.engines.tensorrt_api import load_tensorrt
-from dysl_vla_ros.engines.tensorrt_plans import (
+from dysl_vla_ros.engines.tensorrt.api import load_tensorrt
+from dysl_vla_ros.engines.tensorrt.cuda_driver import Driver, NoDriverError, open_driver
+from dysl_vla_ros.engines.tensorrt.plans import (
     build_command,
     find_plans,
     has_plans,

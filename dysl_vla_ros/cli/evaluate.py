@@ -17,10 +17,10 @@ from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.config import load_yaml
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.evaluation.evaluate import bundle_name, evaluate
-from dysl_vla_ros.evaluation.modes import DESCRIPTIONS, MODES
-from dysl_vla_ros.evaluation.options import PROBES, EvaluateOptions
-from dysl_vla_ros.evaluation.plots import check_plot, plot_evaluation
+from dysl_vla_ros.lab.evaluation.evaluate import bundle_name, evaluate
+from dysl_vla_ros.lab.evaluation.modes import DESCRIPTIONS, MODES
+from dysl_vla_ros.lab.evaluation.options import PROBES, EvaluateOptions
+from dysl_vla_ros.lab.evaluation.plots import check_plot, plot_evaluation
 from dysl_vla_ros.sim.goals import FAMILIES, Split
 
 

@@ -33,12 +33,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Export; a second call goes on where an interrupted one stopped."""
-    from dysl_vla_ros.export.replaced import check_bundle
+    from dysl_vla_ros.lab.export.replaced import check_bundle
 
     folder = check_bundle(given.bundle, given.force)
     source = open_exportable(given.checkpoint.expanduser(), given)
-    from dysl_vla_ros.export.onnx_files import FileSettings
-    from dysl_vla_ros.export.write_bundle import ExportSettings, write_bundle
+    from dysl_vla_ros.lab.export.onnx_files import FileSettings
+    from dysl_vla_ros.lab.export.write_bundle import ExportSettings, write_bundle
 
     files = FileSettings(given.half_weights, given.external_from_mib << 20)
     settings = ExportSettings(given.precision, files)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dysl_vla_ros.engines import bundle
+from dysl_vla_ros.bundle import folder as bundle
 from dysl_vla_ros.targets import file_target, write_whole
 
 _LARGEST = 64 << 20

@@ -52,10 +52,10 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Train; an interrupted training goes on where it was saved last."""
-    from dysl_vla_ros.model.checkpoint import load_checkpoint, save_checkpoint, with_card
-    from dysl_vla_ros.training.dense import forget_states, train_dense
-    from dysl_vla_ros.training.train import describe
-    from dysl_vla_ros.training.workspace import Workspace, training_device
+    from dysl_vla_ros.lab.learn.dense import forget_states, train_dense
+    from dysl_vla_ros.lab.learn.train import describe
+    from dysl_vla_ros.lab.model.checkpoint import load_checkpoint, save_checkpoint, with_card
+    from dysl_vla_ros.lab.workspace import Workspace, training_device
 
     device = training_device(given.device)
     settings = dense_settings(given, device.type == 'cuda')
@@ -80,8 +80,8 @@ def run(given: argparse.Namespace) -> int:
 
 def dense_settings(given: argparse.Namespace, on_gpu: bool) -> Any:
     """The preset's numbers, changed by the command line."""
-    from dysl_vla_ros.training.dense import DenseSettings
-    from dysl_vla_ros.training.recipe import preset
+    from dysl_vla_ros.lab.learn.dense import DenseSettings
+    from dysl_vla_ros.lab.recipe import preset
 
     recipe = preset(given.preset, 1, on_gpu)
     changes: dict[str, Any] = {name: value for name, value in (
@@ -102,8 +102,8 @@ def dense_settings(given: argparse.Namespace, on_gpu: bool) -> Any:
 
 def load_data(given: argparse.Namespace) -> Any:
     """The datasets of the command line, checked and thinned."""
-    from dysl_vla_ros.training.dataset_reader import Thinning
-    from dysl_vla_ros.training.samples import load_samples
+    from dysl_vla_ros.lab.data.dataset_reader import Thinning
+    from dysl_vla_ros.lab.data.samples import load_samples
 
     thinning = Thinning(given.free_motion, given.max_frames, given.seed)
     return load_samples(given.dataset, thinning)

@@ -14,14 +14,15 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from dysl_vla_ros.bundle.folder import MANIFEST_NAME
+from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.cli.checkpoints import add_checkpoint_options, open_exportable
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.data_types import Observation
-from dysl_vla_ros.engines.bundle import MANIFEST_NAME, Manifest
 from dysl_vla_ros.engines.open_engine import OpenedEngine, open_engine
 from dysl_vla_ros.errors import BundleError, ConfigError
-from dysl_vla_ros.export.parity import BUDGETS, Budget, Report
-from dysl_vla_ros.export.verify import ReferenceEngine, skip_plans, verify
+from dysl_vla_ros.lab.export.parity import BUDGETS, Budget, Report
+from dysl_vla_ros.lab.export.verify import ReferenceEngine, skip_plans, verify
 from dysl_vla_ros.policy import Policy
 
 Inputs = dict[str, NDArray[Any]]
@@ -111,7 +112,7 @@ def open_reference(given: argparse.Namespace, opened: OpenedEngine) -> Reference
                               'another bundle: ONNX Runtime would be compared with itself')
         return _onnx(other, manifest)
     source = open_exportable(against, given)
-    from dysl_vla_ros.export.parts_engine import PartsEngine
+    from dysl_vla_ros.lab.export.parts_engine import PartsEngine
 
     return PartsEngine(source)
 

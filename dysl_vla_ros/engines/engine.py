@@ -3,66 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
-from dysl_vla_ros.data_types import FloatArray, Jump, LayerTrace, SkipPlan
+from dysl_vla_ros.data_types import FloatArray, Jump, LayerLayout, LayerTrace, SkipPlan
 from dysl_vla_ros.errors import EngineError
-
-
-@dataclass(frozen=True)
-class LayerLayout:
-    """Depth of the backbone and its split into static layers and segments.
-
-    Attributes:
-        layers_total: Number of decoder layers.
-        static_layers: Layers that always run, ascending; the first and the last among them.
-    """
-
-    layers_total: int
-    static_layers: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        """Check that every dynamic layer has a static layer on both sides."""
-        static = self.static_layers
-        if self.layers_total < 1:
-            raise EngineError(f'layers_total = {self.layers_total}: expected at least 1')
-        if list(static) != sorted(set(static)):
-            raise EngineError(f'static_layers = {static}: expected ascending, no repeats')
-        if not static or static[0] != 0 or static[-1] != self.layers_total - 1:
-            raise EngineError(
-                f'static_layers = {static}: expected to begin with 0 and to end with '
-                f'{self.layers_total - 1}, so that each dynamic layer lies between two static'
-            )
-
-    @property
-    def segments(self) -> tuple[tuple[int, int], ...]:
-        """(first layer, end) of each segment, ``end`` being the next static layer.
-
-        A segment between two neighbouring static layers is empty: ``first == end``.
-        """
-        pairs = zip(self.static_layers[:-1], self.static_layers[1:], strict=True)
-        return tuple((left + 1, right) for left, right in pairs)
-
-    @property
-    def dynamic_layers(self) -> tuple[int, ...]:
-        """Layers that may be skipped, ascending."""
-        return tuple(layer for first, end in self.segments for layer in range(first, end))
-
-    def full_plan(self) -> SkipPlan:
-        """The plan that runs every layer and evaluates no controller."""
-        return SkipPlan(allow=tuple(end for _, end in self.segments))
-
-    def open_plan(self) -> SkipPlan:
-        """The plan in which every controller is live."""
-        return SkipPlan(allow=tuple(first for first, _ in self.segments))
-
-    def watched_plan(self) -> SkipPlan:
-        """The plan that evaluates every controller and obeys none."""
-        return SkipPlan(self.open_plan().allow, 'closed')
-
 
 Hidden = Any
 """Opaque to the loop: a device buffer, a tensor, an OrtValue; owned by its engine."""

@@ -7,12 +7,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from dysl_vla_ros.engines.bundle import MANIFEST_NAME, Bundle, Manifest, open_bundle
-from dysl_vla_ros.engines.cuda_driver import open_driver
+from dysl_vla_ros.bundle.folder import MANIFEST_NAME, Bundle, open_bundle
+from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.engines.engine import Engine
-from dysl_vla_ros.engines.fake_bundle import FAKE_TOKENIZER, Sweep, fake_manifest
-from dysl_vla_ros.engines.fake_engine import FakeEngine
-from dysl_vla_ros.engines.tensorrt_plans import build_command, has_plans, plans_root
+from dysl_vla_ros.engines.fake.bundle import FAKE_TOKENIZER, Sweep, fake_manifest
+from dysl_vla_ros.engines.fake.engine import FakeEngine
+from dysl_vla_ros.engines.tensorrt.cuda_driver import open_driver
+from dysl_vla_ros.engines.tensorrt.plans import build_command, has_plans, plans_root
 from dysl_vla_ros.errors import BundleError, EngineError
 
 _SHARE = Path('share', 'dysl_vla_ros', 'models')
@@ -105,19 +106,19 @@ def _model_places() -> list[Path]:
 def _open_on(bundle: Bundle, backend: str, threads: int, plans: str) -> Engine:
     if backend == 'onnxruntime':
         try:
-            from dysl_vla_ros.engines.onnx_engine import OnnxEngine
+            from dysl_vla_ros.engines.onnxruntime.engine import OnnxEngine
         except ImportError as error:
             raise EngineError(
                 f'onnxruntime cannot be imported ({error}): pip install onnxruntime'
             ) from None
         return OnnxEngine(bundle, threads)
     if backend == 'tensorrt':
-        from dysl_vla_ros.engines.tensorrt_engine import open_tensorrt_engine
+        from dysl_vla_ros.engines.tensorrt.engine import open_tensorrt_engine
 
         return open_tensorrt_engine(bundle, plans)
     if backend == 'cuda':
         try:
-            from dysl_vla_ros.engines.cuda_bundle import open_cuda_engine
+            from dysl_vla_ros.engines.cuda.bundle import open_cuda_engine
         except ImportError as error:
             raise EngineError(
                 f"engine.backend = 'cuda': {error}; it runs the bundle's graphs from torch: "

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dysl_vla_ros.bundle.manifest import Manifest, manifest_from_dict
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.data_types import Observation, SkipPlan
-from dysl_vla_ros.engines.manifest import Manifest, manifest_from_dict
 from dysl_vla_ros.errors import BundleError, EngineError, ModelProcessError
 from dysl_vla_ros.policy import Pass, instruction_tokens, load_tokenizer
 from dysl_vla_ros.policy_process.messages import (

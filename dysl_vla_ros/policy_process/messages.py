@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros import errors
+from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.data_types import Jump, LayerTrace, Observation, SkipPlan
-from dysl_vla_ros.engines.manifest import Manifest
 from dysl_vla_ros.errors import ConfigError, DyslError, EngineError, ModelProcessError
 from dysl_vla_ros.policy import Pass
 from dysl_vla_ros.policy_process.wire import Message, WireError

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from dysl_vla_ros.bundle.manifest import manifest_to_dict
 from dysl_vla_ros.config import EngineConfig
-from dysl_vla_ros.engines.manifest import manifest_to_dict
 from dysl_vla_ros.errors import DyslError, EngineError
 from dysl_vla_ros.policy import Pass, Policy, open_with_tokenizer
 from dysl_vla_ros.policy_process.exit_codes import NONSENSE, OUT_OF_MEMORY

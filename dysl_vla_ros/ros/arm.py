@@ -6,13 +6,13 @@ import logging
 
 import numpy as np
 
+from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.collision import ArmCollision
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import FloatArray
-from dysl_vla_ros.engines.bundle import Manifest
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.motion import MotionPlanner

@@ -8,9 +8,9 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
-from dysl_vla_ros.core.transforms import check_size
+from dysl_vla_ros.bundle.manifest import CameraSpec
 from dysl_vla_ros.data_types import ImageArray
-from dysl_vla_ros.engines.bundle import CameraSpec
+from dysl_vla_ros.engines.image_tensor import check_size
 from dysl_vla_ros.ros import compressed, images, qos
 from dysl_vla_ros.ros.arrival import Arrival
 from dysl_vla_ros.ros.streams import Newest, Stream

@@ -7,8 +7,8 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from dysl_vla_ros.bundle.manifest import ActionSpec
 from dysl_vla_ros.data_types import ActionChunk, FloatArray
-from dysl_vla_ros.engines.bundle import ActionSpec
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Pass
 from dysl_vla_ros.ros.command_messages import duration, ros_time

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from rclpy.node import Node
 
+from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.core.run_state import InputStatus
 from dysl_vla_ros.data_types import FloatArray, Observation
-from dysl_vla_ros.engines.bundle import Manifest
 from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.ros.arrival import Arrival
 from dysl_vla_ros.ros.cameras import Camera

@@ -11,7 +11,7 @@ from rclpy.node import Node
 from std_msgs.msg import Float64, String
 from trajectory_msgs.msg import JointTrajectory
 
-from dysl_vla_ros.engines.bundle import Manifest, manifest_to_dict
+from dysl_vla_ros.bundle.manifest import Manifest, manifest_to_dict
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Pass
 from dysl_vla_ros.ros import chunk_messages, diagnostics, qos

@@ -1,12 +1,11 @@
-"""One recorded frame, many lessons: expert chunks for every goal that could be asked of it."""
+"""One recorded frame, many lessons: every goal that could be asked of it."""
 
 from __future__ import annotations
 
 import math
 
-from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.sim import scene, tasks
-from dysl_vla_ros.sim.expert import ExpertState, ObjectPose, expert_chunk
+from dysl_vla_ros.sim.expert import ExpertState, ObjectPose
 from dysl_vla_ros.sim.tasks import Goal, Thing, nameable_goals
 
 _LANE = 0.07
@@ -20,14 +19,6 @@ def sensible_goals(state: ExpertState, things: tuple[Thing, ...]) -> tuple[Goal,
         things: The episode's objects as they lay at its start.
     """
     return tuple(goal for goal in nameable_goals(things) if _sensible(state, goal))
-
-
-def relabelled(
-    state: ExpertState, things: tuple[Thing, ...], horizon: int = 8
-) -> list[tuple[Goal, FloatArray]]:
-    """Every sensible goal with the expert's chunk for it, shape (horizon, 7)."""
-    goals = sensible_goals(state, things)
-    return [(goal, expert_chunk(state, goal, horizon)) for goal in goals]
 
 
 def _sensible(state: ExpertState, goal: Goal) -> bool:

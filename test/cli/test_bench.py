@@ -11,7 +11,7 @@ import tiny_bundle
 from rich.console import Console
 
 from dysl_vla_ros.cli.main import main
-from dysl_vla_ros.evaluation.bench_card import card
+from dysl_vla_ros.lab.evaluation.bench_card import card
 
 
 @pytest.fixture(scope='module')

@@ -10,13 +10,13 @@ import fake_gpu
 import pytest
 import tiny_bundle
 
+from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.cli import doctor, doctor_tensorrt
 from dysl_vla_ros.cli.main import main
-from dysl_vla_ros.engines.bundle import open_bundle
-from dysl_vla_ros.engines.cuda_driver import Driver
-from dysl_vla_ros.engines.tensorrt_plans import plans_root, target_of
+from dysl_vla_ros.engines.tensorrt.build import build_plans
+from dysl_vla_ros.engines.tensorrt.cuda_driver import Driver
+from dysl_vla_ros.engines.tensorrt.plans import plans_root, target_of
 from dysl_vla_ros.errors import EngineError
-from dysl_vla_ros.export.tensorrt_build import build_plans
 
 
 def by_part(findings):

@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 import tiny_bundle
 
+from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.cli.main import main
-from dysl_vla_ros.engines.bundle import open_bundle
 
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec('torch') is None, reason="needs the extra 'train': make test-all"
@@ -50,7 +50,7 @@ def test_collect_train_calibrate_distil_export_evaluate(tmp_path, quiet):
     dysl('evaluate', '--engine', bundle, '--episodes', 1, '--time-limit', 1, '--latency', 'zero',
          '--modes', 'full', 'static_only', '--json', tmp_path / 'out.json')  # fmt: skip
 
-    from dysl_vla_ros.model.checkpoint import load_checkpoint
+    from dysl_vla_ros.lab.model.checkpoint import load_checkpoint
 
     card = load_checkpoint(policy).card
     assert card['distill']['settings']['skip_weight'] == 0.1

@@ -99,7 +99,7 @@ def test_a_report_is_written_over_a_report_and_not_over_a_manifest(project):
 
 def test_a_plot_is_drawn_over_its_own(project):
     pytest.importorskip('matplotlib', reason="needs the extra 'train'")
-    from dysl_vla_ros.evaluation.plots import plot_evaluation
+    from dysl_vla_ros.lab.evaluation.plots import plot_evaluation
 
     phases = dict.fromkeys(('reach', 'grasp', 'carry', 'release'), 5.0)
     mode = {'success_rate': 0.5, 'success_interval': (0.1, 0.9), 'layers_by_phase': phases,
@@ -126,7 +126,7 @@ def test_calibrate_writes_reports_into_folders_of_its_own_only(project, capsys, 
 def test_a_run_goes_on_in_its_own_folder_and_in_no_other(project):
     import torch
 
-    from dysl_vla_ros.training.workspace import Workspace
+    from dysl_vla_ros.lab.workspace import Workspace
 
     cpu = torch.device('cpu')
     for _ in range(2):
@@ -143,7 +143,7 @@ def test_a_run_goes_on_in_its_own_folder_and_in_no_other(project):
 def test_a_checkpoint_is_written_over_a_checkpoint_alone(project):
     import torch
 
-    from dysl_vla_ros.model.checkpoint import load_tensors, save_tensors
+    from dysl_vla_ros.lab.model.checkpoint import load_tensors, save_tensors
 
     for number in (1.0, 2.0):
         save_tensors(project / 'new.safetensors', {'a': torch.tensor([number])}, {})
@@ -156,7 +156,7 @@ def test_a_checkpoint_is_written_over_a_checkpoint_alone(project):
 
 
 def test_a_bundle_whose_manifest_is_a_link_is_not_changed(project):
-    from dysl_vla_ros.engines.bundle import open_bundle, write_manifest
+    from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
 
     bundle = tiny_bundle.write_tiny_bundle(project / 'bundle')
     shutil.move(bundle / 'manifest.json', project / 'elsewhere.json')

@@ -11,8 +11,8 @@ import pytest
 from onnx import numpy_helper
 from tiny_bundle import write_tiny_bundle
 
+from dysl_vla_ros.bundle.folder import open_bundle, sha256_of
 from dysl_vla_ros.cli.main import main
-from dysl_vla_ros.engines.bundle import open_bundle, sha256_of
 
 SHAPE = {'layers': 5, 'static_layers': (0, 3, 4), 'width': 16, 'horizon': 4}
 

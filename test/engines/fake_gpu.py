@@ -16,9 +16,9 @@ from types import SimpleNamespace
 import numpy as np
 import onnxruntime as ort
 
-from dysl_vla_ros.engines.device import Gpu
-from dysl_vla_ros.engines.onnx_session import session_options
-from dysl_vla_ros.engines.tensorrt_api import API
+from dysl_vla_ros.engines.onnxruntime.session import session_options
+from dysl_vla_ros.engines.tensorrt.api import API
+from dysl_vla_ros.engines.tensorrt.device import Gpu
 from dysl_vla_ros.errors import EngineError
 
 GPU = Gpu('Orin', '8.7', 16, '12.6')
@@ -45,7 +45,7 @@ def at(address, size):
 
 
 class FakeDevice:
-    """``engines.device.Device`` over host memory, lazy.
+    """``engines.tensorrt.device.Device`` over host memory, lazy.
 
     Attributes:
         launches: Labels of the work in each launched graph, in order.

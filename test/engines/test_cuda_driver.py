@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from compiled import HERE, shared_library
 
-from dysl_vla_ros.engines import cuda_driver
-from dysl_vla_ros.engines.cuda_driver import CudaDevice, NoDriverError, open_driver
-from dysl_vla_ros.engines.device import Gpu
+from dysl_vla_ros.engines.tensorrt import cuda_driver
+from dysl_vla_ros.engines.tensorrt.cuda_driver import CudaDevice, NoDriverError, open_driver
+from dysl_vla_ros.engines.tensorrt.device import Gpu
 from dysl_vla_ros.errors import EngineError
 
 

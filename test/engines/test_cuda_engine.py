@@ -13,13 +13,13 @@ pytestmark = pytest.mark.slow
 from deferred_stream import DeferredStream
 from tiny_bundle import TOKENS, write_tiny_bundle
 
-from dysl_vla_ros.data_types import SkipPlan
-from dysl_vla_ros.engines.bundle import open_bundle
-from dysl_vla_ros.engines.cuda_bundle import BundleParts, open_cuda_engine
-from dysl_vla_ros.engines.cuda_engine import CudaEngine
-from dysl_vla_ros.engines.cuda_stream import CudaStream
-from dysl_vla_ros.engines.engine import LayerLayout, forward
-from dysl_vla_ros.engines.onnx_engine import OnnxEngine
+from dysl_vla_ros.bundle.folder import open_bundle
+from dysl_vla_ros.data_types import LayerLayout, SkipPlan
+from dysl_vla_ros.engines.cuda.bundle import BundleParts, open_cuda_engine
+from dysl_vla_ros.engines.cuda.engine import CudaEngine
+from dysl_vla_ros.engines.cuda.stream import CudaStream
+from dysl_vla_ros.engines.engine import forward
+from dysl_vla_ros.engines.onnxruntime.engine import OnnxEngine
 from dysl_vla_ros.errors import EngineError
 
 LAYOUT = LayerLayout(8, (0, 4, 7))

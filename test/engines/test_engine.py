@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dysl_vla_ros.data_types import Jump, SkipPlan
-from dysl_vla_ros.engines.engine import LayerLayout, forward
-from dysl_vla_ros.engines.fake_engine import FakeEngine
+from dysl_vla_ros.data_types import Jump, LayerLayout, SkipPlan
+from dysl_vla_ros.engines.engine import forward
+from dysl_vla_ros.engines.fake.engine import FakeEngine
 from dysl_vla_ros.errors import EngineError
 
 LAYOUT = LayerLayout(9, (0, 4, 5, 8))

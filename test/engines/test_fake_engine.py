@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dysl_vla_ros.engines.engine import LayerLayout
-from dysl_vla_ros.engines.fake_bundle import Sweep, fake_manifest
-from dysl_vla_ros.engines.fake_engine import FakeEngine
+from dysl_vla_ros.data_types import LayerLayout
+from dysl_vla_ros.engines.fake.bundle import Sweep, fake_manifest
+from dysl_vla_ros.engines.fake.engine import FakeEngine
 from dysl_vla_ros.errors import EngineError
 
 LAYOUT = LayerLayout(4, (0, 3))

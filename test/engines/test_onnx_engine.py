@@ -10,10 +10,10 @@ import onnxruntime as ort
 import pytest
 from tiny_bundle import TOKENS, write_tiny_bundle
 
+from dysl_vla_ros.bundle.folder import file_entry, open_bundle
 from dysl_vla_ros.data_types import SkipPlan
-from dysl_vla_ros.engines.bundle import file_entry, open_bundle
 from dysl_vla_ros.engines.engine import forward
-from dysl_vla_ros.engines.onnx_engine import OnnxEngine
+from dysl_vla_ros.engines.onnxruntime.engine import OnnxEngine
 from dysl_vla_ros.errors import EngineError
 
 CAMERAS = (('image', 32, 32), ('wrist_image', 16, 32))

@@ -11,8 +11,8 @@ pytestmark = pytest.mark.slow
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper, save
 
-from dysl_vla_ros.engines import onnx_torch_ops
-from dysl_vla_ros.engines.onnx_torch import OnnxFunction
+from dysl_vla_ros.engines.cuda import onnx_torch_ops
+from dysl_vla_ros.engines.cuda.onnx_torch import OnnxFunction
 from dysl_vla_ros.errors import EngineError
 
 X = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)

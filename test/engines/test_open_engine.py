@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from tiny_bundle import write_tiny_bundle
 
-from dysl_vla_ros.engines import cuda_driver
 from dysl_vla_ros.engines import open_engine as module
-from dysl_vla_ros.engines.device import Gpu
-from dysl_vla_ros.engines.fake_engine import FakeEngine
-from dysl_vla_ros.engines.onnx_engine import OnnxEngine
+from dysl_vla_ros.engines.fake.engine import FakeEngine
+from dysl_vla_ros.engines.onnxruntime.engine import OnnxEngine
 from dysl_vla_ros.engines.open_engine import bundled_model, open_engine
+from dysl_vla_ros.engines.tensorrt import cuda_driver
+from dysl_vla_ros.engines.tensorrt.device import Gpu
 from dysl_vla_ros.errors import BundleError, EngineError
 
 
@@ -47,7 +47,7 @@ def test_a_back_end_that_cannot_run_is_refused_and_nothing_else_is_tried(folder,
 
 
 def test_the_cuda_back_end_without_torch_says_how_to_get_it(monkeypatch, folder):
-    monkeypatch.setitem(sys.modules, 'dysl_vla_ros.engines.cuda_bundle', None)
+    monkeypatch.setitem(sys.modules, 'dysl_vla_ros.engines.cuda.bundle', None)
     with pytest.raises(EngineError, match=r"engine.backend = 'cuda'.*pip install"):
         open_engine(str(folder), 'cuda')
 

@@ -17,8 +17,8 @@ import pytest
 from compiled import shared_library, with_libraries
 from fake_gpu import FakeDevice, fake_tensorrt
 
-from dysl_vla_ros.engines.cuda_driver import FUNCTIONS
-from dysl_vla_ros.engines.tensorrt_api import API, load_tensorrt
+from dysl_vla_ros.engines.tensorrt.api import API, load_tensorrt
+from dysl_vla_ros.engines.tensorrt.cuda_driver import FUNCTIONS
 from dysl_vla_ros.errors import EngineError
 
 VERSIONS = {  # version -> where it comes from

@@ -17,16 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_bundle import TOKENS, write_tiny_bundle
 
+from dysl_vla_ros.bundle.folder import file_entry, open_bundle
 from dysl_vla_ros.data_types import SkipPlan
-from dysl_vla_ros.engines.bundle import file_entry, open_bundle
 from dysl_vla_ros.engines.engine import forward
-from dysl_vla_ros.engines.onnx_engine import OnnxEngine
-from dysl_vla_ros.engines.tensorrt_api import Runtime
-from dysl_vla_ros.engines.tensorrt_engine import TensorRtEngine
-from dysl_vla_ros.engines.tensorrt_plans import find_plans, plans_root, target_of
+from dysl_vla_ros.engines.onnxruntime.engine import OnnxEngine
+from dysl_vla_ros.engines.tensorrt.api import Runtime
+from dysl_vla_ros.engines.tensorrt.build import build_plans
+from dysl_vla_ros.engines.tensorrt.engine import TensorRtEngine
+from dysl_vla_ros.engines.tensorrt.plans import find_plans, plans_root, target_of
 from dysl_vla_ros.errors import EngineError
-from dysl_vla_ros.evaluation.latency import bench_engine
-from dysl_vla_ros.export.tensorrt_build import build_plans
+from dysl_vla_ros.lab.evaluation.latency import bench_engine
 
 CAMERAS = (('image', 32, 32), ('wrist_image', 16, 32))
 LAYERS = 9

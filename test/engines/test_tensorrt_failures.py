@@ -17,9 +17,9 @@ from compiled import HERE, shared_library, with_libraries
 from fake_gpu import GPU, FakeDevice, fake_tensorrt
 from tiny_bundle import write_tiny_bundle
 
-from dysl_vla_ros.engines.bundle import open_bundle
-from dysl_vla_ros.engines.tensorrt_plans import plans_root, target_of
-from dysl_vla_ros.export.tensorrt_build import build_plans
+from dysl_vla_ros.bundle.folder import open_bundle
+from dysl_vla_ros.engines.tensorrt.build import build_plans
+from dysl_vla_ros.engines.tensorrt.plans import plans_root, target_of
 
 TRAP = """
 import os

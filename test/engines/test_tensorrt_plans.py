@@ -10,8 +10,9 @@ import pytest
 from fake_gpu import GPU, FakeDevice, fake_tensorrt
 from tiny_bundle import write_tiny_bundle
 
-from dysl_vla_ros.engines.bundle import open_bundle
-from dysl_vla_ros.engines.tensorrt_plans import (
+from dysl_vla_ros.bundle.folder import open_bundle
+from dysl_vla_ros.engines.tensorrt.build import build_plans
+from dysl_vla_ros.engines.tensorrt.plans import (
     build_command,
     find_plans,
     has_plans,
@@ -21,7 +22,6 @@ from dysl_vla_ros.engines.tensorrt_plans import (
     target_of,
 )
 from dysl_vla_ros.errors import EngineError
-from dysl_vla_ros.export.tensorrt_build import build_plans
 
 VERSION = '10.3.0'
 

@@ -14,10 +14,10 @@ import oft_measurements as oft
 from deferred_stream import DeferredStream
 from tiny_oft import import_timm
 
-from dysl_vla_ros.engines.engine import LayerLayout
-from dysl_vla_ros.model.llama import LlamaShape
-from dysl_vla_ros.model.openvla_oft import OftConfig
-from dysl_vla_ros.model.vision_tower import TowerShape
+from dysl_vla_ros.data_types import LayerLayout
+from dysl_vla_ros.lab.model.llama import LlamaShape
+from dysl_vla_ros.lab.model.openvla_oft import OftConfig
+from dysl_vla_ros.lab.model.vision_tower import TowerShape
 
 CONFIG = OftConfig(
     text=LlamaShape(layers=6, width=32, mlp_width=48, heads=2, vocabulary=64),

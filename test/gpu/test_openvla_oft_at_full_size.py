@@ -17,8 +17,8 @@ pytestmark = pytest.mark.gpu
 
 import oft_measurements as oft
 
-from dysl_vla_ros.engines.cuda_stream import CudaStream
-from dysl_vla_ros.model.openvla_oft import OftConfig
+from dysl_vla_ros.engines.cuda.stream import CudaStream
+from dysl_vla_ros.lab.model.openvla_oft import OftConfig
 
 EVIDENCE = Path(__file__).resolve().parents[2] / 'doc' / 'evidence'
 NEEDED_GB = 20

@@ -21,17 +21,17 @@ import pytest
 
 pytestmark = pytest.mark.gpu
 
+from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.data_types import SkipPlan
-from dysl_vla_ros.engines.bundle import open_bundle
-from dysl_vla_ros.engines.cuda_driver import open_driver
 from dysl_vla_ros.engines.engine import forward
-from dysl_vla_ros.engines.onnx_engine import OnnxEngine
-from dysl_vla_ros.engines.tensorrt_api import load_tensorrt
-from dysl_vla_ros.engines.tensorrt_engine import open_tensorrt_engine
-from dysl_vla_ros.engines.tensorrt_plans import find_plans, plans_root, target_of
+from dysl_vla_ros.engines.onnxruntime.engine import OnnxEngine
+from dysl_vla_ros.engines.tensorrt.api import load_tensorrt
+from dysl_vla_ros.engines.tensorrt.build import build_plans
+from dysl_vla_ros.engines.tensorrt.cuda_driver import open_driver
+from dysl_vla_ros.engines.tensorrt.engine import open_tensorrt_engine
+from dysl_vla_ros.engines.tensorrt.plans import find_plans, plans_root, target_of
 from dysl_vla_ros.errors import EngineError
-from dysl_vla_ros.evaluation.latency import bench_engine
-from dysl_vla_ros.export.tensorrt_build import build_plans
+from dysl_vla_ros.lab.evaluation.latency import bench_engine
 
 try:
     DRIVER, TRT = open_driver(), load_tensorrt()

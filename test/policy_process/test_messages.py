@@ -10,8 +10,8 @@ import pytest
 
 from dysl_vla_ros import errors
 from dysl_vla_ros.data_types import Jump, LayerTrace
-from dysl_vla_ros.engines.cuda_driver import NoDriverError
-from dysl_vla_ros.engines.fake_bundle import fake_manifest
+from dysl_vla_ros.engines.fake.bundle import fake_manifest
+from dysl_vla_ros.engines.tensorrt.cuda_driver import NoDriverError
 from dysl_vla_ros.policy import Pass
 from dysl_vla_ros.policy_process.exit_codes import describe_exit
 from dysl_vla_ros.policy_process.messages import (

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from motion_checks import LAG_S, MessageChecks
 
-from dysl_vla_ros.core.safety import MotionLimits
-from dysl_vla_ros.data_types import Jump, LayerTrace
-from dysl_vla_ros.engines.bundle import (
+from dysl_vla_ros.bundle.manifest import (
     CameraSpec,
     Manifest,
     NormalisationSpec,
     ProprioceptionSpec,
 )
-from dysl_vla_ros.engines.fake_bundle import fake_manifest
+from dysl_vla_ros.core.safety import MotionLimits
+from dysl_vla_ros.data_types import Jump, LayerTrace
+from dysl_vla_ros.engines.fake.bundle import fake_manifest
 from dysl_vla_ros.policy import Policy
 
 JOINTS = ('shoulder', 'elbow', 'wrist')

@@ -17,8 +17,8 @@ def opener(config):
     import fakes
     import numpy as np
 
-    from dysl_vla_ros.engines.fake_bundle import FAKE_TOKENIZER
-    from dysl_vla_ros.engines.fake_engine import FakeEngine
+    from dysl_vla_ros.engines.fake.bundle import FAKE_TOKENIZER
+    from dysl_vla_ros.engines.fake.engine import FakeEngine
     from dysl_vla_ros.policy import Policy, load_tokenizer
 
     manifest = fakes.make_manifest()

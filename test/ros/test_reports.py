@@ -110,8 +110,8 @@ def test_each_chunk_is_published_with_its_layers_and_its_observation_time(rig):
     from std_msgs.msg import Float64
     from trajectory_msgs.msg import JointTrajectory
 
+    from dysl_vla_ros.lab.guidance.bag import accepted_chunk
     from dysl_vla_ros.ros import qos
-    from dysl_vla_ros.training.bag import accepted_chunk
 
     rig = rig(skip__mode='max_skip')
     infos = rig.listen('vla_node/chunk_info', DiagnosticStatus, qos.REPORT)

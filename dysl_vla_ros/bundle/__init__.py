@@ -1,0 +1,1 @@
+"""The exported folder: manifest, layout, checks, strict JSON."""

@@ -1,0 +1,386 @@
+"""``manifest.json``: what a bundle contains and what its numbers mean."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dysl_vla_ros.bundle.strict_json import expect, parse
+from dysl_vla_ros.data_types import ActionSpace, LayerLayout
+from dysl_vla_ros.errors import BundleError, EngineError
+
+FORMAT = 'dysl_vla_bundle'
+FORMAT_VERSION = 1
+_LARGEST = 1e9
+_NARROWEST = 1e-9
+_ELEMENTS = 1 << 28
+"""Numbers of one input or output of a graph."""
+_DTYPES = ('float32', 'float16', 'int64', 'int32', 'bool')
+_SHA256 = re.compile('[0-9a-f]{64}')
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file of the bundle: SHA-256 in hex and length in bytes."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A graph input or output: name, static shape, numpy type name."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class SegmentSpec:
+    """One exported graph.
+
+    Attributes:
+        file: The ONNX file, relative to the bundle.
+        inputs: In the order of the graph.
+        outputs: In the order of the graph.
+        data: File with the graph's large weights, beside ``file`` and relative to the bundle;
+            '' when the graph holds them all itself.
+    """
+
+    file: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    data: str = ''
+
+
+@dataclass(frozen=True)
+class CameraSpec:
+    """A camera, and how its image becomes a tensor (float32, channels first).
+
+    Attributes:
+        name: Topic name and key in ``Observation.images``.
+        height: Rows of the tensor.
+        width: Columns of the tensor.
+        rotate_180: Turn the image by 180 degrees first (LIBERO).
+        crop_area: Share of the area kept by a centre crop, 1.0 = all.
+        recipe: ``crop_resize`` crops, then resizes; ``openvla`` resizes with a Lanczos filter,
+            then crops and enlarges, rounding as that model's training did.
+        mean: Per channel, subtracted after scaling to [0, 1].
+        std: Per channel, divided by.
+    """
+
+    name: str
+    height: int
+    width: int
+    rotate_180: bool = False
+    crop_area: float = 1.0
+    recipe: Literal['crop_resize', 'openvla'] = 'crop_resize'
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class NormalisationSpec:
+    """Maps [low, high] to [-1, 1] where ``mask`` is true; other dimensions pass unchanged.
+
+    Source of the convention: quantile normalisation of the Open X-Embodiment data sets
+    (``low`` = 1 % and ``high`` = 99 % quantile).
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    mask: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class ProprioceptionSpec:
+    """The vector of joint positions (and gripper opening, when ``gripper``) fed to the model.
+
+    Attributes:
+        dim: Numbers in the vector.
+        gripper: Whether the last one is the gripper's opening.
+        normalisation: Of the vector.
+        clip: Keep normalised values within [-1, 1], as OpenVLA-OFT does.
+    """
+
+    dim: int
+    gripper: bool
+    normalisation: NormalisationSpec
+    clip: bool = False
+
+
+@dataclass(frozen=True)
+class InstructionSpec:
+    """How text becomes tokens.
+
+    Attributes:
+        tokenizer: File of the bundle, in the format of the ``tokenizers`` library.
+        tokens: Length after padding or, with an error, the most that is accepted.
+        template: ``{instruction}`` is replaced.
+        lowercase: Lower-case the instruction first.
+        pad_id: Token id of the padding.
+        end_id: Token id that is added at the end, unless it is there; None adds nothing.
+    """
+
+    tokenizer: str
+    tokens: int
+    template: str = '{instruction}'
+    lowercase: bool = True
+    pad_id: int = 0
+    end_id: int | None = None
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """The action contract: what the numbers mean.
+
+    Attributes:
+        space: ``joint_position``, ``joint_delta``, ``eef_delta`` or ``eef_pose``.
+        dim: Numbers per action; a gripper, where there is one, is the last.
+        horizon: Actions per chunk.
+        period_s: How long one action lasts [s].
+        gripper: Whether the last dimension is the gripper's opening, 0 closed .. 1 open.
+        gripper_threshold: Above it the gripper opens fully, else it closes fully; None takes the
+            opening as it is. OpenVLA's data sets say 1 for open, and upstream executes
+            ``sign(2 g - 1)``: that is 0.5. LIBERO's simulator has the opposite sign, which
+            upstream negates; here an opening is always an opening.
+        delta_reference: Deltas add to the ``commanded`` or the ``measured`` state.
+        normalisation: Of the actions as the model emits them.
+        displacement: Of per-step displacements; only used by absolute spaces.
+        joint_names: Joints the bundle was trained on, in order.
+        frame_id: Frame of end-effector actions.
+        tip_link: Link that end-effector actions move.
+    """
+
+    space: ActionSpace
+    dim: int
+    horizon: int
+    period_s: float
+    gripper: bool
+    delta_reference: Literal['commanded', 'measured']
+    normalisation: NormalisationSpec
+    displacement: NormalisationSpec
+    joint_names: tuple[str, ...] = ()
+    frame_id: str = 'base_link'
+    tip_link: str = 'grasp_link'
+    gripper_threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class CalibrationSpec:
+    """What ``dysl calibrate`` found on the policy's own recorded chunks.
+
+    Attributes:
+        eta: Continuity change that moves the allow points by one layer (ceil rule).
+        window: k, steps averaged in the continuity.
+        threshold: Fall of continuity, over one window, that counts as a drop.
+        hysteresis: How far it must recover above the drop level for the drop to end.
+        weights: Weight per action dimension.
+        rule: Guidance rule. Exports and calibrations begin with ``level``; a manifest that does
+            not say was written before that.
+        level_low: Continuity at and below which the level rule is dense.
+        level_high: Continuity at and above which every controller is live.
+    """
+
+    eta: float
+    window: int
+    threshold: float
+    hysteresis: float
+    weights: tuple[float, ...]
+    rule: Literal['ceil', 'level'] = 'ceil'
+    level_low: float = -1.0
+    level_high: float = 0.0
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """``manifest.json`` of a bundle; the parts' meanings are in their own classes."""
+
+    format: str
+    version: int
+    name: str
+    family: str
+    precision: Literal['fp32', 'fp16']
+    opset: int
+    layers_total: int
+    static_layers: tuple[int, ...]
+    hidden_tokens: int
+    hidden_width: int
+    cameras: tuple[CameraSpec, ...]
+    proprioception: ProprioceptionSpec
+    instruction: InstructionSpec
+    action: ActionSpec
+    calibration: CalibrationSpec
+    segments: Mapping[str, SegmentSpec]
+    files: Mapping[str, FileEntry]
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check what one field says against the others."""
+        _check_version(self.format, self.version)
+        _count('layers_total', self.layers_total, 1000)
+        _count('hidden_tokens', self.hidden_tokens, 100_000)
+        _count('hidden_width', self.hidden_width, 100_000)
+        _count('opset', self.opset, 100)
+        try:
+            LayerLayout(self.layers_total, self.static_layers)
+        except EngineError as error:
+            raise BundleError(str(error)) from None
+        for check in (
+            self._check_action, self._check_inputs, self._check_calibration, self._check_segments
+        ):  # fmt: skip
+            check()
+
+    @property
+    def layout(self) -> LayerLayout:
+        """Depth and static layers."""
+        return LayerLayout(self.layers_total, self.static_layers)
+
+    def _check_action(self) -> None:
+        action = self.action
+        expect('action.dim', action.dim, action.dim >= 1 + action.gripper, 'at least one motion')
+        cartesian = action.space.startswith('eef')
+        _count('action.dim', action.dim, 100)
+        right = not cartesian or action.dim == 6 + action.gripper
+        expect('action.dim', action.dim, right, f'6 for {action.space}, and 1 for a gripper')
+        _count('action.horizon', action.horizon, 1000)
+        expect('action.period_s', action.period_s, 0 < action.period_s <= 1, 'within (0, 1]')
+        expect('action.period_s', action.period_s, action.period_s >= 0.001, 'at least 0.001')
+        names = action.joint_names
+        expect('action.joint_names', names, len(set(names)) == len(names) and all(names),
+               'every name once')
+        for name in ('frame_id', 'tip_link'):
+            value = getattr(action, name)
+            expect(f'action.{name}', value, len(value) <= 200, 'at most 200 characters')
+        level = action.gripper_threshold
+        expect('action.gripper_threshold', level,
+               level is None or (action.gripper and 0 <= level < 1),
+               'null, or within [0, 1) where there is a gripper')
+        _check_normalisation('action.normalisation', action.normalisation, action.dim)
+        _check_normalisation('action.displacement', action.displacement, action.dim)
+
+    def _check_inputs(self) -> None:
+        names = [camera.name for camera in self.cameras]
+        expect('cameras', names, len(set(names)) == len(names), 'every name once')
+        expect('cameras', len(names), len(names) <= 16, 'at most 16')
+        for camera in self.cameras:
+            where = f'cameras.{camera.name}'
+            size = (camera.height, camera.width)
+            expect(f'{where}.height, width', size, min(size) >= 1, 'at least 1')
+            expect(f'{where}.height, width', size, max(size) <= 4096, 'at most 4096')
+            expect(f'{where}.crop_area', camera.crop_area, 0 < camera.crop_area <= 1, 'in (0, 1]')
+            expect(f'{where}.std', camera.std, min(camera.std) > 0, 'more than 0')
+            _plausible(f'{where}.std', camera.std, 1e-6)
+            _plausible(f'{where}.mean', camera.mean)
+        joints = self.proprioception
+        least = int(joints.gripper)
+        expect('proprioception.dim', joints.dim, joints.dim >= least, f'at least {least}')
+        expect('proprioception.dim', joints.dim, joints.dim <= 1000, 'at most 1000')
+        _check_normalisation('proprioception.normalisation', joints.normalisation, joints.dim)
+        text = self.instruction
+        _count('instruction.tokens', text.tokens, 10_000)
+        expect('instruction.pad_id', text.pad_id, text.pad_id >= 0, 'at least 0')
+        expect('instruction.end_id', text.end_id, text.end_id is None or text.end_id >= 0,
+               'null, or at least 0')
+        expect('instruction.template', text.template, '{instruction}' in text.template,
+               'a text with {instruction} in it')
+        expect('instruction.tokenizer', text.tokenizer, text.tokenizer in self.files,
+               'a file listed in files')
+
+    def _check_calibration(self) -> None:
+        found, dim = self.calibration, self.action.dim
+        expect('calibration.eta', found.eta, found.eta > 0, 'more than 0')
+        _count('calibration.window', found.window, 1000)
+        expect('calibration.threshold', found.threshold, found.threshold > 0, 'more than 0')
+        expect('calibration.hysteresis', found.hysteresis,
+               0 <= found.hysteresis <= found.threshold, 'within [0, threshold]')
+        expect('calibration.weights', found.weights, len(found.weights) == dim, f'{dim} values')
+        expect('calibration.weights', found.weights, min(found.weights) >= 0, 'none negative')
+        _plausible('calibration.weights', found.weights)
+        _plausible('calibration.eta, threshold, level_low, level_high', (
+            found.eta, found.threshold, found.level_low, found.level_high))  # fmt: skip
+        expect('calibration.level_low', found.level_low, found.level_low < found.level_high,
+               f'less than level_high = {found.level_high}')
+
+    def _check_segments(self) -> None:
+        layout = self.layout
+        wanted = ['embed', 'head', *(f'layer_{i:02d}' for i in range(layout.layers_total))]
+        wanted += [f'bridge_{i:02d}' for i in layout.dynamic_layers]
+        wanted += ['vision'] if self.cameras else []
+        missing = [name for name in wanted if name not in self.segments]
+        expect('segments', missing, not missing, f'{len(wanted)} graphs, these are missing')
+        for name, entry in self.files.items():
+            where = f'files.{name}'
+            expect(f'{where}.bytes', entry.bytes, 0 <= entry.bytes < 1 << 42, 'at least 0')
+            expect(f'{where}.sha256', entry.sha256, bool(_SHA256.fullmatch(entry.sha256)),
+                   '64 digits in hex')
+        for name, segment in self.segments.items():
+            for side in ('inputs', 'outputs'):
+                _check_tensors(f'segments.{name}.{side}', getattr(segment, side))
+            listed = segment.file in self.files
+            expect(f'segments.{name}.file', segment.file, listed, 'a file listed in files')
+            listed = not segment.data or segment.data in self.files
+            expect(f'segments.{name}.data', segment.data, listed, 'a file listed in files')
+
+
+def manifest_from_dict(document: Any) -> Manifest:
+    """Build a manifest from parsed JSON.
+
+    Raises:
+        BundleError: Another format or version, a missing or unknown key, a wrong value.
+    """
+    if isinstance(document, Mapping):  # first, for a newer version may have other keys
+        _check_version(document.get('format'), document.get('version'))
+    manifest: Manifest = parse(Manifest, document, 'manifest')
+    return manifest
+
+
+def manifest_to_dict(manifest: Manifest) -> dict[str, Any]:
+    """The JSON document of a manifest."""
+    return dataclasses.asdict(manifest)
+
+
+def _check_version(found_format: object, version: object) -> None:
+    expect('format', found_format, found_format == FORMAT, repr(FORMAT))
+    expect('version', version, version == FORMAT_VERSION,
+           f'{FORMAT_VERSION}, which this release reads; export the checkpoint again')
+
+
+def _count(where: str, value: int, most: int) -> None:
+    expect(where, value, value >= 1, 'at least 1')
+    expect(where, value, value <= most, f'at most {most}')
+
+
+def _plausible(where: str, values: tuple[float, ...], least: float = 0.0) -> None:
+    """Far inside what float32 holds, so that no later product or quotient overflows."""
+    for value in values:
+        expect(where, value, least <= abs(value) <= _LARGEST, f'within {least:g} and {_LARGEST:g}')
+
+
+def _check_tensors(where: str, tensors: tuple[TensorSpec, ...]) -> None:
+    names = [tensor.name for tensor in tensors]
+    expect(where, names, len(set(names)) == len(names) and all(names), 'every name once')
+    for tensor in tensors:
+        expect(f'{where}.{tensor.name}.dtype', tensor.dtype, tensor.dtype in _DTYPES,
+               'one of ' + ', '.join(_DTYPES))
+        shape, name = tensor.shape, f'{where}.{tensor.name}.shape'
+        whole = len(shape) <= 8 and min(shape, default=1) >= 1
+        expect(name, shape, whole, 'at most 8 sizes, none below 1')
+        expect(name, shape, math.prod(shape) <= _ELEMENTS, f'at most {_ELEMENTS} numbers')
+
+
+def _check_normalisation(where: str, spec: NormalisationSpec, dim: int) -> None:
+    for part in ('low', 'high', 'mask'):
+        size = len(getattr(spec, part))
+        expect(f'{where}.{part}', size, size == dim, f'{dim} values')
+    _plausible(f'{where}.low', spec.low)
+    _plausible(f'{where}.high', spec.high)
+    bad = [i for i in range(dim) if spec.mask[i] and not spec.high[i] > spec.low[i]]
+    expect(f'{where}.high', bad, not bad, 'high > low wherever mask is true')
+    near = [i for i in range(dim) if spec.mask[i] and spec.high[i] - spec.low[i] < _NARROWEST]
+    expect(f'{where}.high', near, not near, f'high at least {_NARROWEST:g} above low')

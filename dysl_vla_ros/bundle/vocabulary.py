@@ -1,0 +1,63 @@
+"""Whether every token has a row in the embedding: beyond it a GPU reads whatever lies there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dysl_vla_ros.bundle.manifest import InstructionSpec
+from dysl_vla_ros.bundle.onnx_wire import looked_up_rows
+from dysl_vla_ros.bundle.strict_json import load, shown
+from dysl_vla_ros.errors import BundleError
+
+_LARGEST = 64 << 20
+"""Bytes; the tokenizer of a Llama has 9 million."""
+
+
+def check_ids(tokenizer: Path, instruction: InstructionSpec, embed: Path) -> None:
+    """Compare the ids that may come out of the tokenizer with the table they are looked up in.
+
+    Args:
+        tokenizer: Of the ``tokenizers`` library.
+        instruction: Adds ids for padding and end.
+        embed: Graph with the input ``tokens``; one that cannot be read is the engine's matter.
+
+    Raises:
+        BundleError: The tokenizer is no JSON object, or an id has no row; names token and id.
+    """
+    document = load(tokenizer, _LARGEST)
+    if not isinstance(document, dict):
+        raise BundleError(f'{tokenizer.name}: {shown(document)}: expected a JSON object')
+    try:
+        rows = looked_up_rows(embed, 'tokens')
+    except BundleError:
+        return
+    if rows is None:
+        return
+    ids = {'instruction.pad_id': instruction.pad_id, 'instruction.end_id': instruction.end_id}
+    for name, value in (*ids.items(), *_tokens(document)):
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and not (whole and 0 <= value < rows):
+            raise BundleError(
+                f'{tokenizer.name}: {shown(name)} = {shown(value)}: expected an id within '
+                f'[0, {rows - 1}], a row of the embedding'
+            )
+
+
+def _tokens(document: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    model = document.get('model')
+    vocabulary = model.get('vocab') if isinstance(model, dict) else None
+    if isinstance(vocabulary, dict):
+        yield from vocabulary.items()
+    elif isinstance(vocabulary, list) and vocabulary:  # in the order of the ids
+        yield 'the last of model.vocab', len(vocabulary) - 1
+    added = document.get('added_tokens')
+    for entry in added if isinstance(added, list) else ():
+        if isinstance(entry, dict):
+            yield entry.get('content'), entry.get('id')
+    after = document.get('post_processor')
+    special = after.get('special_tokens') if isinstance(after, dict) else None
+    for name, entry in special.items() if isinstance(special, dict) else ():
+        ids = entry.get('ids') if isinstance(entry, dict) else None
+        yield from ((name, value) for value in (ids if isinstance(ids, list) else ()))

@@ -1,0 +1,70 @@
+"""``dysl recipe``: from nothing to a bundle, in one command that goes on where it stopped.
+
+Several GPUs: ``torchrun --nproc-per-node N -m dysl_vla_ros.cli.main recipe ...``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dysl_vla_ros.lab.recipe import Recipe
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('--preset', default='full', choices=('full', 'toy'))
+    parser.add_argument('--folder', type=Path, required=True, help='intermediate files; large')
+    parser.add_argument('--results', type=Path, help='checkpoints and plots; default: --folder')
+    parser.add_argument('--workers', type=int, default=2, help='processes that simulate')
+    parser.add_argument('--device', default='', help='torch device; default: a GPU, or the CPU')
+    parser.add_argument('--until', default='bundle',
+                        choices=('dense', 'dagger', 'policy', 'bundle'))  # fmt: skip
+    parser.add_argument('--start', type=Path, help='checkpoint in place of the first training')
+    parser.add_argument('--collect-seconds', type=float, help='limit of the collection')
+    parser.add_argument('--train-seconds', type=float, help='limit of the first training')
+    parser.add_argument('--round-seconds', type=float, help='limit of each DAgger training')
+    parser.add_argument('--round-episodes', type=int, help='episodes of each DAgger round')
+    parser.add_argument('--rounds', type=int, help='number of DAgger rounds')
+    parser.add_argument('--seed', type=int, default=0)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Run every stage whose file is not there yet."""
+    from dysl_vla_ros.lab import recipe as recipes
+    from dysl_vla_ros.lab.workspace import training_device
+
+    logging.basicConfig(level=logging.WARNING, format='%(message)s', stream=sys.stdout)
+    logging.getLogger('dysl_vla_ros').setLevel(logging.INFO)
+    device = training_device(given.device)
+    recipe = adjusted(recipes.preset(given.preset, given.workers, device.type == 'cuda'), given)
+    recipes.run(recipe, given.folder, given.results or given.folder, device, given.workers,
+                given.until, given.start)  # fmt: skip
+    return 0
+
+
+def adjusted(recipe: Recipe, given: argparse.Namespace) -> Recipe:
+    """The preset with the limits of the command line."""
+    shift = 100_000 * given.seed
+    recipe = replace(recipe, seed=given.seed, collect=replace(
+        recipe.collect, first_seed=recipe.collect.first_seed + shift))  # fmt: skip
+    if given.collect_seconds:
+        recipe = replace(recipe, collect=replace(recipe.collect,
+                                                 max_seconds=given.collect_seconds))  # fmt: skip
+    if given.train_seconds:
+        recipe = replace(recipe, train=replace(recipe.train, max_seconds=given.train_seconds))
+    rounds = recipe.rounds
+    if given.rounds is not None:
+        rounds = tuple((rounds * given.rounds)[: given.rounds])
+    if given.round_seconds:
+        rounds = tuple(replace(r, train=replace(r.train, max_seconds=given.round_seconds))
+                       for r in rounds)  # fmt: skip
+    if given.round_episodes:
+        rounds = tuple(replace(r, episodes=given.round_episodes) for r in rounds)
+    rounds = tuple(replace(r, train=replace(r.train, seed=n)) for n, r in enumerate(rounds, 1))
+    return replace(recipe, rounds=rounds)

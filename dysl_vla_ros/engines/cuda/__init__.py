@@ -1,0 +1,1 @@
+"""The bundle's graphs on torch, as CUDA graphs; an optional extra."""

@@ -1,0 +1,1 @@
+"""TensorRT plans on the CUDA driver, without torch."""

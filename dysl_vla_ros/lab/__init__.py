@@ -1,0 +1,1 @@
+"""Offline: data, training, guidance, export, evaluation; the robot imports none of it."""

@@ -1,0 +1,1 @@
+"""Demonstrations, corrections and recordings as datasets."""

@@ -1,0 +1,126 @@
+"""Observations to bench a policy on: recorded by the user, from the simulator, or made up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from dysl_vla_ros.bundle.manifest import Manifest
+from dysl_vla_ros.data_types import Observation
+from dysl_vla_ros.errors import InputError
+
+_PERIOD_S = 0.2
+
+
+def load_recorded(path: Path, manifest: Manifest) -> list[Observation]:
+    """Read observations from a ``.npz`` file.
+
+    Args:
+        path: Arrays by name: one per camera of the bundle, uint8 (n, height, width, 3), RGB;
+            ``joints`` (n, joints) in the bundle's order [rad]; ``gripper`` (n,) opening 0..1,
+            where the bundle has one; ``instruction``, one text or n.
+        manifest: Of the bundle that is to see them.
+
+    Raises:
+        InputError: The file cannot be read, or an array is missing or has another length.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError) as error:
+        raise InputError(f'{path}: {error}; expected a .npz file of plain arrays') from None
+    gripper = manifest.proprioception.gripper
+    cameras = [camera.name for camera in manifest.cameras]
+    wanted = [*cameras, 'joints', 'instruction', *(['gripper'] if gripper else [])]
+    missing = [name for name in wanted if name not in arrays]
+    if missing:
+        raise InputError(f'{path}: arrays {sorted(arrays)}: expected {missing} too')
+    count = len(arrays['joints'])
+    texts = np.broadcast_to(arrays['instruction'], (count,))
+    for name in (*cameras, *(['gripper'] if gripper else [])):
+        if len(arrays[name]) != count or not count:
+            raise InputError(f'{path}: {name} has {len(arrays[name])} rows: expected {count}, '
+                             'as joints has, and at least 1')  # fmt: skip
+    return [
+        Observation(
+            stamp=index * _PERIOD_S,
+            images={name: arrays[name][index] for name in cameras},
+            joints=np.asarray(arrays['joints'][index], dtype=np.float64),
+            gripper=float(arrays['gripper'][index]) if gripper else None,
+            instruction=str(texts[index]),
+        )
+        for index in range(count)
+    ]
+
+
+def simulated(manifest: Manifest, count: int, seed: int = 1_000_000) -> list[Observation] | None:
+    """Observations of scripted episodes in the bundled simulator.
+
+    Args:
+        manifest: Of the bundle that is to see them.
+        count: How many.
+        seed: Of the first episode.
+
+    Returns:
+        None where the simulator is not installed or the bundle is for another robot.
+    """
+    try:
+        from dysl_vla_ros.sim import arm
+        from dysl_vla_ros.sim.camera import CAMERAS
+        from dysl_vla_ros.sim.rollout import World, expert_episode
+    except ImportError:
+        return None
+    names = {camera.name for camera in manifest.cameras}
+    if manifest.action.joint_names != arm.JOINT_NAMES or not names <= set(CAMERAS):
+        return None
+    sizes = {camera.name: camera.height for camera in manifest.cameras}
+    stride = max(1, manifest.action.horizon // 2)
+    world, found = World(), list[Observation]()
+    while len(found) < count:
+        frames = expert_episode(seed + len(found), cameras=sizes, world=world)
+        for index, frame in enumerate(frames):
+            if index % stride == 0 and len(found) < count:
+                found.append(
+                    Observation(
+                        stamp=frame.time,
+                        images=frame.images,
+                        joints=frame.joints,
+                        gripper=frame.opening if manifest.proprioception.gripper else None,
+                        instruction=frame.instruction,
+                    )
+                )
+    return found
+
+
+def made_up(manifest: Manifest, count: int, seed: int = 0) -> list[Observation]:
+    """Coarse coloured patterns that drift: the right shapes and types, but no scene.
+
+    Latencies of fixed depths do not depend on what is seen; what controllers decide does.
+    """
+    random = np.random.default_rng(seed)
+    found = []
+    patterns = {
+        camera.name: random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        for camera in manifest.cameras
+    }
+    joints = random.uniform(-1.0, 1.0, manifest.proprioception.dim)
+    joints = joints[: manifest.proprioception.dim - int(manifest.proprioception.gripper)]
+    for index in range(count):
+        images = {}
+        for camera in manifest.cameras:
+            rows = -(-camera.height // 8)
+            columns = -(-camera.width // 8)
+            wide = np.kron(patterns[camera.name], np.ones((rows, columns, 1), np.uint8))
+            drifted = np.roll(wide, index, axis=1)
+            images[camera.name] = np.ascontiguousarray(drifted[: camera.height, : camera.width])
+        found.append(
+            Observation(
+                stamp=index * _PERIOD_S,
+                images=images,
+                joints=joints + 0.01 * index,
+                gripper=1.0 if manifest.proprioception.gripper else None,
+                instruction='pick up the red cube',
+            )
+        )
+    return found

@@ -1,0 +1,313 @@
+"""One episode in closed loop: the robot's own control loop, the simulated arm, no ROS.
+
+Time is the simulation's. A pass takes as long as ``Latency`` says: while it runs, the arm goes on
+moving, exactly as on a robot whose policy is that slow.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dysl_vla_ros.bundle.manifest import ActionSpec
+from dysl_vla_ros.collision import ArmCollision
+from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.contract import with_bundle
+from dysl_vla_ros.control_loop import ControlLoop
+from dysl_vla_ros.core.gripper_filter import GripperFilter
+from dysl_vla_ros.core.run_state import InputStatus
+from dysl_vla_ros.core.safety import MotionLimits
+from dysl_vla_ros.data_types import ImageArray, Observation
+from dysl_vla_ros.errors import InputError
+from dysl_vla_ros.kinematics import ArmKinematics
+from dysl_vla_ros.loop_status import Delivery
+from dysl_vla_ros.motion import MotionPlanner
+from dysl_vla_ros.policy import Pass, Policy
+from dysl_vla_ros.sim import arm
+from dysl_vla_ros.sim.goals import Family, Split
+from dysl_vla_ros.sim.robot_description import urdf
+from dysl_vla_ros.sim.world import World
+
+PHASES = ('reach', 'grasp', 'carry', 'release')
+_READY = InputStatus(True)
+_SUCCESS_HELD_S = 0.5
+"""An episode ends once its success has lasted this long."""
+_MAX_CALLS = 3
+
+ImageFilter = Callable[[str, ImageArray], ImageArray]
+
+
+@dataclass(frozen=True)
+class EpisodeSpec:
+    """Which episode to run; the same spec gives the same layout."""
+
+    seed: int
+    family: Family
+    split: Split = 'train'
+    instruction: str = ''
+    time_limit: float = 30.0
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """What happened in one episode.
+
+    Attributes:
+        spec: The episode.
+        instruction: What the policy was told.
+        success: Judged by the simulator from the final state.
+        seconds: Simulated duration [s].
+        actions: Actions played.
+        chunks: Accepted chunks.
+        reruns: Passes run again in full.
+        layers_run: Layers executed, re-runs included, all passes.
+        controllers: Controllers evaluated, all passes.
+        layers_total: Depth of the backbone.
+        static_layers: How many of them always run.
+        phase_layers: Phase -> (layers executed, accepted chunks) of passes observed in it.
+        pass_seconds: Wall time of each accepted chunk's passes, re-runs included [s].
+        backbone_seconds: The backbone's part of them [s].
+        holds: Commands that held while running.
+        commands: Commands while running.
+        limited: Commands changed by a limit.
+        depth_trace: (time [s], layers executed for the chunk, continuity, phase) per chunk.
+        refused: Why the policy does not take the instruction: the arm never moved, as a robot
+            would not, and the episode is lost.
+    """
+
+    spec: EpisodeSpec
+    instruction: str
+    success: bool
+    seconds: float
+    actions: int
+    chunks: int
+    reruns: int
+    layers_run: int
+    controllers: int
+    layers_total: int
+    static_layers: int
+    phase_layers: dict[str, tuple[int, int]]
+    pass_seconds: tuple[float, ...]
+    backbone_seconds: tuple[float, ...]
+    holds: int
+    commands: int
+    limited: int
+    depth_trace: tuple[tuple[float, int, float | None, str], ...] = ()
+    refused: str = ''
+
+
+@dataclass
+class _Tally:
+    layers: int = 0
+    controllers: int = 0
+    reruns: int = 0
+    phase_layers: dict[str, list[int]] = field(default_factory=lambda: {p: [0, 0] for p in PHASES})
+    pass_seconds: list[float] = field(default_factory=list)
+    backbone_seconds: list[float] = field(default_factory=list)
+    trace: list[tuple[float, int, float | None, str]] = field(default_factory=list)
+
+
+@dataclass
+class _InFlight:
+    """A pass whose result exists but has not arrived yet, in simulated time."""
+
+    epoch: int
+    result: Pass
+    arrives: float
+    seconds: float
+    backbone: float
+    layers: int
+    controllers: int
+    phase: str
+    began: float
+
+
+def arm_limits(config: NodeConfig) -> MotionLimits:
+    """The simulated arm's limits, tightened by the parameters."""
+    margin = config.safety.position_margin
+    return MotionLimits(
+        names=arm.JOINT_NAMES,
+        lower=np.array([joint.lower + margin for joint in arm.JOINTS]),
+        upper=np.array([joint.upper - margin for joint in arm.JOINTS]),
+        velocity=np.array([joint.velocity for joint in arm.JOINTS]) * config.safety.velocity_scale,
+        acceleration=np.full(len(arm.JOINTS), config.safety.acceleration),
+        max_lead=config.safety.max_lead,
+        rated=np.array([joint.velocity for joint in arm.JOINTS]),
+    )
+
+
+def arm_planner(action: ActionSpec, config: NodeConfig) -> MotionPlanner:
+    """What turns a bundle's actions into joint targets of the simulated arm."""
+    description, safety = urdf(), config.safety
+    kinematics = ArmKinematics(description, arm.JOINT_NAMES, action.tip_link, action.frame_id)
+    collision = ArmCollision(
+        description, arm.JOINT_NAMES, action.frame_id, safety.planes, safety.self_collision
+    )
+    return MotionPlanner(action, arm_limits(config), kinematics, collision=collision)
+
+
+def run_episode(
+    world: World,
+    policy: Policy,
+    planner: MotionPlanner,
+    config: NodeConfig,
+    spec: EpisodeSpec,
+    *,
+    latency: float | None = None,
+    image_filter: ImageFilter | None = None,
+    on_delivery: Callable[[Delivery], None] | None = None,
+) -> EpisodeResult:
+    """Run one episode to success or to its time limit.
+
+    Args:
+        world: Reused between episodes; reset here.
+        policy: Opened and warmed up.
+        planner: Of the same bundle.
+        config: Parameters of the control loop.
+        spec: Seed, family, split, and an instruction that replaces the episode's.
+        latency: Seconds that every pass takes in simulated time; None takes what it measured.
+        image_filter: Changes each image before the policy sees it (blank images, say).
+        on_delivery: Told what became of every pass: for recordings.
+    """
+    episode = world.reset(spec.seed, spec.family, spec.split)
+    instruction = spec.instruction or episode.instruction
+    refused = _refusal(policy, instruction)
+    config = with_bundle(config, policy.manifest)
+    loop = ControlLoop(policy, config, arm_limits(config), planner, armed=True)
+    gripper = GripperFilter(config.gripper)
+    tick = 1.0 / config.timing.command_rate_hz
+    tally, pending, succeeded_at = _Tally(), None, None
+    loop.tick(world.time, world.joint_positions, _READY)
+    loop.start(world.time)
+    while world.time < spec.time_limit and not refused:
+        now = world.time
+        command = loop.tick(now, world.joint_positions, _READY)
+        if command is not None:
+            world.command_trajectory(
+                command.window_times, command.window_positions, command.window_velocities
+            )
+            opening = gripper.update(command.gripper, not command.hold, now)
+            if opening is not None:
+                world.command_gripper(opening)
+        for _ in range(_MAX_CALLS):
+            if pending is None and loop.wants_pass(now):
+                observation = _observe(world, policy, instruction, image_filter)
+                pending = _begin(loop, observation, world.phase(), latency)
+            if pending is None or pending.arrives > now:
+                break
+            pending = _arrive(loop, pending, tally, latency, on_delivery)
+        world.advance(tick)
+        succeeded_at = (succeeded_at or world.time) if world.success() else None
+        if succeeded_at is not None and world.time - succeeded_at >= _SUCCESS_HELD_S:
+            break
+        if loop.state in ('e-stop', 'fault'):
+            break
+    status = loop.status()
+    return EpisodeResult(
+        spec=spec,
+        instruction=instruction,
+        success=world.success(),
+        seconds=world.time,
+        actions=status.actions_played,
+        chunks=status.chunks,
+        reruns=status.reruns,
+        layers_run=tally.layers,
+        controllers=tally.controllers,
+        layers_total=policy.manifest.layers_total,
+        static_layers=len(policy.manifest.static_layers),
+        phase_layers={name: (a, b) for name, (a, b) in tally.phase_layers.items()},
+        pass_seconds=tuple(tally.pass_seconds),
+        backbone_seconds=tuple(tally.backbone_seconds),
+        holds=status.holds,
+        commands=status.commands,
+        limited=status.limited,
+        depth_trace=tuple(tally.trace),
+        refused=refused,
+    )
+
+
+def _refusal(policy: Policy, instruction: str) -> str:
+    try:
+        policy.tokens(instruction)
+    except InputError as error:
+        return str(error)
+    return ''
+
+
+def _observe(
+    world: World, policy: Policy, instruction: str, image_filter: ImageFilter | None
+) -> Observation:
+    images = {}
+    for camera in policy.manifest.cameras:
+        image = world.render(camera.name, camera.height)
+        images[camera.name] = image if image_filter is None else image_filter(camera.name, image)
+    return Observation(
+        stamp=world.time,
+        images=images,
+        joints=world.joint_positions,
+        gripper=world.gripper_opening,
+        instruction=instruction,
+    )
+
+
+def _begin(
+    loop: ControlLoop, observation: Observation, phase: str, latency: float | None
+) -> _InFlight:
+    began = time.perf_counter()
+    epoch, result = loop.predict(observation)
+    seconds = time.perf_counter() - began
+    return _InFlight(
+        epoch=epoch,
+        result=result,
+        arrives=observation.stamp + (seconds if latency is None else latency),
+        seconds=seconds,
+        backbone=result.stage_seconds.get('backbone', 0.0),
+        layers=len(result.trace.layers_run),
+        controllers=len(result.trace.scores),
+        phase=phase,
+        began=observation.stamp,
+    )
+
+
+def _arrive(
+    loop: ControlLoop, pending: _InFlight, tally: _Tally, latency: float | None,
+    on_delivery: Callable[[Delivery], None] | None,
+) -> _InFlight | None:  # fmt: skip
+    delivery = loop.deliver(pending.epoch, pending.result, pending.arrives)
+    if on_delivery is not None:
+        on_delivery(delivery)
+    if not delivery.rerun:
+        _count(pending, delivery, tally)
+        return None
+    tally.reruns += 1
+    began = time.perf_counter()
+    result = loop.rerun(pending.result)
+    seconds = time.perf_counter() - began
+    return _InFlight(
+        epoch=pending.epoch,
+        result=result,
+        arrives=pending.arrives + (seconds if latency is None else latency),
+        seconds=pending.seconds + seconds,
+        backbone=pending.backbone + result.stage_seconds.get('backbone', 0.0),
+        layers=pending.layers + len(result.trace.layers_run),
+        controllers=pending.controllers,
+        phase=pending.phase,
+        began=pending.began,
+    )
+
+
+def _count(pending: _InFlight, delivery: Delivery, tally: _Tally) -> None:
+    tally.layers += pending.layers
+    tally.controllers += pending.controllers
+    if not delivery.accepted:
+        return
+    tally.pass_seconds.append(pending.seconds)
+    tally.backbone_seconds.append(pending.backbone)
+    entry = tally.phase_layers[pending.phase]
+    entry[0] += pending.layers
+    entry[1] += 1
+    first = delivery.continuity[0] if delivery.continuity else None
+    tally.trace.append((pending.began, pending.layers, first, pending.phase))

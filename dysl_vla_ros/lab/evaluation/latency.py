@@ -1,0 +1,262 @@
+"""How long the parts of a pass take, and what skipping gains against the same engine in full.
+
+The backbone's share of a full pass bounds every gain: with a share ``s`` and a depth ``d`` (layers
+run / all layers) the speed-up is at most ``1 / (1 - s * (1 - d))`` (Amdahl's law). It is always
+reported beside the measured gain.
+
+All configurations are timed in turns, one run of each in shuffled order, so that a machine that
+warms up or is disturbed is as slow for one as for the other: their ratios stay meaningful.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dysl_vla_ros.data_types import LayerLayout, SkipPlan
+from dysl_vla_ros.engines.engine import Engine, forward
+
+Clock = Callable[[], float]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """Milliseconds over many runs; with fewer than 100, p99 is about the slowest."""
+
+    p50: float
+    p95: float
+    p99: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something to time.
+
+    Attributes:
+        body: What is timed; gets what ``prepare`` returned.
+        prepare: Runs before each repetition, untimed.
+    """
+
+    body: Callable[[Any], Any]
+    prepare: Callable[[], Any] = lambda: None
+
+
+def quantiles(seconds: Iterable[float]) -> Quantiles:
+    """Of durations in seconds, as milliseconds."""
+    samples = 1e3 * np.array(list(seconds), dtype=np.float64)
+    p50, p95, p99 = np.percentile(samples, (50, 95, 99))
+    return Quantiles(float(p50), float(p95), float(p99), len(samples))
+
+
+def time_together(
+    cases: Mapping[str, Case],
+    wait: Callable[[], None],
+    runs: int,
+    warm_up: int,
+    clock: Clock = time.perf_counter,
+    progress: Progress | None = None,
+) -> dict[str, Quantiles]:
+    """Time all cases in turns, the device idle before and after each.
+
+    Args:
+        cases: By name.
+        wait: Returns when the device is idle.
+        runs: Timed repetitions of each.
+        warm_up: Untimed repetitions of each, first.
+        clock: Seconds.
+        progress: Called with (rounds done, rounds).
+    """
+    samples: dict[str, list[float]] = {name: [] for name in cases}
+    order = np.random.default_rng(0)
+    for index in range(warm_up + runs):
+        for name in order.permutation(list(cases)):
+            case = cases[name]
+            given = case.prepare()
+            wait()
+            begun = clock()
+            case.body(given)
+            wait()
+            if index >= warm_up:
+                samples[name].append(clock() - begun)
+        if progress is not None:
+            progress(index + 1, warm_up + runs)
+    return {name: quantiles(values) for name, values in samples.items()}
+
+
+def ceiling(share: float, depth: float) -> float:
+    """Largest possible speed-up of a whole pass.
+
+    Args:
+        share: The backbone's share of a full pass, within [0, 1].
+        depth: Layers run / all layers, within [0, 1].
+    """
+    return 1.0 / (1.0 - share * (1.0 - depth))
+
+
+def plan_for_layers(layout: LayerLayout, dynamic_run: int) -> SkipPlan:
+    """A plan that runs exactly this many dynamic layers, spread evenly over the segments.
+
+    Args:
+        layout: Depth and segments.
+        dynamic_run: Within [0, dynamic layers].
+    """
+    total = len(layout.dynamic_layers)
+    allow, seen, given = [], 0, 0
+    for first, end in layout.segments:
+        seen += end - first
+        wanted = round(dynamic_run * seen / total) if total else 0
+        allow.append(first + wanted - given)
+        given = wanted
+    return SkipPlan(tuple(allow), controllers='open')
+
+
+def layers_run(layout: LayerLayout, plan: SkipPlan) -> int:
+    """Layers that a plan with open controllers runs."""
+    skipped = sum(end - allow for (_, end), allow in zip(layout.segments, plan.allow, strict=True))
+    return layout.layers_total - skipped
+
+
+def bench_engine(
+    engine: Engine,
+    inputs: Mapping[str, NDArray[Any]],
+    *,
+    runs: int = 100,
+    warm_up: int = 10,
+    clock: Clock = time.perf_counter,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Measure stages, every fixed depth, controllers and re-runs of one engine.
+
+    Args:
+        engine: Any back end.
+        inputs: One prepared observation.
+        runs: Timed repetitions of each.
+        warm_up: Untimed repetitions first.
+        clock: Seconds.
+        progress: Called with (rounds done, rounds).
+
+    Returns:
+        A JSON document; times in milliseconds. ``gain_of_ideal`` is the time saved in the
+        backbone over the share of layers not run, i.e. 1 when a skipped layer costs nothing.
+    """
+    layout = engine.layout
+    cases = _cases(engine, inputs)
+    found = time_together(cases, engine.synchronize, runs, warm_up, clock, progress)
+    dynamic = len(layout.dynamic_layers)
+    full = found[f'depth {dynamic}']
+    stages = {'encode': found['encode'], 'backbone': full, 'decode': found['decode']}
+    total = sum(stage.p50 for stage in stages.values())
+    share = full.p50 / total
+    return {
+        'device': engine.device,
+        'layers_total': layout.layers_total,
+        'static_layers': list(layout.static_layers),
+        'stages': {name: asdict(stage) for name, stage in stages.items()},
+        'full_pass': asdict(found['pass']),
+        'backbone_share': share,
+        'layer_ms': full.p50 / layout.layers_total,
+        'depths': [
+            _depth(layout, count, found[f'depth {count}'], full.p50, total)
+            for count in range(dynamic, -1, -1)
+        ],
+        'controllers': _controllers(found, full.p50, dynamic),
+        'reruns': [
+            {
+                'resume_layer': first,
+                'layers_share': (layout.layers_total - first) / layout.layers_total,
+                'resumed': asdict(found[f'rerun {first}']),
+                'from_scratch': asdict(found['rerun 0']),
+                'share_of_full': found[f'rerun {first}'].p50 / full.p50,
+            }
+            for first, end in layout.segments
+            if first < end
+        ],
+    }
+
+
+def _cases(engine: Engine, inputs: Mapping[str, NDArray[Any]]) -> dict[str, Case]:
+    """Everything that ``bench_engine`` times."""
+    layout = engine.layout
+    full = layout.full_plan()
+    entering = engine.keep(engine.encode(inputs))
+    leaving = engine.keep(forward(engine, engine.restore(entering), full)[0])
+
+    def enter() -> Any:
+        return engine.restore(entering)
+
+    def backbone(plan: SkipPlan) -> Case:
+        return Case(lambda hidden: forward(engine, hidden, plan), enter)
+
+    def rerun(state: object, start: int) -> Case:
+        return Case(lambda _: forward(engine, engine.restore(state), full, start))
+
+    def whole(_: Any) -> None:
+        engine.decode(forward(engine, engine.encode(inputs), full)[0])
+
+    cases = {
+        'pass': Case(whole),
+        'encode': Case(lambda _: engine.encode(inputs)),
+        'decode': Case(engine.decode, lambda: engine.restore(leaving)),
+        'rerun 0': rerun(entering, 0),
+    }
+    for count in range(len(layout.dynamic_layers) + 1):
+        cases[f'depth {count}'] = backbone(plan_for_layers(layout, count))
+    # A dense plan asks no controller and may be launched at once; name it as what it is.
+    cases[f'depth {len(layout.dynamic_layers)}'] = backbone(full)
+    for index, (first, end) in enumerate(layout.segments):
+        if first < end:
+            allow = [stop if i != index else first for i, (_, stop) in enumerate(layout.segments)]
+            _, trace = forward(engine, enter(), SkipPlan(tuple(allow), 'open'))
+            cases[f'rerun {first}'] = rerun(trace.resume_state, first)
+    if layout.dynamic_layers:
+        cases['closed'] = backbone(layout.watched_plan())
+        asked = layout.dynamic_layers[0]
+        cases['gate'] = Case(
+            lambda hidden: engine.skip_score(asked, hidden),
+            lambda: _run_to(engine, enter(), asked),
+        )
+    return cases
+
+
+def _run_to(engine: Engine, hidden: Any, layer: int) -> Any:
+    for before in range(layer):
+        hidden = engine.run_layer(before, hidden)
+    return hidden
+
+
+def _depth(
+    layout: LayerLayout, count: int, found: Quantiles, full_ms: float, total_ms: float
+) -> dict[str, Any]:
+    run = layout.layers_total - len(layout.dynamic_layers) + count
+    depth = run / layout.layers_total
+    share = full_ms / total_ms
+    return {
+        'layers_run': run,
+        'depth': depth,
+        'backbone': asdict(found),
+        'speed_up': full_ms / found.p50,
+        'gain_of_ideal': (1.0 - found.p50 / full_ms) / (1.0 - depth) if depth < 1 else None,
+        'end_to_end_speed_up': total_ms / (total_ms - full_ms + found.p50),
+        'end_to_end_ceiling': ceiling(share, depth),
+    }
+
+
+def _controllers(
+    found: Mapping[str, Quantiles], full_ms: float, dynamic: int
+) -> dict[str, Any] | None:
+    """What asking costs: all controllers forced closed, and one read on an idle device."""
+    if not dynamic:
+        return None
+    return {
+        'count': dynamic,
+        'all_closed': asdict(found['closed']),
+        'one_in_a_pass_ms': (found['closed'].p50 - full_ms) / dynamic,
+        'one_read_ms': asdict(found['gate']),
+    }

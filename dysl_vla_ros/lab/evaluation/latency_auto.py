@@ -1,0 +1,138 @@
+"""Latency with live controllers, over a run of observations: what the robot would see.
+
+The motion is replayed as if each chunk were played until the next observation: continuity moves
+the allow points, controllers decide, and a drop inside a skipped chunk is run again in full, as
+in ``control_loop``. The arm itself is not simulated; for success see ``dysl evaluate``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.core import transforms
+from dysl_vla_ros.core.skip_policy import SkipPolicy
+from dysl_vla_ros.data_types import FloatArray, Observation, SkipMode
+from dysl_vla_ros.lab.evaluation.latency import Clock, Progress, quantiles
+from dysl_vla_ros.loop_settings import skip_settings
+from dysl_vla_ros.policy import Pass, Policy
+
+MODES: tuple[SkipMode, ...] = ('full', 'auto', 'max_skip')
+
+
+def bench_modes(
+    policy: Policy,
+    observations: Sequence[Observation],
+    *,
+    rounds: int = 1,
+    config: NodeConfig | None = None,
+    clock: Clock = time.perf_counter,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """End-to-end latency and depth of each skip mode on the same observations, in turns.
+
+    Args:
+        policy: Opened and warmed up.
+        observations: In the order in which they were taken.
+        rounds: How often the whole run is repeated.
+        config: Parameters; the bundle's calibration is used where it says nothing else.
+        clock: Seconds.
+        progress: Called with (observations done, observations).
+
+    Returns:
+        Mode -> latency (re-runs included), layers run, controllers asked and re-runs.
+    """
+    config = config or NodeConfig()
+    runs = {mode: _Run(policy, config, mode) for mode in MODES}
+    total = rounds * len(observations)
+    for done in range(total):
+        index = done % len(observations)
+        for run in runs.values():
+            if index == 0:
+                run.restart()
+            run.step(observations[index], clock)
+        if progress is not None:
+            progress(done + 1, total)
+    reports: dict[str, Any] = {mode: run.report() for mode, run in runs.items()}
+    full_ms = reports['full']['latency']['p50']
+    for report in reports.values():
+        report['speed_up'] = full_ms / report['latency']['p50']
+    return reports
+
+
+class _Run:
+    """One mode's way through the observations."""
+
+    def __init__(self, policy: Policy, config: NodeConfig, mode: SkipMode) -> None:
+        manifest = policy.manifest
+        self._policy = policy
+        self._mode = mode
+        self._skip = SkipPolicy(
+            manifest.layout.segments, skip_settings(config, manifest.calibration)
+        )
+        self._played = max(1, round(manifest.action.horizon * config.timing.request_threshold))
+        self._seconds: list[float] = []
+        self._layers: list[int] = []
+        self._asked: list[int] = []
+        self._reruns = 0
+
+    def restart(self) -> None:
+        """A new run of observations begins at rest."""
+        self._skip.restart()
+
+    def step(self, observation: Observation, clock: Clock) -> None:
+        """One chunk: predict, verify, run again where that is due, play."""
+        begun = clock()
+        result = self._policy.predict(observation, self._skip.plan(self._mode))
+        layers, asked = len(result.trace.layers_run), len(result.trace.scores)
+        moves = displacements(self._policy, result, observation)
+        verdict = self._skip.verify(moves, result.mode == 'skipped')
+        if verdict.rerun:
+            result = self._policy.rerun(result)
+            layers += len(result.trace.layers_run)
+            moves = displacements(self._policy, result, observation)
+            verdict = self._skip.verify(moves, False)
+            self._reruns += 1
+        self._seconds.append(clock() - begun)
+        self._layers.append(layers)
+        self._asked.append(asked)
+        self._skip.accepted(verdict, result.mode == 'rerun')
+        for move in moves[: self._played]:
+            self._skip.played(move)
+
+    def report(self) -> dict[str, Any]:
+        """The JSON document of this mode."""
+        total = self._policy.manifest.layers_total
+        return {
+            'latency': asdict(quantiles(self._seconds)),
+            'chunks': len(self._seconds),
+            'layers_run_mean': float(np.mean(self._layers)),
+            'layers_run_histogram': {str(k): n for k, n in sorted(Counter(self._layers).items())},
+            'depth': float(np.mean(self._layers)) / total,
+            'controllers_asked_mean': float(np.mean(self._asked)),
+            'reruns': self._reruns,
+            'rerun_rate': self._reruns / len(self._seconds),
+        }
+
+
+def displacements(policy: Policy, result: Pass, observation: Observation) -> FloatArray:
+    """Per-step displacements in normalised space, shape (horizon, action_dim).
+
+    Without the arm's kinematics a first pose has nothing to be compared with: its displacement
+    counts as none.
+    """
+    spec = policy.manifest.action
+    if spec.space.endswith('delta'):
+        return result.normalised
+    scale = spec.normalisation
+    actions = transforms.unnormalise(result.normalised, scale.low, scale.high, scale.mask)
+    first = observation.joints if spec.space == 'joint_position' else actions[0, :6]
+    steps = transforms.steps_of_absolute(actions, np.asarray(first), spec.space)
+    moves = spec.displacement
+    return transforms.normalise(steps, moves.low, moves.high, moves.mask)

@@ -1,0 +1,78 @@
+"""What to evaluate, validated before a worker starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.evaluation.episodes import EpisodeSpec
+from dysl_vla_ros.lab.evaluation.modes import MODES, Mode
+from dysl_vla_ros.sim.goals import FAMILIES, Family, Split
+
+Probe = Literal['none', 'shuffled_instruction', 'blank_image']
+PROBES: tuple[Probe, ...] = get_args(Probe)
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What to evaluate.
+
+    Attributes:
+        bundle: Folder of the bundle; empty for the bundled model.
+        modes: The first one is the reference of the paired comparison.
+        episodes: Per family.
+        first_seed: Seeds count up from here.
+        families: Task families.
+        split: Scenes and phrasings.
+        latency: Seconds per pass in simulated time; None takes what each pass measures.
+        time_limit: Simulated seconds per episode.
+        workers: Processes.
+        random_depth: Mean share of dynamic layers that ``random`` runs; None takes what ``auto``
+            ran in the same evaluation.
+        probe: Whether the policy reads and sees: another instruction, or no image.
+        config: Parameters of the control loop.
+    """
+
+    bundle: str = ''
+    modes: tuple[Mode, ...] = ('full', 'auto')
+    episodes: int = 25
+    first_seed: int = 1_000_000
+    families: tuple[Family, ...] = FAMILIES
+    split: Split = 'train'
+    latency: float | None = None
+    time_limit: float = 30.0
+    workers: int = 1
+    random_depth: float | None = None
+    probe: Probe = 'none'
+    config: NodeConfig = NodeConfig()
+
+    def __post_init__(self) -> None:
+        """Check ranges and choices."""
+        for mode in self.modes:
+            if mode not in MODES:
+                raise ConfigError('modes', mode, 'one of ' + ', '.join(MODES))
+        for family in self.families:
+            if family not in FAMILIES:
+                raise ConfigError('families', family, 'one of ' + ', '.join(FAMILIES))
+        if self.probe not in PROBES:
+            raise ConfigError('probe', self.probe, 'one of ' + ', '.join(PROBES))
+        if self.episodes < 1:
+            raise ConfigError('episodes', self.episodes, 'at least 1')
+        if self.workers < 1:
+            raise ConfigError('workers', self.workers, 'at least 1')
+        if self.random_depth is None:
+            if 'random' in self.modes and 'auto' not in self.modes:
+                raise ConfigError('random_depth', None, 'a share, or the mode auto beside random')
+        elif not 0 <= self.random_depth <= 1:
+            raise ConfigError('random_depth', self.random_depth, 'within [0, 1]')
+
+    def specs(self) -> tuple[EpisodeSpec, ...]:
+        """The episodes, the same for every mode; families take turns, as in the demo."""
+        seeds = range(self.first_seed, self.first_seed + self.episodes * len(self.families))
+        return tuple(
+            EpisodeSpec(seed, self.families[seed % len(self.families)], self.split,
+                        time_limit=self.time_limit)
+            for seed in seeds
+        )  # fmt: skip

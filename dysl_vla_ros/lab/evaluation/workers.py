@@ -1,0 +1,107 @@
+"""The processes that play the episodes of an evaluation."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dysl_vla_ros.data_types import ImageArray
+from dysl_vla_ros.lab.evaluation.episodes import (
+    EpisodeResult,
+    EpisodeSpec,
+    arm_planner,
+    run_episode,
+)
+from dysl_vla_ros.lab.evaluation.modes import Mode, mode_config, mode_policy
+from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
+from dysl_vla_ros.policy import open_policy
+from dysl_vla_ros.sim.tasks import draw_episode, nameable_goals
+from dysl_vla_ros.sim.wording import instruction, phrasings
+from dysl_vla_ros.sim.world import World
+
+
+@dataclass(frozen=True)
+class Job:
+    """One episode in one mode.
+
+    Attributes:
+        mode: Which.
+        spec: Which episode.
+        depth: Mean share of the dynamic layers that ``random`` runs.
+    """
+
+    mode: Mode
+    spec: EpisodeSpec
+    depth: float
+
+
+class _Bench:
+    """One worker's policy and world, opened once."""
+
+    def __init__(self, options: EvaluateOptions) -> None:
+        self.options = options
+        self.policy = open_policy(replace(options.config.engine, path=options.bundle))
+        self.world = World()
+        self.planner = arm_planner(self.policy.manifest.action, options.config)
+
+    def run(self, job: Job) -> tuple[Job, EpisodeResult]:
+        options, told = self.options, job.spec
+        if options.probe == 'shuffled_instruction':
+            told = replace(told, instruction=another_instruction(told))
+        result = run_episode(
+            self.world,
+            mode_policy(self.policy, job.mode, job.depth, job.spec.seed),
+            self.planner,
+            mode_config(options.config, job.mode),
+            told,
+            latency=options.latency,
+            image_filter=_blank if options.probe == 'blank_image' else None,
+        )
+        return job, replace(result, spec=job.spec)
+
+
+def another_instruction(spec: EpisodeSpec) -> str:
+    """An instruction of the same scene and family that names another object."""
+    episode = draw_episode(spec.seed, spec.family, spec.split)
+    goals = [
+        goal
+        for goal in nameable_goals(episode.things)
+        if goal.family == spec.family and goal.target != episode.goal.target
+    ] or [goal for goal in nameable_goals(episode.things) if goal.target != episode.goal.target]
+    goal = goals[spec.seed % len(goals)]
+    return instruction(episode.things, goal, phrasings(goal.relation)[0])
+
+
+def _blank(camera: str, image: ImageArray) -> ImageArray:
+    return np.full_like(image, 127)
+
+
+_bench: _Bench | None = None
+
+
+def _start_worker(options: EvaluateOptions) -> None:
+    global _bench
+    _bench = _Bench(options)
+
+
+def _work(job: Job) -> tuple[Job, EpisodeResult]:
+    assert _bench is not None
+    return _bench.run(job)
+
+
+def run_all(options: EvaluateOptions, jobs: Sequence[Job]) -> Iterator[tuple[Job, EpisodeResult]]:
+    """Play the jobs in ``options.workers`` processes; results come as they are done."""
+    if options.workers == 1:
+        bench = _Bench(options)
+        for job in jobs:
+            yield bench.run(job)
+        return
+    # Each worker is one process with one thread: two on one core would spoil the latencies.
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+    context = multiprocessing.get_context('spawn')
+    with context.Pool(options.workers, _start_worker, (options,)) as pool:
+        yield from pool.imap_unordered(_work, jobs)

@@ -1,0 +1,182 @@
+"""OpenVLA-OFT, taken apart for export: weights are read when a part is asked for."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from dysl_vla_ros.bundle.manifest import (
+    ActionSpec,
+    CalibrationSpec,
+    CameraSpec,
+    InstructionSpec,
+    NormalisationSpec,
+    ProprioceptionSpec,
+)
+from dysl_vla_ros.data_types import ActionSpace, LayerLayout
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.export.parts import TOKENIZER, Contract, GatedLayer, Part
+from dysl_vla_ros.lab.model.oft_skipping import OftSkipping
+from dysl_vla_ros.lab.model.openvla_oft_loader import EMPTY_ID, TEMPLATE, OftCheckpoint
+
+
+@dataclass(frozen=True)
+class OftRobot:
+    """What the published folder does not say: the robot, and how its images were prepared.
+
+    Attributes:
+        joint_names: Joints whose positions are the model's proprioception, in its order; a
+            gripper may follow them there. (The published LIBERO checkpoints read the pose of
+            the end effector instead, which the node does not feed.)
+        space: Of the actions.
+        period_s: How long one action lasts [s].
+        delta_reference: What increments add to.
+        frame_id: Frame of end-effector actions.
+        tip_link: Link that they move.
+        rotate_180: Images were turned in training (LIBERO).
+        crop_area: Share of the image kept by the centre crop; 0.9 undoes the random crops of
+            OpenVLA's training, 1.0 for a model trained without.
+    """
+
+    joint_names: tuple[str, ...]
+    space: ActionSpace = 'eef_delta'
+    period_s: float = 0.05
+    delta_reference: Literal['commanded', 'measured'] = 'commanded'
+    frame_id: str = 'base_link'
+    tip_link: str = 'grasp_link'
+    rotate_180: bool = False
+    crop_area: float = 0.9
+
+
+class OftExport:
+    """``Exportable`` over a published folder and the file with controllers and adapters."""
+
+    def __init__(self, checkpoint: OftCheckpoint, skipping: OftSkipping, robot: OftRobot) -> None:
+        """Join them; reads no weights.
+
+        Raises:
+            ConfigError: They do not fit each other, or the robot's joints the proprioception.
+        """
+        config = checkpoint.config
+        if checkpoint.dtype != torch.float32:
+            raise ConfigError('dtype', checkpoint.dtype, 'float32: parts are exported from it')
+        if skipping.modules.layout.layers_total != config.layers:
+            raise ConfigError('skipping.layout', skipping.modules.layout.layers_total,
+                              f'{config.layers} layers, as the model has')  # fmt: skip
+        joints = len(robot.joint_names)
+        if config.proprioception_dim and config.proprioception_dim - joints not in (0, 1):
+            raise ConfigError(
+                'joint_names', robot.joint_names,
+                f'{config.proprioception_dim} joints, or {config.proprioception_dim - 1} and a '
+                'gripper: the proprioception of this model has that many numbers',
+            )  # fmt: skip
+        self._checkpoint, self._skipping, self._robot = checkpoint, skipping, robot
+
+    @property
+    def layout(self) -> LayerLayout:
+        """Depth and static layers."""
+        return self._skipping.modules.layout
+
+    @property
+    def fingerprint(self) -> str:
+        """Names, sizes and times of the published files, and a hash of what was distilled.
+
+        Reading 15 GB only to hash them would take longer than going on with an export saves.
+        """
+        digest = hashlib.sha256()
+        for path in sorted(Path(self._checkpoint.folder).iterdir()):
+            if path.is_file():
+                status = path.stat()
+                line = f'{path.name} {status.st_size} {status.st_mtime_ns}\n'
+                digest.update(line.encode())
+        for name, tensor in self._skipping.modules.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().numpy().tobytes())
+        digest.update(repr((self._checkpoint.config, self._robot)).encode())
+        return digest.hexdigest()
+
+    def part(self, name: str) -> Part:
+        """Read one part's weights."""
+        module, inputs, outputs = self._part(name)
+        shapes = self._examples()
+        arguments = tuple(shapes[key] for key in inputs)
+        return Part(module.eval(), arguments, inputs, outputs)
+
+    def _part(self, name: str) -> tuple[nn.Module, tuple[str, ...], tuple[str, ...]]:
+        checkpoint, modules = self._checkpoint, self._skipping.modules
+        if name == 'vision':
+            return checkpoint.vision(), checkpoint.config.cameras, ('patches',)
+        if name == 'embed':
+            state = ('proprioception',) if checkpoint.config.proprioception_dim else ()
+            return checkpoint.embed(), ('patches', 'tokens', *state), ('hidden',)
+        if name == 'head':
+            return checkpoint.head(), ('hidden',), ('actions',)
+        kind, _, number = name.partition('_')
+        index = int(number)
+        if kind == 'bridge':
+            return _copy(modules.adapter(index)), ('hidden',), ('hidden_out',)
+        layer = checkpoint.layer(index)
+        if index + 1 not in self.layout.dynamic_layers:
+            return layer, ('hidden',), ('hidden_out',)
+        gated = GatedLayer(layer, _copy(modules.controller(index + 1)))
+        return gated, ('hidden',), ('hidden_out', 'gate')
+
+    def _examples(self) -> dict[str, Tensor]:
+        config = self._checkpoint.config
+        size = config.image_size
+        return {
+            **{name: torch.zeros(1, 3, size, size) for name in config.cameras},
+            'patches': torch.zeros(1, config.patches, config.width),
+            'tokens': torch.zeros(1, config.prompt_tokens, dtype=torch.int64),
+            'proprioception': torch.zeros(1, config.proprioception_dim),
+            'hidden': torch.zeros(1, config.tokens, config.width),
+        }
+
+    def contract(self) -> Contract:
+        """From the published statistics and the robot."""
+        checkpoint, robot, config = self._checkpoint, self._robot, self._checkpoint.config
+        action = checkpoint.action
+        calibration = self._skipping.calibration or CalibrationSpec(
+            eta=0.1, window=5, threshold=0.3, hysteresis=0.15,
+            weights=(1.0,) * config.action_dim, rule='level',
+        )
+        size = config.image_size
+        return Contract(
+            family='openvla_oft', hidden_tokens=config.tokens, hidden_width=config.width,
+            cameras=tuple(
+                CameraSpec(
+                    name, size, size, rotate_180=robot.rotate_180, crop_area=robot.crop_area,
+                    recipe='openvla', mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0),
+                )
+                for name in config.cameras
+            ),
+            proprioception=ProprioceptionSpec(
+                dim=config.proprioception_dim,
+                gripper=config.proprioception_dim == len(robot.joint_names) + 1,
+                normalisation=checkpoint.proprioception or NormalisationSpec((), (), ()),
+                clip=True,
+            ),
+            instruction=InstructionSpec(
+                tokenizer=TOKENIZER, tokens=config.prompt_tokens, template=TEMPLATE,
+                pad_id=config.pad_id, end_id=EMPTY_ID,
+            ),
+            action=ActionSpec(
+                space=robot.space, dim=config.action_dim, horizon=config.action_horizon,
+                period_s=robot.period_s, gripper=not action.mask[-1],
+                delta_reference=robot.delta_reference, normalisation=action, displacement=action,
+                gripper_threshold=None if action.mask[-1] else 0.5,
+                joint_names=robot.joint_names, frame_id=robot.frame_id, tip_link=robot.tip_link,
+            ),
+            calibration=calibration, tokenizer=checkpoint.tokenizer,
+            card={**self._skipping.card, 'published': Path(checkpoint.folder).name},
+        )  # fmt: skip
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    return copy.deepcopy(module).cpu().float()

@@ -1,0 +1,112 @@
+"""What an export does to the bundle that is there already: what goes on, and what would be lost.
+
+A calibration and compiled plans take hours, and belong to the graphs they were made from: where
+the new graphs are the same, byte for byte, they are carried over; where not, the export is refused
+and names them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from dysl_vla_ros.bundle.folder import MANIFEST_NAME, is_bundle
+from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest, manifest_from_dict
+from dysl_vla_ros.engines.tensorrt.plans import FOLDER, PLANS_NAME, onnx_hash, read_plans
+from dysl_vla_ros.errors import BundleError, ConfigError
+from dysl_vla_ros.targets import folder_target, listed
+
+
+def check_bundle(folder: Path, force: bool = False) -> Path:
+    """The folder that may become a bundle; nothing is touched.
+
+    Args:
+        folder: As the user gave it.
+        force: Files that somebody added to the bundle may be dropped.
+
+    Raises:
+        ConfigError: It is not a bundle and not empty, or somebody added files; names them.
+    """
+    place = folder_target('bundle', folder, is_bundle, 'a bundle')
+    before = _manifest(place, force)
+    if before is None or force:
+        return place
+    known = {MANIFEST_NAME, *before.files}
+    found = (path for path in place.rglob('*') if not path.is_dir() or path.is_symlink())
+    names = (path.relative_to(place).as_posix() for path in found)
+    added = sorted(name for name in names if name not in known and not _is_plan(name))
+    if added:
+        raise _loss(place, f'{listed(added)}, which no export wrote')
+    return place
+
+
+def carried_over(
+    folder: Path, manifest: Manifest, force: bool = False
+) -> tuple[Manifest, tuple[Path, ...]]:
+    """What of the bundle that is there goes on in the new one.
+
+    Args:
+        folder: The old bundle; may be missing.
+        manifest: Of the new one.
+        force: Take the new calibration, and drop plans that do not fit.
+
+    Returns:
+        The new manifest, with the calibration of the old where it is still valid, and the folders
+        of plans that still fit.
+
+    Raises:
+        ConfigError: A calibration or plans would be lost; names them.
+    """
+    before = _manifest(folder, force)
+    fits, lost = _plans(folder, onnx_hash(manifest))
+    same_graphs = before is not None and onnx_hash(before) == onnx_hash(manifest)
+    if before is not None and before.calibration != manifest.calibration and not force:
+        if same_graphs:
+            manifest = replace(manifest, calibration=before.calibration)
+        else:
+            lost = [f'the calibration ({_words(before.calibration)})', *lost]
+    if lost and not force:
+        raise _loss(folder, f'{", ".join(lost)}, made for other graphs')
+    return manifest, fits
+
+
+def _manifest(folder: Path, force: bool) -> Manifest | None:
+    if not is_bundle(folder):
+        return None
+    try:
+        return manifest_from_dict(json.loads((folder / MANIFEST_NAME).read_text('utf-8')))
+    except BundleError as error:
+        if force:
+            return None
+        raise _loss(folder, f'all that is there, which cannot be read ({error})') from None
+
+
+def _plans(folder: Path, graphs: str) -> tuple[tuple[Path, ...], list[str]]:
+    """Folders of plans of the same graphs, and the names of the others."""
+    fits, others = [], []
+    for path in sorted((folder / FOLDER).glob(f'*/{PLANS_NAME}')):
+        try:
+            same = read_plans(path.parent).target.onnx == graphs
+        except BundleError:
+            same = False
+        if same:
+            fits.append(path.parent)
+        else:
+            others.append(f'{FOLDER}/{path.parent.name}')
+    return tuple(fits), others
+
+
+def _is_plan(name: str) -> bool:
+    return name.startswith(f'{FOLDER}/') and name.count('/') == 2
+
+
+def _words(spec: CalibrationSpec) -> str:
+    return f'rule {spec.rule}, eta {spec.eta:.4g}, threshold {spec.threshold:.4g}'
+
+
+def _loss(folder: Path, what: str) -> ConfigError:
+    return ConfigError(
+        'bundle', str(folder), f'a folder from which nothing is lost: this one has {what}; name '
+        'another folder, or give --force',
+    )  # fmt: skip

@@ -1,0 +1,164 @@
+"""The bundled policy, taken apart for export."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dysl_vla_ros.bundle.manifest import (
+    ActionSpec,
+    CalibrationSpec,
+    CameraSpec,
+    InstructionSpec,
+    ProprioceptionSpec,
+)
+from dysl_vla_ros.data_types import LayerLayout
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.export.parts import TOKENIZER, Contract, GatedLayer, Part
+from dysl_vla_ros.lab.model.checkpoint import Checkpoint
+from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
+
+
+@dataclass(frozen=True)
+class RobotContract:
+    """What the actions mean on the robot the demonstrations came from.
+
+    Attributes:
+        joint_names: In the order of the proprioception.
+        period_s: How long one action lasts [s].
+        frame_id: Frame of the deltas.
+        tip_link: Link they move.
+        gripper_threshold: The demonstrations open and close all the way; what lies between is
+            the policy's doubt, not an opening.
+    """
+
+    joint_names: tuple[str, ...] = (
+        'shoulder_pan_joint', 'shoulder_lift_joint', 'elbow_joint',
+        'wrist_1_joint', 'wrist_2_joint', 'wrist_3_joint',
+    )  # fmt: skip
+    period_s: float = 0.05
+    frame_id: str = 'base_link'
+    tip_link: str = 'grasp_link'
+    gripper_threshold: float = 0.5
+
+
+class _Vision(nn.Module):
+    def __init__(self, network: PolicyNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *images: Tensor) -> Tensor:
+        return self.network.vision(*images)
+
+
+class _Embed(nn.Module):
+    def __init__(self, network: PolicyNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, patches: Tensor, tokens: Tensor, proprioception: Tensor) -> Tensor:
+        return self.network.embed(patches, tokens, proprioception)
+
+
+class SmallParts:
+    """``Exportable`` over a checkpoint of the bundled policy."""
+
+    def __init__(self, checkpoint: Checkpoint, robot: RobotContract | None = None) -> None:
+        """Take a distilled checkpoint.
+
+        Raises:
+            ConfigError: It has no controllers and adapters yet.
+        """
+        if checkpoint.skipping is None:
+            expected = 'a distilled checkpoint; run dysl distill'
+            raise ConfigError('checkpoint.skipping', None, expected)
+        self._checkpoint, self._robot = checkpoint, robot or RobotContract()
+        self._network = checkpoint.network.cpu().float().eval()
+        self._skipping = checkpoint.skipping.cpu().float().eval()
+
+    @property
+    def layout(self) -> LayerLayout:
+        """Depth and static layers."""
+        return self._skipping.layout
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all weights."""
+        digest = hashlib.sha256()
+        for module in (self._network, self._skipping):
+            for name, tensor in module.state_dict().items():
+                digest.update(name.encode())
+                digest.update(tensor.numpy().tobytes())
+        return digest.hexdigest()
+
+    def part(self, name: str) -> Part:
+        """Build one part; a copy, so that the checkpoint stays as it is."""
+        module, inputs, outputs = self._part(name)
+        shapes = self._examples()
+        return Part(
+            copy.deepcopy(module).eval(), tuple(shapes[key] for key in inputs), inputs, outputs
+        )
+
+    def _part(self, name: str) -> tuple[nn.Module, tuple[str, ...], tuple[str, ...]]:
+        network, skipping = self._network, self._skipping
+        if name == 'vision':
+            names = tuple(camera.name for camera in network.config.cameras)
+            return _Vision(network), names, ('patches',)
+        if name == 'embed':
+            return _Embed(network), ('patches', 'tokens', 'proprioception'), ('hidden',)
+        if name == 'head':
+            return network.action_head, ('hidden',), ('actions',)
+        kind, _, number = name.partition('_')
+        index = int(number)
+        if kind == 'bridge':
+            return skipping.adapter(index), ('hidden',), ('hidden_out',)
+        layer = network.layers[index]
+        if index + 1 not in self.layout.dynamic_layers:
+            return layer, ('hidden',), ('hidden_out',)
+        gated = GatedLayer(layer, skipping.controller(index + 1))
+        return gated, ('hidden',), ('hidden_out', 'gate')
+
+    def _examples(self) -> dict[str, Tensor]:
+        config = self._network.config
+        return {
+            **{c.name: torch.zeros(1, 3, c.height, c.width) for c in config.cameras},
+            'patches': torch.zeros(1, config.patches, config.width),
+            'tokens': torch.zeros(1, config.instruction_tokens, dtype=torch.int64),
+            'proprioception': torch.zeros(1, config.proprioception_dim),
+            'hidden': torch.zeros(1, config.tokens, config.width),
+        }
+
+    def contract(self) -> Contract:
+        """End-effector increments of the bundled arm."""
+        checkpoint, robot = self._checkpoint, self._robot
+        config, statistics = checkpoint.config, checkpoint.statistics
+        calibration = checkpoint.calibration or CalibrationSpec(
+            eta=0.1, window=5, threshold=0.3, hysteresis=0.15,
+            weights=(1.0,) * config.action_dim, rule='level',
+        )
+        return Contract(
+            family='dysl_small', hidden_tokens=config.tokens, hidden_width=config.width,
+            cameras=tuple(CameraSpec(c.name, c.height, c.width) for c in config.cameras),
+            proprioception=ProprioceptionSpec(
+                dim=config.proprioception_dim, gripper=True,
+                normalisation=statistics.proprioception,
+            ),
+            instruction=InstructionSpec(tokenizer=TOKENIZER, tokens=config.instruction_tokens),
+            action=ActionSpec(
+                space='eef_delta', dim=config.action_dim, horizon=config.action_horizon,
+                period_s=robot.period_s, gripper=True, delta_reference='commanded',
+                normalisation=statistics.action, displacement=statistics.action,
+                joint_names=robot.joint_names, frame_id=robot.frame_id, tip_link=robot.tip_link,
+                gripper_threshold=robot.gripper_threshold,
+            ),
+            calibration=calibration, tokenizer=checkpoint.tokenizer,
+            card=json.loads(
+                json.dumps({**checkpoint.card, 'network': dataclasses.asdict(config)})
+            ),
+        )  # fmt: skip

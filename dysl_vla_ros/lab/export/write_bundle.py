@@ -1,0 +1,205 @@
+"""Parts -> bundle. The folder appears complete or not at all; an interrupted export goes on.
+
+Graphs are written into a hidden folder beside the target, one after another, each with a note of
+what it was made from. When the export is started again, noted graphs are kept.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from dysl_vla_ros.bundle.folder import MANIFEST_NAME, file_entry, write_manifest
+from dysl_vla_ros.bundle.manifest import FORMAT, FORMAT_VERSION, FileEntry, Manifest, SegmentSpec
+from dysl_vla_ros.bundle.strict_json import parse
+from dysl_vla_ros.engines.tensorrt.plans import FOLDER as PLANS
+from dysl_vla_ros.errors import BundleError, ConfigError
+from dysl_vla_ros.lab.export.onnx_files import OPSET, FileSettings, write_onnx
+from dysl_vla_ros.lab.export.parts import TOKENIZER, Exportable, part_names
+from dysl_vla_ros.lab.export.precision import to_half
+from dysl_vla_ros.lab.export.replaced import carried_over, check_bundle
+from dysl_vla_ros.targets import folder_target, write_whole
+
+Progress = Callable[[int, int, str], None]
+"""Called with (graphs written, graphs, newest name)."""
+Precision = Literal['fp32', 'fp16']
+_NOTES = 'notes'
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """How to export.
+
+    Attributes:
+        precision: ``fp32`` for ONNX Runtime on a CPU and as the reference; ``fp16`` for
+            TensorRT, with norms and gates in float32.
+        files: How graphs become files.
+    """
+
+    precision: Precision = 'fp32'
+    files: FileSettings = field(default_factory=FileSettings)
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict each other."""
+        if self.precision not in ('fp32', 'fp16'):
+            raise ConfigError('precision', self.precision, "'fp32' or 'fp16'")
+        if self.precision == 'fp16' and self.files.half_weights:
+            raise ConfigError('half_weights', True, 'only with fp32: fp16 weights are half anyway')
+
+
+def write_bundle(
+    source: Exportable,
+    folder: Path,
+    name: str,
+    settings: ExportSettings | None = None,
+    progress: Progress | None = None,
+    force: bool = False,
+) -> Manifest:
+    """Export every part and write the manifest.
+
+    What was made for the bundle that is there, its calibration and its plans, goes on where the
+    graphs are the same.
+
+    Args:
+        source: The model.
+        folder: New or empty, or a bundle, which is replaced.
+        name: Of the model, for people.
+        settings: How.
+        progress: Called after every graph.
+        force: Take the model's own calibration, and drop what does not fit the new graphs.
+
+    Raises:
+        ConfigError: Something else is in the folder, or something made for the bundle that is
+            there would be lost: the message names it, and nothing is touched.
+        BundleError: Another export to the same folder is running.
+        EngineError: A graph breaks the rules of ``lab.export.onnx_files``.
+    """
+    settings = settings or ExportSettings()
+    folder = check_bundle(folder, force)
+    key = _key(source, settings)
+    partial = folder.with_name(f'.{folder.name}.partial')
+    folder_target('bundle', partial, _is_partial, 'what an interrupted export left')
+    with _locked(partial):
+        segments: dict[str, SegmentSpec] = {}
+        files: dict[str, FileEntry] = {}
+        names = part_names(source.layout)
+        for count, part in enumerate(names, start=1):
+            spec, entries = _kept(partial, part, key) or _write(
+                source, partial, part, key, settings
+            )
+            segments[part] = spec
+            files |= entries
+            if progress is not None:
+                progress(count, len(names), part)
+        contract = source.contract()
+        write_whole(partial / TOKENIZER, contract.tokenizer.encode())
+        files[TOKENIZER] = file_entry(partial / TOKENIZER)
+        manifest = Manifest(
+            format=FORMAT, version=FORMAT_VERSION, name=name, family=contract.family,
+            precision=settings.precision, opset=OPSET,
+            layers_total=source.layout.layers_total, static_layers=source.layout.static_layers,
+            hidden_tokens=contract.hidden_tokens, hidden_width=contract.hidden_width,
+            cameras=contract.cameras, proprioception=contract.proprioception,
+            instruction=contract.instruction, action=contract.action,
+            calibration=contract.calibration, segments=segments, files=files,
+            card=contract.card,
+        )  # fmt: skip
+        manifest, plans = carried_over(folder, manifest, force)
+        write_manifest(partial, manifest)
+        _publish(partial, folder, files, plans)
+    return manifest
+
+
+def _write(
+    source: Exportable, partial: Path, name: str, key: str, settings: ExportSettings
+) -> tuple[SegmentSpec, dict[str, FileEntry]]:
+    """Build, write and forget one part."""
+    part = source.part(name)
+    if settings.precision == 'fp16':
+        part = to_half(part)
+    spec = write_onnx(part, partial, f'segments/{name}.onnx', settings.files)
+    entries = {file: file_entry(partial / file) for file in (spec.file, spec.data) if file}
+    note = {'key': key, 'segment': asdict(spec),
+            'files': {file: asdict(entry) for file, entry in entries.items()}}  # fmt: skip
+    place = partial / _NOTES / f'{name}.json'
+    write_whole(place, json.dumps(note).encode())
+    return spec, entries
+
+
+def _kept(
+    partial: Path, name: str, key: str
+) -> tuple[SegmentSpec, dict[str, FileEntry]] | None:
+    """What an earlier, interrupted export of the same model wrote, checked by its checksums."""
+    try:
+        note: dict[str, Any] = json.loads((partial / _NOTES / f'{name}.json').read_text('utf-8'))
+        spec: SegmentSpec = parse(SegmentSpec, note['segment'], name)
+        files = {file: FileEntry(**entry) for file, entry in note['files'].items()}
+        same = note['key'] == key and all(
+            file_entry(partial / file) == entry for file, entry in files.items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, BundleError):
+        return None
+    return (spec, files) if same else None
+
+
+def _key(source: Exportable, settings: ExportSettings) -> str:
+    """What a graph was made from."""
+    made_from = [source.fingerprint, asdict(settings), list(source.layout.static_layers)]
+    return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
+
+
+@contextmanager
+def _locked(partial: Path) -> Iterator[None]:
+    """Keep a second export out; an empty folder is removed when the first graph failed."""
+    partial.mkdir(parents=True, exist_ok=True)
+    handle = os.open(partial, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BundleError(f'{partial}: another export is writing here; wait for it') from None
+        yield
+    finally:
+        os.close(handle)
+        if partial.is_dir() and not (partial / _NOTES).is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_partial(folder: Path) -> bool:
+    known = {_NOTES, 'segments', PLANS, TOKENIZER, MANIFEST_NAME}
+    return all(entry.name in known for entry in folder.iterdir())
+
+
+def _publish(
+    partial: Path, folder: Path, files: dict[str, FileEntry], plans: tuple[Path, ...]
+) -> None:
+    """Drop what is not listed, take the plans along, then put the folder where it belongs."""
+    shutil.rmtree(partial / _NOTES)
+    for path in sorted((partial / 'segments').iterdir()):
+        if f'segments/{path.name}' not in files:  # of an earlier, different export
+            path.unlink()
+    for path in plans:
+        (partial / PLANS).mkdir(exist_ok=True)
+        os.replace(path, partial / PLANS / path.name)
+    if not folder.exists():
+        os.replace(partial, folder)
+        return
+    # Only what was moved here is removed: a folder of this name may be somebody else's.
+    old = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.old.', dir=folder.parent))
+    os.replace(folder, old / folder.name)
+    try:
+        os.replace(partial, folder)
+    except OSError:
+        os.replace(old / folder.name, folder)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)

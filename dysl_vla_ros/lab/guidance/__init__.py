@@ -1,0 +1,1 @@
+"""When to skip: the numbers of the guidance, from recordings."""

@@ -1,0 +1,99 @@
+"""Chunks from an MCAP bag of `~/chunk_info`, without ROS.
+
+The node publishes one message per pass; those that were accepted carry the chunk's displacements
+in the model's normalised space, so the bag needs neither the bundle nor the action space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.guidance.recordings import AcceptedChunk
+
+TYPE = 'diagnostic_msgs/msg/DiagnosticStatus'
+TOPIC = '/chunk_info'
+
+
+def read_bag(path: Path, topic: str = '') -> list[AcceptedChunk]:
+    """The accepted chunks of a bag, in order.
+
+    Args:
+        path: An ``.mcap`` file, or the folder that ``ros2 bag record`` writes.
+        topic: Of the chunk messages; by default the one whose name ends with ``/chunk_info``.
+
+    Raises:
+        ConfigError: Not a bag, no such topic, or recorded by a node that did not publish the
+            displacements.
+    """
+    try:
+        from rosbags.highlevel import AnyReader, AnyReaderError
+        from rosbags.typesys import Stores, get_typestore
+    except ImportError:
+        raise ConfigError('bag', str(path), "the rosbags library: pip install 'dysl_vla_ros"
+                          "[train]'") from None  # fmt: skip
+    if not path.exists():
+        raise ConfigError('bag', str(path), 'an .mcap file, or a folder with one')
+    chunks: list[AcceptedChunk] = []
+    try:
+        with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
+            known = {c.topic: c.msgtype for c in reader.connections}
+            name = _topic(known, topic)
+            wanted = [c for c in reader.connections if c.topic == name]
+            for connection, _, data in reader.messages(connections=wanted):
+                message: Any = reader.deserialize(data, connection.msgtype)
+                values = {entry.key: entry.value for entry in message.values}
+                if values.get('outcome') == 'accepted':
+                    chunks.append(accepted_chunk(values, len(chunks)))
+    except AnyReaderError as error:
+        raise ConfigError('bag', str(path), f'an MCAP bag ({error})') from None
+    return chunks
+
+
+def accepted_chunk(values: Mapping[str, str], number: int) -> AcceptedChunk:
+    """One accepted chunk from the values of its message.
+
+    Args:
+        values: Keys as ``ros.chunk_messages.chunk_info`` writes them.
+        number: Which accepted chunk of the bag, for errors.
+
+    Raises:
+        ConfigError: A key is missing, or does not read as what it should be.
+    """
+    for key in ('epoch', 'displacements', 'actions_played', 'continuity'):
+        if key not in values:
+            raise ConfigError(
+                f'chunk_info[{number}].{key}', 'missing', f'the keys {sorted(values)} and this '
+                'one: record with the release that calibrates',
+            )  # fmt: skip
+    try:
+        rows = [[float(x) for x in row.split()] for row in values['displacements'].split(';')]
+        displacements = np.array(rows, dtype=np.float64)
+        # C is published for the actions that were still to be executed.
+        dropped = len(displacements) - len(values['continuity'].split())
+        epoch, counter = int(values['epoch']), int(values['actions_played'])
+        pairs = (word.split(':') for word in values.get('scores', '').split())
+        scores = {int(layer): float(score) for layer, score in pairs}
+    except ValueError as error:
+        raise ConfigError(f'chunk_info[{number}]', str(error),
+                          'numbers as the node writes them') from None  # fmt: skip
+    if dropped < 0 or displacements.ndim != 2:
+        raise ConfigError(f'chunk_info[{number}].displacements', displacements.shape,
+                          'one row per action')  # fmt: skip
+    return AcceptedChunk(epoch, displacements, dropped, counter, scores)
+
+
+def _topic(known: Mapping[str, str | None], wanted: str) -> str:
+    if wanted:
+        if wanted not in known:
+            raise ConfigError('topic', wanted, f'one of {sorted(known)}')
+        return wanted
+    found = [name for name, kind in known.items() if name.endswith(TOPIC) and kind == TYPE]
+    if len(found) != 1:
+        raise ConfigError('topic', found, f'exactly one topic that ends with {TOPIC}, or its name '
+                          f'given; the bag has {sorted(known)}')  # fmt: skip
+    return found[0]

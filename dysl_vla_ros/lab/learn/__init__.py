@@ -1,0 +1,1 @@
+"""Dense training, static layers, distillation."""

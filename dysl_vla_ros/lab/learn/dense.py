@@ -1,0 +1,136 @@
+"""The dense policy from demonstrations: warm-up, training, both resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from dysl_vla_ros.lab.data.demonstrations import Demonstrations, statistics
+from dysl_vla_ros.lab.data.samples import batch_source, split
+from dysl_vla_ros.lab.data.words import build_tokenizer
+from dysl_vla_ros.lab.learn.ground import ground
+from dysl_vla_ros.lab.learn.train import TrainResult, TrainSettings, train
+from dysl_vla_ros.lab.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
+from dysl_vla_ros.lab.model.shapes import CameraShape, PolicyConfig
+from dysl_vla_ros.lab.plots import plot_curve
+from dysl_vla_ros.lab.workspace import Workspace
+from dysl_vla_ros.lab.worlds.cell import DROPPED_ROWS
+from dysl_vla_ros.sim.wording import all_words
+
+GROUNDED = 'grounded.safetensors'
+
+
+@dataclass(frozen=True)
+class DenseSettings:
+    """How to train the dense policy.
+
+    Attributes:
+        ground: Warm-up of vision, words and lower layers; None leaves it out.
+        train: The training.
+        network: Changes to the network's default shape.
+        own_share: Share of samples with the goal that was being pursued.
+        seed: Of the weights and of the order.
+    """
+
+    ground: TrainSettings | None
+    train: TrainSettings
+    network: dict[str, Any] = field(default_factory=dict)
+    own_share: float = 0.5
+    seed: int = 0
+
+
+def train_dense(
+    data: Demonstrations,
+    settings: DenseSettings,
+    space: Workspace,
+    start: Checkpoint | None = None,
+) -> Checkpoint:
+    """Train from scratch, or train ``start`` further; the checkpoint is not saved here.
+
+    Args:
+        data: Checked demonstrations.
+        settings: How.
+        space: What an interrupted run left in its folder is continued.
+        start: Not warmed up again.
+    """
+    if start is not None:
+        checkpoint = start
+    else:
+        checkpoint = fresh_checkpoint(data, settings.network, settings.seed)
+        if settings.ground is not None:
+            checkpoint = _grounded(checkpoint, data, settings, space)
+    result = fit('train', checkpoint, data, settings.train, space, settings.own_share)
+    return replace(checkpoint, network=result.network)
+
+
+def fresh_checkpoint(data: Demonstrations, network: Mapping[str, Any], seed: int) -> Checkpoint:
+    """An untrained policy that fits the demonstrations."""
+    torch.manual_seed(seed)
+    cameras = tuple(
+        CameraShape(name, images.shape[1], images.shape[2], DROPPED_ROWS)
+        for name, images in data.images.items()
+    )
+    tokenizer = build_tokenizer(all_words())
+    config = PolicyConfig(
+        vocabulary=tokenizer.get_vocab_size(), cameras=cameras, instruction_tokens=12,
+        proprioception_dim=data.proprioception.shape[1], action_horizon=data.chunk.shape[1],
+        action_dim=data.chunk.shape[2], **network,
+    )  # fmt: skip
+    return Checkpoint(config, statistics(data), tokenizer.to_str(), PolicyNetwork(config))
+
+
+def fit(
+    name: str,
+    checkpoint: Checkpoint,
+    data: Demonstrations,
+    settings: TrainSettings,
+    space: Workspace,
+    own_share: float = 0.5,
+) -> TrainResult:
+    """One training, with a held-out tail for validation; its loss curve becomes a PNG."""
+    training, held_out = split(data)
+    state = space.folder / f'{name}.state.safetensors'
+    result = train(
+        checkpoint.network,
+        batch_source(training, checkpoint, space.device, settings.seed, own_share),
+        batch_source(held_out, checkpoint, space.device, 1, own_share), settings, state,
+        lambda step, steps, figures: space.progress(name, step, steps, figures),
+    )  # fmt: skip
+    if space.main:
+        plot_curve(space.results / f'{name}.png', result.curve, ('action', 'point', 'offset'))
+    space.note(name, steps=result.steps, seconds=result.seconds, **result.validation)
+    if space.device.type == 'cuda':
+        torch.cuda.empty_cache()
+    return result
+
+
+def forget_states(space: Workspace, *names: str) -> None:
+    """Remove the resumable states of trainings whose checkpoint is saved."""
+    if space.main:
+        for file in (GROUNDED, *(f'{name}.state.safetensors' for name in names)):
+            (space.folder / file).unlink(missing_ok=True)
+
+
+def _grounded(
+    checkpoint: Checkpoint, data: Demonstrations, settings: DenseSettings, space: Workspace
+) -> Checkpoint:
+    """The warm-up, or what an interrupted run left of it."""
+    path, state = space.folder / GROUNDED, space.folder / 'ground.state.safetensors'
+    if path.is_file():
+        return load_checkpoint(path)
+    assert settings.ground is not None
+    training, _ = split(data)
+    found = ground(
+        checkpoint.network,
+        batch_source(training, checkpoint, space.device, settings.seed, settings.own_share),
+        settings.ground,
+        lambda step, steps, figures: space.progress('ground', step, steps, figures), state,
+    )  # fmt: skip
+    if space.main:
+        save_checkpoint(path, checkpoint, torch.float32)
+    space.note('ground', **found)
+    return checkpoint

@@ -1,0 +1,155 @@
+"""OpenVLA: a causal Llama-2 that writes an action as seven tokens; network and loader.
+
+How layers are skipped while it writes is in ``openvla_engine``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dysl_vla_ros.bundle.manifest import NormalisationSpec
+from dysl_vla_ros.data_types import FloatArray
+from dysl_vla_ros.errors import BundleError
+from dysl_vla_ros.lab.model.family import detect_family, read_config
+from dysl_vla_ros.lab.model.fused_vision import MEANS, STDS, FusedVision, Rgb
+from dysl_vla_ros.lab.model.llama import LlamaLayer, LlamaNorm, LlamaShape
+from dysl_vla_ros.lab.model.published_model import (
+    fill_vision,
+    image_size,
+    read_colours,
+    read_tokenizer,
+    text_shape,
+    tower_shapes,
+)
+from dysl_vla_ros.lab.model.published_statistics import Bounds, normalisation, read_statistics
+from dysl_vla_ros.lab.model.tensor_files import open_folder
+from dysl_vla_ros.lab.model.vision_tower import DINO_LARGE, SIGLIP_SO400M, TowerShape
+
+
+@dataclass(frozen=True)
+class OpenVlaConfig:
+    """Shape of the network; the defaults are those of the published 7B model.
+
+    Attributes:
+        text: The language model.
+        towers: DINOv2, then SigLIP.
+        means: Per tower, subtracted from an image in [0, 1].
+        stds: Per tower, divided by.
+        image_size: Side of the image [pixels].
+        camera: Name of the image.
+        pad_id: Token id that fills shorter prompts up.
+        action_dim: Tokens per action.
+        bins: Values that a token can stand for, in [-1, 1].
+        extra_vocabulary: Rows at the end of the vocabulary that are no words: actions are the
+            last words before them.
+    """
+
+    text: LlamaShape = LlamaShape()
+    towers: tuple[TowerShape, TowerShape] = (DINO_LARGE, SIGLIP_SO400M)
+    means: tuple[Rgb, Rgb] = MEANS
+    stds: tuple[Rgb, Rgb] = STDS
+    image_size: int = 224
+    camera: str = 'image'
+    pad_id: int = 32000
+    action_dim: int = 7
+    bins: int = 256
+    extra_vocabulary: int = 64
+
+    @property
+    def width(self) -> int:
+        """Size of a token."""
+        return self.text.width
+
+    def values(self, tokens: NDArray[np.int64]) -> FloatArray:
+        """What action tokens stand for: centres of equal bins, counted from the last word down."""
+        edges = np.linspace(-1.0, 1.0, self.bins)
+        centres = (edges[:-1] + edges[1:]) / 2.0
+        words = self.text.vocabulary - self.extra_vocabulary
+        place = np.clip(words - tokens - 1, 0, len(centres) - 1)
+        return np.asarray(centres[place])
+
+
+class OpenVla(nn.Module):
+    """The whole policy; parameter names of the language model as published."""
+
+    def __init__(self, config: OpenVlaConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vision = FusedVision(config)
+        self.embed_tokens = nn.Embedding(config.text.vocabulary, config.width)
+        self.layers = nn.ModuleList(LlamaLayer(config.text) for _ in range(config.text.layers))
+        self.norm = LlamaNorm(config.width, config.text.norm_epsilon)
+        self.lm_head = nn.Linear(config.width, config.text.vocabulary, bias=False)
+
+    def prompt(self, image: Tensor, tokens: Tensor) -> Tensor:
+        """BOS, patches, rest of the prompt: (1, n, width).
+
+        Args:
+            image: In [0, 1], (1, 3, size, size).
+            tokens: int64 (1, any); padding is left out.
+        """
+        words = self.embed_tokens(tokens[tokens != self.config.pad_id][None])
+        return torch.cat((words[:, :1], self.vision(image), words[:, 1:]), dim=1)
+
+    def next_token(self, hidden: Tensor) -> Tensor:
+        """The likeliest token after the last one, int64 (1, 1)."""
+        return self.lm_head(self.norm(hidden[:, -1:])).argmax(dim=-1)
+
+
+@dataclass(frozen=True)
+class OpenVlaCheckpoint:
+    """A published folder, loaded.
+
+    Attributes:
+        network: In evaluation mode.
+        action: Normalisation of the actions.
+        tokenizer: JSON of the ``tokenizers`` library.
+    """
+
+    network: OpenVla
+    action: NormalisationSpec
+    tokenizer: str
+
+
+def load_openvla(
+    folder: Path | str,
+    unnorm_key: str = '',
+    *,
+    bounds: Bounds = 'quantiles',
+    units: tuple[float, ...] = (),
+    dtype: torch.dtype = torch.float32,
+) -> OpenVlaCheckpoint:
+    """Load a published OpenVLA folder; arguments as for ``open_oft``.
+
+    Raises:
+        BundleError: The folder is of another family, or incomplete; says what is there.
+    """
+    folder = Path(folder)
+    family = detect_family(folder)
+    if family != 'openvla':
+        raise BundleError(f'{folder}: {family}: expected OpenVLA without an action head')
+    published, weights = read_config(folder), open_folder(folder)
+    means, stds = read_colours(folder)
+    config = OpenVlaConfig(
+        text=text_shape(published, folder), towers=tower_shapes(published, weights, folder),
+        means=means, stds=stds, image_size=image_size(published, folder),
+        pad_id=int(published.get('pad_token_id', 32000)),
+        bins=int(published.get('n_action_bins', 256)),
+        extra_vocabulary=int(published.get('pad_to_multiple_of', 64)),
+    )  # fmt: skip
+    with torch.device('meta'):
+        network = OpenVla(config).eval()
+    fill_vision(network.vision, weights, dtype)
+    weights.fill(network.embed_tokens, 'language_model.model.embed_tokens.', dtype)
+    weights.fill(network.layers, 'language_model.model.layers.', dtype)
+    weights.fill(network.norm, 'language_model.model.norm.', dtype)
+    weights.fill(network.lm_head, 'language_model.lm_head.', dtype)
+    statistics = read_statistics(folder, unnorm_key)
+    action = normalisation(statistics, 'action', config.action_dim, bounds, units)
+    return OpenVlaCheckpoint(network, action, read_tokenizer(folder))

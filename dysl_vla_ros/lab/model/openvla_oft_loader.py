@@ -1,0 +1,170 @@
+"""OpenVLA-OFT from its published folder, one part at a time.
+
+``open_oft`` reads shapes and statistics only; each part's weights are read when the part is asked
+for. An exporter that asks for one layer, writes it and drops it needs memory for one layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from dysl_vla_ros.bundle.manifest import NormalisationSpec
+from dysl_vla_ros.errors import BundleError
+from dysl_vla_ros.lab.model.family import detect_family, read_config
+from dysl_vla_ros.lab.model.fused_vision import FusedVision
+from dysl_vla_ros.lab.model.openvla_oft import OftConfig, OftEmbed, OftHead, OftLayer, OpenVlaOft
+from dysl_vla_ros.lab.model.published_model import (
+    fill_vision,
+    image_size,
+    read_colours,
+    read_tokenizer,
+    text_shape,
+    tower_shapes,
+)
+from dysl_vla_ros.lab.model.published_statistics import Bounds, normalisation, read_statistics
+from dysl_vla_ros.lab.model.tensor_files import TensorFiles, listing, open_folder, open_part
+
+EMPTY_ID = 29871
+"""The token that Llama writes as a lone space; upstream ends every prompt with it."""
+TEMPLATE = 'In: What action should the robot take to {instruction}?\nOut:'
+_DEFAULTS = OftConfig()
+Module = TypeVar('Module', bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class OftCheckpoint:
+    """A published folder, opened: what it means at once, its weights when asked for.
+
+    Attributes:
+        folder: Where it lies.
+        config: Shape of the network.
+        action: Normalisation of the actions.
+        proprioception: Normalisation of the proprioception; None for a model without.
+        tokenizer: JSON of the ``tokenizers`` library.
+        dtype: Of the parts that are handed out.
+        weights: The model's tensors.
+        head_weights: The action head's.
+        state_weights: The proprioception projector's; None for a model without.
+    """
+
+    folder: Path
+    config: OftConfig
+    action: NormalisationSpec
+    proprioception: NormalisationSpec | None
+    tokenizer: str
+    dtype: torch.dtype
+    weights: TensorFiles
+    head_weights: TensorFiles
+    state_weights: TensorFiles | None
+
+    def vision(self) -> FusedVision:
+        """Both towers and the projector."""
+        part = _empty(FusedVision, self.config)
+        fill_vision(part, self.weights, self.dtype)
+        return part
+
+    def embed(self) -> OftEmbed:
+        """Token embedding and proprioception projector."""
+        part = _empty(OftEmbed, self.config)
+        self.weights.fill(
+            part.embed_tokens, 'language_model.model.embed_tokens.', self.dtype
+        )
+        if self.state_weights is not None:
+            self.state_weights.fill(part.proprio_projector, '', self.dtype)
+        return part
+
+    def layer(self, index: int) -> OftLayer:
+        """One decoder layer."""
+        part = _empty(OftLayer, self.config)
+        self.weights.fill(part, f'language_model.model.layers.{index}.', self.dtype)
+        return part
+
+    def head(self) -> OftHead:
+        """Final norm and action head."""
+        part = _empty(OftHead, self.config)
+        self.weights.fill(part.norm, 'language_model.model.norm.', self.dtype)
+        for name, child in part.named_children():
+            if name != 'norm':
+                self.head_weights.fill(child, f'model.{name}.', self.dtype)
+        return part
+
+    def network(self) -> OpenVlaOft:
+        """All parts; needs memory for the weights once, and one part more."""
+        network = _empty(OpenVlaOft, self.config)
+        network.vision_part = self.vision()
+        network.embed_part = self.embed()
+        for index in range(self.config.layers):
+            network.layers[index] = self.layer(index)
+        network.head_part = self.head()
+        return network.eval()
+
+
+def open_oft(
+    folder: Path | str,
+    unnorm_key: str = '',
+    *,
+    cameras: tuple[str, ...] = _DEFAULTS.cameras,
+    action_horizon: int = _DEFAULTS.action_horizon,
+    prompt_tokens: int = _DEFAULTS.prompt_tokens,
+    bounds: Bounds = 'quantiles',
+    units: tuple[float, ...] = (),
+    dtype: torch.dtype = torch.float32,
+) -> OftCheckpoint:
+    """Open a published OpenVLA-OFT folder; reads no weights yet.
+
+    Args:
+        folder: Weights, ``config.json``, ``dataset_statistics.json``, ``tokenizer.json``,
+            ``action_head--*_checkpoint.pt`` and, for most, ``proprio_projector--*_checkpoint.pt``.
+        unnorm_key: Data set whose statistics are used; may be empty where there is one.
+        cameras: Names of the images; their number is not in the folder (upstream's
+            ``num_images_in_input``). Third person first, then wrist.
+        action_horizon: Actions per chunk; not in the folder either (8 for LIBERO, 25 for ALOHA).
+        prompt_tokens: Longest prompt; every token costs time in every layer.
+        bounds: What -1 and 1 stand for in the statistics.
+        units: What 1.0 of the data set's actions is in [m] and [rad]; ``LIBERO_UNITS``.
+        dtype: Of the parts.
+
+    Raises:
+        BundleError: The folder is of another family, or incomplete; says what is there.
+    """
+    folder = Path(folder)
+    family = detect_family(folder)
+    if family != 'openvla_oft':
+        raise BundleError(
+            f'{folder}: no action_head--*_checkpoint.pt: expected OpenVLA-OFT with its L1 head. '
+            f'This is {family}, which writes seven tokens per action: it runs in torch '
+            f'(lab.model.openvla_engine), and is not exported; {listing(folder)}'
+        )
+    weights = open_folder(folder)
+    head, state = (open_part(folder, stem) for stem in ('action_head', 'proprio_projector'))
+    assert head is not None  # detect_family saw the file
+    statistics = read_statistics(folder, unnorm_key)
+    action_dim = head.shape('model.fc2.weight')[0]
+    state_dim = state.shape('fc1.weight')[1] if state is not None else 0
+    published = read_config(folder)
+    means, stds = read_colours(folder)
+    config = OftConfig(
+        text=text_shape(published, folder), towers=tower_shapes(published, weights, folder),
+        means=means, stds=stds, image_size=image_size(published, folder), cameras=cameras,
+        prompt_tokens=prompt_tokens, pad_id=int(published.get('pad_token_id', _DEFAULTS.pad_id)),
+        proprioception_dim=state_dim, action_horizon=action_horizon, action_dim=action_dim,
+    )  # fmt: skip
+    return OftCheckpoint(
+        folder=folder, config=config,
+        action=normalisation(statistics, 'action', action_dim, bounds, units),
+        proprioception=normalisation(statistics, 'proprio', state_dim, bounds)
+        if state is not None else None,
+        tokenizer=read_tokenizer(folder), dtype=dtype, weights=weights, head_weights=head,
+        state_weights=state,
+    )  # fmt: skip
+
+
+def _empty(kind: type[Module], config: OftConfig) -> Module:
+    """A part without memory for its weights."""
+    with torch.device('meta'):
+        return kind(config).eval()

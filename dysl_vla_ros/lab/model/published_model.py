@@ -1,0 +1,153 @@
+"""What OpenVLA's published folders have in common: shapes, colours, tokenizer, vision weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dysl_vla_ros.errors import BundleError
+from dysl_vla_ros.lab.model.family import read_json
+from dysl_vla_ros.lab.model.fused_vision import MEANS, STDS, FusedVision, Rgb
+from dysl_vla_ros.lab.model.llama import LlamaShape
+from dysl_vla_ros.lab.model.tensor_files import TensorFiles, listing
+from dysl_vla_ros.lab.model.vision_tower import TowerShape
+
+TOKENIZER = 'tokenizer.json'
+IMAGE_SIZE = 224
+TOWERS = ('vision_backbone.featurizer.', 'vision_backbone.fused_featurizer.')
+"""Prefixes of DINOv2 and SigLIP; their channels are concatenated in this order."""
+_HEADS = {
+    'vit_large_patch14_reg4_dinov2.lvd142m': 16,
+    'vit_so400m_patch14_siglip_224': 16,
+}
+"""Attention heads, the one number that the weights do not show, by timm name."""
+
+
+def fill_vision(part: FusedVision, weights: TensorFiles, dtype: torch.dtype) -> None:
+    """Weights of both towers and the projector."""
+    for tower, prefix in zip(part.towers, TOWERS, strict=True):
+        weights.fill(tower, prefix, dtype)
+    weights.fill(part.projector, 'projector.', dtype)
+
+
+def text_shape(published: Mapping[str, Any], folder: Path) -> LlamaShape:
+    """Shape of the language model; what a published file leaves out is stock Llama-2-7B.
+
+    Raises:
+        BundleError: Another kind of model, or a feature of Llama that is not built here.
+    """
+    text = published.get('text_config') or {}
+    kind = text.get('model_type', 'llama')
+    if kind != 'llama':
+        raise BundleError(
+            f"{folder}/config.json: text_config.model_type = {kind!r}: expected 'llama'"
+        )
+    stock = LlamaShape()
+    heads = int(text.get('num_attention_heads', stock.heads))
+    rotary = text.get('rope_parameters') or {}
+    scaling = text.get('rope_scaling') or rotary.get('rope_type', 'default')
+    for name, value, right in (
+        ('num_key_value_heads', text.get('num_key_value_heads', heads), heads),
+        ('rope_scaling', scaling, 'default'),
+        ('hidden_act', text.get('hidden_act', 'silu'), 'silu'),
+        ('attention_bias', text.get('attention_bias', False), False),
+        ('mlp_bias', text.get('mlp_bias', False), False),
+    ):
+        if value != right:
+            raise BundleError(
+                f'{folder}/config.json: text_config.{name} = {value!r}: expected {right!r}'
+            )
+    return LlamaShape(
+        layers=int(text.get('num_hidden_layers', stock.layers)),
+        width=int(text.get('hidden_size', stock.width)),
+        mlp_width=int(text.get('intermediate_size', stock.mlp_width)),
+        heads=heads,
+        vocabulary=int(text.get('vocab_size', stock.vocabulary)),
+        norm_epsilon=float(text.get('rms_norm_eps', stock.norm_epsilon)),
+        rotary_base=float(rotary.get('rope_theta', text.get('rope_theta', stock.rotary_base))),
+    )
+
+
+def tower_shapes(
+    published: Mapping[str, Any], weights: TensorFiles, folder: Path
+) -> tuple[TowerShape, TowerShape]:
+    """Shapes of both towers, read off the weights.
+
+    Raises:
+        BundleError: Not the two towers of OpenVLA.
+    """
+    names = published.get('timm_model_ids') or list(_HEADS)
+    fused = published.get('use_fused_vision_backbone', True)
+    override = [layer for layer in published.get('timm_override_act_layers') or () if layer]
+    if not fused or override or len(names) != 2 or any(name not in _HEADS for name in names):
+        raise BundleError(
+            f'{folder}/config.json: timm_model_ids = {names}: expected {list(_HEADS)}, fused, '
+            'with their own activations'
+        )
+    first, second = (
+        _tower_shape(weights, prefix, _HEADS[name])
+        for prefix, name in zip(TOWERS, names, strict=True)
+    )
+    return first, second
+
+
+def image_size(published: Mapping[str, Any], folder: Path) -> int:
+    """Side of the square images [pixels].
+
+    Raises:
+        BundleError: The towers want different sizes.
+    """
+    sizes = published.get('image_sizes') or [IMAGE_SIZE]
+    if len(set(sizes)) != 1:
+        raise BundleError(f'{folder}/config.json: image_sizes = {sizes}: expected one size')
+    return int(sizes[0])
+
+
+def read_colours(folder: Path) -> tuple[tuple[Rgb, Rgb], tuple[Rgb, Rgb]]:
+    """Means and standard deviations per tower: of ``preprocessor_config.json``, or OpenVLA's own.
+
+    Raises:
+        BundleError: The file is there, and has something else than two triples each.
+    """
+    path = folder / 'preprocessor_config.json'
+    if not path.is_file():
+        return MEANS, STDS
+    document, pairs = read_json(path), []
+    for key, default in (('means', MEANS), ('stds', STDS)):
+        values = document.get(key, default)
+        if len(values) != 2 or any(len(triple) != 3 for triple in values):
+            raise BundleError(f'{path}: {key} = {values}: expected three numbers per tower, twice')
+        first, second = ((float(r), float(g), float(b)) for r, g, b in values)
+        pairs.append((first, second))
+    return pairs[0], pairs[1]
+
+
+def read_tokenizer(folder: Path) -> str:
+    """Text of ``tokenizer.json``.
+
+    Raises:
+        BundleError: It is missing.
+    """
+    path = folder / TOKENIZER
+    if not path.is_file():
+        raise BundleError(
+            f'{path}: no such file; a tokenizer.model alone is not enough: save the fast '
+            f'tokenizer with transformers; {listing(folder)}'
+        )
+    return path.read_text(encoding='utf-8')
+
+
+def _tower_shape(weights: TensorFiles, prefix: str, heads: int) -> TowerShape:
+    names = [name for name in weights.names() if name.startswith(prefix)]
+    blocks = {name.split('blocks.')[1].split('.')[0] for name in names if '.blocks.' in name}
+    mlp, width = weights.shape(f'{prefix}blocks.0.mlp.fc1.weight')
+    registers = f'{prefix}reg_token'
+    return TowerShape(
+        width=width, depth=len(blocks), heads=heads, mlp_width=mlp,
+        registers=weights.shape(registers)[1] if registers in names else 0,
+        class_token=f'{prefix}cls_token' in names,
+        layer_scale=f'{prefix}blocks.0.ls1.scale_factor' in names,
+    )  # fmt: skip

@@ -1,0 +1,87 @@
+"""``dataset_statistics.json`` of a published model -> the manifest's normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from dysl_vla_ros.bundle.manifest import NormalisationSpec
+from dysl_vla_ros.errors import BundleError
+from dysl_vla_ros.lab.model.family import read_config, read_json
+
+Bounds = Literal['quantiles', 'extremes']
+"""What -1 and 1 stand for: 1 % and 99 % quantiles (LIBERO, Bridge), or extremes (ALOHA)."""
+_KEYS = {'quantiles': ('q01', 'q99'), 'extremes': ('min', 'max')}
+_SMALLEST = 1e-8
+"""Added by OpenVLA-OFT to every range, so that a number that never moved stays where it was."""
+
+LIBERO_UNITS = (0.05, 0.05, 0.05, 0.5, 0.5, 0.5, 1.0)
+"""An action of 1.0 moves LIBERO's controller by this much [m, rad]; the gripper is as it is."""
+
+
+def read_statistics(folder: Path, unnorm_key: str = '') -> Mapping[str, Any]:
+    """Statistics of one data set.
+
+    Args:
+        folder: Published model; without ``dataset_statistics.json``, what ``config.json`` has
+            under ``norm_stats`` is taken, as upstream does.
+        unnorm_key: Name of the data set; may be empty where there is only one.
+
+    Raises:
+        BundleError: No statistics, or none under that name; lists the names.
+    """
+    path = folder / 'dataset_statistics.json'
+    found = read_json(path) if path.is_file() else read_config(folder).get('norm_stats')
+    if not found:
+        raise BundleError(
+            f'{folder}: no dataset_statistics.json, and no norm_stats in config.json: expected '
+            'one, since actions mean nothing without'
+        )
+    keys = sorted(found)
+    if not unnorm_key and len(keys) == 1:
+        unnorm_key = keys[0]
+    if unnorm_key not in found:
+        raise BundleError(f'{path}: unnorm_key = {unnorm_key!r}: expected one of {keys}')
+    chosen: Mapping[str, Any] = found[unnorm_key]
+    return chosen
+
+
+def normalisation(
+    statistics: Mapping[str, Any],
+    part: Literal['action', 'proprio'],
+    dim: int,
+    bounds: Bounds = 'quantiles',
+    units: Sequence[float] = (),
+) -> NormalisationSpec:
+    """Range of one vector.
+
+    Args:
+        statistics: Of one data set.
+        part: ``action`` or ``proprio``.
+        dim: Numbers that the network has for it.
+        bounds: Which numbers are -1 and 1.
+        units: What 1.0 of the data set is in [m] and [rad], per number; empty for as it is.
+
+    Raises:
+        BundleError: Numbers are missing, or there are too few or too many.
+    """
+    if part not in statistics:
+        raise BundleError(f'statistics: {sorted(statistics)}: expected {part!r} too')
+    values, (low_key, high_key) = statistics[part], _KEYS[bounds]
+    columns = {key: values.get(key) for key in (low_key, high_key)}
+    columns['mask'] = values.get('mask', [True] * dim)
+    columns['units'] = list(units) or [1.0] * dim
+    for key, column in columns.items():
+        if not isinstance(column, list) or len(column) != dim:
+            size = len(column) if isinstance(column, list) else None
+            raise BundleError(
+                f'statistics: {part}.{key} has {size} values: expected {dim}, as the weights have'
+            )
+    mask = tuple(bool(entry) for entry in columns['mask'])
+    low = [a * unit for a, unit in zip(columns[low_key], columns['units'], strict=True)]
+    high = [b * unit for b, unit in zip(columns[high_key], columns['units'], strict=True)]
+    for index in range(dim):
+        if mask[index] and not high[index] > low[index]:
+            high[index] = low[index] + _SMALLEST
+    return NormalisationSpec(tuple(low), tuple(high), mask)

@@ -1,0 +1,1 @@
+"""Where a policy is trained and tried."""

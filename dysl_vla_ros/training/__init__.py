@@ -1,1 +1,0 @@
-"""Offline: demonstrations, training, calibration and two-stage distillation."""

@@ -1,0 +1,183 @@
+"""Closed-loop evaluation: the robot's loop, a tiny random policy, real physics."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tiny_bundle
+
+from dysl_vla_ros.bundle.folder import open_bundle
+from dysl_vla_ros.cli.main import main
+from dysl_vla_ros.config import EngineConfig
+from dysl_vla_ros.data_types import LayerLayout
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.evaluation.episodes import EpisodeSpec, arm_planner, run_episode
+from dysl_vla_ros.lab.evaluation.evaluate import evaluate
+from dysl_vla_ros.lab.evaluation.modes import mode_config, mode_policy
+from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
+from dysl_vla_ros.lab.evaluation.plots import plot_evaluation
+from dysl_vla_ros.lab.evaluation.summary import outcomes, random_share, summary
+from dysl_vla_ros.lab.evaluation.workers import another_instruction
+from dysl_vla_ros.policy import open_policy
+from dysl_vla_ros.sim.tasks import draw_episode
+from dysl_vla_ros.sim.world import World
+
+
+@pytest.fixture(scope='module')
+def bundle(tmp_path_factory):
+    return tiny_bundle.write_tiny_bundle(tmp_path_factory.mktemp('bundle') / 'tiny')
+
+
+def options(bundle, **changes):
+    values = {
+        'bundle': str(bundle), 'episodes': 1, 'families': ('pick',), 'time_limit': 1.5,
+        'latency': 0.05,
+    }  # fmt: skip
+    return EvaluateOptions(**{**values, **changes})
+
+
+def test_every_mode_plays_the_same_episodes_and_reports_its_depth(bundle):
+    document = evaluate(options(bundle, modes=('full', 'static_only', 'auto')))
+    full, static = document['modes']['full'], document['modes']['static_only']
+    assert full['episodes'] == static['episodes'] == 1
+    assert full['layers_run_mean'] == full['layers_total']
+    assert static['layers_run_mean'] < full['layers_total']
+    assert set(document['paired']) == {'static_only', 'auto'}
+    json.dumps(document)
+
+
+def test_the_same_options_give_the_same_result(bundle):
+    one, two = (evaluate(options(bundle, modes=('full',)))['modes']['full'] for _ in range(2))
+    for key in ('success_rate', 'actions_median', 'layers_run_mean', 'hold_ratio'):
+        assert one[key] == two[key]
+
+
+def test_a_slow_policy_plays_fewer_actions(bundle):
+    fast = evaluate(options(bundle, modes=('full',), latency=0.02, time_limit=3.0))
+    slow = evaluate(options(bundle, modes=('full',), latency=0.6, time_limit=3.0))
+    assert slow['modes']['full']['actions_median'] < fast['modes']['full']['actions_median']
+
+
+class Planned:
+    """Remembers the plans it is asked for."""
+
+    class manifest:
+        layout = LayerLayout(20, (0, 6, 13, 19))
+
+    def __init__(self):
+        self.plans = []
+
+    def predict(self, observation, plan):
+        self.plans.append(plan)
+
+
+def test_random_skips_to_the_mean_depth_it_is_given():
+    policy = Planned()
+    wrapped = mode_policy(policy, 'random', depth=0.3, seed=1)
+    for _ in range(400):
+        wrapped.predict(None, None)
+    segments = policy.manifest.layout.segments
+    run = [
+        sum(a - first for a, (first, _) in zip(plan.allow, segments, strict=True))
+        for plan in policy.plans
+    ]
+    assert np.mean(run) / 16 == pytest.approx(0.3, abs=0.03)
+
+
+def test_random_runs_as_many_layers_as_auto_did_in_the_same_evaluation(bundle):
+    found = evaluate(options(bundle, modes=('auto', 'random'), episodes=2, time_limit=4.0))
+    auto, random = found['modes']['auto'], found['modes']['random']
+    static = len(open_bundle(bundle).manifest.static_layers)
+    assert found['random_depth'] == pytest.approx(random_share(auto, static))
+    assert static <= random['layers_run_mean'] <= auto['layers_total']
+
+
+def test_families_take_turns_by_seed_as_in_the_demo():
+    specs = EvaluateOptions(episodes=2, first_seed=8).specs()
+    assert [(spec.seed, spec.family) for spec in specs] == [
+        (8, 'pick'), (9, 'bin'), (10, 'place'), (11, 'push'),
+        (12, 'pick'), (13, 'bin'), (14, 'place'), (15, 'push'),
+    ]  # fmt: skip
+
+
+def test_the_report_counts_depth_per_accepted_chunk_and_by_phase(bundle):
+    found = evaluate(options(bundle, modes=('full', 'closed'), time_limit=3.0))
+    full, closed = found['modes']['full'], found['modes']['closed']
+    counted = {int(k): v for rows in full['layers_histogram'].values() for k, v in rows.items()}
+    assert set(counted) == {full['layers_total']}
+    assert sum(counted.values()) == full['chunks']
+    assert full['controllers_mean'] == 0
+    assert closed['controllers_mean'] > 0
+    assert closed['layers_run_mean'] == closed['layers_total']
+    ratios = found['paired']['closed']
+    assert ratios['backbone_time_ratio'] > 0
+    assert ratios['speed_up_ceiling'] == pytest.approx(1.0)
+
+
+def test_a_report_is_drawn(bundle, tmp_path):
+    pytest.importorskip('matplotlib', reason='plots need matplotlib')
+    plot_evaluation(tmp_path / 'a' / 'report.png', evaluate(options(bundle, time_limit=3.0)))
+    assert (tmp_path / 'a' / 'report.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_baselines_have_no_reruns():
+    base = EvaluateOptions().config
+    assert mode_config(base, 'static_only').rerun.enabled is False
+    assert mode_config(base, 'auto').rerun.enabled is True
+
+
+def test_the_shuffled_instruction_names_another_object_of_the_same_scene():
+    for spec in EvaluateOptions(episodes=5).specs():
+        episode = draw_episode(spec.seed, spec.family, spec.split)
+        text = another_instruction(spec)
+        assert any(
+            thing.name in text
+            for index, thing in enumerate(episode.things)
+            if index != episode.goal.target
+        )
+        assert text != episode.instruction
+
+
+def test_an_instruction_that_the_policy_refuses_loses_the_episode_and_says_why(bundle):
+    policy = open_policy(EngineConfig(path=str(bundle), backend='onnxruntime'))
+    config = EvaluateOptions().config
+    planner = arm_planner(policy.manifest.action, config)
+    spec = EpisodeSpec(7, 'pick', instruction='lift ' * 200)
+    result = run_episode(World(), policy, planner, config, spec, latency=0.05)
+    assert not result.success and result.chunks == 0
+    assert 'tokens' in result.refused
+    assert outcomes([result])[0]['refused'] == result.refused
+    assert summary([result])['success_rate'] == 0.0
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'modes': ('fast',)}, "modes = 'fast'"),
+        ({'families': ('juggle',)}, "families = 'juggle'"),
+        ({'episodes': 0}, 'episodes = 0'),
+        ({'random_depth': 1.5}, 'random_depth = 1.5'),
+        ({'modes': ('full', 'random')}, 'random_depth = None'),
+    ],
+)
+def test_wrong_options_are_refused_by_name(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        EvaluateOptions(**changes)
+
+
+def test_the_command_writes_its_report(bundle, tmp_path, capsys):
+    code = main([
+        'evaluate', '--engine', str(bundle), '--modes', 'full', '--episodes', '1',
+        '--families', 'push', '--time-limit', '1', '--latency', 'zero',
+        '--json', str(tmp_path / 'out.json'),
+    ])  # fmt: skip
+    assert code == 0
+    document = json.loads((tmp_path / 'out.json').read_text())
+    assert document['modes']['full']['families']['push']['episodes'] == 1
+
+
+def test_a_wrong_latency_is_refused(bundle, capsys):
+    assert main(['evaluate', '--engine', str(bundle), '--latency', 'soon']) == 1
+    assert "latency = 'soon'" in capsys.readouterr().err

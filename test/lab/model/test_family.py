@@ -1,0 +1,66 @@
+"""A folder is recognised, or the error says why its layers cannot be skipped."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dysl_vla_ros.errors import BundleError
+from dysl_vla_ros.lab.model.family import detect_family
+
+
+def folder_with(tmp_path, config, *files):
+    (tmp_path / 'config.json').write_text(json.dumps(config))
+    for name in files:
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_openvla_with_an_action_head_is_openvla_oft(tmp_path):
+    folder = folder_with(tmp_path, {'model_type': 'openvla'})
+    assert detect_family(folder) == 'openvla'
+    (folder / 'action_head--5_checkpoint.pt').touch()
+    assert detect_family(folder) == 'openvla_oft'
+
+
+@pytest.mark.parametrize(
+    ('config', 'reason'),
+    [
+        ({'type': 'pi0'}, 'keys and values of every layer'),
+        ({'type': 'pi05'}, 'keys and values of every layer'),
+        ({'type': 'smolvla'}, 'keys and values of every layer'),
+        ({'type': 'pi0fast'}, 'unknown length'),
+        ({'model_type': 'RoboFlamingo'}, 'nothing reads its checkpoints yet'),
+        ({'model_type': 'gpt2'}, "model_type = 'gpt2': expected one of"),
+        ({}, "model_type = '': expected one of"),
+    ],
+)
+def test_a_family_that_does_not_fit_is_refused_with_the_reason(tmp_path, config, reason):
+    with pytest.raises(BundleError, match=reason):
+        detect_family(folder_with(tmp_path, config))
+
+
+@pytest.mark.parametrize(
+    ('file', 'reason'),
+    [
+        ('noisy_action_projector--5_checkpoint.pt', 'once per denoising step'),
+        ('vision_backbone--5_checkpoint.pt', 'use_film = False'),
+    ],
+)
+def test_variants_of_openvla_oft_that_do_not_fit_are_refused(tmp_path, file, reason):
+    folder = folder_with(tmp_path, {'model_type': 'openvla'}, 'action_head--5_checkpoint.pt', file)
+    with pytest.raises(BundleError, match=reason):
+        detect_family(folder)
+
+
+@pytest.mark.parametrize(('text', 'message'), [('[]', 'expected a JSON object'), ('{', 'JSON')])
+def test_a_configuration_that_is_no_object_is_refused(tmp_path, text, message):
+    (tmp_path / 'config.json').write_text(text)
+    with pytest.raises(BundleError, match=message):
+        detect_family(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(BundleError, match='is no folder'):
+        detect_family(tmp_path / 'nowhere')
