@@ -20,35 +20,25 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from dysl_vla_ros.chunk_desk import ChunkDesk
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.core.motion_plan import Knot
 from dysl_vla_ros.core.run_state import LATCHED, InputStatus, RunState, State
 from dysl_vla_ros.core.safety import MotionLimits
-from dysl_vla_ros.core.skip_policy import SkipPolicy, Verdict
-from dysl_vla_ros.data_types import ActionChunk, Command, FloatArray, Observation, SkipMode
+from dysl_vla_ros.data_types import Command, FloatArray, Observation, SkipMode
 from dysl_vla_ros.errors import ChunkError, DyslError
-from dysl_vla_ros.loop_settings import skip_settings
 from dysl_vla_ros.loop_status import Counters, Delivery, LoopStatus
-from dysl_vla_ros.motion import ChunkPlan, Planner, plan_chunk
+from dysl_vla_ros.motion import Planner
 from dysl_vla_ros.playback import Playback
 from dysl_vla_ros.policy import Pass, Policy
 
 _LOG = logging.getLogger(__name__)
 _INVALID_CHUNKS_FAULT = 3
 _ROUNDING = 1e-6
-
-
-@dataclass(frozen=True)
-class _Placed:
-    """A chunk in joint space, placed on the progress axis."""
-
-    progress: float
-    plan: ChunkPlan
 
 
 class ControlLoop:
@@ -78,27 +68,20 @@ class ControlLoop:
         self.action_period = config.timing.action_period_s or action.period_s
         self._armed = config.safety.armed if armed is None else armed
         self._planner = planner
-        self._gripper_dim = action.gripper
-        self._skip = SkipPolicy(
-            policy.manifest.layout.segments,
-            skip_settings(config, policy.manifest.calibration),
-        )
+        self._count = Counters()
         self._playback = Playback(config, limits, planner, self.action_period)
+        self._desk = ChunkDesk(policy.manifest, config, planner, self._playback, self._count)
         self._run = RunState()
         self._lock = threading.RLock()
         self._epoch = 0
-        self._chunk_id = 0
         self._in_flight = False
         self._asked_at: float | None = None
-        self._verifying = False
-        self._prefix: tuple[_Placed, int] | None = None
         self._ticked_at = 0.0
         self._renew_due = False
         self._from_measured = True
         self._invalid_in_a_row = 0
         self._hold_reason = 'waiting for the first chunk'
         self._warning = ''
-        self._count = Counters()
 
     @property
     def limits(self) -> MotionLimits:
@@ -158,9 +141,7 @@ class ControlLoop:
         with self._lock:
             self._in_flight = True
             epoch, mode = self._epoch, self.skip_mode
-            if self._playback.holds:
-                self._skip.restart()  # before the plan: the pass after a hold is full
-            plan = self._skip.plan('auto' if mode == 'compare' else mode)
+            plan = self._desk.plan(mode)
         try:
             if mode == 'compare':
                 return epoch, self.policy.compare(observation, plan)
@@ -202,15 +183,21 @@ class ControlLoop:
             reference = self._playback.scheduler.reference_at(result.stamp)
             assert reference is not None
         try:
-            placed = self._place(result, reference)
-            chunk = self._chunk(epoch, result, placed.plan)
+            placed = self._desk.place(epoch, result, reference, self.armed)
         except DyslError as error:
             with self._lock:
                 return self._reject(error, now)
         with self._lock:
             if epoch != self._epoch:
                 return self._refuse('the epoch ended while the chunk was built', counts=False)
-            return self._take(chunk, placed, result, now)
+            delivery = self._desk.take(placed, result)
+            if delivery.accepted:
+                self._invalid_in_a_row = 0
+                self._finish_pass(now)
+                self._desk.keep_pace(len(placed.chunk.actions))
+            elif not delivery.rerun:
+                return self._refuse(delivery.reason, counts=False)
+            return delivery
 
     def infer(self, observation: Observation, clock: Callable[[], float]) -> tuple[Delivery, ...]:
         """Predict, deliver and, if continuity drops in a skipped chunk, re-run and deliver."""
@@ -240,7 +227,7 @@ class ControlLoop:
         with self._lock:
             playback, last = self._playback, self._playback.last
             self._ticked_at = now
-            playback.measure(now, joints, measured_at, self._run.playing)
+            playback.measure(now, joints, measured_at, believe_jumps=not self._commanding)
             self._judge(now, playback.with_joints(now, inputs))
             if self._renew_due and self._run.playing and playback.governor.at_rest:
                 self._settle(now)
@@ -251,7 +238,7 @@ class ControlLoop:
                 return None
             knot, _, ended = advanced
             for displacement in ended:
-                self._skip.played(displacement)
+                self._desk.skip.played(displacement)
             self._count.actions_played = int(knot.progress + _ROUNDING)
             self._watch(now, going, knot)
             if playback.rests(now, self._run.state, self._run.playing):
@@ -354,34 +341,24 @@ class ControlLoop:
     def status(self) -> LoopStatus:
         """A consistent snapshot."""
         with self._lock:
-            count, lead = self._count, self._playback.governor.lead()
+            skip, scheduler = self._desk.skip, self._playback.scheduler
+            lead = self._playback.governor.lead()
             return LoopStatus(
                 state=self._run.state,
                 reason=self._run.reason,
                 armed=self.armed,
                 epoch=self._epoch,
                 skip_mode=self.skip_mode,
-                continuity=self._skip.continuity,
-                critical=self._skip.critical,
-                queue_depth=self._playback.scheduler.remaining,
-                time_stretch=self._playback.scheduler.stretch,
+                continuity=skip.continuity,
+                critical=skip.critical,
+                queue_depth=scheduler.remaining,
+                time_stretch=scheduler.stretch,
                 seam_jump=self._playback.seam_jump,
-                latency=max(count.latencies, default=None),
-                commands=count.commands,
-                holds=count.holds,
-                limited=count.limited,
-                actions_played=count.actions_played,
-                seconds_running=count.seconds_running,
-                chunks=count.chunks,
-                reruns=count.reruns,
-                reruns_changed=count.reruns_changed,
-                starvations=count.starvations,
-                deadline_misses=count.deadline_misses,
-                gripper=self._playback.scheduler.gripper,
-                last_rejection=count.last_rejection,
+                gripper=scheduler.gripper,
                 warning=self._warning,
                 readings_refused=self._playback.governor.measurement.refused,
                 lead=None if lead is None else float(np.max(np.abs(lead))),
+                **self._count.values(),
             )
 
     # ---- delivery, in steps ------------------------------------------------------------------
@@ -402,103 +379,6 @@ class ControlLoop:
         if self._playback.scheduler.reference_at(result.stamp) is None:
             return f'observation of t = {result.stamp:.3f} s is older than the last re-anchoring'
         return ''
-
-    def _place(self, result: Pass, reference: tuple[float, FloatArray, FloatArray]) -> _Placed:
-        """Actions -> joint targets from the reference at the observation's stamp."""
-        progress, commanded, measured = reference
-        from_commanded = self.armed and getattr(self._planner, 'from_commanded', True)
-        start = commanded if from_commanded else measured
-        plan = plan_chunk(
-            self._planner,
-            result.normalised,
-            start,
-            self.limits,
-            self.action_period,
-            self._gripper_dim,
-        )
-        return _Placed(progress, plan)
-
-    def _chunk(self, epoch: int, result: Pass, plan: ChunkPlan) -> ActionChunk:
-        self._chunk_id += 1
-        return ActionChunk(
-            chunk_id=self._chunk_id - 1,
-            epoch=epoch,
-            stamp=result.stamp,
-            actions=plan.actions,
-            displacements=plan.displacements,
-            instruction=result.instruction,
-            mode=result.mode,
-            trace=result.trace,
-            stage_seconds=result.stage_seconds,
-        )
-
-    def _take(self, chunk: ActionChunk, placed: _Placed, result: Pass, now: float) -> Delivery:
-        """Verify what is left of a chunk, then execute it or ask for the re-run."""
-        if self._playback.holds and chunk.mode != 'rerun':
-            self._skip.restart()
-        played = self._playback.scheduler.played_since(placed.progress)
-        # An action played in part is verified too: what is left of it will be executed.
-        dropped = min(max(int(played + _ROUNDING), 0), len(chunk.displacements))
-        skipped = bool(result.trace.jumps) and chunk.mode == 'skipped'
-        verdict = self._skip.verify(chunk.displacements[dropped:], skipped)
-        drop_index = None if verdict.drop_index is None else verdict.drop_index + dropped
-        if verdict.rerun:
-            self._verifying = True
-            self._count.reruns += 1
-            self._prefix = self._smooth_prefix(placed, drop_index)
-            return Delivery(
-                accepted=False,
-                rerun=True,
-                reason=f'continuity drops at action {drop_index}',
-                chunk=chunk,
-                continuity=verdict.continuity,
-                drop_index=drop_index,
-                played=played,
-                actions_played=self._count.actions_played,
-            )
-        if not self._playback.accept(placed.progress, placed.plan):
-            self._count.deadline_misses += 1
-            return self._refuse(
-                f'all {len(chunk.actions)} actions were played before the chunk arrived',
-                counts=False,
-            )
-        self._note(chunk, result, verdict, now)
-        return Delivery(
-            accepted=True,
-            rerun=False,
-            reason='',
-            chunk=chunk,
-            continuity=verdict.continuity,
-            drop_index=drop_index,
-            seam_jump=self._playback.seam_jump,
-            played=played,
-            actions_played=self._count.actions_played,
-        )
-
-    def _note(self, chunk: ActionChunk, result: Pass, verdict: Verdict, now: float) -> None:
-        self._skip.accepted(verdict, was_rerun=chunk.mode == 'rerun')
-        self._count.chunks += 1
-        self._count.reruns_changed += int(chunk.mode == 'rerun' and result.changed)
-        self._invalid_in_a_row = 0
-        if self._playback.moved:
-            self._count.last_rejection = 'clamped ' + ', '.join(self._playback.moved)
-        self._finish_pass(now)
-        if self._count.latencies:
-            self._playback.scheduler.stretch_for(
-                max(self._count.latencies),
-                self.config.timing.request_threshold,
-                len(chunk.actions),
-                self.config.safety.brake_s,
-            )
-
-    def _smooth_prefix(
-        self, placed: _Placed, drop_index: int | None
-    ) -> tuple[_Placed, int] | None:
-        """The actions that may be played before the re-run lands (``prefix`` policy only)."""
-        if self.config.rerun.prefix_policy != 'prefix' or drop_index is None:
-            return None
-        limit = placed.plan.before_gripper(drop_index - 1, self._playback.scheduler.gripper)
-        return (placed, limit) if limit > 0 else None
 
     def _reject(self, error: DyslError, now: float) -> Delivery:
         """A chunk that cannot be executed: hold; NaN is an e-stop, three in a row a fault."""
@@ -522,30 +402,33 @@ class ControlLoop:
         if now is not None and self._asked_at is not None:
             self._count.latencies.append(now - self._asked_at)
         self._in_flight = False
-        self._verifying = False
-        self._prefix = None
+        self._desk.finish_pass()
         self._asked_at = None
 
     # ---- ticking, in steps -------------------------------------------------------------------
 
     def _judge(self, now: float, inputs: InputStatus) -> None:
         before = self._run.state
-        self._play_prefix_if_due()
+        self._desk.play_prefix_if_due()
         queued = self._playback.scheduler.remaining > 0 and not self._renew_due
         state = self._run.update(
-            now, inputs, verifying=self._verifying, queued=queued, hold_reason=self._hold_reason
+            now,
+            inputs,
+            verifying=self._desk.verifying,
+            queued=queued,
+            hold_reason=self._hold_reason,
         )
         if state == 'stale' and before != 'stale':
             self._raise_epoch(self._run.reason)
         doubt = self._playback.governor.measurement.persistent
-        if doubt and self._playback.commanding and self._run.playing:
+        if doubt and self._commanding:
             self._latch('fault', doubt, now)
 
     def _settle(self, now: float) -> None:
         """Anchor the motion anew, once at rest; the next pass is full."""
         settled, reason = self._playback.settle(now, self._from_measured)
         if settled == 'go':
-            self._skip.restart()
+            self._desk.skip.restart()
             self._renew_due = False
             self._from_measured = False
         elif settled == 'ask':
@@ -554,14 +437,6 @@ class ControlLoop:
             self._playback.release(now)
         else:
             self._hold_reason = reason
-
-    def _play_prefix_if_due(self) -> None:
-        """Play the smooth prefix, once the old chunk has run out."""
-        if self._prefix is None or self._playback.scheduler.remaining > 0:
-            return
-        placed, limit = self._prefix
-        self._prefix = None
-        self._playback.accept(placed.progress, placed.plan, limit)
 
     def _watch_strangers(self, now: float) -> None:
         """A motion that no command asked for, also just after the commands have ended."""
@@ -589,6 +464,15 @@ class ControlLoop:
         if found.warning and run.state == 'holding':
             self._hold_reason = found.warning
 
+    @property
+    def _commanding(self) -> bool:
+        """Whether commands move the arm, or will by themselves: a jump of its readings is wrong.
+
+        Stale counts: readings that are refused make it stale before they persist.
+        """
+        playing = self._playback.commanding and self._run.playing
+        return playing or self._run.state == 'stale'
+
     # ---- shared ------------------------------------------------------------------------------
 
     def _latch(self, kind: Literal['e-stop', 'fault'], reason: str, now: float) -> None:
@@ -604,4 +488,4 @@ class ControlLoop:
         self._hold_reason = reason
         self._renew_due = True
         self._finish_pass()
-        self._skip.restart()
+        self._desk.skip.restart()

@@ -74,7 +74,7 @@ class ArmKinematics:
         world = pin.computeFrameJacobian(
             self._model, self._data(), self._configuration(joints), self._tip,
             pin.ReferenceFrame.LOCAL_WORLD_ALIGNED,
-        )[:, self._columns]  # fmt: skip
+        ).reshape(6, -1)[:, self._columns]  # fmt: skip
         turn = self._base.rotation.T
         return np.vstack([turn @ world[:3], turn @ world[3:]])
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from dysl_vla_ros.core.run_state import State
 from dysl_vla_ros.data_types import ActionChunk, Command, SkipMode
@@ -94,3 +95,9 @@ class Counters:
         self.holds += int(command.hold)
         self.limited += int(bool(command.limited))
         self.seconds_running += elapsed
+
+    def values(self) -> dict[str, Any]:
+        """What ``LoopStatus`` takes of it."""
+        names = [item.name for item in fields(self) if item.name != 'latencies']
+        counted = {name: getattr(self, name) for name in names}
+        return {**counted, 'latency': max(self.latencies, default=None)}

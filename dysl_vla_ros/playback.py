@@ -81,9 +81,16 @@ class Playback:
     # ---- the measured arm ----------------------------------------------------------------------
 
     def measure(
-        self, now: float, joints: FloatArray | None, measured_at: float | None, playing: bool
+        self,
+        now: float,
+        joints: FloatArray | None,
+        measured_at: float | None,
+        believe_jumps: bool,
     ) -> None:
-        """Take the newest reading; arguments as of ``ControlLoop.tick``."""
+        """Take the newest reading; arguments as of ``ControlLoop.tick``.
+
+        ``believe_jumps``: nobody commands the arm, so that one that lasts is somebody's doing.
+        """
         measurement = self.governor.measurement
         is_new = joints is not None and joints is not self._reading
         self._reading = joints
@@ -92,7 +99,7 @@ class Playback:
                 measurement.heard_at = now  # the caller has no stamps: it still holds
             return
         stamp = now if measured_at is None else measured_at
-        self.governor.measure(joints, stamp, believe_jumps=not (playing and self.commanding))
+        self.governor.measure(joints, stamp, believe_jumps)
 
     def with_joints(self, now: float, inputs: InputStatus) -> InputStatus:
         """The inputs, not ready where no reading of the joints was believed for too long."""
@@ -113,6 +120,7 @@ class Playback:
         answer = self.governor.settle(now, self.scheduler.progress, from_measured)
         if answer[0] == 'go':
             self.scheduler.anchor()
+            self._watchdogs.anchored()
         return answer
 
     def accept(self, progress: float, plan: ChunkPlan, limit: int | None = None) -> bool:

@@ -88,8 +88,11 @@ PARTS = {
     'loop_status': May('core data_types'),
     'loop_settings': May('bundle config core', '', 'numpy'),
     'playback': May('config core data_types loop_settings motion', '', 'numpy'),
+    'chunk_desk': May(
+        'bundle config core data_types loop_settings loop_status motion playback policy'
+    ),
     'control_loop': May(
-        'config core data_types errors loop_settings loop_status motion playback policy',
+        'chunk_desk config core data_types errors loop_status motion playback policy',
         'threading', 'numpy',
     ),
     'sim': May('data_types errors rotations', 'xml', 'numpy mujoco'),

@@ -9,8 +9,9 @@ import pytest
 from motion_checks import LaggingArm, WindowChecks
 
 from dysl_vla_ros.bundle.manifest import CalibrationSpec
+from dysl_vla_ros.chunk_desk import Placed
 from dysl_vla_ros.config import NodeConfig, from_flat
-from dysl_vla_ros.control_loop import ControlLoop, _Placed
+from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.run_state import InputStatus
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import Jump, LayerLayout, LayerTrace, Observation
@@ -122,7 +123,7 @@ class Bench:
     """A loop, an arm that lags, and a policy that takes ``latency`` seconds.
 
     Every window is checked as it is published; ``follows = False`` blocks the arm, ``silent``
-    keeps its readings back.
+    keeps its readings back, ``offset`` spoils them.
     """
 
     def __init__(self, policy=None, latency=0.0, armed=True, lag=0.1, **parameters):
@@ -139,6 +140,7 @@ class Bench:
         self.pending = None
         self.follows = True
         self.silent = False
+        self.offset = 0.0
         self.reading = np.zeros(1)
         self.measured_at = 0.0
         self.checks = WindowChecks(limits, rest=config.safety.rest_s)
@@ -158,7 +160,7 @@ class Bench:
         else:
             self.robot.time = self.now
         if not self.silent:
-            self.reading, self.measured_at = self.robot.position.copy(), self.now
+            self.reading, self.measured_at = self.robot.position + self.offset, self.now
         command = self.loop.tick(self.now, self.reading, inputs, self.measured_at)
         self.states.append(self.loop.state)
         if command is None:
@@ -289,8 +291,9 @@ def test_with_prefix_the_arm_plays_up_to_one_action_before_the_drop():
 def test_a_prefix_ends_before_the_first_action_that_moves_the_gripper(closes_at, limit):
     bench = Bench(**{'rerun.prefix_policy': 'prefix'}).started().run(0.2)
     gripper = np.where(np.arange(HORIZON) >= closes_at, 0.0, 1.0)
-    placed = _Placed(0.0, ChunkPlan(*[np.zeros((HORIZON, 1))] * 3, gripper, ()))
-    prefix = bench.loop._smooth_prefix(placed, drop_index=5)
+    plan = ChunkPlan(*[np.zeros((HORIZON, 1))] * 3, gripper, ())
+    placed = Placed(0.0, plan, bench.deliveries[-1].chunk)
+    prefix = bench.loop._desk._smooth_prefix(placed, drop_index=5)
     assert (None if prefix is None else prefix[1]) == limit
 
 
@@ -458,6 +461,22 @@ def test_an_arm_that_is_pushed_away_in_motion_is_let_go_and_waits_for_a_start():
     # It brakes where it is, and then nothing more is sent: nothing is sprung on the hand.
     assert bench.commands[-1].positions[0] < bench.commands[sent].positions[0] + 0.06
     assert bench.commands[-1].stamp < bench.now - 0.8
+
+
+def test_after_a_push_a_start_begins_where_the_arm_was_put_and_goes_on():
+    bench = Bench(PerfectPolicy(goal=5.0), latency=0.05).started().run(1.0)
+    bench.loop.pause(bench.now, 'operator')
+    bench.run(0.5)
+    for _ in range(30):
+        bench.robot.push(-0.01)
+        bench.tick()
+    bench.run(0.5)
+    bench.loop.resume(bench.now)
+    bench.run(0.5)
+    assert bench.loop.state == 'ready'
+    assert bench.loop.start(bench.now) == ''
+    bench.run(1.5)
+    assert bench.loop.state == 'running'
 
 
 def test_an_arm_that_somebody_else_drives_is_a_fault():

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dysl_vla_ros.ros.chaos.endurance import Run
 
 _SAMPLE_S = 5.0
+_LEAST_SAMPLES = 24
 _WRITE_EVERY = 6
 
 
@@ -54,11 +55,12 @@ def run(given: argparse.Namespace) -> int:
     measured = endurance.Run()
     signal.signal(signal.SIGTERM, _interrupt)
     ids: dict[str, int] = {}
-    until = 0.0
+    until, length = 0.0, 60.0 * given.minutes
+    pause = min(_SAMPLE_S, length / _LEAST_SAMPLES)
     with Listener(env, measured) as listener, Children(specs, env) as children:
         try:
-            while listener.seconds < 60.0 * given.minutes:
-                listener.spin(min(_SAMPLE_S, 60.0 * given.minutes - listener.seconds))
+            while listener.seconds < length:
+                listener.spin(min(pause, length - listener.seconds))
                 children.check()
                 until = listener.seconds
                 processes = dict(children.process_ids)

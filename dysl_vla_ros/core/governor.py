@@ -18,7 +18,7 @@ from dysl_vla_ros.core import motion_plan
 from dysl_vla_ros.core.measurement import Measurement
 from dysl_vla_ros.core.motion_plan import Knot, MotionPlan
 from dysl_vla_ros.core.path import Path, still
-from dysl_vla_ros.core.roll_out import STEP_S, Allowed, Demand, Fade, RollOut
+from dysl_vla_ros.core.roll_out import SHORTEST_STEP_S, Allowed, Demand, Fade, RollOut
 from dysl_vla_ros.core.safety import SHORTEST_BRAKE_S, MotionLimits
 from dysl_vla_ros.data_types import FloatArray
 
@@ -29,8 +29,8 @@ LATE_PERIODS = 2
 """A receiver that holds the last point is led on over at most so many periods of silence."""
 _LEAD_SHARE = 0.95
 """The lead is bounded a little below ``max_lead``,"""
-_LEAD_DELAY_S = 2 * STEP_S
-"""and the bound takes a moment to act."""
+_LEAD_DELAY_S = 1.0 / 15.0
+"""and the bound takes a moment to act: a reading's age, and a command's."""
 _INSTANT_S = 1e-6
 _GIVE_WAY_RAD = 0.02
 SILENT_S = 0.2
@@ -65,6 +65,11 @@ class GovernorSettings:
     fade: float = 0.2
     max_jump: float = 0.1
     holds_points: bool = False
+
+    @property
+    def step(self) -> float:
+        """Between the knots of a plan [s]."""
+        return max(self.period, SHORTEST_STEP_S)
 
 
 @dataclass(frozen=True)
@@ -319,7 +324,7 @@ class Governor:
         if lead is None:
             return False
         away = state.velocity * np.sign(lead)
-        way = away * STEP_S + away**2 / (2 * self.limits.acceleration)
+        way = away * self.settings.step + away**2 / (2 * self.limits.acceleration)
         return bool(((away > 0) & (np.abs(lead) + way > self.limits.max_lead)).any())
 
     def _demand(self, top: float, lead: FloatArray | None) -> Demand:
@@ -336,6 +341,7 @@ class Governor:
             look_ahead=settings.look_ahead,
             fade=settings.fade,
             rest=settings.rest,
+            step=settings.step,
             lead=lead,
             lead_speed=speed,
         )

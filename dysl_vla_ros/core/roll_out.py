@@ -21,8 +21,8 @@ from dysl_vla_ros.core.path import Path
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import FloatArray
 
-STEP_S = 1.0 / 30.0
-"""Time between knots, whatever the command rate: a command is a place on the cubic."""
+SHORTEST_STEP_S = 0.02
+"""Knots lie one command period apart, or this: a command is a place on the cubic between two."""
 _EPS = 1e-9
 _SPEEDS = np.array([1.0, 0.96, 0.9, 0.8, 0.68, 0.55, 0.4, 0.25, 0.1, 0.0])
 """Shares of the wanted playback speed that are tried, in this order;"""
@@ -74,6 +74,7 @@ class Demand:
         look_ahead: How far the knots should reach [s].
         fade: Shortest time in which a seam fades [s].
         rest: From the first knot on, the arm must be able to rest within this [s].
+        step: Between two knots [s].
         lead: Command minus measurement per joint, shape (n,); None when it does not count.
         lead_speed: Speed bound of a joint that walks farther ahead of the arm, shape (n,).
     """
@@ -83,6 +84,7 @@ class Demand:
     look_ahead: float
     fade: float
     rest: float
+    step: float
     lead: FloatArray | None = None
     lead_speed: FloatArray | None = None
 
@@ -113,9 +115,8 @@ class RollOut:
             np.minimum(self.limits.lower, state.position) - _EPS,
             np.maximum(self.limits.upper, state.position) + _EPS,
         )
-        speeds = np.minimum(
-            self.limits.velocity, self.limits.acceleration * max(demand.rest - STEP_S, STEP_S)
-        )
+        brakes = max(demand.rest - demand.step, demand.step)
+        speeds = np.minimum(self.limits.velocity, self.limits.acceleration * brakes)
         if fade is None or self._off(state, path, fade):
             state, fade = self._begin_fade(state, path, demand, _FADE_SHARES[0])
         knots, in_force = [state], fade
@@ -182,7 +183,8 @@ class RollOut:
             4 * np.abs(drift) + np.sqrt(16 * drift**2 + 24 * strength * np.abs(offset))
         ) / (2 * strength)
         by_velocity = 1.5 * np.abs(offset) / (share * self.limits.velocity)
-        length = max(demand.fade, float(by_acceleration.max()), float(by_velocity.max()), STEP_S)
+        length = max(demand.fade, float(by_acceleration.max()), float(by_velocity.max()))
+        length = max(length, demand.step)
         return replace(state, speed=speed), Fade(state.time, length, offset, drift)
 
     def _step(
@@ -195,22 +197,24 @@ class RollOut:
         speeds: FloatArray,
     ) -> Knot | None:
         """The next knot; None when no playback speed is allowed."""
-        wanted = min(demand.top, here.speed + demand.ramp * STEP_S)
+        step = demand.step
+        ramp = min(demand.ramp, self._steepest_ramp(here, path))
+        wanted = min(demand.top, here.speed + ramp * step)
         wanted = min(wanted, self._away_speed(here, path, demand))
-        wanted = _reachable(here, path, wanted)
+        wanted = _reachable(here, path, wanted, step)
         # Where the arm cannot slow down to what is wanted, the slowest that it can.
         after = np.append(wanted * _SPEEDS, wanted + max(here.speed - wanted, 0.0) * _SLOWING)
-        progress = here.progress + 0.5 * (here.speed + after) * STEP_S
-        if path.end - here.progress <= max(here.speed * STEP_S, _LANDING):
+        progress = here.progress + 0.5 * (here.speed + after) * step
+        if path.end - here.progress <= max(here.speed * step, _LANDING):
             after, progress = np.append(0.0, after), np.append(path.end, progress)
         after = np.where(progress >= path.end, 0.0, after)
         progress = np.clip(progress, here.progress, max(path.end, here.progress))
-        time = here.time + STEP_S
+        time = here.time + step
         position, slope = path.sample(progress)
         offset, drift = fade.at(time)
         position = position + offset
         velocity = slope * after[:, None] + drift
-        good = self._good(here, position, velocity, bounds, speeds)
+        good = self._good(here, position, velocity, bounds, speeds, step)
         for index in np.flatnonzero(good):
             knot = Knot(
                 time, position[index], velocity[index], float(progress[index]), float(after[index])
@@ -227,12 +231,13 @@ class RollOut:
         velocity: FloatArray,
         bounds: tuple[FloatArray, FloatArray],
         speeds: FloatArray,
+        step: float,
     ) -> FloatArray:
         """Which candidates, rows of shape (m, n), keep every limit on the way and after it."""
         start, begin = here.position, here.velocity
-        a0, a1 = spline.end_accelerations(start, begin, position, velocity, STEP_S)
-        peak = spline.peak_speed(begin, velocity, a0, a1, STEP_S)
-        low, high = spline.extent(start, begin, position, velocity, STEP_S)
+        a0, a1 = spline.end_accelerations(start, begin, position, velocity, step)
+        peak = spline.peak_speed(begin, velocity, a0, a1, step)
+        low, high = spline.extent(start, begin, position, velocity, step)
         brake = np.max(np.abs(velocity) / self.limits.acceleration, axis=1, keepdims=True)
         end = position + velocity * (0.5 * np.maximum(brake, safety.SHORTEST_BRAKE_S))
         slack = 1.0 + _EPS
@@ -244,6 +249,12 @@ class RollOut:
             & (np.maximum(high, end) <= bounds[1])
         )
         return np.asarray(fine.all(axis=1))
+
+    def _steepest_ramp(self, here: Knot, path: Path) -> float:
+        """How fast playback can speed up here [actions/s^2]: beyond it every try would fail."""
+        _, slope = path.sample(np.array([here.progress]))
+        steepest = float(np.max(np.abs(slope[0]) / self.limits.acceleration))
+        return 1.0 / steepest if steepest > 0 else math.inf
 
     def _away_speed(self, here: Knot, path: Path, demand: Demand) -> float:
         """Bound on the playback speed while a joint leads the measured arm."""
@@ -263,11 +274,11 @@ def _over(fade: Fade, time: float) -> bool:
     return time >= fade.begin + fade.length
 
 
-def _reachable(here: Knot, path: Path, wanted: float) -> float:
+def _reachable(here: Knot, path: Path, wanted: float, step: float) -> float:
     """Largest speed up to ``wanted`` that the path allows where a step at it ends."""
 
     def is_allowed(speed: float) -> bool:
-        end = here.progress + 0.5 * (here.speed + speed) * STEP_S
+        end = here.progress + 0.5 * (here.speed + speed) * step
         return speed <= path.top_speed(end)
 
     if is_allowed(wanted):

@@ -92,6 +92,12 @@ class Watchdogs:
         self._starved = False
         self._rested_at: FloatArray | None = None
 
+    def anchored(self) -> None:
+        """Motion begins anew: where the arm rested before counts no more."""
+        self._rested_at = None
+        self._since.pop('stands', None)
+        self._since.pop('waits', None)
+
     def look(self, facts: Facts) -> Finding:
         """Compare the facts with what was promised."""
         fault, warning, starved = self._chunks(facts)

@@ -68,7 +68,8 @@ class Configured:
         self.requests = Requests(self.session)
         self.services = Services(node, self.requests)
         self._controller_check: ControllerCheck | None = None
-        if config.action.command_type == 'joint_trajectory':
+        # A stamped trajectory leaves the controller no segment of its own to get wrong.
+        if config.action.command_type == 'joint_trajectory' and not config.safety.stamped:
             self._controller_check = ControllerCheck(node, self.session.publishers.command_topic)
         self._description = node.create_subscription(
             String, 'robot_description', self._on_description, qos.LATCHED

@@ -292,6 +292,7 @@ def fuzz(seed, chunks):
     acceleration = float(rng.choice([8.0, 10.0, 40.0])) if velocity < 3.0 else 10.0
     bench = Bench(
         start=rng.uniform(-1.9, 1.9), bounds=limits(joints, velocity, acceleration),
+        period=float(rng.choice([0.01, 0.02, TICK, 0.05])),
         fade=float(rng.choice([0.0, 0.2, 0.5])), look_ahead=float(rng.choice([0.05, 0.2, 0.4])),
     )  # fmt: skip
     assert bench.settle()[0] == 'go'

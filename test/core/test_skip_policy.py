@@ -60,6 +60,15 @@ def test_steadily_rising_continuity_opens_every_segment():
     assert skip.plan('auto').allow == OPEN
 
 
+def test_on_smooth_motion_full_stays_full_and_max_skip_opens_all_also_after_a_stop():
+    skip = policy()
+    with_continuity(skip, np.linspace(-0.4, 0.0, 9))
+    assert skip.plan('full').allow == DENSE
+    skip.restart()
+    assert skip.plan('max_skip').allow == OPEN
+    assert skip.plan('auto').allow == DENSE
+
+
 def test_a_rise_shifts_every_segment_by_the_same_number_of_layers():
     skip = policy()
     with_continuity(skip, [-0.4, -0.15])  # rise 0.25 / 0.1 -> ceil 3

@@ -53,6 +53,17 @@ class Hanging:
         self.policy = Policy()
 
 
+@pytest.mark.parametrize('wanted', [True, False])
+def test_the_command_thread_claims_real_time_where_the_parameter_says_so(rig, monkeypatch, wanted):
+    from dysl_vla_ros.hardware import realtime
+
+    monkeypatch.setattr(realtime, 'claim', lambda: realtime.Realtime(True, True))
+    rig = rig(command_thread__realtime=wanted).up()
+    commands = rig.node._active.commands
+    wait_for(lambda: commands.realtime is not None, what='the thread runs')
+    assert commands.realtime.fifo is wanted
+
+
 def test_deactivating_while_a_pass_hangs_kills_its_process_in_half_a_second(
     rig, process_policy
 ):

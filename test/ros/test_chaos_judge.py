@@ -247,6 +247,23 @@ def test_the_time_to_rest_is_the_last_motion_before_a_pause_of_rest():
     assert time_to_rest(recording, NAMES, 1.0, 1.9) == 0.0
 
 
+def test_an_arm_that_is_not_heard_does_not_rest():
+    """A starved arm: silent from 0.55 s to 0.95 s in its braking, which it then ends."""
+    recording = Recording()
+    for at in np.arange(0.0, 2.0, 0.01):
+        if not 0.55 < at < 0.95:
+            speed = 0.5 if at < 1.0 else 0.0
+            recording.add_reading(float(at), NAMES, np.zeros(2), np.array([speed, 0.0]))
+    assert time_to_rest(recording, NAMES, 0.5, 1.9) == pytest.approx(0.5, abs=0.02)
+    silent = Recording()
+    for at in np.append(np.arange(0.0, 0.5, 0.01), [1.22, 1.3]):
+        silent.add_reading(float(at), NAMES, np.zeros(2), np.zeros(2))
+    assert time_to_rest(silent, NAMES, 0.5, 1.3) is None
+    for at in np.arange(1.31, 1.9, 0.01):
+        silent.add_reading(float(at), NAMES, np.zeros(2), np.zeros(2))
+    assert time_to_rest(silent, NAMES, 0.5, 1.9) == pytest.approx(0.72, abs=0.02)
+
+
 def test_the_peak_of_a_cubic_is_solved_not_sampled():
     """From rest to rest over 1 rad in 1 s: 1.5 rad/s in the middle."""
     curve = Curve(np.array([0.0, 1.0]), np.array([[0.0], [1.0]]), np.zeros((2, 1)))

@@ -1,15 +1,12 @@
-"""Commands as messages, the gripper's filter, the rate meter, the thread, the recorder."""
+"""Commands as messages, the rate meter, the recorder."""
 
 from __future__ import annotations
 
 import json
-import threading
-import time
 
 import numpy as np
 import pytest
 
-from dysl_vla_ros.config import GripperConfig
 from dysl_vla_ros.data_types import Command
 
 pytestmark = pytest.mark.ros
@@ -72,43 +69,6 @@ def test_a_pose_and_a_twist_carry_frame_units_and_direction():
     assert message.twist.angular.z == pytest.approx(np.pi / 2 / 0.5)
 
 
-def test_the_gripper_is_sent_on_change_only_with_hysteresis():
-    from dysl_vla_ros.core.gripper_filter import GripperFilter
-
-    gripper = GripperFilter(GripperConfig(hysteresis=0.2, dwell_s=0.0))
-    sent = [gripper.update(value, True, t) for t, value in enumerate([0.5, 0.6, 0.75, 0.7, 0.3])]
-    assert sent == [0.5, None, 0.75, None, 0.3]
-
-
-def test_a_reversal_waits_for_the_dwell_and_then_happens():
-    from dysl_vla_ros.core.gripper_filter import GripperFilter
-
-    gripper = GripperFilter(GripperConfig(dwell_s=0.2))
-    assert gripper.update(1.0, True, 0.0) == 1.0
-    assert gripper.update(0.0, True, 0.1) == 0.0
-    assert gripper.update(1.0, True, 0.2) is None
-    assert gripper.update(1.0, True, 0.35) == 1.0
-
-
-def test_fully_closed_is_reached_in_small_steps():
-    from dysl_vla_ros.core.gripper_filter import GripperFilter
-
-    gripper = GripperFilter(GripperConfig(hysteresis=0.5, dwell_s=0.0))
-    assert gripper.update(0.3, True, 0.0) == 0.3
-    assert gripper.update(0.1, True, 0.1) is None
-    assert gripper.update(0.0, True, 0.2) == 0.0
-
-
-def test_a_hold_never_moves_the_gripper():
-    from dysl_vla_ros.core.gripper_filter import GripperFilter
-
-    gripper = GripperFilter(GripperConfig(dwell_s=0.0))
-    assert gripper.update(0.0, True, 0.0) == 0.0
-    assert gripper.update(1.0, False, 0.1) is None
-    assert gripper.update(None, True, 0.2) is None
-    assert gripper.sent == 0.0
-
-
 def test_the_rate_meter_sees_rate_gap_and_jitter_but_no_gap_across_a_pause():
     from dysl_vla_ros.ros.rate_meter import RateMeter
 
@@ -124,132 +84,6 @@ def test_the_rate_meter_sees_rate_gap_and_jitter_but_no_gap_across_a_pause():
     meter.note(9.0)
     assert meter.report(9.1).gap_max == pytest.approx(0.15)
     assert meter.report(9.1).rate_hz is None
-
-
-def test_the_command_thread_survives_an_exception_and_reports_it():
-    from dysl_vla_ros.ros.command_thread import CommandThread
-
-    ticks, errors, done = [], [], threading.Event()
-
-    def tick(now):
-        ticks.append(now)
-        if len(ticks) == 2:
-            raise ValueError('broken')
-        if len(ticks) == 4:
-            done.set()
-        return True
-
-    thread = CommandThread(tick, lambda now, reason: errors.append(reason), 0.005)
-    thread.start()
-    assert done.wait(5)
-    thread.finish(0.0)
-    assert errors == ["the command tick failed: ValueError('broken')"]
-
-
-def test_the_command_thread_ticks_on_until_the_arm_rests_and_gives_up_in_time():
-    from dysl_vla_ros.ros.command_thread import CommandThread
-
-    left = iter([True] * 5)
-    resting = CommandThread(lambda now: next(left, False), lambda *_: None, 0.005)
-    resting.start()
-    assert resting.finish(5.0)
-    restless = CommandThread(lambda now: True, lambda *_: None, 0.005)
-    restless.start()
-    assert not restless.finish(0.02)
-
-
-def test_the_command_thread_survives_that_nobody_can_be_told_of_its_failure(caplog):
-    from dysl_vla_ros.ros.command_thread import CommandThread
-
-    ticks, done = [], threading.Event()
-
-    def tick(now):
-        ticks.append(now)
-        if len(ticks) == 5:
-            done.set()
-        raise ValueError('broken')
-
-    def report(now, reason):
-        raise RuntimeError('the publisher is gone')
-
-    thread = CommandThread(tick, report, 0.005)
-    thread.start()
-    assert done.wait(5)
-    assert thread._on_error.failures >= 4
-    thread.finish(0.0)
-    assert 'what follows a failed tick failed' in caplog.text
-
-
-def test_the_command_thread_says_what_it_obtained_and_asks_for_nothing_when_told_so(monkeypatch):
-    from dysl_vla_ros.hardware import realtime
-    from dysl_vla_ros.ros.command_thread import CommandThread
-
-    asked = []
-
-    def claim():
-        asked.append(threading.current_thread().name)
-        return realtime.Realtime(True, True)
-
-    monkeypatch.setattr(realtime, 'claim', claim)
-    for wanted in (False, True):
-        done = threading.Event()
-        thread = CommandThread(lambda now: done.set(), lambda *_: None, 0.005, wanted)  # noqa: B023
-        thread.start()
-        assert done.wait(5)
-        thread.finish(1.0)
-        assert thread.realtime.fifo is wanted
-    assert asked == ['commands']
-
-
-def test_a_tick_that_comes_late_is_told_the_time_at_which_it_runs():
-    from dysl_vla_ros.ros.command_thread import CommandThread
-
-    class Late(threading.Event):
-        waits = 0
-
-        def wait(self, timeout=None):
-            self.waits += 1
-            ended = super().wait(timeout)
-            if self.waits == 3:
-                time.sleep(0.2)  # the system gave the processor to others
-            return ended
-
-    ticks, done = [], threading.Event()
-
-    def tick(now):
-        ticks.append(now)
-        if len(ticks) == 4:
-            done.set()
-        return True
-
-    thread = CommandThread(tick, lambda *_: None, 0.02)
-    thread._abort = Late()
-    thread.start()
-    assert done.wait(5)
-    thread.finish(0.0)
-    assert ticks[2] - ticks[1] >= 0.2
-
-
-def test_a_late_tick_is_not_made_up_for_by_a_burst():
-    from dysl_vla_ros.ros.command_thread import CommandThread
-
-    ticks, done = [], threading.Event()
-
-    def tick(now):
-        ticks.append(now)
-        if len(ticks) == 1:
-            time.sleep(0.055)
-        if len(ticks) == 6:
-            done.set()
-        return True
-
-    thread = CommandThread(tick, lambda *_: None, 0.02)
-    thread.start()
-    assert done.wait(5)
-    thread.finish(0.0)
-    phase = (np.array(ticks[1:]) - ticks[0]) / 0.02
-    assert phase[0] >= 2.75  # the first deadline that was not missed
-    assert np.diff(phase).min() > 0.5
 
 
 def test_the_flight_recorder_writes_one_file_with_cycles_and_chunks(tmp_path):

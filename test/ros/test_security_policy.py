@@ -37,6 +37,7 @@ NOT_INSTALLABLE = {
 
 CONFIGURATIONS = {
     'joint_trajectory': {'command_type': 'joint_trajectory'},
+    'unstamped': {'command_type': 'joint_trajectory', 'trajectory.stamped': False},
     'gripper joint': {'gripper.interface': 'joint', 'use_sim_time': True},
     'gripper action': {'gripper.interface': 'action'},
     'joint_commands': {'command_type': 'joint_commands', 'gripper.interface': 'none'},
@@ -185,9 +186,8 @@ def test_the_policy_covers_the_nodes_in_every_configuration(
     if name == 'gripper action':
         pytest.importorskip('control_msgs', reason='control_msgs has no wheel; part of ROS')
     wanted = {f'/{CONTROLLER}/transition_event', '/sim_arm/reset'}
-    if 'command_type' not in CONFIGURATIONS[name]:
-        wanted |= {'/sim_arm/transition_event', '/sim_arm/get_parameters'}
-        wanted |= {f'/{CONTROLLER}/get_parameters'}
+    if name == 'unstamped':
+        wanted |= {'/sim_arm/get_parameters', f'/{CONTROLLER}/get_parameters'}
     vla_node(graph, namespace, monkeypatch, CONFIGURATIONS[name])
     found = settled(robot, wanted)
     generated |= found

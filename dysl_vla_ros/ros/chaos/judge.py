@@ -17,6 +17,7 @@ _AT_REST = 0.02
 """Slower than this a joint rests [rad/s]."""
 _REST_S = 0.3
 """For so long, to count [s]."""
+_UNHEARD_S = 0.1
 _GRID_S = 0.004
 _POINT_TOLERANCE = 1e-6
 _CURVE_TOLERANCE = 1e-3
@@ -72,13 +73,17 @@ def time_to_rest(
     at, _, speeds = recording.joints(names, since, until)
     if not len(at):
         return None
-    fast = np.abs(speeds).max(axis=1) >= _AT_REST
-    moving = at[fast]
-    for candidate in (since, *moving.tolist()):
-        if candidate + _REST_S > at[-1]:
+    moving = at[np.abs(speeds).max(axis=1) >= _AT_REST]
+    heard_again = at[np.diff(at, prepend=since) > _UNHEARD_S]
+    for candidate in (since, *sorted([*moving.tolist(), *heard_again.tolist()])):
+        end = candidate + _REST_S
+        if end > at[-1]:
             return None
-        if not ((moving > candidate) & (moving <= candidate + _REST_S)).any():
-            return max(0.0, float(candidate - since))
+        heard = np.concatenate(([candidate], at[(at > candidate) & (at < end)], [end]))
+        # An arm that nobody heard did not rest.
+        if np.diff(heard).max() > _UNHEARD_S or ((moving > candidate) & (moving <= end)).any():
+            continue
+        return max(0.0, float(candidate - since))
     return None
 
 

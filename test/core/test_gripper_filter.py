@@ -1,0 +1,74 @@
+"""When the gripper gets a new command, and when it is left alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from dysl_vla_ros.config import GripperConfig
+from dysl_vla_ros.core.gripper_filter import GripperFilter
+
+
+def test_the_gripper_is_sent_on_change_only_with_hysteresis():
+    gripper = GripperFilter(GripperConfig(hysteresis=0.2, dwell_s=0.0))
+    sent = [gripper.update(value, True, t) for t, value in enumerate([0.5, 0.6, 0.75, 0.7, 0.3])]
+    assert sent == [0.5, None, 0.75, None, 0.3]
+
+
+def test_a_reversal_waits_for_the_dwell_and_then_happens():
+    gripper = GripperFilter(GripperConfig(dwell_s=0.2))
+    assert gripper.update(1.0, True, 0.0) == 1.0
+    assert gripper.update(0.0, True, 0.1) == 0.0
+    assert gripper.update(1.0, True, 0.2) is None
+    assert gripper.update(1.0, True, 0.35) == 1.0
+
+
+def test_fully_closed_is_reached_in_small_steps():
+    gripper = GripperFilter(GripperConfig(hysteresis=0.5, dwell_s=0.0))
+    assert gripper.update(0.3, True, 0.0) == 0.3
+    assert gripper.update(0.1, True, 0.1) is None
+    assert gripper.update(0.0, True, 0.2) == 0.0
+
+
+def test_a_hold_never_moves_the_gripper():
+    gripper = GripperFilter(GripperConfig(dwell_s=0.0))
+    assert gripper.update(0.0, True, 0.0) == 0.0
+    assert gripper.update(1.0, False, 0.1) is None
+    assert gripper.update(None, True, 0.2) is None
+    assert gripper.sent == 0.0
+
+
+def filtered(*openings, every=1.0, **config):
+    gripper = GripperFilter(GripperConfig(**config))
+    return [gripper.update(value, True, every * t) for t, value in enumerate(openings)]
+
+
+def test_a_change_of_exactly_the_hysteresis_is_sent():
+    assert filtered(0.0, 0.25, hysteresis=0.25, dwell_s=0.0) == [0.0, 0.25]
+
+
+def test_what_was_sent_is_not_sent_again_at_an_end_either():
+    assert filtered(1.0, 1.0, 0.0, 0.0, dwell_s=0.0) == [1.0, None, 0.0, None]
+
+
+def test_going_on_in_the_same_direction_waits_for_no_dwell():
+    assert filtered(0.1, 0.4, 0.7, 1.0, every=0.01, dwell_s=0.2) == [0.1, 0.4, 0.7, 1.0]
+
+
+def test_a_second_reversal_waits_from_the_first_one_on():
+    gripper = GripperFilter(GripperConfig(dwell_s=0.2))
+    assert gripper.update(1.0, True, 0.0) == 1.0
+    assert gripper.update(0.5, True, 0.1) == 0.5
+    assert gripper.update(0.2, True, 0.25) == 0.2  # no reversal: the dwell still counts from 0.1
+    assert gripper.update(1.0, True, 0.28) is None
+    assert gripper.update(1.0, True, 0.31) == 1.0
+
+
+@pytest.mark.parametrize(('opening', 'value'), [(0.0, 0.8), (1.0, 0.0), (0.25, 0.6)])
+def test_an_opening_becomes_the_value_of_the_joint_also_where_closed_is_the_larger(opening, value):
+    gripper = GripperFilter(GripperConfig(open_value=0.0, closed_value=0.8))
+    assert gripper.joint_value(opening) == pytest.approx(value)
+
+
+def test_nothing_counts_as_sent_before_the_first_command():
+    gripper = GripperFilter(GripperConfig())
+    assert gripper.update(1.0, False, 0.0) is None and gripper.sent is None

@@ -1,0 +1,100 @@
+"""What was published: where the arm is at every instant, and that it ends at rest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dysl_vla_ros.core.motion_plan import Knot, MotionPlan, braking, resting
+from dysl_vla_ros.core.safety import SHORTEST_BRAKE_S, MotionLimits
+
+LIMITS = MotionLimits(('a', 'b'), [-9.0] * 2, [9.0] * 2, [3.0] * 2, [5.0, 10.0], 0.3)
+
+
+def knot(time, position, velocity, progress=0.0, speed=0.0):
+    return Knot(time, np.array(position, float), np.array(velocity, float), progress, speed)
+
+
+def plan():
+    """Two knots at a constant 1 rad/s and 20 actions/s, then a brake of 0.2 s."""
+    return MotionPlan(
+        (knot(1.0, [0.0, 0.0], [1.0, 0.5], 4.0, 20.0),
+         knot(1.1, [0.1, 0.05], [1.0, 0.5], 6.0, 20.0)),
+        0.2,
+    )  # fmt: skip
+
+
+def test_a_plan_passes_through_its_knots():
+    for time, position, progress in ((1.0, [0.0, 0.0], 4.0), (1.1, [0.1, 0.05], 6.0)):
+        there = plan().at(time)
+        assert there.position == pytest.approx(position)
+        assert there.velocity == pytest.approx([1.0, 0.5])
+        assert there.progress == pytest.approx(progress) and there.speed == pytest.approx(20.0)
+        assert there.time == time
+
+
+def test_between_knots_position_and_progress_are_on_the_cubic():
+    there = plan().at(1.025)
+    assert there.position == pytest.approx([0.025, 0.0125])
+    assert there.progress == pytest.approx(4.5) and there.speed == pytest.approx(20.0)
+
+
+def test_between_three_knots_the_right_pair_is_taken():
+    long = MotionPlan((*plan().knots, knot(1.2, [0.5, 0.05], [0.0, 0.0], 7.0, 0.0)), 0.02)
+    assert 0.0 < long.at(1.05).position[0] < 0.1 < long.at(1.15).position[0] < 0.5
+    assert long.at(1.1).position == pytest.approx([0.1, 0.05])
+
+
+def test_after_the_last_knot_arm_and_playback_brake_to_rest():
+    halfway, end, later = plan().at(1.2), plan().at(1.3), plan().at(99.0)
+    assert halfway.position == pytest.approx([0.175, 0.0875])
+    assert halfway.velocity == pytest.approx([0.5, 0.25])
+    assert halfway.progress == pytest.approx(7.5) and halfway.speed == pytest.approx(10.0)
+    assert end.position == pytest.approx([0.2, 0.1])
+    assert end.progress == pytest.approx(8.0)
+    for rest in (end, later):
+        assert rest.position == pytest.approx(end.position)
+        assert rest.at_rest or rest.speed == pytest.approx(0.0, abs=1e-12)
+    assert later.at_rest and later.progress == pytest.approx(8.0)
+    assert plan().rest_time == pytest.approx(1.3)
+
+
+def test_playback_never_runs_backwards_or_beyond_the_next_knot():
+    """A cubic may overshoot where the speed falls at once from fast to 0."""
+    sharp = MotionPlan((knot(0.0, [0, 0], [0, 0], 3.0, 90.0), knot(0.1, [0, 0], [0, 0], 4.0)), 0.1)
+    found = [sharp.at(t) for t in np.linspace(0.0, 0.3, 61)]
+    progress = [item.progress for item in found]
+    assert min(progress) >= 3.0 and max(progress) <= 4.0
+    assert min(item.speed for item in found) >= 0.0
+
+
+def test_a_knot_rests_when_neither_arm_nor_playback_moves():
+    assert knot(0, [1, 1], [0, 0]).at_rest
+    assert not knot(0, [1, 1], [0, 1e-3]).at_rest
+    assert not knot(0, [1, 1], [0, -1e-3]).at_rest
+    assert not knot(0, [1, 1], [0, 0], 0.0, 0.1).at_rest
+
+
+def test_a_window_holds_the_knots_from_now_on_and_a_brake_that_ends_at_rest():
+    times, positions, velocities = plan().window(1.0)
+    assert times == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    assert positions[0].tolist() == [0.0, 0.0]
+    assert positions[1:] == pytest.approx(np.array([[0.1, 0.05], [0.175, 0.0875], [0.2, 0.1]]))
+    assert velocities == pytest.approx(np.array([[1, 0.5], [1, 0.5], [0.5, 0.25], [0, 0]]))
+    assert not velocities[-1].any()  # exactly, not by rounding
+
+
+def test_an_arm_that_stands_gets_a_window_in_which_times_grow():
+    still = resting(np.array([0.3, 0.4]), 2.0, 5.0)
+    times, positions, velocities = still.window(2.0)
+    assert times == pytest.approx([0.0, 0.5 * SHORTEST_BRAKE_S, SHORTEST_BRAKE_S])
+    assert positions == pytest.approx(np.array([[0.3, 0.4]] * 3)) and not velocities.any()
+    there = still.at(7.0)
+    assert there.progress == 5.0 and there.at_rest and there.position.tolist() == [0.3, 0.4]
+
+
+def test_a_brake_begins_at_once_and_is_as_hard_as_the_joint_that_needs_longest():
+    state = knot(3.0, [0, 0], [1.0, -1.0], 2.0, 10.0)
+    plan = braking(state, LIMITS)
+    assert plan.knots == (state,) and plan.brake == pytest.approx(0.2)  # 1 rad/s at 5 rad/s^2
+    assert plan.at(3.2).position == pytest.approx([0.1, -0.1])

@@ -1,0 +1,259 @@
+"""Parameters: what is legal, what makes no sense together, and what a wrong key is answered."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from dysl_vla_ros.config import NodeConfig, from_flat, load_yaml, parameters
+from dysl_vla_ros.errors import ConfigError
+
+KNOWN = {parameter.name: parameter for parameter in parameters()}
+
+
+def refusal(call):
+    with pytest.raises(ConfigError) as caught:
+        call()
+    return str(caught.value)
+
+
+def refused(**flat):
+    return refusal(lambda: from_flat(flat))
+
+
+# ---- single values ------------------------------------------------------------------------------
+
+
+def bounds(which):
+    return [name for name, parameter in KNOWN.items() if getattr(parameter, which) is not None]
+
+
+@pytest.mark.parametrize('name', bounds('low'))
+def test_a_value_below_the_lowest_legal_one_is_refused_and_the_lowest_is_taken(name):
+    parameter = KNOWN[name]
+    assert parameter.check(parameter.kind(parameter.low)) == parameter.low
+    below = parameter.low - (1 if parameter.kind is int else 1e-6)
+    words = refusal(lambda: parameter.check(below))
+    assert words == f'{name} = {below!r}: expected ' + (
+        f'at least {parameter.low:g}' if parameter.high is None else
+        f'a number within [{parameter.low:g}, {parameter.high:g}]'
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize('name', bounds('high'))
+def test_a_value_above_the_highest_legal_one_is_refused_and_the_highest_is_taken(name):
+    parameter = KNOWN[name]
+    assert parameter.check(parameter.kind(parameter.high)) == parameter.high
+    above = parameter.high + (1 if parameter.kind is int else 1e-3)
+    assert refusal(lambda: parameter.check(above)).endswith(
+        f'expected a number within [{parameter.low:g}, {parameter.high:g}]'
+    )
+
+
+def test_every_default_is_legal_and_every_number_that_moves_the_arm_has_bounds():
+    assert NodeConfig() == from_flat({})
+    free = {name for name, p in KNOWN.items() if p.kind in (int, float) and p.low is None}
+    assert free == {'gripper.open_value', 'gripper.closed_value'}
+    assert {name for name, p in KNOWN.items() if p.dynamic} == {'skip.mode'}
+
+
+@pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
+def test_a_number_that_is_not_finite_is_refused(value):
+    assert refused(**{'gripper.open_value': value}) == (
+        f'gripper.open_value = {value!r}: expected a finite number'
+    )
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'words'),
+    [
+        ('armed', 1, 'expected a bool'), ('armed', 'true', 'expected a bool'),
+        ('engine.warmup_runs', 3.0, 'expected a int'),
+        ('engine.warmup_runs', True, 'expected a int'),
+        ('limits.velocity_scale', True, 'expected a float'),
+        ('limits.velocity_scale', '1.0', 'expected a float'),
+        ('engine.path', 7, 'expected a str'),
+        ('continuity.weights', 1.0, 'expected a list of float'),
+        ('continuity.weights', ['1'], 'expected a float'),
+        ('action.joint_names', 'elbow', 'expected a list of str'),
+        ('action.joint_names', [1], 'expected a str'),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_type_is_refused(name, value, words):
+    shown = value[0] if isinstance(value, list) else value
+    assert refused(**{name: value}) == f'{name} = {shown!r}: {words}'
+
+
+def test_a_whole_number_is_a_number_and_a_list_becomes_a_tuple():
+    config = from_flat({'limits.velocity_scale': 1, 'continuity.weights': [1, 0.5]})
+    assert type(config.safety.velocity_scale) is float
+    assert config.continuity.weights == (1.0, 0.5)
+
+
+def test_a_word_that_is_no_choice_is_refused_with_the_choices():
+    assert refused(command_type='torque') == (
+        "command_type = 'torque': expected one of 'joint_trajectory', 'joint_commands', 'twist', "
+        "'pose'"
+    )
+
+
+def test_a_configuration_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        NodeConfig().safety.armed = True
+
+
+def test_values_are_checked_too_where_the_dataclasses_are_built_by_hand():
+    from dysl_vla_ros.config import SafetyConfig
+
+    assert refusal(lambda: NodeConfig(safety=SafetyConfig(velocity_scale=1.5))).startswith(
+        'limits.velocity_scale = 1.5: expected'
+    )
+
+
+# ---- names --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('name', 'words'),
+    [
+        ('limits.velocity_skale', 'a known parameter; did you mean limits.velocity_scale?'),
+        ('limits.max_led', 'a known parameter; did you mean limits.max_lead?'),
+        ('qqqqqqqq', 'a known parameter'),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest_one(name, words):
+    assert refused(**{name: 1}) == f'{name} = 1: expected {words}'
+
+
+def test_names_are_unique_and_every_parameter_says_what_it_means():
+    assert len(list(parameters())) == len(KNOWN)
+    assert all(len(parameter.text) > 10 for parameter in KNOWN.values())
+
+
+# ---- values that make no sense together ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('flat', 'words'),
+    [
+        ({'workspace.min': [0.0, 0.0]}, 'workspace.min = (0.0, 0.0): expected 3 numbers or none'),
+        ({'workspace.min': [0, 0, 0]}, 'workspace.max = (): expected 3 numbers, as workspace.min '
+         'has'),
+        ({'workspace.max': [1, 1, 1]}, 'workspace.max = (1.0, 1.0, 1.0): expected 0 numbers, as '
+         'workspace.min has'),
+        ({'workspace.min': [0, 1, 0], 'workspace.max': [1, 1, 1]},
+         'workspace.min = 1.0: expected less than workspace.max = 1.0'),
+        ({'workspace.planes': [0, 0, 1]},
+         'workspace.planes = (0.0, 0.0, 1.0): expected four numbers per plane: nx, ny, nz, d'),
+        ({'workspace.planes': [0, 0, 1, 0, 0, 0, 0, 1]},
+         'workspace.planes = (0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0): expected a normal, not '
+         '(0.0, 0.0, 0.0)'),
+        ({'skip.expected_min': 0.6, 'skip.expected_max': 0.5},
+         'skip.expected_min = 0.6: expected at most skip.expected_max = 0.5'),
+        ({'starvation_hold_s': 3.0, 'starvation_fault_s': 2.0},
+         'starvation_hold_s = 3.0: expected at most starvation_fault_s = 2.0'),
+        ({'command_window_s': 0.05, 'command_rate_hz': 19.9},
+         'command_rate_hz = 19.9: expected a number within [20, 500]'),
+        ({'gripper.open_value': 0.3, 'gripper.closed_value': 0.3},
+         'gripper.open_value = 0.3: expected another value than gripper.closed_value = 0.3'),
+        ({'continuity.threshold': 0.2, 'continuity.hysteresis': 0.3},
+         'continuity.threshold = 0.2: expected at least continuity.hysteresis = 0.3'),
+        ({'gripper.interface': 'joint', 'command_type': 'joint_commands'},
+         "gripper.interface = 'joint': expected 'topic', 'action' or 'none' with command_type = "
+         "'joint_commands': only a joint_trajectory carries the gripper, which otherwise is never "
+         'reached'),
+        ({'unsupported': 'the controller rejects it'},
+         "unsupported = 'the controller rejects it': expected '': mend what it says in a "
+         "params_file, and set unsupported: '' there"),
+        ({'continuity.weights': [1.0, -0.1]},
+         'continuity.weights = (1.0, -0.1): expected no negative weight'),
+    ],
+)  # fmt: skip
+def test_values_that_make_no_sense_together_are_refused(flat, words):
+    assert refused(**flat) == words
+
+
+@pytest.mark.parametrize(
+    'flat',
+    [
+        {'workspace.min': [0, 0, 0], 'workspace.max': [1, 1, 1]},
+        {'workspace.planes': [0, 0, 1, 0, 1e-3, 0, 0, -1]},
+        {'skip.expected_min': 0.5, 'skip.expected_max': 0.5},
+        {'starvation_hold_s': 2.0, 'starvation_fault_s': 2.0},
+        {'command_window_s': 0.05, 'command_rate_hz': 20.0},
+        {'continuity.threshold': 0.2, 'continuity.hysteresis': 0.2},
+        {'continuity.hysteresis': 0.3},  # the threshold is the bundle's
+        {'gripper.interface': 'joint'},
+        {'gripper.interface': 'topic', 'command_type': 'joint_commands'},
+        {'continuity.weights': [0.0, 1.0]},
+    ],
+)
+def test_values_at_the_edge_of_sense_are_taken(flat):
+    from_flat(flat)
+
+
+# ---- files --------------------------------------------------------------------------------------
+
+
+def yaml_file(tmp_path, text):
+    path = tmp_path / 'own.yaml'
+    path.write_text(text, encoding='utf-8')
+    return path
+
+
+@pytest.mark.parametrize('section', ['vla_node', '/vla_node', '/**'])
+def test_the_file_of_the_node_is_read_nested_or_flat(tmp_path, section):
+    text = (
+        f'{section}:\n  ros__parameters:\n    limits:\n      max_lead: 0.2\n'
+        '    limits.velocity_scale: 0.5\n    armed: true\n    action.joint_names: [a, b]\n'
+    )
+    config = load_yaml(yaml_file(tmp_path, text))
+    assert (config.safety.max_lead, config.safety.velocity_scale) == (0.2, 0.5)
+    assert config.safety.armed and config.action.joint_names == ('a', 'b')
+
+
+def test_the_node_s_own_section_outranks_the_one_for_all(tmp_path):
+    text = (
+        'vla_node: {ros__parameters: {limits.max_lead: 0.2}}\n'
+        '/**: {ros__parameters: {limits.max_lead: 0.5, limits.acceleration: 4.0}}\n'
+        'other: {ros__parameters: {nonsense: 1}}\n'
+    )
+    safety = load_yaml(yaml_file(tmp_path, text)).safety
+    assert (safety.max_lead, safety.acceleration) == (0.2, 4.0)
+
+
+def test_another_node_s_name_may_be_asked_for(tmp_path):
+    path = yaml_file(tmp_path, 'left: {ros__parameters: {limits.max_lead: 0.2}}\n')
+    assert load_yaml(path, 'left').safety.max_lead == 0.2
+    assert refusal(lambda: load_yaml(path)).endswith('expected a section named vla_node or /**')
+
+
+@pytest.mark.parametrize('body', ['', 'ros__parameters:'])
+def test_an_empty_section_changes_nothing(tmp_path, body):
+    path = yaml_file(tmp_path, f'vla_node:\n  {body}\n')
+    if body:
+        assert load_yaml(path) == NodeConfig()
+    else:
+        assert refusal(lambda: load_yaml(path)) == (
+            'own.yaml: vla_node = {}: expected one key, ros__parameters'
+        )
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('', 'own.yaml = {}: expected a section named vla_node or /**'),
+        ('[1, 2]', 'own.yaml = [1, 2]: expected a section named vla_node or /**'),
+        ('vla_node: {parameters: {}}',
+         "own.yaml: vla_node = {'parameters': {}}: expected one key, ros__parameters"),
+        ('vla_node: {ros__parameters: {}, more: 1}', 'expected one key, ros__parameters'),
+        ('vla_node: {ros__parameters: {limits: {max_led: 1.0}}}',
+         'limits.max_led = 1.0: expected a known parameter; did you mean limits.max_lead?'),
+        ('vla_node: {ros__parameters: {limits: {max_lead: 9.0}}}',
+         'limits.max_lead = 9.0: expected a number within [0.01, 3]'),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_none_of_the_node_is_refused_by_what_is_wrong(tmp_path, text, words):
+    assert refusal(lambda: load_yaml(yaml_file(tmp_path, text))).endswith(words)
