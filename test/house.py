@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 PACKAGE = 'dysl_vla_ros'
@@ -203,6 +204,7 @@ def part_of(module: str) -> str:
     return max(fitting, key=len, default='')
 
 
+@cache
 def imports(path: Path, when_called: bool = True) -> list[Found]:
     """What a module imports: all, or without that inside functions, classes and ``try``."""
     tree = ast.parse(path.read_text(encoding='utf-8'))
