@@ -232,6 +232,7 @@ class ControlLoop:
             if self._renew_due and self._run.playing and playback.governor.at_rest:
                 self._settle(now)
             self._watch_strangers(now)
+            self._doubt_a_resting_arm(now)
             going = self._run.playing and not self._renew_due
             advanced = playback.advance(now, going, self.armed)
             if advanced is None:
@@ -444,6 +445,14 @@ class ControlLoop:
         if unasked and self._run.state not in LATCHED:
             self._latch('fault', unasked, now)
             self._playback.let_go()
+
+    def _doubt_a_resting_arm(self, now: float) -> None:
+        """A place is not held while the readings contradict it: it may be far from the arm."""
+        measurement = self._playback.governor.measurement
+        if measurement.doubtful and self._playback.commanding and self._playback.governor.at_rest:
+            self._playback.release(now)
+            if self._run.playing:
+                self._raise_epoch(measurement.refusal)
 
     def _watch(self, now: float, going: bool, knot: Knot) -> None:
         """What the watchdogs find latches, warns, or asks for a start."""

@@ -9,7 +9,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_control_loop import HORIZON, LAYOUT, READY, STEP, TICK, Bench, PerfectPolicy, slowing
+from test_control_loop import (
+    HORIZON,
+    LAYOUT,
+    READY,
+    STALE,
+    STEP,
+    TICK,
+    Bench,
+    PerfectPolicy,
+    slowing,
+)
 
 FAR = 5.0
 
@@ -364,3 +374,16 @@ def test_three_invalid_chunks_in_a_row_are_a_fault_and_two_are_not():
     bench.run(2.0)
     assert refused() == 7 and bench.loop.state == 'fault'
     assert bench.loop.reason == f'3 invalid chunks: {bench.deliveries[-1].reason}'
+
+
+def test_a_resting_arm_whose_readings_jump_is_not_told_to_hold_elsewhere():
+    bench = Bench(PerfectPolicy(goal=5.0), latency=0.05).started().run(1.0)
+    bench.run(1.0, STALE)
+    assert bench.loop.state == 'stale' and bench.commands[-1].stamp == bench.now
+    sent = len(bench.commands)
+    bench.robot.push(1.5)
+    bench.run(0.5, STALE)
+    assert len(bench.commands) == sent
+    bench.run(1.5)
+    first = bench.commands[sent:][:1]
+    assert all(abs(command.positions[0] - bench.arm[0]) < 0.1 for command in first)

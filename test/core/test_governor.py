@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -311,7 +312,12 @@ def test_whatever_comes_every_window_keeps_every_limit(seed):
     assert fuzz(seed, 40) > 40
 
 
+# 5,000 chunks a part; DYSL_FUZZ_PARTS=20 is a hundred thousand, a quarter of an hour.
+PARTS = int(os.environ.get('DYSL_FUZZ_PARTS', '2'))
+
+
 @pytest.mark.slow
-def test_a_hundred_thousand_random_chunks_keep_every_limit():
-    for seed in range(1000, 1500):
+@pytest.mark.parametrize('part', range(PARTS))
+def test_thousands_of_random_chunks_keep_every_limit(part):
+    for seed in range(1000 + 25 * part, 1025 + 25 * part):
         fuzz(seed, 200)
