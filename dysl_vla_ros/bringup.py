@@ -12,17 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dysl_vla_ros.data_types import SKIP_MODES
+from dysl_vla_ros.data_types import COMMAND_TOPICS, SKIP_MODES
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.parameter_file import parameters_for
 
 PACKAGE = 'dysl_vla_ros'
-COMMAND_TOPICS = {
-    'joint_trajectory': 'joint_trajectory',
-    'joint_commands': 'joint_commands',
-    'twist': 'twist_commands',
-    'pose': 'pose_target',
-}
 CUSTOM = 'custom'
 """``robot:=custom``: no preset, all parameters from ``params_file``."""
 NODE = 'vla_node'

@@ -18,7 +18,7 @@ from typing import Any, get_type_hints
 
 import yaml
 
-from dysl_vla_ros.data_types import ACTION_SPACES, SKIP_MODES
+from dysl_vla_ros.data_types import ACTION_SPACES, COMMAND_TOPICS, SKIP_MODES
 from dysl_vla_ros.errors import ConfigError
 
 _SHORTEST_NORMAL = 1e-6
@@ -306,7 +306,7 @@ class ActionConfig:
     command_type: str = _parameter(
         'joint_trajectory',
         'What is published to the arm',
-        choices=('joint_trajectory', 'joint_commands', 'twist', 'pose'),
+        choices=tuple(COMMAND_TOPICS),
         key='command_type',
     )
     unsupported: str = _parameter(

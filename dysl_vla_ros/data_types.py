@@ -21,6 +21,13 @@ ACTION_SPACES: tuple[ActionSpace, ...] = (
     'eef_delta',
     'eef_pose',
 )
+COMMAND_TOPICS = {
+    'joint_trajectory': 'joint_trajectory',
+    'joint_commands': 'joint_commands',
+    'twist': 'twist_commands',
+    'pose': 'pose_target',
+}
+"""``command_type`` -> the topic it goes to."""
 SkipMode = Literal['auto', 'full', 'max_skip', 'compare']
 SKIP_MODES: tuple[SkipMode, ...] = ('auto', 'full', 'max_skip', 'compare')
 PassMode = Literal['full', 'skipped', 'rerun']

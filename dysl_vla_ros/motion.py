@@ -20,6 +20,7 @@ from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.errors import ChunkError, ConfigError
 from dysl_vla_ros.kinematics import ArmKinematics
+from dysl_vla_ros.rotations import rotation_vector
 
 CARTESIAN_SPACES = ('eef_delta', 'eef_pose')
 _GRIPPER_MOVES = 0.1
@@ -245,7 +246,7 @@ class MotionPlanner:
         else:
             assert self._kinematics is not None
             position, rotation = self._kinematics.forward(start)
-            first = np.concatenate([position, transforms.rotation_vector(rotation)])
+            first = np.concatenate([position, rotation_vector(rotation)])
         steps = transforms.steps_of_absolute(actions, first, self.space)
         return transforms.normalise(steps, spec.low, spec.high, spec.mask)
 

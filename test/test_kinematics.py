@@ -10,11 +10,10 @@ import pytest
 
 pytest.importorskip('pinocchio', reason="needs the extra 'kinematics'")
 
-from dysl_vla_ros.rotations import rotation_matrix, rotation_vector
-
 from dysl_vla_ros.data_types import JointLimits
 from dysl_vla_ros.errors import KinematicsError
 from dysl_vla_ros.kinematics import SINGULAR, ArmKinematics
+from dysl_vla_ros.rotations import rotation_matrix, rotation_vector
 from dysl_vla_ros.sim import arm
 from dysl_vla_ros.sim.robot_description import urdf
 

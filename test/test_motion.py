@@ -9,8 +9,6 @@ import pytest
 
 pytest.importorskip('pinocchio', reason="needs the extra 'kinematics'")
 
-from dysl_vla_ros.rotations import rotation_matrix, rotation_vector
-
 from dysl_vla_ros.bundle.manifest import NormalisationSpec
 from dysl_vla_ros.config import ActionConfig
 from dysl_vla_ros.core.safety import MotionLimits
@@ -18,6 +16,7 @@ from dysl_vla_ros.engines.fake.bundle import fake_manifest
 from dysl_vla_ros.errors import ChunkError, ConfigError, KinematicsError
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.motion import MotionPlanner, plan_chunk
+from dysl_vla_ros.rotations import rotation_matrix, rotation_vector
 from dysl_vla_ros.sim import arm
 from dysl_vla_ros.sim.robot_description import urdf
 

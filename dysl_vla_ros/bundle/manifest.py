@@ -15,6 +15,8 @@ from dysl_vla_ros.errors import BundleError, EngineError
 
 FORMAT = 'dysl_vla_bundle'
 FORMAT_VERSION = 1
+"""Goes up when a bundle that was written before can no longer be read as it is. A key that is new
+gets a default instead, which says what bundles without it meant."""
 _LARGEST = 1e9
 _NARROWEST = 1e-9
 _ELEMENTS = 1 << 28
@@ -347,8 +349,13 @@ def manifest_to_dict(manifest: Manifest) -> dict[str, Any]:
 
 def _check_version(found_format: object, version: object) -> None:
     expect('format', found_format, found_format == FORMAT, repr(FORMAT))
-    expect('version', version, version == FORMAT_VERSION,
-           f'{FORMAT_VERSION}, which this release reads; export the checkpoint again')
+    newer = isinstance(version, int) and version > FORMAT_VERSION
+    remedy = (
+        'a newer release wrote the bundle: update this one, or write the bundle with this one: '
+        if newer else 'write the bundle again: '
+    ) + 'dysl export CHECKPOINT FOLDER'  # fmt: skip
+    right = version == FORMAT_VERSION and not isinstance(version, bool)
+    expect('version', version, right, f'{FORMAT_VERSION}, which this release reads; {remedy}')
 
 
 def _count(where: str, value: int, most: int) -> None:

@@ -5,16 +5,13 @@ One function each, used when the policy is trained and when the robot runs.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from transforms3d import axangles, quaternions  # type: ignore[import-untyped]
 
 from dysl_vla_ros.data_types import ActionSpace, FloatArray
-
-_TINY_ANGLE = 1e-12
+from dysl_vla_ros.rotations import rotation_matrix, rotation_vector
 
 
 def normalise(
@@ -42,28 +39,6 @@ def unnormalise(
     values = np.asarray(values, dtype=np.float64)
     outside = (values + 1.0) * 0.5 * span + low_
     return np.asarray(np.where(np.asarray(mask, dtype=bool), outside, values))
-
-
-def rotation_matrix(vector: FloatArray) -> FloatArray:
-    """Matrix (3, 3) of a rotation vector (3,) [rad]."""
-    angle = float(np.linalg.norm(vector))
-    if angle < _TINY_ANGLE:
-        return np.eye(3)
-    return np.asarray(axangles.axangle2mat(np.asarray(vector) / angle, angle, is_normalized=True))
-
-
-def rotation_vector(rotation: FloatArray) -> FloatArray:
-    """Rotation vector (3,) [rad] of a matrix (3, 3), at most pi long.
-
-    By way of the quaternion: precise to rounding for small and for half turns, where the
-    matrix's own angle is not.
-    """
-    quaternion = np.asarray(quaternions.mat2quat(rotation))
-    axis = quaternion[1:]
-    length = float(np.linalg.norm(axis))
-    if length < _TINY_ANGLE:
-        return 2.0 * axis
-    return np.asarray(axis * (2.0 * math.atan2(length, float(quaternion[0])) / length))
 
 
 def compose_poses(

@@ -13,19 +13,19 @@ from trajectory_msgs.msg import JointTrajectory
 
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.core.gripper_filter import GripperFilter
-from dysl_vla_ros.data_types import Command
+from dysl_vla_ros.data_types import COMMAND_TOPICS, Command
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.ros import command_messages as messages
 from dysl_vla_ros.ros import qos
 from dysl_vla_ros.ros.gripper_action import GripperAction
 
-TOPICS: dict[str, tuple[str, Any]] = {
-    'joint_trajectory': ('joint_trajectory', JointTrajectory),
-    'joint_commands': ('joint_commands', Float64MultiArray),
-    'twist': ('twist_commands', TwistStamped),
-    'pose': ('pose_target', PoseStamped),
+MESSAGES: dict[str, Any] = {
+    'joint_trajectory': JointTrajectory,
+    'joint_commands': Float64MultiArray,
+    'twist': TwistStamped,
+    'pose': PoseStamped,
 }
-"""``command_type`` -> topic and message type."""
+"""``command_type`` -> message type."""
 GRIPPER_TOPIC = 'gripper_command'
 
 
@@ -58,8 +58,7 @@ class CommandPublishers:
         self._gripper_action: GripperAction | None = None
         if self._interface == 'action':
             self._gripper_action = GripperAction(node)  # may refuse, so it comes first
-        topic, kind = TOPICS[self._kind]
-        self._live, self._shadow = self._pair(topic, kind)
+        self._live, self._shadow = self._pair(COMMAND_TOPICS[self._kind], MESSAGES[self._kind])
         self._gripper_live: Publisher | None = None
         self._gripper_shadow: Publisher | None = None
         if self._interface in ('topic', 'action'):

@@ -17,6 +17,10 @@ from dysl_vla_ros.policy import Pass
 from dysl_vla_ros.ros import chunk_messages, diagnostics, qos
 from dysl_vla_ros.ros.session import Session
 
+INTERFACE_VERSION = 1
+"""Of topics, services, states and parameters as ``doc/interface.md`` has them: goes up when a
+listener or a parameter file of before would be misled."""
+
 PREFIX = 'dysl_vla: '
 _LEVELS = (
     DiagnosticStatus.OK,
@@ -122,6 +126,7 @@ def metadata(manifest: Manifest, device: str, joint_names: tuple[str, ...]) -> d
         'proprioception', 'instruction', 'action', 'calibration', 'card',
     )  # fmt: skip
     return {
+        'interface_version': INTERFACE_VERSION,
         **{key: document[key] for key in kept},
         'files': {name: entry['sha256'] for name, entry in document['files'].items()},
         'joint_names': list(joint_names),

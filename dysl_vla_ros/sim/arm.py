@@ -13,6 +13,7 @@ import numpy as np
 
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.errors import KinematicsError
+from dysl_vla_ros.rotations import rotation_matrix, rotation_vector
 
 
 @dataclass(frozen=True)
@@ -99,33 +100,6 @@ HOME_POSITION = (0.44, 0.0, 0.27)
 _HOME_SEED = (-0.3, -1.7, 1.8, -1.7, -1.57, -0.3)
 
 
-def rotation_about(vector: FloatArray) -> FloatArray:
-    """Rotation matrix of a rotation vector [rad], shape (3,) (Rodrigues' formula)."""
-    angle = float(np.linalg.norm(vector))
-    x, y, z = vector
-    skew = np.array(((0.0, -z, y), (z, 0.0, -x), (-y, x, 0.0)))
-    if angle < 1e-9:
-        return np.asarray(np.eye(3) + skew)
-    first = math.sin(angle) / angle
-    second = (1.0 - math.cos(angle)) / angle**2
-    return np.asarray(np.eye(3) + first * skew + second * skew @ skew)
-
-
-def rotation_vector(rotation: FloatArray) -> FloatArray:
-    """Rotation vector of a rotation by less than half a circle; inverse of `rotation_about`."""
-    cosine = min(1.0, max(-1.0, 0.5 * (float(np.trace(rotation)) - 1.0)))
-    axis = np.array(
-        (
-            rotation[2, 1] - rotation[1, 2],
-            rotation[0, 2] - rotation[2, 0],
-            rotation[1, 0] - rotation[0, 1],
-        )
-    )
-    sine = 0.5 * float(np.linalg.norm(axis))
-    angle = math.atan2(sine, cosine)
-    return 0.5 * axis if sine < 1e-9 else axis * (0.5 * angle / sine)
-
-
 def pointing_down(yaw: float, tilt: tuple[float, float] = (0.0, 0.0)) -> FloatArray:
     """Orientation of a gripper that points down, turned by ``yaw`` about the base's z axis.
 
@@ -135,7 +109,7 @@ def pointing_down(yaw: float, tilt: tuple[float, float] = (0.0, 0.0)) -> FloatAr
     upright = np.array(((cosine, sine, 0.0), (sine, -cosine, 0.0), (0.0, 0.0, -1.0)))
     if tilt == (0.0, 0.0):
         return upright
-    return np.asarray(rotation_about(np.array((tilt[0], tilt[1], 0.0))) @ upright)
+    return np.asarray(rotation_matrix(np.array((tilt[0], tilt[1], 0.0))) @ upright)
 
 
 def _joint_frames(joints: FloatArray) -> list[tuple[FloatArray, FloatArray]]:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.data_types import FloatArray, ImageArray
-from dysl_vla_ros.sim import arm, scene
+from dysl_vla_ros.rotations import rotation_matrix
+from dysl_vla_ros.sim import scene
 
 CAMERAS: dict[str, int] = {'image': 96, 'wrist_image': 64}
 """Cameras of the scene and the edge of their square pictures [pixels]."""
@@ -146,7 +147,7 @@ class RayCamera:
         rotation = data.cam_xmat[index].reshape(3, 3)
         origin = data.cam_xpos[index].copy()
         if camera in self._look.turn:
-            rotation = rotation @ arm.rotation_about(self._look.turn[camera])
+            rotation = rotation @ rotation_matrix(self._look.turn[camera])
         if camera in self._look.shift:
             origin += rotation @ self._look.shift[camera]
         return origin, self._rays[key] @ rotation.T

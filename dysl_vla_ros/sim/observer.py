@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import mujoco  # type: ignore[import-untyped]
 import numpy as np
@@ -14,6 +14,7 @@ from dysl_vla_ros.sim.goals import Family
 from dysl_vla_ros.sim.scene import Shape
 
 Phase = Literal['reach', 'grasp', 'carry', 'release']
+PHASES: tuple[Phase, ...] = get_args(Phase)
 
 _HOLDING_OPENING = 0.35
 _FIRST_OBJECT_VELOCITY = 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dysl_vla_ros.data_types import FloatArray
+from dysl_vla_ros.rotations import rotation_matrix
 from dysl_vla_ros.sim import arm
 from dysl_vla_ros.sim.expert import ACTION_PERIOD
 from dysl_vla_ros.sim.world import World
@@ -31,7 +32,7 @@ class Tracker:
             KinematicsError: If the arm cannot reach the new pose; nothing has moved then.
         """
         position = self.position + action[:3]
-        rotation = arm.rotation_about(action[3:6]) @ self.rotation
+        rotation = rotation_matrix(action[3:6]) @ self.rotation
         joints = arm.inverse(self._joints, position, rotation)
         velocity = (joints - self._joints) / seconds
         self.world.command_gripper(float(np.clip(action[6], 0.0, 1.0)))

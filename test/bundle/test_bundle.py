@@ -141,9 +141,37 @@ def test_a_manifest_that_is_not_json_says_where(folder):
 def test_a_newer_version_is_named_before_its_unknown_keys(document):
     document |= {'version': 2, 'something_new': 1}
     with pytest.raises(
-        BundleError, match='version = 2: expected 1, .*export the checkpoint again'
+        BundleError, match='version = 2: expected 1, .*newer release .*dysl export CHECKPOINT'
     ):
         manifest_from_dict(document)
+
+
+@pytest.mark.parametrize('version', [0, -1, True, 1.5, '1', None])
+def test_another_version_is_refused_with_the_command_that_converts(document, version):
+    document['version'] = version
+    with pytest.raises(BundleError, match='write the bundle again: dysl export CHECKPOINT FOLDER'):
+        manifest_from_dict(document)
+
+
+def test_a_bundle_that_was_written_before_a_key_came_opens_as_it_was_meant(document):
+    # Keys that came after the first bundles, and what those without them meant.
+    before = {
+        'calibration': {'rule': 'ceil', 'level_low': -1.0, 'level_high': 0.0},
+        'action': {'gripper_threshold': None},
+        'proprioception': {'clip': False},
+        'instruction': {'end_id': None},
+    }
+    for part, keys in before.items():
+        for key in keys:
+            del document[part][key]
+    for segment in document['segments'].values():
+        del segment['data']
+    for camera in document['cameras']:
+        del camera['recipe']
+    old = manifest_to_dict(manifest_from_dict(document))
+    assert {p: {k: old[p][k] for k in keys} for p, keys in before.items()} == before
+    assert {segment['data'] for segment in old['segments'].values()} == {''}
+    assert {camera['recipe'] for camera in old['cameras']} == {'crop_resize'}
 
 
 def set_in(document, path, value):

@@ -68,6 +68,23 @@ def test_collect_train_calibrate_distil_export_evaluate(tmp_path, quiet):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
+@needs_torch
+def test_the_recipe_makes_a_bundle_and_a_second_run_finds_every_stage_done(tmp_path, quiet):
+    import torch
+
+    torch.set_num_threads(1)
+    words = ('recipe', '--preset', 'toy', '--folder', tmp_path, '--workers', 1, '--device', 'cpu')
+    dysl(*words, '--until', 'policy')
+    policy = tmp_path / 'policy.safetensors'
+    assert not (tmp_path / 'bundle').exists()
+    before = policy.stat().st_mtime_ns
+    dysl(*words)
+    assert policy.stat().st_mtime_ns == before
+    assert open_bundle(tmp_path / 'bundle').manifest.layers_total == 6
+
+
+@pytest.mark.slow
 @needs_torch
 def test_a_bundle_is_calibrated_from_its_evaluation_and_still_verifies(tmp_path):
     bundle = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny')

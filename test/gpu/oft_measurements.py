@@ -10,13 +10,14 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
+from joined_oft import OftParts
 
 from dysl_vla_ros.data_types import LayerLayout, SkipPlan
 from dysl_vla_ros.engines.cuda.engine import CudaEngine
 from dysl_vla_ros.engines.engine import forward
 from dysl_vla_ros.hardware import snapshot
 from dysl_vla_ros.lab.evaluation.latency import Case, bench_engine, time_together
-from dysl_vla_ros.lab.model.openvla_oft import OftConfig, OftParts, OpenVlaOft
+from dysl_vla_ros.lab.model.openvla_oft import OftConfig, OpenVlaOft
 from dysl_vla_ros.lab.model.skipping import SkipModules
 
 # Six static layers, spread as calibration spreads them; the first and the last among them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from conftest import wait_for
@@ -149,6 +150,7 @@ def test_late_joiners_get_state_and_metadata(rig):
     from std_msgs.msg import String
 
     from dysl_vla_ros.ros import qos
+    from dysl_vla_ros.ros.reports import INTERFACE_VERSION
 
     rig = rig().run()
     states = rig.listen('vla_node/state', String, qos.LATCHED)
@@ -157,11 +159,20 @@ def test_late_joiners_get_state_and_metadata(rig):
     assert states[-1].data == 'running'
     document = json.loads(metadata[-1].data)
     assert document['name'] == 'test-policy'
+    assert document['interface_version'] == INTERFACE_VERSION
+    assert document['version'] == 1  # of the bundle's format
     assert document['action']['space'] == 'joint_delta'
     assert [camera['name'] for camera in document['cameras']] == ['image', 'wrist_image']
     assert document['joint_names'] == ['shoulder', 'elbow', 'wrist']
     assert document['calibration']['window'] == 5
     assert len(document['files']['tokenizer.json']) == 64
+
+
+def test_the_interface_page_states_the_version_that_the_node_publishes():
+    from dysl_vla_ros.ros.reports import INTERFACE_VERSION
+
+    page = (Path(__file__).resolve().parents[2] / 'doc' / 'interface.md').read_text('utf-8')
+    assert f'Interface version {INTERFACE_VERSION}:' in page
 
 
 def test_commands_keep_their_rate_while_a_pass_computes_in_python(rig):

@@ -85,9 +85,3 @@ def test_the_home_pose_points_down_away_from_singularities() -> None:
     np.testing.assert_allclose(position, arm.HOME_POSITION, atol=1e-4)
     np.testing.assert_allclose(rotation[:, 2], (0.0, 0.0, -1.0), atol=1e-3)
     assert np.linalg.svd(matrix, compute_uv=False)[-1] > 0.1
-
-
-def test_a_rotation_vector_survives_the_way_there_and_back() -> None:
-    for vector in np.random.default_rng(2).normal(0.0, 0.8, (10, 3)):
-        back = arm.rotation_vector(arm.rotation_about(vector))
-        np.testing.assert_allclose(back, vector, atol=1e-9)

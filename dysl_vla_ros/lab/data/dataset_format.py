@@ -50,7 +50,6 @@ FILE_SIZE_MB = 100
 IMAGE, STATE, ACTION = 'observation.images.', 'observation.state', 'action'
 ACTION_NAMES = ('dx', 'dy', 'dz', 'drx', 'dry', 'drz', 'gripper')
 """End-effector deltas per action period [m, rad] and the gripper's opening, 0 to 1."""
-PHASES = ('reach', 'grasp', 'carry', 'release')
 LABELS = ('label.goal', 'label.own', 'label.chunk', 'label.point', 'label.offset')
 LEROBOT_COLUMNS: dict[str, str] = {
     'timestamp': 'float32', 'frame_index': 'int64', 'episode_index': 'int64', 'index': 'int64',

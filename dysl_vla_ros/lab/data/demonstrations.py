@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.bundle.manifest import NormalisationSpec
+from dysl_vla_ros.core import transforms
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.model.shapes import Statistics
 
@@ -136,19 +137,13 @@ def statistics(data: Demonstrations) -> Statistics:
 
 
 def normalise(values: NDArray[np.float32], spec: NormalisationSpec) -> NDArray[np.float32]:
-    """[low, high] -> [-1, 1] on the last axis, where the mask is true."""
-    low, high = np.array(spec.low, np.float32), np.array(spec.high, np.float32)
-    mask = np.array(spec.mask)
-    span = np.where(mask, high - low, 2.0)
-    scaled = (values - np.where(mask, low, -1.0)) / span * 2.0 - 1.0
-    return scaled.astype(np.float32)
+    """[low, high] -> [-1, 1] on the last axis, where the mask is true; as the robot does it."""
+    return transforms.normalise(values, spec.low, spec.high, spec.mask).astype(np.float32)
 
 
 def unnormalise(values: NDArray[np.float32], spec: NormalisationSpec) -> NDArray[np.float32]:
     """The inverse of ``normalise``."""
-    low, high = np.array(spec.low, np.float32), np.array(spec.high, np.float32)
-    scaled = np.where(np.array(spec.mask), (values + 1.0) / 2.0 * (high - low) + low, values)
-    return scaled.astype(np.float32)
+    return transforms.unnormalise(values, spec.low, spec.high, spec.mask).astype(np.float32)
 
 
 def _shape(

@@ -28,10 +28,10 @@ from dysl_vla_ros.motion import MotionPlanner
 from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.sim import arm
 from dysl_vla_ros.sim.goals import Family, Split
+from dysl_vla_ros.sim.observer import PHASES
 from dysl_vla_ros.sim.robot_description import urdf
 from dysl_vla_ros.sim.world import World
 
-PHASES = ('reach', 'grasp', 'carry', 'release')
 _READY = InputStatus(True)
 _SUCCESS_HELD_S = 0.5
 """An episode ends once its success has lasted this long."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dysl_vla_ros.errors import DyslError
-from dysl_vla_ros.lab.evaluation.episodes import PHASES
+from dysl_vla_ros.sim.observer import PHASES
 from dysl_vla_ros.targets import file_target, write_whole
 
 _COLOURS = {'reach': '#dfe8f2', 'grasp': '#f6d5c8', 'carry': '#e2eeda', 'release': '#f3dff0'}

@@ -25,6 +25,7 @@ from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
 from dysl_vla_ros.lab.model.skipping import SkipModules
 from dysl_vla_ros.lab.worlds.cell import CAMERA_SIZES, HORIZON, EpisodeSpec
 from dysl_vla_ros.lab.worlds.world_pool import Burst, View, WorldPool
+from dysl_vla_ros.sim.observer import PHASES
 
 Images = dict[str, NDArray[np.uint8]]
 
@@ -268,7 +269,7 @@ def summarise(results: Sequence[EpisodeResult]) -> dict[str, float]:
     for family in sorted({str(r.spec.family) for r in results}):
         own = [r.success for r in results if str(r.spec.family) == family]
         figures[f'success_{family}'] = float(np.mean(own))
-    for phase in ('reach', 'grasp', 'carry', 'release'):
+    for phase in PHASES:
         sums = [r.layers_by_phase[phase] for r in results if phase in r.layers_by_phase]
         if sums:
             figures[f'layers_{phase}'] = sum(s for s, _ in sums) / sum(n for _, n in sums)

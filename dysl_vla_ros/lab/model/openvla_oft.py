@@ -20,18 +20,15 @@ the actions of the unpadded upstream sequence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dysl_vla_ros.data_types import LayerLayout
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.model.fused_vision import MEANS, STDS, FusedVision, Rgb
 from dysl_vla_ros.lab.model.llama import LlamaLayer, LlamaNorm, LlamaShape, rotary_table
-from dysl_vla_ros.lab.model.skipping import SkipModules
 from dysl_vla_ros.lab.model.vision_tower import DINO_LARGE, PATCH, SIGLIP_SO400M, TowerShape
 
 END_ID = 2
@@ -249,46 +246,6 @@ class OpenVlaOft(nn.Module):
     ) -> Tensor:
         """Vision and embedding: the state entering layer 0."""
         return self.embed(self.vision(*images), tokens, proprioception)
-
-
-class OftParts:
-    """The parts of an OpenVLA-OFT with controllers and adapters, as engines want them."""
-
-    def __init__(self, network: OpenVlaOft, skipping: SkipModules) -> None:
-        """Join a frozen network and its skipping modules, on one device."""
-        self.network = network
-        self.skipping = skipping
-
-    @property
-    def layout(self) -> LayerLayout:
-        """Depth and static layers."""
-        return self.skipping.layout
-
-    def embed(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """One image per camera, ``tokens``, ``proprioception`` -> hidden (1, tokens, width)."""
-        kind = self.network.embed_part.embed_tokens.weight.dtype
-        images = [inputs[name].to(kind) for name in self.network.config.cameras]
-        state = inputs['proprioception'].to(kind) if 'proprioception' in inputs else None
-        return self.network.embed(self.network.vision(*images), inputs['tokens'], state)
-
-    def layer(self, layer: int, hidden: Tensor) -> Tensor:
-        """The state after a layer."""
-        return self.network.layer(layer, hidden)
-
-    def score(self, layer: int, hidden: Tensor) -> Tensor:
-        """Skip score, float32, (1,); its mean leaves the padding out."""
-        seen = visible(hidden, self.network.config)
-        score: Tensor = self.skipping.controller(layer)(hidden, seen)
-        return score
-
-    def bridge(self, layer: int, hidden: Tensor) -> Tensor:
-        """The adapter of a dynamic layer."""
-        state: Tensor = self.skipping.adapter(layer)(hidden)
-        return state
-
-    def head(self, hidden: Tensor) -> Tensor:
-        """Normalised actions (1, horizon, dim)."""
-        return self.network.head(hidden)
 
 
 def _pad_left(front: Tensor, count: Tensor) -> Tensor:

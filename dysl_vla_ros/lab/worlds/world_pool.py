@@ -10,15 +10,17 @@ import multiprocessing
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.lab.worlds.cell import CAMERA_SIZES, EpisodeSpec, Outcome, Stage
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 PROPRIOCEPTION = 7
 

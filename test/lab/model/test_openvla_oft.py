@@ -6,10 +6,11 @@ import dataclasses
 
 import pytest
 import torch
+from joined_oft import OftParts
 
 from dysl_vla_ros.data_types import LayerLayout
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.model.openvla_oft import OftConfig, OftParts, visible
+from dysl_vla_ros.lab.model.openvla_oft import OftConfig, visible
 from dysl_vla_ros.lab.model.openvla_oft_loader import open_oft
 from dysl_vla_ros.lab.model.skipping import SkipModules
 
