@@ -9,7 +9,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_control_loop import HORIZON, LAYOUT, READY, STEP, TICK, Bench, PerfectPolicy, slowing
+from test_control_loop import (
+    HORIZON,
+    LAYOUT,
+    LIMITS,
+    READY,
+    STEP,
+    TICK,
+    Bench,
+    DeltaPlanner,
+    PerfectPolicy,
+    slowing,
+)
+
+from dysl_vla_ros.control_loop import ControlLoop
 
 FAR = 5.0
 
@@ -364,3 +377,70 @@ def test_three_invalid_chunks_in_a_row_are_a_fault_and_two_are_not():
     bench.run(2.0)
     assert refused() == 7 and bench.loop.state == 'fault'
     assert bench.loop.reason == f'3 invalid chunks: {bench.deliveries[-1].reason}'
+
+
+def test_targets_that_were_moved_inside_the_limits_are_said_with_every_command_and_counted():
+    bench = Bench(PerfectPolicy(goal=FAR), latency=0.05)
+    bench.loop.limits = replace(LIMITS, upper=np.array([0.12]))
+    bench.started().run(2.0)
+    limited = [command for command in bench.commands if command.limited]
+    assert len(limited) > 3
+    for command in limited:
+        assert command.limited == ('position:joint',) and command.reason == 'position:joint'
+    status = bench.loop.status()
+    assert status.limited == len(limited)
+    assert status.last_rejection == 'clamped position:joint'
+    assert bench.positions.max() <= 0.12 + 1e-9
+
+
+# ---- what moves the arm besides us -------------------------------------------------------------
+
+
+def test_a_fast_motion_that_no_command_asked_for_is_a_fault():
+    bench = moving()
+    bench.follows = False
+    for _ in range(5):
+        bench.robot.position = bench.robot.position - 0.09  # 2.7 rad/s, as fast as it can
+        bench.tick()
+    bench.tick()
+    assert bench.loop.state == 'fault'
+    assert 'joint moved 0.' in bench.loop.reason
+    assert bench.loop.reason.endswith('from every command: somebody else moves the arm')
+    bench.run(1.0)
+    assert not bench.commands[-1].window_velocities[-1].any()
+
+
+def test_the_arm_s_own_fast_motion_is_none_of_somebody_else():
+    bench = Bench(PerfectPolicy(goal=FAR), latency=0.05)
+    bench.policy.rows = lambda: np.tile([[12.0, 1.0]], (HORIZON, 1))  # 2.4 rad/s
+    bench.started().run(0.9)
+    assert bench.positions.max() > 0.8 and bench.loop.state in ('running', 'holding')
+
+
+# ---- the workspace -----------------------------------------------------------------------------
+
+
+class Boxed(DeltaPlanner):
+    """Below 0.2 rad the tip is in its box."""
+
+    def workspace_problem(self, joints):
+        return '' if joints[0] <= 0.2 else 'the tip is outside'
+
+    def may_command(self, joints):
+        return not self.workspace_problem(joints)
+
+
+def boxed(at):
+    bench = Bench(PerfectPolicy(goal=FAR), latency=0.05)
+    bench.loop = ControlLoop(bench.policy, bench.loop.config, LIMITS, Boxed(), armed=True)
+    bench.arm = np.array([at])
+    return bench.run(0.5)
+
+
+def test_a_start_outside_the_box_is_refused_and_inside_no_command_leaves_it():
+    assert boxed(0.3).loop.start(1.0) == 'the tip is outside'
+    bench = boxed(0.0)
+    assert bench.loop.start(bench.now) == ''
+    bench.run(2.0)
+    ends = [command.window_positions.max() for command in bench.commands]
+    assert 0.1 < max(ends) <= 0.2 + 1e-9
