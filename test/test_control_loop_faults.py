@@ -32,6 +32,18 @@ def moving(seconds=1.0, **given):
     return Bench(PerfectPolicy(goal=FAR), **given).started().run(seconds)
 
 
+def tick_until(bench, condition, seconds=20.0):
+    for _ in range(round(seconds / TICK)):
+        if condition():
+            return
+        bench.tick()
+    raise AssertionError(f'not within {seconds} s')
+
+
+def rerun_asked_for(bench):
+    return lambda: any(item.rerun for item in bench.deliveries)
+
+
 def told(bench, since=0):
     return [round(float(command.positions[0]), 12) for command in bench.commands[since:]]
 
@@ -174,8 +186,7 @@ def test_a_model_that_never_answers_is_named_as_such_and_becomes_a_fault():
 def verifying(seconds=0.0, **parameters):
     """A re-run was asked for, and does not come."""
     bench = slowing(**parameters)
-    while not any(item.rerun for item in bench.deliveries):
-        bench.tick()
+    tick_until(bench, rerun_asked_for(bench))
     bench.pending = (*bench.pending[:2], 1e9)
     return bench.run(seconds)
 
@@ -208,9 +219,8 @@ def test_a_chunk_says_what_its_pass_was():
 
 def test_while_verifying_with_hold_nothing_but_the_old_chunk_is_played():
     bench = slowing()
-    while not any(item.rerun for item in bench.deliveries):
-        bench.tick()
-        left = bench.loop.status().queue_depth
+    tick_until(bench, rerun_asked_for(bench))
+    left = bench.loop.status().queue_depth
     bench.pending = (*bench.pending[:2], 1e9)
     played = bench.loop.status().actions_played + left
     bench.run(1.5)
@@ -242,8 +252,7 @@ def test_a_prefix_never_moves_a_gripper_that_was_never_commanded():
     flat = {'continuity.threshold': 0.05, 'continuity.hysteresis': 0.02, 'skip.mode': 'max_skip',
             'rerun.prefix_policy': 'prefix'}  # fmt: skip
     bench = Bench(policy, latency=0.05, **flat).started()
-    while not bench.deliveries:
-        bench.tick()
+    tick_until(bench, lambda: bench.deliveries)
     assert bench.deliveries[0].rerun
     bench.pending = (*bench.pending[:2], bench.now + 1.0)
     bench.run(0.9)
@@ -331,8 +340,7 @@ def test_an_estop_that_is_held_is_not_reset():
 @pytest.mark.parametrize('ask', ['stop', 'estop', 'pause'])
 def test_what_the_model_answers_after_a_stop_is_not_played(ask):
     bench = moving(latency=0.2)
-    while bench.pending is None:
-        bench.tick()
+    tick_until(bench, lambda: bench.pending is not None)
     getattr(bench.loop, ask)(bench.now, 'operator')
     epoch, result, _ = bench.pending
     bench.pending = None
@@ -368,8 +376,7 @@ def test_three_invalid_chunks_in_a_row_are_a_fault_and_two_are_not():
 
     for two in (2, 4):  # a good one in between: counted anew
         bench.policy.rows = lambda: fast
-        while refused() < two:
-            bench.tick()
+        tick_until(bench, lambda two=two: refused() >= two)
         bench.policy.rows = good
         bench.run(1.0)
         assert refused() == two and bench.loop.state == 'running'
