@@ -217,17 +217,25 @@ def test_a_chunk_says_what_its_pass_was():
 # ---- nothing unverified -------------------------------------------------------------------------
 
 
-def test_while_verifying_with_hold_nothing_but_the_old_chunk_is_played():
-    bench = slowing()
+def beyond_the_old_chunk(prefix_policy, jerk_at):
+    """Actions played while a re-run is awaited, beyond those of the old chunk."""
+    bench = slowing(**{'rerun.prefix_policy': prefix_policy})
+    bench.policy.jerk_at = jerk_at
     tick_until(bench, rerun_asked_for(bench))
-    left = bench.loop.status().queue_depth
     bench.pending = (*bench.pending[:2], 1e9)
-    played = bench.loop.status().actions_played + left
+    path = bench.loop._scheduler._path
     bench.run(1.5)
-    status = bench.loop.status()
-    assert status.queue_depth == pytest.approx(0.0, abs=1e-3)
-    assert status.actions_played <= played + 1e-3
     assert bench.commands[-1].hold and bench.states[-1] == 'verifying'
+    return bench.loop._scheduler.progress - path.end
+
+
+def test_while_verifying_with_hold_nothing_but_the_old_chunk_is_played():
+    """With ``prefix`` the smooth actions before the drop are, where there are any."""
+    places = [0.30 + 0.01 * index for index in range(8)]
+    held = [beyond_the_old_chunk('hold', at) for at in places]
+    assert held == pytest.approx([0.0] * 8, abs=1e-6)
+    prefix = [beyond_the_old_chunk('prefix', at) for at in places]
+    assert max(prefix) > 0.9 and min(prefix) > -1e-6
 
 
 def test_of_an_action_that_is_played_in_part_what_is_left_is_verified():
