@@ -128,7 +128,7 @@ def test_whatever_is_asked_for_no_window_breaks_a_limit_and_none_jumps(ten):
     moved = 0.0
     for seed in range(10 * ten, 10 * ten + 10):
         bench = fuzz(seed)
-        assert bench.checks.seen > 20, seed
+        assert bench.checks.seen >= 15, seed
         moved = max(moved, float(np.ptp(bench.positions)))
     assert moved > 0.1
 
@@ -138,7 +138,7 @@ def test_whatever_is_asked_for_no_held_point_is_farther_than_the_arm_may_go(ten)
     worst = 0.0
     for seed in range(10 * ten, 10 * ten + 10):
         bench = fuzz(seed, holds_points, command_type='joint_commands')
-        assert bench.checks.seen > 20, seed
+        assert bench.checks.seen >= 15, seed
         worst = max(worst, bench.checks.worst)
     assert 0.9 < worst <= 1.0 + 1e-6
 

@@ -8,11 +8,20 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1])]
 
-if __name__ == '__main__':
+
+
+def make():
+    """As ``vla_node`` makes it: imports come after the signal handlers."""
     from fakes import FakePolicy
 
     import dysl_vla_ros.ros.lifecycle_node as module
-    from dysl_vla_ros.ros.vla_node import main
 
     module.open_policy = lambda config: FakePolicy()
-    sys.exit(main(sys.argv))
+    return module.VlaNode()
+
+
+if __name__ == '__main__':
+    from dysl_vla_ros.ros import vla_node
+
+    vla_node._make = make
+    sys.exit(vla_node.main(sys.argv))

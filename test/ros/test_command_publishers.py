@@ -37,13 +37,15 @@ class Wire:
     def __init__(self, graph, frame_id='base_link', **flat):
         from rclpy.node import Node
 
+        from dysl_vla_ros.data_types import COMMAND_TOPICS
         from dysl_vla_ros.ros import qos
-        from dysl_vla_ros.ros.command_publishers import GRIPPER_TOPIC, TOPICS, CommandPublishers
+        from dysl_vla_ros.ros.command_publishers import GRIPPER_TOPIC, MESSAGES, CommandPublishers
 
         self.node = graph.add(Node('vla_node', context=graph.context))
         config = from_flat(flat)
         self.publishers = CommandPublishers(self.node, config, JOINTS, frame_id)
-        topic, kind = TOPICS[config.action.command_type]
+        topic = COMMAND_TOPICS[config.action.command_type]
+        kind = MESSAGES[config.action.command_type]
         ears = graph.add(Node('ears', context=graph.context))
         self.live, self.shadow, self.gripper, self.gripper_shadow = [], [], [], []
         from std_msgs.msg import Float64MultiArray

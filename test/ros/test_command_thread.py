@@ -140,7 +140,8 @@ def ticking(tick, count=4, period=0.005, on_error=lambda *_: None):
 def test_ticks_keep_to_multiples_of_the_period_whatever_a_tick_takes():
     _, ticks = ticking(lambda now: time.sleep(0.012) or True, count=12, period=0.02)
     whole = (np.array(ticks) - ticks[0]) / 0.02
-    assert np.median(whole - np.arange(12)) < 0.5  # 12 ms each would be 0.6 more per tick
+    # Whole periods, also where a busy machine missed some; 12 ms a tick would scatter them.
+    assert np.median(np.abs(whole - np.round(whole))) < 0.1
 
 
 def test_a_tick_that_failed_counts_as_rest_so_that_the_thread_can_end():

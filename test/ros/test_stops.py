@@ -119,6 +119,7 @@ def test_resume_goes_on_from_the_last_command(rig):
 def test_an_arm_that_was_moved_while_paused_waits_for_a_start(rig):
     rig = rig().run()
     pause_at_rest(rig)
+    time.sleep(0.7)  # sooner after a command it would be somebody else's motion, and a fault
     rig.robot.move([0.0, 0.4, 0.0])
     time.sleep(0.8)  # such a jump is believed only when it lasts
     assert rig.ask('pause', False).success
