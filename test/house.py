@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -166,8 +167,10 @@ ONLY = {
     'PIL': {'ros.compressed', 'lab.data.dataset_format'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros
 }
-# Imported where they are used, so that the rest runs without them.
+# Imported where they are used, or where ImportError is caught: the rest runs without them.
 OPTIONAL = ('control_msgs', 'controller_manager_msgs', 'cv_bridge')
+# Of the command line too, so that every command says in a second what it takes.
+LATER = ('torch', 'accelerate', 'matplotlib')
 
 # Modules that import by a name that they compute; with literals, the names are listed.
 DYNAMIC = {
@@ -179,10 +182,17 @@ COMPUTED = ('__import__', 'exec', 'eval', 'compile')
 
 @dataclass(frozen=True)
 class Found:
-    """An import: full name, and whether only a type checker sees it."""
+    """An import.
+
+    Attributes:
+        name: In full.
+        typing_only: Only a type checker sees it.
+        guarded: Something else is done where it is not installed.
+    """
 
     name: str
     typing_only: bool = False
+    guarded: bool = False
 
 
 def modules(root: Path) -> dict[str, Path]:
@@ -206,18 +216,29 @@ def part_of(module: str) -> str:
 
 @cache
 def imports(path: Path, when_called: bool = True) -> list[Found]:
-    """What a module imports: all, or without that inside functions, classes and ``try``."""
+    """What a module imports: all, or what it does when it is itself imported."""
     tree = ast.parse(path.read_text(encoding='utf-8'))
-    hidden = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == 'TYPE_CHECKING'
-        for inner in ast.walk(node)
-    }
+    hidden, guarded = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == 'TYPE_CHECKING':
+            hidden |= {id(inner) for inner in ast.walk(node)}
+        if isinstance(node, ast.Try) and any(
+            handler.type is not None and 'ImportError' in ast.unparse(handler.type)
+            for handler in node.handlers
+        ):
+            guarded |= {id(inner) for inner in ast.walk(node)}
     found = []
-    for node in ast.walk(tree) if when_called else tree.body:
-        found += [Found(name, id(node) in hidden) for name in _names(node)]
+    for node in ast.walk(tree) if when_called else _outside_functions(tree):
+        places = (id(node) in hidden, id(node) in guarded)
+        found += [Found(name, *places) for name in _names(node)]
     return found
+
+
+def _outside_functions(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        yield node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            yield from _outside_functions(node)
 
 
 def own_imports(path: Path, when_called: bool = True) -> list[str]:
@@ -249,9 +270,12 @@ def violations(root: Path) -> list[str]:
             continue
         for entry in imports(path):
             wrong += _wrong(module, part, entry)
-        tops = [found.name for found in imports(path, when_called=False)]
-        wrong += [f'{module} imports {top} where it is loaded: it is optional'
-                  for top in tops if top.split('.')[0] in OPTIONAL]  # fmt: skip
+        late = OPTIONAL + (LATER if part == 'cli' else ())
+        for found in imports(path, when_called=False):
+            library = found.name.split('.')[0]
+            spared = found.typing_only or (found.guarded and library in OPTIONAL)
+            if library in late and not spared:
+                wrong.append(f'{module} imports {found.name} at its top: only when it is used')
         wrong += _computed(module, path)
     return wrong
 
