@@ -5,18 +5,8 @@ from __future__ import annotations
 from graphlib import TopologicalSorter
 
 import pytest
-from house import (
-    ONLY,
-    PACKAGE,
-    PARTS,
-    ROOT,
-    below,
-    imports,
-    modules,
-    own_imports,
-    part_of,
-    violations,
-)
+from house import ONLY, PACKAGE, PARTS, ROOT
+from import_walk import below, imports, modules, own_imports, part_of, violations
 
 
 def test_no_part_imports_what_is_not_listed_for_it():
