@@ -32,6 +32,8 @@ _LEAD_SHARE = 0.95
 _LEAD_DELAY_S = 1.0 / 15.0
 """and the bound takes a moment to act: a reading's age, and a command's."""
 _INSTANT_S = 1e-6
+_APART_S = 1e-3
+"""Points of a message lie at least so far apart [s]."""
 _GIVE_WAY_RAD = 0.02
 SILENT_S = 0.2
 """Between the last command and one that begins elsewhere, at the measured pose."""
@@ -101,6 +103,7 @@ class Governor:
         """Where the commands ended; None before the first, and after a start from the measured."""
         self._fade: Fade | None = None
         self._sent_at = 0.0
+        self._rolled_at = float('-inf')
         self._silent_since = float('-inf')
         self._recent: deque[_Instant] = deque()
 
@@ -279,11 +282,16 @@ class Governor:
         before, state = self.plan, self._state(now)
         lead = self.lead() if follows else None
         if not go or self._runs_ahead(state, lead):
-            self._fade = None
+            self._fade = None  # also: the next plan is made anew
             made = motion_plan.braking(state, self.limits)
         else:
-            demand = self._demand(top, lead)
-            made, self._fade = self._roll_out.plan(state, self.path, self._fade, demand)
+            kept = self._kept(before, state)
+            if kept is not None:
+                made = kept
+            else:
+                demand = self._demand(top, lead)
+                made, self._fade = self._roll_out.plan(state, self.path, self._fade, demand)
+                self._rolled_at = now
         if len(made.knots) == 1 and not self._roll_out.may_stop(state):
             made = self._remainder(before, state)
         self.plan, self._sent_at = made, now
@@ -308,6 +316,15 @@ class Governor:
             return self.plan.at(now)
         sent = self.plan.at(self._sent_at)
         return Knot(now, sent.position, np.zeros_like(sent.velocity), sent.progress, 0.0)
+
+    def _kept(self, before: MotionPlan, state: Knot) -> MotionPlan | None:
+        """At rates above the knots': the plan made less than a step ago, where nothing is new."""
+        if self._fade is None or state.time - self._rolled_at > 0.9 * self.settings.step:
+            return None
+        later = tuple(knot for knot in before.knots if knot.time > state.time)
+        if not later or later[0].time - state.time < _APART_S:
+            return None
+        return MotionPlan((state, *later), before.brake)
 
     def _remainder(self, before: MotionPlan, state: Knot) -> MotionPlan:
         """The rest of the last plan: always allowed, and it ends at rest."""

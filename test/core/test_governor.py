@@ -55,7 +55,7 @@ class Bench:
         return answer
 
     def tick(self, go=True, late=0.0, measure=True):
-        self.now += TICK + late
+        self.now += self.governor.settings.period + late
         if measure:
             self.measure()
         knot = self.governor.advance(self.now, go, self.scheduler.top_speed)
@@ -85,7 +85,7 @@ class Bench:
             self.governor.follow(path)
 
     def run(self, seconds, **given):
-        for _ in range(round(seconds / TICK)):
+        for _ in range(round(seconds / self.governor.settings.period)):
             self.tick(**given)
         return self
 
@@ -293,7 +293,7 @@ def fuzz(seed, chunks):
     acceleration = float(rng.choice([8.0, 10.0, 40.0])) if velocity < 3.0 else 10.0
     bench = Bench(
         start=rng.uniform(-1.9, 1.9), bounds=limits(joints, velocity, acceleration),
-        period=float(rng.choice([0.01, 0.02, TICK, 0.05])),
+        period=float(rng.choice([0.005, 0.01, 0.02, TICK, 0.05])),
         fade=float(rng.choice([0.0, 0.2, 0.5])), look_ahead=float(rng.choice([0.05, 0.2, 0.4])),
     )  # fmt: skip
     assert bench.settle()[0] == 'go'
@@ -301,13 +301,13 @@ def fuzz(seed, chunks):
         size = rng.choice([0.0, 0.005, 0.03, 0.15]) * rng.normal(size=(1, joints))
         noise = rng.choice([0.0, 0.01, 0.1]) * rng.normal(size=(HORIZON, joints))
         bench.chunk(size + noise)
-        for _ in range(int(rng.integers(1, 10))):
+        for _ in range(int(rng.integers(1, 10) * TICK / bench.governor.settings.period) or 1):
             late = float(rng.exponential(0.01 if rng.random() < 0.8 else 0.3))
             bench.tick(go=bool(rng.random() > 0.02), late=late, measure=bool(rng.random() > 0.1))
     return bench.checks.seen
 
 
-@pytest.mark.parametrize('seed', range(40))
+@pytest.mark.parametrize('seed', range(24))
 def test_whatever_comes_every_window_keeps_every_limit(seed):
     assert fuzz(seed, 40) > 40
 
