@@ -12,14 +12,18 @@ import pytest
 from test_control_loop import (
     HORIZON,
     LAYOUT,
+    LIMITS,
     READY,
     STALE,
     STEP,
     TICK,
     Bench,
+    DeltaPlanner,
     PerfectPolicy,
     slowing,
 )
+
+from dysl_vla_ros.control_loop import ControlLoop
 
 FAR = 5.0
 
@@ -27,6 +31,18 @@ FAR = 5.0
 def moving(seconds=1.0, **given):
     given.setdefault('latency', 0.05)
     return Bench(PerfectPolicy(goal=FAR), **given).started().run(seconds)
+
+
+def tick_until(bench, condition, seconds=20.0):
+    for _ in range(round(seconds / TICK)):
+        if condition():
+            return
+        bench.tick()
+    raise AssertionError(f'not within {seconds} s')
+
+
+def rerun_asked_for(bench):
+    return lambda: any(item.rerun for item in bench.deliveries)
 
 
 def told(bench, since=0):
@@ -171,8 +187,7 @@ def test_a_model_that_never_answers_is_named_as_such_and_becomes_a_fault():
 def verifying(seconds=0.0, **parameters):
     """A re-run was asked for, and does not come."""
     bench = slowing(**parameters)
-    while not any(item.rerun for item in bench.deliveries):
-        bench.tick()
+    tick_until(bench, rerun_asked_for(bench))
     bench.pending = (*bench.pending[:2], 1e9)
     return bench.run(seconds)
 
@@ -203,18 +218,25 @@ def test_a_chunk_says_what_its_pass_was():
 # ---- nothing unverified -------------------------------------------------------------------------
 
 
-def test_while_verifying_with_hold_nothing_but_the_old_chunk_is_played():
-    bench = slowing()
-    while not any(item.rerun for item in bench.deliveries):
-        bench.tick()
-        left = bench.loop.status().queue_depth
+def beyond_the_old_chunk(prefix_policy, jerk_at):
+    """Actions played while a re-run is awaited, beyond those of the old chunk."""
+    bench = slowing(**{'rerun.prefix_policy': prefix_policy})
+    bench.policy.jerk_at = jerk_at
+    tick_until(bench, rerun_asked_for(bench))
     bench.pending = (*bench.pending[:2], 1e9)
-    played = bench.loop.status().actions_played + left
+    path = bench.loop._playback.scheduler._path
     bench.run(1.5)
-    status = bench.loop.status()
-    assert status.queue_depth == pytest.approx(0.0, abs=1e-3)
-    assert status.actions_played <= played + 1e-3
     assert bench.commands[-1].hold and bench.states[-1] == 'verifying'
+    return bench.loop._playback.scheduler.progress - path.end
+
+
+def test_while_verifying_with_hold_nothing_but_the_old_chunk_is_played():
+    """With ``prefix`` the smooth actions before the drop are, where there are any."""
+    places = [0.30 + 0.01 * index for index in range(8)]
+    held = [beyond_the_old_chunk('hold', at) for at in places]
+    assert held == pytest.approx([0.0] * 8, abs=1e-6)
+    prefix = [beyond_the_old_chunk('prefix', at) for at in places]
+    assert max(prefix) > 0.9 and min(prefix) > -1e-6
 
 
 def test_of_an_action_that_is_played_in_part_what_is_left_is_verified():
@@ -239,8 +261,7 @@ def test_a_prefix_never_moves_a_gripper_that_was_never_commanded():
     flat = {'continuity.threshold': 0.05, 'continuity.hysteresis': 0.02, 'skip.mode': 'max_skip',
             'rerun.prefix_policy': 'prefix'}  # fmt: skip
     bench = Bench(policy, latency=0.05, **flat).started()
-    while not bench.deliveries:
-        bench.tick()
+    tick_until(bench, lambda: bench.deliveries)
     assert bench.deliveries[0].rerun
     bench.pending = (*bench.pending[:2], bench.now + 1.0)
     bench.run(0.9)
@@ -328,8 +349,7 @@ def test_an_estop_that_is_held_is_not_reset():
 @pytest.mark.parametrize('ask', ['stop', 'estop', 'pause'])
 def test_what_the_model_answers_after_a_stop_is_not_played(ask):
     bench = moving(latency=0.2)
-    while bench.pending is None:
-        bench.tick()
+    tick_until(bench, lambda: bench.pending is not None)
     getattr(bench.loop, ask)(bench.now, 'operator')
     epoch, result, _ = bench.pending
     bench.pending = None
@@ -365,8 +385,7 @@ def test_three_invalid_chunks_in_a_row_are_a_fault_and_two_are_not():
 
     for two in (2, 4):  # a good one in between: counted anew
         bench.policy.rows = lambda: fast
-        while refused() < two:
-            bench.tick()
+        tick_until(bench, lambda two=two: refused() >= two)
         bench.policy.rows = good
         bench.run(1.0)
         assert refused() == two and bench.loop.state == 'running'
@@ -387,3 +406,70 @@ def test_a_resting_arm_whose_readings_jump_is_not_told_to_hold_elsewhere():
     bench.run(1.5)
     first = bench.commands[sent:][:1]
     assert all(abs(command.positions[0] - bench.arm[0]) < 0.1 for command in first)
+
+
+def test_targets_that_were_moved_inside_the_limits_are_said_with_every_command_and_counted():
+    bench = Bench(PerfectPolicy(goal=FAR), latency=0.05)
+    bench.loop.limits = replace(LIMITS, upper=np.array([0.12]))
+    bench.started().run(2.0)
+    limited = [command for command in bench.commands if command.limited]
+    assert len(limited) > 3
+    for command in limited:
+        assert command.limited == ('position:joint',) and command.reason == 'position:joint'
+    status = bench.loop.status()
+    assert status.limited == len(limited)
+    assert status.last_rejection == 'clamped position:joint'
+    assert bench.positions.max() <= 0.12 + 1e-9
+
+
+# ---- what moves the arm besides us -------------------------------------------------------------
+
+
+def test_a_fast_motion_that_no_command_asked_for_is_a_fault():
+    bench = moving()
+    bench.follows = False
+    for _ in range(5):
+        bench.robot.position = bench.robot.position - 0.09  # 2.7 rad/s, as fast as it can
+        bench.tick()
+    bench.tick()
+    assert bench.loop.state == 'fault'
+    assert 'joint moved 0.' in bench.loop.reason
+    assert bench.loop.reason.endswith('from every command: somebody else moves the arm')
+    bench.run(1.0)
+    assert not bench.commands[-1].window_velocities[-1].any()
+
+
+def test_the_arm_s_own_fast_motion_is_none_of_somebody_else():
+    bench = Bench(PerfectPolicy(goal=FAR), latency=0.05, **{'limits.max_lead': 0.6})
+    bench.policy.rows = lambda: np.tile([[12.0, 1.0]], (HORIZON, 1))  # 2.4 rad/s
+    bench.started().run(1.1)
+    assert bench.positions.max() > 0.8 and bench.loop.state in ('running', 'holding')
+
+
+# ---- the workspace -----------------------------------------------------------------------------
+
+
+class Boxed(DeltaPlanner):
+    """Below 0.2 rad the tip is in its box."""
+
+    def workspace_problem(self, joints):
+        return '' if joints[0] <= 0.2 else 'the tip is outside'
+
+    def may_command(self, joints):
+        return not self.workspace_problem(joints)
+
+
+def boxed(at):
+    bench = Bench(PerfectPolicy(goal=FAR), latency=0.05)
+    bench.loop = ControlLoop(bench.policy, bench.loop.config, LIMITS, Boxed(), armed=True)
+    bench.arm = np.array([at])
+    return bench.run(0.5)
+
+
+def test_a_start_outside_the_box_is_refused_and_inside_no_command_leaves_it():
+    assert boxed(0.3).loop.start(1.0) == 'the tip is outside'
+    bench = boxed(0.0)
+    assert bench.loop.start(bench.now) == ''
+    bench.run(2.0)
+    ends = [command.window_positions.max() for command in bench.commands]
+    assert 0.1 < max(ends) <= 0.2 + 1e-9

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_control_loop import LIMITS, READY, STALE, TICK, Bench, PerfectPolicy
@@ -45,8 +47,12 @@ class HeldPoints:
 
 
 def holds_points(bench):
-    """The arm keeps the last point; windows are not what is published."""
+    """The arm keeps the last point; windows are not what is published.
+
+    The velocity limit is below what the policy asks for, so that it counts at every tick.
+    """
     bench.checks = HeldPoints()
+    bench.loop.limits = replace(LIMITS, velocity=np.array([0.15]), rated=np.array([3.0]))
 
     def command(message):
         bench.robot._window = (
@@ -134,7 +140,7 @@ def test_whatever_is_asked_for_no_held_point_is_farther_than_the_arm_may_go(ten)
         bench = fuzz(seed, holds_points, command_type='joint_commands')
         assert bench.checks.seen > 20, seed
         worst = max(worst, bench.checks.worst)
-    assert 0.0 < worst <= 1.0 + 1e-6
+    assert 0.9 < worst <= 1.0 + 1e-6
 
 
 @pytest.mark.parametrize('stall', [0.1, 0.25, 0.5, 1.0, 2.0])
@@ -147,7 +153,6 @@ def test_after_a_stall_a_held_point_goes_on_from_the_last_one(stall):
     bench.now += stall
     bench.tick()
     step = np.abs(bench.commands[-1].positions - before)
-    assert (step <= LIMITS.velocity * TICK * LATE_PERIODS).all()
-    assert (step < 0.02).all()
+    assert (step <= bench.loop.limits.velocity * TICK * LATE_PERIODS + 1e-9).all()
     bench.run(1.0)
     assert bench.checks.seen == len(bench.commands)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -39,3 +40,32 @@ def test_the_security_page_names_whatever_a_stranger_could_misuse():
     covered = images | {'~/set_parameters_atomically', 'sim_arm/transition_event'}
     unnamed = {name for name in open_to_all if name.split('/')[-1] not in page} - covered
     assert unnamed == set() and 'images' in page
+
+
+SAFETY = (DOC / 'safety.md').read_text(encoding='utf-8')
+
+
+def rules():
+    """Cells of the tables of the safety page."""
+    rows = [line.strip('| ').split(' | ') for line in SAFETY.splitlines() if line.startswith('| ')]
+    return [row for row in rows if row[0] != 'rule' and not row[0].startswith('---')]
+
+
+def test_every_safety_rule_names_its_place_and_a_test_that_exists():
+    assert len(rules()) > 50
+    for rule, _, tests in rules():
+        named = re.findall(r'`([\w/]+\.py)::(test_\w+)`', tests)
+        assert named and len(named) == tests.count('`') // 2, rule
+        for file, name in named:
+            text = (DOC.parent / 'test' / file).read_text(encoding='utf-8')
+            assert re.search(rf'^def {name}\(', text, re.MULTILINE), f'{file}::{name}'
+
+
+def test_every_place_that_a_safety_rule_names_exists():
+    for rule, places, _ in rules():
+        named = re.findall(r'`([\w/]+)((?:\.\w+)*)`', places)
+        assert named, rule
+        for module, path in named:
+            text = (DOC.parent / 'dysl_vla_ros' / f'{module}.py').read_text(encoding='utf-8')
+            for name in path.split('.')[1:]:
+                assert re.search(rf'(def|class) {name}\b|^{name} = ', text, re.MULTILINE), name

@@ -164,6 +164,14 @@ def test_a_receiver_that_holds_points_is_led_on_over_two_periods_at_most():
     assert (np.abs(step) <= np.abs(speed) * 2 * TICK * 1.2).all() and step.any()
 
 
+def test_a_tick_that_comes_just_two_periods_after_the_last_still_leads_on():
+    for _ in range(3):
+        bench = moving(holds_points=True)
+        bench.checks.restart()
+        before = bench.commands[-1].positions
+        assert (bench.tick(late=TICK).position > before + 0.01).all()
+
+
 def test_a_command_never_leaves_the_position_limits_at_any_speed():
     bench = Bench(start=1.0, bounds=limits(velocity=3.0, upper=1.5))
     bench.settle()

@@ -171,6 +171,17 @@ def test_a_moving_arm_keeps_its_speed_onto_a_path_that_leads_the_same_way():
     assert rolled(state=fast)[0].knots[0].speed == pytest.approx(20.0)  # never beyond the top
 
 
+def test_a_playback_that_must_slow_down_does_so_as_fast_as_the_joints_can_and_no_faster():
+    bounds, zero = limits(acceleration=3.0), np.zeros(2)
+    fast = Knot(5.0, np.full(2, 0.06), np.full(2, 0.4), 3.0, 20.0)
+    plan, _ = rolled(bounds, line(bounds), fast, replace(DEMAND, top=5.0),
+                     fade=Fade(4.0, 0.2, zero, zero))  # fmt: skip
+    speeds = [knot.speed for knot in plan.knots]
+    assert speeds[:2] == pytest.approx([20.0, 17.0])
+    assert speeds == sorted(speeds, reverse=True) and speeds[-1] == pytest.approx(5.0, rel=0.1)
+    assert peaks(plan)[:, 1].max() <= 3.0 * (1 + 1e-9)
+
+
 def lead(*values, speed):
     return replace(DEMAND, lead=np.array(values), lead_speed=np.full(2, speed))
 

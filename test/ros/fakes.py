@@ -175,6 +175,7 @@ class FakeRobot:
         self.cameras_on = True
         self.joints_on = True
         self.encoding = 'rgb8'
+        self.efforts: list[float] | None = None
         self.trajectories: list[tuple[float, Any]] = []
         self.shadow: list[tuple[float, Any]] = []
         self.grippers: list[float] = []
@@ -233,6 +234,8 @@ class FakeRobot:
         order = list(reversed(range(len(self.names))))  # never the policy's order
         message.name = [self.names[i] for i in order]
         message.position = [values[i] for i in order]
+        if self.efforts is not None:
+            message.effort = [[*self.efforts, 0.0, 0.0][i] for i in order]
         self.states.publish(message)
 
     @property

@@ -130,6 +130,8 @@ def test_each_chunk_is_published_with_its_layers_and_its_observation_time(rig):
     assert {'drop_index', 'continuity', 'seam_jump', 'backbone_ms'} <= set(values)
     # A bag of these messages alone can be calibrated on.
     recorded = [{item.key: item.value for item in info.values} for info in infos]
+    numbers = [int(entry['chunk_id']) for entry in recorded]
+    assert numbers == sorted(set(numbers))
     accepted = [entry for entry in recorded if entry['outcome'] == 'accepted']
     found = [accepted_chunk(entry, number) for number, entry in enumerate(accepted)]
     assert all(chunk.displacements.shape == (8, 4) for chunk in found)

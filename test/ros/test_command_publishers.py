@@ -1,0 +1,234 @@
+"""Which message goes where: each command type, armed and in shadow, and how commands end."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import wait_for
+from fakes import JOINTS, make_urdf
+
+from dysl_vla_ros.config import from_flat
+from dysl_vla_ros.data_types import Command
+from dysl_vla_ros.kinematics import ArmKinematics
+from dysl_vla_ros.rotations import rotation_vector
+
+pytestmark = pytest.mark.ros
+
+START = np.array([0.1, 0.4, -0.3])
+SPEED = np.array([0.3, -0.2, 0.1])
+
+
+def command(**changes):
+    rows = np.array([START, START + 0.05 * SPEED, START + 0.1 * SPEED])
+    values = dict(
+        stamp=time.monotonic(), positions=START, velocities=SPEED, gripper=None, hold=False,
+        reason='', action_index=0, limited=(), window_times=np.array([0.0, 0.1, 0.5]),
+        window_positions=rows, window_velocities=np.array([SPEED, 0.5 * SPEED, 0.0 * SPEED]),
+    )  # fmt: skip
+    return Command(**{**values, **changes})
+
+
+class Wire:
+    """Publishers of a node, and what arrives of them."""
+
+    def __init__(self, graph, frame_id='base_link', **flat):
+        from rclpy.node import Node
+
+        from dysl_vla_ros.ros import qos
+        from dysl_vla_ros.ros.command_publishers import GRIPPER_TOPIC, TOPICS, CommandPublishers
+
+        self.node = graph.add(Node('vla_node', context=graph.context))
+        config = from_flat(flat)
+        self.publishers = CommandPublishers(self.node, config, JOINTS, frame_id)
+        topic, kind = TOPICS[config.action.command_type]
+        ears = graph.add(Node('ears', context=graph.context))
+        self.live, self.shadow, self.gripper, self.gripper_shadow = [], [], [], []
+        from std_msgs.msg import Float64MultiArray
+
+        for heard, name, sort in (
+            (self.live, topic, kind), (self.shadow, f'/vla_node/shadow/{topic}', kind),
+            (self.gripper, GRIPPER_TOPIC, Float64MultiArray),
+            (self.gripper_shadow, f'/vla_node/shadow/{GRIPPER_TOPIC}', Float64MultiArray),
+        ):  # fmt: skip
+            ears.create_subscription(sort, name, heard.append, qos.COMMAND)
+            if sort is kind or self.publishers._gripper_live is not None:
+                wait_for(lambda name=name: ears.count_publishers(name), what=name)
+        wait_for(lambda: self.publishers.listeners == 1, what='the listener')
+        wait_for(self.publishers._shadow.get_subscription_count, what="the shadow's listener")
+        if self.publishers._gripper_live is not None:
+            wait_for(self.publishers._gripper_live.get_subscription_count, what='gripper')
+            wait_for(self.publishers._gripper_shadow.get_subscription_count, what='gripper')
+        self.kinematics = ArmKinematics(make_urdf(), JOINTS, 'grasp_link', 'base_link')
+
+    def send(self, item=None, armed=True, opening=None):
+        """Publish, and wait for it: the publishers keep one message."""
+        heard = self.live if armed else self.shadow
+        before = len(heard)
+        self.publishers.publish(item or command(), armed, self.kinematics, opening)
+        if not self.publishers.overdue:
+            wait_for(lambda: len(heard) > before, what='the message')
+
+    def one(self, heard):
+        wait_for(lambda: heard, what='a message')
+        return heard[-1]
+
+
+def since(wire, stamp):
+    """Seconds that a stamp lies back."""
+    return 1e-9 * wire.node.get_clock().now().nanoseconds - stamp.sec - 1e-9 * stamp.nanosec
+
+
+def test_a_trajectory_is_stamped_with_the_instant_of_its_tick(graph):
+    wire = Wire(graph)
+    assert wire.publishers.command_topic == '/joint_trajectory'
+    wire.send(command(stamp=time.monotonic() - 0.3))
+    message = wire.one(wire.live)
+    assert 0.3 <= since(wire, message.header.stamp) < 2.0
+    assert message.joint_names == list(JOINTS)
+    assert list(message.points[0].positions) == START.tolist()
+    assert wire.shadow == []
+
+
+def test_without_a_stamp_it_begins_on_arrival(graph):
+    wire = Wire(graph, **{'trajectory.stamped': False})
+    wire.send()
+    message = wire.one(wire.live)
+    assert (message.header.stamp.sec, message.header.stamp.nanosec) == (0, 0)
+    assert len(message.points) == 2
+
+
+def test_single_positions_are_those_of_the_command(graph):
+    wire = Wire(graph, command_type='joint_commands')
+    assert wire.publishers.command_topic == '/joint_commands'
+    wire.send()
+    assert list(wire.one(wire.live).data) == START.tolist()
+
+
+def test_a_pose_is_where_the_tip_is_told_to_be(graph):
+    wire = Wire(graph, command_type='pose', frame_id='base_link')
+    wire.send()
+    message = wire.one(wire.live)
+    position, _ = wire.kinematics.forward(START)
+    point = message.pose.position
+    assert [point.x, point.y, point.z] == pytest.approx(position.tolist())
+    turn = message.pose.orientation
+    assert 2 * np.arctan2(turn.y, turn.w) == pytest.approx(START.sum())
+    assert message.header.frame_id == 'base_link' and since(wire, message.header.stamp) < 2.0
+
+
+def test_a_twist_is_the_tip_s_velocity_and_the_last_one_is_zero(graph):
+    wire = Wire(graph, command_type='twist', frame_id='base', command_rate_hz=50.0)
+    wire.send()
+    message = wire.one(wire.live)
+    here, turned = wire.kinematics.forward(START)
+    there, more = wire.kinematics.forward(START + 0.02 * SPEED)
+    linear, angular = message.twist.linear, message.twist.angular
+    assert [linear.x, linear.y, linear.z] == pytest.approx(((there - here) / 0.02).tolist())
+    assert [angular.x, angular.y, angular.z] == pytest.approx(
+        (rotation_vector(more @ turned.T) / 0.02).tolist()
+    )
+    assert message.header.frame_id == 'base'
+    wire.publishers.finish()
+    wait_for(lambda: len(wire.live) == 2, what='the zero')
+    last = wire.live[-1]
+    assert last.header.frame_id == 'base' and since(wire, last.header.stamp) < 2.0
+    assert not any((last.twist.linear.x, last.twist.linear.z, last.twist.angular.y))
+    wire.publishers.finish()  # once is enough
+    wire.send()
+    wait_for(lambda: len(wire.live) == 3, what='the next motion')
+    assert wire.live[-1].twist.linear.x != 0.0
+
+
+def test_a_twist_ends_with_zero_in_the_shadow_when_it_was_sent_there(graph):
+    wire = Wire(graph, command_type='twist')
+    wire.send(armed=False)
+    wire.publishers.finish()
+    wait_for(lambda: len(wire.shadow) == 2, what='the zero')
+    assert wire.shadow[-1].twist.linear.x == 0.0 and wire.live == []
+
+
+@pytest.mark.parametrize('kind', ['joint_trajectory', 'joint_commands', 'pose'])
+def test_other_commands_end_by_themselves(graph, kind):
+    wire = Wire(graph, command_type=kind)
+    wire.send()
+    wire.one(wire.live)
+    wire.publishers.finish()
+    wire.send()
+    wait_for(lambda: len(wire.live) == 2, what='the second')
+    time.sleep(0.05)
+    assert len(wire.live) == 2
+
+
+def test_not_armed_everything_goes_to_the_shadow(graph):
+    wire = Wire(graph)
+    wire.send(command(gripper=0.0), armed=False)
+    wire.one(wire.shadow)
+    wire.one(wire.gripper_shadow)
+    time.sleep(0.05)
+    assert wire.live == [] and wire.gripper == []
+
+
+def test_a_window_that_lies_wholly_in_the_past_is_not_sent(graph):
+    wire = Wire(graph)
+    wire.send(command(stamp=time.monotonic() - 0.6))
+    assert wire.publishers.overdue == 1
+    wire.send(command(stamp=time.monotonic() - 0.4))
+    wire.one(wire.live)
+    assert wire.publishers.overdue == 1 and len(wire.live) == 1
+
+
+def test_the_gripper_is_sent_on_change_with_its_joint_s_value_and_not_while_holding(graph):
+    wire = Wire(graph, **{'gripper.open_value': 0.04, 'gripper.closed_value': 0.0,
+                          'gripper.dwell_s': 0.0})  # fmt: skip
+    wire.send(command(gripper=1.0, hold=True))
+    for opening, count in ((1.0, 1), (1.0, 1), (0.5, 2)):
+        wire.send(command(gripper=opening))
+        wait_for(lambda count=count: len(wire.gripper) == count, what='the gripper')
+    assert [list(message.data) for message in wire.gripper] == [[0.04], [0.02]]
+
+
+def test_what_only_the_shadow_was_told_the_gripper_is_told_again_when_armed(graph):
+    wire = Wire(graph)
+    wire.send(command(gripper=0.0), armed=False)
+    wire.one(wire.gripper_shadow)
+    wire.send(command(gripper=0.0))
+    assert list(wire.one(wire.gripper).data) == [0.0]
+
+
+def test_a_gripper_that_is_a_joint_of_the_trajectory_stays_where_it_is_until_it_was_sent(graph):
+    wire = Wire(graph, **{'gripper.interface': 'joint', 'gripper.joint': 'finger',
+                          'gripper.open_value': 0.04, 'gripper.closed_value': 0.0})  # fmt: skip
+    wire.send()
+    assert wire.one(wire.live).joint_names == list(JOINTS)  # neither sent nor measured
+    wire.send(opening=0.5)
+    wait_for(lambda: len(wire.live) == 2, what='the second')
+    assert wire.live[-1].joint_names == [*JOINTS, 'finger']
+    assert wire.live[-1].points[0].positions[-1] == pytest.approx(0.02)
+    wire.send(command(gripper=0.0), opening=0.5)
+    wire.send(opening=0.5)
+    wait_for(lambda: len(wire.live) == 4, what='the fourth')
+    assert wire.live[-1].points[-1].positions[-1] == 0.0
+    assert wire.publishers._gripper_live is None
+
+
+def test_the_frame_of_the_parameters_outranks_the_given_one(graph):
+    wire = Wire(graph, command_type='pose', frame_id='given', **{'action.frame_id': 'own'})
+    wire.send()
+    assert wire.one(wire.live).header.frame_id == 'own'
+
+
+def test_destroyed_publishers_are_gone(graph):
+    wire = Wire(graph)
+    wire.publishers.destroy()
+    wait_for(lambda: not wire.node.count_publishers('/joint_trajectory'), what='gone')
+    assert wire.node.count_publishers('/gripper_command') == 0
+
+
+def test_a_command_is_not_changed_by_being_sent(graph):
+    item = command()
+    before = replace(item)
+    Wire(graph, command_type='twist').send(item)
+    assert np.array_equal(item.positions, before.positions)
