@@ -1,4 +1,4 @@
-"""What each part of the package may import, and the walk that finds what it does import.
+"""What each part of the package may import.
 
 A part may import what is listed here and nothing else: of the package, of the standard library, of
 other libraries. So a new library, a pickle, a socket or a dynamic import in a part that has no
@@ -7,10 +7,7 @@ business with it is an edit of this table, and is seen.
 
 from __future__ import annotations
 
-import ast
-import sys
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 PACKAGE = 'dysl_vla_ros'
@@ -166,8 +163,10 @@ ONLY = {
     'PIL': {'ros.compressed', 'lab.data.dataset_format'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros
 }
-# Imported where they are used, so that the rest runs without them.
+# Imported where they are used, or where ImportError is caught: the rest runs without them.
 OPTIONAL = ('control_msgs', 'controller_manager_msgs', 'cv_bridge')
+# Of the command line too, so that every command says in a second what it takes.
+LATER = ('torch', 'accelerate', 'matplotlib')
 
 # Modules that import by a name that they compute; with literals, the names are listed.
 DYNAMIC = {
@@ -175,130 +174,3 @@ DYNAMIC = {
     'engines.tensorrt.api': {'tensorrt'},
 }
 COMPUTED = ('__import__', 'exec', 'eval', 'compile')
-
-
-@dataclass(frozen=True)
-class Found:
-    """An import: full name, and whether only a type checker sees it."""
-
-    name: str
-    typing_only: bool = False
-
-
-def modules(root: Path) -> dict[str, Path]:
-    """Dotted name below the package -> path."""
-    found = {}
-    for path in sorted(root.rglob('*.py')):
-        parts = path.relative_to(root).with_suffix('').parts
-        found['.'.join(part for part in parts if part != '__init__') or '__init__'] = path
-    return found
-
-
-def below(name: str, part: str) -> bool:
-    return name == part or name.startswith(f'{part}.')
-
-
-def part_of(module: str) -> str:
-    """The part of the table that a module belongs to; '' if there is none."""
-    fitting = [part for part in PARTS if below(module, part)]
-    return max(fitting, key=len, default='')
-
-
-@cache
-def imports(path: Path, when_called: bool = True) -> list[Found]:
-    """What a module imports: all, or without that inside functions, classes and ``try``."""
-    tree = ast.parse(path.read_text(encoding='utf-8'))
-    hidden = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == 'TYPE_CHECKING'
-        for inner in ast.walk(node)
-    }
-    found = []
-    for node in ast.walk(tree) if when_called else tree.body:
-        found += [Found(name, id(node) in hidden) for name in _names(node)]
-    return found
-
-
-def own_imports(path: Path, when_called: bool = True) -> list[str]:
-    """The same, of the package alone, without its name; what only a type checker sees is out."""
-    names = [entry.name for entry in imports(path, when_called) if not entry.typing_only]
-    return [name[len(PACKAGE) + 1 :] for name in names if below(name, PACKAGE)]
-
-
-def _names(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if not isinstance(node, ast.ImportFrom):
-        return []
-    if node.level or not node.module:
-        return [f'{PACKAGE}.<relative import>']
-    if ROOT.parent.joinpath(*node.module.split('.')).is_dir():  # a package: modules of it
-        return [f'{node.module}.{alias.name}' for alias in node.names]
-    apart = [f'{node.module}.{alias.name}' for alias in node.names]
-    return [name for name in apart if name in APART] or [node.module]
-
-
-def violations(root: Path) -> list[str]:
-    """Sentences, one per wrong import."""
-    wrong: list[str] = []
-    for module, path in modules(root).items():
-        part = part_of(module)
-        if not part:
-            wrong.append(f'{module}: {module.split(".")[0]} is not listed in PARTS')
-            continue
-        for entry in imports(path):
-            wrong += _wrong(module, part, entry)
-        tops = [found.name for found in imports(path, when_called=False)]
-        wrong += [f'{module} imports {top} where it is loaded: it is optional'
-                  for top in tops if top.split('.')[0] in OPTIONAL]  # fmt: skip
-        wrong += _computed(module, path)
-    return wrong
-
-
-def _wrong(module: str, part: str, entry: Found) -> list[str]:
-    may, name = PARTS[part], entry.name
-    library = name.split('.')[0]
-    known = f'{PACKAGE}.sim' if below(name, f'{PACKAGE}.sim') else library
-    homes = ONLY.get(known)
-    if homes is not None and (known == library or part == 'ros') and module not in homes:
-        return [f'{module} imports {name}: only {sorted(homes)} may']
-    if library == PACKAGE:
-        target = name[len(PACKAGE) + 1 :]
-        relative = target.startswith('<')
-        if relative or (may.own is not None and not below(target, part)
-                        and not any(below(target, own) for own in may.own.split())):  # fmt: skip
-            return [f'{module} imports {target}']
-        return []
-    if entry.typing_only:
-        return []
-    if library in sys.stdlib_module_names:
-        return [] if _of_the_standard_library(module, name, may) else [f'{module} imports {name}']
-    return [] if library in may.libraries.split() else [f'{module} imports {name}']
-
-
-def _of_the_standard_library(module: str, name: str, may: May) -> bool:
-    if name.split('.')[0] in PURE or (below(name, 'importlib') and module in DYNAMIC):
-        return True
-    least = next((len(other) for other in APART if below(name, other)), 0)
-    return any(below(name, std) and len(std) >= least for std in may.std.split())
-
-
-def _computed(module: str, path: Path) -> list[str]:
-    """Calls that import or run what only a value says."""
-    wrong = []
-    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
-        if not isinstance(node, ast.Call):
-            continue
-        if isinstance(node.func, ast.Name) and node.func.id in COMPUTED:
-            wrong.append(f'{module} calls {node.func.id}')
-        called = getattr(node.func, 'attr', getattr(node.func, 'id', ''))
-        if called not in ('import_module', 'exec_module', 'load_module'):
-            continue
-        if module not in DYNAMIC:
-            wrong.append(f'{module} calls {called}')
-        names = DYNAMIC.get(module)
-        given = [getattr(argument, 'value', None) for argument in node.args]
-        if names is not None and not names.issuperset(given):
-            wrong.append(f'{module} calls {called}({given}): only {sorted(names)} may be')
-    return wrong

@@ -10,20 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from dysl_vla_ros.data_types import FloatArray
-from dysl_vla_ros.sim.expert_state import ExpertState, Move, ObjectPose
+from dysl_vla_ros.sim.expert_state import ExpertState, Move
 from dysl_vla_ros.sim.forecast import rolled
-from dysl_vla_ros.sim.funnel import MAX_STEP, soft
+from dysl_vla_ros.sim.funnel import soft
 from dysl_vla_ros.sim.goals import Goal
 from dysl_vla_ros.sim.skills import decide
-
-__all__ = [
-    'ACTION_PERIOD',
-    'MAX_STEP',
-    'ExpertState',
-    'ObjectPose',
-    'expert_action',
-    'expert_chunk',
-]
 
 ACTION_PERIOD = 0.05
 """How long one action lasts [s]."""

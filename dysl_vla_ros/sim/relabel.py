@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from dysl_vla_ros.sim import scene, tasks
-from dysl_vla_ros.sim.expert import ExpertState, ObjectPose
-from dysl_vla_ros.sim.tasks import Goal, Thing, nameable_goals
+from dysl_vla_ros.sim.expert_state import ExpertState, ObjectPose
+from dysl_vla_ros.sim.goals import Goal, Thing
+from dysl_vla_ros.sim.tasks import nameable_goals
 
 _LANE = 0.07
 

@@ -11,13 +11,13 @@ from dysl_vla_ros.data_types import FloatArray, ImageArray
 from dysl_vla_ros.errors import KinematicsError
 from dysl_vla_ros.sim import scene
 from dysl_vla_ros.sim.camera import CAMERAS
-from dysl_vla_ros.sim.expert import ExpertState, expert_action
+from dysl_vla_ros.sim.expert import expert_action
+from dysl_vla_ros.sim.expert_state import ExpertState
+from dysl_vla_ros.sim.goals import Episode, Family, Split
 from dysl_vla_ros.sim.noise import Disturbance, Noise
-from dysl_vla_ros.sim.tasks import Episode, Family, Split
+from dysl_vla_ros.sim.observer import Phase
 from dysl_vla_ros.sim.tracker import Tracker
-from dysl_vla_ros.sim.world import Phase, World
-
-__all__ = ['Frame', 'Noise', 'Tracker', 'World', 'expert_episode']
+from dysl_vla_ros.sim.world import World
 
 
 @dataclass(frozen=True)

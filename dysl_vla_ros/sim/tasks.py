@@ -16,29 +16,11 @@ from dysl_vla_ros.sim.goals import (
     Episode,
     Family,
     Goal,
-    Relation,
     Split,
     Thing,
 )
 from dysl_vla_ros.sim.scene import SHAPES, Shape
-from dysl_vla_ros.sim.wording import all_words, instruction, phrasings
-
-__all__ = [
-    'FAMILIES',
-    'RELATIONS',
-    'SPLITS',
-    'Episode',
-    'Family',
-    'Goal',
-    'Relation',
-    'Split',
-    'Thing',
-    'all_words',
-    'draw_episode',
-    'instruction',
-    'nameable_goals',
-    'phrasings',
-]
+from dysl_vla_ros.sim.wording import instruction, phrasings
 
 HELD_OUT_OBJECTS: frozenset[tuple[str, Shape]] = frozenset(
     {('yellow', 'cylinder'), ('purple', 'cube')}

@@ -12,12 +12,11 @@ from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.sim import arm, scene
 from dysl_vla_ros.sim.camera import Look, RayCamera
 from dysl_vla_ros.sim.expert_state import ExpertState
+from dysl_vla_ros.sim.goals import Episode, Family, Split
 from dysl_vla_ros.sim.judge import succeeded
 from dysl_vla_ros.sim.observer import Observer, Phase
-from dysl_vla_ros.sim.tasks import Episode, Family, Split, draw_episode
+from dysl_vla_ros.sim.tasks import draw_episode
 from dysl_vla_ros.sim.trajectory_controller import TrajectoryController
-
-__all__ = ['Phase', 'World']
 
 CONTROL_STEPS = 2
 """Physics steps per cycle of the trajectory controller: 250 Hz."""

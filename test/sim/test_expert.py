@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dysl_vla_ros.sim.expert import MAX_STEP, expert_action, expert_chunk
+from dysl_vla_ros.sim.expert import expert_action, expert_chunk
+from dysl_vla_ros.sim.funnel import MAX_STEP
 from dysl_vla_ros.sim.goals import FAMILIES, Family, Goal
 from dysl_vla_ros.sim.noise import Noise
 from dysl_vla_ros.sim.relabel import sensible_goals

@@ -9,8 +9,9 @@ import pytest
 
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.sim import tasks
-from dysl_vla_ros.sim.tasks import FAMILIES, RELATIONS, SPLITS, Goal, draw_episode
-from dysl_vla_ros.sim.wording import phrasings
+from dysl_vla_ros.sim.goals import FAMILIES, RELATIONS, SPLITS, Goal
+from dysl_vla_ros.sim.tasks import draw_episode
+from dysl_vla_ros.sim.wording import all_words, phrasings
 
 _SEEDS = range(150)
 
@@ -59,7 +60,7 @@ def test_held_out_objects_are_named_in_their_split() -> None:
 
 
 def test_held_out_sentences_are_new_but_their_words_are_known() -> None:
-    known = {word for r in tasks.RELATIONS.values() for x in r for t in phrasings(x)
+    known = {word for r in RELATIONS.values() for x in r for t in phrasings(x)
              for word in t.split()}  # fmt: skip
     for relations in RELATIONS.values():
         for relation in relations:
@@ -70,7 +71,7 @@ def test_held_out_sentences_are_new_but_their_words_are_known() -> None:
 
 
 def test_every_instruction_consists_of_listed_words() -> None:
-    words = set(tasks.all_words())
+    words = set(all_words())
     for split in SPLITS:
         for seed in range(40):
             assert set(draw_episode(seed, None, split).instruction.split()) <= words

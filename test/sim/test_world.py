@@ -7,9 +7,9 @@ import pytest
 
 from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.sim import arm
+from dysl_vla_ros.sim.goals import FAMILIES
 from dysl_vla_ros.sim.noise import Noise
 from dysl_vla_ros.sim.rollout import expert_episode
-from dysl_vla_ros.sim.tasks import FAMILIES
 from dysl_vla_ros.sim.world import World
 
 

@@ -26,7 +26,7 @@ from dysl_vla_ros.lab.data.episode_record import (
     episode_table,
     save_episode,
 )
-from dysl_vla_ros.lab.worlds.cell import CAMERA_SIZES, EpisodeSpec, Stage, label_state
+from dysl_vla_ros.lab.worlds.cell import CAMERA_SIZES, Cell, EpisodeSpec, label_state
 from dysl_vla_ros.sim.goals import FAMILIES, Split
 from dysl_vla_ros.sim.noise import Noise
 from dysl_vla_ros.sim.rollout import expert_episode
@@ -156,7 +156,7 @@ class _Worker:
     def __init__(self, folder: Path, settings: CollectSettings) -> None:
         self.folder, self.settings = folder, settings
         self.columns = contract(settings.label_goals).columns
-        self.stage = Stage()
+        self.cell = Cell()
         self.policy: Any = None
         if settings.policy:
             # torch is imported only where a network runs: it takes seconds.
@@ -175,19 +175,19 @@ class _Worker:
         seed, family = settings.first_seed + number, FAMILIES[number % len(FAMILIES)]
         generator = np.random.default_rng([seed, 23])
         if self.policy is None:
-            frames = list(_expert_frames(self.stage.world, number, settings, generator))
+            frames = list(_expert_frames(self.cell.world, number, settings, generator))
         else:
             from dysl_vla_ros.lab.data.correction import correction_episode
             from dysl_vla_ros.lab.learn.closed_loop import Timing
 
             spec = EpisodeSpec(seed, family, settings.split, settings.max_actions)
-            played = correction_episode(self.stage, spec, self.policy, Timing(),
+            played = correction_episode(self.cell, spec, self.policy, Timing(),
                                         settings.label_goals, generator)  # fmt: skip
             frames = [
                 frame for frame in played
                 if frame.phase != 'reach' or generator.random() <= settings.keep
             ]  # fmt: skip
-        world = self.stage.world
+        world = self.cell.world
         header = EpisodeHeader(
             world.episode.instruction, seed, family, settings.split,
             'expert' if self.policy is None else 'policy', bool(world.success()),

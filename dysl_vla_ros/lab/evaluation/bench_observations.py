@@ -68,7 +68,8 @@ def simulated(manifest: Manifest, count: int, seed: int = 1_000_000) -> list[Obs
     try:
         from dysl_vla_ros.sim import arm
         from dysl_vla_ros.sim.camera import CAMERAS
-        from dysl_vla_ros.sim.rollout import World, expert_episode
+        from dysl_vla_ros.sim.rollout import expert_episode
+        from dysl_vla_ros.sim.world import World
     except ImportError:
         return None
     names = {camera.name for camera in manifest.cameras}

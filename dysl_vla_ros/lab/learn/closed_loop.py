@@ -94,7 +94,6 @@ class _Slot:
 
     spec: EpisodeSpec
     chunk: NDArray[np.float32] | None = None
-    position: int = 0
     passes: list[RecordedPass] = field(default_factory=list)
     layers: list[float] = field(default_factory=list)
     by_phase: dict[str, tuple[float, int]] = field(default_factory=dict)
@@ -231,21 +230,31 @@ def roll_out(
     return results
 
 
+def following(
+    old: NDArray[np.float32] | None, new: NDArray[np.float32], timing: Timing
+) -> NDArray[np.float32]:
+    """What is played until the next observation, (replan, dim): the old chunk, then the new one.
+
+    Args:
+        old: The chunk before, (horizon, dim), of which ``replan`` actions were played.
+        new: The one just predicted.
+        timing: When it takes over.
+    """
+    if old is None:
+        return new[: timing.replan]
+    late = old[timing.replan : timing.replan + timing.latency]
+    return np.concatenate((late, new[timing.latency : timing.replan]))
+
+
 def _take_over(
     slot: _Slot, actions: NDArray[np.float32], timing: Timing, checkpoint: Checkpoint,
     scores: Mapping[int, float],
 ) -> NDArray[np.float32]:
     """What is played until the next observation; the slot goes over to the new chunk."""
+    play, first = following(slot.chunk, actions, timing), timing.latency
     if slot.chunk is None:
-        play, first = actions[: timing.replan], 0
-    else:
-        end = slot.position + timing.latency
-        late = slot.chunk[slot.position : end]
-        play, first = (
-            np.concatenate((late, actions[timing.latency : timing.replan])),
-            timing.latency,
-        )
-    slot.chunk, slot.position = actions, timing.replan
+        first = 0
+    slot.chunk = actions
     normal = normalise(actions[first:], checkpoint.statistics.action).astype(np.float64)
     slot.passes.append(RecordedPass(normal, timing.replan + timing.latency - first, scores))
     return play

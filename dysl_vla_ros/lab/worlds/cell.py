@@ -69,7 +69,7 @@ class Labels:
     offset: NDArray[np.float32]
 
 
-class Stage:
+class Cell:
     """A world being played by a policy."""
 
     def __init__(self) -> None:

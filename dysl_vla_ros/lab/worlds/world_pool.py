@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dysl_vla_ros.lab.worlds.cell import CAMERA_SIZES, EpisodeSpec, Outcome, Stage
+from dysl_vla_ros.lab.worlds.cell import CAMERA_SIZES, Cell, EpisodeSpec, Outcome
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -155,12 +155,12 @@ def _serve(pipe: Connection, worlds: int, names: dict[str, str]) -> None:
     """A worker: steps the worlds it is asked to until the pipe closes."""
     os.environ['OMP_NUM_THREADS'] = '1'
     shared = _Shared(worlds, names)
-    stages: dict[int, Stage] = {}
+    cells: dict[int, Cell] = {}
     try:
         while True:
             bursts: list[Burst] = pipe.recv()
             try:
-                pipe.send([_step(stages, burst, shared.arrays) for burst in bursts])
+                pipe.send([_step(cells, burst, shared.arrays) for burst in bursts])
             except Exception as error:
                 pipe.send(error)
                 raise
@@ -173,16 +173,16 @@ def _serve(pipe: Connection, worlds: int, names: dict[str, str]) -> None:
 
 
 def _step(
-    stages: dict[int, Stage],
+    cells: dict[int, Cell],
     burst: Burst,
     arrays: dict[str, NDArray[Any]],
 ) -> View:
-    stage = stages.setdefault(burst.slot, Stage())
+    cell = cells.setdefault(burst.slot, Cell())
     if burst.reset is not None:
-        stage.reset(burst.reset)
-    phases = [stage.play(action) for action in burst.actions]
-    images, proprioception = stage.observe()
+        cell.reset(burst.reset)
+    phases = [cell.play(action) for action in burst.actions]
+    images, proprioception = cell.observe()
     for name, image in images.items():
         arrays[name][burst.slot] = image
     arrays['proprioception'][burst.slot] = proprioception
-    return View(burst.slot, stage.outcome(), stage.goal, stage.instruction, tuple(phases))
+    return View(burst.slot, cell.outcome(), cell.goal, cell.instruction, tuple(phases))

@@ -16,10 +16,10 @@ import pytest
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.collect import STAGING, CollectSettings, collect
 from dysl_vla_ros.lab.data.contract import contract
-from dysl_vla_ros.lab.data.correction import correction_episode, following
+from dysl_vla_ros.lab.data.correction import correction_episode
 from dysl_vla_ros.lab.data.dataset_reader import load_dataset
-from dysl_vla_ros.lab.learn.closed_loop import Answer, Timing
-from dysl_vla_ros.lab.worlds.cell import EpisodeSpec, Stage
+from dysl_vla_ros.lab.learn.closed_loop import Answer, Timing, following
+from dysl_vla_ros.lab.worlds.cell import Cell, EpisodeSpec
 from dysl_vla_ros.sim.expert import expert_action
 
 FEW = CollectSettings(episodes=3, per_file=2, keep=0.05, label_goals=2)
@@ -130,14 +130,14 @@ class Upwards:
 
 
 def test_a_policy_plays_and_the_expert_corrects_it():
-    stage, policy = Stage(), Upwards()
+    cell, policy = Cell(), Upwards()
     spec = EpisodeSpec(5, 'pick', max_actions=10)
     frames = []
-    for frame in correction_episode(stage, spec, policy, Timing(4, 1), 2,
+    for frame in correction_episode(cell, spec, policy, Timing(4, 1), 2,
                                     np.random.default_rng(0)):  # fmt: skip
-        state = stage.world.expert_state((stage.tracker.position, stage.tracker.rotation))
+        state = cell.world.expert_state((cell.tracker.position, cell.tracker.rotation))
         np.testing.assert_allclose(
-            frame.action, expert_action(state, stage.episode.goal).astype(np.float32)
+            frame.action, expert_action(state, cell.episode.goal).astype(np.float32)
         )
         frames.append(frame)
     assert [frame.number for frame in frames] == list(range(10))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from dysl_vla_ros.lab.data.demonstrations import Demonstrations, Statistics, statistics
+from dysl_vla_ros.lab.data.demonstrations import Demonstrations, statistics
 from dysl_vla_ros.lab.data.words import build_tokenizer, encode_table
-from dysl_vla_ros.lab.model.shapes import CameraShape, PolicyConfig
+from dysl_vla_ros.lab.model.shapes import CameraShape, PolicyConfig, Statistics
 
 PHRASES = (('take red', 'red please'), ('take blue',))
 CAMERAS = (CameraShape('image', 32, 32), CameraShape('wrist_image', 16, 16))
