@@ -28,6 +28,8 @@ MAGIC = b'dysl'
 PREFIX = struct.Struct('<4sIQ')
 DTYPES = ('uint8', 'int64', 'float32', 'float64')
 _ALIGNMENT = 64
+_SEND_S = 1e-3
+"""A message is always tried for a moment: 0 would mean not to wait for the buffer at all [s]."""
 _BLOCK = 1 << 16
 _MOST_ARRAYS = 64
 _MOST_DIMENSIONS = 8
@@ -103,7 +105,7 @@ class Channel:
             body = b''
         else:
             body = _body(arrays, offsets, size)
-        self._wait_until(deadline)
+        self._wait_until(deadline, at_least=_SEND_S)
         self._stream.sendall(PREFIX.pack(MAGIC, len(header), len(body)) + header + body)
 
     def receive(self, deadline: float | None = None, bounds: Bounds | None = None) -> Message:
@@ -165,9 +167,9 @@ class Channel:
         taken, self._read = self._read[:size], self._read[size:]
         return bytes(taken)
 
-    def _wait_until(self, deadline: float | None) -> None:
+    def _wait_until(self, deadline: float | None, at_least: float = 0.0) -> None:
         # After the deadline what is there already is still taken: this process may have slept.
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        left = None if deadline is None else max(at_least, deadline - time.monotonic())
         self._stream.settimeout(left)
 
 
