@@ -71,12 +71,12 @@ class Around:
             return f'nobody subscribes to {self._topic}: start the controller first'
         if now.controller_problem:
             return now.controller_problem
-        return '' if self._config.allow_other_commanders else self.intruders()
+        return self.intruders()
 
     def intruders(self) -> str:
-        """A sentence that names the other publishers of commands; '' without one."""
+        """A sentence that names the other publishers of commands; '' without, or if allowed."""
         others = self.newest.others
-        if not others:
+        if not others or self._config.allow_other_commanders:
             return ''
         return (
             f'{" and ".join(others)} publishes on {self._topic} too: expected nobody else, or '

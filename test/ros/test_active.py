@@ -76,6 +76,7 @@ def test_deactivating_while_a_pass_hangs_kills_its_process_in_half_a_second(
     assert rig.deactivate() == 'SUCCESS'
     assert time.monotonic() - begun < 0.5 + 0.1  # and the way through the executor
     assert not process_policy.alive
+    assert rig.node._hanging is None  # its thread ended too: what it used may be closed
     assert rig.activate() == 'SUCCESS'
     wait_for(lambda: process_policy.alive and process_policy.pid != before, 20, 'a new process')
     rig.wait_state('ready')

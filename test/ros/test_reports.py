@@ -127,7 +127,10 @@ def test_each_chunk_is_published_with_its_layers_and_its_observation_time(rig):
     assert values['instruction'] == 'push'
     assert values['jumps'] == '1>3'
     assert float(values['skip_ratio']) == pytest.approx(1 / 3, abs=1e-3)
-    assert {'drop_index', 'continuity', 'seam_jump', 'backbone_ms'} <= set(values)
+    assert {'drop_index', 'continuity', 'seam_jump', 'backbone_ms', 'actions_dropped'} <= set(
+        values
+    )
+    assert 0.0 <= float(values['actions_dropped']) < 8.0
     # A bag of these messages alone can be calibrated on.
     recorded = [{item.key: item.value for item in info.values} for info in infos]
     numbers = [int(entry['chunk_id']) for entry in recorded]

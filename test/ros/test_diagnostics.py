@@ -1,0 +1,72 @@
+"""How `dysl_vla: commands` is judged: what outranks what, and at which number."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+pytestmark = pytest.mark.ros
+
+OK, WARN, ERROR = 0, 1, 2
+
+
+def judged(rate=30.0, state='running', reason='', armed=True, listeners=1, others='',
+           controller='', **loop):  # fmt: skip
+    from dysl_vla_ros.ros import diagnostics
+
+    session = SimpleNamespace(
+        state=state, reason=reason,
+        config=SimpleNamespace(timing=SimpleNamespace(command_rate_hz=30.0)),
+        around=SimpleNamespace(
+            newest=SimpleNamespace(controller_problem=controller), intruders=lambda: others
+        ),
+        publishers=SimpleNamespace(listeners=listeners, command_topic='/joint_trajectory'),
+    )  # fmt: skip
+    counted = {'armed': armed, 'warning': '', 'limited': 0, 'commands': 100, **loop}
+    return diagnostics._judge_commands(
+        session, SimpleNamespace(**counted), SimpleNamespace(rate_hz=rate)
+    )
+
+
+def test_all_well_is_ok_with_the_state():
+    assert judged() == (OK, 'running')
+    assert judged(rate=None) == (OK, 'running')
+    assert judged(state='ready', reason='not started') == (OK, 'ready: not started')
+
+
+@pytest.mark.parametrize(
+    ('rate', 'level', 'message'),
+    [
+        (28.6, OK, 'running'),
+        (28.4, WARN, 'command rate 28.4 Hz: expected 30'),
+        (19.6, WARN, 'command rate 19.6 Hz: expected 30'),
+        (19.4, ERROR, 'command rate 19.4 Hz: expected 30, at least 20'),
+    ],
+)
+def test_a_rate_below_95_percent_is_a_warning_and_below_20_hz_an_error(rate, level, message):
+    assert judged(rate) == (level, message)
+
+
+def test_a_latch_is_an_error_whatever_else_is_wrong():
+    assert judged(state='fault', reason='engine', others='x', controller='y') == (
+        ERROR, 'fault: engine')  # fmt: skip
+
+
+@pytest.mark.parametrize('state', ['running', 'ready'])
+def test_what_is_wrong_around_the_arm_is_a_warning_in_every_state(state):
+    assert judged(state=state, others='somebody') == (WARN, f'{state}: somebody')
+    assert judged(state=state, controller='stopped') == (WARN, f'{state}: stopped')
+    deaf = 'armed, and nobody subscribes to /joint_trajectory'
+    assert judged(state=state, listeners=0) == (WARN, f'{state}: {deaf}')
+    assert judged(state='running', listeners=0, armed=False) == (OK, 'running')
+
+
+def test_what_the_watchdogs_say_is_a_warning():
+    assert judged(warning='elbow lags') == (WARN, 'elbow lags')
+
+
+def test_more_than_five_percent_of_limited_commands_are_a_warning():
+    assert judged(limited=5) == (OK, 'running')
+    assert judged(limited=6) == (WARN, '6 % of the commands hit a limit')
+    assert judged(limited=0, commands=0) == (OK, 'running')
