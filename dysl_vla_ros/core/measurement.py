@@ -23,9 +23,10 @@ PERSIST_S = 0.3
 _FORGET_S = 0.5
 _FEW = 3
 _KEPT_S = 0.5
-STILL_S = 0.12
+STILL_S = 0.3
 STILL_RAD = 0.02
-"""An arm that moved less than this within the last ``STILL_S`` stands still [rad or m]."""
+"""An arm stands still whose mean place changed by less than this between the halves of the last
+``STILL_S``: noise averages out, a motion of 0.13 rad/s does not [rad or m]."""
 
 
 class Measurement:
@@ -96,7 +97,9 @@ class Measurement:
         if not self._recent:
             return False
         rows = self._since(STILL_S)
-        return bool((rows.max(axis=0) - rows.min(axis=0)).max() < STILL_RAD)
+        half = (len(rows) + 1) // 2
+        change = rows[:half].mean(axis=0) - rows[-half:].mean(axis=0)
+        return bool(np.abs(change).max() < STILL_RAD)
 
     def moved(self, seconds: float) -> FloatArray:
         """How far each joint has come in the last ``seconds``, shape (n,) [rad or m]."""

@@ -90,3 +90,9 @@ def test_an_arm_stands_still_when_it_has_not_moved_lately():
     moving, _ = seen(*[[0.005 * index, 0.0] for index in range(30)])
     standing, _ = seen(*[[0.001 * (index % 2), 0.0] for index in range(30)])
     assert not moving.still and standing.still
+
+
+def test_noise_is_no_motion():
+    rng = np.random.default_rng(0)
+    noisy, refusals = seen(*rng.normal(0, 0.01, (60, 2)).tolist())
+    assert not any(refusals) and noisy.still
