@@ -329,6 +329,10 @@ class GripperConfig:
     hysteresis: float = _parameter(
         0.1, 'Change of opening that makes a new command', low=0, high=1
     )
+    stroke_s: float = _parameter(
+        0.5, 'Shortest full stroke where the gripper is a joint of the trajectory [s]',
+        low=0.02, high=10,
+    )  # fmt: skip
     dwell_s: float = _parameter(0.2, 'Shortest time between two reversals [s]', low=0, high=5)
     timeout_s: float = _parameter(
         1.0, 'Gripper silent in joint_states for this long: reported; its last value is used [s]',

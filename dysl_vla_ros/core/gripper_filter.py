@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from dysl_vla_ros.config import GripperConfig
+from dysl_vla_ros.data_types import FloatArray
 
 
 class GripperFilter:
@@ -52,3 +55,36 @@ class GripperFilter:
         """The gripper joint's value for an opening."""
         closed, opened = self._config.closed_value, self._config.open_value
         return closed + opening * (opened - closed)
+
+
+class GripperRamp:
+    """The gripper as a joint of a trajectory: it travels to what was sent, and never jumps."""
+
+    def __init__(self, config: GripperConfig) -> None:
+        """Nowhere yet."""
+        stroke = abs(config.open_value - config.closed_value)
+        # Between points at rest a controller's cubic is 1.5 times as fast as the mean.
+        self._rate = stroke / config.stroke_s / 1.5
+        self._value: float | None = None
+        self._goal = 0.0
+        self._at = 0.0
+
+    def column(self, now: float, target: float, times: FloatArray) -> FloatArray:
+        """Positions at the points of a window.
+
+        Args:
+            now: Time of the window's first point [s].
+            target: Joint value to go to.
+            times: Seconds after ``now``, shape (k,).
+
+        Returns:
+            Shape (k,); the first where the window before said it is by now.
+        """
+        if self._value is None:
+            self._value = target
+            self._goal = target
+        way = self._rate * max(now - self._at, 0.0)
+        self._value = float(np.clip(self._goal, self._value - way, self._value + way))
+        self._at, self._goal = now, target
+        reach = self._rate * times
+        return np.asarray(np.clip(target, self._value - reach, self._value + reach))

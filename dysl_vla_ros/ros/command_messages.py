@@ -31,7 +31,7 @@ def ros_time(seconds: float) -> Any:
 def joint_trajectory(
     command: Command,
     joint_names: tuple[str, ...],
-    gripper: tuple[str, float] | None = None,
+    gripper: tuple[str, FloatArray] | None = None,
     stamp: Any = None,
 ) -> Any:
     """The look-ahead with its braking tail; the last point is at rest.
@@ -43,31 +43,27 @@ def joint_trajectory(
     Args:
         command: From the control loop.
         joint_names: Of its columns.
-        gripper: Name and value of a gripper joint that is part of the trajectory.
+        gripper: Name of a gripper joint that is part of the trajectory, and its positions (k,).
         stamp: ROS time of ``command.stamp``, or None.
     """
     message = JointTrajectory()
     if stamp is not None:
         message.header.stamp = stamp
     message.joint_names = list(joint_names)
-    extra_position: list[float] = []
-    extra_velocity: list[float] = []
+    positions, velocities = command.window_positions, command.window_velocities
     if gripper is not None:
         message.joint_names.append(gripper[0])
-        extra_position, extra_velocity = [gripper[1]], [0.0]
+        column = np.asarray(gripper[1], dtype=np.float64)[:, None]
+        positions = np.hstack([positions, column])
+        velocities = np.hstack([velocities, np.zeros_like(column)])
     rows = zip(
-        command.window_times.tolist(),
-        command.window_positions.tolist(),
-        command.window_velocities.tolist(),
-        strict=True,
+        command.window_times.tolist(), positions.tolist(), velocities.tolist(), strict=True
     )
     points = [
         JointTrajectoryPoint(
-            positions=positions + extra_position,
-            velocities=velocities + extra_velocity,
-            time_from_start=duration(seconds),
+            positions=at, velocities=speed, time_from_start=duration(seconds)
         )
-        for seconds, positions, velocities in rows
+        for seconds, at, speed in rows
     ]
     message.points = points if stamp is not None else points[1:]
     return message

@@ -12,8 +12,8 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from dysl_vla_ros.config import NodeConfig
-from dysl_vla_ros.core.gripper_filter import GripperFilter
-from dysl_vla_ros.data_types import COMMAND_TOPICS, Command
+from dysl_vla_ros.core.gripper_filter import GripperFilter, GripperRamp
+from dysl_vla_ros.data_types import COMMAND_TOPICS, Command, FloatArray
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.ros import command_messages as messages
 from dysl_vla_ros.ros import qos
@@ -50,6 +50,7 @@ class CommandPublishers:
         self._frame_id = config.action.frame_id or frame_id
         self._period = 1.0 / config.timing.command_rate_hz
         self._gripper = GripperFilter(config.gripper)
+        self._ramp = GripperRamp(config.gripper)
         self._interface = config.gripper.interface
         self._armed = config.safety.armed
         self._in_motion = False
@@ -100,6 +101,7 @@ class CommandPublishers:
         if armed != self._armed:
             # What only the shadow was told, the gripper does not know.
             self._gripper = GripperFilter(self._config.gripper)
+            self._ramp = GripperRamp(self._config.gripper)
             self._armed = armed
             if self._gripper_action is not None:
                 self._gripper_action.forget()
@@ -130,7 +132,7 @@ class CommandPublishers:
         self, command: Command, kinematics: ArmKinematics | None, opening: float | None
     ) -> Any:
         if self._kind == 'joint_trajectory':
-            gripper = self._gripper_joint(opening)
+            gripper = self._gripper_joint(command, opening)
             stamp = self._stamp(command) if self._config.safety.stamped else None
             return messages.joint_trajectory(command, self._joint_names, gripper, stamp)
         if self._kind == 'joint_commands':
@@ -148,14 +150,18 @@ class CommandPublishers:
         ago = time.monotonic() - command.stamp
         return messages.ros_time(1e-9 * self._node.get_clock().now().nanoseconds - ago)
 
-    def _gripper_joint(self, measured: float | None) -> tuple[str, float] | None:
-        """The gripper as a joint of the trajectory: where it was sent, or where it is."""
+    def _gripper_joint(
+        self, command: Command, measured: float | None
+    ) -> tuple[str, FloatArray] | None:
+        """The gripper as a joint of the trajectory: on its way to what was sent."""
         if self._interface != 'joint':
             return None
         opening = measured if self._gripper.sent is None else self._gripper.sent
         if opening is None:
             return None
-        return self._config.gripper.joint, self._gripper.joint_value(opening)
+        value = self._gripper.joint_value(opening)
+        column = self._ramp.column(command.stamp, value, command.window_times)
+        return self._config.gripper.joint, column
 
     def _send_gripper(self, opening: float, armed: bool) -> None:
         value = self._gripper.joint_value(opening)

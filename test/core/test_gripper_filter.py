@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from dysl_vla_ros.config import GripperConfig
-from dysl_vla_ros.core.gripper_filter import GripperFilter
+from dysl_vla_ros.core.gripper_filter import GripperFilter, GripperRamp
 
 
 def test_the_gripper_is_sent_on_change_only_with_hysteresis():
@@ -72,3 +73,17 @@ def test_an_opening_becomes_the_value_of_the_joint_also_where_closed_is_the_larg
 def test_nothing_counts_as_sent_before_the_first_command():
     gripper = GripperFilter(GripperConfig())
     assert gripper.update(1.0, False, 0.0) is None and gripper.sent is None
+
+
+def test_a_gripper_joint_travels_to_its_target_and_begins_where_it_was_said_to_be():
+    ramp = GripperRamp(GripperConfig(open_value=0.04, closed_value=0.0, stroke_s=0.5))
+    times = np.array([0.0, 0.1, 0.2, 0.5])
+    first = ramp.column(10.0, 0.04, times)
+    assert first.tolist() == [0.04] * 4  # where it is
+    going = ramp.column(10.1, 0.0, times)
+    assert going[0] == 0.04
+    rate = 0.04 / 0.5 / 1.5
+    assert going == pytest.approx(0.04 - rate * times)
+    later = ramp.column(10.3, 0.0, times)
+    assert later[0] == pytest.approx(going[2])
+    assert ramp.column(20.0, 0.0, times).tolist() == [0.0] * 4

@@ -48,9 +48,12 @@ def test_without_a_stamp_a_trajectory_begins_on_arrival_with_the_next_point():
 def test_a_gripper_joint_becomes_a_column_of_the_trajectory():
     from dysl_vla_ros.ros.command_messages import joint_trajectory, ros_time
 
-    message = joint_trajectory(make_command(), ('a', 'b'), ('finger', 0.04), ros_time(1.0))
+    message = joint_trajectory(
+        make_command(), ('a', 'b'), ('finger', np.array([0.04, 0.02, 0.0])), ros_time(1.0)
+    )
     assert message.joint_names == ['a', 'b', 'finger']
     assert list(message.points[0].positions) == [0.1, 0.2, 0.04]
+    assert [point.positions[2] for point in message.points] == [0.04, 0.02, 0.0]
     assert list(message.points[0].velocities) == [1.0, 0.0, 0.0]
 
 
