@@ -35,7 +35,7 @@ _INSTANT_S = 1e-6
 _APART_S = 1e-3
 """Points of a message lie at least so far apart [s]."""
 _GIVE_WAY_RAD = 0.02
-SILENT_S = 0.2
+SILENT_S = 0.4
 """Between the last command and one that begins elsewhere, at the measured pose."""
 UNASKED_S = 0.2
 """A motion of more than ``max_lead`` within this time that no command asked for is a fault."""
