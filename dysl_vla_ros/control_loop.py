@@ -39,6 +39,8 @@ from dysl_vla_ros.policy import Pass, Policy
 _LOG = logging.getLogger(__name__)
 _INVALID_CHUNKS_FAULT = 3
 _ROUNDING = 1e-6
+_STRANGER_S = 0.3
+"""After a push was noticed it may still turn out to be somebody else's motion."""
 
 
 class ControlLoop:
@@ -82,6 +84,7 @@ class ControlLoop:
         self._invalid_in_a_row = 0
         self._hold_reason = 'waiting for the first chunk'
         self._warning = ''
+        self._moved_at = float('-inf')
 
     @property
     def limits(self) -> MotionLimits:
@@ -299,11 +302,18 @@ class ControlLoop:
     def reset_estop(self, now: float, inputs: InputStatus) -> str:
         """Release e-stop or fault; returns why it is refused, else ''."""
         with self._lock:
+            measurement = self._playback.governor.measurement
+            if measurement.doubtful:
+                return measurement.refusal
             refusal = self._run.reset(now, inputs)
             if not refusal:
                 self._invalid_in_a_row = 0
-                self._playback.governor.measurement.forget_doubts()
             return refusal
+
+    def explain(self, reason: str) -> None:
+        """Why it is ready and does not start, for the state's reason."""
+        with self._lock:
+            self._run.explain(reason)
 
     def interlock(self, reason: str) -> None:
         """While there is a reason nothing plays, however it was started; '' ends it."""
@@ -441,7 +451,8 @@ class ControlLoop:
 
     def _watch_strangers(self, now: float) -> None:
         """A motion that no command asked for, also just after the commands have ended."""
-        unasked = self._playback.governor.unasked_motion(now) if self.armed else ''
+        watched = self.armed and (self._run.started or self._moved_at >= now - _STRANGER_S)
+        unasked = self._playback.governor.unasked_motion(now) if watched else ''
         if unasked and self._run.state not in LATCHED:
             self._latch('fault', unasked, now)
             self._playback.let_go()
@@ -468,6 +479,7 @@ class ControlLoop:
             self._latch('fault', found.fault, now)
         elif found.shoved and run.started:
             reason = f'{found.shoved}; ~/start begins from where it is'
+            self._moved_at = now
             run.stop(reason)
             self._raise_epoch(reason)
         if found.warning and run.state == 'holding':

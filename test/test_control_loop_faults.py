@@ -100,15 +100,31 @@ def test_a_start_is_refused_while_readings_are_doubted_and_names_the_reading():
     assert bench.loop.start(bench.now) == ''
 
 
-def test_a_reset_forgets_the_doubts_that_led_to_the_fault():
+def test_a_reset_waits_until_the_readings_are_good_again():
     bench = moving()
     bench.offset = 1.0
     bench.run(1.0)
     assert bench.loop.state == 'fault'
     bench.offset = 0.0
     bench.tick()
+    assert 'joint_states' in bench.loop.reset_estop(bench.now, READY)
+    bench.run(0.8)
     assert bench.loop.reset_estop(bench.now, READY) == ''
     assert bench.loop.start(bench.now) == ''
+
+
+def test_while_two_publishers_disagree_nothing_is_reset_or_started():
+    bench = moving()
+    for index in range(60):
+        bench.offset = 0.3 * (index % 2)
+        bench.tick()
+    assert bench.loop.state == 'fault'
+    for index in range(90):
+        bench.offset = 0.3 * (index % 2)
+        bench.tick()
+        refusal = bench.loop.reset_estop(bench.now, READY)
+        assert 'do two nodes publish joint_states?' in refusal
+    assert abs(bench.loop._playback.governor.measurement.position[0] - bench.arm[0]) < 0.1
 
 
 # ---- joint states fall silent -------------------------------------------------------------------

@@ -283,7 +283,12 @@ class Governor:
         lead = self.lead() if follows else None
         if not go or self._runs_ahead(state, lead):
             self._fade = None  # also: the next plan is made anew
-            made = motion_plan.braking(state, self.limits)
+            brakes = len(before.knots) == 1 and before.rest_time > state.time
+            made = (
+                self._remainder(before, state)
+                if brakes and not self.settings.holds_points
+                else motion_plan.braking(state, self.limits)
+            )
         else:
             kept = self._kept(before, state)
             if kept is not None:

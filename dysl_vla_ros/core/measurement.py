@@ -66,6 +66,7 @@ class Measurement:
             if refusal and believe_jumps and self._persists(reading, stamp):
                 refusal = ''
                 self._recent.clear()
+                self.forget_doubts()
         if refusal:
             self._doubt(reading, stamp, refusal)
             return refusal
@@ -112,7 +113,7 @@ class Measurement:
         return np.array([position for stamp, position in self._recent if stamp >= begin])
 
     def forget_doubts(self) -> None:
-        """An operator looked at it: begin to count anew."""
+        """Begin to count anew."""
         self._doubts.clear()
         self._doubted, self.refusal = None, ''
 
@@ -161,9 +162,11 @@ class Measurement:
         )
 
     def _persists(self, reading: FloatArray, stamp: float) -> bool:
-        """Whether refused readings agree with each other, and have for long enough."""
+        """Whether refused readings agree with each other, and nothing else was read for long."""
         if self._doubted is None or not self._doubts or stamp - self._doubts[0] < PERSIST_S:
             return False
+        if self.stamp > self._doubts[0]:
+            return False  # the believed ones go on too: two publishers, and one is wrong
         assert self.limits.rated is not None
         since, before = self._doubted
         reach = self.limits.rated * (stamp - since) + NOISE_RAD
@@ -171,7 +174,8 @@ class Measurement:
 
     def _doubt(self, reading: FloatArray, stamp: float, refusal: str) -> None:
         self.refused += 1
-        self.refusal = refusal
+        two = bool(self._doubts) and self.stamp > self._doubts[0]
+        self.refusal = f'{refusal}; do two nodes publish joint_states?' if two else refusal
         if self._doubts and stamp - self._doubts[-1] > _FORGET_S:
             self._doubts.clear()
         self._doubts.append(stamp)

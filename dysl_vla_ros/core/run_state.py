@@ -81,6 +81,11 @@ class RunState:
         self._paused_reason = ''
         self._stop_reason = reason
 
+    def explain(self, reason: str) -> None:
+        """Why it does not start, while it is ready."""
+        if not self.started:
+            self._stop_reason = reason
+
     def interlock(self, reason: str) -> None:
         """While there is a reason (a dead-man switch not held) nothing plays; a level."""
         self._interlock = reason

@@ -24,7 +24,7 @@ from dysl_vla_ros.ros.flight_recorder import FlightRecorder
 from dysl_vla_ros.ros.inputs import Inputs
 from dysl_vla_ros.ros.observer import Observer
 from dysl_vla_ros.ros.reports import Reports
-from dysl_vla_ros.ros.requests import Requests
+from dysl_vla_ros.ros.requests import Remembered, Requests
 from dysl_vla_ros.ros.services import Services
 from dysl_vla_ros.ros.session import Session
 
@@ -35,7 +35,12 @@ class Configured:
     """Publishers, subscriptions, services and timers of a configured node."""
 
     def __init__(
-        self, node: LifecycleNode, config: NodeConfig, policy: Policy, steady: Clock
+        self,
+        node: LifecycleNode,
+        config: NodeConfig,
+        policy: Policy,
+        steady: Clock,
+        remembered: Remembered,
     ) -> None:
         """Create everything but motion.
 
@@ -44,6 +49,7 @@ class Configured:
             config: Validated parameters.
             policy: Opened and warmed up.
             steady: Clock of the diagnostics timer; sim time may stand still, watchdogs may not.
+            remembered: Stops that clean-up does not undo.
 
         Raises:
             ConfigError: A parameter does not fit the bundle or this machine.
@@ -65,7 +71,8 @@ class Configured:
             Around(node, publishers.command_topic, config.safety),
             Observer('the report of a state', self._on_state),
         )
-        self.requests = Requests(self.session)
+        self.session.remember(remembered.latched, remembered.disarmed)
+        self.requests = Requests(self.session, remembered=remembered)
         self.services = Services(node, self.requests)
         self._controller_check: ControllerCheck | None = None
         # A stamped trajectory leaves the controller no segment of its own to get wrong.

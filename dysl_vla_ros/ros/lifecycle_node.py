@@ -28,6 +28,7 @@ from dysl_vla_ros.ros.active import Active
 from dysl_vla_ros.ros.configured import Configured
 from dysl_vla_ros.ros.lifecycle_guard import answer_invalid_transitions
 from dysl_vla_ros.ros.log_bridge import LogBridge
+from dysl_vla_ros.ros.requests import Remembered
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 FAILURE = TransitionCallbackReturn.FAILURE
@@ -72,6 +73,8 @@ class VlaNode(LifecycleNode):
         )
         self.config = parameters.declare(self)
         self.failed = False
+        self._remembered = Remembered()
+        self._to_say_first = str(self.get_parameter('instruction').value)
         self._configured: Configured | None = None
         self._active: Active | None = None
         self._hanging: Active | None = None
@@ -91,14 +94,13 @@ class VlaNode(LifecycleNode):
         # One of the twins: they have the same calls.
         policy = cast(Policy, open_policy(self.config.engine))
         try:
-            self._configured = Configured(self, self.config, policy, self._steady)
+            self._configured = Configured(
+                self, self.config, policy, self._steady, self._remembered
+            )
         except BaseException:
             policy.engine.close()
             raise
         self._log_summary(policy)
-        instruction = str(self.get_parameter('instruction').value)
-        if instruction:
-            self._configured.services.instruct(instruction)
         return SUCCESS
 
     @_logged
@@ -112,6 +114,9 @@ class VlaNode(LifecycleNode):
             )
         self._active = Active(self._configured.session, self._configured.on_delivery)
         self._configured.requests.active = True
+        first, self._to_say_first = self._to_say_first, ''
+        if first:  # of the parameter, once: a later activation is no new instruction
+            self._configured.services.instruct(first)
         self._configured.reports.state(self._configured.session.state)
         return SUCCESS
 

@@ -23,6 +23,22 @@ REQUEST = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 A transient local subscription would silently refuse such a publisher.
 """
 
+STOP = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=50,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE,
+)
+"""`estop`: no true may be overwritten by the false that follows it."""
+
+STOP_BEST_EFFORT = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=50,
+    reliability=ReliabilityPolicy.BEST_EFFORT,
+    durability=DurabilityPolicy.VOLATILE,
+)
+"""The same from publishers that are not reliable."""
+
 COMMAND = REQUEST
 """To the arm: controllers subscribe reliably; an old command is worth nothing."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.ros.session import Session
 
 _DEADMAN = 'dead-man switch: enable is not true, or too old'
+_INSIST_S = 3.0
+"""A start by instruction that is refused is tried for so long [s]."""
+_LOG = logging.getLogger(__name__)
 _PRESSED = 'the e-stop is pressed (estop is true): release it first'
 
 
@@ -22,19 +26,38 @@ class Answer:
     message: str
 
 
+@dataclass
+class Remembered:
+    """What no life cycle may forget: it outlives clean-up and configure, as long as the node.
+
+    Attributes:
+        estop_down: Whether `estop` was true last.
+        latched: Why e-stop or fault is latched; '' when nothing is.
+        disarmed: Whether an operator disarmed it.
+        text: The newest instruction.
+    """
+
+    estop_down: bool = False
+    latched: str = ''
+    disarmed: bool = False
+    text: str = ''
+
+
 class Requests:
     """The rules. Called by the executor's thread; ``before_tick`` by the command thread."""
 
-    def __init__(self, session: Session, active: bool = False) -> None:
-        """Args: the session, and whether the node is active."""
+    def __init__(
+        self, session: Session, active: bool = False, remembered: Remembered | None = None
+    ) -> None:
+        """Args: the session, whether the node is active, and what it remembers."""
+        self._kept = remembered or Remembered()
         self.active = active
         self._session = session
         self._safety = session.config.safety
         self._start_when_ready = False
         self._disarm_at_rest = False
         self._enabled_at: float | None = None
-        self._estop_down = False
-        self._newest_text = ''
+        self._refused_since: float | None = None
         self._restarted_at: float | None = None
         session.before_tick = self.before_tick
 
@@ -52,15 +75,15 @@ class Requests:
             self._session.inputs.instruction = ''
             self._stop_for('empty instruction')
             return Answer(True, 'stopped: the instruction is empty')
-        is_new = text != self._newest_text
-        self._newest_text = self._session.inputs.instruction = text
+        is_new = text != self._kept.text
+        self._kept.text = self._session.inputs.instruction = text
         if not is_new:
             return Answer(True, f'the same instruction {text!r}: ~/start begins it again')
         loop = self._session.loop
         if loop is not None:
             loop.reset(time.monotonic(), f'new instruction {text!r}')
-        if self._safety.start_on_instruction:
-            self._start_when_ready = True
+        self._start_when_ready = self._safety.start_on_instruction and self.active
+        self._refused_since = None
         return Answer(True, f'instruction {text!r}')
 
     def start(self) -> Answer:
@@ -68,6 +91,8 @@ class Requests:
         loop = self._ready_loop()
         if isinstance(loop, Answer):
             return loop
+        if loop.state in LATCHED:
+            return Answer(False, f'{loop.state}: {loop.reason}; reset it first')
         if not self._session.inputs.instruction:
             return Answer(False, "instruction = '': expected one; publish it on the topic first")
         refusal = self._commander_problem() if loop.armed else ''
@@ -101,6 +126,7 @@ class Requests:
             return loop
         now = time.monotonic()
         if not armed:
+            self._kept.disarmed = True
             if loop.armed:
                 loop.stop(now, 'disarmed')
                 self._disarm_at_rest = True
@@ -108,13 +134,14 @@ class Requests:
         problem = self._arming_problem(loop)
         if problem:
             return Answer(False, problem)
+        self._kept.disarmed = False
         loop.armed = True  # stops a shadow motion; the first command will be the measured pose
         self._disarm_at_rest = False
         return Answer(True, 'armed: ~/start moves the arm')
 
     def estop(self, pressed: bool) -> None:
         """True latches, and while it is true nothing is released; false does not release."""
-        self._estop_down = pressed
+        self._kept.estop_down = pressed
         if self._session.loop is not None:
             self._session.loop.hold_estop(_PRESSED if pressed else '')
         if pressed:
@@ -126,6 +153,8 @@ class Requests:
         if isinstance(loop, Answer):
             return loop
         now = time.monotonic()
+        if loop.state not in LATCHED:
+            return Answer(True, f'nothing to release: the state is {loop.state}')
         refusal = loop.reset_estop(now, self._session.input_status(now))
         if refusal:
             return Answer(False, refusal)
@@ -139,16 +168,29 @@ class Requests:
         """What depends on time: the dead-man switch, a start that waits, a disarm at rest."""
         self._watch_controller(loop)
         loop.interlock(self._deadman_problem(now))
-        loop.hold_estop(_PRESSED if self._estop_down else '')
+        loop.hold_estop(_PRESSED if self._kept.estop_down else '')
         if self._start_when_ready and loop.state == 'ready':
-            self._start_when_ready = False
-            loop.start(now)
+            self._start_by_instruction(loop, now)
         elif loop.state in PLAYING or loop.state in LATCHED:
             self._start_when_ready = False
+        self._kept.latched = loop.reason if loop.state in LATCHED else ''
         command = self._session.last_command
         if self._disarm_at_rest and (command is None or command.hold):
             self._disarm_at_rest = False
             loop.armed = False
+
+    def _start_by_instruction(self, loop: ControlLoop, now: float) -> None:
+        """As ~/start, tried for a moment; then it is given up, and the state says why."""
+        refusal = (self._commander_problem() if loop.armed else '') or loop.start(now)
+        if not refusal:
+            self._start_when_ready = False
+            return
+        loop.explain(f'not started: {refusal}')
+        if self._refused_since is None:
+            self._refused_since = now
+        if now - self._refused_since > _INSIST_S:
+            self._start_when_ready = False
+            _LOG.warning('the instruction did not start it: %s', refusal)
 
     def _deadman_problem(self, now: float) -> str:
         timeout, held = self._safety.deadman_timeout_s, self._enabled_at

@@ -21,6 +21,7 @@ class Services:
         """Create services and subscriptions."""
         self._node = node
         self._requests = requests
+        self._answered: Answer | None = None
         self._services = [
             self._trigger('~/start', requests.start),
             self._trigger('~/stop', requests.stop),
@@ -31,8 +32,10 @@ class Services:
         self._subscriptions = [
             node.create_subscription(String, 'instruction', self._on_instruction, qos.REQUEST),
             # Reliable and best-effort publishers both reach it; twice the same is no harm.
-            node.create_subscription(Bool, 'estop', self._on_estop, qos.REQUEST),
-            node.create_subscription(Bool, 'estop', self._on_estop, qos.SENSOR),
+            node.create_subscription(Bool, 'estop', self._on_estop, qos.STOP),
+            node.create_subscription(
+                Bool, 'estop', self._on_estop, qos.STOP_BEST_EFFORT
+            ),
             node.create_subscription(Bool, 'enable', self._on_enable, qos.REQUEST),
         ]
 
@@ -47,6 +50,9 @@ class Services:
         """Pass an instruction on, and log what came of it."""
         answer = self._requests.instruct(text)
         log = self._node.get_logger()
+        if answer == self._answered:
+            return  # a text that is repeated every second is no news
+        self._answered = answer
         if answer.success:
             log.info(answer.message)
         else:

@@ -66,6 +66,7 @@ class Session:
         self._description = ''
         self._description_problem = NO_DESCRIPTION
         self._early_estop = ''
+        self._disarmed = False
         self._evidence_of = ''
         self._on_state = on_state
 
@@ -82,11 +83,17 @@ class Session:
         except DyslError as error:
             self._description_problem = f'robot_description: {error}'
             return self._description_problem
+        if self._disarmed:
+            loop.armed = False
         if self._early_estop:
             loop.estop(time.monotonic(), self._early_estop)
         self._description, self._description_problem = urdf, ''
         self.loop = loop
         return ''
+
+    def remember(self, latched: str, disarmed: bool) -> None:
+        """What the control loop begins with: a latch, and whether an operator disarmed it."""
+        self._early_estop, self._disarmed = latched, disarmed
 
     def estop(self, now: float, reason: str) -> None:
         """Latch the e-stop, also when there is no control loop yet."""

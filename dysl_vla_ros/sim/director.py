@@ -11,8 +11,9 @@ from dysl_vla_ros.sim.world import World
 
 SETTLE_S = 0.5
 """The arm must have been without commands for this long before the scene changes."""
-FRESH_S = 0.4
-"""After a reset, before the instruction: old pictures must have left the pipeline."""
+FRESH_S = 1.0
+"""After a reset, before the instruction: old pictures must have left the pipeline, and an arm that
+was moved in an instant is believed only after a while."""
 SUCCESS_S = 0.5
 """Success counts once it has lasted this long."""
 

@@ -30,11 +30,12 @@ def finished(process, timeout):
     return output
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(150)
 def test_the_bundled_policy_moves_the_arm_at_the_command_rate(tmp_path):
     path = tmp_path / 'out.json'
-    finished(demo('--seconds', '25', '--json', str(path)), 100)
+    finished(demo('--episodes', '3', '--seconds', '90', '--json', str(path)), 110)
     found = json.loads(path.read_text())
+    assert found['episodes'] == found['successes'] >= 2  # one after the other, by itself
     assert found['command_rate_hz_mean'] >= 20  # the promise to the arm, also on a busy machine
     assert found['passes'] > 10
     assert found['actions_played_hz'] > 5

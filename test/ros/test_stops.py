@@ -310,3 +310,77 @@ def test_a_tick_that_raises_is_an_estop_and_commands_go_on(rig, monkeypatch):
     assert "RuntimeError('a bug')" in rig.session.reason
     count = len(rig.robot.trajectories)
     wait_for(lambda: len(rig.robot.trajectories) > count + 5, what='commands')
+
+
+def reconfigured(rig):
+    """Through the whole life cycle, as a supervisor would restart it."""
+    assert rig.deactivate() == 'SUCCESS'
+    assert rig.graph.call(rig.node.trigger_cleanup).name == 'SUCCESS'
+    return rig.up()
+
+
+def test_an_estop_outlives_clean_up_and_configure_and_its_button_too(rig):
+    rig = rig(start_on_instruction=True).run('pick it up')
+    rig.publish_bool('estop', True)
+    rig.wait_state('e-stop')
+    reconfigured(rig).wait_state('e-stop')
+    rig.instruct('put it down')
+    time.sleep(0.6)
+    assert rig.session.state == 'e-stop'
+    assert 'estop is true' in rig.ask('estop_reset').message
+    rig.publish_bool('estop', False)
+    wait_for(lambda: rig.ask('estop_reset').success, what='release')
+    rig.wait_state('ready')
+
+
+def test_a_disarm_and_the_last_instruction_outlive_clean_up_and_configure(rig):
+    rig = rig(start_on_instruction=True).run('pick it up')
+    assert rig.ask('arm', False).success
+    wait_for(lambda: not rig.session.loop.armed, what='disarmed')
+    reconfigured(rig).wait_state('ready')
+    assert not rig.session.loop.armed
+    rig.instruct('pick it up')
+    time.sleep(0.4)
+    assert rig.session.state == 'ready'
+
+
+def test_an_estop_that_is_true_for_an_instant_is_not_lost(rig):
+    from std_msgs.msg import Bool
+
+    from dysl_vla_ros.ros import qos
+
+    rig = rig().run()
+    publisher = rig.robot.node.create_publisher(Bool, 'estop', qos.STOP)
+    wait_for(publisher.get_subscription_count, what='estop subscriber')
+
+    def press_and_release():
+        time.sleep(0.1)  # in the node's own executor: nothing is heard meanwhile
+        for value in (True, *[False] * 10):
+            publisher.publish(Bool(data=value))
+        time.sleep(0.1)
+
+    rig.graph.call(press_and_release)
+    rig.wait_state('e-stop')
+
+
+def test_an_instruction_given_while_inactive_starts_nothing(rig):
+    rig = rig(start_on_instruction=True)
+    rig.configure()
+    rig.instruct('pick it up')
+    rig.activate()
+    rig.robot.describe()
+    rig.wait_state('ready')
+    time.sleep(0.4)
+    assert rig.session.state == 'ready' and rig.robot.trajectories == []
+    rig.instruct('put it down')
+    rig.wait_state('running')
+
+
+def test_a_start_by_instruction_that_is_refused_says_why(rig):
+    box = {'workspace.min': [5.0, 5.0, 5.0], 'workspace.max': [6.0, 6.0, 6.0]}
+    rig = rig(start_on_instruction=True, **box).up()
+    rig.wait_state('ready')
+    rig.instruct('pick it up')
+    rig.wait_reason('not started', 'workspace.min')
+    assert rig.session.state == 'ready'
+    assert rig.ask('estop_reset').message == 'nothing to release: the state is ready'

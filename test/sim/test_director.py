@@ -45,13 +45,13 @@ def test_the_instruction_of_the_scene_is_said_once_the_pictures_are_fresh():
     made = director()
     made.update(0.0, True, None)
     assert made.instruction == ''
-    run(made, 0.1, 1.0)
+    run(made, 0.1, 1.3)
     assert made.instruction == made.episode.instruction != ''
 
 
 def test_a_success_counts_once_it_has_lasted():
     made = director()
-    now = run(made, 0.0, 1.0)
+    now = run(made, 0.0, 1.6)
     made.world.good = True
     made.update(now, True, now)
     made.world.good = False
@@ -64,13 +64,13 @@ def test_a_success_counts_once_it_has_lasted():
 
 def test_the_time_limit_ends_an_episode_as_a_failure():
     made = director(time_limit=2.0)
-    run(made, 0.0, 3.0)
+    run(made, 0.0, 3.6)
     assert (made.episodes, made.successes, made.last_outcome) == (1, 0, 'failure')
 
 
 def test_the_scene_changes_only_after_the_arm_has_been_without_commands():
     made = director(time_limit=2.0)
-    now = run(made, 0.0, 2.6)
+    now = run(made, 0.0, 3.2)
     assert made.instruction == ''
     for step in range(30):  # commands keep coming
         made.update(now + 0.1 * step, True, now + 0.1 * step)

@@ -90,7 +90,8 @@ def hidden_part(module: nn.Module, outputs: tuple[str, ...] = ('hidden_out',)) -
 
 def test_a_norm_between_halves_is_refused_with_its_place(tmp_path):
     part = to_half(hidden_part(nn.Sequential(nn.Linear(8, 8), _OwnNorm())))
-    with pytest.raises(EngineError, match=r'x\.onnx: .* on float16: .* NORMS in lab/export/precision'):
+    found = r'x\.onnx: .* on float16: .* NORMS in lab/export/precision'
+    with pytest.raises(EngineError, match=found):
         write_onnx(part, tmp_path, 'x.onnx', FileSettings())
 
 
