@@ -195,6 +195,10 @@ class VlaNode(LifecycleNode):
             self.failed = True
 
     def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        if self._active is not None and any(item.name == 'use_sim_time' for item in changes):
+            return SetParametersResult(
+                successful=False, reason='use_sim_time: not while the node is active'
+            )
         result = parameters.validate(changes)
         if result.successful:
             for change in changes:

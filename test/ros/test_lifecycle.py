@@ -168,3 +168,13 @@ def test_the_skip_mode_changes_while_running_and_a_wrong_one_is_refused(rig):
     assert "skip.mode = 'fastest': expected one of 'auto'" in results[1].reason
     assert rig.session.loop.skip_mode == 'max_skip'
     wait_for(lambda: rig.session.stats.report().mode_last == 'skipped', what='a skipped pass')
+
+
+def test_the_clock_is_not_changed_while_the_node_is_active(rig):
+    from rclpy.parameter import Parameter
+
+    rig = rig().run()
+    change = [Parameter('use_sim_time', value=True)]
+    answer = rig.graph.call(lambda: rig.node.set_parameters(change))[0]
+    assert not answer.successful and 'not while the node is active' in answer.reason
+    assert not rig.node.get_clock().ros_time_is_active
