@@ -309,7 +309,8 @@ def fuzz(seed, chunks):
         size = rng.choice([0.0, 0.005, 0.03, 0.15]) * rng.normal(size=(1, joints))
         noise = rng.choice([0.0, 0.01, 0.1]) * rng.normal(size=(HORIZON, joints))
         bench.chunk(size + noise)
-        for _ in range(int(rng.integers(1, 10) * TICK / bench.governor.settings.period) or 1):
+        often = 2 if bench.governor.settings.period < TICK else 1
+        for _ in range(often * int(rng.integers(1, 10))):
             late = float(rng.exponential(0.01 if rng.random() < 0.8 else 0.3))
             bench.tick(go=bool(rng.random() > 0.02), late=late, measure=bool(rng.random() > 0.1))
     return bench.checks.seen
