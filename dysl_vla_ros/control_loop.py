@@ -240,7 +240,7 @@ class ControlLoop:
             advanced = playback.advance(now, going, self.armed)
             if advanced is None:
                 return None
-            knot, _, ended = advanced
+            knot, ended = advanced
             for displacement in ended:
                 self._desk.skip.played(displacement)
             self._count.actions_played = int(knot.progress + _ROUNDING)

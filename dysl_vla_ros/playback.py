@@ -142,7 +142,7 @@ class Playback:
 
     def advance(
         self, now: float, go: bool, follows: bool
-    ) -> tuple[Knot, bool, list[FloatArray]] | None:
+    ) -> tuple[Knot, list[FloatArray]] | None:
         """Let time pass; None while nothing is commanded.
 
         Args:
@@ -151,8 +151,7 @@ class Playback:
             follows: Whether the arm does what is commanded (not so in shadow).
 
         Returns:
-            The command due, whether playback went on, and the displacements of the actions that
-            ended since the last tick.
+            The command due, and the displacements of the actions that ended since the last tick.
         """
         measured = self.governor.measurement.position
         if self.governor.plan is None or measured is None:
@@ -166,7 +165,7 @@ class Playback:
         )
         moving = go and not self.governor.at_rest
         ended = self.scheduler.note(now, knot.progress, moving, knot.position, measured)
-        return knot, go, ended
+        return knot, ended
 
     def release(self, now: float) -> None:
         """Fall silent; the governor keeps where the commands ended."""

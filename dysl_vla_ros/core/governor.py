@@ -95,8 +95,8 @@ class Governor:
         """
         self.settings = settings
         self._allowed = allowed
-        self.limits = limits
         self.measurement = Measurement(limits)
+        self.limits = limits
         self.plan: MotionPlan | None = None
         self.path: Path | None = None
         self.left: FloatArray | None = None
@@ -116,8 +116,7 @@ class Governor:
     def limits(self, limits: MotionLimits) -> None:
         self._limits = limits
         self._roll_out = RollOut(limits, self._allowed)
-        if hasattr(self, 'measurement'):
-            self.measurement.limits = limits
+        self.measurement.limits = limits
 
     # ---- the measured arm ----------------------------------------------------------------------
 

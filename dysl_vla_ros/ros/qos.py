@@ -5,10 +5,12 @@ from __future__ import annotations
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 
-def _profile(reliability: ReliabilityPolicy, durability: DurabilityPolicy) -> QoSProfile:
+def _profile(
+    reliability: ReliabilityPolicy, durability: DurabilityPolicy, depth: int = 1
+) -> QoSProfile:
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
-        depth=1,
+        depth=depth,
         reliability=reliability,
         durability=durability,
     )
@@ -23,20 +25,10 @@ REQUEST = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 A transient local subscription would silently refuse such a publisher.
 """
 
-STOP = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=50,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.VOLATILE,
-)
+STOP = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, depth=50)
 """`estop`: no true may be overwritten by the false that follows it."""
 
-STOP_BEST_EFFORT = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=50,
-    reliability=ReliabilityPolicy.BEST_EFFORT,
-    durability=DurabilityPolicy.VOLATILE,
-)
+STOP_BEST_EFFORT = _profile(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE, depth=50)
 """The same from publishers that are not reliable."""
 
 COMMAND = REQUEST
@@ -45,10 +37,5 @@ COMMAND = REQUEST
 LATCHED = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """`robot_description`, `~/state`, `~/policy_metadata`: late joiners get the newest."""
 
-REPORT = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=10,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.VOLATILE,
-)
+REPORT = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, depth=10)
 """Chunks, continuity, diagnostics: a recorder should miss none."""
