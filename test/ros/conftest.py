@@ -53,7 +53,7 @@ class Graph:
         self.executor.add_node(node)
         return node
 
-    def call(self, function: Callable[[], Any], timeout: float = 10.0) -> Any:
+    def call(self, function: Callable[[], Any], timeout: float = 30.0) -> Any:
         """Run a function in the executor's thread, as a callback would."""
         done = threading.Event()
         result: list[Any] = []
@@ -87,8 +87,8 @@ def graph() -> Iterator[Graph]:
     graph.close()
 
 
-def wait_for(condition: Callable[[], Any], timeout: float = 5.0, what: str = '') -> Any:
-    """Poll until true; the only way these tests wait."""
+def wait_for(condition: Callable[[], Any], timeout: float = 30.0, what: str = '') -> Any:
+    """Poll until true; the only way these tests wait, as long as a loaded machine may take."""
     until = time.monotonic() + timeout
     while time.monotonic() < until:
         value = condition()
@@ -153,7 +153,7 @@ class Rig:
     def session(self) -> Any:
         return self.node._configured.session
 
-    def wait_state(self, *states: str, timeout: float = 4.0) -> Rig:
+    def wait_state(self, *states: str, timeout: float = 30.0) -> Rig:
         wait_for(
             lambda: self.session.state in states,
             timeout,
@@ -161,7 +161,7 @@ class Rig:
         )
         return self
 
-    def wait_reason(self, *words: str, timeout: float = 4.0) -> str:
+    def wait_reason(self, *words: str, timeout: float = 30.0) -> str:
         wait_for(lambda: all(word in self.session.reason for word in words), timeout,
                  f'{words} in {self.session.reason!r}')  # fmt: skip
         return str(self.session.reason)

@@ -135,7 +135,7 @@ def test_a_model_that_is_killed_in_motion_never_delays_a_command_and_comes_back(
         restarts = process_policy.restarts
         chunks = rig.session.loop.status().chunks
         os.kill(process_policy.pid, number)
-        wait_for(lambda n=restarts: process_policy.restarts > n, 10, 'a restart')
+        wait_for(lambda n=restarts: process_policy.restarts > n, what='a restart')
         wait_for(lambda n=chunks: rig.session.loop.status().chunks > n + 2, 20, 'chunks again')
     assert rig.session.state in ('running', 'verifying', 'holding')
     assert process_policy.restarts == 2

@@ -188,7 +188,7 @@ def test_the_interface_page_states_the_version_that_the_node_publishes():
 def test_commands_keep_their_rate_while_a_pass_computes_in_python(rig):
     """The one test that looks at wall time: passes keep the interpreter lock 60 % of it."""
     rig = rig(FakePolicy(latency=0.0, busy=0.12)).run()
-    wait_for(lambda: len(rig.robot.trajectories) > 90, 10, 'three seconds of commands')
+    wait_for(lambda: len(rig.robot.trajectories) > 90, what='three seconds of commands')
     import time
 
     report = rig.session.meter.report(time.monotonic())

@@ -169,7 +169,7 @@ def settled(observer: Any, wanted: set[str]) -> set[Grant]:
             found, changed = found | now, time.monotonic()
         return wanted <= {name for *_, name in found} and time.monotonic() - changed > 0.5
 
-    wait_for(quiet, 10.0, f'{sorted(wanted)}')
+    wait_for(quiet, what=f'{sorted(wanted)}')
     return found
 
 

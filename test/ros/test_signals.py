@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -58,10 +59,11 @@ def test_a_signal_ends_it_cleanly_with_the_arm_at_rest_also_when_sent_twice(
     for _ in range(times):
         child.send_signal(number)
         time.sleep(0.03)
-    output, _ = child.communicate(timeout=15)
+    output, _ = child.communicate(timeout=60)
     assert child.returncode == 0, output
     assert 'Traceback' not in output
-    assert 'running -> ready: shut down' in output  # it braked before it left
+    # It braked before it left.
+    assert re.search('(running|holding|verifying) -> ready: shut down', output), output
     last = robot.trajectories[-1][1].points[-1]
     assert not any(last.velocities)
 
@@ -80,14 +82,14 @@ def test_a_signal_before_the_node_is_up_ends_it_cleanly_too():
     child = start(*ARGUMENTS)
     time.sleep(1.0)
     child.send_signal(signal.SIGINT)
-    output, _ = child.communicate(timeout=15)
+    output, _ = child.communicate(timeout=60)
     assert child.returncode == 0, output
     assert 'Traceback' not in output
 
 
 def test_a_wrong_parameter_ends_it_with_one_line_and_code_1():
     child = start('-p', 'command_rate_hz:=0')
-    output, _ = child.communicate(timeout=15)
+    output, _ = child.communicate(timeout=60)
     assert child.returncode == 1
     assert 'command_rate_hz = 0.0: expected a number within [20, 500]' in output
     assert 'Traceback' not in output
