@@ -96,7 +96,7 @@ PARTS = {
     'sim': May('data_types errors rotations', 'xml', 'numpy mujoco'),
     'bringup': May('data_types errors parameter_file', 'pathlib'),
     'demo': May(
-        'bringup errors', 'fcntl os pathlib signal subprocess sys tempfile time',
+        'bringup data_types errors', 'fcntl os pathlib signal subprocess sys tempfile time',
         'numpy rich',
     ),
     'ros': May(

@@ -18,7 +18,7 @@ from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.demo.domain import ReservedDomain
 from dysl_vla_ros.demo.figures import figures
 from dysl_vla_ros.demo.processes import Children, environment
-from dysl_vla_ros.demo.view import live_view, summary
+from dysl_vla_ros.demo.view import Size, live_view, summary
 
 _REFRESH_S = 0.25
 
@@ -60,7 +60,8 @@ def run(given: argparse.Namespace) -> int:
                 watch.spin(_REFRESH_S)
                 children.check()
                 if not given.headless:
-                    live.update(live_view(watch.picture, time.monotonic() - began), refresh=True)
+                    seconds = time.monotonic() - began
+                    live.update(live_view(watch.picture, seconds, _size(console)), refresh=True)
         found = figures(watch.picture)
     console.print(summary(found))
     if given.json is not None:
@@ -78,6 +79,12 @@ def _launch_arguments(given: argparse.Namespace) -> dict[str, str]:
         name, _, value = word.partition(':=')
         arguments[name] = value
     return arguments
+
+
+def _size(console: Console) -> Size:
+    # The last row stays free: a terminal scrolls when it is written to its end.
+    colour = console.color_system is not None and not console.no_color
+    return Size(console.size.width, console.size.height - 1, colour)
 
 
 def _over(began: float, seconds: float) -> bool:

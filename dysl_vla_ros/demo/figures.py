@@ -9,8 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from dysl_vla_ros.data_types import ImageArray
+from dysl_vla_ros.demo.heat_map import PassSeen
+
 COMMANDS = 'commands'
 POLICY = 'policy'
+STAGES = ('preprocess', 'encode', 'backbone', 'decode')
 _PLAYING = ('running', 'verifying', 'holding')
 _PAUSE_S = 0.5
 """A longer silence of the command stream is an intended one (between episodes)."""
@@ -26,6 +30,9 @@ class Picture:
         values: Last word of the status's name -> key -> value, as on /diagnostics.
         episode: Keys of the simulated arm's episode.
         chunk: Keys of the newest chunk.
+        seen: Newest passes, oldest first.
+        frame: Newest camera picture, shape (height, width, 3), RGB; None before the first.
+        dense: Time of the newest passes in which every layer ran [ms].
         continuity: Newest values, oldest first.
         skip_ratio: Newest values, oldest first.
         passes: Passes of the model.
@@ -39,6 +46,9 @@ class Picture:
     values: dict[str, dict[str, str]] = field(default_factory=dict)
     episode: dict[str, str] = field(default_factory=dict)
     chunk: dict[str, str] = field(default_factory=dict)
+    seen: deque[PassSeen] = field(default_factory=lambda: deque(maxlen=400))
+    frame: ImageArray | None = None
+    dense: deque[float] = field(default_factory=lambda: deque(maxlen=20))
     continuity: deque[float] = field(default_factory=lambda: deque(maxlen=60))
     skip_ratio: deque[float] = field(default_factory=lambda: deque(maxlen=60))
     passes: int = 0
@@ -55,6 +65,24 @@ class Picture:
     def policy_value(self, key: str) -> str:
         """A key of the policy status; '' while unknown."""
         return self.values.get(POLICY, {}).get(key, '')
+
+    def note_pass(self, values: dict[str, str]) -> None:
+        """Take over one ``~/chunk_info``."""
+        self.passes += 1
+        self.chunk = values
+        mask, mode = values.get('layer_mask', ''), values.get('mode', '')
+        if not mask:
+            return
+        self.seen.append(PassSeen(mask, mode, self.episode.get('phase', '')))
+        if mode == 'full' and '0' not in mask and self.pass_ms is not None:
+            self.dense.append(self.pass_ms)
+
+    @property
+    def pass_ms(self) -> float | None:
+        """What the newest pass took, all stages [ms]; None where a stage is not known."""
+        stages = [number(self.chunk.get(f'{stage}_ms', '')) for stage in STAGES]
+        known = [ms for ms in stages if ms is not None]
+        return sum(known) if len(known) == len(STAGES) else None
 
     def note_episode(self, values: dict[str, str]) -> None:
         """Take over the simulated arm's episode; it says how one ended many times."""

@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Group
+import numpy as np
+from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from dysl_vla_ros.demo.figures import Picture
+from dysl_vla_ros.demo.camera_text import camera_text
+from dysl_vla_ros.demo.figures import Picture, number
+from dysl_vla_ros.demo.heat_map import heat_map
 
+_FEWEST_ROWS = 9
+"""Of the upper half, however small the terminal."""
 _BARS = '▁▂▃▄▅▆▇█'
 _STATE_COLOURS = {
     'running': 'green', 'verifying': 'yellow', 'holding': 'yellow', 'ready': 'cyan',
     'stale': 'red', 'e-stop': 'red', 'fault': 'red',
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of a terminal, in cells, and whether it shows colours."""
+
+    columns: int = 80
+    rows: int = 24
+    colour: bool = True
+
+
+DEFAULT_SIZE = Size()
 
 
 def sparkline(values: Sequence[float], low: float | None = None, high: float | None = None) -> str:
@@ -36,38 +54,73 @@ def sparkline(values: Sequence[float], low: float | None = None, high: float | N
     return ''.join(_BARS[min(max(round((v - low) / span * top), 0), top)] for v in values)
 
 
-def live_view(picture: Picture, seconds: float) -> Panel:
-    """The screen at one instant.
+def live_view(picture: Picture, seconds: float, size: Size = DEFAULT_SIZE) -> Panel:
+    """The screen at one instant: camera and figures above, layers over time below.
 
     Args:
         picture: What is known.
         seconds: Since the demo began [s].
+        size: Of the terminal, and whether it shows colours.
     """
+    inner, layers = size.columns - 4, len(picture.seen[-1].mask) if picture.seen else 20
+    below = [heat_map(picture.seen, inner)] if picture.seen else []
+    rows = max(size.rows - 3 - (layers + 1) // 2 - 1, _FEWEST_ROWS)
+    above = Table.grid(padding=(0, 1))
+    above.add_column(width=inner - 2 * rows - 1 if picture.frame is not None else inner)
+    cells: list[RenderableType] = [_figures(picture)]
+    if picture.frame is not None:
+        above.add_column(width=2 * rows)
+        cells.append(camera_text(picture.frame, 2 * rows, rows, size.colour))
+    above.add_row(*cells)
+    title = f'dysl_vla_ros   {seconds:.0f} s   Ctrl-C ends'
+    legend = 'layers run:  cyan skipped pass   yellow full   magenta re-run   · jumped'
+    return Panel(Group(above, *below), title=title, title_align='left', border_style='blue',
+                 subtitle=legend if below and size.colour else None)  # fmt: skip
+
+
+def _figures(picture: Picture) -> Table:
     command, policy, chunk = picture.command_value, picture.policy_value, picture.chunk
     state = command('state') or 'starting'
     told = Text(picture.episode.get('instruction') or '(between two episodes)', style='bold')
-    rows = Table.grid(padding=(0, 2))
-    rows.add_column(style='dim', justify='right')
-    rows.add_column()
-    rows.add_row('instruction', told)
-    rows.add_row('state', Text(f'{state}  {command("hold_reason")}'.replace('n/a', ''),
-                               style=_STATE_COLOURS.get(state, 'white')))  # fmt: skip
-    rows.add_row('successes', f'{picture.episode.get("successes", "0")} of '
-                              f'{picture.episode.get("episodes", "0")} episodes')  # fmt: skip
-    rows.add_row('commands', f'{command("command_rate_hz") or "-"} Hz   longest gap '
-                             f'{command("command_gap_ms_max") or "-"} ms   actions '
-                             f'{command("actions_played_hz") or "-"} Hz')  # fmt: skip
-    rows.add_row('inference', f'{policy("inference_ms_p50") or "-"} ms   95 %: '
-                              f'{policy("inference_ms_p95") or "-"} ms   '
-                              f'{policy("rerun_count") or 0} re-runs')  # fmt: skip
-    rows.add_row('layers', f'{chunk.get("layer_mask", "").replace("1", "█").replace("0", "░")}  '
-                           f'{chunk.get("mode", "")}')  # fmt: skip
-    rows.add_row('skip ratio', f'{sparkline(list(picture.skip_ratio), 0.0, 1.0)}  '
-                               f'{policy("skip_ratio") or "-"}')  # fmt: skip
-    rows.add_row('continuity', f'{sparkline(list(picture.continuity))}  '
-                               f'{policy("continuity_last") or "-"}')  # fmt: skip
-    title = f'dysl_vla_ros   {seconds:.0f} s   Ctrl-C ends'
-    return Panel(Group(rows), title=title, title_align='left', border_style='blue')
+    table = Table.grid(padding=(0, 1))
+    table.add_column(style='dim', justify='right')
+    table.add_column(overflow='ellipsis', no_wrap=True)
+    add = table.add_row
+    add('told', told)
+    add('state', Text(f'{state}  {command("hold_reason")}'.replace('n/a', ''),
+                      style=_STATE_COLOURS.get(state, 'white')))  # fmt: skip
+    add('phase', picture.episode.get('phase') or '-')
+    add('won', f'{picture.episode.get("successes", "0")} of '
+               f'{picture.episode.get("episodes", "0")} episodes')  # fmt: skip
+    add('commands', f'{command("command_rate_hz") or "-"} Hz, longest gap '
+                    f'{command("command_gap_ms_max") or "-"} ms')  # fmt: skip
+    depth = f'{chunk.get("layers_run", "-")} of {chunk.get("layers_total", "-")} layers'
+    add('pass', f'{_ms(picture.pass_ms)}, {depth}; dense {_ms(_dense_ms(picture))}')
+    add('re-runs', f'{policy("rerun_count") or 0} of {policy("chunks_total") or 0} chunks')
+    add('skipped', f'{sparkline(list(picture.skip_ratio)[-20:], 0.0, 1.0)} '
+                   f'{policy("skip_ratio") or "-"}')  # fmt: skip
+    add('continuity', f'{sparkline(list(picture.continuity)[-20:])} '
+                      f'{policy("continuity_last") or "-"}, drop: '
+                      f'{policy("continuity_threshold") or "-"}')  # fmt: skip
+    return table
+
+
+def _dense_ms(picture: Picture) -> float | None:
+    """A pass through all layers: as measured, else reckoned from the backbone's share."""
+    if picture.dense:
+        return float(np.median(picture.dense))
+    if picture.pass_ms is None:
+        return None
+    backbone, run, total = (
+        number(picture.chunk.get(key, '')) for key in ('backbone_ms', 'layers_run', 'layers_total')
+    )
+    if backbone is None or not run or total is None:
+        return None
+    return picture.pass_ms + backbone * (total / run - 1.0)
+
+
+def _ms(value: float | None) -> str:
+    return '-' if value is None else f'{value:.0f} ms'
 
 
 def summary(figures: dict[str, Any]) -> Table:

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import Image
 from std_msgs.msg import Float64
 from trajectory_msgs.msg import JointTrajectory
 
@@ -42,6 +44,7 @@ class Watch:
         listen(Float64, 'vla_node/skip_ratio_pass', self._on_skip_ratio, qos.REPORT)
         listen(DiagnosticStatus, 'sim_arm/episode', self._on_episode, qos.REPORT)
         listen(JointTrajectory, 'joint_trajectory', self._on_command, qos.REPORT)
+        listen(Image, 'image', self._on_image, qos.SENSOR)
         return self
 
     def __exit__(
@@ -66,8 +69,7 @@ class Watch:
             self.picture.note_status(status.name, _values(status), time.monotonic())
 
     def _on_chunk(self, message: Any) -> None:
-        self.picture.passes += 1
-        self.picture.chunk = _values(message)
+        self.picture.note_pass(_values(message))
 
     def _on_continuity(self, message: Any) -> None:
         self.picture.continuity.append(message.data)
@@ -77,6 +79,10 @@ class Watch:
 
     def _on_episode(self, message: Any) -> None:
         self.picture.note_episode(_values(message))
+
+    def _on_image(self, message: Any) -> None:
+        flat = np.frombuffer(message.data, np.uint8)
+        self.picture.frame = flat.reshape(message.height, message.width, 3)
 
     def _on_command(self, message: Any) -> None:
         self.picture.received.append(time.monotonic())

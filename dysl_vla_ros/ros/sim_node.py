@@ -79,6 +79,7 @@ class SimNode(Node):
         self._last_command: float | None = None
         self._said: tuple[str, str] = ('', '')
         self._said_at = float('-inf')
+        self._phase = ''
         self._finish = threading.Event()
         self._thread = threading.Thread(target=self._run, name='physics', daemon=True)
         self._make_topics()
@@ -217,6 +218,10 @@ class SimNode(Node):
         director.update(now, listening, self._last_command)
         saying = (director.instruction, director.outcome)
         if saying == self._said and now - self._said_at < _REPEAT_S:
+            phase = director.world.phase()
+            if phase != self._phase:
+                self._phase = phase
+                self._episode.publish(episode_message(director))
             return
         self._said, self._said_at = saying, now
         self._instruction.publish(String(data=director.instruction))
@@ -266,6 +271,7 @@ def episode_message(director: Director) -> Any:
         'instruction': director.instruction,
         'family': director.episode.family,
         'outcome': director.outcome,
+        'phase': director.world.phase() if director.instruction else '',
         'episodes': director.episodes,
         'successes': director.successes,
     }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from rich.console import Console
 
 from dysl_vla_ros.demo.figures import COMMANDS, POLICY, Picture, figures
-from dysl_vla_ros.demo.view import live_view, sparkline, summary
+from dysl_vla_ros.demo.view import Size, live_view, sparkline, summary
 
 
 def shown(renderable):
@@ -26,16 +28,46 @@ def test_the_view_starts_with_nothing_known():
     assert 'starting' in shown(live_view(Picture(), 0.0))
 
 
-def test_the_view_shows_instruction_state_layers_and_successes():
+def busy() -> Picture:
+    """Half a minute of a demo."""
     picture = Picture(
-        episode={'instruction': 'lift the red cube', 'episodes': '4', 'successes': '3'},
-        chunk={'layer_mask': '1100', 'mode': 'skipped'},
-    )
+        episode={'instruction': 'lift the red cube', 'episodes': '4', 'successes': '3',
+                 'phase': 'reach'},
+        frame=np.full((96, 96, 3), 200, np.uint8),
+    )  # fmt: skip
+    stages = {'preprocess_ms': '1', 'encode_ms': '2', 'decode_ms': '1', 'layers_total': '20'}
+    for _ in range(90):
+        picture.note_pass({'layer_mask': '1' * 6 + '0' * 14, 'mode': 'skipped', 'layers_run': '6',
+                           'backbone_ms': '3', **stages})  # fmt: skip
+        picture.skip_ratio.append(0.7)
+        picture.continuity.append(1.0)
     picture.note_status(COMMANDS, {'state': 'verifying', 'command_rate_hz': '30.0'}, 0.0)
     picture.note_status(POLICY, {'skip_ratio': '0.5', 'inference_ms_p50': '12'}, 0.0)
-    text = shown(live_view(picture, 3.0))
-    for word in ('lift the red cube', 'verifying', '3 of 4', '██░░', 'skipped', '0.5', '30.0 Hz'):
+    return picture
+
+
+def test_the_view_shows_instruction_state_phase_layers_and_successes():
+    text = shown(live_view(busy(), 3.0))
+    for word in ('lift the red cube', 'verifying', 'reach', '3 of 4', '0.5', '30.0 Hz', '███'):
         assert word in text
+
+
+def test_a_pass_stands_beside_a_dense_one_reckoned_until_one_was_measured():
+    picture = busy()
+    assert '7 ms, 6 of 20 layers; dense 14 ms' in shown(live_view(picture, 3.0))
+    stages = {'preprocess_ms': '1', 'encode_ms': '2', 'backbone_ms': '9', 'decode_ms': '1'}
+    depth = {'layer_mask': '1' * 20, 'layers_run': '20', 'layers_total': '20'}
+    picture.note_pass({'mode': 'full', **depth, **stages})
+    assert '13 ms, 20 of 20 layers; dense 13 ms' in shown(live_view(picture, 3.0))
+
+
+@pytest.mark.parametrize('size', [Size(80, 23), Size(100, 30, colour=False), Size(160, 50)])
+def test_the_view_fits_the_terminal(size):
+    console = Console(width=size.columns, record=True, file=open('/dev/null', 'w'))  # noqa: SIM115
+    console.print(live_view(busy(), 12.0, size))
+    lines = console.export_text().splitlines()
+    assert len(lines) <= size.rows
+    assert max(map(len, lines)) <= size.columns
 
 
 def test_the_summary_shows_missing_values_as_a_dash():
