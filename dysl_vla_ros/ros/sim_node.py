@@ -32,6 +32,8 @@ STEP_S = 0.01
 """Physics advance, and joint states are published, in steps of this [s]."""
 _REPEAT_S = 1.0
 """Instruction and episode are repeated this often, for those who come late."""
+_UNDER_WAY = ('running', 'verifying', 'holding', 'stale', 'paused')
+"""States of the policy's node in which it will move the arm without being told again."""
 _LATE_S = 0.25
 """Farther behind real time than this, the simulation gives up catching up."""
 
@@ -79,6 +81,7 @@ class SimNode(Node):
         self._last_command: float | None = None
         self._said: tuple[str, str] = ('', '')
         self._said_at = float('-inf')
+        self._policy_state = ''
         self._phase = ''
         self._finish = threading.Event()
         self._thread = threading.Thread(target=self._run, name='physics', daemon=True)
@@ -129,6 +132,7 @@ class SimNode(Node):
         self.create_subscription(
             Float64MultiArray, 'gripper_command', self._on_gripper, qos.COMMAND
         )
+        self.create_subscription(String, 'vla_node/state', self._on_state, qos.LATCHED)
         self.create_service(Trigger, '~/reset', self._on_reset)
 
     def _on_trajectory(self, message: Any) -> None:
@@ -160,6 +164,9 @@ class SimNode(Node):
                 self._world.command_gripper(float(message.data[0]))
         except InputError as error:
             self.get_logger().warning(f'gripper_command refused: {error}')
+
+    def _on_state(self, message: Any) -> None:
+        self._policy_state = message.data
 
     def _on_reset(self, request: Any, response: Any) -> Any:
         seed = int(self._value('seed'))
@@ -215,7 +222,7 @@ class SimNode(Node):
     def _direct(self, now: float) -> None:
         director = self._director
         listening = self._instruction.get_subscription_count() > 0
-        director.update(now, listening, self._last_command)
+        director.update(now, listening, self._last_command, self._policy_state in _UNDER_WAY)
         saying = (director.instruction, director.outcome)
         if saying == self._said and now - self._said_at < _REPEAT_S:
             phase = director.world.phase()

@@ -75,15 +75,19 @@ class Director:
         """Of the episode on the table."""
         return self.episode.seed
 
-    def update(self, now: float, listening: bool, last_command: float | None) -> None:
+    def update(
+        self, now: float, listening: bool, last_command: float | None, obeys: bool = False
+    ) -> None:
         """Let the facts of this instant take effect.
 
         Args:
             now: Current time [s].
             listening: Whether anybody hears the instruction.
             last_command: When the last trajectory arrived; None before the first.
+            obeys: Whether the policy's node says that it is under way: silence alone is no stop,
+                it may be one that has stalled and will go on.
         """
-        quiet = last_command is None or now - last_command >= SETTLE_S
+        quiet = not obeys and (last_command is None or now - last_command >= SETTLE_S)
         if self._step == 'idle':
             if listening:
                 self._go('fresh', now)

@@ -91,3 +91,11 @@ def test_the_terminals_plot_has_a_line_for_each_series():
     assert [line.split()[1] for line in lines] == ['MB', 'files', 'threads', 'per']
     assert all(len(line) <= 80 for line in lines)
     assert sparkline([1.0, 2.0, 3.0]) == '▁▄█' and sparkline([]) == ''
+
+
+def test_a_latched_stop_and_an_arm_that_is_hardly_commanded_are_problems():
+    measured = run()
+    measured.states.append((1500.0, 'fault'))
+    found = problems(measured)
+    assert found[0] == 'fault at 1500 s'
+    assert 'of 3600 s: at least 50 %' in found[1] and len(found) == 2

@@ -104,3 +104,13 @@ def test_skipping_to_a_seed_lays_it_out_and_counts_nothing():
 def test_wrong_settings_are_refused_by_name(settings, message):
     with pytest.raises(ConfigError, match=message):
         director(**settings)
+
+
+def test_the_scene_does_not_change_under_a_node_that_stalls_and_still_means_to_move():
+    made = director(time_limit=2.0)
+    run(made, 0.0, 3.2)
+    for step in range(50):  # silent for five seconds, and not stopped
+        made.update(3.2 + 0.1 * step, True, 3.2, obeys=True)
+    assert len(made.world.resets) == 1
+    made.update(8.2, True, 3.2, obeys=False)
+    assert len(made.world.resets) == 2

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dysl_vla_ros.core.run_state import LATCHED
 from dysl_vla_ros.ros.chaos.proc import Usage
 from dysl_vla_ros.ros.chaos.verdict import PLAYING
 
@@ -18,6 +19,9 @@ _GROWTH = 0.01
 _SPARE = 2
 """Descriptors and threads may differ by so many: a service call or a log file in flight."""
 _SPAN_S = 60.0
+_LONG_S = 120.0
+_LEAST_SHARE = 0.5
+"""Of a longer run of the demo; between its episodes nothing is sent."""
 _SETTLED_S = 0.3
 _BLOCKS = '▁▂▃▄▅▆▇█'
 
@@ -93,6 +97,11 @@ def summary(run: Run, until: float) -> dict[str, Any]:
         problems.append(f'{np.mean(counts):.1f} commands per second: at least {MEAN_HZ:g}')
     if counts and min(counts) < LEAST_HZ:
         problems.append(f'a second with {min(counts)} commands: at least {LEAST_HZ}')
+    problems += [f'{state} at {at:.0f} s' for at, state in run.states if state in LATCHED]
+    if until >= _LONG_S and len(counts) < _LEAST_SHARE * until:
+        problems.append(
+            f'commanded in {len(counts)} of {until:.0f} s: at least {100 * _LEAST_SHARE:g} %'
+        )
     for name, found in processes.items():
         if found['restarts']:
             problems.append(f'{name} was replaced {found["restarts"]} times')
