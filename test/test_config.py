@@ -166,7 +166,7 @@ def test_names_are_unique_and_every_parameter_says_what_it_means():
          'joint_state_commands alone, so that the gripper is never reached'),
         ({'gripper.interface': 'forward', 'command_type': 'pose'},
          "gripper.interface = 'forward': expected 'topic', 'action' or 'none' with command_type = "
-         "'pose': 'forward' goes with joint_commands alone, and the gripper would never be "
+         "'pose': 'forward' goes with joint_commands alone, so that the gripper is never "
          'reached'),
         ({'gripper.interface': 'joint', 'gripper.joint': 'b', 'action.joint_names': ['a', 'b']},
          "gripper.joint = 'b': expected the name of a joint that is none of action.joint_names, "
