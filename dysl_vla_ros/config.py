@@ -357,8 +357,10 @@ class GripperConfig:
     )  # fmt: skip
     dwell_s: float = _parameter(0.2, 'Shortest time between two reversals [s]', low=0, high=5)
     timeout_s: float = _parameter(
-        1.0, 'Gripper silent in joint_states for this long: reported; its last value is used [s]',
-        low=0.05, high=60, key='timeout.gripper_s',
+        1.0,
+        'Gripper silent in joint_states for this long: reported; its last value is used [s]; '
+        '0 = never, for one that speaks only while it moves',
+        low=0, high=60, key='timeout.gripper_s',
     )  # fmt: skip
 
 

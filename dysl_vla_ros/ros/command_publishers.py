@@ -57,9 +57,9 @@ class CommandPublishers:
 
     def destroy(self) -> None:
         """Drop all publishers."""
+        self.gripper.destroy()
         for publisher in (self._live, self._shadow):
             self._node.destroy_publisher(publisher)
-        self.gripper.destroy()
 
     @property
     def command_topic(self) -> str:
@@ -70,6 +70,14 @@ class CommandPublishers:
     def listeners(self) -> int:
         """How many subscribe to the topic that moves the arm."""
         return int(self._live.get_subscription_count())
+
+    def gripper_report(self) -> str:
+        """What became of what the gripper was told, for people."""
+        return self.gripper.report()
+
+    def gripper_problem(self) -> str:
+        """Why the gripper does not do what is wanted; '' when it does, or nobody can know."""
+        return self.gripper.problem()
 
     def publish(
         self,

@@ -65,7 +65,9 @@ class Configured:
         self.session = Session(
             config,
             policy,
-            Inputs(node, policy.manifest, config, names),
+            Inputs(
+                node, policy.manifest, config, names, lambda: publishers.gripper.commanded
+            ),
             publishers,
             FlightRecorder(get_logging_directory(), config.timing.command_rate_hz),
             Around(node, publishers.command_topic, config.safety),

@@ -41,10 +41,11 @@ class GripperChannel:
         self._silent = True
         self._left_at: float | None = None
         self._listeners = 0
-        self._standing: float | None = None
+        self.commanded = 1.0
+        """The opening commanded last; open before the first."""
         self._action: GripperAction | None = None
         if config.interface == 'action':
-            self._action = GripperAction(node)  # may refuse, so it comes first
+            self._action = GripperAction(node, config)  # may refuse, so it comes first
         self.live: Any = None
         self.shadow: Any = None
         if config.interface in ('topic', 'action'):
@@ -83,7 +84,6 @@ class GripperChannel:
         if changed or (self._silent and not self.is_carried):
             self._filter = GripperFilter(self._config)
             self._ramp = GripperRamp(self._config)
-            self._standing = None
             if self._action is not None:
                 self._action.forget()
         self._armed, self._silent, self._left_at = armed, False, measured
@@ -106,29 +106,47 @@ class GripperChannel:
     def send(self, command: Command) -> None:
         """After each command: what the policy wants of the gripper now."""
         if self._action is not None:
-            self._action.poll()
+            self._action.go(not command.hold)
         wanted = self._filter.update(command.gripper, not command.hold, command.stamp)
+        if wanted is None and self._newly_heard() and not command.hold:
+            wanted = self._filter.sent
         if wanted is not None:
-            self._standing = self._filter.joint_value(wanted)
-            self._tell(self._standing)
-        elif self._newly_heard() and not command.hold:
-            self._tell(self._standing)
+            self._tell(wanted)
 
     def finish(self) -> None:
         """Nothing is commanded any more; the gripper keeps what it was told."""
         self._silent = True
+        if self._action is not None:
+            self._action.go(False)
 
-    def _tell(self, value: float | None) -> None:
-        if value is None or self.live is None:
-            return
+    def report(self) -> str:
+        """What became of what was sent, for people; any thread."""
+        if self._action is not None:
+            return self._action.report
+        sent = self._filter.sent
+        return 'nothing sent' if sent is None else f'{100 * sent:.0f} % open sent'
+
+    def problem(self) -> str:
+        """Why the gripper does not do what is wanted; '' when it does, or nobody can know."""
+        if self._action is not None:
+            return self._action.problem
+        if self.live is None or not self._armed or self._silent or self._filter.sent is None:
+            return ''
+        heard = self.live.get_subscription_count()
+        return '' if heard else f'nobody subscribes to {self.live.topic_name}, the gripper'
+
+    def _tell(self, opening: float) -> None:
+        value = self._filter.joint_value(opening)
+        if self._armed:
+            self.commanded = opening
         if self._armed and self._action is not None:
-            self._action.send(value)
-            return
-        (self.live if self._armed else self.shadow).publish(Float64MultiArray(data=[value]))
+            self._action.send(opening, value)
+        elif self.live is not None:
+            (self.live if self._armed else self.shadow).publish(Float64MultiArray(data=[value]))
 
     def _newly_heard(self) -> bool:
         """Whether a listener appeared, which does not know what stands."""
         if self.live is None or self._action is not None or not self._armed:
             return False
         before, self._listeners = self._listeners, int(self.live.get_subscription_count())
-        return self._listeners > before and self._standing is not None
+        return self._listeners > before
