@@ -30,6 +30,7 @@ def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
         ConfigError: A parameter contradicts the bundle; names both values.
     """
     _check_continuity(config, manifest)
+    _check_opening(config, manifest)
     given, action = config.action, manifest.action
     trained = action.space.startswith('eef') and not is_fake(manifest)
     for name in _FRAMES:
@@ -70,4 +71,18 @@ def _check_continuity(config: NodeConfig, manifest: Manifest) -> None:
         raise ConfigError(
             'continuity.threshold', threshold, f'at least continuity.hysteresis = {hysteresis}'
             f'{"" if given.hysteresis else " of the bundle"}; set both, or neither',
+        )  # fmt: skip
+
+
+def _check_opening(config: NodeConfig, manifest: Manifest) -> None:
+    """A bundle that reads an opening needs one; only an arm with a gripper measures it."""
+    gripper = config.gripper
+    if not manifest.proprioception.gripper or gripper.interface != 'none':
+        return
+    if gripper.opening_source == 'measured':
+        raise ConfigError(
+            'gripper.opening_source', gripper.opening_source,
+            f"'commanded' with gripper.interface = 'none': the bundle {manifest.name} reads the "
+            "gripper's opening, and is then told the one it commanded last; or another "
+            'gripper.interface and gripper.joint for an arm that measures it',
         )  # fmt: skip

@@ -9,7 +9,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.logging import get_logging_directory
 from std_msgs.msg import String
 
-from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.config import CARRIES_GRIPPER, NodeConfig
 from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING
 from dysl_vla_ros.loop_status import Delivery
@@ -65,7 +65,9 @@ class Configured:
         self.session = Session(
             config,
             policy,
-            Inputs(node, policy.manifest, config, names),
+            Inputs(
+                node, policy.manifest, config, names, lambda: publishers.gripper.commanded
+            ),
             publishers,
             FlightRecorder(get_logging_directory(), config.timing.command_rate_hz),
             Around(node, publishers.command_topic, config.safety, _sent(config, names)),
@@ -158,7 +160,7 @@ class Configured:
 
 def _sent(config: NodeConfig, names: tuple[str, ...]) -> Sent:
     """What the command topic carries: the joints, and a gripper that travels with them."""
-    carried = config.gripper.interface in ('joint', 'forward')
+    carried = config.gripper.interface in CARRIES_GRIPPER
     gripper = config.gripper.joint if carried else ''
     joints = (*names, gripper) if gripper else names
     safety = config.safety

@@ -39,7 +39,8 @@ class Wire:
 
         from dysl_vla_ros.data_types import COMMAND_TOPICS
         from dysl_vla_ros.ros import qos
-        from dysl_vla_ros.ros.command_publishers import GRIPPER_TOPIC, MESSAGES, CommandPublishers
+        from dysl_vla_ros.ros.command_publishers import MESSAGES, CommandPublishers
+        from dysl_vla_ros.ros.gripper_channel import TOPIC as GRIPPER_TOPIC
 
         self.node = graph.add(Node('vla_node', context=graph.context))
         config = from_flat(flat)
@@ -56,13 +57,13 @@ class Wire:
             (self.gripper_shadow, f'/vla_node/shadow/{GRIPPER_TOPIC}', Float64MultiArray),
         ):  # fmt: skip
             ears.create_subscription(sort, name, heard.append, qos.COMMAND)
-            if sort is kind or self.publishers._gripper_live is not None:
+            if sort is kind or self.publishers.gripper.live is not None:
                 wait_for(lambda name=name: ears.count_publishers(name), what=name)
         wait_for(lambda: self.publishers.listeners == 1, what='the listener')
         wait_for(self.publishers._shadow.get_subscription_count, what="the shadow's listener")
-        if self.publishers._gripper_live is not None:
-            wait_for(self.publishers._gripper_live.get_subscription_count, what='gripper')
-            wait_for(self.publishers._gripper_shadow.get_subscription_count, what='gripper')
+        if self.publishers.gripper.live is not None:
+            wait_for(self.publishers.gripper.live.get_subscription_count, what='gripper')
+            wait_for(self.publishers.gripper.shadow.get_subscription_count, what='gripper')
         self.kinematics = ArmKinematics(make_urdf(), JOINTS, 'grasp_link', 'base_link')
 
     def send(self, item=None, armed=True, opening=None):
@@ -213,7 +214,7 @@ def test_a_gripper_that_is_a_joint_of_the_trajectory_stays_where_it_is_until_it_
     wire.send(opening=0.5)
     wait_for(lambda: len(wire.live) == 4, what='the fourth')
     assert wire.live[-1].points[-1].positions[-1] == 0.0
-    assert wire.publishers._gripper_live is None
+    assert wire.publishers.gripper.live is None
 
 
 def test_the_frame_of_the_parameters_outranks_the_given_one(graph):

@@ -12,7 +12,7 @@ OK, WARN, ERROR = 0, 1, 2
 
 
 def judged(rate=30.0, state='running', reason='', armed=True, listeners=1, others='',
-           controller='', misfit='', **loop):  # fmt: skip
+           controller='', misfit='', gripper='', **loop):  # fmt: skip
     from dysl_vla_ros.ros import diagnostics
 
     session = SimpleNamespace(
@@ -22,7 +22,10 @@ def judged(rate=30.0, state='running', reason='', armed=True, listeners=1, other
             newest=SimpleNamespace(controller_problem=controller, misfit=misfit),
             intruders=lambda: others,
         ),
-        publishers=SimpleNamespace(listeners=listeners, command_topic='/joint_trajectory'),
+        publishers=SimpleNamespace(
+            listeners=listeners, command_topic='/joint_trajectory',
+            gripper_problem=lambda: gripper,
+        ),
     )  # fmt: skip
     counted = {'armed': armed, 'warning': '', 'limited': 0, 'commands': 100, **loop}
     return diagnostics._judge_commands(
@@ -34,6 +37,10 @@ def test_all_well_is_ok_with_the_state():
     assert judged() == (OK, 'running')
     assert judged(rate=None) == (OK, 'running')
     assert judged(state='ready', reason='not started') == (OK, 'ready: not started')
+
+
+def test_a_gripper_that_does_not_do_what_is_wanted_is_a_warning():
+    assert judged(gripper='refused: hand') == (WARN, 'running: refused: hand')
 
 
 @pytest.mark.parametrize(
