@@ -9,7 +9,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.logging import get_logging_directory
 from std_msgs.msg import String
 
-from dysl_vla_ros.config import CARRIES_GRIPPER, NodeConfig
+from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING
 from dysl_vla_ros.loop_status import Delivery
@@ -19,7 +19,7 @@ from dysl_vla_ros.ros.arm import joint_names
 from dysl_vla_ros.ros.around import PERIOD_S, Around
 from dysl_vla_ros.ros.chunk_messages import dimension_names
 from dysl_vla_ros.ros.command_publishers import CommandPublishers
-from dysl_vla_ros.ros.controller_fit import Sent
+from dysl_vla_ros.ros.controller_fit import sent_by
 from dysl_vla_ros.ros.flight_recorder import FlightRecorder
 from dysl_vla_ros.ros.inputs import Inputs
 from dysl_vla_ros.ros.observer import Observer
@@ -70,7 +70,7 @@ class Configured:
             ),
             publishers,
             FlightRecorder(get_logging_directory(), config.timing.command_rate_hz),
-            Around(node, publishers.command_topic, config.safety, _sent(config, names)),
+            Around(node, publishers.command_topic, config.safety, sent_by(config, names)),
             Observer('the report of a state', self._on_state),
         )
         self.session.remember(remembered.latched, remembered.disarmed)
@@ -156,12 +156,3 @@ class Configured:
             delivery, result, self._names, loop.action_period, self.session, now
         )
         self.session.recorder.note_chunk({item.key: item.value for item in info.values})
-
-
-def _sent(config: NodeConfig, names: tuple[str, ...]) -> Sent:
-    """What the command topic carries: the joints, and a gripper that travels with them."""
-    carried = config.gripper.interface in CARRIES_GRIPPER
-    gripper = config.gripper.joint if carried else ''
-    joints = (*names, gripper) if gripper else names
-    safety = config.safety
-    return Sent(config.action.command_type, joints, safety.max_lead, safety.stamped, gripper)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dysl_vla_ros.config import CARRIES_GRIPPER, NodeConfig
+
 Value = bool | float | str | list[str] | None
 """A parameter's value; None when it is not declared, or of no type that is asked for."""
 Answers = Mapping[str, Value]
@@ -55,6 +57,19 @@ class Sent:
             *_COMMON, 'allow_partial_joints_goal', 'allow_nonzero_velocity_at_trajectory_end',
             *_SPLINES, *of_joints,
         )  # fmt: skip
+
+
+def sent_by(config: NodeConfig, names: tuple[str, ...]) -> Sent:
+    """What the command topic carries: the joints, and a gripper that travels with them.
+
+    Args:
+        config: Validated parameters.
+        names: Joints of the arm, in the policy's order.
+    """
+    gripper = config.gripper.joint if config.gripper.interface in CARRIES_GRIPPER else ''
+    joints = (*names, gripper) if gripper else names
+    safety = config.safety
+    return Sent(config.action.command_type, joints, safety.max_lead, safety.stamped, gripper)
 
 
 @dataclass(frozen=True)
