@@ -7,16 +7,19 @@ Nothing here was measured on an arm.
 from __future__ import annotations
 
 import math
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[1]
 TURN = 2 * math.pi
 JTC = 'joint_trajectory_controller/JointTrajectoryController'
 FORWARD = 'forward_command_controller/ForwardCommandController'
 GROUP = 'position_controllers/JointGroupPositionController'
 OLD, NEW = 'GripperCommand', 'ParallelGripperCommand'
-INF = math.inf
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class Arm:
         gripper: Its gripper.
         description: Repository and file of the description.
         home: Where the stand-in robot begins [rad].
-        joint_states: Topics that carry the arm's joints, and the gripper's.
+        joint_states: Topic that carries the arm's joints and the gripper's.
     """
 
     joints: tuple[Joint, ...]
@@ -103,7 +106,7 @@ class Arm:
     gripper: Gripper
     description: str
     home: tuple[float, ...]
-    joint_states: tuple[str, str] = ('/joint_states', '/joint_states')
+    joint_states: str = '/joint_states'
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -236,7 +239,7 @@ XARM7 = Arm(
     ),
     description='xArm-Developer/xarm_ros2: xarm_description/urdf/xarm7/xarm7.urdf.xacro',
     home=(0.0, -0.4, 0.0, 0.8, 0.0, 1.2, 0.0),
-    joint_states=('/xarm/joint_states', '/xarm/joint_states'),
+    joint_states='/xarm/joint_states',
 )  # fmt: skip
 GEN3 = Arm(
     joints=row(
@@ -294,7 +297,7 @@ SO101 = Arm(
     ),
     description='TheRobotStudio/SO-ARM100: Simulation/SO101/so101_new_calib.urdf',
     home=(0.0, -0.8, 0.8, 0.6, 0.0),
-    joint_states=('/follower/joint_states', '/follower/joint_states'),
+    joint_states='/follower/joint_states',
 )  # fmt: skip
 SO100_FILES = 'JafarAbdi/ros2_so_arm100: so_arm100_description'
 SO100_NAMES = tuple(f'{name}_joint' for name in SO101_NAMES)
@@ -328,3 +331,24 @@ ARMS = {
     'xarm7': XARM7,
 }  # fmt: skip
 """Preset -> its arm; ``sim`` is our own."""
+
+
+def page(robot: str) -> str:
+    """Text of an arm's page."""
+    return (ROOT / 'doc' / 'robots' / f'{robot}.md').read_text(encoding='utf-8')
+
+
+def launch_arguments(robot: str) -> dict[str, str]:
+    """Of our launch line on the arm's page."""
+    (line,) = re.findall(
+        r'^ros2 launch dysl_vla_ros manipulation\.launch\.py((?:[^\n]*\\\n)*[^\n]*)', page(robot),
+        re.MULTILINE,
+    )  # fmt: skip
+    words = shlex.split(line.replace('\\\n', ' '))
+    return dict(word.split(':=', 1) for word in words)
+
+
+def resolved(name: str, arguments: Mapping[str, str]) -> str:
+    """A topic or service in the namespace of a launch."""
+    prefix = f'/{arguments["namespace"]}' if 'namespace' in arguments else ''
+    return name if name.startswith('/') else f'{prefix}/{name}'

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
-from preset_facts import ARMS
+from preset_facts import ARMS, ROOT, launch_arguments, page, resolved
 
 from dysl_vla_ros import bringup
 from dysl_vla_ros.config import _flatten, from_flat
 from dysl_vla_ros.ros.controller_fit import judge, sent_by
 
-ROOT = Path(__file__).resolve().parents[1]
 PRESETS = {path.stem: path for path in (ROOT / 'config' / 'robots').glob('*.yaml')}
 BOTH = [(name, controller) for name, arm in ARMS.items() for controller in arm.controllers]
 robots = pytest.mark.parametrize('robot', sorted(ARMS))
@@ -73,7 +70,7 @@ def test_the_gripper_is_reached_by_what_its_vendor_offers(robot, controller):
     config, gripper = configured(robot, controller).gripper, ARMS[robot].gripper
     assert config.joint == gripper.joint
     if config.interface in ('joint', 'forward'):
-        assert controller.joints[-1] == gripper.joint
+        assert (controller.joints or ('',))[-1] == gripper.joint
         return
     assert config.interface == 'action' and config.action_type == 'auto' and gripper.types
     namespace = controller.name.rsplit('/', 1)[0]
@@ -100,25 +97,6 @@ def test_the_preset_is_slow_and_comes_to_rest_in_time(robot):
 # ---- the pages ---------------------------------------------------------------------------------
 
 
-def page(robot):
-    return (ROOT / 'doc' / 'robots' / f'{robot}.md').read_text(encoding='utf-8')
-
-
-def launch_arguments(robot):
-    """Of our line on the page."""
-    (line,) = re.findall(
-        r'^ros2 launch dysl_vla_ros manipulation\.launch\.py((?:[^\n]*\\\n)*[^\n]*)', page(robot),
-        re.MULTILINE,
-    )  # fmt: skip
-    words = shlex.split(line.replace('\\\n', ' '))
-    return dict(word.split(':=', 1) for word in words)
-
-
-def resolved(name, arguments):
-    prefix = f'/{arguments["namespace"]}' if 'namespace' in arguments else ''
-    return name if name.startswith('/') else f'{prefix}/{name}'
-
-
 @robots
 def test_the_launch_line_of_the_page_leads_to_the_controller_and_the_joint_states(robot):
     arguments, arm = launch_arguments(robot), ARMS[robot]
@@ -127,7 +105,7 @@ def test_the_launch_line_of_the_page_leads_to_the_controller_and_the_joint_state
     topics = dict(spec.remappings)
     assert resolved(topics['joint_trajectory'], arguments) == arm.controllers[0].topic
     states = topics.get('joint_states', 'joint_states')
-    assert resolved(states, arguments) == arm.joint_states[0]
+    assert resolved(states, arguments) == arm.joint_states
     action = configured(robot).gripper.action_name
     if arm.controllers[0].joints is None:
         assert resolved(action, arguments) == arm.gripper.action
