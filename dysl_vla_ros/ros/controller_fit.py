@@ -98,14 +98,15 @@ def judge(controller: str, sent: Sent, answers: Answers) -> Fit:
         answers: Its parameters, of ``sent.questions``.
     """
     joints, interfaces = _names(answers.get('joints')), _interfaces(answers)
+    warnings = _splines(controller, sent, answers)
     if not joints or not interfaces:
-        return Fit(False)
+        return Fit(False, warnings=tuple(warnings))
     if sent.command_type == FORWARD:
-        misfit, warnings = _forward(controller, sent, joints, interfaces), []
+        misfit = _forward(controller, sent, joints, interfaces)
     else:
         partial = answers.get('allow_partial_joints_goal') is True
         misfit = _trajectory(controller, sent, joints, partial)
-        warnings = list(_warnings(controller, sent, interfaces, answers))
+        warnings += _warnings(controller, sent, interfaces, answers)
     takes = f'{len(joints)} joints, {" and ".join(interfaces)}'
     if answers.get('allow_nonzero_velocity_at_trajectory_end') is True:
         takes += ', trajectories that do not end at rest'
@@ -149,17 +150,22 @@ def _sentence(controller: str, sent: Sent, joints: tuple[str, ...], wrong: str) 
     )
 
 
+def _splines(controller: str, sent: Sent, answers: Answers) -> list[str]:
+    """A stamped trajectory leaves the controller no segment of its own to get wrong."""
+    declared = {name: answers.get(name) for name in _SPLINES if answers.get(name) is not None}
+    if sent.stamped or not declared or any(declared.values()):
+        return []
+    return [
+        f'{controller} has {" and ".join(sorted(declared))} false, and trajectory.stamped is '
+        'false: it restarts each spline from the measured state, so that motion lags; set one of '
+        'the two to true'
+    ]
+
+
 def _warnings(
     controller: str, sent: Sent, interfaces: tuple[str, ...], answers: Answers
 ) -> list[str]:
     warnings = []
-    splines = {name: answers.get(name) for name in _SPLINES if answers.get(name) is not None}
-    if not sent.stamped and splines and not any(splines.values()):
-        warnings.append(
-            f'{controller} has {" and ".join(sorted(splines))} false, and trajectory.stamped is '
-            'false: it restarts each spline from the measured state, so that motion lags; set one '
-            'of the two to true'
-        )
     given = {joint: answers.get(f'constraints.{joint}.trajectory') for joint in sent.joints}
     bounds = {joint: v for joint, v in given.items() if isinstance(v, float) and v > 0.0}
     grip = bounds.pop(sent.gripper, 0.0)
