@@ -72,6 +72,7 @@ class Gripper:
         open_at_upper: Which end is open.
         action: Full name; '' where the arm's controller carries it.
         types: That servers of that name offer, in the distributions that are supported.
+        ships: Whether it comes with the arm; otherwise it is the one most often mounted.
         sources: Repositories and files.
     """
 
@@ -82,6 +83,7 @@ class Gripper:
     sources: tuple[str, ...]
     action: str = ''
     types: tuple[str, ...] = ()
+    ships: bool = True
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,11 @@ ROBOTIQ = (
     'PickNikRobotics/ros2_robotiq_gripper: '
     'robotiq_description/urdf/robotiq_2f_85_macro.urdf.xacro',
 )
+ROBOTIQ_ACTION = {
+    'gripper.interface': 'action', 'gripper.opening_source': 'measured',
+    'gripper.action_name': 'robotiq_gripper_controller/gripper_cmd', 'gripper.max_effort': 50.0,
+}  # fmt: skip
+"""As the page says it; the effort is what the gripper's controllers file sets."""
 UR5E = Arm(
     joints=tuple(
         Joint(name, -reach, reach, math.pi)
@@ -152,13 +159,15 @@ UR5E = Arm(
     controllers=(
         Controller('/scaled_joint_trajectory_controller',  # Humble, Jazzy, Kilted
                    JTC, UR_TOLERANCES, UR),
+        Controller('/scaled_joint_trajectory_controller', JTC, UR_TOLERANCES, UR,
+                   changes=ROBOTIQ_ACTION),
         Controller('/joint_trajectory_controller', JTC, UR_TOLERANCES, UR),
         Controller('/forward_position_controller', FORWARD, {'interface_name': 'position'}, UR,
                    changes={'command_type': 'joint_commands'}),
     ),
     gripper=Gripper(
         'robotiq_85_left_knuckle_joint', 0.0, 0.8, False, ROBOTIQ,
-        '/robotiq_gripper_controller/gripper_cmd', (OLD, NEW),
+        '/robotiq_gripper_controller/gripper_cmd', (OLD, NEW), ships=False,
     ),
     description='UniversalRobots/Universal_Robots_ROS2_Description: config/ur5e/joint_limits.yaml',
     home=(0.3, -1.6, 1.5, -1.5, -1.5, 0.0),

@@ -15,9 +15,10 @@ from dysl_vla_ros.ros.controller_fit import judge, sent_by
 
 PRESETS = {path.stem: path for path in (ROOT / 'config' / 'robots').glob('*.yaml')}
 BOTH = [(name, controller) for name, arm in ARMS.items() for controller in arm.controllers]
+LABELS = [f'{name}{c.name.replace("/", "-")}{"-changed" * bool(c.changes)}' for name, c in BOTH]
 robots = pytest.mark.parametrize('robot', sorted(ARMS))
 controllers = pytest.mark.parametrize(
-    ('robot', 'controller'), BOTH, ids=[f'{name}{c.name.replace("/", "-")}' for name, c in BOTH]
+    ('robot', 'controller'), BOTH, ids=LABELS
 )
 
 
@@ -72,7 +73,11 @@ def test_the_gripper_is_reached_by_what_its_vendor_offers(robot, controller):
     if config.interface in ('joint', 'forward'):
         assert (controller.joints or ('',))[-1] == gripper.joint
         return
+    if config.interface == 'topic':  # what stands behind it is the user's
+        assert not gripper.ships and config.opening_source == 'commanded'
+        return
     assert config.interface == 'action' and config.action_type == 'auto' and gripper.types
+    assert config.opening_source == 'measured'
     namespace = controller.name.rsplit('/', 1)[0]
     assert f'{namespace}/{config.action_name}' == gripper.action
 
@@ -106,9 +111,9 @@ def test_the_launch_line_of_the_page_leads_to_the_controller_and_the_joint_state
     assert resolved(topics['joint_trajectory'], arguments) == arm.controllers[0].topic
     states = topics.get('joint_states', 'joint_states')
     assert resolved(states, arguments) == arm.joint_states
-    action = configured(robot).gripper.action_name
-    if arm.controllers[0].joints is None:
-        assert resolved(action, arguments) == arm.gripper.action
+    gripper = configured(robot).gripper
+    if gripper.interface == 'action':
+        assert resolved(gripper.action_name, arguments) == arm.gripper.action
 
 
 @robots
@@ -120,6 +125,9 @@ def test_the_page_names_its_sources_and_says_what_was_never_tried(robot):
         assert repository in text and Path(file).name in text, source
     for controller in arm.controllers:
         assert controller.name.rsplit('/', 1)[1] in text
+        for name, value in controller.changes.items():
+            short = name.removeprefix('gripper.')
+            assert f'{name}: {value}' in text or f'{short}: {value}' in text, name
     for heading in ('## Driver', '## Shadow', '## First motion', '## When the node dies',
                     '## Gripper', '## Facts'):  # fmt: skip
         assert heading in text

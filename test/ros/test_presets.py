@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,16 +18,18 @@ QUICK = {('so101', '/follower/forward_controller'), ('gen3', '/joint_trajectory_
 """These run always; the others take seconds each, and go with the slow ones."""
 
 
-TOPIC = {'gripper.interface': 'topic'}
-"""A gripper behind a forward controller of its own, or a node: any arm may have one."""
+
+
+def ways(arm, controller):
+    """Of the gripper: '' where no action is used, else the types that its server may offer."""
+    by_action = 'gripper.action_name' in controller.changes or arm.gripper.ships
+    return arm.gripper.types if by_action and not controller.joints else ('',)
 
 
 def cases():
-    own = replace(ARMS['ur5e'].controllers[0], changes=TOPIC)
-    yield pytest.param('ur5e', own, '', marks=pytest.mark.slow, id='ur5e-gripper-topic')
     for robot, arm in ARMS.items():
         for controller in arm.controllers:
-            for kind in ('',) if controller.joints else arm.gripper.types:
+            for kind in ways(arm, controller):
                 quick = (robot, controller.name) in QUICK and kind != 'GripperCommand'
                 yield pytest.param(
                     robot, controller, kind, marks=() if quick else pytest.mark.slow,
