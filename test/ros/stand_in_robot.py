@@ -245,7 +245,8 @@ def serve_gripper(robot: StandIn, kind: str, name: str, monkeypatch: Any) -> Non
         result.reached_goal = True
         return result
 
-    ActionServer(robot.node, getattr(actions, kind), name, execute, goal_callback=judge)
+    server = ActionServer(robot.node, getattr(actions, kind), name, execute, goal_callback=judge)
+    robot.node.close = lambda reason: server.destroy()  # the graph calls it; the node would not
 
 
 def _position(goal: Any) -> float:
