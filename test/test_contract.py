@@ -100,3 +100,17 @@ def test_the_loop_is_built_in_the_bundles_frames_and_not_against_them(manifest, 
         with pytest.raises(ConfigError):
             arm.build_loop(policy, from_flat(wrong), '')
     assert len(seen) == 1
+
+
+def test_a_bundle_that_reads_an_opening_and_an_arm_without_one_are_refused_with_the_way_out(
+    manifest,
+):
+    assert manifest.proprioception.gripper
+    none = {'gripper.interface': 'none'}
+    with pytest.raises(
+        ConfigError, match="gripper.opening_source = 'measured': expected 'commanded' with .*reads"
+    ):
+        with_bundle(from_flat(none), manifest)
+    assert with_bundle(from_flat({**none, 'gripper.opening_source': 'commanded'}), manifest)
+    blind = replace(manifest, proprioception=replace(manifest.proprioception, gripper=False))
+    assert with_bundle(from_flat(none), blind)
