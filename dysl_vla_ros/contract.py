@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dysl_vla_ros.bundle.manifest import Manifest
-from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.config import EngineConfig, NodeConfig
+from dysl_vla_ros.engines.fake.arm import FAKE, FakeArm, is_fake_path
 from dysl_vla_ros.engines.fake.bundle import is_fake
 from dysl_vla_ros.errors import ConfigError
 
@@ -41,6 +42,19 @@ def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
             )  # fmt: skip
     frames = {name: getattr(given, name) or getattr(action, name) for name in _FRAMES}
     return replace(config, action=replace(given, **frames))
+
+
+def engine_of(config: NodeConfig) -> EngineConfig:
+    """The engine's parameters; the policy without a model is told which arm it moves.
+
+    A bundle brings its joints. Without a model they are those of the parameters, so that any arm
+    can be tried; where they name none, it stays what it pretends to be by itself.
+    """
+    engine, names = config.engine, config.action.joint_names
+    if not names or not (engine.backend == FAKE or is_fake_path(engine.path)):
+        return engine
+    arm = FakeArm(names, config.gripper.interface != 'none')
+    return replace(engine, path=arm.path)
 
 
 def _check_continuity(config: NodeConfig, manifest: Manifest) -> None:

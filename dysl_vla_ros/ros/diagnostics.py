@@ -158,6 +158,7 @@ def _commands(
         'listeners': ', '.join(session.around.newest.listeners) or 'none',
         'other_commanders': ', '.join(session.around.newest.others) or 'none',
         'controller': session.around.newest.controller,
+        'controller_check': session.around.newest.check,
     }
     level, message = _judge_commands(session, loop, rate)
     return Status('commands', level, message, values)
@@ -169,6 +170,8 @@ def _judge_commands(
     if session.state in LATCHED:
         return ERROR, f'{session.state}: {session.reason}'
     seen = session.around.newest
+    if seen.misfit:
+        return ERROR, f'{session.state}: {seen.misfit}'
     worry = session.around.intruders() or seen.controller_problem
     worry = worry or session.publishers.gripper_problem()
     if not worry and loop is not None and loop.armed and not session.publishers.listeners:

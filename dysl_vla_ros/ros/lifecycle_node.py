@@ -20,6 +20,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
+from dysl_vla_ros.contract import engine_of
 from dysl_vla_ros.errors import DyslError, EngineError
 from dysl_vla_ros.policy import Policy
 from dysl_vla_ros.policy_process.open_policy import open_policy
@@ -92,7 +93,7 @@ class VlaNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Open the policy, then create everything but motion."""
         # One of the twins: they have the same calls.
-        policy = cast(Policy, open_policy(self.config.engine))
+        policy = cast(Policy, open_policy(engine_of(self.config)))
         try:
             self._configured = Configured(
                 self, self.config, policy, self._steady, self._remembered
