@@ -13,7 +13,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -215,7 +215,7 @@ class SafetyConfig:
 
     velocity_scale: float = _parameter(
         1.0, 'Share of the joint velocity limits that may be used', low=0.01, high=1,
-        key='limits.velocity_scale',
+        key='limits.velocity_scale', dynamic=True,
     )  # fmt: skip
     acceleration: float = _parameter(
         10.0, 'Joint acceleration, speeding up and braking [rad/s^2]', low=0.1, high=100,
@@ -591,6 +591,24 @@ def from_flat(values: Mapping[str, Any]) -> NodeConfig:
         grouped.setdefault(parameter.group, {})[parameter.field] = parameter.check(value)
     hints = get_type_hints(NodeConfig)
     return NodeConfig(**{group: hints[group](**fields) for group, fields in grouped.items()})
+
+
+def changed(config: NodeConfig, values: Mapping[str, Any]) -> NodeConfig:
+    """The configuration with some parameters changed; other names are none of its business.
+
+    Args:
+        config: As it is.
+        values: Full parameter name -> value.
+
+    Raises:
+        ConfigError: A value is wrong, or contradicts another.
+    """
+    for parameter in parameters():
+        if parameter.name in values:
+            value = parameter.check(values[parameter.name])
+            area = replace(getattr(config, parameter.group), **{parameter.field: value})
+            config = replace(config, **{parameter.group: area})
+    return config
 
 
 def load_yaml(path: Path, node_name: str = 'vla_node') -> NodeConfig:

@@ -5,7 +5,9 @@ Called where the two meet, before anything is built from them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.config import EngineConfig, NodeConfig
@@ -14,10 +16,11 @@ from dysl_vla_ros.engines.fake.bundle import is_fake
 from dysl_vla_ros.errors import ConfigError
 
 _FRAMES = ('frame_id', 'tip_link')
+_Area = TypeVar('_Area')
 
 
 def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
-    """The configuration with the bundle's frames, checked against the bundle.
+    """The configuration as it is in force: what it leaves to the bundle filled in, and checked.
 
     A policy that acts on joints, and the fake one, were trained in no frame: there the parameters
     say which frame the workspace and Cartesian commands are meant in.
@@ -40,8 +43,23 @@ def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
                 f'action.{name}', value, f"'' or {own!r}, in which the bundle {manifest.name} was "
                 'trained; where the arm only has another name for it, export with that name',
             )  # fmt: skip
-    frames = {name: getattr(given, name) or getattr(action, name) for name in _FRAMES}
-    return replace(config, action=replace(given, **frames))
+    of_action = ('space', 'joint_names', 'delta_reference', *_FRAMES)
+    return replace(
+        config,
+        timing=_filled(config.timing, ('action_period_s',), {'action_period_s': action.period_s}),
+        skip=_filled(config.skip, ('rule', 'eta'), vars(manifest.calibration)),
+        continuity=_filled(
+            config.continuity, ('window', 'threshold', 'hysteresis', 'weights'),
+            vars(manifest.calibration),
+        ),
+        action=_filled(given, of_action, vars(action)),
+    )  # fmt: skip
+
+
+def _filled(area: _Area, names: tuple[str, ...], bundle: Mapping[str, Any]) -> _Area:
+    """A group of parameters, where what is empty or 0 is the bundle's."""
+    empty = {name: bundle[name] for name in names if not getattr(area, name)}
+    return replace(area, **empty)  # type: ignore[type-var]
 
 
 def engine_of(config: NodeConfig) -> EngineConfig:

@@ -53,6 +53,7 @@ class ArmKinematics:
         self._joints = [self._model.joints[self._model.getJointId(name)] for name in names]
         self._columns = [joint.idx_v for joint in self._joints]
         self._local = threading.local()
+        self.robot_name = str(self._model.name)
         self.limits = _limits(self._model, names, self._joints)
 
     def forward(self, joints: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from rclpy.clock import Clock
@@ -14,7 +15,7 @@ from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Pass, Policy
-from dysl_vla_ros.ros import qos
+from dysl_vla_ros.ros import diagnostics, qos
 from dysl_vla_ros.ros.arm import joint_names
 from dysl_vla_ros.ros.around import PERIOD_S, Around
 from dysl_vla_ros.ros.chunk_messages import dimension_names
@@ -29,6 +30,7 @@ from dysl_vla_ros.ros.services import Services
 from dysl_vla_ros.ros.session import Session
 
 _DIAGNOSTICS_PERIOD_S = 1.0
+_HEADLINE_S = 10.0
 
 
 class Configured:
@@ -61,6 +63,7 @@ class Configured:
         self._node = node
         self._names = dimension_names(policy.manifest.action, names)
         self._steady = steady
+        self._logged, self._logged_at = 'inactive', time.monotonic()
         self.reports = Reports(node)
         self.session = Session(
             config,
@@ -110,7 +113,15 @@ class Configured:
 
     def _on_timer(self) -> None:
         self.reports.diagnostics(self.session, self.requests.active)
+        self._log_headline(time.monotonic())
         self.session.inputs.choose_transports()
+
+    def _log_headline(self, now: float) -> None:
+        """Every ten seconds what is going on; nothing while that is the same word for word."""
+        line = diagnostics.headline(self.session, self.requests.active, now)
+        if now - self._logged_at >= _HEADLINE_S and line != self._logged:
+            self._node.get_logger().info(line)
+            self._logged, self._logged_at = line, now
 
     def _on_attention(self) -> None:
         """The state changed: report levels at once, and keep the evidence of a fault."""
