@@ -222,19 +222,48 @@ class SafetyConfig:
         key='limits.acceleration',
     )  # fmt: skip
     accelerations: tuple[float, ...] = _parameter(
-        (), 'Acceleration of each joint, in their order [rad/s^2]; empty = limits.acceleration',
+        (), 'Acceleration of each joint, in their order [rad/s^2 or m/s^2]; empty = '
+        'limits.acceleration and limits.acceleration_m',
         key='limits.accelerations',
+    )  # fmt: skip
+    acceleration_m: float = _parameter(
+        3.0, 'As limits.acceleration, of a joint that slides [m/s^2]', low=0.01, high=100,
+        key='limits.acceleration_m',
+    )  # fmt: skip
+    lower: tuple[float, ...] = _parameter(
+        (), "Lowest position of each joint [rad or m]; narrows the robot description's, or "
+        'settles a joint without; the same number in lower and upper leaves a joint as described',
+        key='limits.lower',
+    )  # fmt: skip
+    upper: tuple[float, ...] = _parameter(
+        (), 'Highest position of each joint, beside limits.lower [rad or m]', key='limits.upper'
+    )
+    velocity: tuple[float, ...] = _parameter(
+        (), "Speed of each joint, or one for all [rad/s or m/s]; narrows the robot description's, "
+        'or settles a joint without',
+        key='limits.velocity',
     )  # fmt: skip
     position_margin: float = _parameter(
         0.02, 'Distance kept from the joint limits [rad]', low=0, high=1,
         key='limits.position_margin',
     )  # fmt: skip
+    position_margin_m: float = _parameter(
+        0.001, 'Distance kept from the limits of a joint that slides [m]', low=0, high=1,
+        key='limits.position_margin_m',
+    )  # fmt: skip
     max_lead: float = _parameter(
         0.12, 'Largest distance of the command from the measured joint [rad]', low=0.01, high=3,
         key='limits.max_lead',
     )  # fmt: skip
+    max_lead_m: float = _parameter(
+        0.01, 'As limits.max_lead, of a joint that slides [m]', low=0.001, high=1,
+        key='limits.max_lead_m',
+    )  # fmt: skip
     start_max_jump_rad: float = _parameter(
         0.1, 'Arming is refused when the first target is farther away [rad]', low=0.001, high=3
+    )
+    start_max_jump_m: float = _parameter(
+        0.01, 'As start_max_jump_rad, of a joint that slides [m]', low=0.0001, high=1
     )
     start_on_instruction: bool = _parameter(
         False, 'Start when an instruction arrives (set in simulation)'
