@@ -92,7 +92,7 @@ def test_the_loop_is_built_in_the_bundles_frames_and_not_against_them(manifest, 
     from dysl_vla_ros.ros import arm
 
     seen = []
-    monkeypatch.setattr(arm, 'ArmKinematics', lambda *given: seen.append(given[2:]) or 1 / 0)
+    monkeypatch.setattr(arm, 'ArmKinematics', lambda *given: seen.append(given[2:4]) or 1 / 0)
     policy = SimpleNamespace(manifest=manifest)
     with pytest.raises(ZeroDivisionError):
         arm.build_loop(policy, from_flat({}), '')

@@ -61,19 +61,17 @@ class Configured:
         names = joint_names(policy.manifest, config)
         publishers = CommandPublishers(node, config, names, policy.manifest.action.frame_id)
         self._node = node
-        self._names = dimension_names(policy.manifest.action, names)
+        self._names = dimension_names(policy.manifest.action, names, config.arms)
         self._steady = steady
         self._logged, self._logged_at = 'inactive', time.monotonic()
         self.reports = Reports(node)
         self.session = Session(
             config,
             policy,
-            Inputs(
-                node, policy.manifest, config, names, lambda: publishers.gripper.commanded
-            ),
+            Inputs(node, policy.manifest, config, names, lambda: publishers.commanded),
             publishers,
             FlightRecorder(get_logging_directory(), config.timing.command_rate_hz),
-            Around(node, publishers.command_topic, config.safety, _sent(config, names)),
+            Around(node, _sent(config, publishers), config.safety),
             Observer('the report of a state', self._on_state),
         )
         self.session.remember(remembered.latched, remembered.disarmed)
@@ -169,10 +167,12 @@ class Configured:
         self.session.recorder.note_chunk({item.key: item.value for item in info.values})
 
 
-def _sent(config: NodeConfig, names: tuple[str, ...]) -> Sent:
-    """What the command topic carries: the joints, and a gripper that travels with them."""
-    carried = config.gripper.interface in CARRIES_GRIPPER
-    gripper = config.gripper.joint if carried else ''
-    joints = (*names, gripper) if gripper else names
-    safety = config.safety
-    return Sent(config.action.command_type, joints, safety.max_lead, safety.stamped, gripper)
+def _sent(config: NodeConfig, publishers: CommandPublishers) -> dict[str, Sent]:
+    """What each command topic carries: joints, and a gripper that travels with them."""
+    found, safety = {}, config.safety
+    for arm, gripper in zip(publishers.arms, config.grippers, strict=True):
+        carried = gripper.joint if gripper.interface in CARRIES_GRIPPER else ''
+        joints = (*arm.joint_names, carried) if carried else arm.joint_names
+        kind = config.action.command_type
+        found[arm.topic] = Sent(kind, joints, safety.max_lead, safety.stamped, carried)
+    return found
