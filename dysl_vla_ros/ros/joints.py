@@ -159,7 +159,7 @@ class Joints:
         self._gripper_timeout = gripper_timeout
         self._reported = ''
         self._subscription = node.create_subscription(
-            JointState, TOPIC, self._on_message, qos.SENSOR
+            JointState, TOPIC, self._on_message, qos.JOINTS
         )
 
     @property
