@@ -5,8 +5,11 @@ Called where the two meet, before anything is built from them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, TypeVar
 
+from dysl_vla_ros.action_columns import action_columns
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.config import EngineConfig, NodeConfig
 from dysl_vla_ros.engines.fake.arm import FAKE, FakeArm, is_fake_path
@@ -14,10 +17,11 @@ from dysl_vla_ros.engines.fake.bundle import is_fake
 from dysl_vla_ros.errors import ConfigError
 
 _FRAMES = ('frame_id', 'tip_link')
+_Area = TypeVar('_Area')
 
 
 def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
-    """The configuration with the bundle's frames, checked against the bundle.
+    """The configuration as it is in force: what it leaves to the bundle filled in, and checked.
 
     A policy that acts on joints, and the fake one, were trained in no frame: there the parameters
     say which frame the workspace and Cartesian commands are meant in.
@@ -32,6 +36,8 @@ def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
     _check_continuity(config, manifest)
     _check_joints(config, manifest)
     _check_opening(config, manifest)
+    if config.arms.names:
+        _check_arms(config, manifest)
     given, action = config.action, manifest.action
     trained = action.space.startswith('eef') and not is_fake(manifest)
     for name in _FRAMES:
@@ -41,8 +47,25 @@ def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
                 f'action.{name}', value, f"'' or {own!r}, in which the bundle {manifest.name} was "
                 'trained; where the arm only has another name for it, export with that name',
             )  # fmt: skip
-    frames = {name: getattr(given, name) or getattr(action, name) for name in _FRAMES}
-    return replace(config, action=replace(given, **frames))
+    of_action: tuple[str, ...] = ('space', 'joint_names', 'delta_reference', *_FRAMES)
+    if config.arms.names:
+        of_action = ('space', 'delta_reference')  # each arm has its joints, and none one frame
+    return replace(
+        config,
+        timing=_filled(config.timing, ('action_period_s',), {'action_period_s': action.period_s}),
+        skip=_filled(config.skip, ('rule', 'eta'), vars(manifest.calibration)),
+        continuity=_filled(
+            config.continuity, ('window', 'threshold', 'hysteresis', 'weights'),
+            vars(manifest.calibration),
+        ),
+        action=_filled(given, of_action, vars(action)),
+    )  # fmt: skip
+
+
+def _filled(area: _Area, names: tuple[str, ...], bundle: Mapping[str, Any]) -> _Area:
+    """A group of parameters, where what is empty or 0 is the bundle's."""
+    empty = {name: bundle[name] for name in names if not getattr(area, name)}
+    return replace(area, **empty)  # type: ignore[type-var]
 
 
 def engine_of(config: NodeConfig) -> EngineConfig:
@@ -51,10 +74,11 @@ def engine_of(config: NodeConfig) -> EngineConfig:
     A bundle brings its joints. Without a model they are those of the parameters, so that any arm
     can be tried; where they name none, it stays what it pretends to be by itself.
     """
-    engine, names = config.engine, config.action.joint_names
+    engine, names = config.engine, config.arms.joint_names or config.action.joint_names
     if not names or not (engine.backend == FAKE or is_fake_path(engine.path)):
         return engine
-    arm = FakeArm(names, config.gripper.interface != 'none')
+    gripper = any(gripper.interface != 'none' for gripper in config.grippers)
+    arm = FakeArm(names, gripper, config.arms.sizes)
     return replace(engine, path=arm.path)
 
 
@@ -91,13 +115,38 @@ def _check_joints(config: NodeConfig, manifest: Manifest) -> None:
 
 def _check_opening(config: NodeConfig, manifest: Manifest) -> None:
     """A bundle that reads an opening needs one; only an arm with a gripper measures it."""
-    gripper = config.gripper
-    if not manifest.proprioception.gripper or gripper.interface != 'none':
+    if not manifest.proprioception.gripper:
         return
-    if gripper.opening_source == 'measured':
+    for index, gripper in enumerate(config.grippers):
+        if gripper.interface != 'none' or gripper.opening_source != 'measured':
+            continue
+        arm = f'arms.{config.arms.names[index]}.' if config.arms.names else ''
         raise ConfigError(
-            'gripper.opening_source', gripper.opening_source,
+            f'{arm}gripper.opening_source', gripper.opening_source,
             f"'commanded' with gripper.interface = 'none': the bundle {manifest.name} reads the "
             "gripper's opening, and is then told the one it commanded last; or another "
             'gripper.interface and gripper.joint for an arm that measures it',
         )  # fmt: skip
+
+
+def _check_arms(config: NodeConfig, manifest: Manifest) -> None:
+    """Several arms need a policy of joints, with so many joints and one opening per arm."""
+    names, sizes, action = config.arms.names, config.arms.sizes, manifest.action
+    if not action.space.startswith('joint'):
+        raise ConfigError(
+            'arms.names', names, f'one arm, since the bundle {manifest.name} acts on an end '
+            f'effector ({action.space}); several arms take a policy of joints',
+        )  # fmt: skip
+    read = manifest.proprioception
+    for what, dim, gripper in (
+        ('actions', action.dim, action.gripper), ('readings', read.dim, read.gripper)
+    ):  # fmt: skip
+        columns = action_columns(gripper, sizes)
+        wanted = len(columns.motion) + len(columns.grippers)
+        if dim != wanted and not (what == 'readings' and dim == 0):
+            raise ConfigError(
+                'arms.names', names,
+                f'arms with {dim} numbers in all, as the {what} of the bundle {manifest.name} '
+                f'have: these have {wanted}, {" + ".join(map(str, sizes))} joints and '
+                f'{len(columns.grippers)} openings, one at the end of each arm',
+            )  # fmt: skip

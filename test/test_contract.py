@@ -93,7 +93,7 @@ def test_the_loop_is_built_in_the_bundles_frames_and_not_against_them(manifest, 
     from dysl_vla_ros.ros import arm
 
     seen = []
-    monkeypatch.setattr(arm, 'ArmKinematics', lambda *given: seen.append(given[2:]) or 1 / 0)
+    monkeypatch.setattr(arm, 'ArmKinematics', lambda *given: seen.append(given[2:4]) or 1 / 0)
     policy = SimpleNamespace(manifest=manifest)
     with pytest.raises(ZeroDivisionError):
         arm.build_loop(policy, from_flat({}), '')
@@ -102,6 +102,20 @@ def test_the_loop_is_built_in_the_bundles_frames_and_not_against_them(manifest, 
         with pytest.raises(ConfigError):
             arm.build_loop(policy, from_flat(wrong), '')
     assert len(seen) == 1
+
+
+def test_a_bundle_that_reads_an_opening_and_an_arm_without_one_are_refused_with_the_way_out(
+    manifest,
+):
+    assert manifest.proprioception.gripper
+    none = {'gripper.interface': 'none'}
+    with pytest.raises(
+        ConfigError, match="gripper.opening_source = 'measured': expected 'commanded' with .*reads"
+    ):
+        with_bundle(from_flat(none), manifest)
+    assert with_bundle(from_flat({**none, 'gripper.opening_source': 'commanded'}), manifest)
+    blind = replace(manifest, proprioception=replace(manifest.proprioception, gripper=False))
+    assert with_bundle(from_flat(none), blind)
 
 
 # ---- the policy without a model -----------------------------------------------------------------

@@ -53,14 +53,15 @@ def test_joints_and_frames_are_those_of_the_description(robot):
 def test_the_controller_takes_what_the_preset_sends(robot, controller):
     arm, config = ARMS[robot], configured(robot, controller)
     assert config.action.command_type == controller.command_type
-    fit = judge(controller.name, sent_by(config, arm.names), declared(arm, controller))
+    sent = sent_by(config, arm.names, config.gripper)
+    fit = judge(controller.name, sent, declared(arm, controller))
     assert fit.is_controller and fit.misfit == '' and fit.warnings == ()
 
 
 @controllers
 def test_a_joint_more_less_or_renamed_would_be_noticed(robot, controller):
     arm, config = ARMS[robot], configured(robot, controller)
-    sent = sent_by(config, arm.names)
+    sent = sent_by(config, arm.names, config.gripper)
     for joints in (sent.joints[1:], (*sent.joints, 'x'), ('x', *sent.joints[1:])):
         wrong = replace(sent, joints=joints)
         assert judge(controller.name, wrong, declared(arm, controller)).misfit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from rclpy.clock import Clock
@@ -14,12 +15,12 @@ from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Pass, Policy
-from dysl_vla_ros.ros import qos
+from dysl_vla_ros.ros import diagnostics, qos
 from dysl_vla_ros.ros.arm import joint_names
 from dysl_vla_ros.ros.around import PERIOD_S, Around
 from dysl_vla_ros.ros.chunk_messages import dimension_names
 from dysl_vla_ros.ros.command_publishers import CommandPublishers
-from dysl_vla_ros.ros.controller_fit import sent_by
+from dysl_vla_ros.ros.controller_fit import Sent, sent_by
 from dysl_vla_ros.ros.flight_recorder import FlightRecorder
 from dysl_vla_ros.ros.inputs import Inputs
 from dysl_vla_ros.ros.observer import Observer
@@ -29,6 +30,7 @@ from dysl_vla_ros.ros.services import Services
 from dysl_vla_ros.ros.session import Session
 
 _DIAGNOSTICS_PERIOD_S = 1.0
+_HEADLINE_S = 10.0
 
 
 class Configured:
@@ -59,18 +61,17 @@ class Configured:
         names = joint_names(policy.manifest, config)
         publishers = CommandPublishers(node, config, names, policy.manifest.action.frame_id)
         self._node = node
-        self._names = dimension_names(policy.manifest.action, names)
+        self._names = dimension_names(policy.manifest.action, names, config.arms)
         self._steady = steady
+        self._logged, self._logged_at = 'inactive', time.monotonic()
         self.reports = Reports(node)
         self.session = Session(
             config,
             policy,
-            Inputs(
-                node, policy.manifest, config, names, lambda: publishers.gripper.commanded
-            ),
+            Inputs(node, policy.manifest, config, names, lambda: publishers.commanded),
             publishers,
             FlightRecorder(get_logging_directory(), config.timing.command_rate_hz),
-            Around(node, publishers.command_topic, config.safety, sent_by(config, names)),
+            Around(node, _sent(config, publishers), config.safety),
             Observer('the report of a state', self._on_state),
         )
         self.session.remember(remembered.latched, remembered.disarmed)
@@ -110,7 +111,15 @@ class Configured:
 
     def _on_timer(self) -> None:
         self.reports.diagnostics(self.session, self.requests.active)
+        self._log_headline(time.monotonic())
         self.session.inputs.choose_transports()
+
+    def _log_headline(self, now: float) -> None:
+        """Every ten seconds what is going on; nothing while that is the same word for word."""
+        line = diagnostics.headline(self.session, self.requests.active, now)
+        if now - self._logged_at >= _HEADLINE_S and line != self._logged:
+            self._node.get_logger().info(line)
+            self._logged, self._logged_at = line, now
 
     def _on_attention(self) -> None:
         """The state changed: report levels at once, and keep the evidence of a fault."""
@@ -156,3 +165,9 @@ class Configured:
             delivery, result, self._names, loop.action_period, self.session, now
         )
         self.session.recorder.note_chunk({item.key: item.value for item in info.values})
+
+
+def _sent(config: NodeConfig, publishers: CommandPublishers) -> dict[str, Sent]:
+    """What each command topic carries."""
+    arms = zip(publishers.arms, config.grippers, strict=True)
+    return {arm.topic: sent_by(config, arm.joint_names, gripper) for arm, gripper in arms}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dysl_vla_ros.config import CARRIES_GRIPPER, NodeConfig
+from dysl_vla_ros.config import CARRIES_GRIPPER, GripperConfig, NodeConfig
 
 Value = bool | float | str | list[str] | None
 """A parameter's value; None when it is not declared, or of no type that is asked for."""
@@ -59,17 +59,18 @@ class Sent:
         )  # fmt: skip
 
 
-def sent_by(config: NodeConfig, names: tuple[str, ...]) -> Sent:
-    """What the command topic carries: the joints, and a gripper that travels with them.
+def sent_by(config: NodeConfig, names: tuple[str, ...], gripper: GripperConfig) -> Sent:
+    """What a command topic carries: the joints, and a gripper that travels with them.
 
     Args:
         config: Validated parameters.
         names: Joints of the arm, in the policy's order.
+        gripper: Of the same arm.
     """
-    gripper = config.gripper.joint if config.gripper.interface in CARRIES_GRIPPER else ''
-    joints = (*names, gripper) if gripper else names
+    carried = gripper.joint if gripper.interface in CARRIES_GRIPPER else ''
+    joints = (*names, carried) if carried else names
     safety = config.safety
-    return Sent(config.action.command_type, joints, safety.max_lead, safety.stamped, gripper)
+    return Sent(config.action.command_type, joints, safety.max_lead, safety.stamped, carried)
 
 
 @dataclass(frozen=True)

@@ -251,7 +251,8 @@ class GripperAction:
 
     def _cancel(self, goal: _Goal, now: float) -> None:
         goal.phase, goal.since = 'cancelling', now
-        goal.handle.cancel_goal_async().add_done_callback(lambda done: self._on_cancelled(goal))
+        handle = goal.handle
+        handle.cancel_goal_async().add_done_callback(lambda done: self._on_cancelled(goal))
 
     def _on_cancelled(self, goal: _Goal) -> None:
         """Whether it obeyed or not: the newer wish follows."""

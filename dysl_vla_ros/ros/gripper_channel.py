@@ -48,8 +48,9 @@ class GripperChannel:
             self._action = GripperAction(node, config)  # may refuse, so it comes first
         self.live: Any = None
         self.shadow: Any = None
-        if config.interface in ('topic', 'action'):
+        if config.interface == 'topic':
             self.live = node.create_publisher(Float64MultiArray, topic, qos.COMMAND)
+        if config.interface in ('topic', 'action'):
             self.shadow = node.create_publisher(
                 Float64MultiArray, f'~/shadow/{topic.lstrip("/")}', qos.COMMAND
             )
@@ -141,12 +142,14 @@ class GripperChannel:
             self.commanded = opening
         if self._armed and self._action is not None:
             self._action.send(opening, value)
-        elif self.live is not None:
-            (self.live if self._armed else self.shadow).publish(Float64MultiArray(data=[value]))
+            return
+        publisher = self.live if self._armed else self.shadow
+        if publisher is not None:
+            publisher.publish(Float64MultiArray(data=[value]))
 
     def _newly_heard(self) -> bool:
         """Whether a listener appeared, which does not know what stands."""
-        if self.live is None or self._action is not None or not self._armed:
+        if self.live is None or not self._armed:
             return False
         before, self._listeners = self._listeners, int(self.live.get_subscription_count())
         return self._listeners > before

@@ -99,7 +99,7 @@ def commands_status(rig):
     heard = rig.listen('/diagnostics', DiagnosticArray, qos.REPORT)
 
     def newest():
-        return heard and next(s for s in heard[-1].status if s.name == 'dysl_vla: commands')
+        return heard and next(s for s in heard[-1].status if s.name == '/vla_node: commands')
 
     return newest
 
@@ -163,7 +163,7 @@ def stand_in(rig, status='active', problem='', restarted_at=None):
         problem=lambda: watch.said, destroy=lambda: None,
     )  # fmt: skip
     rig.graph.call(rig.session.around.destroy)
-    rig.session.around._watch = watch
+    rig.session.around._topics[0]._watch = watch
     return watch
 
 
