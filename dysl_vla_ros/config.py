@@ -11,7 +11,8 @@ import dataclasses
 import difflib
 import json
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -221,19 +222,48 @@ class SafetyConfig:
         key='limits.acceleration',
     )  # fmt: skip
     accelerations: tuple[float, ...] = _parameter(
-        (), 'Acceleration of each joint, in their order [rad/s^2]; empty = limits.acceleration',
+        (), 'Acceleration of each joint, in their order [rad/s^2 or m/s^2]; empty = '
+        'limits.acceleration and limits.acceleration_m',
         key='limits.accelerations',
+    )  # fmt: skip
+    acceleration_m: float = _parameter(
+        3.0, 'As limits.acceleration, of a joint that slides [m/s^2]', low=0.01, high=100,
+        key='limits.acceleration_m',
+    )  # fmt: skip
+    lower: tuple[float, ...] = _parameter(
+        (), "Lowest position of each joint [rad or m]; narrows the robot description's, or "
+        'settles a joint without; the same number in lower and upper leaves a joint as described',
+        key='limits.lower',
+    )  # fmt: skip
+    upper: tuple[float, ...] = _parameter(
+        (), 'Highest position of each joint, beside limits.lower [rad or m]', key='limits.upper'
+    )
+    velocity: tuple[float, ...] = _parameter(
+        (), "Speed of each joint, or one for all [rad/s or m/s]; narrows the robot description's, "
+        'or settles a joint without',
+        key='limits.velocity',
     )  # fmt: skip
     position_margin: float = _parameter(
         0.02, 'Distance kept from the joint limits [rad]', low=0, high=1,
         key='limits.position_margin',
     )  # fmt: skip
+    position_margin_m: float = _parameter(
+        0.001, 'Distance kept from the limits of a joint that slides [m]', low=0, high=1,
+        key='limits.position_margin_m',
+    )  # fmt: skip
     max_lead: float = _parameter(
         0.12, 'Largest distance of the command from the measured joint [rad]', low=0.01, high=3,
         key='limits.max_lead',
     )  # fmt: skip
+    max_lead_m: float = _parameter(
+        0.01, 'As limits.max_lead, of a joint that slides [m]', low=0.001, high=1,
+        key='limits.max_lead_m',
+    )  # fmt: skip
     start_max_jump_rad: float = _parameter(
         0.1, 'Arming is refused when the first target is farther away [rad]', low=0.001, high=3
+    )
+    start_max_jump_m: float = _parameter(
+        0.01, 'As start_max_jump_rad, of a joint that slides [m]', low=0.0001, high=1
     )
     start_on_instruction: bool = _parameter(
         False, 'Start when an instruction arrives (set in simulation)'
@@ -320,24 +350,88 @@ class GripperConfig:
     """How the gripper is commanded."""
 
     interface: str = _parameter(
-        'topic', 'topic, joint (of the trajectory), action (control_msgs), or none',
-        choices=('topic', 'joint', 'action', 'none'),
-    )  # fmt: skip
+        'topic',
+        'topic (gripper_command), joint (one more of the trajectory), forward (the last value of '
+        'joint_commands), action (control_msgs), or none',
+        choices=('topic', 'joint', 'forward', 'action', 'none'),
+    )
     joint: str = _parameter('gripper_joint', 'Joint that measures the opening in joint_states')
+    opening_source: str = _parameter(
+        'measured',
+        'Where the opening that the policy reads comes from: gripper.joint in joint_states, or, '
+        'where nothing measures it, the opening commanded last (open before the first)',
+        choices=('measured', 'commanded'),
+    )
+    action_name: str = _parameter(
+        'gripper_command_action',
+        "Name of the gripper's action (interface = action); relative to the node's namespace: "
+        'Humble and Jazzy cannot remap it',
+    )
+    action_type: str = _parameter(
+        'auto', "Of control_msgs; auto = what the action's server offers",
+        choices=('auto', 'gripper_command', 'parallel_gripper_command'),
+    )  # fmt: skip
+    max_effort: float = _parameter(
+        0.0, "Effort of an action's goals [N or N m]; 0 = none said, the server's own",
+        low=0, high=1e4,
+    )  # fmt: skip
     open_value: float = _parameter(1.0, 'Joint value when open')
     closed_value: float = _parameter(0.0, 'Joint value when closed')
     hysteresis: float = _parameter(
         0.1, 'Change of opening that makes a new command', low=0, high=1
     )
     stroke_s: float = _parameter(
-        0.5, 'Shortest full stroke where the gripper is a joint of the trajectory [s]',
+        0.5, 'Shortest full stroke where the gripper is commanded as a joint: joint, forward [s]',
         low=0.02, high=10,
     )  # fmt: skip
     dwell_s: float = _parameter(0.2, 'Shortest time between two reversals [s]', low=0, high=5)
     timeout_s: float = _parameter(
-        1.0, 'Gripper silent in joint_states for this long: reported; its last value is used [s]',
-        low=0.05, high=60, key='timeout.gripper_s',
+        1.0,
+        'Gripper silent in joint_states for this long: reported; its last value is used [s]; '
+        '0 = never, for one that speaks only while it moves',
+        low=0, high=60, key='timeout.gripper_s',
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ArmConfig:
+    """One of several arms that one policy moves.
+
+    Attributes:
+        name: As in ``arms.names``.
+        joint_names: Its joints, in the bundle's order.
+        command_topic: Where its commands go.
+        gripper: Its gripper.
+    """
+
+    name: str
+    joint_names: tuple[str, ...] = _parameter((), "Joints of this arm, in the bundle's order")
+    command_topic: str = _parameter(
+        '', "Topic of this arm's commands: its controller's, relative to the namespace, or from /"
+    )
+    gripper: GripperConfig = field(default_factory=GripperConfig)
+
+
+@dataclass(frozen=True)
+class ArmsConfig:
+    """Several arms under one policy; ``each`` has one entry per name, in their order."""
+
+    names: tuple[str, ...] = _parameter(
+        (),
+        "Names of the arms that one policy moves, in the bundle's order; empty = one arm, of "
+        'action.joint_names and gripper.*',
+    )
+    each: tuple[ArmConfig, ...] = ()
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Of all arms, one after the other."""
+        return tuple(joint for arm in self.each for joint in arm.joint_names)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Joints of each arm."""
+        return tuple(len(arm.joint_names) for arm in self.each)
 
 
 @dataclass(frozen=True)
@@ -354,12 +448,17 @@ class NodeConfig:
     safety: SafetyConfig = field(default_factory=SafetyConfig)
     action: ActionConfig = field(default_factory=ActionConfig)
     gripper: GripperConfig = field(default_factory=GripperConfig)
+    arms: ArmsConfig = field(default_factory=ArmsConfig)
+
+    @property
+    def grippers(self) -> tuple[GripperConfig, ...]:
+        """One per arm."""
+        return tuple(arm.gripper for arm in self.arms.each) or (self.gripper,)
 
     def __post_init__(self) -> None:
         """Check every value against its type, range and choices, then across fields."""
-        for parameter in parameters():
-            group = getattr(self, parameter.group)
-            parameter.check(getattr(group, parameter.field))
+        for parameter in parameters(self.arms.names):
+            parameter.check(value_of(self, parameter))
         chunk, safety = self.chunk, self.safety
         if len(safety.workspace_min) not in (0, 3):
             raise ConfigError('workspace.min', safety.workspace_min, '3 numbers or none')
@@ -398,23 +497,15 @@ class NodeConfig:
                 chunk.command_window_s,
                 f'at least one command period, {1 / self.timing.command_rate_hz:g}',
             )
-        gripper, command_type = self.gripper, self.action.command_type
-        if gripper.open_value == gripper.closed_value:
-            raise ConfigError(
-                'gripper.open_value', gripper.open_value,
-                f'another value than gripper.closed_value = {gripper.closed_value}',
-            )  # fmt: skip
+        if self.arms.names:
+            _check_arms(self)
+        else:
+            _check_gripper(self.gripper, self.action.command_type, self.action.joint_names)
         continuity = self.continuity
         if 0 < continuity.threshold < continuity.hysteresis:
             raise ConfigError(
                 'continuity.threshold', continuity.threshold,
                 f'at least continuity.hysteresis = {continuity.hysteresis}',
-            )  # fmt: skip
-        if gripper.interface == 'joint' and command_type != 'joint_trajectory':
-            raise ConfigError(
-                'gripper.interface', 'joint',
-                f"'topic', 'action' or 'none' with command_type = {command_type!r}: only a "
-                'joint_trajectory carries the gripper, which otherwise is never reached',
             )  # fmt: skip
         if self.action.unsupported:
             raise ConfigError(
@@ -425,9 +516,119 @@ class NodeConfig:
             raise ConfigError('continuity.weights', self.continuity.weights, 'no negative weight')
 
 
+CARRIES_GRIPPER = {
+    'joint': ('joint_trajectory', 'joint_state_commands'),
+    'forward': ('joint_commands',),
+}
+"""``gripper.interface`` -> the command types whose messages have room for the gripper."""
+_ROS_NAME = re.compile(r'(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*')
+_ARM_NAME = re.compile(r'[A-Za-z_]\w*')
+_OF_ONE_TIP = ('twist', 'pose')
+
+
+def _check_gripper(
+    gripper: GripperConfig, kind: str, joint_names: tuple[str, ...], where: str = 'gripper'
+) -> None:
+    """Refuse what would never reach the gripper, or would make it jump.
+
+    Args:
+        gripper: To be checked.
+        kind: The command type.
+        joint_names: Of its arm.
+        where: What its parameters' names begin with.
+    """
+    if gripper.open_value == gripper.closed_value:
+        raise ConfigError(
+            f'{where}.open_value', gripper.open_value,
+            f'another value than {where}.closed_value = {gripper.closed_value}',
+        )  # fmt: skip
+    interface = gripper.interface
+    if kind not in CARRIES_GRIPPER.get(interface, (kind,)):
+        fits = [repr(name) for name, kinds in CARRIES_GRIPPER.items() if kind in kinds]
+        raise ConfigError(
+            f'{where}.interface', interface,
+            f"{', '.join([*fits, repr('topic'), repr('action')])} or 'none' with command_type = "
+            f'{kind!r}: {interface!r} goes with {" or ".join(CARRIES_GRIPPER[interface])} alone, '
+            'so that the gripper is never reached',
+        )  # fmt: skip
+    if interface in CARRIES_GRIPPER and gripper.joint in ('', *joint_names):
+        raise ConfigError(
+            f'{where}.joint', gripper.joint,
+            f'the name of a joint that is none of the joint_names, as {where}.interface = '
+            f'{interface!r} commands it beside them',
+        )  # fmt: skip
+    if interface in CARRIES_GRIPPER and gripper.opening_source != 'measured':
+        raise ConfigError(
+            f'{where}.opening_source', gripper.opening_source,
+            f"'measured' with {where}.interface = {interface!r}: the first value commanded must "
+            'be where the gripper is, or it jumps',
+        )  # fmt: skip
+    if interface == 'action' and not _ROS_NAME.fullmatch(gripper.action_name):
+        raise ConfigError(
+            f'{where}.action_name', gripper.action_name,
+            "the name of an action, 'robotiq_gripper_controller/gripper_cmd'",
+        )  # fmt: skip
+
+
+def _check_arms(config: NodeConfig) -> None:
+    """Refuse what several arms cannot share."""
+    names, each = config.arms.names, config.arms.each
+    if len(names) < 2 or len(set(names)) != len(names) or not all(map(_ARM_NAME.fullmatch, names)):
+        raise ConfigError(
+            'arms.names', names, 'two names or more, each once, of letters, digits and _; one '
+            'arm is action.joint_names and gripper.*',
+        )  # fmt: skip
+    action, space = config.action, config.action.space
+    if action.joint_names or config.gripper != GripperConfig(timeout_s=config.gripper.timeout_s):
+        wrong = 'action.joint_names' if action.joint_names else 'gripper'
+        value = action.joint_names or config.gripper.interface
+        raise ConfigError(
+            wrong, value, f'nothing with arms.names = {names}: each arm has its own, '
+            f'arms.{names[0]}.{wrong.removeprefix("action.")}',
+        )  # fmt: skip
+    if space.startswith('eef') or action.command_type in _OF_ONE_TIP:
+        wrong, value = ('action.space', space) if space else ('command_type', action.command_type)
+        raise ConfigError(
+            wrong, value, f'joints with arms.names = {names}: an end effector is one of one arm'
+        )
+    if config.safety.workspace_min:
+        raise ConfigError(
+            'workspace.min', config.safety.workspace_min,
+            f'none with arms.names = {names}: the box holds one tip; planes hold every link',
+        )  # fmt: skip
+    for arm in each:
+        _check_arm(arm, action.command_type)
+    for what, given in (
+        ('joint_names', [joint for arm in each for joint in arm.joint_names]),
+        ('command_topic', [arm.command_topic for arm in each]),
+        ('gripper.joint', [arm.gripper.joint for arm in each if arm.gripper.interface != 'none']),
+        ('gripper.action_name', [
+            arm.gripper.action_name for arm in each if arm.gripper.interface == 'action'
+        ]),
+    ):  # fmt: skip
+        twice = sorted({value for value in given if given.count(value) > 1})
+        if twice:
+            raise ConfigError(
+                f'arms.{names[-1]}.{what}', twice[0], 'another one than the other arm has'
+            )
+
+
+def _check_arm(arm: ArmConfig, kind: str) -> None:
+    where = f'arms.{arm.name}'
+    if not arm.joint_names:
+        raise ConfigError(f'{where}.joint_names', arm.joint_names, 'the joints of this arm')
+    if not _ROS_NAME.fullmatch(arm.command_topic):
+        raise ConfigError(
+            f'{where}.command_topic', arm.command_topic,
+            f"the name of a topic, '{arm.name}_arm/joint_trajectory'",
+        )  # fmt: skip
+    _check_gripper(arm.gripper, kind, arm.joint_names, f'{where}.gripper')
+
+
 _PREFIXES = {
     'engine': 'engine.', 'timing': '', 'chunk': '', 'skip': 'skip.', 'continuity': 'continuity.',
     'rerun': 'rerun.', 'inputs': '', 'safety': '', 'action': 'action.', 'gripper': 'gripper.',
+    'arms': 'arms.',
 }  # fmt: skip
 
 
@@ -437,7 +638,8 @@ class Parameter:
 
     Attributes:
         name: Full name, ``'skip.mode'``.
-        group: Attribute of ``NodeConfig``.
+        group: Attribute of ``NodeConfig``; ``arms.<name>`` and ``arms.<name>.gripper`` for one of
+            several arms.
         field: Attribute of that group.
         kind: ``bool``, ``int``, ``float``, ``str`` or a tuple of one of them.
         default: Its default.
@@ -496,25 +698,55 @@ class Parameter:
         return f'a number within [{self.low:g}, {self.high:g}]'
 
 
-def parameters() -> Iterator[Parameter]:
-    """Yield every parameter, group by group."""
+def parameters(arms: Sequence[str] = ()) -> Iterator[Parameter]:
+    """Yield every parameter, group by group.
+
+    Args:
+        arms: Names of several arms, each with parameters of its own.
+    """
     for group in dataclasses.fields(NodeConfig):
-        area = get_type_hints(NodeConfig)[group.name]
-        hints = get_type_hints(area)
-        for item in dataclasses.fields(area):
-            meta = item.metadata
-            yield Parameter(
-                name=meta['key'] or _PREFIXES[group.name] + item.name,
-                group=group.name,
-                field=item.name,
-                kind=hints[item.name],
-                default=item.default,
-                text=meta['text'],
-                low=meta['low'],
-                high=meta['high'],
-                choices=meta['choices'],
-                dynamic=meta['dynamic'],
-            )
+        yield from _of(get_type_hints(NodeConfig)[group.name], group.name, _PREFIXES[group.name])
+    for arm in arms:
+        yield from _of(ArmConfig, f'arms.{arm}', f'arms.{arm}.')
+        for parameter in _of(GripperConfig, f'arms.{arm}.gripper', f'arms.{arm}.gripper.'):
+            if parameter.name.startswith('arms.'):  # timeout.gripper_s is every arm's
+                yield parameter
+
+
+def _of(area: Any, group: str, prefix: str) -> Iterator[Parameter]:
+    hints = get_type_hints(area)
+    for item in dataclasses.fields(area):
+        meta = item.metadata
+        if not meta:
+            continue  # a part, not a parameter
+        yield Parameter(
+            name=meta['key'] or prefix + item.name,
+            group=group,
+            field=item.name,
+            kind=hints[item.name],
+            default=item.default,
+            text=meta['text'],
+            low=meta['low'],
+            high=meta['high'],
+            choices=meta['choices'],
+            dynamic=meta['dynamic'],
+        )
+
+
+def value_of(config: NodeConfig, parameter: Parameter) -> Any:
+    """The value of a parameter.
+
+    Raises:
+        ConfigError: It is of an arm that the configuration does not have.
+    """
+    area, _, arm = parameter.group.partition('.')
+    if not arm:
+        return getattr(getattr(config, area), parameter.field)
+    name, _, part = arm.partition('.')
+    found = next((item for item in config.arms.each if item.name == name), None)
+    if found is None:
+        raise ConfigError('arms.names', config.arms.names, f'one entry for each, {name!r} too')
+    return getattr(found.gripper if part else found, parameter.field)
 
 
 def from_flat(values: Mapping[str, Any]) -> NodeConfig:
@@ -526,7 +758,9 @@ def from_flat(values: Mapping[str, Any]) -> NodeConfig:
     Raises:
         ConfigError: A key is unknown (the message names the nearest), or a value is wrong.
     """
-    known = {parameter.name: parameter for parameter in parameters()}
+    named = values.get('arms.names', ())
+    arms = tuple(map(str, named)) if isinstance(named, (list, tuple)) else ()
+    known = {parameter.name: parameter for parameter in parameters(arms)}
     grouped: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
         if name not in known:
@@ -534,6 +768,14 @@ def from_flat(values: Mapping[str, Any]) -> NodeConfig:
         parameter = known[name]
         grouped.setdefault(parameter.group, {})[parameter.field] = parameter.check(value)
     hints = get_type_hints(NodeConfig)
+    timeout = grouped.get('gripper', {}).get('timeout_s')
+    shared = {} if timeout is None else {'timeout_s': timeout}
+    each = []
+    for arm in arms:
+        gripper = GripperConfig(**shared, **grouped.pop(f'arms.{arm}.gripper', {}))
+        each.append(ArmConfig(name=arm, gripper=gripper, **grouped.pop(f'arms.{arm}', {})))
+    if each:
+        grouped['arms']['each'] = tuple(each)
     return NodeConfig(**{group: hints[group](**fields) for group, fields in grouped.items()})
 
 
@@ -593,7 +835,7 @@ def _flatten(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
 def markdown_table() -> str:
     """The parameter reference of the documentation, one row per parameter."""
     lines = ['| parameter | default | legal | meaning |', '| --- | --- | --- | --- |']
-    for parameter in parameters():
+    for parameter in (*parameters(), *_of(ArmConfig, '', 'arms.<name>.')):
         if parameter.choices:
             legal = ', '.join(choice or '(empty)' for choice in parameter.choices)
         elif parameter.low is not None or parameter.high is not None:
@@ -606,6 +848,7 @@ def markdown_table() -> str:
         lines.append(
             f'| `{parameter.name}` | `{default}` | {legal} | {text} |'.replace('|  |', '| |')
         )
+    lines.append('| `arms.<name>.gripper.*` | | | As `gripper.*`, of this arm |')
     return '\n'.join(lines) + '\n'
 
 

@@ -217,6 +217,7 @@ class Command:
         window_times: Seconds after ``stamp`` of the look-ahead points, shape (k,).
         window_positions: Look-ahead with braking tail, shape (k, n); last row is at rest.
         window_velocities: Shape (k, n); last row is zero.
+        more_grippers: Openings of further arms, in their order.
     """
 
     stamp: float
@@ -230,6 +231,7 @@ class Command:
     window_times: FloatArray
     window_positions: FloatArray
     window_velocities: FloatArray
+    more_grippers: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -241,15 +243,18 @@ class JointLimits:
         lower: Lowest position, shape (n,) [rad or m]; minus infinity for a continuous joint.
         upper: Highest position, shape (n,).
         velocity: Largest speed, shape (n,) [rad/s or m/s], more than 0.
+        units: ``rad`` or ``m`` per joint; empty = all ``rad``.
     """
 
     names: tuple[str, ...]
     lower: FloatArray
     upper: FloatArray
     velocity: FloatArray
+    units: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Freeze the arrays; refuse a joint that cannot move, naming it."""
+        object.__setattr__(self, 'units', self.units or ('rad',) * len(self.names))
         for part in ('lower', 'upper', 'velocity'):
             object.__setattr__(self, part, frozen_array(getattr(self, part)))
         for index, name in enumerate(self.names):

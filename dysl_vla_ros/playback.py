@@ -52,7 +52,8 @@ class Playback:
         self.seam_jump = 0.0
         self.moved: tuple[str, ...] = ()
         self.last: Command | None = None
-        self._watchdogs = Watchdogs(patience(config), limits, config.safety.start_max_jump_rad)
+        jump = limits.each(config.safety.start_max_jump_rad, config.safety.start_max_jump_m)
+        self._watchdogs = Watchdogs(patience(config), limits, jump)
         self._oldest_reading = config.inputs.joint_states_timeout_s
         self._reading: FloatArray | None = None
         self._resting_since: float | None = None
@@ -252,5 +253,6 @@ class Playback:
             window_times=times,
             window_positions=path,
             window_velocities=speeds,
+            more_grippers=self.scheduler.openings[1:],
         )
         return self.last

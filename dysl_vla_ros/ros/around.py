@@ -5,6 +5,7 @@ Looked at by a timer of the executor; the answers are plain attributes that any 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from rclpy.node import Node
 
 from dysl_vla_ros.config import SafetyConfig
 from dysl_vla_ros.ros.command_graph import CommandGraph
+from dysl_vla_ros.ros.controller_check import ControllerCheck
+from dysl_vla_ros.ros.controller_fit import Sent
 from dysl_vla_ros.ros.controller_watch import ControllerWatch
 from dysl_vla_ros.ros.streams import JointSample
 
@@ -28,6 +31,8 @@ class Surroundings:
         controller: ``active``, ``inactive``, or ``unknown: `` and why.
         controller_problem: Why the arm would not follow; '' when fine or unknown.
         restarted_at: When a controller became active again [s]; None = never seen.
+        check: ``fits``, ``misfit`` or ``unknown``: what its parameters say of our commands.
+        misfit: Why a controller would not do what is meant; '' when it fits or is unknown.
     """
 
     listeners: tuple[str, ...] = ()
@@ -35,30 +40,60 @@ class Surroundings:
     controller: str = 'unknown: not looked yet'
     controller_problem: str = ''
     restarted_at: float | None = None
+    check: str = 'unknown: not asked yet'
+    misfit: str = ''
 
 
-class Around:
-    """Keeps the newest look."""
+class _AroundTopic:
+    """Who and what is at one command topic."""
 
-    def __init__(self, node: Node, topic: str, config: SafetyConfig) -> None:
-        """Args: who asks, the resolved command topic, and what is allowed."""
+    def __init__(self, node: Node, topic: str, sent: Sent) -> None:
+        self._node = node
+        self.topic = topic
         self._graph = CommandGraph(node, topic)
         self._watch = ControllerWatch(node, topic)
-        self._config = config
-        self._topic = topic
-        self.newest = Surroundings()
+        self._check = ControllerCheck(node, topic, sent)
 
-    def poll(self) -> None:
-        """Look again; never waits."""
+    @property
+    def is_heard(self) -> bool:
+        return bool(self._node.count_subscribers(self.topic))
+
+    def look(self) -> Surroundings:
         self._graph.poll()
         self._watch.poll()
-        self.newest = Surroundings(
+        self._check.poll()
+        return Surroundings(
             self._graph.listeners,
             self._graph.others,
             self._watch.status,
             self._watch.problem(),
             self._watch.restarted_at,
+            self._check.status,
+            self._check.misfit,
         )
+
+    def destroy(self) -> None:
+        self._watch.destroy()
+        self._check.destroy()
+
+
+class Around:
+    """Keeps the newest look, of all arms together: what is wrong with one is wrong."""
+
+    def __init__(self, node: Node, sent: Mapping[str, Sent], config: SafetyConfig) -> None:
+        """Args: who asks, resolved command topic -> what is published there, what is allowed."""
+        self._topics = [_AroundTopic(node, topic, what) for topic, what in sent.items()]
+        self._config = config
+        self._commanded_by_others: tuple[str, ...] = ()
+        self.newest = Surroundings()
+
+    def poll(self) -> None:
+        """Look again; never waits."""
+        looks = [topic.look() for topic in self._topics]
+        self._commanded_by_others = tuple(
+            topic.topic for topic, look in zip(self._topics, looks, strict=True) if look.others
+        )
+        self.newest = looks[0] if len(looks) == 1 else _together(looks)
 
     def arming_problem(self, listeners: int) -> str:
         """Why this arm should not be commanded now; '' when it may.
@@ -68,9 +103,12 @@ class Around:
         """
         now = self.newest
         if not listeners:
-            return f'nobody subscribes to {self._topic}: start the controller first'
-        if now.controller_problem:
-            return now.controller_problem
+            every = [topic.topic for topic in self._topics]
+            unheard = [topic.topic for topic in self._topics if not topic.is_heard]
+            names = ' and '.join(unheard or every)
+            return f'nobody subscribes to {names}: start the controller first'
+        if now.controller_problem or now.misfit:
+            return now.controller_problem or now.misfit
         return self.intruders()
 
     def intruders(self) -> str:
@@ -79,13 +117,32 @@ class Around:
         if not others or self._config.allow_other_commanders:
             return ''
         return (
-            f'{" and ".join(others)} publishes on {self._topic} too: expected nobody else, or '
-            'allow_other_commanders = true'
+            f'{" and ".join(others)} publishes on {" and ".join(self._commanded_by_others)} too: '
+            'expected nobody else, or allow_other_commanders = true'
         )
 
     def destroy(self) -> None:
         """Drop clients and subscriptions."""
-        self._watch.destroy()
+        for topic in self._topics:
+            topic.destroy()
+
+
+def _together(looks: list[Surroundings]) -> Surroundings:
+    """Of several arms: everybody, every problem, the newest restart."""
+    restarts = [look.restarted_at for look in looks if look.restarted_at is not None]
+    return Surroundings(
+        tuple(sorted({name for look in looks for name in look.listeners})),
+        tuple(sorted({name for look in looks for name in look.others})),
+        _joined(look.controller for look in looks),
+        _joined(look.controller_problem for look in looks),
+        max(restarts, default=None),
+        _joined(look.check for look in sorted(looks, key=lambda look: not look.misfit)),
+        _joined(look.misfit for look in looks),
+    )
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return '; '.join(dict.fromkeys(filter(None, texts)))
 
 
 def contact(sample: JointSample, limit: float, names: tuple[str, ...]) -> str:

@@ -7,17 +7,14 @@ from typing import Any
 
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.node import Node
-from rclpy.publisher import Publisher
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from dysl_vla_ros.config import NodeConfig
-from dysl_vla_ros.core.gripper_filter import GripperFilter, GripperRamp
 from dysl_vla_ros.data_types import COMMAND_TOPICS, Command, FloatArray
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.ros import command_messages as messages
-from dysl_vla_ros.ros import qos
-from dysl_vla_ros.ros.gripper_action import GripperAction
+from dysl_vla_ros.ros.arm_outlet import ArmOutlet, outlets
 
 MESSAGES: dict[str, Any] = {
     'joint_trajectory': JointTrajectory,
@@ -26,7 +23,6 @@ MESSAGES: dict[str, Any] = {
     'pose': PoseStamped,
 }
 """``command_type`` -> message type."""
-GRIPPER_TOPIC = 'gripper_command'
 
 
 class CommandPublishers:
@@ -46,42 +42,44 @@ class CommandPublishers:
         self._node = node
         self._config = config
         self._kind = config.action.command_type
-        self._joint_names = joint_names
         self._frame_id = config.action.frame_id or frame_id
         self._period = 1.0 / config.timing.command_rate_hz
-        self._gripper = GripperFilter(config.gripper)
-        self._ramp = GripperRamp(config.gripper)
-        self._interface = config.gripper.interface
         self._armed = config.safety.armed
         self._in_motion = False
         self.overdue = 0
         """Windows that were not sent because they lay in the past."""
-        self._gripper_action: GripperAction | None = None
-        if self._interface == 'action':
-            self._gripper_action = GripperAction(node)  # may refuse, so it comes first
-        self._live, self._shadow = self._pair(COMMAND_TOPICS[self._kind], MESSAGES[self._kind])
-        self._gripper_live: Publisher | None = None
-        self._gripper_shadow: Publisher | None = None
-        if self._interface in ('topic', 'action'):
-            self._gripper_live, self._gripper_shadow = self._pair(GRIPPER_TOPIC, Float64MultiArray)
+        topic, kind = COMMAND_TOPICS[self._kind], MESSAGES[self._kind]
+        self.arms = outlets(node, config, kind, topic, joint_names)
 
     def destroy(self) -> None:
         """Drop all publishers."""
-        for publisher in (self._live, self._shadow, self._gripper_live, self._gripper_shadow):
-            if publisher is not None:
-                self._node.destroy_publisher(publisher)
-        if self._gripper_action is not None:
-            self._gripper_action.destroy()
+        for arm in self.arms:
+            arm.destroy()
 
     @property
     def command_topic(self) -> str:
-        """Resolved name of the topic that moves the arm."""
-        return str(self._live.topic_name)
+        """Resolved name of the topic that moves the arm; of those that nobody hears, if any."""
+        unheard = [arm.topic for arm in self.arms if not arm.listeners]
+        return ' and '.join(unheard or [arm.topic for arm in self.arms])
 
     @property
     def listeners(self) -> int:
-        """How many subscribe to the topic that moves the arm."""
-        return int(self._live.get_subscription_count())
+        """How many subscribe to the topic that moves the arm; the fewest of several arms."""
+        return min(arm.listeners for arm in self.arms)
+
+    @property
+    def commanded(self) -> tuple[float, ...]:
+        """Opening commanded last, of every gripper."""
+        return tuple(arm.gripper.commanded for arm in self.arms)
+
+    def gripper_report(self) -> str:
+        """What became of what the grippers were told, for people."""
+        return ', '.join(_of(arm, arm.gripper.report()) for arm in self.arms)
+
+    def gripper_problem(self) -> str:
+        """Why a gripper does not do what is wanted; '' when all do, or nobody can know."""
+        found = [(arm, arm.gripper.problem()) for arm in self.arms]
+        return ', '.join(_of(arm, problem) for arm, problem in found if problem)
 
     def publish(
         self,
@@ -89,6 +87,7 @@ class CommandPublishers:
         armed: bool,
         kinematics: ArmKinematics | None,
         opening: float | None,
+        more_openings: tuple[float | None, ...] = (),
     ) -> None:
         """Send one command.
 
@@ -97,27 +96,24 @@ class CommandPublishers:
             armed: False sends to the shadow topics only.
             kinematics: Needed for twist and pose.
             opening: Measured opening of the gripper; None without a measurement.
+            more_openings: Of further arms' grippers.
         """
-        if armed != self._armed:
-            # What only the shadow was told, the gripper does not know.
-            self._gripper = GripperFilter(self._config.gripper)
-            self._ramp = GripperRamp(self._config.gripper)
-            self._armed = armed
-            if self._gripper_action is not None:
-                self._gripper_action.forget()
-        if self._gripper_action is not None:
-            self._gripper_action.poll()
+        self._armed = armed
+        openings = (opening, *more_openings)
+        measured = [*openings, *[None] * (len(self.arms) - len(openings))]
+        for arm, value in zip(self.arms, measured, strict=False):
+            arm.gripper.begin(armed, value)
         late = time.monotonic() - command.stamp
         if late > command.window_times[-1]:
             self.overdue += 1  # the process was stopped in between: the whole window is past
             return
         self._in_motion = True
-        (self._live if armed else self._shadow).publish(
-            self._message(command, kinematics, opening)
-        )
-        wanted = self._gripper.update(command.gripper, not command.hold, command.stamp)
-        if wanted is not None:
-            self._send_gripper(wanted, armed)
+        for arm, value in zip(self.arms, measured, strict=False):
+            part = arm.part(command)
+            carried = arm.gripper.carried(part, value)
+            message = self._message(part, arm.joint_names, kinematics, carried)
+            (arm.live if armed else arm.shadow).publish(message)
+            arm.gripper.send(part)
 
     def finish(self) -> None:
         """The commands end here: what would go on by itself is told to stop."""
@@ -125,18 +121,32 @@ class CommandPublishers:
             message = TwistStamped()
             message.header.frame_id = self._frame_id
             message.header.stamp = self._node.get_clock().now().to_msg()
-            (self._live if self._armed else self._shadow).publish(message)
+            for arm in self.arms:
+                (arm.live if self._armed else arm.shadow).publish(message)
         self._in_motion = False
+        for arm in self.arms:
+            arm.gripper.finish()
 
     def _message(
-        self, command: Command, kinematics: ArmKinematics | None, opening: float | None
+        self,
+        command: Command,
+        joint_names: tuple[str, ...],
+        kinematics: ArmKinematics | None,
+        carried: tuple[str, FloatArray] | None,
     ) -> Any:
+        """A command as a message of the command type.
+
+        Args:
+            command: From the control loop, one arm's part.
+            joint_names: Of that arm.
+            kinematics: Needed for twist and pose.
+            carried: Name and values (k,) of a gripper that travels with the arm's joints.
+        """
         if self._kind == 'joint_trajectory':
-            gripper = self._gripper_joint(command, opening)
             stamp = self._stamp(command) if self._config.safety.stamped else None
-            return messages.joint_trajectory(command, self._joint_names, gripper, stamp)
+            return messages.joint_trajectory(command, joint_names, carried, stamp)
         if self._kind == 'joint_commands':
-            return messages.joint_commands(command)
+            return messages.joint_commands(command, None if carried is None else carried[1])
         assert kinematics is not None, 'checked when the control loop was built'
         stamp = self._node.get_clock().now().to_msg()
         pose = kinematics.forward(command.positions)
@@ -150,30 +160,6 @@ class CommandPublishers:
         ago = time.monotonic() - command.stamp
         return messages.ros_time(1e-9 * self._node.get_clock().now().nanoseconds - ago)
 
-    def _gripper_joint(
-        self, command: Command, measured: float | None
-    ) -> tuple[str, FloatArray] | None:
-        """The gripper as a joint of the trajectory: on its way to what was sent."""
-        if self._interface != 'joint':
-            return None
-        opening = measured if self._gripper.sent is None else self._gripper.sent
-        if opening is None:
-            return None
-        value = self._gripper.joint_value(opening)
-        column = self._ramp.column(command.stamp, value, command.window_times)
-        return self._config.gripper.joint, column
 
-    def _send_gripper(self, opening: float, armed: bool) -> None:
-        value = self._gripper.joint_value(opening)
-        if armed and self._gripper_action is not None:
-            self._gripper_action.send(value)
-            return
-        publisher = self._gripper_live if armed else self._gripper_shadow
-        if publisher is not None:
-            publisher.publish(Float64MultiArray(data=[value]))
-
-    def _pair(self, topic: str, kind: Any) -> tuple[Publisher, Publisher]:
-        return (
-            self._node.create_publisher(kind, topic, qos.COMMAND),
-            self._node.create_publisher(kind, f'~/shadow/{topic}', qos.COMMAND),
-        )
+def _of(arm: ArmOutlet, text: str) -> str:
+    return f'{arm.name}: {text}' if arm.name else text

@@ -20,7 +20,7 @@ from dysl_vla_ros.ros.arm import joint_names
 from dysl_vla_ros.ros.around import PERIOD_S, Around
 from dysl_vla_ros.ros.chunk_messages import dimension_names
 from dysl_vla_ros.ros.command_publishers import CommandPublishers
-from dysl_vla_ros.ros.controller_check import ControllerCheck
+from dysl_vla_ros.ros.controller_fit import Sent, sent_by
 from dysl_vla_ros.ros.flight_recorder import FlightRecorder
 from dysl_vla_ros.ros.inputs import Inputs
 from dysl_vla_ros.ros.observer import Observer
@@ -61,26 +61,22 @@ class Configured:
         names = joint_names(policy.manifest, config)
         publishers = CommandPublishers(node, config, names, policy.manifest.action.frame_id)
         self._node = node
-        self._names = dimension_names(policy.manifest.action, names)
+        self._names = dimension_names(policy.manifest.action, names, config.arms)
         self._steady = steady
         self._logged, self._logged_at = 'inactive', time.monotonic()
         self.reports = Reports(node)
         self.session = Session(
             config,
             policy,
-            Inputs(node, policy.manifest, config, names),
+            Inputs(node, policy.manifest, config, names, lambda: publishers.commanded),
             publishers,
             FlightRecorder(get_logging_directory(), config.timing.command_rate_hz),
-            Around(node, publishers.command_topic, config.safety),
+            Around(node, _sent(config, publishers), config.safety),
             Observer('the report of a state', self._on_state),
         )
         self.session.remember(remembered.latched, remembered.disarmed)
         self.requests = Requests(self.session, remembered=remembered)
         self.services = Services(node, self.requests)
-        self._controller_check: ControllerCheck | None = None
-        # A stamped trajectory leaves the controller no segment of its own to get wrong.
-        if config.action.command_type == 'joint_trajectory' and not config.safety.stamped:
-            self._controller_check = ControllerCheck(node, self.session.publishers.command_topic)
         self._description = node.create_subscription(
             String, 'robot_description', self._on_description, qos.LATCHED
         )
@@ -100,8 +96,6 @@ class Configured:
         self._node.destroy_timer(self._looks)
         self._node.destroy_guard_condition(self._attention)
         self._node.destroy_subscription(self._description)
-        if self._controller_check is not None:
-            self._controller_check.destroy()
         self.services.destroy()
         self.session.destroy()
         self.reports.destroy()
@@ -119,8 +113,6 @@ class Configured:
         self.reports.diagnostics(self.session, self.requests.active)
         self._log_headline(time.monotonic())
         self.session.inputs.choose_transports()
-        if self._controller_check is not None:
-            self._controller_check.poll()
 
     def _log_headline(self, now: float) -> None:
         """Every ten seconds what is going on; nothing while that is the same word for word."""
@@ -173,3 +165,9 @@ class Configured:
             delivery, result, self._names, loop.action_period, self.session, now
         )
         self.session.recorder.note_chunk({item.key: item.value for item in info.values})
+
+
+def _sent(config: NodeConfig, publishers: CommandPublishers) -> dict[str, Sent]:
+    """What each command topic carries."""
+    arms = zip(publishers.arms, config.grippers, strict=True)
+    return {arm.topic: sent_by(config, arm.joint_names, gripper) for arm, gripper in arms}

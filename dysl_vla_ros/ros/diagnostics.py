@@ -140,6 +140,9 @@ def _inputs(session: Session, now: float) -> Status:
         values[f'{stream.name}.age_ms'] = _number(None if age is None else 1e3 * age, 1)
         values[f'{stream.name}.rate_hz'] = _number(stream.rate(now), 1)
         values[f'{stream.name}.dropped'] = str(stream.refused)
+    values['gripper.opening'] = session.inputs.opening()
+    old = session.inputs.joints.gripper_age(now)
+    values['gripper.age_ms'] = _number(None if old is None else 1e3 * old, 1)
     if len(session.inputs.cameras) > 1:
         skew = session.inputs.camera_skew()
         values['camera_skew_ms'] = _number(None if skew is None else 1e3 * skew, 1)
@@ -177,9 +180,11 @@ def _commands(
         'lead_rad': _number(loop.lead if loop else None, 4),
         'readings_refused': _number(loop.readings_refused if loop else None),
         'windows_overdue': str(session.publishers.overdue),
+        'gripper': session.publishers.gripper_report(),
         'listeners': ', '.join(session.around.newest.listeners) or 'none',
         'other_commanders': ', '.join(session.around.newest.others) or 'none',
         'controller': session.around.newest.controller,
+        'controller_check': session.around.newest.check,
     }
     level, message = _judge_commands(session, loop, rate)
     return Status('commands', level, message, values)
@@ -191,7 +196,10 @@ def _judge_commands(
     if session.state in LATCHED:
         return ERROR, f'{session.state}: {session.reason}'
     seen = session.around.newest
+    if seen.misfit:
+        return ERROR, f'{session.state}: {seen.misfit}'
     worry = session.around.intruders() or seen.controller_problem
+    worry = worry or session.publishers.gripper_problem()
     if not worry and loop is not None and loop.armed and not session.publishers.listeners:
         worry = f'armed, and nobody subscribes to {session.publishers.command_topic}'
     if worry:

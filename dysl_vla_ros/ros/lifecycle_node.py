@@ -20,6 +20,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 
 from dysl_vla_ros.config import NodeConfig, changed
+from dysl_vla_ros.contract import engine_of
 from dysl_vla_ros.errors import DyslError, EngineError
 from dysl_vla_ros.policy import Policy
 from dysl_vla_ros.policy_process.open_policy import open_policy
@@ -94,7 +95,7 @@ class VlaNode(LifecycleNode):
         """Open the policy, then create everything but motion."""
         # One of the twins: they have the same calls.
         self.config = parameters.read(self)
-        policy = cast(Policy, open_policy(self.config.engine))
+        policy = cast(Policy, open_policy(engine_of(self.config)))
         try:
             self._configured = Configured(
                 self, self.config, policy, self._steady, self._remembered
@@ -212,7 +213,9 @@ class VlaNode(LifecycleNode):
             return SetParametersResult(
                 successful=False, reason='use_sim_time: not while the node is active'
             )
-        result = parameters.validate(changes, self._configured is not None)
+        result = parameters.validate(
+            changes, self._configured is not None, self.config.arms.names
+        )
         if not result.successful or self._configured is None:
             return result
         live = {item.name: item.value for item in changes}

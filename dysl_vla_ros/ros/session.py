@@ -151,9 +151,9 @@ class Session:
             self.meter.pause()
             return
         sample = self.inputs.joints.newest
-        self.publishers.publish(
-            command, loop.armed, self.kinematics, None if sample is None else sample.gripper
-        )
+        opening = None if sample is None else sample.gripper
+        more = () if sample is None else sample.more_grippers
+        self.publishers.publish(command, loop.armed, self.kinematics, opening, more)
         self.meter.note(time.monotonic())
 
     def _note(self, state: str, reason: str) -> None:
