@@ -327,6 +327,11 @@ class ActionConfig:
     tip_link: str = _parameter(
         '', "Link that end-effector actions move, and the workspace holds; empty = the bundle's"
     )
+    orientation: str = _parameter(
+        'full', 'Of the orientation in end-effector actions: full (needs six joints), nearest '
+        '(the position, and as much of it as the joints reach), or free (the position alone)',
+        choices=('full', 'nearest', 'free'),
+    )  # fmt: skip
     scale: float = _parameter(1.0, 'Factor on every displacement', low=0.01, high=10)
     delta_reference: str = _parameter(
         '', 'Deltas add to the commanded or the measured pose; empty = the bundle\'s',

@@ -8,7 +8,7 @@ policy. Poses and twists for Cartesian controllers are computed from the same jo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.errors import ChunkError, ConfigError
 from dysl_vla_ros.kinematics import ArmKinematics
+from dysl_vla_ros.pose_search import Orientation
 from dysl_vla_ros.rotations import rotation_vector
 
 CARTESIAN_SPACES = ('eef_delta', 'eef_pose')
@@ -146,6 +147,7 @@ class MotionPlanner:
         self._workspace = workspace
         self._collision = collision
         self._scale = config.scale
+        self._orientation = cast('Orientation', config.orientation)
         self.space = action.space
         self.from_commanded = (config.delta_reference or action.delta_reference) == 'commanded'
         if config.space not in ('', action.space):
@@ -271,7 +273,10 @@ class MotionPlanner:
             low, high = self._workspace
             margin = np.minimum(_BOX_MARGIN_M, 0.1 * (high - low))
             positions = np.clip(positions, low + margin, high - margin)
-        return self._kinematics.inverse_chunk(start, positions, rotations)
+        bounds = (self._limits.lower, self._limits.upper)
+        return self._kinematics.inverse_chunk(
+            start, positions, rotations, self._orientation, bounds
+        )
 
     def _check_workspace(self, rows: FloatArray) -> None:
         if self._workspace is None or self.space in CARTESIAN_SPACES:

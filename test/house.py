@@ -56,8 +56,11 @@ PARTS = {
     'description': May('data_types errors', 'xml', 'numpy'),
     'joint_limits': May('data_types description errors', '', 'numpy'),
     'arm_model': May('data_types description errors', '', 'numpy pinocchio'),
+    'bounded_step': May('data_types', '', 'numpy'),
+    'pose_search': May('bounded_step data_types', '', 'numpy pinocchio'),
     'kinematics': May(
-        'arm_model data_types description errors joint_limits', 'threading', 'numpy pinocchio'
+        'arm_model data_types description errors joint_limits pose_search', 'threading',
+        'numpy pinocchio',
     ),
     'collision_shapes': May(
         'data_types description', 'os pathlib xml', 'numpy pinocchio coal hppfcl'
@@ -88,7 +91,8 @@ PARTS = {
         'subprocess sys threading time', 'numpy',
     ),
     'motion': May(
-        'bundle collision config core data_types errors kinematics rotations', '', 'numpy'
+        'bundle collision config core data_types errors kinematics pose_search rotations', '',
+        'numpy',
     ),
     'contract': May('bundle config engines.fake errors'),
     'loop_status': May('core data_types'),

@@ -51,6 +51,30 @@ def rows(*first, gripper=1.0):
     return values
 
 
+def test_inverse_kinematics_stays_inside_the_limits_in_force_and_not_only_the_description_s():
+    narrow = replace(LIMITS, lower=HOME - 0.02, upper=HOME + 0.02)
+    made = planner('eef_delta', limits=narrow)
+    targets = made.targets(rows([0.0, 0.0, -0.002], [0.0, 0.0, -0.002]), HOME)
+    assert (np.abs(targets - HOME) <= 0.02 + 1e-9).all()
+    with pytest.raises(KinematicsError, match='at its limit: '):
+        made.targets(rows(*[[0.0, 0.0, -0.005]] * 20), HOME)
+
+
+def test_of_the_orientation_only_what_the_parameter_says_is_followed():
+    turn = rows([0.0, 0.0, 0.0, 0.05, 0.025])
+    moved = {}
+    for orientation in ('full', 'nearest', 'free'):
+        made = planner('eef_delta', config=ActionConfig(orientation=orientation))
+        targets = made.targets(turn, HOME)
+        position, rotation = KINEMATICS.forward(targets[-1])
+        assert position == pytest.approx(TIP, abs=1e-4)
+        moved[orientation] = np.linalg.norm(rotation_vector(rotation @ TURN.T))
+    wanted = np.hypot(0.05, 0.025)
+    assert moved['full'] == pytest.approx(wanted, abs=1e-3)
+    assert moved['nearest'] == pytest.approx(wanted, abs=1e-3)  # six joints reach all of it
+    assert moved['free'] == pytest.approx(0.0, abs=1e-6)
+
+
 # ---- physical actions -------------------------------------------------------------------------
 
 
