@@ -375,6 +375,20 @@ class GripperConfig:
 
 
 @dataclass(frozen=True)
+class HomeConfig:
+    """Where ``~/home`` leads."""
+
+    positions: tuple[float, ...] = _parameter(
+        (), 'Positions of the joints that ~/home moves to, in their order [rad or m]; empty = '
+        'it is refused',
+    )  # fmt: skip
+    velocity_scale: float = _parameter(
+        0.1, 'Share of the joint velocity limits on the way home, beside limits.velocity_scale',
+        low=0.01, high=1,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class NodeConfig:
     """All areas together."""
 
@@ -388,6 +402,7 @@ class NodeConfig:
     safety: SafetyConfig = field(default_factory=SafetyConfig)
     action: ActionConfig = field(default_factory=ActionConfig)
     gripper: GripperConfig = field(default_factory=GripperConfig)
+    home: HomeConfig = field(default_factory=HomeConfig)
 
     def __post_init__(self) -> None:
         """Check every value against its type, range and choices, then across fields."""
@@ -462,6 +477,7 @@ class NodeConfig:
 _PREFIXES = {
     'engine': 'engine.', 'timing': '', 'chunk': '', 'skip': 'skip.', 'continuity': 'continuity.',
     'rerun': 'rerun.', 'inputs': '', 'safety': '', 'action': 'action.', 'gripper': 'gripper.',
+    'home': 'home.',
 }  # fmt: skip
 
 

@@ -227,6 +227,21 @@ class MotionPlanner:
                 )
         return ''
 
+    def way_problem(self, rows: FloatArray) -> str:
+        """Why a way must not be gone: it leaves the workspace, or meets the arm or a plane.
+
+        Args:
+            rows: Targets in turn, shape (k, n); row 0 is where the arm stands.
+        """
+        try:
+            if self._workspace is not None:
+                self._check_joint_workspace(rows[1:])
+            if self._collision is not None:
+                self._collision.check(rows)
+        except ChunkError as error:
+            return str(error)
+        return ''
+
     def displacements(
         self, actions: FloatArray, normalised: FloatArray, start: FloatArray
     ) -> FloatArray:
@@ -279,9 +294,12 @@ class MotionPlanner:
         )
 
     def _check_workspace(self, rows: FloatArray) -> None:
-        if self._workspace is None or self.space in CARTESIAN_SPACES:
-            return
+        if self._workspace is not None and self.space not in CARTESIAN_SPACES:
+            self._check_joint_workspace(rows)
+
+    def _check_joint_workspace(self, rows: FloatArray) -> None:
         assert self._kinematics is not None
+        assert self._workspace is not None
         low, high = self._workspace
         for index, row in enumerate(rows):
             position, _ = self._kinematics.forward(row)

@@ -75,6 +75,23 @@ def test_of_the_orientation_only_what_the_parameter_says_is_followed():
     assert moved['free'] == pytest.approx(0.0, abs=1e-6)
 
 
+def test_a_way_is_judged_by_workspace_and_collision_and_its_start_is_not():
+    class Judge:
+        def check(self, rows):
+            if rows[-1, 0] > HOME[0] + 0.5:
+                raise ChunkError('action 3 moves a into b')
+
+    way = np.linspace(HOME, HOME + [0.3, 0, 0, 0, 0, 0], 4)
+    boxed = planner('eef_delta', workspace=(TIP - [1, 0.02, 1], TIP + [1, 1, 1]))
+    assert boxed.way_problem(way[:1]) == boxed.way_problem(np.vstack([way[-1], HOME])) == ''
+    turned = np.linspace(HOME, HOME - [0.3, 0, 0, 0, 0, 0], 4)
+    problems = [boxed.way_problem(way), boxed.way_problem(turned)]
+    assert sorted(problem[:8] for problem in problems) == ['', 'action 0'], problems
+    judged = MotionPlanner(contract('eef_delta'), LIMITS, KINEMATICS, collision=Judge())
+    assert judged.way_problem(way) == ''
+    assert judged.way_problem(way + [0.4, 0, 0, 0, 0, 0]) == 'action 3 moves a into b'
+
+
 # ---- physical actions -------------------------------------------------------------------------
 
 

@@ -87,7 +87,7 @@ def _judge_policy(
     session: Session, loop: LoopStatus | None, chunks: ChunkReport, now: float
 ) -> tuple[int, str]:
     config = session.config
-    if loop is None or loop.state not in PLAYING:
+    if loop is None or loop.state not in PLAYING or loop.state == 'homing':
         return OK, 'not predicting'
     # Counted from the start of this motion: before it no pass was asked for.
     silent = now - max(chunks.last_at or 0.0, session.playing_since)

@@ -95,6 +95,48 @@ def refused(answer, message):
     assert (answer.success, answer.message) == (False, message)
 
 
+# ---- the way home ------------------------------------------------------------------------------
+
+HOME = {'home.positions': [0.5]}
+
+
+def test_home_needs_no_instruction_and_says_whether_the_arm_moves(desk):
+    armed, shadow = desk(**HOME).run(0.2), desk(armed=False, **HOME).run(0.2)
+    assert armed.requests.home().message == 'moving home; ~/stop ends it'
+    assert shadow.requests.home().message == 'moving home in shadow: not armed; ~/stop ends it'
+    armed.run(1.0)
+    assert armed.state == 'homing' and armed.requests.stop().success
+    armed.run(0.5)
+    assert armed.state == 'ready' and armed.rests
+
+
+def test_home_is_refused_as_a_start_is(desk):
+    refused(desk(active=False).requests.home(), 'the node is not active; activate it first')
+    refused(desk(loop=False, **HOME).requests.home(),
+            'waiting: robot_description: not received yet')  # fmt: skip
+    unsaid = desk().run(0.2)
+    assert unsaid.requests.home().message.startswith('home.positions = (): expected')
+    running = desk(**HOME).running()
+    refused(running.requests.home(), 'state is running: ~/stop comes first')
+    other = desk(**HOME).run(0.2)
+    other.problem = 'somebody else commands'
+    refused(other.requests.home(), 'somebody else commands')
+    other.latch(other.bench.now, 'estop topic')
+    other.run(0.2)
+    refused(other.requests.home(), 'e-stop: estop topic; reset it first')
+    held = desk(**HOME, deadman_timeout_s=0.3).run(0.2)
+    refused(held.requests.home(), DEADMAN)
+
+
+def test_a_controller_that_stops_ends_the_way_home(desk):
+    desk = desk(**HOME).run(0.2)
+    desk.requests.home()
+    desk.run(1.0)
+    desk.session.around.newest.controller_problem = 'the controller is inactive'
+    desk.run(1.0)
+    assert desk.state == 'ready' and desk.rests and desk.bench.arm[0] < 0.5
+
+
 # ---- before anything can be asked for ----------------------------------------------------------
 
 
