@@ -143,6 +143,17 @@ def test_a_way_that_the_planner_refuses_is_refused_with_its_reason():
 
 
 def test_an_arm_that_was_moved_beside_the_judged_way_is_not_moved():
+    bench = Bench(**HOME).run(0.5)
+    assert bench.loop.home(bench.now) == ''
+    bench.arm = [-0.08]
+    bench.run(2.0)
+    assert bench.loop.state == 'ready' and bench.arm == pytest.approx([-0.08])
+    assert bench.loop.reason == (
+        'the arm stands beside the way home that was judged: ask for ~/home again'
+    )
+
+
+def test_an_arm_that_was_moved_far_while_paused_is_not_moved():
     bench = homing()
     bench.loop.pause(bench.now, 'paused')
     bench.run(1.5)
