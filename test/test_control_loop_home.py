@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from test_control_loop import LIMITS, READY, STALE, Bench, PerfectPolicy
+from test_control_loop_fuzz import act
 
 HOME = {'home.positions': [0.8], 'home.velocity_scale': 0.1}
 SLOW = 0.1 * LIMITS.velocity[0]
@@ -188,3 +189,24 @@ def test_an_endless_joint_goes_home_by_the_shorter_way():
     bench.loop.limits = replace(LIMITS, lower=-endless, upper=endless)
     way = bench.loop._playback.straight_way(np.array([-3.0]), np.array([3.0]))
     assert way[-1] == pytest.approx([3.0 - 2 * np.pi])
+
+
+@pytest.mark.parametrize('ten', range(4))
+def test_whatever_happens_on_the_way_no_window_breaks_a_limit_and_none_jumps(ten):
+    ways = 0
+    for seed in range(10 * ten, 10 * ten + 10):
+        rng = np.random.default_rng(seed)
+        policy = PerfectPolicy(goal=float(rng.uniform(-1.5, 1.5)), skips=True)
+        home = {'home.positions': [float(rng.uniform(-1, 1))], 'home.velocity_scale': 0.3}
+        bench = Bench(policy, latency=0.05, **home).run(0.3)
+        for _ in range(6):
+            if bench.loop.state in ('e-stop', 'fault'):
+                bench.run(0.6)
+                bench.loop.reset_estop(bench.now, READY)
+            bench.loop.stop(bench.now, 'stopped')
+            ways += bench.loop.home(bench.now) == ''
+            bench.run(float(rng.uniform(0.0, 1.5)))
+            act(bench, rng)  # of the arm, of people, of inputs, of clocks
+        bench.run(1.0)
+        assert bench.checks.seen > 15, seed
+    assert ways > 40
