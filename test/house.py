@@ -95,6 +95,7 @@ PARTS = {
         'numpy',
     ),
     'contract': May('bundle config engines.fake errors'),
+    'training_range': May('bundle data_types', '', 'numpy'),
     'loop_status': May('core data_types'),
     'loop_settings': May('bundle config core', '', 'numpy'),
     'playback': May('config core data_types loop_settings motion', '', 'numpy'),
@@ -113,7 +114,8 @@ PARTS = {
     ),
     'ros': May(
         'bundle collision config contract control_loop core data_types demo engines errors '
-        'hardware joint_limits kinematics loop_status motion policy policy_process sim',
+        'hardware joint_limits kinematics loop_status motion policy policy_process sim '
+        'training_range',
         'errno io os pathlib secrets signal stat sys threading time '
         'traceback',
         f'numpy PIL control_msgs controller_manager_msgs cv_bridge geometry_msgs rcl_interfaces '

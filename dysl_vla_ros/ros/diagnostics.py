@@ -88,7 +88,8 @@ def _judge_policy(
 ) -> tuple[int, str]:
     config = session.config
     if loop is None or loop.state not in PLAYING or loop.state == 'homing':
-        return OK, 'not predicting'
+        unseen = session.unseen() if session.state == 'ready' else ''
+        return (WARN, f'not predicting; {unseen}') if unseen else (OK, 'not predicting')
     # Counted from the start of this motion: before it no pass was asked for.
     silent = now - max(chunks.last_at or 0.0, session.playing_since)
     if silent > config.inputs.max_observation_age_s:

@@ -99,7 +99,11 @@ class Requests:
         refusal = refusal or loop.start(time.monotonic())
         if refusal:
             return Answer(False, refusal)
-        return Answer(True, 'started' if loop.armed else 'started in shadow: not armed')
+        unseen = self._session.unseen()
+        if unseen:
+            _LOG.warning('%s', unseen)
+        text = 'started' if loop.armed else 'started in shadow: not armed'
+        return Answer(True, f'{text}; {unseen}' if unseen else text)
 
     def home(self) -> Answer:
         """Move to ``home.positions``; refused as a start is, and while something plays."""

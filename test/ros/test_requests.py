@@ -26,6 +26,7 @@ class Desk:
         monkeypatch.setattr(module, 'time', SimpleNamespace(monotonic=lambda: self.bench.now))
         self.inputs = READY
         self.problem = ''
+        self.unseen = ''
         self.estops = []
         seen = SimpleNamespace(controller_problem='', restarted_at=None)
         self.session = SimpleNamespace(
@@ -33,6 +34,7 @@ class Desk:
             policy=SimpleNamespace(tokens=self.check),
             inputs=SimpleNamespace(instruction=''),
             loop=self.bench.loop if loop else None,
+            unseen=lambda: self.unseen,
             reason='robot_description: not received yet',
             last_command=None,
             around=SimpleNamespace(newest=seen, arming_problem=lambda listeners: (
@@ -93,6 +95,16 @@ def desk(monkeypatch):
 
 def refused(answer, message):
     assert (answer.success, answer.message) == (False, message)
+
+
+def test_a_start_outside_what_training_saw_says_so(desk, caplog):
+    desk = desk()
+    desk.unseen = 'the arm stands outside what training saw: lift = 0.30'
+    desk.requests.instruct('go')
+    desk.run(0.2)
+    answer = desk.requests.start()
+    assert answer.success and answer.message == f'started; {desk.unseen}'
+    assert desk.unseen in caplog.text
 
 
 # ---- the way home ------------------------------------------------------------------------------
