@@ -119,10 +119,7 @@ class ArmModel:
             seen.add(joint.name)
             leader = joint.mimic.get('joint', '')
             if leader not in self._joints:
-                raise KinematicsError(
-                    f'joint {joint.name}: it mimics {leader!r}, which is no joint of '
-                    'robot_description: expected one of its joints'
-                )
+                break  # as published hands have it: nobody moves this one
             offset += factor * (joint.number('mimic', 'offset', 0.0) or 0.0)
             factor *= joint.number('mimic', 'multiplier', 1.0) or 0.0
             joint = self._joints[leader]

@@ -328,6 +328,11 @@ class ActionConfig:
     tip_link: str = _parameter(
         '', "Link that end-effector actions move, and the workspace holds; empty = the bundle's"
     )
+    orientation: str = _parameter(
+        'full', 'Of the orientation in end-effector actions: full (needs six joints), nearest '
+        '(the position, and as much of it as the joints reach), or free (the position alone)',
+        choices=('full', 'nearest', 'free'),
+    )  # fmt: skip
     scale: float = _parameter(1.0, 'Factor on every displacement', low=0.01, high=10)
     delta_reference: str = _parameter(
         '', 'Deltas add to the commanded or the measured pose; empty = the bundle\'s',
@@ -435,6 +440,20 @@ class ArmsConfig:
 
 
 @dataclass(frozen=True)
+class HomeConfig:
+    """Where ``~/home`` leads."""
+
+    positions: tuple[float, ...] = _parameter(
+        (), 'Positions of the joints that ~/home moves to, in their order [rad or m]; empty = '
+        'it is refused',
+    )  # fmt: skip
+    velocity_scale: float = _parameter(
+        0.1, 'Share of the joint velocity limits on the way home, beside limits.velocity_scale',
+        low=0.01, high=1,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class NodeConfig:
     """All areas together."""
 
@@ -449,6 +468,7 @@ class NodeConfig:
     action: ActionConfig = field(default_factory=ActionConfig)
     gripper: GripperConfig = field(default_factory=GripperConfig)
     arms: ArmsConfig = field(default_factory=ArmsConfig)
+    home: HomeConfig = field(default_factory=HomeConfig)
 
     @property
     def grippers(self) -> tuple[GripperConfig, ...]:
@@ -628,7 +648,7 @@ def _check_arm(arm: ArmConfig, kind: str) -> None:
 _PREFIXES = {
     'engine': 'engine.', 'timing': '', 'chunk': '', 'skip': 'skip.', 'continuity': 'continuity.',
     'rerun': 'rerun.', 'inputs': '', 'safety': '', 'action': 'action.', 'gripper': 'gripper.',
-    'arms': 'arms.',
+    'arms': 'arms.', 'home': 'home.',
 }  # fmt: skip
 
 

@@ -34,6 +34,7 @@ def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
         ConfigError: A parameter contradicts the bundle; names both values.
     """
     _check_continuity(config, manifest)
+    _check_reach(config, manifest)
     _check_joints(config, manifest)
     _check_opening(config, manifest)
     if config.arms.names:
@@ -80,6 +81,28 @@ def engine_of(config: NodeConfig) -> EngineConfig:
     gripper = any(gripper.interface != 'none' for gripper in config.grippers)
     arm = FakeArm(names, gripper, config.arms.sizes)
     return replace(engine, path=arm.path)
+
+
+def _check_reach(config: NodeConfig, manifest: Manifest) -> None:
+    """Six numbers of a pose need six joints; a position needs three."""
+    names = config.action.joint_names or manifest.action.joint_names
+    orientation = config.action.orientation
+    needed = 6 if orientation == 'full' else 3
+    if not names or not manifest.action.space.startswith('eef') or len(names) >= needed:
+        return
+    ways = (
+        "'nearest' (the position, and as much of the orientation as they reach) or 'free' (the "
+        'position alone)'
+    )
+    if orientation != 'full':
+        raise ConfigError(
+            'action.joint_names', names, f'at least 3 joints: {manifest.name} acts on the end '
+            f'effector ({manifest.action.space})',
+        )  # fmt: skip
+    raise ConfigError(
+        'action.orientation', orientation, f'{ways}, since {len(names)} joints cannot follow '
+        f'position and orientation of {manifest.name} ({manifest.action.space})',
+    )  # fmt: skip
 
 
 def _check_continuity(config: NodeConfig, manifest: Manifest) -> None:

@@ -85,6 +85,8 @@ class ControlLoop:
         self._hold_reason = 'waiting for the first chunk'
         self._warning = ''
         self._moved_at = float('-inf')
+        self._progress = self._homed = 0.0
+        self._way: FloatArray | None = None
 
     @property
     def limits(self) -> MotionLimits:
@@ -120,7 +122,7 @@ class ControlLoop:
     def wants_pass(self, now: float) -> bool:
         """Whether a pass should begin now, with the newest observation."""
         with self._lock:
-            if self._in_flight or self._renew_due or not self._run.playing:
+            if self._in_flight or self._renew_due or not self._acting:
                 return False
             left, horizon = self._playback.scheduler.remaining, self._playback.scheduler.horizon
             if self.config.chunk.strategy == 'sync':
@@ -241,15 +243,16 @@ class ControlLoop:
             if advanced is None:
                 return None
             knot, ended = advanced
-            for displacement in ended:
-                self._desk.skip.played(displacement)
-            self._count.actions_played = int(knot.progress + _ROUNDING)
+            self._account(knot, ended)
             self._watch(now, going, knot)
+            if self._run.homing and going and playback.holds:
+                self._run.stop('at home.positions')
+                self._raise_epoch('at home.positions')
             if playback.rests(now, self._run.state, self._run.playing):
                 playback.release(now)
                 return None
             command = playback.command(now, knot, self._run.reason or self._hold_reason)
-            if self._run.playing:
+            if self._acting:
                 self._count.add(command, 0.0 if last is None else now - last.stamp)
             return command
 
@@ -272,6 +275,35 @@ class ControlLoop:
             return measurement.refusal
         workspace = getattr(self._planner, 'workspace_problem', None)
         return '' if workspace is None else str(workspace(measurement.position))
+
+    def home(self, now: float) -> str:
+        """Move slowly to ``home.positions``, from the measured pose; returns why not, else ''.
+
+        The straight way of the joints is judged before it begins, as a chunk is.
+        """
+        with self._lock:
+            goal = self.config.home.positions
+            refusal = '' if goal else (
+                'home.positions = (): expected the joint positions of home')  # fmt: skip
+            refusal = refusal or self._start_problem(now)
+            if refusal:
+                return refusal
+            start = self._playback.governor.measurement.position
+            assert start is not None
+            way = self._playback.straight_way(start, np.array(goal))
+            epoch = self._epoch
+        problem = getattr(self._planner, 'way_problem', lambda rows: '')(way)
+        with self._lock:
+            if problem:
+                return f'on the way to home.positions, {problem}'
+            if epoch != self._epoch:
+                return 'the state changed meanwhile: ask again'
+            refusal = self._run.home()
+            if not refusal:
+                self._raise_epoch('on the way to home.positions')
+                self._from_measured = True
+                self._way = way
+            return refusal
 
     def stop(self, now: float, reason: str) -> None:
         """Brake along the path and go back to ready."""
@@ -378,7 +410,7 @@ class ControlLoop:
         age = now - result.stamp
         if epoch != self._epoch:
             return f'epoch {epoch} ended, now {self._epoch}'
-        if not self._run.playing:
+        if not self._acting:
             return f'state is {self._run.state}: {self._run.reason}'
         oldest = self.config.inputs.max_observation_age_s
         if age < 0 or age > oldest:
@@ -442,12 +474,34 @@ class ControlLoop:
             self._desk.skip.restart()
             self._renew_due = False
             self._from_measured = False
+            if self._run.homing:
+                self._begin_home(now)
         elif settled == 'ask':
             self._run.stop(reason)
             self._raise_epoch(reason)
             self._playback.release(now)
         else:
             self._hold_reason = reason
+
+    def _begin_home(self, now: float) -> None:
+        """From where the motion was anchored, which must lie on the way that was judged."""
+        assert self._way is not None
+        if self._playback.go_along(self._way, self.config.home.velocity_scale):
+            return
+        reason = 'the arm stands beside the way home that was judged: ask for ~/home again'
+        self._run.stop(reason)
+        self._raise_epoch(reason)
+        self._playback.release(now)
+
+    def _account(self, knot: Knot, ended: list[FloatArray]) -> None:
+        """What of the progress were actions of the policy."""
+        if self._playback.on_way:
+            self._homed += knot.progress - self._progress
+        else:
+            for displacement in ended:
+                self._desk.skip.played(displacement)
+        self._progress = knot.progress
+        self._count.actions_played = int(knot.progress - self._homed + _ROUNDING)
 
     def _watch_strangers(self, now: float) -> None:
         """A motion that no command asked for, also just after the commands have ended."""
@@ -493,6 +547,11 @@ class ControlLoop:
         """
         playing = self._playback.commanding and self._run.playing
         return playing or self._run.state == 'stale'
+
+    @property
+    def _acting(self) -> bool:
+        """Whether actions of the policy may be played."""
+        return self._run.playing and not self._run.homing
 
     # ---- shared ------------------------------------------------------------------------------
 

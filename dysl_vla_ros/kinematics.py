@@ -1,6 +1,6 @@
 """Forward and inverse kinematics of an arm, from its robot description; Pinocchio inside.
 
-The inverse is damped least squares from a seed: it stays on the branch on which the arm is, and
+The inverse searches from a seed (``pose_search``): it stays on the branch on which the arm is, and
 refuses what it cannot reach, or what lies too near a singularity, instead of guessing.
 """
 
@@ -18,13 +18,9 @@ from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.description import read_description
 from dysl_vla_ros.errors import KinematicsError
 from dysl_vla_ros.joint_limits import GivenLimits, joint_limits
+from dysl_vla_ros.pose_search import ENOUGH_M, ENOUGH_RAD, Orientation, PoseSearch
 
-_MAX_STEPS = 50
-_DAMPING = 1e-6
-"""lambda^2: far below the square of the smallest singular value accepted."""
-_MAX_STEP_RAD = 0.3
-_POSITION_TOLERANCE = 1e-6
-_ROTATION_TOLERANCE = 1e-5
+_AT_LIMIT = 1e-6
 SINGULAR = 0.02
 """Smallest singular value of the Jacobian (metres and radians mixed) of a pose to go to."""
 
@@ -58,6 +54,8 @@ class ArmKinematics:
         self._model: Any = self._arm.model
         self._tip = self._arm.frame(tip_link, 'tip_link')
         self._base: Any = self._arm.base_placement(base_link)
+        turn = self._base.rotation.T
+        self._turn = np.block([[turn, np.zeros((3, 3))], [np.zeros((3, 3)), turn]])
         self._local = threading.local()
         self.robot_name = description.name
         self.limits = joint_limits(description, tuple(joint_names), given or GivenLimits())
@@ -83,40 +81,56 @@ class ArmKinematics:
             pin.ReferenceFrame.LOCAL_WORLD_ALIGNED,
         ).reshape(6, -1)  # fmt: skip
         world = self._arm.columns(world)
-        turn = self._base.rotation.T
-        return np.vstack([turn @ world[:3], turn @ world[3:]])
+        return np.asarray(self._turn @ world)
 
-    def inverse(self, seed: FloatArray, position: FloatArray, rotation: FloatArray) -> FloatArray:
+    def inverse(
+        self,
+        seed: FloatArray,
+        position: FloatArray,
+        rotation: FloatArray,
+        orientation: Orientation = 'full',
+        bounds: tuple[FloatArray, FloatArray] | None = None,
+    ) -> FloatArray:
         """Joints near ``seed`` that put the tip at a pose.
 
         Args:
             seed: Shape (n,) [rad or m].
             position: Shape (3,) [m], in the base frame.
             rotation: Shape (3, 3).
+            orientation: How much of ``rotation`` is wanted.
+            bounds: Lowest and highest joints, each (n,); None = the limits.
 
         Returns:
-            Shape (n,), inside the limits.
+            Shape (n,), inside the bounds.
 
         Raises:
-            KinematicsError: Not reached within the limits, or nearer to a singularity than
+            KinematicsError: Not reached within the bounds, or nearer to a singularity than
                 ``SINGULAR`` and nearer than the seed: leaving a singularity is allowed.
         """
         seed = np.asarray(seed, dtype=np.float64)
-        joints = np.clip(seed, self.limits.lower, self.limits.upper)
-        for _ in range(_MAX_STEPS):
-            error = self._error(joints, position, rotation)
-            if _small(error):
-                self._refuse_singular(seed, joints, position)
-                return joints
-            jacobian = self.jacobian(joints)
-            damped = jacobian @ jacobian.T + _DAMPING * np.eye(6)
-            step = jacobian.T @ np.linalg.solve(damped, error)
-            step *= _MAX_STEP_RAD / max(_MAX_STEP_RAD, float(np.max(np.abs(step))))
-            joints = np.clip(joints + step, self.limits.lower, self.limits.upper)
-        raise KinematicsError(self._unreached(seed, joints, position, rotation))
+        low, high = bounds or (self.limits.lower, self.limits.upper)
+        search = PoseSearch(self._place, low, high)
+        rotation = np.asarray(rotation)
+        rows = 6 if orientation == 'full' else 3
+        for begin in search.seeds(seed):
+            joints = search.search(begin, position, rotation, orientation)
+            left = self._error(joints, position, rotation)
+            metres, radians = float(np.linalg.norm(left[:3])), float(np.linalg.norm(left[3:rows]))
+            if metres <= ENOUGH_M and radians <= ENOUGH_RAD:
+                break
+        else:
+            at_limit = self._at_limit(joints, low, high)
+            raise KinematicsError(_unreached(seed, position, metres, radians, at_limit))
+        self._refuse_singular(seed, joints, position, rows)
+        return joints
 
     def inverse_chunk(
-        self, seed: FloatArray, positions: FloatArray, rotations: FloatArray
+        self,
+        seed: FloatArray,
+        positions: FloatArray,
+        rotations: FloatArray,
+        orientation: Orientation = 'full',
+        bounds: tuple[FloatArray, FloatArray] | None = None,
     ) -> FloatArray:
         """Joints for a run of poses, each seeded with the one before.
 
@@ -124,6 +138,8 @@ class ArmKinematics:
             seed: Where the first starts, shape (n,) [rad or m].
             positions: Shape (k, 3) [m].
             rotations: Shape (k, 3, 3).
+            orientation: As of ``inverse``.
+            bounds: As of ``inverse``.
 
         Returns:
             Shape (k, n).
@@ -134,7 +150,7 @@ class ArmKinematics:
         rows = []
         for index, (position, rotation) in enumerate(zip(positions, rotations, strict=True)):
             try:
-                seed = self.inverse(seed, position, rotation)
+                seed = self.inverse(seed, position, rotation, orientation, bounds)
             except KinematicsError as error:
                 raise KinematicsError(f'action {index}: {error}') from None
             rows.append(seed)
@@ -142,51 +158,62 @@ class ArmKinematics:
 
     def smallest_singular_value(self, joints: FloatArray) -> float:
         """Of the Jacobian: 0 at a singularity."""
-        return float(np.linalg.svd(self.jacobian(joints), compute_uv=False)[-1])
+        return _smallest(self.jacobian(joints))
 
     def _data(self) -> Any:
         if not hasattr(self._local, 'data'):
             self._local.data = self._model.createData()
         return self._local.data
 
+    def _place(self, joints: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Position, rotation and Jacobian in one go."""
+        data = self._data()
+        pin.computeJointJacobians(self._model, data, self._arm.configuration(joints))
+        pose = self._base.actInv(pin.updateFramePlacement(self._model, data, self._tip))
+        world = pin.getFrameJacobian(
+            self._model, data, self._tip, pin.ReferenceFrame.LOCAL_WORLD_ALIGNED
+        ).reshape(6, -1)
+        return pose.translation, pose.rotation, self._turn @ self._arm.columns(world)
+
     def _error(self, joints: FloatArray, position: FloatArray, rotation: FloatArray) -> FloatArray:
         found, orientation = self.forward(joints)
         turn = pin.log3(np.asarray(rotation) @ orientation.T)
         return np.concatenate([np.asarray(position) - found, turn])
 
-    def _refuse_singular(self, seed: FloatArray, joints: FloatArray, position: FloatArray) -> None:
-        value = self.smallest_singular_value(joints)
-        if value < SINGULAR and value < self.smallest_singular_value(seed):
+    def _refuse_singular(
+        self, seed: FloatArray, joints: FloatArray, position: FloatArray, rows: int
+    ) -> None:
+        value = _smallest(self.jacobian(joints)[:rows])
+        if value < SINGULAR and value < _smallest(self.jacobian(seed)[:rows]):
             raise KinematicsError(
                 f'position {_numbers(position)} m lies near a singularity of the arm: smallest '
                 f'singular value {value:.4f} of the Jacobian, expected at least {SINGULAR}'
             )
 
-    def _unreached(
-        self, seed: FloatArray, joints: FloatArray, position: FloatArray, rotation: FloatArray
-    ) -> str:
-        error = self._error(joints, position, rotation)
-        limits = self.limits
-        stuck = [
-            f'{name} = {value:.3f}'
-            for name, value, low, high in zip(
-                limits.names, joints, limits.lower, limits.upper, strict=True
-            )
-            if value <= low or value >= high
-        ]
-        at_limit = f'; at its limit: {", ".join(stuck)}' if stuck else ''
-        return (
-            f'position {_numbers(position)} m is not reached from joints {_numbers(seed)}: '
-            f'{1000 * np.linalg.norm(error[:3]):.2f} mm and {np.linalg.norm(error[3:]):.4f} rad '
-            f'are left after {_MAX_STEPS} steps{at_limit}; expected a pose inside the workspace'
+    def _at_limit(self, joints: FloatArray, low: FloatArray, high: FloatArray) -> str:
+        stuck = (joints <= low + _AT_LIMIT) | (joints >= high - _AT_LIMIT)
+        return ', '.join(
+            f'{self.limits.names[index]} = {joints[index]:.3f}' for index in np.flatnonzero(stuck)
         )
 
 
-def _small(error: FloatArray) -> bool:
-    return bool(
-        np.linalg.norm(error[:3]) < _POSITION_TOLERANCE
-        and np.linalg.norm(error[3:]) < _ROTATION_TOLERANCE
+def _unreached(
+    seed: FloatArray, position: FloatArray, metres: float, radians: float, at_limit: str
+) -> str:
+    left = []
+    if metres > ENOUGH_M:
+        left.append(f'{1000 * metres:.1f} mm')
+    if radians > ENOUGH_RAD:
+        left.append(f'{radians:.3f} rad')
+    return (
+        f'position {_numbers(position)} m with its orientation is not reached from joints '
+        f'{_numbers(seed)}: {" and ".join(left)} away at the nearest'
+        f'{"; at its limit: " if at_limit else ""}{at_limit}; expected a pose inside the workspace'
     )
+
+
+def _smallest(jacobian: FloatArray) -> float:
+    return float(np.linalg.svd(jacobian, compute_uv=False)[-1])
 
 
 def _numbers(values: Any) -> list[float]:

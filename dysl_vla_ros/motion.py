@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.errors import ChunkError, ConfigError
 from dysl_vla_ros.kinematics import ArmKinematics
+from dysl_vla_ros.pose_search import Orientation
 from dysl_vla_ros.rotations import rotation_vector
 
 CARTESIAN_SPACES = ('eef_delta', 'eef_pose')
@@ -160,6 +161,7 @@ class MotionPlanner:
         self._workspace = workspace
         self._collision = collision
         self._scale = config.scale
+        self._orientation = cast('Orientation', config.orientation)
         self.space = action.space
         self.from_commanded = (config.delta_reference or action.delta_reference) == 'commanded'
         if config.space not in ('', action.space):
@@ -242,6 +244,21 @@ class MotionPlanner:
                 )
         return ''
 
+    def way_problem(self, rows: FloatArray) -> str:
+        """Why a way must not be gone: it leaves the workspace, or meets the arm or a plane.
+
+        Args:
+            rows: Targets in turn, shape (k, n); row 0 is where the arm stands.
+        """
+        try:
+            if self._workspace is not None:
+                self._check_joint_workspace(rows[1:])
+            if self._collision is not None:
+                self._collision.check(rows)
+        except ChunkError as error:
+            return str(error)
+        return ''
+
     def displacements(
         self, actions: FloatArray, normalised: FloatArray, start: FloatArray
     ) -> FloatArray:
@@ -292,12 +309,18 @@ class MotionPlanner:
             low, high = self._workspace
             margin = np.minimum(_BOX_MARGIN_M, 0.1 * (high - low))
             positions = np.clip(positions, low + margin, high - margin)
-        return self._kinematics.inverse_chunk(start, positions, rotations)
+        bounds = (self._limits.lower, self._limits.upper)
+        return self._kinematics.inverse_chunk(
+            start, positions, rotations, self._orientation, bounds
+        )
 
     def _check_workspace(self, rows: FloatArray) -> None:
-        if self._workspace is None or self.space in CARTESIAN_SPACES:
-            return
+        if self._workspace is not None and self.space not in CARTESIAN_SPACES:
+            self._check_joint_workspace(rows)
+
+    def _check_joint_workspace(self, rows: FloatArray) -> None:
         assert self._kinematics is not None
+        assert self._workspace is not None
         low, high = self._workspace
         for index, row in enumerate(rows):
             position, _ = self._kinematics.forward(row)

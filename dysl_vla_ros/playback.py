@@ -5,12 +5,15 @@ Decides nothing: whether motion may go on is the control loop's; what may be sen
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.core.chunk_scheduler import ChunkScheduler
 from dysl_vla_ros.core.governor import Governor, Settled
 from dysl_vla_ros.core.motion_plan import Knot
+from dysl_vla_ros.core.path import straight
 from dysl_vla_ros.core.run_state import InputStatus, State
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.core.watchdogs import Facts, Finding, Watchdogs
@@ -18,6 +21,10 @@ from dysl_vla_ros.data_types import Command, FloatArray
 from dysl_vla_ros.loop_settings import governor_settings, patience
 from dysl_vla_ros.motion import ChunkPlan, Planner
 
+_STEP = (0.1, 0.02)
+"""Targets of a straight way lie so far apart [rad], [m]: each is judged for collisions;"""
+_BESIDE = (0.05, 0.005)
+"""an arm that stands farther from it than this stands elsewhere."""
 _STANDING_RAD_S = 1e-3
 _QUIET_AFTER_S = 0.3
 """Paused or latched and at rest for this long: nothing more is published."""
@@ -31,6 +38,7 @@ class Playback:
         scheduler: Chunks on the progress axis.
         seam_jump: Largest joint offset at the last seam, before it was faded [rad].
         moved: Joints whose targets were moved inside their limits in the chunk being played.
+        on_way: Whether what is walked is a way home, and no chunk.
         last: The command published last; None while silent.
     """
 
@@ -51,6 +59,7 @@ class Playback:
         self.scheduler = ChunkScheduler(action_period, config.chunk.max_time_stretch)
         self.seam_jump = 0.0
         self.moved: tuple[str, ...] = ()
+        self.on_way = False
         self.last: Command | None = None
         jump = limits.each(config.safety.start_max_jump_rad, config.safety.start_max_jump_m)
         self._watchdogs = Watchdogs(patience(config), limits, jump)
@@ -121,6 +130,7 @@ class Playback:
         answer = self.governor.settle(now, self.scheduler.progress, from_measured)
         if answer[0] == 'go':
             self.scheduler.anchor()
+            self.on_way = False
             self._watchdogs.anchored()
         return answer
 
@@ -138,7 +148,38 @@ class Playback:
         if path is None:
             return False
         self.seam_jump = self.governor.follow(path)
-        self.moved = plan.moved
+        self.moved, self.on_way = plan.moved, False
+        return True
+
+    def straight_way(self, start: FloatArray, goal: FloatArray) -> FloatArray:
+        """Targets from one place to another, shape (k + 1, n); endless joints go the short way."""
+        turns = np.where(self.limits.endless, np.round((start - goal) / (2 * np.pi)), 0.0)
+        return straight(start, goal + 2 * np.pi * turns, self.limits.each(*_STEP))
+
+    def go_along(self, way: FloatArray, velocity_scale: float) -> bool:
+        """Move slowly along a straight way to its end, from where the arm is told to be.
+
+        Args:
+            way: From ``straight_way``.
+            velocity_scale: Share of the speed limits in force.
+
+        Returns:
+            False, and nothing happens, where the arm stands beside the way.
+        """
+        assert self.governor.plan is not None
+        limits, here = self.limits, self.governor.plan.knots[0].position
+        along = way[-1] - way[0]
+        length = float(along @ along)
+        share = np.clip((here - way[0]) @ along / length, 0.0, 1.0) if length > 0 else 0.0
+        if (np.abs(way[0] + share * along - here) > limits.each(*_BESIDE)).any():
+            return False
+        rows = straight(here, way[-1], limits.each(*_STEP))
+        slow = replace(limits, velocity=velocity_scale * limits.velocity)
+        nothing = np.zeros((len(rows) - 1, 1))
+        path = self.scheduler.accept(self.scheduler.progress, rows, nothing, None, slow)
+        assert path is not None, 'a way has at least one step'
+        self.moved, self.on_way = (), True
+        self.governor.follow(path)
         return True
 
     def advance(

@@ -56,8 +56,11 @@ PARTS = {
     'description': May('data_types errors', 'xml', 'numpy'),
     'joint_limits': May('data_types description errors', '', 'numpy'),
     'arm_model': May('data_types description errors', '', 'numpy pinocchio'),
+    'bounded_step': May('data_types', '', 'numpy'),
+    'pose_search': May('bounded_step data_types', '', 'numpy pinocchio'),
     'kinematics': May(
-        'arm_model data_types description errors joint_limits', 'threading', 'numpy pinocchio'
+        'arm_model data_types description errors joint_limits pose_search', 'threading',
+        'numpy pinocchio',
     ),
     'collision_shapes': May(
         'data_types description', 'os pathlib xml', 'numpy pinocchio coal hppfcl'
@@ -89,10 +92,11 @@ PARTS = {
     ),
     'action_columns': May(),
     'motion': May(
-        'action_columns bundle collision config core data_types errors kinematics rotations', '',
-        'numpy',
+        'action_columns bundle collision config core data_types errors kinematics pose_search '
+        'rotations', '', 'numpy',
     ),
     'contract': May('action_columns bundle config engines.fake errors'),
+    'training_range': May('bundle data_types', '', 'numpy'),
     'loop_status': May('core data_types'),
     'loop_settings': May('bundle config core', '', 'numpy'),
     'playback': May('config core data_types loop_settings motion', '', 'numpy'),
@@ -112,7 +116,7 @@ PARTS = {
     'ros': May(
         'action_columns bundle collision config contract control_loop core data_types demo '
         'description engines errors hardware joint_limits kinematics loop_status motion policy '
-        'policy_process sim',
+        'policy_process sim training_range',
         'errno io os pathlib secrets signal stat sys threading time '
         'traceback',
         f'numpy PIL control_msgs controller_manager_msgs cv_bridge geometry_msgs rcl_interfaces '

@@ -59,6 +59,30 @@ def test_the_fake_policy_tries_the_wiring_of_an_arm_with_frames_of_its_own():
         with_bundle(config, own)
 
 
+FIVE = ['pan', 'lift', 'elbow', 'wrist', 'roll']
+
+
+def test_an_end_effector_policy_on_five_joints_is_refused_with_the_ways_out(manifest):
+    with pytest.raises(ConfigError) as caught:
+        with_bundle(from_flat({'action.joint_names': FIVE}), manifest)
+    assert str(caught.value) == (
+        "action.orientation = 'full': expected 'nearest' (the position, and as much of the "
+        "orientation as they reach) or 'free' (the position alone), since 5 joints cannot follow "
+        f'position and orientation of {manifest.name} (eef_delta)'
+    )
+    for way in ('nearest', 'free'):
+        flat = {'action.joint_names': FIVE, 'action.orientation': way}
+        assert with_bundle(from_flat(flat), manifest).action.orientation == way
+    two = {'action.joint_names': FIVE[:2], 'action.orientation': 'free'}
+    with pytest.raises(ConfigError, match='expected at least 3 joints'):
+        with_bundle(from_flat(two), manifest)
+
+
+def test_joints_of_a_joint_policy_may_be_five(manifest):
+    joints = replace(manifest, action=replace(manifest.action, space='joint_delta'))
+    assert with_bundle(from_flat({'action.joint_names': FIVE}), joints)
+
+
 @pytest.mark.parametrize('weights', [[1.0], [1.0] * 8])
 def test_weights_of_another_length_than_an_action_are_refused(manifest, weights):
     with pytest.raises(ConfigError, match='continuity.weights = .*: expected 7 numbers'):

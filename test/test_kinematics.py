@@ -128,8 +128,8 @@ def test_a_pose_out_of_reach_is_refused_with_what_is_left_and_which_joint_is_at_
         lambda: kinematics.inverse(np.zeros(2), np.array([0.0, 0.0, -9.0]), np.eye(3))
     )
     assert re.fullmatch(
-        r'position \[0\.0, 0\.0, -9\.0\] m is not reached from joints \[0\.0, 0\.0\]: '
-        r'\d+\.\d\d mm and \d\.\d{4} rad are left after 50 steps.*; '
+        r'position \[0\.0, 0\.0, -9\.0\] m with its orientation is not reached from joints '
+        r'\[0\.0, 0\.0\]: \d+\.\d mm( and \d\.\d{3} rad)? away at the nearest; '
         r'expected a pose inside the workspace', message
     )  # fmt: skip
     high = kinematics.forward(np.array([0.0, 2.5]))

@@ -51,6 +51,47 @@ def rows(*first, gripper=1.0):
     return values
 
 
+def test_inverse_kinematics_stays_inside_the_limits_in_force_and_not_only_the_description_s():
+    narrow = replace(LIMITS, lower=HOME - 0.02, upper=HOME + 0.02)
+    made = planner('eef_delta', limits=narrow)
+    targets = made.targets(rows([0.0, 0.0, -0.002], [0.0, 0.0, -0.002]), HOME)
+    assert (np.abs(targets - HOME) <= 0.02 + 1e-9).all()
+    with pytest.raises(KinematicsError, match='at its limit: '):
+        made.targets(rows(*[[0.0, 0.0, -0.005]] * 20), HOME)
+
+
+def test_of_the_orientation_only_what_the_parameter_says_is_followed():
+    turn = rows([0.0, 0.0, 0.0, 0.05, 0.025])
+    moved = {}
+    for orientation in ('full', 'nearest', 'free'):
+        made = planner('eef_delta', config=ActionConfig(orientation=orientation))
+        targets = made.targets(turn, HOME)
+        position, rotation = KINEMATICS.forward(targets[-1])
+        assert position == pytest.approx(TIP, abs=1e-4)
+        moved[orientation] = np.linalg.norm(rotation_vector(rotation @ TURN.T))
+    wanted = np.hypot(0.05, 0.025)
+    assert moved['full'] == pytest.approx(wanted, abs=1e-3)
+    assert moved['nearest'] == pytest.approx(wanted, abs=1e-3)  # six joints reach all of it
+    assert moved['free'] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_way_is_judged_by_workspace_and_collision_and_its_start_is_not():
+    class Judge:
+        def check(self, rows):
+            if rows[-1, 0] > HOME[0] + 0.5:
+                raise ChunkError('action 3 moves a into b')
+
+    way = np.linspace(HOME, HOME + [0.3, 0, 0, 0, 0, 0], 4)
+    boxed = planner('eef_delta', workspace=(TIP - [1, 0.02, 1], TIP + [1, 1, 1]))
+    assert boxed.way_problem(way[:1]) == boxed.way_problem(np.vstack([way[-1], HOME])) == ''
+    turned = np.linspace(HOME, HOME - [0.3, 0, 0, 0, 0, 0], 4)
+    problems = [boxed.way_problem(way), boxed.way_problem(turned)]
+    assert sorted(problem[:8] for problem in problems) == ['', 'action 0'], problems
+    judged = MotionPlanner(contract('eef_delta'), LIMITS, KINEMATICS, collision=Judge())
+    assert judged.way_problem(way) == ''
+    assert judged.way_problem(way + [0.4, 0, 0, 0, 0, 0]) == 'action 3 moves a into b'
+
+
 # ---- physical actions -------------------------------------------------------------------------
 
 

@@ -126,6 +126,21 @@ def chunk_path(
     )
 
 
+def straight(start: FloatArray, goal: FloatArray, longest: FloatArray) -> FloatArray:
+    """Targets on the straight way between two places, no joint's step longer than ``longest``.
+
+    Args:
+        start: Shape (n,).
+        goal: Shape (n,).
+        longest: Shape (n,), more than 0.
+
+    Returns:
+        Shape (k + 1, n), k at least 1; row 0 is ``start``, the last ``goal``.
+    """
+    steps = max(1, math.ceil(float(np.max(np.abs(goal - start) / longest)) - 1e-9))
+    return np.linspace(start, goal, steps + 1)
+
+
 def speed_limits(
     targets: FloatArray, tangents: FloatArray, length: float, limits: MotionLimits
 ) -> FloatArray:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 State = Literal[
-    'waiting', 'ready', 'running', 'verifying', 'holding', 'stale', 'paused', 'e-stop', 'fault'
+    'waiting', 'ready', 'running', 'verifying', 'holding', 'homing', 'stale', 'paused', 'e-stop',
+    'fault',
 ]
 
 STATES: dict[State, str] = {
@@ -19,12 +20,13 @@ STATES: dict[State, str] = {
     'running': 'actions are played',
     'verifying': 'a skipped chunk holds a drop and is predicted again in full',
     'holding': 'started, but no action is left to play; holds its place',
+    'homing': 'moves slowly to home.positions; no action is played',
     'stale': 'an input is too old; decelerates and holds',
     'paused': 'paused, or the dead-man switch is released; decelerates and holds',
     'e-stop': 'latched; decelerates, the queue is flushed',
     'fault': 'latched; decelerates, the queue is flushed',
 }
-PLAYING: frozenset[State] = frozenset({'running', 'verifying', 'holding'})
+PLAYING: frozenset[State] = frozenset({'running', 'verifying', 'holding', 'homing'})
 LATCHED: frozenset[State] = frozenset({'e-stop', 'fault'})
 
 FRESH_AGAIN_S = 0.5
@@ -49,6 +51,8 @@ class RunState:
         self.state: State = 'waiting'
         self.reason = 'no input received yet'
         self.started = False
+        self.homing = False
+        """Whether what was started is the way home."""
         self._stop_reason = 'not started'
         self._paused_reason = ''
         self._interlock = ''
@@ -61,7 +65,7 @@ class RunState:
 
     @property
     def playing(self) -> bool:
-        """Whether actions may be played."""
+        """Whether the arm may be moved."""
         return self.state in PLAYING
 
     def start(self) -> str:
@@ -72,12 +76,20 @@ class RunState:
             return f'waiting: {self.reason}'
         if self._interlock:
             return self._interlock
-        self.started = True
+        self.started, self.homing = True, False
         return ''
+
+    def home(self) -> str:
+        """Ask for the way home; refused as ``start`` is, and while something plays."""
+        if self.started:
+            return f'state is {self.state}: ~/stop comes first'
+        refusal = self.start()
+        self.homing = self.started
+        return refusal
 
     def stop(self, reason: str) -> None:
         """Back to ready (or waiting)."""
-        self.started = False
+        self.started = self.homing = False
         self._paused_reason = ''
         self._stop_reason = reason
 
@@ -106,7 +118,7 @@ class RunState:
         """Stop until ``reset``; the first reason stays, an e-stop outranks a fault."""
         if self._latched is None or (state == 'e-stop' and self._latched == 'fault'):
             self._latched, self._latched_reason, self._latched_at = state, reason, now
-        self.started = False
+        self.started = self.homing = False
 
     def reset(self, now: float, inputs: InputStatus) -> str:
         """Release a latch; returns why it is refused, else ''."""
@@ -156,6 +168,8 @@ class RunState:
             return 'paused', self._interlock
         if self._stale:
             return 'stale', inputs.reason or f'inputs fresh for less than {FRESH_AGAIN_S:g} s'
+        if self.homing:
+            return 'homing', 'on the way to home.positions'
         if verifying:
             return 'verifying', 'continuity drops in a skipped chunk; predicting it again in full'
         if queued:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dysl_vla_ros.data_types import FloatArray, frozen_array
 from dysl_vla_ros.errors import ChunkError, ConfigError
@@ -71,6 +72,11 @@ class MotionLimits:
     def size(self) -> int:
         """Degrees of freedom."""
         return len(self.names)
+
+    @property
+    def endless(self) -> NDArray[np.bool_]:
+        """Which joints have no limits: whole turns change nothing, shape (n,)."""
+        return np.isinf(self.lower) & np.isinf(self.upper)
 
     def each(self, rad: float, metres: float) -> FloatArray:
         """Per joint the number that is meant for its unit, shape (n,)."""

@@ -103,6 +103,24 @@ def check_rest(limits: MotionLimits, config: NodeConfig) -> None:
         )
 
 
+def check_home(limits: MotionLimits, config: NodeConfig) -> None:
+    """Refuse a home where the arm cannot be.
+
+    Raises:
+        ConfigError: ``home.positions`` has another number of joints, or lies outside a limit.
+    """
+    home = config.home.positions
+    if home and len(home) != limits.size:
+        raise ConfigError('home.positions', home, f'{limits.size} numbers, one per joint, or none')
+    for index, value in enumerate(home):
+        low, high = limits.lower[index], limits.upper[index]
+        if not low <= value <= high:
+            raise ConfigError(
+                f'home.positions of {limits.names[index]}', value, f'within its limits and their '
+                f'margin, {low:.3f} to {high:.3f} {limits.units[index]}',
+            )  # fmt: skip
+
+
 def build_loop(policy: Policy, config: NodeConfig, urdf: str) -> tuple[ControlLoop, ArmKinematics]:
     """Join policy and arm.
 
@@ -126,6 +144,7 @@ def build_loop(policy: Policy, config: NodeConfig, urdf: str) -> tuple[ControlLo
     kinematics = ArmKinematics(urdf, joint_names(policy.manifest, config), tip, base, given)
     limits = tightened(kinematics, config)
     check_rest(limits, config)
+    check_home(limits, config)
     workspace = None
     if safety.workspace_min:
         workspace = (np.array(safety.workspace_min), np.array(safety.workspace_max))

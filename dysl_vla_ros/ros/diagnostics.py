@@ -114,8 +114,9 @@ def _judge_policy(
     session: Session, loop: LoopStatus | None, chunks: ChunkReport, now: float
 ) -> tuple[int, str]:
     config = session.config
-    if loop is None or loop.state not in PLAYING:
-        return OK, ''
+    if loop is None or loop.state not in PLAYING or loop.state == 'homing':
+        unseen = session.unseen() if session.state == 'ready' else ''
+        return (WARN, unseen) if unseen else (OK, '')
     # Counted from the start of this motion: before it no pass was asked for.
     silent = now - max(chunks.last_at or 0.0, session.playing_since)
     if silent > config.inputs.max_observation_age_s:

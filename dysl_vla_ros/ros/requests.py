@@ -99,7 +99,26 @@ class Requests:
         refusal = refusal or loop.start(time.monotonic())
         if refusal:
             return Answer(False, refusal)
-        return Answer(True, 'started' if loop.armed else 'started in shadow: not armed')
+        unseen = self._session.unseen()
+        if unseen:
+            _LOG.warning('%s', unseen)
+        text = 'started' if loop.armed else 'started in shadow: not armed'
+        return Answer(True, f'{text}; {unseen}' if unseen else text)
+
+    def home(self) -> Answer:
+        """Move to ``home.positions``; refused as a start is, and while something plays."""
+        loop = self._ready_loop()
+        if isinstance(loop, Answer):
+            return loop
+        if loop.state in LATCHED:
+            return Answer(False, f'{loop.state}: {loop.reason}; reset it first')
+        refusal = self._commander_problem() if loop.armed else ''
+        refusal = refusal or loop.home(time.monotonic())
+        if refusal:
+            return Answer(False, refusal)
+        self._start_when_ready = False
+        where = 'moving home' if loop.armed else 'moving home in shadow: not armed'
+        return Answer(True, f'{where}; ~/stop ends it')
 
     def stop(self) -> Answer:
         """Brake and go back to ready."""

@@ -15,7 +15,7 @@ from dysl_vla_ros.ros.requests import Answer, Requests
 
 
 class Services:
-    """`~/start` `~/stop` `~/estop_reset` `~/arm` `~/pause`; `instruction` `estop` `enable`."""
+    """`~/start` `~/stop` `~/home` `~/estop_reset` `~/arm` `~/pause`, and the request topics."""
 
     def __init__(self, node: Node, requests: Requests) -> None:
         """Create services and subscriptions."""
@@ -25,6 +25,7 @@ class Services:
         self._services = [
             self._trigger('~/start', requests.start),
             self._trigger('~/stop', requests.stop),
+            self._trigger('~/home', requests.home),
             self._trigger('~/estop_reset', requests.reset_estop),
             self._switch('~/arm', requests.arm),
             self._switch('~/pause', requests.pause),

@@ -10,6 +10,7 @@ from dysl_vla_ros.config import NodeConfig, changed
 from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING, InputStatus
 from dysl_vla_ros.data_types import Command
+from dysl_vla_ros.engines.fake.bundle import is_fake
 from dysl_vla_ros.errors import DyslError
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.policy import Policy
@@ -21,6 +22,7 @@ from dysl_vla_ros.ros.flight_recorder import Cycle, FlightRecorder
 from dysl_vla_ros.ros.inputs import Inputs
 from dysl_vla_ros.ros.rate_meter import RateMeter
 from dysl_vla_ros.ros.streams import JointSample
+from dysl_vla_ros.training_range import outside_training
 
 NO_DESCRIPTION = 'robot_description: not received yet; it gives joint limits and kinematics'
 
@@ -110,6 +112,16 @@ class Session:
         if self._description_problem:
             return InputStatus(False, self._description_problem)
         return self.inputs.status(now)
+
+    def unseen(self) -> str:
+        """Which joints stand outside what training saw, in a sentence; '' when none does."""
+        sample, loop, manifest = self.inputs.joints.newest, self.loop, self.policy.manifest
+        if sample is None or loop is None or is_fake(manifest):
+            return ''
+        limits = loop.limits
+        return outside_training(
+            manifest.proprioception, limits.names, sample.positions, limits.endless
+        )
 
     # ---- the command thread --------------------------------------------------------------------
 

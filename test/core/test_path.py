@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dysl_vla_ros.core.path import GRID, chunk_path, slopes, speed_limits, still
+from dysl_vla_ros.core.path import straight as straight_way
 from dysl_vla_ros.core.safety import MotionLimits
 
 
@@ -81,3 +82,10 @@ def test_several_joints_are_bounded_by_the_slowest():
     targets = np.hstack([straight(0.1), straight(0.01)])
     bound = speed_limits(targets, slopes(targets), 8.0, limits(joints=2, acceleration=1000.0))
     assert bound[8] == pytest.approx(100.0)  # (1 rad/s / 0.1 rad)^2
+
+
+def test_a_straight_way_has_no_step_longer_than_asked_for():
+    way = straight_way(np.array([0.0, 1.0]), np.array([0.5, 0.94]), np.array([0.2, 0.02]))
+    assert len(way) == 4 and way[0].tolist() == [0.0, 1.0] and way[-1].tolist() == [0.5, 0.94]
+    assert (np.abs(np.diff(way, axis=0)) <= [0.2, 0.02 + 1e-12]).all()
+    assert straight_way(np.zeros(2), np.zeros(2), np.ones(2)).shape == (2, 2)

@@ -103,6 +103,19 @@ def test_a_joint_without_a_speed_is_settled_by_a_parameter_of_the_node():
     assert loop.limits.velocity.tolist() == [1.5] * 3
 
 
+@pytest.mark.parametrize(
+    ('home', 'words'),
+    [
+        ([0.1], 'home.positions = (0.1,): expected 3 numbers, one per joint, or none'),
+        ([0.1, -1.99, 0.0], 'home.positions of elbow = -1.99: expected within its limits and '
+         'their margin, -1.980 to 1.980 rad'),
+    ],
+)  # fmt: skip
+def test_a_home_where_the_arm_cannot_be_is_refused(home, words):
+    assert refusal(lambda: build(home__positions=home)) == words
+    assert build(home__positions=[0.1, -1.98, 0.0])
+
+
 def test_each_joint_may_have_an_acceleration_of_its_own(kinematics):
     from dysl_vla_ros.ros.arm import tightened
 

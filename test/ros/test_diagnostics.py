@@ -83,3 +83,32 @@ def test_more_than_five_percent_of_limited_commands_are_a_warning():
     assert judged(limited=5) == (OK, 'running')
     assert judged(limited=6) == (WARN, '6 % of the commands hit a limit')
     assert judged(limited=0, commands=0) == (OK, 'running')
+
+
+def test_before_a_start_an_arm_outside_what_training_saw_is_a_warning():
+    from dysl_vla_ros.ros import diagnostics
+
+    def policy(state, unseen):
+        session = SimpleNamespace(state=state, config=None, unseen=lambda: unseen)
+        loop = SimpleNamespace(state=state)
+        return diagnostics._judge_policy(session, loop, None, 0.0)
+
+    assert policy('ready', 'lift = 0.30') == (WARN, 'not predicting; lift = 0.30')
+    assert policy('ready', '') == policy('homing', 'lift = 0.30') == (OK, 'not predicting')
+
+
+def test_the_session_compares_the_measured_joints_with_the_bundle_s_range():
+    import numpy as np
+    from fakes import JOINTS, make_manifest
+
+    from dysl_vla_ros.ros.session import Session
+
+    session = SimpleNamespace(
+        inputs=SimpleNamespace(joints=SimpleNamespace(newest=None)),
+        loop=SimpleNamespace(limits=SimpleNamespace(names=JOINTS, endless=np.zeros(3, bool))),
+        policy=SimpleNamespace(manifest=make_manifest()),
+    )
+    assert Session.unseen(session) == ''
+    high = make_manifest().proprioception.normalisation.high
+    session.inputs.joints.newest = SimpleNamespace(positions=np.array([0.0, high[1] + 1, 0.0]))
+    assert f'outside what training saw: {JOINTS[1]} = ' in Session.unseen(session)

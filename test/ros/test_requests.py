@@ -26,6 +26,7 @@ class Desk:
         monkeypatch.setattr(module, 'time', SimpleNamespace(monotonic=lambda: self.bench.now))
         self.inputs = READY
         self.problem = ''
+        self.unseen = ''
         self.estops = []
         seen = SimpleNamespace(controller_problem='', restarted_at=None, misfit='')
         self.session = SimpleNamespace(
@@ -33,6 +34,7 @@ class Desk:
             policy=SimpleNamespace(tokens=self.check),
             inputs=SimpleNamespace(instruction=''),
             loop=self.bench.loop if loop else None,
+            unseen=lambda: self.unseen,
             reason='robot_description: not received yet',
             last_command=None,
             around=SimpleNamespace(newest=seen, arming_problem=lambda listeners: (
@@ -93,6 +95,58 @@ def desk(monkeypatch):
 
 def refused(answer, message):
     assert (answer.success, answer.message) == (False, message)
+
+
+def test_a_start_outside_what_training_saw_says_so(desk, caplog):
+    desk = desk()
+    desk.unseen = 'the arm stands outside what training saw: lift = 0.30'
+    desk.requests.instruct('go')
+    desk.run(0.2)
+    answer = desk.requests.start()
+    assert answer.success and answer.message == f'started; {desk.unseen}'
+    assert desk.unseen in caplog.text
+
+
+# ---- the way home ------------------------------------------------------------------------------
+
+HOME = {'home.positions': [0.5]}
+
+
+def test_home_needs_no_instruction_and_says_whether_the_arm_moves(desk):
+    armed, shadow = desk(**HOME).run(0.2), desk(armed=False, **HOME).run(0.2)
+    assert armed.requests.home().message == 'moving home; ~/stop ends it'
+    assert shadow.requests.home().message == 'moving home in shadow: not armed; ~/stop ends it'
+    armed.run(1.0)
+    assert armed.state == 'homing' and armed.requests.stop().success
+    armed.run(0.5)
+    assert armed.state == 'ready' and armed.rests
+
+
+def test_home_is_refused_as_a_start_is(desk):
+    refused(desk(active=False).requests.home(), 'the node is not active; activate it first')
+    refused(desk(loop=False, **HOME).requests.home(),
+            'waiting: robot_description: not received yet')  # fmt: skip
+    unsaid = desk().run(0.2)
+    assert unsaid.requests.home().message.startswith('home.positions = (): expected')
+    running = desk(**HOME).running()
+    refused(running.requests.home(), 'state is running: ~/stop comes first')
+    other = desk(**HOME).run(0.2)
+    other.problem = 'somebody else commands'
+    refused(other.requests.home(), 'somebody else commands')
+    other.latch(other.bench.now, 'estop topic')
+    other.run(0.2)
+    refused(other.requests.home(), 'e-stop: estop topic; reset it first')
+    held = desk(**HOME, deadman_timeout_s=0.3).run(0.2)
+    refused(held.requests.home(), DEADMAN)
+
+
+def test_a_controller_that_stops_ends_the_way_home(desk):
+    desk = desk(**HOME).run(0.2)
+    desk.requests.home()
+    desk.run(1.0)
+    desk.session.around.newest.controller_problem = 'the controller is inactive'
+    desk.run(1.0)
+    assert desk.state == 'ready' and desk.rests and desk.bench.arm[0] < 0.5
 
 
 # ---- before anything can be asked for ----------------------------------------------------------
