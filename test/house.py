@@ -70,7 +70,7 @@ PARTS = {
         'bundle data_types errors', 'pathlib', 'numpy onnx torch'
     ),
     'engines.fake': May('bundle data_types errors', 'hashlib', 'numpy'),
-    'hardware': May('', 'ctypes os pathlib platform resource shutil subprocess threading'),
+    'hardware': May('', 'ctypes os pathlib platform resource shutil signal subprocess threading'),
     'policy': May(
         'bundle config core data_types engines errors', 'time', 'numpy tokenizers'
     ),
@@ -93,10 +93,14 @@ PARTS = {
         'chunk_desk config core data_types errors loop_status motion playback policy',
         'threading', 'numpy',
     ),
+    'ros_packages': May('errors', 'os pathlib'),
+    'safe_start': May('errors parameter_file', 'pathlib'),
     'sim': May('data_types errors rotations', 'xml', 'numpy mujoco'),
-    'bringup': May('data_types errors parameter_file', 'pathlib'),
+    'bringup': May(
+        'data_types errors parameter_file ros_packages safe_start sim.robot_description', 'pathlib'
+    ),
     'demo': May(
-        'bringup errors', 'fcntl os pathlib signal subprocess sys tempfile time',
+        'bringup errors hardware.parent', 'fcntl os pathlib signal subprocess sys tempfile time',
         'numpy rich',
     ),
     'ros': May(

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from dysl_vla_ros.hardware.parent import end_with_parent
+
 _SPIN_S = 0.1
 """How soon a signal is noticed when nothing else happens."""
 
@@ -22,7 +24,7 @@ _SPIN_S = 0.1
 def run_node(
     name: str, make: Callable[[], Any], end: Callable[[Any], None], args: list[str] | None
 ) -> int:
-    """Run one node until SIGINT, SIGTERM, or its attribute ``failed``.
+    """Run one node until a signal, the end of its starter, or its attribute ``failed``.
 
     Args:
         name: Of the executable, for errors before there is a logger.
@@ -38,8 +40,9 @@ def run_node(
     def on_signal(number: int, frame: FrameType | None) -> None:
         stop.set()
 
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGHUP: a terminal is closed
+        signal.signal(number, on_signal)
+    end_with_parent()
 
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
