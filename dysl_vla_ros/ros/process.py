@@ -17,6 +17,8 @@ from typing import Any
 
 from dysl_vla_ros.hardware.parent import end_with_parent
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""SIGHUP: its terminal is closed."""
 _SPIN_S = 0.1
 """How soon a signal is noticed when nothing else happens."""
 
@@ -40,7 +42,7 @@ def run_node(
     def on_signal(number: int, frame: FrameType | None) -> None:
         stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGHUP: a terminal is closed
+    for number in _SIGNALS:
         signal.signal(number, on_signal)
     end_with_parent()
 
@@ -66,6 +68,13 @@ def run_node(
         return 1 if node.failed else 0
     finally:
         rclpy.try_shutdown()
+        ignore_signals()
+
+
+def ignore_signals() -> None:
+    """The last a process does: its end resets handlers, and one more Ctrl-C would kill it."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _spin(node: Any, executor: Any, stop: threading.Event) -> None:
