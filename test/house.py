@@ -105,7 +105,7 @@ PARTS = {
     ),
     'ros': May(
         'bundle collision config contract control_loop core data_types demo engines errors '
-        'hardware kinematics loop_status motion policy policy_process sim',
+        'hardware kinematics loop_status motion parameter_file policy policy_process sim',
         'errno io os pathlib secrets signal stat sys threading time '
         'traceback',
         f'numpy PIL control_msgs controller_manager_msgs cv_bridge geometry_msgs rcl_interfaces '
