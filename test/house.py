@@ -70,7 +70,7 @@ PARTS = {
         'bundle data_types errors', 'pathlib', 'numpy onnx torch'
     ),
     'engines.fake': May('bundle data_types errors', 'hashlib', 'numpy'),
-    'hardware': May('', 'ctypes os pathlib platform resource shutil subprocess threading'),
+    'hardware': May('', 'ctypes os pathlib platform resource shutil signal subprocess threading'),
     'policy': May(
         'bundle config core data_types engines errors', 'time', 'numpy tokenizers'
     ),
@@ -93,15 +93,20 @@ PARTS = {
         'chunk_desk config core data_types errors loop_status motion playback policy',
         'threading', 'numpy',
     ),
+    'ros_packages': May('errors', 'os pathlib'),
+    'safe_start': May('errors parameter_file', 'pathlib'),
     'sim': May('data_types errors rotations', 'xml', 'numpy mujoco'),
-    'bringup': May('data_types errors parameter_file', 'pathlib'),
+    'bringup': May(
+        'data_types errors parameter_file ros_packages safe_start sim.robot_description', 'pathlib'
+    ),
     'demo': May(
-        'bringup data_types errors', 'fcntl os pathlib signal subprocess sys tempfile time',
+        'bringup data_types errors hardware.parent',
+        'fcntl os pathlib signal subprocess sys tempfile time',
         'numpy rich',
     ),
     'ros': May(
         'bundle collision config contract control_loop core data_types demo engines errors '
-        'hardware kinematics loop_status motion policy policy_process sim',
+        'hardware kinematics loop_status motion parameter_file policy policy_process sim',
         'errno io os pathlib secrets signal stat sys threading time '
         'traceback',
         f'numpy PIL control_msgs controller_manager_msgs cv_bridge geometry_msgs rcl_interfaces '
