@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -38,8 +39,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--engine', default='', help='bundle folder, or fake')
     parser.add_argument('--skip-mode', default='', help='auto, full, max_skip or compare')
     parser.add_argument('--domain-id', type=int, help='ROS domain; default: one of its own')
-    parser.add_argument('arguments', nargs='*', metavar='NAME:=VALUE',
-                        help='any argument of manipulation.launch.py')  # fmt: skip
+    parser.add_argument('arguments', nargs='*', metavar='INSTRUCTION | NAME:=VALUE',
+                        help="what to do, once: 'put the red cube into the bin'; and any argument "
+                             'of manipulation.launch.py')  # fmt: skip
 
 
 def run(given: argparse.Namespace) -> int:
@@ -47,7 +49,9 @@ def run(given: argparse.Namespace) -> int:
     check_json(given.json)
     console = Console()
     arguments = _launch_arguments(given)
-    specs = bringup.nodes(arguments)
+    asked = ' '.join(word for word in given.arguments if ':=' not in word)
+    specs = _told(bringup.nodes(arguments), asked) if asked else bringup.nodes(arguments)
+    episodes = 1 if asked else given.episodes
     if bringup.record_command(arguments):
         raise ConfigError('record', 'true', 'nothing here: ros2 bag record in another terminal')
     patience = _FIRST_PASS_S if arguments.get('robot', bringup.SIM) == bringup.SIM else 0.0
@@ -64,7 +68,7 @@ def run(given: argparse.Namespace) -> int:
     with Watch(env, arguments.get('namespace', '')) as watch, Children(specs, env) as children:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             while not stop.is_set() and not _over(began, given.seconds):
-                if 0 < given.episodes <= len(watch.picture.outcomes):
+                if 0 < episodes <= len(watch.picture.outcomes):
                     break
                 if not watch.picture.passes and _over(began, patience):
                     break
@@ -83,6 +87,10 @@ def run(given: argparse.Namespace) -> int:
     bad = {name: code for name, code in children.exit_codes.items() if code != 0}
     if bad:
         console.print(f'exit codes: {bad}')
+    if watch.picture.passes and asked:
+        done = any(outcome['success'] for outcome in watch.picture.outcomes)
+        console.print(Text(f'{asked}: {"done" if done else "not done"}'))
+        return 0 if done and not bad else 1
     if watch.picture.passes:
         return 1 if bad else 0
     console.print(Text(f'the model did not run once: {why_no_pass(watch.picture)}'))
@@ -92,9 +100,29 @@ def run(given: argparse.Namespace) -> int:
 def _launch_arguments(given: argparse.Namespace) -> dict[str, str]:
     arguments = {'seed': str(given.seed), 'engine': given.engine, 'skip_mode': given.skip_mode}
     for word in given.arguments:
-        name, _, value = word.partition(':=')
-        arguments[name] = value
+        name, assigned, value = word.partition(':=')
+        if assigned:
+            arguments[name] = value
     return arguments
+
+
+def _told(specs: tuple[bringup.NodeSpec, ...], text: str) -> tuple[bringup.NodeSpec, ...]:
+    """The nodes, the simulated arm with a scene in which a request can be fulfilled.
+
+    Raises:
+        ConfigError: Nobody could judge it, or no arm is simulated.
+    """
+    from dysl_vla_ros.sim.request import find_episode
+
+    find_episode(text)
+    if all(spec.name != 'sim_arm' for spec in specs):
+        raise ConfigError('instruction', text, 'the topic instruction, with a real arm')
+    return tuple(
+        replace(spec, parameters={**spec.parameters, 'episodes.instruction': text})
+        if spec.name == 'sim_arm'
+        else spec
+        for spec in specs
+    )
 
 
 def _size(console: Console) -> Size:

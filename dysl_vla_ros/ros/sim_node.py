@@ -40,6 +40,7 @@ _PARAMETERS: tuple[tuple[str, Any, str], ...] = (
     ('episodes.auto', True, 'Give instructions, judge them, lay out the next scene'),
     ('episodes.families', ['pick', 'bin', 'place', 'push'], 'Task families, taken in turn'),
     ('episodes.split', 'train', 'Scenes and phrasings: train or heldout'),
+    ('episodes.instruction', '', 'What a person asks for: tried once, in a scene that holds it'),
     ('episodes.time_limit_s', 30.0, 'Longest episode [s]'),
     ('seed', 0, 'Of the first episode, and of the next after ~/reset'),
     ('cameras', ['image'], 'Cameras to publish: image, wrist_image'),
@@ -74,6 +75,7 @@ class SimNode(Node):
             families=tuple(self._value('episodes.families')),
             split=self._value('episodes.split'),
             time_limit=self._value('episodes.time_limit_s'),
+            instruction=self._value('episodes.instruction'),
         )
         self._guard = None if self._value('beside_others') else self._looked_around()
         self._world = World(self._value('controller.interpolate_from_desired_state'))

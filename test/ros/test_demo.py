@@ -104,3 +104,17 @@ def exists(process_id):
         return 'State:\tZ' not in Path(f'/proc/{process_id}/status').read_text()
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_the_demo_does_what_it_is_told_once_and_says_so():
+    said = finished(demo('put', 'the', 'red', 'cube', 'into', 'the', 'bin'), 110)
+    assert said.rstrip().endswith('put the red cube into the bin: done')
+
+
+def test_the_demo_refuses_what_it_cannot_judge_before_anything_starts():
+    process = demo('fetch a beer')
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said.startswith("dysl demo: instruction = 'fetch a beer': expected a sentence such as")
