@@ -156,7 +156,7 @@ PARTS = {
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
         'loop_settings loop_status motion policy sim targets',
-        'multiprocessing os pathlib time', 'matplotlib numpy rich',
+        'multiprocessing os pathlib time', 'PIL matplotlib numpy rich',
     ),
 }  # fmt: skip
 
@@ -165,7 +165,7 @@ ONLY = {
     'control_msgs': {'ros.gripper_action'},
     'controller_manager_msgs': {'ros.controller_watch'},
     'cv_bridge': {'ros.images'},
-    'PIL': {'ros.compressed', 'lab.data.dataset_format'},
+    'PIL': {'ros.compressed', 'lab.data.dataset_format', 'lab.evaluation.film_pictures'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros
 }
 # Imported where they are used, or where ImportError is caught: the rest runs without them.
