@@ -12,16 +12,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dysl_vla_ros import ros_packages, safe_start
 from dysl_vla_ros.data_types import COMMAND_TOPICS, SKIP_MODES
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.parameter_file import parameters_for
+from dysl_vla_ros.sim.robot_description import urdf
 
 PACKAGE = 'dysl_vla_ros'
 CUSTOM = 'custom'
 """``robot:=custom``: no preset, all parameters from ``params_file``."""
 NODE = 'vla_node'
-_OF_REAL_ARMS = ('action.joint_names', 'armed', 'command_type')
-"""Parameters, beside those of the gripper, that nobody sets for the simulated arm."""
+SIM = 'sim'
+_REMAPPED = (
+    'image', 'wrist_image', 'left_wrist_image', 'right_wrist_image', 'joint_states',
+    'robot_description', 'instruction', 'estop', 'enable',
+)  # fmt: skip
+_NAMES_OF_THE_ARM = (
+    'action.joint_names', 'action.frame_id', 'action.tip_link', 'gripper.joint'
+)  # fmt: skip
+_NEEDS = {
+    'rviz': ('rviz2', 'rviz_default_plugins'),
+    'foxglove': ('foxglove_bridge',),
+    'record': ('ros2bag', 'rosbag2_storage_mcap'),
+}
+"""Argument -> packages of other people."""
+_PREFIX = re.compile(r'[A-Za-z0-9_/]+')
 _TRUE_FALSE = ('true', 'false')
 _ENCLAVE = re.compile(r'(/[A-Za-z_][A-Za-z0-9_]*)+')
 
@@ -53,11 +68,19 @@ ARGUMENTS: tuple[LaunchArgument, ...] = (
     LaunchArgument('command_type', '', 'What is sent; empty = the preset\'s',
                    ('', *COMMAND_TOPICS)),
     LaunchArgument('command_rate_hz', '', 'Commands per second [Hz]; empty = the preset\'s'),
-    LaunchArgument('image_topic', '', 'Remaps image'),
+    LaunchArgument('image_topic', '', 'Remaps image; image/compressed follows'),
     LaunchArgument('wrist_image_topic', '', 'Remaps wrist_image'),
+    LaunchArgument('left_wrist_image_topic', '', 'Remaps left_wrist_image'),
+    LaunchArgument('right_wrist_image_topic', '', 'Remaps right_wrist_image'),
     LaunchArgument('joint_states_topic', '', 'Remaps joint_states'),
+    LaunchArgument('robot_description_topic', '', 'Remaps robot_description'),
     LaunchArgument('instruction_topic', '', 'Remaps instruction'),
+    LaunchArgument('estop_topic', '', 'Remaps estop'),
+    LaunchArgument('enable_topic', '', 'Remaps enable, the dead-man'),
     LaunchArgument('command_topic', '', 'Remaps the command topic of command_type'),
+    LaunchArgument('gripper_topic', '', 'Remaps gripper_command'),
+    LaunchArgument('gripper_action', '', 'Name of the gripper\'s action'),
+    LaunchArgument('prefix', '', 'Stands before each joint, frame and link of the preset'),
     LaunchArgument('instruction', '', 'What to do; in simulation, empty lets episodes run'),
     LaunchArgument('skip_mode', '', 'Layer skipping; empty = the preset\'s', ('', *SKIP_MODES)),
     LaunchArgument('namespace', '', 'Namespace of all nodes'),
@@ -88,6 +111,9 @@ class NodeSpec:
         lifecycle: Whether it is a lifecycle node.
         log_level: Of the node; '' for the default.
         enclave: Full name of its SROS 2 enclave; '' for none.
+        essential: Its end, whatever the reason, ends all: it is never started again by itself,
+            for a node that is started anew knows nothing of an e-stop.
+        arguments: Words before ``--ros-args``.
     """
 
     executable: str
@@ -100,6 +126,8 @@ class NodeSpec:
     lifecycle: bool = False
     log_level: str = ''
     enclave: str = ''
+    essential: bool = False
+    arguments: tuple[str, ...] = ()
 
     @property
     def ros_arguments(self) -> list[str]:
@@ -116,9 +144,15 @@ class NodeSpec:
 
         Args:
             python: Interpreter of the environment the package is installed in.
+
+        Raises:
+            ConfigError: A package that is not ours is not installed.
         """
-        words = [python, '-m', f'{PACKAGE}.ros.{self.executable}', '--ros-args']
-        words += ['-r', f'__node:={self.name}']
+        if self.package == PACKAGE:
+            words = [python, '-m', f'{PACKAGE}.ros.{self.executable}']
+        else:
+            words = [str(ros_packages.executable_of(self.package, self.executable))]
+        words += [*self.arguments, '--ros-args', '-r', f'__node:={self.name}']
         if self.namespace:
             words += ['-r', f'__ns:=/{self.namespace.strip("/")}']
         for path in self.parameter_files:
@@ -176,13 +210,24 @@ def nodes(arguments: Mapping[str, str]) -> tuple[NodeSpec, ...]:
         ConfigError: An argument or preset is unknown.
     """
     given = check(arguments)
-    if given['robot'] == 'sim':
-        _refuse_real_arm(given)
+    simulated = given['robot'] == SIM
+    if simulated:
+        safe_start.check_simulation(given, _own_files(given), NODE, presets())
+    else:
+        safe_start.check_hardware(given, _files(given), NODE)
+    _check_packages(given)
     specs = [_vla_node(given)]
-    if given['robot'] == 'sim':
+    if simulated:
         specs.insert(0, _sim_arm(given))
+        if ros_packages.prefix_of('robot_state_publisher') is not None:
+            specs.append(_robot_state_publisher(given))
     if given['rviz'] == 'true':
-        specs.append(NodeSpec('rviz2', 'rviz2', given['namespace'], 'rviz2'))
+        view = config_folder() / 'rviz' / 'manipulation.rviz'
+        remappings = _topic_remappings(given)
+        specs.append(
+            NodeSpec('rviz2', 'rviz2', given['namespace'], 'rviz2',
+                     arguments=('-d', str(view)), remappings=tuple(remappings))
+        )  # fmt: skip
     if given['foxglove'] == 'true':
         specs.append(
             NodeSpec('foxglove_bridge', 'foxglove_bridge', given['namespace'], 'foxglove_bridge')
@@ -190,34 +235,16 @@ def nodes(arguments: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     return tuple(specs)
 
 
+def environment() -> dict[str, str]:
+    """Variables that every node gets: the Fast DDS profile, unless the user has their own."""
+    return ros_packages.fast_dds_profile(config_folder() / 'fastdds.xml')
+
+
 def record_command(arguments: Mapping[str, str]) -> list[str]:
     """``ros2 bag record`` when asked for, else nothing."""
     if check(arguments)['record'] != 'true':
         return []
     return ['ros2', 'bag', 'record', '--all', '--storage', 'mcap']
-
-
-def instruction_command(arguments: Mapping[str, str]) -> list[str]:
-    """Gives a fixed instruction once a subscriber is there, else nothing."""
-    given = check(arguments)
-    if not given['instruction']:
-        return []
-    topic = given['instruction_topic'] or 'instruction'
-    prefix = f'/{given["namespace"].strip("/")}' if given['namespace'] else ''
-    name = topic if topic.startswith('/') else f'{prefix}/{topic}'
-    message = '{data: ' + _as_yaml(given['instruction']) + '}'
-    return [
-        'ros2',
-        'topic',
-        'pub',
-        '-w',
-        '1',
-        '--times',
-        '3',
-        name,
-        'std_msgs/msg/String',
-        message,
-    ]
 
 
 def _vla_node(given: Mapping[str, str]) -> NodeSpec:
@@ -234,17 +261,14 @@ def _vla_node(given: Mapping[str, str]) -> NodeSpec:
         parameters['skip.mode'] = given['skip_mode']
     if given['use_sim_time'] == 'true':
         parameters['use_sim_time'] = True
-    remappings = [
-        (name, given[f'{name}_topic'])
-        for name in ('image', 'wrist_image', 'joint_states', 'instruction')
-        if given[f'{name}_topic']
-    ]
-    files = [] if given['robot'] == CUSTOM else [_preset(given['robot'])]
-    if given['params_file']:
-        files.append(_existing(given['params_file']))
-    elif given['robot'] == CUSTOM:
-        raise ConfigError('params_file', '', 'a file with the parameters of the arm: '
-                          'robot:=custom has no preset')  # fmt: skip
+    if given['instruction']:
+        parameters['instruction'] = given['instruction']
+    if given['gripper_action']:
+        parameters['gripper.action_name'] = given['gripper_action']
+    files = _files(given)
+    _check_gripper(given, files)
+    parameters.update(_prefixed(given, files))
+    remappings = _topic_remappings(given)
     if given['command_topic']:
         remappings.append((_command_topic(given['command_type'], files), given['command_topic']))
     return NodeSpec(
@@ -257,37 +281,82 @@ def _vla_node(given: Mapping[str, str]) -> NodeSpec:
         lifecycle=True,
         log_level=given['log_level'],
         enclave=_enclave(given['enclave'], 'vla_node'),
+        essential=True,
     )
 
 
-def _refuse_real_arm(given: Mapping[str, str]) -> None:
-    """Whoever describes an arm of their own must not get the simulated one, which is armed.
+def _topic_remappings(given: Mapping[str, str]) -> list[tuple[str, str]]:
+    remappings = [
+        (name, given[f'{name}_topic']) for name in _REMAPPED if given[f'{name}_topic']
+    ]
+    if given['gripper_topic']:
+        remappings.append(('gripper_command', given['gripper_topic']))
+    return remappings
 
-    Raises:
-        ConfigError: Names the argument, or file and parameter, and what to write instead.
-    """
-    instead = (
-        'nothing of a real arm: robot:=sim, the default, simulates one, and is armed; write '
-        'robot:=custom params_file:=FILE for an arm of your own, or robot:=PRESET, one of '
-        + ', '.join(name for name in _presets() if name != 'sim')
-    )
-    for name in ('armed', 'command_topic', 'joint_states_topic'):
-        if given[name] and (name, given[name]) != ('armed', 'false'):
-            raise ConfigError(name, given[name], instead)
-    if given['params_file']:
-        path = _existing(given['params_file'])
-        for name, value in parameters_for(path, NODE):
-            if name in _OF_REAL_ARMS or name.startswith('gripper.'):
-                raise ConfigError(f'{path.name}: {name}', value, instead)
+
+def _files(given: Mapping[str, str]) -> list[Path]:
+    """Parameter files in order: the preset's, then the user's."""
+    preset = [] if given['robot'] == CUSTOM else [_preset(given['robot'])]
+    own = _own_files(given)
+    if not preset and not own:
+        raise ConfigError('params_file', '', 'a file with the parameters of the arm: '
+                          'robot:=custom has no preset')  # fmt: skip
+    return preset + own
+
+
+def _own_files(given: Mapping[str, str]) -> list[Path]:
+    return [_existing(given['params_file'])] if given['params_file'] else []
+
+
+def _prefixed(given: Mapping[str, str], files: list[Path]) -> dict[str, Any]:
+    """The preset's names behind ``prefix``; those of a params_file stay as they are written."""
+    prefix = given['prefix']
+    if not prefix:
+        return {}
+    if given['robot'] == CUSTOM:
+        raise ConfigError('prefix', prefix, 'nothing with robot:=custom: write the names as they '
+                          'are into the params_file')  # fmt: skip
+    if not _PREFIX.fullmatch(prefix):
+        raise ConfigError('prefix', prefix, "letters, digits, '_' and '/', as in 'left_'")
+    preset, *own = ([*parameters_for(path, NODE)] for path in files)
+    named = {name for parameters in own for name, _ in parameters}
+    found: dict[str, Any] = {}
+    for name, value in preset:
+        if name not in _NAMES_OF_THE_ARM or name in named or not value:
+            continue
+        several = isinstance(value, list)
+        found[name] = [prefix + item for item in value] if several else f'{prefix}{value}'
+    return found
+
+
+def _check_packages(given: Mapping[str, str]) -> None:
+    """What was asked for and is not installed is an error before any node starts."""
+    for argument, packages in _NEEDS.items():
+        if given[argument] == 'true':
+            ros_packages.require(argument, *packages)
+
+
+def _check_gripper(given: Mapping[str, str], files: list[Path]) -> None:
+    """A topic or action that the gripper's interface does not use would reach nobody."""
+    interface = _last('gripper.interface', files, 'topic')
+    for argument, needed in (('gripper_topic', 'topic'), ('gripper_action', 'action')):
+        if given[argument] and interface != needed:
+            raise ConfigError(
+                argument, given[argument], f'nothing where gripper.interface is {interface!r}: '
+                f'set it to {needed!r} in a params_file',
+            )  # fmt: skip
+
+
+def _last(parameter: str, files: list[Path], default: str) -> str:
+    """What the last file that sets a parameter says, as ROS reads them."""
+    set_by = [value for path in files for name, value in parameters_for(path, NODE)
+              if name == parameter]  # fmt: skip
+    return str(set_by[-1]) if set_by else default
 
 
 def _command_topic(command_type: str, files: list[Path]) -> str:
     """The topic that the node will publish: of the argument, else of the last file."""
-    kind = command_type
-    if not kind:
-        set_by = [value for path in files for name, value in parameters_for(path, NODE)
-                  if name == 'command_type']  # fmt: skip
-        kind = str(set_by[-1]) if set_by else 'joint_trajectory'
+    kind = command_type or _last('command_type', files, 'joint_trajectory')
     if kind not in COMMAND_TOPICS:
         raise ConfigError('command_type', kind, 'one of ' + ', '.join(COMMAND_TOPICS))
     return COMMAND_TOPICS[kind]
@@ -298,9 +367,21 @@ def _sim_arm(given: Mapping[str, str]) -> NodeSpec:
         'seed': int(_number('seed', given['seed'])),
         'episodes.auto': not given['instruction'],
     }
+    heard = ('instruction', given['instruction_topic'])  # sim_arm gives them
     return NodeSpec(
         'sim_arm', 'sim_arm', given['namespace'], parameters=parameters,
+        remappings=(heard,) if given['instruction_topic'] else (),
         log_level=given['log_level'], enclave=_enclave(given['enclave'], 'sim_arm'),
+        essential=True,
+    )  # fmt: skip
+
+
+def _robot_state_publisher(given: Mapping[str, str]) -> NodeSpec:
+    """TF of the simulated arm. Its own copy of the description is kept off the arm's topic."""
+    name = 'robot_state_publisher'
+    return NodeSpec(
+        name, name, given['namespace'], name, parameters={'robot_description': urdf()},
+        remappings=(('robot_description', f'{name}/robot_description'),),
     )  # fmt: skip
 
 
@@ -317,12 +398,13 @@ def _preset(robot: str) -> Path:
     folder = config_folder() / 'robots'
     path = folder / f'{robot}.yaml'
     if not path.is_file() or path.parent != folder:
-        raise ConfigError('robot', robot, f'a preset: {", ".join(_presets())}; or {CUSTOM}, with '
+        raise ConfigError('robot', robot, f'a preset: {", ".join(presets())}; or {CUSTOM}, with '
                           'params_file')  # fmt: skip
     return path
 
 
-def _presets() -> list[str]:
+def presets() -> list[str]:
+    """Names for ``robot:=``, in alphabetical order."""
     return sorted(item.stem for item in (config_folder() / 'robots').glob('*.yaml'))
 
 

@@ -12,7 +12,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -769,11 +769,13 @@ def value_of(config: NodeConfig, parameter: Parameter) -> Any:
     return getattr(found.gripper if part else found, parameter.field)
 
 
-def from_flat(values: Mapping[str, Any]) -> NodeConfig:
+def from_flat(values: Mapping[str, Any], of_others: Container[str] = ()) -> NodeConfig:
     """Build the configuration from full parameter names.
 
     Args:
         values: ``{'skip.mode': 'full', ...}``; what is missing keeps its default.
+        of_others: Names that may be another node's (section ``/**``): unknown, they are ignored,
+            unless one of ours is so near that a limit would be lost to a slip of the pen.
 
     Raises:
         ConfigError: A key is unknown (the message names the nearest), or a value is wrong.
@@ -784,6 +786,8 @@ def from_flat(values: Mapping[str, Any]) -> NodeConfig:
     grouped: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
         if name not in known:
+            if name in of_others and not is_slip(name):
+                continue
             raise ConfigError(name, value, _nearest(name, tuple(known)))
         parameter = known[name]
         grouped.setdefault(parameter.group, {})[parameter.field] = parameter.check(value)
@@ -829,6 +833,7 @@ def load_yaml(path: Path, node_name: str = 'vla_node') -> NodeConfig:
     """
     document = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
     flat: dict[str, Any] = {}
+    everybodys: set[str] = set()
     found = False
     for section in ('/**', node_name, f'/{node_name}'):
         if isinstance(document, dict) and section in document:
@@ -836,10 +841,12 @@ def load_yaml(path: Path, node_name: str = 'vla_node') -> NodeConfig:
             body = document[section] or {}
             if not isinstance(body, dict) or set(body) != {'ros__parameters'}:
                 raise ConfigError(f'{path.name}: {section}', body, 'one key, ros__parameters')
-            flat.update(_flatten(body['ros__parameters'] or {}))
+            read = _flatten(body['ros__parameters'] or {})
+            everybodys = set(read) if section == '/**' else everybodys - set(read)
+            flat.update(read)
     if not found:
         raise ConfigError(str(path.name), document, f'a section named {node_name} or /**')
-    return from_flat(flat)
+    return from_flat(flat, everybodys)
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
@@ -870,6 +877,14 @@ def markdown_table() -> str:
         )
     lines.append('| `arms.<name>.gripper.*` | | | As `gripper.*`, of this arm |')
     return '\n'.join(lines) + '\n'
+
+
+def is_slip(name: str) -> bool:
+    """Whether an unknown name was probably meant for one of the parameters."""
+    known = [parameter.name for parameter in parameters()]
+    group = name.split('.')[0] + '.'
+    ours = '.' in name and any(other.startswith(group) for other in known)
+    return bool(difflib.get_close_matches(name, known, n=1, cutoff=0.6 if ours else 0.8))
 
 
 def _nearest(name: str, known: tuple[str, ...]) -> str:

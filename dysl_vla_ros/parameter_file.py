@@ -6,7 +6,7 @@ flat or nested. A key that is written twice counts twice, for ROS reads both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +18,54 @@ _BODY = 'ros__parameters'
 _DEEPEST = 20
 
 
-def parameters_for(path: Path, node: str) -> list[tuple[str, Any]]:
+def parameters_for(path: Path, node: str, for_all: bool = True) -> list[tuple[str, Any]]:
     """Full names and values, in the order of the file.
 
     Args:
         path: A YAML file.
         node: Name of the node, without a namespace.
+        for_all: Whether sections count that are written for every node.
 
     Raises:
         ConfigError: It cannot be read, or is no parameter file.
     """
+    names = (node, '*', '**') if for_all else (node,)
     try:
         text = path.read_text(encoding='utf-8')
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        return [] if root is None else list(_sections(root, node, '', 0, path))
+        return [] if root is None else list(_sections(root, names, '', 0, path))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         words = ' '.join(str(error).split())
         raise ConfigError('params_file', str(path), f'a YAML parameter file ({words})') from None
 
 
+def of_others(paths: Iterable[Path], node: str) -> set[str]:
+    """Names that stand in sections for every node alone, ``/**``: they may be another node's.
+
+    Args:
+        paths: Parameter files that a node was given.
+        node: Name of the node; what a section of its own names is the node's.
+
+    Raises:
+        ConfigError: As ``parameters_for``.
+    """
+    everybodys: set[str] = set()
+    own: set[str] = set()
+    for path in paths:
+        everybodys |= {name for name, _ in parameters_for(path, node)}
+        own |= {name for name, _ in parameters_for(path, node, for_all=False)}
+    return everybodys - own
+
+
 def _sections(
-    tree: yaml.Node, node: str, name: str, depth: int, path: Path
+    tree: yaml.Node, names: tuple[str, ...], name: str, depth: int, path: Path
 ) -> Iterator[tuple[str, Any]]:
     for key, value in _pairs(tree, depth, path):
         if key == _BODY:
-            if name.rpartition('/')[2] in (node, '*', '**'):
+            if name.rpartition('/')[2] in names:
                 yield from _flat(value, '', depth + 1, path)
         else:
-            yield from _sections(value, node, f'{name}/{key}', depth + 1, path)
+            yield from _sections(value, names, f'{name}/{key}', depth + 1, path)
 
 
 def _flat(tree: yaml.Node, prefix: str, depth: int, path: Path) -> Iterator[tuple[str, Any]]:

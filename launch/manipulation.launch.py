@@ -4,11 +4,21 @@ Declarations only: which nodes, parameters and remappings follow from the argume
 ``dysl_vla_ros.bringup``, which ``dysl demo`` uses too.
 """
 
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
+import os
+
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+)
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
+from launch_ros.parameter_descriptions import ParameterValue
 
 from dysl_vla_ros import bringup
+from dysl_vla_ros.hardware.parent import VARIABLE
 from launch import LaunchDescription
 
 
@@ -34,9 +44,12 @@ def start(context):
         argument.name: LaunchConfiguration(argument.name).perform(context)
         for argument in bringup.ARGUMENTS
     }
-    actions = [node(spec) for spec in bringup.nodes(arguments)]
-    commands = (bringup.record_command(arguments), bringup.instruction_command(arguments))
-    actions += [ExecuteProcess(cmd=command, output='screen') for command in commands if command]
+    specs = bringup.nodes(arguments)
+    actions = [SetEnvironmentVariable(*item) for item in bringup.environment().items()]
+    actions += [node(spec) for spec in specs]
+    command = bringup.record_command(arguments)
+    if command:
+        actions.append(ExecuteProcess(cmd=command, output='screen'))
     return actions
 
 
@@ -48,8 +61,20 @@ def node(spec):
         executable=spec.executable,
         name=spec.name,
         namespace=spec.namespace,
-        parameters=[*(str(path) for path in spec.parameter_files), dict(spec.parameters)],
+        arguments=list(spec.arguments),
+        parameters=[*(str(path) for path in spec.parameter_files), parameters(spec)],
         remappings=list(spec.remappings),
         ros_arguments=spec.ros_arguments,
+        additional_env={VARIABLE: str(os.getpid())},
         output='screen',
+        on_exit=Shutdown(reason=f'{spec.name} ended') if spec.essential else None,
+        respawn=False,
     )
+
+
+def parameters(spec):
+    """Text stays text: launch would read '1' as a number, and 'a: b' as a mapping."""
+    return {
+        name: ParameterValue(value, value_type=str) if isinstance(value, str) else value
+        for name, value in spec.parameters.items()
+    }

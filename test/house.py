@@ -81,7 +81,7 @@ PARTS = {
         'bundle data_types errors', 'pathlib', 'numpy onnx torch'
     ),
     'engines.fake': May('action_columns bundle data_types errors', 'hashlib', 'numpy'),
-    'hardware': May('', 'ctypes os pathlib platform resource shutil subprocess threading'),
+    'hardware': May('', 'ctypes os pathlib platform resource shutil signal subprocess threading'),
     'policy': May(
         'bundle config core data_types engines errors', 'time', 'numpy tokenizers'
     ),
@@ -107,16 +107,21 @@ PARTS = {
         'chunk_desk config core data_types errors loop_status motion playback policy',
         'threading', 'numpy',
     ),
+    'ros_packages': May('errors', 'os pathlib'),
+    'safe_start': May('errors parameter_file', 'pathlib'),
     'sim': May('data_types errors rotations', 'xml', 'numpy mujoco'),
-    'bringup': May('data_types errors parameter_file', 'pathlib'),
+    'bringup': May(
+        'data_types errors parameter_file ros_packages safe_start sim.robot_description', 'pathlib'
+    ),
     'demo': May(
-        'bringup data_types errors', 'fcntl os pathlib signal subprocess sys tempfile time',
+        'bringup data_types errors hardware.parent',
+        'fcntl os pathlib signal subprocess sys tempfile time',
         'numpy rich',
     ),
     'ros': May(
         'action_columns bundle collision config contract control_loop core data_types demo '
-        'description engines errors hardware joint_limits kinematics loop_status motion policy '
-        'policy_process sim training_range',
+        'description engines errors hardware joint_limits kinematics loop_status motion '
+        'parameter_file policy policy_process sim training_range',
         'errno io os pathlib secrets signal stat sys threading time '
         'traceback',
         f'numpy PIL control_msgs controller_manager_msgs cv_bridge geometry_msgs rcl_interfaces '
@@ -166,7 +171,7 @@ PARTS = {
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
         'loop_settings loop_status motion policy sim targets',
-        'multiprocessing os pathlib time', 'matplotlib numpy rich',
+        'multiprocessing os pathlib time', 'PIL matplotlib numpy rich',
     ),
 }  # fmt: skip
 
@@ -175,7 +180,7 @@ ONLY = {
     'control_msgs': {'ros.gripper_goals'},
     'controller_manager_msgs': {'ros.controller_watch'},
     'cv_bridge': {'ros.images'},
-    'PIL': {'ros.compressed', 'lab.data.dataset_format'},
+    'PIL': {'ros.compressed', 'lab.data.dataset_format', 'lab.evaluation.film_pictures'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros
 }
 # Imported where they are used, or where ImportError is caught: the rest runs without them.

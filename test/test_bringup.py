@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from dysl_vla_ros import bringup
+from dysl_vla_ros import bringup, ros_packages
 from dysl_vla_ros.config import from_flat, load_yaml
 from dysl_vla_ros.errors import ConfigError
 
@@ -88,13 +89,23 @@ def test_a_fixed_instruction_is_published_and_stops_the_episodes():
     arguments = {'instruction': "pick up the 'red' cube", 'namespace': 'left'}
     sim = bringup.nodes(arguments)[0]
     assert sim.parameters['episodes.auto'] is False
-    command = bringup.instruction_command(arguments)
-    assert command[-3] == '/left/instruction'
-    assert yaml.safe_load(command[-1]) == {'data': arguments['instruction']}
+    spec = vla_node(**arguments)
+    assert spec.parameters['instruction'] == arguments['instruction']
+    words = spec.command_line('python3')
+    given = next(word for word in words if word.startswith('instruction:='))
+    assert yaml.safe_load(given.partition(':=')[2]) == arguments['instruction']
+
+
+@pytest.mark.parametrize('text', ['a: b', '12', "it's", 'true', '- x'])
+def test_an_instruction_that_looks_like_yaml_stays_text(text):
+    words = vla_node(instruction=text).command_line('python3')
+    given = next(word for word in words if word.startswith('instruction:='))
+    assert yaml.safe_load(given.partition(':=')[2]) == text
 
 
 def test_the_command_line_carries_files_parameters_and_remappings():
-    words = vla_node(namespace='left', image_topic='/cam').command_line('python3')
+    spec = vla_node(robot='ur5e', namespace='left', image_topic='/cam')
+    words = spec.command_line('python3')
     assert words[:4] == ['python3', '-m', 'dysl_vla_ros.ros.vla_node', '--ros-args']
     assert '__ns:=/left' in words and 'image:=/cam' in words and 'autostart:=true' in words
 
@@ -193,8 +204,15 @@ def written(folder, text):
 
 @pytest.mark.parametrize(
     'arguments',
-    [{'armed': 'true'}, {'command_topic': '/jtc'}, {'joint_states_topic': '/joint_states'}],
-)
+    [
+        {'armed': 'true'}, {'command_topic': '/jtc'}, {'joint_states_topic': '/joint_states'},
+        {'image_topic': '/camera/image_raw'}, {'wrist_image_topic': '/wrist/image_raw'},
+        {'left_wrist_image_topic': '/l'}, {'right_wrist_image_topic': '/r'},
+        {'robot_description_topic': '/robot_description'}, {'gripper_topic': '/g'},
+        {'prefix': 'left_'},
+    ],
+    ids=lambda arguments: next(iter(arguments)),
+)  # fmt: skip
 def test_the_simulated_arm_takes_no_argument_of_a_real_one(arguments):
     ((name, value),) = arguments.items()
     for given in (arguments, {**arguments, 'robot': 'sim'}):
@@ -254,6 +272,174 @@ def test_what_is_no_yaml_is_refused_in_one_line(tmp_path, text):
     with pytest.raises(ConfigError, match='a YAML parameter file') as caught:
         bringup.nodes({'params_file': written(tmp_path, text)})
     assert '\n' not in str(caught.value)
+
+
+# ---- a real arm is armed by somebody -----------------------------------------------------------
+
+
+@pytest.mark.parametrize('section', SECTIONS)
+def test_no_parameter_file_arms_a_real_arm(tmp_path, section):
+    path = written(tmp_path, SECTIONS[section] % 'armed: true')
+    for robot in ('custom', 'ur5e'):
+        refused = 'params.yaml: armed = True: .*call ~/arm, or .*:=true'
+        with pytest.raises(ConfigError, match=refused):
+            bringup.nodes({'robot': robot, 'params_file': path})
+        for armed in ('true', 'false'):  # somebody's own words, here and now
+            spec = vla_node(robot=robot, params_file=path, armed=armed)
+            assert spec.parameters['armed'] is (armed == 'true')
+
+
+def test_a_real_arm_that_is_armed_from_the_start_does_not_start_by_itself(tmp_path):
+    path = written(tmp_path, '/**: {ros__parameters: {start_on_instruction: true}}')
+    arguments = {'robot': 'ur5e', 'params_file': path}
+    refused = 'start_on_instruction = True: .*must not start by itself'
+    with pytest.raises(ConfigError, match=refused):
+        bringup.nodes({**arguments, 'armed': 'true', 'instruction': 'go'})
+    assert bringup.nodes({**arguments, 'armed': 'false'}) and bringup.nodes(arguments)
+
+
+def test_no_preset_but_the_simulation_is_armed_or_starts_by_itself():
+    for path in PRESETS:
+        body = yaml.safe_load(path.read_text())['/**']['ros__parameters']
+        own = {body.get('armed', False), body.get('start_on_instruction', False)}
+        assert own == {path.stem == 'sim'}, path
+
+
+# ---- arguments ---------------------------------------------------------------------------------
+
+
+def test_every_topic_argument_remaps_its_topic():
+    topics = [argument.name for argument in bringup.ARGUMENTS if argument.name.endswith('_topic')]
+    assert len(topics) == 11
+    special = {'command_topic': 'joint_trajectory', 'gripper_topic': 'gripper_command'}
+    for name in topics:
+        (remapping,) = vla_node(robot='ur5e', **{name: '/there'}).remappings
+        assert remapping == (special.get(name, name.removesuffix('_topic')), '/there')
+
+
+def test_the_simulated_arm_gives_its_instructions_where_the_node_hears_them():
+    specs = bringup.nodes({'instruction_topic': '/told'})
+    assert [spec.remappings for spec in specs] == [(('instruction', '/told'),)] * 2
+
+
+def test_a_prefix_stands_before_every_name_of_the_preset():
+    parameters = vla_node(robot='ur5e', prefix='left_').parameters
+    assert parameters['action.joint_names'][0] == 'left_shoulder_pan_joint'
+    assert len(parameters['action.joint_names']) == 6
+    assert parameters['action.tip_link'] == 'left_tool0'
+    assert parameters['action.frame_id'] == 'left_base_link'
+    assert parameters['gripper.joint'] == 'left_finger_joint'
+
+
+def test_names_of_a_parameter_file_stay_as_they_are_written(tmp_path):
+    path = written(tmp_path, 'vla_node: {ros__parameters: {gripper: {joint: claw}}}')
+    parameters = vla_node(robot='ur5e', prefix='left_', params_file=path).parameters
+    assert 'gripper.joint' not in parameters and parameters['action.tip_link'] == 'left_tool0'
+    with pytest.raises(ConfigError, match='prefix = .*robot:=custom: write the names as they are'):
+        bringup.nodes({'robot': 'custom', 'prefix': 'left_', 'params_file': path})
+
+
+@pytest.mark.parametrize(
+    ('argument', 'interface'), [('gripper_topic', 'action'), ('gripper_action', 'topic')]
+)
+def test_a_gripper_argument_that_its_interface_does_not_use_is_refused(
+    tmp_path, argument, interface
+):
+    section = SECTIONS['every']
+    path = written(tmp_path, section % f'gripper.interface: {interface}')
+    arguments = {'robot': 'ur5e', 'params_file': path, argument: '/there'}
+    refused = f"{argument} = .* where gripper.interface is '{interface}'"
+    with pytest.raises(ConfigError, match=refused):
+        bringup.nodes(arguments)
+    other = 'topic' if interface == 'action' else 'action'
+    path = written(tmp_path, section % f'gripper.interface: {other}')
+    spec = vla_node(**arguments)
+    assert ('gripper_command', '/there') in spec.remappings or (
+        spec.parameters['gripper.action_name'] == '/there'
+    )
+
+
+# ---- packages of other people ----------------------------------------------------------------
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Makes ROS packages exist, as far as the ament index tells."""
+    monkeypatch.setenv('AMENT_PREFIX_PATH', f'/nowhere:{tmp_path}')
+    monkeypatch.setenv('ROS_DISTRO', 'jazzy')
+
+    def install(*packages, executable=''):
+        index = tmp_path / 'share' / 'ament_index' / 'resource_index' / 'packages'
+        index.mkdir(parents=True, exist_ok=True)
+        for package in packages:
+            (index / package).touch()
+            path = tmp_path / 'lib' / package / (executable or package)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text('#!/bin/sh\n')
+            path.chmod(0o755)
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ('argument', 'package', 'all_of_them'),
+    [
+        ('rviz', 'ros-jazzy-rviz2', ('rviz2', 'rviz_default_plugins')),
+        ('foxglove', 'ros-jazzy-foxglove-bridge', ('foxglove_bridge',)),
+        ('record', 'ros-jazzy-ros2bag', ('ros2bag', 'rosbag2_storage_mcap')),
+    ],
+)
+def test_a_view_or_recorder_that_is_not_installed_is_an_error_before_any_node(
+    installed, argument, package, all_of_them
+):
+    missing = f"{argument} = 'true': expected the package .*{package}"
+    with pytest.raises(ConfigError, match=missing):
+        bringup.nodes({argument: 'true'})
+    installed(all_of_them[0])
+    if len(all_of_them) > 1:
+        with pytest.raises(ConfigError, match=f'the package {all_of_them[1]}'):
+            bringup.nodes({argument: 'true'})
+    installed(*all_of_them)
+    bringup.nodes({argument: 'true'})
+    if argument == 'record':
+        assert bringup.record_command({'record': 'true'})[:3] == ['ros2', 'bag', 'record']
+
+
+def test_the_simulated_arm_has_tf_where_robot_state_publisher_is_installed(installed):
+    assert names({}) == ['sim_arm', 'vla_node']
+    installed('robot_state_publisher')
+    assert names({'robot': 'ur5e'}) == ['vla_node']  # its driver starts one
+    spec = bringup.nodes({})[-1]
+    assert spec.parameters['robot_description'].startswith('<') and not spec.essential
+    # Not on the topic of the arm, where sim_arm tolerates nobody.
+    assert dict(spec.remappings)['robot_description'] != 'robot_description'
+    words = spec.command_line('python3')
+    assert words[0].endswith('lib/robot_state_publisher/robot_state_publisher')
+
+
+def test_the_arm_and_the_node_end_everything_and_a_closed_window_nothing(installed):
+    installed('rviz2', 'rviz_default_plugins', 'foxglove_bridge')
+    specs = bringup.nodes({'rviz': 'true', 'foxglove': 'true'})
+    assert {spec.name: spec.essential for spec in specs} == {
+        'sim_arm': True, 'vla_node': True, 'rviz2': False, 'foxglove_bridge': False
+    }  # fmt: skip
+
+
+def test_the_fast_dds_profile_is_set_unless_somebody_has_their_own(monkeypatch):
+    for name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE',
+                 'FASTDDS_BUILTIN_TRANSPORTS', 'RMW_IMPLEMENTATION'):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+    profile = str(CONFIG / 'fastdds.xml')
+    ours = {'FASTRTPS_DEFAULT_PROFILES_FILE': profile, 'FASTDDS_DEFAULT_PROFILES_FILE': profile}
+    assert bringup.environment() == ours
+    for name, value in (('FASTDDS_DEFAULT_PROFILES_FILE', '/mine.xml'),
+                        ('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA'),
+                        ('RMW_IMPLEMENTATION', 'rmw_cyclonedds_cpp')):  # fmt: skip
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            assert ros_packages.fast_dds_profile(CONFIG / 'fastdds.xml', os.environ) == {}
+    monkeypatch.setenv('RMW_IMPLEMENTATION', 'rmw_fastrtps_dynamic_cpp')
+    assert bringup.environment() == ours
 
 
 def test_an_arm_of_ones_own_needs_a_parameter_file_and_takes_no_preset(tmp_path):

@@ -7,20 +7,26 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
 from rich.live import Live
+from rich.text import Text
 
 from dysl_vla_ros import bringup
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.demo.domain import ReservedDomain
-from dysl_vla_ros.demo.figures import figures
+from dysl_vla_ros.demo.figures import figures, why_no_pass
 from dysl_vla_ros.demo.processes import Children, environment
 from dysl_vla_ros.demo.view import Size, live_view, summary
+from dysl_vla_ros.errors import ConfigError
 
 _REFRESH_S = 0.25
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_FIRST_PASS_S = 90.0
+"""A simulation in which the model has not run once by then will not mend by waiting."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -33,29 +39,38 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--engine', default='', help='bundle folder, or fake')
     parser.add_argument('--skip-mode', default='', help='auto, full, max_skip or compare')
     parser.add_argument('--domain-id', type=int, help='ROS domain; default: one of its own')
-    parser.add_argument('arguments', nargs='*', metavar='NAME:=VALUE',
-                        help='any argument of manipulation.launch.py')  # fmt: skip
+    parser.add_argument('arguments', nargs='*', metavar='INSTRUCTION | NAME:=VALUE',
+                        help="what to do, once: 'put the red cube into the bin'; and any argument "
+                             'of manipulation.launch.py')  # fmt: skip
 
 
 def run(given: argparse.Namespace) -> int:
     """Start the nodes, watch them until the time is up or Ctrl-C, sum up."""
     check_json(given.json)
     console = Console()
-    specs = bringup.nodes(_launch_arguments(given))
+    arguments = _launch_arguments(given)
+    asked = ' '.join(word for word in given.arguments if ':=' not in word)
+    specs = _told(bringup.nodes(arguments), asked) if asked else bringup.nodes(arguments)
+    episodes = 1 if asked else given.episodes
+    if bringup.record_command(arguments):
+        raise ConfigError('record', 'true', 'nothing here: ros2 bag record in another terminal')
+    patience = _FIRST_PASS_S if arguments.get('robot', bringup.SIM) == bringup.SIM else 0.0
     reserved = ReservedDomain() if given.domain_id is None else None
     domain = given.domain_id if reserved is None else reserved.number
     env = environment(domain)
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         signal.signal(number, _setter(stop))
     from dysl_vla_ros.ros.demo_watch import Watch
 
     began = time.monotonic()
     console.print(f'ROS_DOMAIN_ID={domain}: the same in another terminal shows this graph')
-    with Watch(env) as watch, Children(specs, env) as children:
+    with Watch(env, arguments.get('namespace', '')) as watch, Children(specs, env) as children:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             while not stop.is_set() and not _over(began, given.seconds):
-                if 0 < given.episodes <= len(watch.picture.outcomes):
+                if 0 < episodes <= len(watch.picture.outcomes):
+                    break
+                if not watch.picture.passes and _over(began, patience):
                     break
                 watch.spin(_REFRESH_S)
                 children.check()
@@ -67,18 +82,47 @@ def run(given: argparse.Namespace) -> int:
     if given.json is not None:
         write_json(given.json, found)
         console.print(f'wrote {given.json}')
+    for number in _SIGNALS:  # all is over: one more Ctrl-C must not spoil the exit code
+        signal.signal(number, signal.SIG_IGN)
     bad = {name: code for name, code in children.exit_codes.items() if code != 0}
     if bad:
         console.print(f'exit codes: {bad}')
-    return 1 if bad else 0
+    if watch.picture.passes and asked:
+        done = any(outcome['success'] for outcome in watch.picture.outcomes)
+        console.print(Text(f'{asked}: {"done" if done else "not done"}'))
+        return 0 if done and not bad else 1
+    if watch.picture.passes:
+        return 1 if bad else 0
+    console.print(Text(f'the model did not run once: {why_no_pass(watch.picture)}'))
+    return 0 if stop.is_set() and not bad else 1  # who ends it early knows
 
 
 def _launch_arguments(given: argparse.Namespace) -> dict[str, str]:
     arguments = {'seed': str(given.seed), 'engine': given.engine, 'skip_mode': given.skip_mode}
     for word in given.arguments:
-        name, _, value = word.partition(':=')
-        arguments[name] = value
+        name, assigned, value = word.partition(':=')
+        if assigned:
+            arguments[name] = value
     return arguments
+
+
+def _told(specs: tuple[bringup.NodeSpec, ...], text: str) -> tuple[bringup.NodeSpec, ...]:
+    """The nodes, the simulated arm with a scene in which a request can be fulfilled.
+
+    Raises:
+        ConfigError: Nobody could judge it, or no arm is simulated.
+    """
+    from dysl_vla_ros.sim.request import find_episode
+
+    find_episode(text)
+    if all(spec.name != 'sim_arm' for spec in specs):
+        raise ConfigError('instruction', text, 'the topic instruction, with a real arm')
+    return tuple(
+        replace(spec, parameters={**spec.parameters, 'episodes.instruction': text})
+        if spec.name == 'sim_arm'
+        else spec
+        for spec in specs
+    )
 
 
 def _size(console: Console) -> Size:

@@ -20,6 +20,7 @@ COMMANDS = {
     'doctor': 'Say what is installed, what is missing, and how to get it',
     'evaluate': 'Closed-loop success, depth and latency over many episodes',
     'export': 'Turn a distilled checkpoint into a bundle, one ONNX graph per part',
+    'film': 'One simulated episode as a picture or an animation, with its layers',
     'recipe': 'From nothing to a bundle: every stage of the training (resumes)',
     'soak': 'Run the demo for a long time: memory, descriptors, threads, rate',
     'train': 'The dense policy from datasets; several GPUs by accelerate launch (resumes)',

@@ -122,6 +122,16 @@ def number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def why_no_pass(picture: Picture) -> str:
+    """What the node says of itself where the model has not run, for the end of the demo."""
+    state = picture.command_value('state')
+    if not state:
+        return 'the node was not configured, or nothing of it arrived here'
+    reason = picture.command_value('hold_reason')
+    text = state if reason in ('', 'n/a') else f'{state}: {reason}'
+    return f'{text}; nobody started it (~/start)' if state == 'ready' else text
+
+
 def figures(picture: Picture) -> dict[str, Any]:
     """The demo's JSON: what the node reports of itself, and what arrived here.
 

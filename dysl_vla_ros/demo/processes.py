@@ -14,6 +14,7 @@ from types import TracebackType
 
 from dysl_vla_ros import bringup
 from dysl_vla_ros.errors import DyslError
+from dysl_vla_ros.hardware.parent import VARIABLE
 
 _TAIL_LINES = 15
 _PATIENCE_S = 8.0
@@ -29,15 +30,13 @@ def environment(domain_id: int) -> dict[str, str]:
     Args:
         domain_id: ROS domain, so that a demo meets no other graph.
     """
-    profile = bringup.config_folder() / 'fastdds.xml'
     return {
         **os.environ,
+        **bringup.environment(),
         'ROS_DOMAIN_ID': str(domain_id),
         'ROS_AUTOMATIC_DISCOVERY_RANGE': os.environ.get(
             'ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST'
         ),
-        'FASTRTPS_DEFAULT_PROFILES_FILE': str(profile),
-        'FASTDDS_DEFAULT_PROFILES_FILE': str(profile),
         # One thread per process: with two, the chain of layers gets slower, not faster.
         'OMP_NUM_THREADS': os.environ.get('OMP_NUM_THREADS', '1'),
     }
@@ -61,12 +60,13 @@ class Children:
 
     def __enter__(self) -> Children:
         """Start all."""
+        env = {**self._env, VARIABLE: str(os.getpid())}
         for spec in self._specs:
             log = Path(self._folder.name) / f'{spec.name}.log'
             with log.open('wb') as stream:
                 # A session of its own: Ctrl-C reaches the demo alone, which then stops the nodes.
                 process = subprocess.Popen(
-                    spec.command_line(sys.executable), env=self._env, stdin=subprocess.DEVNULL,
+                    spec.command_line(sys.executable), env=env, stdin=subprocess.DEVNULL,
                     stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
                 )  # fmt: skip
             self._running.append((spec, process, log))

@@ -25,8 +25,9 @@ from dysl_vla_ros.ros import qos
 class Watch:
     """A context manager around a listening node; call ``spin`` often."""
 
-    def __init__(self, env: Mapping[str, str]) -> None:
-        """Take the domain of the graph from ``env``."""
+    def __init__(self, env: Mapping[str, str], namespace: str = '') -> None:
+        """Take the domain of the graph from ``env``; listen in the namespace of the nodes."""
+        self._namespace = namespace
         self.picture = Picture()
         # The middleware reads its settings from the process when the context is made.
         os.environ.update({k: v for k, v in env.items() if k.startswith(('ROS_', 'FAST'))})
@@ -34,7 +35,7 @@ class Watch:
     def __enter__(self) -> Watch:
         """Join the graph."""
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-        self._node = Node('dysl_demo')
+        self._node = Node('dysl_demo', namespace=self._namespace)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         listen = self._node.create_subscription

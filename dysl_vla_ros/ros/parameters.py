@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -18,6 +19,7 @@ from rclpy.parameter import Parameter as RosParameter
 
 from dysl_vla_ros.config import NodeConfig, Parameter, from_flat, parameters, value_of
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.parameter_file import of_others
 
 _INTEGER_LIMIT = 2**63 - 1
 _LIST_TYPES = {
@@ -53,7 +55,11 @@ def declare(node: Node) -> NodeConfig:
         default = NODE_ONLY[name][0]
         if not isinstance(value, type(default)):
             raise ConfigError(name, value, f'a {type(default).__name__}')
-    config = from_flat(given)
+    others = of_others(_files_of_this_process(), node.get_name())
+    config = from_flat(given, others)
+    ignored = sorted(others & set(given) - {parameter.name for parameter in parameters()})
+    if ignored:
+        node.get_logger().debug('of other nodes, in /**: ' + ', '.join(ignored))
     for name in (*given, *own):
         node.undeclare_parameter(name)
     for name, (default, text) in NODE_ONLY.items():
@@ -102,6 +108,12 @@ def show(node: Node, config: NodeConfig) -> None:
             changed.append(RosParameter(parameter.name, kind, wanted))
     if changed:
         node.set_parameters(changed)
+
+
+def _files_of_this_process() -> list[Path]:
+    """Parameter files of the command line; rclpy tells values, not in which section they stood."""
+    words = sys.argv
+    return [Path(words[i + 1]) for i, word in enumerate(words[:-1]) if word == '--params-file']
 
 
 def describe(parameter: Parameter) -> ParameterDescriptor:

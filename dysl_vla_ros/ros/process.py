@@ -15,6 +15,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from dysl_vla_ros.hardware.parent import end_with_parent
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""SIGHUP: its terminal is closed."""
 _SPIN_S = 0.1
 """How soon a signal is noticed when nothing else happens."""
 
@@ -22,7 +26,7 @@ _SPIN_S = 0.1
 def run_node(
     name: str, make: Callable[[], Any], end: Callable[[Any], None], args: list[str] | None
 ) -> int:
-    """Run one node until SIGINT, SIGTERM, or its attribute ``failed``.
+    """Run one node until a signal, the end of its starter, or its attribute ``failed``.
 
     Args:
         name: Of the executable, for errors before there is a logger.
@@ -38,8 +42,9 @@ def run_node(
     def on_signal(number: int, frame: FrameType | None) -> None:
         stop.set()
 
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
+    for number in _SIGNALS:
+        signal.signal(number, on_signal)
+    end_with_parent()
 
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
@@ -63,6 +68,13 @@ def run_node(
         return 1 if node.failed else 0
     finally:
         rclpy.try_shutdown()
+        ignore_signals()
+
+
+def ignore_signals() -> None:
+    """The last a process does: its end resets handlers, and one more Ctrl-C would kill it."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _spin(node: Any, executor: Any, stop: threading.Event) -> None:

@@ -20,6 +20,7 @@ from trajectory_msgs.msg import JointTrajectory
 from dysl_vla_ros.data_types import ImageArray
 from dysl_vla_ros.errors import ConfigError, InputError
 from dysl_vla_ros.ros import qos
+from dysl_vla_ros.ros.sim_guard import SimGuard
 from dysl_vla_ros.sim import arm
 from dysl_vla_ros.sim.camera import CAMERAS
 from dysl_vla_ros.sim.director import Director, DirectorSettings
@@ -41,12 +42,15 @@ _PARAMETERS: tuple[tuple[str, Any, str], ...] = (
     ('episodes.auto', True, 'Give instructions, judge them, lay out the next scene'),
     ('episodes.families', ['pick', 'bin', 'place', 'push'], 'Task families, taken in turn'),
     ('episodes.split', 'train', 'Scenes and phrasings: train or heldout'),
+    ('episodes.instruction', '', 'What a person asks for: tried once, in a scene that holds it'),
     ('episodes.time_limit_s', 30.0, 'Longest episode [s]'),
     ('seed', 0, 'Of the first episode, and of the next after ~/reset'),
     ('cameras', ['image'], 'Cameras to publish: image, wrist_image'),
     ('camera_rate_hz', 25.0, 'Pictures per second and camera [Hz]'),
     ('controller.interpolate_from_desired_state', True,
      'As the joint_trajectory_controller\'s parameter of that name'),
+    ('beside_others', False,
+     'Start although somebody else publishes joints, description or pictures on its topics'),
 )  # fmt: skip
 
 
@@ -60,7 +64,7 @@ class SimNode(Node):
             options: Of ``rclpy.node.Node``.
 
         Raises:
-            ConfigError: A parameter is wrong.
+            ConfigError: A parameter is wrong, or another arm is on its topics.
         """
         super().__init__(NODE_NAME, **options)
         for name, default, text in _PARAMETERS:
@@ -73,7 +77,9 @@ class SimNode(Node):
             families=tuple(self._value('episodes.families')),
             split=self._value('episodes.split'),
             time_limit=self._value('episodes.time_limit_s'),
+            instruction=self._value('episodes.instruction'),
         )
+        self._guard = None if self._value('beside_others') else self._looked_around()
         self._world = World(self._value('controller.interpolate_from_desired_state'))
         self._director = Director(self._world, settings)
         self._auto = bool(self._value('episodes.auto'))
@@ -134,6 +140,21 @@ class SimNode(Node):
         )
         self.create_subscription(String, 'vla_node/state', self._on_state, qos.LATCHED)
         self.create_service(Trigger, '~/reset', self._on_reset)
+        if self._guard is not None:
+            self.create_timer(_REPEAT_S, self._on_look_around)
+
+    def _looked_around(self) -> SimGuard:
+        guard = SimGuard(self, ('joint_states', 'robot_description', *self._cameras))
+        guard.wait()
+        return guard
+
+    def _on_look_around(self) -> None:
+        try:
+            if self._guard is not None:
+                self._guard.check()
+        except ConfigError as error:
+            self.get_logger().fatal(str(error))
+            self.failed = True
 
     def _on_trajectory(self, message: Any) -> None:
         try:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.sim.goals import FAMILIES, Episode, Family, Split
+from dysl_vla_ros.sim.request import find_episode
 from dysl_vla_ros.sim.world import World
 
 SETTLE_S = 0.5
@@ -17,7 +18,7 @@ was moved in an instant is believed only after a while."""
 SUCCESS_S = 0.5
 """Success counts once it has lasted this long."""
 
-Step = Literal['idle', 'fresh', 'running', 'stopping']
+Step = Literal['idle', 'fresh', 'running', 'stopping', 'done']
 Outcome = Literal['none', 'running', 'success', 'failure']
 
 
@@ -30,12 +31,15 @@ class DirectorSettings:
         families: Taken in turn.
         split: Scenes and phrasings.
         time_limit: Longest episode [s].
+        instruction: One that a person gave: it is tried once, in a scene that holds it; '' = the
+            episodes' own, without end.
     """
 
     first_seed: int = 0
     families: tuple[Family, ...] = FAMILIES
     split: Split = 'train'
     time_limit: float = 30.0
+    instruction: str = ''
 
     def __post_init__(self) -> None:
         """Check what a user may set."""
@@ -96,7 +100,9 @@ class Director:
                 self._begin(now)
         elif self._step == 'running':
             self._judge(now)
-        elif quiet and now - self._since >= SETTLE_S:
+        elif self._step == 'stopping' and self.settings.instruction:
+            self._go('done', now)
+        elif self._step == 'stopping' and quiet and now - self._since >= SETTLE_S:
             said = self.episode.instruction
             self._seed += 1
             self.episode = self._lay_out()
@@ -134,6 +140,8 @@ class Director:
         self._go('stopping', now)
 
     def _lay_out(self) -> Episode:
+        if self.settings.instruction:
+            return self.world.lay_out(find_episode(self.settings.instruction, self._seed))
         families = self.settings.families
         family = families[self._seed % len(families)]
         return self.world.reset(self._seed, family, self.settings.split)

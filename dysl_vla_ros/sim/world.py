@@ -40,9 +40,13 @@ class World:
 
     def reset(self, seed: int, family: Family | None = None, split: Split = 'train') -> Episode:
         """Lay out a new episode, with the arm near its home pose and time at 0."""
-        self.episode = draw_episode(seed, family, split)
-        things = self.episode.things
-        generator = np.random.default_rng([seed, 7])
+        return self.lay_out(draw_episode(seed, family, split))
+
+    def lay_out(self, episode: Episode) -> Episode:
+        """The same for an episode that was drawn elsewhere."""
+        self.episode = episode
+        things = episode.things
+        generator = np.random.default_rng([episode.seed, 7])
         shapes = tuple(thing.shape for thing in things)
         if shapes not in self._models:
             self._models[shapes] = mujoco.MjModel.from_xml_string(scene.mjcf(shapes))

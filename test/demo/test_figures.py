@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dysl_vla_ros.demo.figures import COMMANDS, POLICY, Picture, figures, number
+from dysl_vla_ros.demo.figures import COMMANDS, POLICY, Picture, figures, number, why_no_pass
 
 ISSUE_KEYS = [
     'command_rate_hz_mean',
@@ -99,3 +99,18 @@ def test_a_value_that_is_no_finite_number_counts_as_none():
     picture = Picture()
     picture.note_episode({'outcome': 'success', 'seed': 'nan'})
     assert picture.outcomes == []
+
+
+@pytest.mark.parametrize(
+    ('values', 'text'),
+    [
+        ({}, 'not configured'),
+        ({'state': 'waiting', 'hold_reason': 'image: nothing yet'}, 'waiting: image: nothing yet'),
+        ({'state': 'ready', 'hold_reason': 'n/a'}, 'ready; nobody started it (~/start)'),
+    ],
+)
+def test_why_the_model_did_not_run_is_what_the_node_said_last(values, text):
+    picture = Picture()
+    if values:
+        picture.note_status(COMMANDS, values, 0.0)
+    assert text in why_no_pass(picture)

@@ -60,3 +60,10 @@ def test_the_interpreter_of_the_demo_runs_the_nodes():
     with Children([Script('a', code)], dict(os.environ)) as children:
         until(lambda: children._running[0][1].poll() is not None)
     assert children.exit_codes == {'a': 0}
+
+
+def test_a_child_knows_whom_it_ends_with():
+    code = 'import os, sys; sys.exit(os.environ["DYSL_ENDS_WITH"] != str(os.getppid()))'
+    with Children([Script('a', code)], dict(os.environ)) as children:
+        until(lambda: children._running[0][1].poll() is not None)
+    assert children.exit_codes == {'a': 0}

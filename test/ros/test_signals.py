@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGKILL on the executable: clean ends, and an arm at rest."""
+"""Signals on the executable, and the end of its starter: clean ends, and an arm at rest."""
 
 from __future__ import annotations
 
@@ -50,9 +50,11 @@ def moving(graph):
         child.stdout.close()
 
 
-@pytest.mark.parametrize('times', [1, 2])
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_cleanly_with_the_arm_at_rest_also_when_sent_twice(
+@pytest.mark.parametrize(
+    ('number', 'times'),
+    [(signal.SIGINT, 1), (signal.SIGINT, 5), (signal.SIGTERM, 2), (signal.SIGHUP, 1)],
+)
+def test_a_signal_ends_it_cleanly_with_the_arm_at_rest_also_when_sent_often(
     moving, number, times
 ):
     child, robot = moving
@@ -93,3 +95,40 @@ def test_a_wrong_parameter_ends_it_with_one_line_and_code_1():
     assert child.returncode == 1
     assert 'command_rate_hz = 0.0: expected a number within [20, 500]' in output
     assert 'Traceback' not in output
+
+
+def test_when_its_starter_is_killed_it_ends_cleanly_with_the_arm_at_rest(graph, tmp_path):
+    from fakes import FakeRobot
+    from rclpy.node import Node
+
+    robot = FakeRobot(graph.add(Node('robot', context=graph.context)))
+    robot.describe()
+    log = tmp_path / 'log'
+    code = (
+        'import os, subprocess, sys, time\n'
+        f'words = [sys.executable, {str(CHILD)!r}, "--ros-args", *sys.argv[1:]]\n'
+        'child = subprocess.Popen(words, env={**os.environ, "DYSL_ENDS_WITH": str(os.getpid())})\n'
+        'print(child.pid, flush=True)\n'
+        'time.sleep(100)\n'
+    )
+    with log.open('w') as stream:
+        starter = subprocess.Popen(
+            [sys.executable, '-c', code, *ARGUMENTS], stdout=stream, stderr=stream,
+            env={**os.environ, 'ROS_DOMAIN_ID': str(DOMAIN), 'OMP_NUM_THREADS': '1'},
+        )  # fmt: skip
+    try:
+        wait_for(lambda: robot.position[0] > 0.05, 20, 'motion')
+        node = int(log.read_text().split()[0])
+    finally:
+        starter.kill()
+        starter.wait(10)
+    wait_for(lambda: not alive(node), 15, 'the end of the node')
+    assert 'running -> ready: shut down' in log.read_text()
+    assert not any(robot.trajectories[-1][1].points[-1].velocities)
+
+
+def alive(process_id):
+    try:
+        return '\nState:\tZ' not in Path(f'/proc/{process_id}/status').read_text()
+    except FileNotFoundError:
+        return False

@@ -29,6 +29,7 @@ from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.sim import arm
 from dysl_vla_ros.sim.goals import Family, Split
 from dysl_vla_ros.sim.observer import PHASES
+from dysl_vla_ros.sim.request import find_episode
 from dysl_vla_ros.sim.robot_description import urdf
 from dysl_vla_ros.sim.world import World
 
@@ -42,13 +43,24 @@ ImageFilter = Callable[[str, ImageArray], ImageArray]
 
 @dataclass(frozen=True)
 class EpisodeSpec:
-    """Which episode to run; the same spec gives the same layout."""
+    """Which episode to run; the same spec gives the same layout.
+
+    Attributes:
+        seed: Of the layout.
+        family: Of the goal.
+        split: Phrasings and objects.
+        instruction: Replaces what the policy is told, not the goal; '' = the episode's own.
+        time_limit: Longest episode [s].
+        request: What a person asks for: the first layout from ``seed`` on that holds it, and its
+            goal, whatever ``family`` and ``split`` say; '' = the seed's own.
+    """
 
     seed: int
     family: Family
     split: Split = 'train'
     instruction: str = ''
     time_limit: float = 30.0
+    request: str = ''
 
 
 @dataclass(frozen=True)
@@ -172,7 +184,10 @@ def run_episode(
         image_filter: Changes each image before the policy sees it (blank images, say).
         on_delivery: Told what became of every pass: for recordings.
     """
-    episode = world.reset(spec.seed, spec.family, spec.split)
+    if spec.request:
+        episode = world.lay_out(find_episode(spec.request, spec.seed))
+    else:
+        episode = world.reset(spec.seed, spec.family, spec.split)
     instruction = spec.instruction or episode.instruction
     refused = _refusal(policy, instruction)
     config = with_bundle(config, policy.manifest)

@@ -51,6 +51,7 @@ class Graph:
     def start_arm(self) -> None:
         """The simulated arm, listening where the relay speaks."""
         words = ['-p', f'seed:={self._seed}', '-p', 'episodes.auto:=false']
+        words += ['-p', 'beside_others:=true']  # no second spent on looking around
         for topic in _ARM_TOPICS:
             words += ['-r', f'{topic}:={SPOILT}/{topic}']
         self._start(ARM, words)

@@ -1,0 +1,65 @@
+"""``dysl film``: one simulated episode as a picture or an animation, with its layers."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from dysl_vla_ros.bringup import config_folder
+from dysl_vla_ros.cli.evaluate import latency_seconds
+from dysl_vla_ros.config import load_yaml
+from dysl_vla_ros.lab.evaluation.modes import MODES, mode_config, mode_policy
+from dysl_vla_ros.sim.goals import FAMILIES
+
+if TYPE_CHECKING:
+    from dysl_vla_ros.lab.evaluation.episodes import EpisodeSpec
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
+    add('instruction', nargs='*', metavar='WORD',
+        help="what to do: put the red cube into the bin; none: the seed's own")  # fmt: skip
+    add('--out', type=Path, default=Path('film.gif'),
+        help='.gif: an animation, .png: a sheet (default: film.gif)')  # fmt: skip
+    add('--engine', default='', help='bundle folder; default: the bundled model')
+    add('--mode', default='auto', choices=MODES, help='default: auto')
+    add('--seed', type=int, default=1_000_000,
+        help='of the scene, or the first to look at (default: 1000000)')  # fmt: skip
+    add('--family', default='bin', choices=FAMILIES,
+        help="of the seed's own instruction (default: bin)")  # fmt: skip
+    add('--latency', default='0.02',
+        help='of a pass: measured, zero, or seconds (default: 0.02)')  # fmt: skip
+
+
+def run(given: argparse.Namespace) -> int:
+    """Play, draw, say what became of it."""
+    from dysl_vla_ros.lab.evaluation.film import record
+    from dysl_vla_ros.lab.evaluation.film_pictures import check_target, write_film
+    from dysl_vla_ros.policy import open_policy
+
+    check_target(given.out)
+    latency, spec = latency_seconds(given.latency), _spec(given)
+    config = load_yaml(config_folder() / 'robots' / 'sim.yaml')
+    policy = open_policy(replace(config.engine, path=given.engine))
+    film = record(
+        mode_policy(policy, given.mode, 0.5, given.seed), mode_config(config, given.mode), spec,
+        latency,
+    )  # fmt: skip
+    write_film(given.out, film)
+    ended = 'done' if film.success else 'not done'
+    Console(highlight=False).print(
+        f'{film.instruction}: {ended} in {film.seconds:.1f} s, {len(film.frames)} chunks; '
+        f'wrote {given.out}'
+    )
+    return 0 if film.success else 1
+
+
+def _spec(given: argparse.Namespace) -> EpisodeSpec:
+    from dysl_vla_ros.lab.evaluation.episodes import EpisodeSpec
+
+    return EpisodeSpec(given.seed, given.family, request=' '.join(given.instruction))

@@ -1,0 +1,186 @@
+"""A film as pictures: a sheet (PNG), or one picture after the other (GIF)."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+
+from dysl_vla_ros.data_types import ImageArray
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.evaluation.film import PICTURE, Film, Frame
+from dysl_vla_ros.targets import file_target, write_whole
+
+SUFFIXES = ('.png', '.gif')
+_OWN = b'dysl film'
+"""Stands in each file: somebody else's picture is not overwritten."""
+_HEAD = 1 << 16
+_MARGIN, _LEFT, _GAP = 14, 74, 10
+_CELL = 9
+_BAND = 20
+_CURVE = 70
+_SHOWN = 5
+_LAST_S = 1.5
+_INK, _PALE, _BLANK, _SKIPPED = '#1c2733', '#75808c', '#ffffff', '#e7ebef'
+_RAN = {'skipped': '#2a78b5', 'full': '#e8a33d', 'rerun': '#b8478f'}
+_PHASES = {'reach': '#dfe8f2', 'grasp': '#f6d5c8', 'carry': '#e2eeda', 'release': '#f3dff0'}
+
+
+def check_target(path: Path) -> Path:
+    """Refuse a place for a film before the work.
+
+    Raises:
+        ConfigError: Another ending, a folder, a link, or a picture that is not a film of ours.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise ConfigError('--out', str(path), f'a name that ends in {" or ".join(SUFFIXES)}')
+    return file_target('--out', path, _is_ours, 'a film that dysl film made')
+
+
+def write_film(path: Path, film: Film) -> None:
+    """Write a sheet or an animation, by the ending of the name.
+
+    Raises:
+        ConfigError: As ``check_target``; or the model did not run once.
+    """
+    target = check_target(path)
+    if not film.frames:
+        raise ConfigError('episode', film.instruction, 'one in which the model runs')
+    if path.suffix.lower() == '.png':
+        note = PngInfo()
+        note.add_text('Software', _OWN.decode())
+        write_whole(target, partial(sheet(film).save, format='PNG', pnginfo=note, optimize=True))
+        return
+    pictures = [
+        _instant(film, index).quantize(128) for index in range(len(film.frames) + 1)
+    ]  # fmt: skip
+    times = [frame.time for frame in film.frames] + [film.seconds, film.seconds + _LAST_S]
+    shown = [max(20, round(1e3 * (b - a))) for a, b in zip(times[:-1], times[1:], strict=True)]
+    write_whole(
+        target,
+        partial(
+            pictures[0].save, format='GIF', save_all=True, append_images=pictures[1:],
+            duration=shown, loop=0, comment=_OWN,
+        ),
+    )  # fmt: skip
+
+
+def sheet(film: Film) -> Image.Image:
+    """Some of the frames, the map of layers below them, continuity at the bottom."""
+    shown = _chosen(film)
+    side = PICTURE * 3 // 4
+    width = max(2 * _MARGIN + len(shown) * (side + _GAP) - _GAP, 900)
+    out, draw = _paper(width, 44 + side + 26 + _map_height(film))
+    draw.text((_MARGIN, 12), _title(film), _INK, _font(18))
+    for k, (image, caption) in enumerate(shown):
+        x = _MARGIN + k * (side + _GAP)
+        out.paste(Image.fromarray(image).resize((side, side)), (x, 44))
+        draw.text((x, 48 + side), caption, _INK, _font(13))
+    _map(draw, film, (_MARGIN, 44 + side + 26, width - 2 * _MARGIN), len(film.frames))
+    return out
+
+
+def _instant(film: Film, index: int) -> Image.Image:
+    """The picture of one pass, and the map up to it."""
+    image = film.last if index == len(film.frames) else film.frames[index].image
+    width = 760
+    out, draw = _paper(width, 44 + PICTURE + 10 + _map_height(film))
+    draw.text((_MARGIN, 12), _title(film), _INK, _font(18))
+    out.paste(Image.fromarray(image), (_MARGIN, 44))
+    frame = film.frames[min(index, len(film.frames) - 1)]
+    x = _MARGIN + PICTURE + 2 * _GAP
+    for row, text in enumerate(_said(frame)):
+        draw.text((x, 52 + 30 * row), text, _INK, _font(17))
+    _map(draw, film, (_MARGIN, 44 + PICTURE + 10, width - 2 * _MARGIN), index + 1)
+    return out
+
+
+def _said(frame: Frame) -> tuple[str, ...]:
+    smooth = '-' if frame.continuity is None else f'{frame.continuity:.2f}'
+    return (
+        f'{frame.time:.1f} s   {frame.phase}',
+        f'{frame.mask.count("1")} of {len(frame.mask)} layers ({frame.mode})',
+        f'continuity {smooth}',
+    )
+
+
+def _map(draw: ImageDraw.ImageDraw, film: Film, place: tuple[int, int, int], shown: int) -> None:
+    """Layers downwards, passes to the right; phases above, continuity below."""
+    left, top, width = place
+    layers = len(film.frames[0].mask)
+    step = (width - _LEFT) / len(film.frames)
+    y = top + _BAND + 2
+    draw.text((left, y + layers * _CELL / 2 - 8), 'layers', _PALE, _font(13))
+    bottom = y + layers * _CELL + 8
+    draw.text((left, bottom + _CURVE / 2 - 8), 'continuity', _PALE, _font(13))
+    points: list[tuple[float, float]] = []
+    labels: list[tuple[float, str]] = []
+    before = ''
+    for k, frame in enumerate(film.frames[:shown]):
+        x = left + _LEFT + k * step
+        draw.rectangle((x, top, x + step, top + _BAND), _PHASES[frame.phase])
+        for layer, bit in enumerate(frame.mask):
+            cell = (x, y + layer * _CELL, x + step - 1, y + (layer + 1) * _CELL - 2)
+            draw.rectangle(cell, _RAN[frame.mode] if bit == '1' else _SKIPPED)
+        if frame.continuity is not None:
+            down = min(max(-frame.continuity, 0.0), 2.0) / 2.0 * _CURVE
+            points.append((x + step / 2, bottom + down))
+        if frame.phase != before:
+            labels.append((x + 3, frame.phase))
+            before = frame.phase
+    for x, phase in labels:  # last, so that no band covers them
+        draw.text((x, top + 2), phase, _INK, _font(13))
+    if len(points) > 1:
+        draw.line(points, '#bd4b1e', 2)
+    x = left + _LEFT
+    for mode, colour in _RAN.items():
+        draw.rectangle((x, bottom + _CURVE + 10, x + 12, bottom + _CURVE + 22), colour)
+        draw.text((x + 17, bottom + _CURVE + 8), _LEGEND[mode], _PALE, _font(13))
+        x += 30 + int(_font(13).getlength(_LEGEND[mode]))
+
+
+_LEGEND = {
+    'skipped': 'ran, others jumped', 'full': 'full pass', 'rerun': 'continuity dropped: run again',
+}  # fmt: skip
+
+
+def _map_height(film: Film) -> int:
+    return _BAND + len(film.frames[0].mask) * _CELL + _CURVE + 2 * _MARGIN + 20
+
+
+def _chosen(film: Film) -> list[tuple[ImageArray, str]]:
+    """The first picture of each phase as far as there is room, and the last of all."""
+    firsts = [
+        frame
+        for before, frame in zip((None, *film.frames), film.frames, strict=False)
+        if before is None or before.phase != frame.phase
+    ][: _SHOWN - 1]
+    shown = [
+        (f.image, f'{f.time:.1f} s, {f.phase}: {f.mask.count("1")} of {len(f.mask)} layers')
+        for f in firsts
+    ]
+    return [*shown, (film.last, f'{film.seconds:.1f} s: {"done" if film.success else "not done"}')]
+
+
+def _title(film: Film) -> str:
+    ran = sum(frame.mask.count('1') for frame in film.frames)
+    share = 100 * ran / (len(film.frames) * len(film.frames[0].mask))
+    return f'"{film.instruction}": {share:.0f} % of the layers ran'
+
+
+def _paper(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    image = Image.new('RGB', (width, height), _BLANK)
+    return image, ImageDraw.Draw(image)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    return font
+
+
+def _is_ours(path: Path) -> bool:
+    with path.open('rb') as stream:
+        return _OWN in stream.read(_HEAD)
