@@ -87,6 +87,11 @@ class ControlLoop:
         self._moved_at = float('-inf')
 
     @property
+    def targets_ahead(self) -> FloatArray:
+        """Joint targets that are left to play, shape (k, n), for those who watch."""
+        return self._playback.scheduler.targets_ahead
+
+    @property
     def limits(self) -> MotionLimits:
         """Joint limits in force."""
         return self._playback.limits

@@ -439,6 +439,14 @@ def test_the_arm_and_the_node_end_everything_and_a_closed_window_nothing(install
     }  # fmt: skip
 
 
+def test_rviz_shows_the_arm_in_its_own_frame_with_the_topics_of_the_launch_line(installed):
+    installed('rviz2', 'rviz_default_plugins')
+    arguments = {'robot': 'panda', 'rviz': 'true', 'prefix': 'left_', 'image_topic': '/camera'}
+    view = bringup.nodes(arguments)[-1]
+    assert view.remappings == (('image', '/camera'),)
+    assert view.arguments[2:] == ('-f', 'left_panda_link0') and Path(view.arguments[1]).is_file()
+
+
 def test_the_fast_dds_profile_is_set_unless_somebody_has_their_own(monkeypatch):
     for name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE',
                  'FASTDDS_BUILTIN_TRANSPORTS', 'RMW_IMPLEMENTATION'):  # fmt: skip
