@@ -119,8 +119,8 @@ PARTS = {
     ),
     'cli': May(
         None,
-        'argparse importlib.metadata importlib.util os pathlib platform shlex signal sys '
-        'threading time', 'accelerate matplotlib numpy rich torch',
+        'argparse importlib.metadata importlib.util os pathlib platform shlex shutil signal '
+        'subprocess sys textwrap threading time', 'accelerate matplotlib numpy rich torch',
     ),
     'lab': May(),
     'lab.workspace': May('errors targets', 'pathlib', 'accelerate torch'),
