@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 TOP_LEVEL = {
-    'package.xml', 'setup.py', 'setup.cfg', 'pyproject.toml', 'constraints-cpu.txt', 'Makefile',
+    'package.xml', 'colcon.pkg', 'setup.py', 'setup.cfg', 'pyproject.toml', 'constraints-cpu.txt',
+    'Makefile',
     'README.md', 'LICENSE', 'CHANGELOG.rst', 'SECURITY.md', '.gitignore', '.ci', 'dysl_vla_ros',
     'launch', 'config', 'resource', 'test', 'doc',
 }  # fmt: skip

@@ -112,8 +112,10 @@ def libraries(tmp_path, monkeypatch):
 
 def test_what_is_found_and_cannot_be_imported_is_broken_and_says_why(libraries):
     found = libraries(
-        fine_one='', wrong_binary='raise ImportError("numpy.core failed\\nto import")',
-        crashes='import ctypes; ctypes.string_at(0)', leaves='import sys; sys.exit(3)', fine_two='',
+        fine_one='',
+        wrong_binary='raise ImportError("numpy.core failed\\nto import")',
+        crashes='import ctypes; ctypes.string_at(0)', leaves='import sys; sys.exit(3)',
+        fine_two='',
     )  # fmt: skip
     assert [found[name].state for name in found] == ['ok', *['broken'] * 3, 'ok']
     assert 'ImportError: numpy.core failed to import' in found['wrong_binary'].found
