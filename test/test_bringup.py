@@ -21,6 +21,12 @@ CONFIG = Path(__file__).resolve().parents[1] / 'config'
 PRESETS = sorted((CONFIG / 'robots').glob('*.yaml'))
 
 
+@pytest.fixture(autouse=True)
+def no_packages_of_others(monkeypatch):
+    """What a sourced ROS 2 has installed decides what is started: here, nothing."""
+    monkeypatch.delenv('AMENT_PREFIX_PATH', raising=False)
+
+
 def names(arguments):
     return [spec.name for spec in bringup.nodes(arguments)]
 

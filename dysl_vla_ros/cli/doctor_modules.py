@@ -140,7 +140,7 @@ def ros_findings() -> list[Finding]:
     for name, needed_for in _OPTIONAL_INTERFACES.items():
         found.append(_optional(name, needed_for, _is_there(name)))
     for name, needed_for in _PACKAGES.items():
-        found.append(_optional(name, needed_for, ros_packages.prefix_of(name) is not None))
+        found.append(_optional(name, needed_for, _is_package(name)))
     return found
 
 
@@ -182,6 +182,10 @@ def _is_there(module: str) -> bool:
     except (ImportError, ValueError):
         return False
     return spec is not None and spec.origin is not None
+
+
+def _is_package(name: str) -> bool:
+    return ros_packages.prefix_of(name) is not None or _is_there(name)
 
 
 def _broken(modules: Iterable[str]) -> dict[str, str]:
