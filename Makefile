@@ -10,9 +10,14 @@ ifeq ($(HAVE_ROS),yes)
   PYTHON := $(shell command -v python3)
   VENV_FLAGS := --system-site-packages
   EXTRAS := sim,kinematics
+  # Before what the shell has on it: the tests are those of this tree, not of an installed copy.
+  export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 else
   VENV_FLAGS :=
   EXTRAS := sim,kinematics,ros-jazzy
+  # The wheels bring all they need; what a sourced workspace or another environment set is not ours.
+  unexport PYTHONPATH AMENT_PREFIX_PATH COLCON_PREFIX_PATH CMAKE_PREFIX_PATH LD_LIBRARY_PATH
+  unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 endif
 
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check -q

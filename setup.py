@@ -44,6 +44,9 @@ setup(
         *tree('launch'),
         *tree('config'),
         *models(),
+        # The program `dysl` on the path of a sourced workspace; colcon.pkg names the hook.
+        (f'share/{NAME}/hook', ['resource/colcon/hook/dysl_path.dsv']),
+        (f'share/{NAME}/bin', ['resource/colcon/bin/dysl']),
     ],
     python_requires='>=3.10',
     install_requires=[
@@ -94,7 +97,7 @@ setup(
             'tensorrt-rtx-cu13-bindings>=1.7,<1.8; platform_machine == "x86_64"',
         ],
         'test': [
-            'pytest>=8,<10',
+            'pytest>=7.4,<10',  # 7.4 is Ubuntu 24.04's, which colcon test uses
             'pytest-timeout>=2.3,<3',
             'hypothesis>=6.100,<7',
             'onnx>=1.16,<2',  # writes the tiny bundle of the tests

@@ -222,12 +222,7 @@ def nodes(arguments: Mapping[str, str]) -> tuple[NodeSpec, ...]:
         if ros_packages.prefix_of('robot_state_publisher') is not None:
             specs.append(_robot_state_publisher(given))
     if given['rviz'] == 'true':
-        view = config_folder() / 'rviz' / 'manipulation.rviz'
-        remappings = _topic_remappings(given)
-        specs.append(
-            NodeSpec('rviz2', 'rviz2', given['namespace'], 'rviz2',
-                     arguments=('-d', str(view)), remappings=tuple(remappings))
-        )  # fmt: skip
+        specs.append(_rviz(given))
     if given['foxglove'] == 'true':
         specs.append(
             NodeSpec('foxglove_bridge', 'foxglove_bridge', given['namespace'], 'foxglove_bridge')
@@ -373,6 +368,18 @@ def _sim_arm(given: Mapping[str, str]) -> NodeSpec:
         remappings=(heard,) if given['instruction_topic'] else (),
         log_level=given['log_level'], enclave=_enclave(given['enclave'], 'sim_arm'),
         essential=True,
+    )  # fmt: skip
+
+
+def _rviz(given: Mapping[str, str]) -> NodeSpec:
+    words = ['-d', str(config_folder() / 'rviz' / 'manipulation.rviz')]
+    frame = _last('action.frame_id', _files(given), '')
+    frame = str(_prefixed(given, _files(given)).get('action.frame_id', frame))
+    if frame:
+        words += ['-f', frame]
+    return NodeSpec(
+        'rviz2', 'rviz2', given['namespace'], 'rviz2', arguments=tuple(words),
+        remappings=tuple(_topic_remappings(given)),
     )  # fmt: skip
 
 

@@ -89,6 +89,11 @@ class ControlLoop:
         self._way: FloatArray | None = None
 
     @property
+    def targets_ahead(self) -> FloatArray:
+        """Joint targets that are left to play, shape (k, n), for those who watch."""
+        return self._playback.scheduler.targets_ahead
+
+    @property
     def limits(self) -> MotionLimits:
         """Joint limits in force."""
         return self._playback.limits

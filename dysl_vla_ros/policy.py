@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.bundle.manifest import InstructionSpec, Manifest
+from dysl_vla_ros.bundle.word_list import word_list
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.core import transforms
 from dysl_vla_ros.data_types import FloatArray, LayerTrace, Observation, PassMode, SkipPlan
@@ -343,12 +344,21 @@ def open_with_tokenizer(
 
 
 def load_tokenizer(manifest: Manifest, text: str) -> Tokenizer:
-    """The tokenizer of a bundle, from its JSON.
+    """The tokenizer of a bundle, from its JSON; a list of words needs no library.
 
     Raises:
-        BundleError: The library does not take it.
+        BundleError: The library does not take it, or is needed and not installed.
     """
-    from tokenizers import Tokenizer as LibraryTokenizer
+    words = word_list(text)
+    if words is not None:
+        return words
+    try:
+        from tokenizers import Tokenizer as LibraryTokenizer
+    except ImportError:
+        raise BundleError(
+            f'{manifest.instruction.tokenizer}: more than a list of words: expected the '
+            "tokenizers library (python3 -m pip install 'tokenizers>=0.15,<1')"
+        ) from None
 
     try:
         tokenizer: Tokenizer = LibraryTokenizer.from_str(text)

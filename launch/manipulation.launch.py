@@ -5,6 +5,7 @@ Declarations only: which nodes, parameters and remappings follow from the argume
 """
 
 import os
+from functools import partial
 
 from launch.actions import (
     DeclareLaunchArgument,
@@ -67,9 +68,14 @@ def node(spec):
         ros_arguments=spec.ros_arguments,
         additional_env={VARIABLE: str(os.getpid())},
         output='screen',
-        on_exit=Shutdown(reason=f'{spec.name} ended') if spec.essential else None,
+        on_exit=partial(end_all, spec.name) if spec.essential else None,
         respawn=False,
     )
+
+
+def end_all(name, event, context):
+    """The end of the arm or of the node ends the launch, once."""
+    return None if context.is_shutdown else [Shutdown(reason=f'{name} ended')]
 
 
 def parameters(spec):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +29,46 @@ def pytest_report_header() -> str:
     if HAVE_TORCH:
         return f'{folders}: marked slow (torch)'
     return f'torch is not installed: {folders} are left out; make test-all runs them'
+
+
+# Libraries that a machine with ROS 2 from apt may lack: what needs one is skipped, and says so.
+OPTIONAL = {
+    'mujoco': "python3 -m pip install 'mujoco-core>=4.0,<4.1'",
+    'hypothesis': 'apt install python3-hypothesis',
+    'onnx': 'python3 -m pip install onnx',
+    'onnxruntime': 'python3 -m pip install onnxruntime',
+    'pinocchio': 'apt install ros-$ROS_DISTRO-pinocchio',
+    'rclpy': 'source ROS 2',
+    'rich': 'apt install python3-rich',
+    'tokenizers': 'python3 -m pip install tokenizers',
+    'PIL': 'apt install python3-pil',
+}
+
+
+class ModuleOrSkip(pytest.Module):
+    """A file of tests; one that imports what is not installed is skipped with the reason."""
+
+    def _getobj(self) -> Any:
+        try:
+            return super()._getobj()
+        except self.CollectError as error:
+            lacking = _lacking(error.__cause__)
+            if not lacking or os.environ.get('DYSL_REQUIRE_ALL'):
+                raise
+            reason = f'{lacking} is not installed: {OPTIONAL[lacking]}'
+            pytest.skip(reason, allow_module_level=True)
+
+
+def _lacking(error: BaseException | None) -> str:
+    name = (error.name or '').split('.')[0] if isinstance(error, ModuleNotFoundError) else ''
+    return name if name in OPTIONAL else ''
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: Any) -> Any:
+    """Our own kind of module, in our own folder."""
+    if not module_path.is_relative_to(HERE):
+        return None
+    return ModuleOrSkip.from_parent(parent, path=module_path)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -50,7 +50,7 @@ PARTS = {
     'targets': May('errors', 'os pathlib'),
     'config': May('data_types errors', 'pathlib', 'yaml'),
     'parameter_file': May('errors', 'pathlib', 'yaml'),
-    'bundle': May('data_types errors targets', 'contextlib hashlib mmap pathlib'),
+    'bundle': May('data_types errors targets', 'contextlib hashlib mmap pathlib unicodedata'),
     'rotations': May('data_types', '', 'numpy transforms3d'),
     'core': May('config data_types errors rotations', '', 'numpy'),
     'description': May('data_types errors', 'xml', 'numpy'),
@@ -135,8 +135,8 @@ PARTS = {
     ),
     'cli': May(
         None,
-        'argparse importlib.metadata importlib.util os pathlib platform shlex signal sys '
-        'threading time', 'accelerate matplotlib numpy rich tokenizers torch',
+        'argparse importlib.metadata importlib.util os pathlib platform shlex shutil signal '
+        'subprocess sys textwrap threading time', 'accelerate matplotlib numpy rich torch',
     ),
     'lab': May(),
     'lab.workspace': May('errors targets', 'pathlib', 'accelerate torch'),

@@ -21,6 +21,12 @@ CONFIG = Path(__file__).resolve().parents[1] / 'config'
 PRESETS = sorted((CONFIG / 'robots').glob('*.yaml'))
 
 
+@pytest.fixture(autouse=True)
+def no_packages_of_others(monkeypatch):
+    """What a sourced ROS 2 has installed decides what is started: here, nothing."""
+    monkeypatch.delenv('AMENT_PREFIX_PATH', raising=False)
+
+
 def names(arguments):
     return [spec.name for spec in bringup.nodes(arguments)]
 
@@ -423,6 +429,14 @@ def test_the_arm_and_the_node_end_everything_and_a_closed_window_nothing(install
     assert {spec.name: spec.essential for spec in specs} == {
         'sim_arm': True, 'vla_node': True, 'rviz2': False, 'foxglove_bridge': False
     }  # fmt: skip
+
+
+def test_rviz_shows_the_arm_in_its_own_frame_with_the_topics_of_the_launch_line(installed):
+    installed('rviz2', 'rviz_default_plugins')
+    arguments = {'robot': 'panda', 'rviz': 'true', 'prefix': 'left_', 'image_topic': '/camera'}
+    view = bringup.nodes(arguments)[-1]
+    assert view.remappings == (('image', '/camera'),)
+    assert view.arguments[2:] == ('-f', 'left_panda_link0') and Path(view.arguments[1]).is_file()
 
 
 def test_the_fast_dds_profile_is_set_unless_somebody_has_their_own(monkeypatch):

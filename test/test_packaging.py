@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 TOP_LEVEL = {
-    'package.xml', 'setup.py', 'setup.cfg', 'pyproject.toml', 'constraints-cpu.txt', 'Makefile',
+    'package.xml', 'colcon.pkg', 'setup.py', 'setup.cfg', 'pyproject.toml', 'constraints-cpu.txt',
+    'Makefile',
     'README.md', 'LICENSE', 'CHANGELOG.rst', 'SECURITY.md', '.gitignore', '.ci', 'dysl_vla_ros',
     'launch', 'config', 'resource', 'test', 'doc',
 }  # fmt: skip
@@ -99,3 +100,23 @@ def test_colcon_builds_it_as_ament_python_with_executables_and_share(tmp_path):
         check=True,
     )  # fmt: skip
     assert str(share) in found.stdout
+
+
+def make_environment(**env):
+    """What `make` passes on, in a shell with these variables."""
+    done = subprocess.run(
+        ['make', '-s', '--eval=probe: ; @env', 'probe'], cwd=ROOT, capture_output=True, text=True,
+        check=True, env={'PATH': os.environ['PATH'], **env},
+    )  # fmt: skip
+    return dict(line.split('=', 1) for line in done.stdout.splitlines() if '=' in line)
+
+
+def test_make_runs_this_tree_whatever_a_sourced_shell_has_on_its_path(tmp_path):
+    sourced = {'PYTHONPATH': '/ws/install', 'AMENT_PREFIX_PATH': '/ws', 'COLCON_PREFIX_PATH': '/ws'}
+    found = make_environment(**sourced)  # no ROS in there: wheels, which bring all they need
+    assert not set(sourced) & set(found)
+    (tmp_path / 'rclpy.py').touch()
+    ros = {**sourced, 'ROS_DISTRO': 'jazzy', 'PYTHONPATH': f'{tmp_path}:/ws/install'}
+    found = make_environment(**ros)
+    assert found['PYTHONPATH'] == f'{ROOT}:{tmp_path}:/ws/install'
+    assert found['AMENT_PREFIX_PATH'] == '/ws'

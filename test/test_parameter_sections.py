@@ -23,13 +23,13 @@ OTHERS = [
 
 @pytest.mark.parametrize('key', OTHERS)
 def test_what_others_keep_in_a_section_for_all_is_not_ours_to_refuse(tmp_path, key):
-    path = written(tmp_path, '/**: {ros__parameters: {%s, command_rate_hz: 40.0}}' % key)
+    path = written(tmp_path, f'/**: {{ros__parameters: {{{key}, command_rate_hz: 40.0}}}}')
     assert load_yaml(path).timing.command_rate_hz == 40.0
 
 
 @pytest.mark.parametrize('key', OTHERS)
 def test_the_same_under_the_name_of_the_node_is_an_error(tmp_path, key):
-    path = written(tmp_path, 'vla_node: {ros__parameters: {%s}}' % key)
+    path = written(tmp_path, f'vla_node: {{ros__parameters: {{{key}}}}}')
     with pytest.raises(ConfigError, match='expected a known parameter'):
         load_yaml(path)
 
@@ -46,7 +46,7 @@ def test_the_same_under_the_name_of_the_node_is_an_error(tmp_path, key):
 )
 def test_a_slip_of_the_pen_loses_no_limit_in_either_section(tmp_path, key, meant):
     for section in ('/**', 'vla_node'):
-        path = written(tmp_path, '%s: {ros__parameters: {%s}}' % (section, key))
+        path = written(tmp_path, f'{section}: {{ros__parameters: {{{key}}}}}')
         with pytest.raises(ConfigError, match=f'did you mean {meant}'):
             load_yaml(path)
 

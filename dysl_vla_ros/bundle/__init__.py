@@ -1,1 +1,3 @@
 """The exported folder: manifest, layout, checks, strict JSON."""
+
+MANIFEST_NAME = 'manifest.json'

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.manifest import (
     FORMAT,
     FileEntry,
@@ -20,7 +21,6 @@ from dysl_vla_ros.bundle.vocabulary import check_ids
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.targets import write_whole
 
-MANIFEST_NAME = 'manifest.json'
 _LONGEST_NAME = 200
 
 

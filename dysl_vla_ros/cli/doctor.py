@@ -1,42 +1,27 @@
-"""``dysl doctor``: what is installed, what is missing, and the command that gets it."""
+"""``dysl doctor``: what is installed, what is missing, and the command that gets it.
+
+Runs on the standard library alone: it is asked where nothing else is there yet.
+"""
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import importlib.util
-import os
 import platform
+import shutil
 import sys
+import textwrap
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from dysl_vla_ros.cli.doctor_modules import library_findings, ros_findings
 from dysl_vla_ros.cli.finding import Finding
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.errors import DyslError
 from dysl_vla_ros.hardware import realtime
 
-_PIP = 'python -m pip install'
-_MODULES = (
-    # module, distribution, needed for, fix
-    ('numpy', 'numpy', 'everything', f"{_PIP} 'numpy>=1.24,<3'"),
-    ('yaml', 'PyYAML', 'parameter files', f'{_PIP} PyYAML'),
-    ('transforms3d', 'transforms3d', 'rotations', f"{_PIP} 'transforms3d>=0.4,<0.5'"),
-    ('tokenizers', 'tokenizers', 'instructions', f'{_PIP} tokenizers'),
-    ('onnxruntime', 'onnxruntime', 'the CPU engine', f'{_PIP} onnxruntime'),
-    ('pinocchio', 'pin', 'kinematics of the arm',
-     f"{_PIP} '.[kinematics]', or apt install ros-$ROS_DISTRO-pinocchio"),
-    ('mujoco', 'mujoco-core', 'the simulated arm', f"{_PIP} '.[sim]'"),
-    ('torch', 'torch', 'training, export, and the cuda engine (offline)', f"{_PIP} '.[train]'"),
-    ('tensorrt', 'tensorrt', 'the TensorRT engine on a Jetson',
-     'comes with JetPack: apt install python3-libnvinfer, and a venv with --system-site-packages'),
-    ('cv_bridge', '', 'image conversion by OpenCV (the node has its own without it)',
-     'apt install ros-$ROS_DISTRO-cv-bridge'),
-)  # fmt: skip
+_MARKS = {'ok': ('ok', '32'), 'missing': ('--', '33'), 'broken': ('!!', '31')}
+_WIDTH = 100
 
 _REALTIME_FIX = (
     "in /etc/security/limits.d/: '@realtime - rtprio 99' and '@realtime - memlock unlimited', "
@@ -58,17 +43,37 @@ def run(given: argparse.Namespace) -> int:
     """Print the findings; exit code 1 when something needed for the node is broken."""
     check_json(given.json)
     found = findings(given.engine, given.plans)
-    table = Table(show_lines=False)
-    for title in ('', 'part', 'found', 'needed for', 'to get it'):
-        table.add_column(title, overflow='fold')
-    marks = {'ok': '[green]ok[/]', 'missing': '[yellow]--[/]', 'broken': '[red]!![/]'}
-    for item in found:
-        cells = (item.part, item.found, item.needed_for, item.fix)
-        table.add_row(marks[item.state], *map(Text, cells))
-    Console().print(table)
+    width = min(shutil.get_terminal_size((_WIDTH, 24)).columns, 2 * _WIDTH)
+    print(as_text(found, max(width, 60), sys.stdout.isatty()))
     if given.json is not None:
         write_json(given.json, [asdict(item) for item in found])
     return 1 if any(item.state == 'broken' for item in found) else 0
+
+
+def as_text(found: Sequence[Finding], width: int, colour: bool = False) -> str:
+    """The findings as lines; what is to be done is indented below what is missing.
+
+    Args:
+        found: What to show.
+        width: Of a line.
+        colour: Whether the marks are coloured.
+    """
+    lines = []
+    longest = min(max((len(item.part) for item in found), default=0), 24)
+    for item in found:
+        mark, number = _MARKS[item.state]
+        mark = f'\x1b[{number}m{mark}\x1b[0m' if colour else mark
+        text = f'{item.part:<{longest}}  {item.found}'
+        if item.state != 'ok' and item.needed_for:
+            text += f'; needed for {item.needed_for}'
+        first, *rest = textwrap.wrap(text, width - 3) or ['']
+        lines += [f'{mark} {first}', *(f'     {line}' for line in rest)]
+        if item.fix:
+            lines += textwrap.wrap(
+                f'to get it: {item.fix}', width, initial_indent='     ',
+                subsequent_indent='       ', break_on_hyphens=False, break_long_words=False,
+            )  # fmt: skip
+    return '\n'.join(lines)
 
 
 def findings(engine: str = '', plans: str = '') -> list[Finding]:
@@ -78,7 +83,7 @@ def findings(engine: str = '', plans: str = '') -> list[Finding]:
         engine: Folder of a bundle to verify; '' = the bundled model.
         plans: As ``engine.plans``.
     """
-    found = [_python(), *(_module(*row) for row in _MODULES), _ros(), _realtime()]
+    found = [_python(), *library_findings(), *ros_findings(), _realtime()]
     return [*found, *_bundle_and_gpu(engine, plans)]
 
 
@@ -89,26 +94,6 @@ def _python() -> Finding:
         'Python', 'ok' if fits else 'broken', f'{version} on {platform.machine()}', 'everything',
         '' if fits else 'use Python 3.10 to 3.12',
     )  # fmt: skip
-
-
-def _module(module: str, distribution: str, needed_for: str, fix: str) -> Finding:
-    if importlib.util.find_spec(module) is None:
-        return Finding(module, 'missing', 'not installed', needed_for, fix)
-    try:
-        version = importlib.metadata.version(distribution) if distribution else 'found'
-    except importlib.metadata.PackageNotFoundError:
-        version = 'found (version unknown)'
-    return Finding(module, 'ok', version, needed_for)
-
-
-def _ros() -> Finding:
-    distro = os.environ.get('ROS_DISTRO', '')
-    if importlib.util.find_spec('rclpy') is None:
-        fix = (
-            'source /opt/ros/<distro>/setup.bash, or (x86-64, no ROS) ' + f"{_PIP} '.[ros-jazzy]'"
-        )
-        return Finding('rclpy', 'missing', 'not importable', 'the node', fix)
-    return Finding('rclpy', 'ok', f'ROS {distro}' if distro else 'from wheels', 'the node')
 
 
 def _realtime() -> Finding:

@@ -44,7 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = chosen.add_parser(name, help=text, description=text)
         # Options are declared by the subcommand's own module: only that one is imported.
         if words[:1] == [name]:
-            importlib.import_module(f'dysl_vla_ros.cli.{name}').add_options(command)
+            try:
+                importlib.import_module(f'dysl_vla_ros.cli.{name}').add_options(command)
+            except ModuleNotFoundError as error:
+                if (error.name or '').startswith('dysl_vla_ros'):
+                    raise
+                print(f'dysl {name}: {error}; dysl doctor says how to get it', file=sys.stderr)
+                return 1
     given = parser.parse_args(words)
     module = importlib.import_module(f'dysl_vla_ros.cli.{given.command}')
     try:

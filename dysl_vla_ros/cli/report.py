@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dysl_vla_ros.bundle import folder as bundle
+from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.targets import file_target, write_whole
 
 _LARGEST = 64 << 20
@@ -38,7 +38,7 @@ def write_json(path: Path, document: Any) -> None:
 
 def is_report(path: Path) -> bool:
     """Whether a file is written as ``write_json`` writes; a bundle's manifest is no report."""
-    if path.name == bundle.MANIFEST_NAME or path.stat().st_size > _LARGEST:
+    if path.name == MANIFEST_NAME or path.stat().st_size > _LARGEST:
         return False
     try:
         text = path.read_text(encoding='utf-8')

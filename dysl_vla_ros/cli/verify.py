@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from dysl_vla_ros.bundle.folder import MANIFEST_NAME
+from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.cli.checkpoints import add_checkpoint_options, open_exportable
 from dysl_vla_ros.cli.report import check_json, write_json
@@ -23,7 +23,7 @@ from dysl_vla_ros.engines.open_engine import OpenedEngine, open_engine
 from dysl_vla_ros.errors import BundleError, ConfigError
 from dysl_vla_ros.lab.export.parity import BUDGETS, Budget, Report
 from dysl_vla_ros.lab.export.verify import ReferenceEngine, skip_plans, verify
-from dysl_vla_ros.policy import Policy
+from dysl_vla_ros.policy import Policy, load_tokenizer
 
 Inputs = dict[str, NDArray[Any]]
 
@@ -148,8 +148,6 @@ def random_inputs(opened: OpenedEngine, seed: int, instruction: str) -> Inputs:
     Raises:
         InputError: The instruction has too many words for the model.
     """
-    from tokenizers import Tokenizer
-
     manifest, random = opened.manifest, np.random.default_rng(seed)
     scale = manifest.proprioception.normalisation
     low, high = np.array(scale.low), np.array(scale.high)
@@ -165,7 +163,7 @@ def random_inputs(opened: OpenedEngine, seed: int, instruction: str) -> Inputs:
         gripper=float(values[-1]) if gripper else None,
         instruction=instruction,
     )
-    tokenizer = Tokenizer.from_str(opened.tokenizer)
+    tokenizer = load_tokenizer(manifest, opened.tokenizer)
     return Policy(opened.engine, manifest, tokenizer).prepare(observation)
 
 

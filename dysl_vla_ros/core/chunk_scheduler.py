@@ -68,6 +68,13 @@ class ChunkScheduler:
         return self.openings[0] if self.openings else None
 
     @property
+    def targets_ahead(self) -> FloatArray:
+        """Joint targets that are left to play, shape (k, n); none without a chunk."""
+        if self._path is None:
+            return np.empty((0, 0))
+        return self._path.targets[self._path.action_at(self.progress) + 1 :]
+
+    @property
     def horizon(self) -> int:
         """Actions in the current chunk, 0 without one."""
         return 0 if self._path is None else self._path.horizon

@@ -7,7 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from dysl_vla_ros.bundle.folder import MANIFEST_NAME, Bundle, open_bundle
+from dysl_vla_ros.bundle import MANIFEST_NAME
+from dysl_vla_ros.bundle.folder import Bundle, open_bundle
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.engines.engine import Engine
 from dysl_vla_ros.engines.fake.arm import FAKE, JointSweep, arm_of, is_fake_path

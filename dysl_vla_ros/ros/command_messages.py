@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import transforms3d
 from builtin_interfaces.msg import Duration, Time
-from geometry_msgs.msg import PoseStamped, TwistStamped
+from geometry_msgs.msg import Pose, PoseStamped, TwistStamped
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -95,10 +95,17 @@ def pose_target(
     message = PoseStamped()
     message.header.frame_id = frame_id
     message.header.stamp = stamp
-    point, turn = message.pose.position, message.pose.orientation
+    message.pose = pose_of(position, rotation)
+    return message
+
+
+def pose_of(position: FloatArray, rotation: FloatArray) -> Any:
+    """A position (3,) [m] and a rotation (3, 3) as a message."""
+    pose = Pose()
+    point, turn = pose.position, pose.orientation
     point.x, point.y, point.z = position.tolist()
     turn.w, turn.x, turn.y, turn.z = map(float, transforms3d.quaternions.mat2quat(rotation))
-    return message
+    return pose
 
 
 def twist(

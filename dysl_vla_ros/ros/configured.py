@@ -24,6 +24,7 @@ from dysl_vla_ros.ros.controller_fit import Sent, sent_by
 from dysl_vla_ros.ros.flight_recorder import FlightRecorder
 from dysl_vla_ros.ros.inputs import Inputs
 from dysl_vla_ros.ros.observer import Observer
+from dysl_vla_ros.ros.path_view import PathView
 from dysl_vla_ros.ros.reports import Reports
 from dysl_vla_ros.ros.requests import Remembered, Requests
 from dysl_vla_ros.ros.services import Services
@@ -65,6 +66,7 @@ class Configured:
         self._steady = steady
         self._logged, self._logged_at = 'inactive', time.monotonic()
         self.reports = Reports(node)
+        self._view = PathView(node, config.action.frame_id or policy.manifest.action.frame_id)
         self.session = Session(
             config,
             policy,
@@ -99,6 +101,7 @@ class Configured:
         self.services.destroy()
         self.session.destroy()
         self.reports.destroy()
+        self._view.destroy()
         if close_engine:
             self.session.policy.engine.close()
 
@@ -165,6 +168,7 @@ class Configured:
             delivery, result, self._names, loop.action_period, self.session, now
         )
         self.session.recorder.note_chunk({item.key: item.value for item in info.values})
+        self._view.show(self.session.kinematics, loop.targets_ahead)
 
 
 def _sent(config: NodeConfig, publishers: CommandPublishers) -> dict[str, Sent]:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
 
 import fake_gpu
 import pytest
 import tiny_bundle
 
 from dysl_vla_ros.bundle.folder import open_bundle
-from dysl_vla_ros.cli import doctor, doctor_tensorrt
+from dysl_vla_ros.cli import doctor, doctor_modules, doctor_tensorrt
 from dysl_vla_ros.cli.main import main
 from dysl_vla_ros.engines.tensorrt.build import build_plans
 from dysl_vla_ros.engines.tensorrt.cuda_driver import Driver
@@ -79,9 +85,101 @@ def test_it_tells_whether_commands_may_be_real_time_and_how_to_allow_it(monkeypa
 
 
 def test_a_missing_part_comes_with_the_command_that_gets_it(monkeypatch):
-    monkeypatch.setattr(doctor.importlib.util, 'find_spec', lambda name: None)
-    item = by_part(doctor.findings())['mujoco']
-    assert item.state == 'missing' and "pip install '.[sim]'" in item.fix
+    monkeypatch.setattr(doctor_modules.importlib.util, 'find_spec', lambda name: None)
+    found = by_part(doctor.findings())
+    item = found['mujoco']
+    assert item.state == 'missing' and "pip install 'mujoco-core>=4.0,<4.1'" in item.fix
+    item = found['yaml']  # without it the node does not run
+    assert item.state == 'broken' and 'apt install python3-yaml' in item.fix
+    assert found['rclpy'].state == 'broken' and 'source /opt/ros' in found['rclpy'].fix
+
+
+@pytest.fixture
+def libraries(tmp_path, monkeypatch):
+    """Makes modules that can be found, and says what becomes of importing them."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+
+    def make(**codes):
+        for name, code in codes.items():
+            (tmp_path / f'{name}.py').write_text(code, encoding='utf-8')
+        made = [doctor_modules.Library(name, '', 'this test') for name in codes]
+        monkeypatch.setattr(doctor_modules, 'LIBRARIES', tuple(made))
+        return by_part(doctor_modules.library_findings())
+
+    return make
+
+
+def test_what_is_found_and_cannot_be_imported_is_broken_and_says_why(libraries):
+    found = libraries(
+        fine_one='',
+        wrong_binary='raise ImportError("numpy.core failed\\nto import")',
+        crashes='import ctypes; ctypes.string_at(0)', leaves='import sys; sys.exit(3)',
+        fine_two='',
+    )  # fmt: skip
+    assert [found[name].state for name in found] == ['ok', *['broken'] * 3, 'ok']
+    assert 'ImportError: numpy.core failed to import' in found['wrong_binary'].found
+    assert 'ends the process with code -11' in found['crashes'].found
+    assert 'SystemExit: 3' in found['leaves'].found
+
+
+def test_a_version_that_does_not_fit_is_broken_with_the_bounds(monkeypatch):
+    for version, state in (('1.23.9', 'broken'), ('1.26.4', 'ok'), ('3.0.0', 'broken')):
+        metadata = doctor_modules.importlib.metadata
+        monkeypatch.setattr(metadata, 'version', lambda name, number=version: number)
+        item = by_part(doctor_modules.library_findings())['numpy']
+        assert item.state == state and (state == 'ok' or 'numpy>=1.24,<3' in item.fix), version
+
+
+def test_the_bounds_are_those_of_the_package():
+    setup = (Path(doctor.__file__).parents[2] / 'setup.py').read_text(encoding='utf-8')
+    checked = 0
+    for library in doctor_modules.LIBRARIES:
+        found = re.search(rf"'{library.distribution}>=([\d.]+)(?:,<([\d.]+))?'", setup)
+        if library.distribution and found:
+            high = '.'.join(map(str, library.high)) or None
+            assert high == found[2], library.module
+            checked += 1
+    assert checked > 7
+
+
+def test_a_folder_without_code_is_no_module(tmp_path, monkeypatch):
+    (tmp_path / 'launch_like').mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert doctor_modules._is_there('launch_like') is False
+
+
+def test_it_runs_on_the_standard_library_alone_and_names_everything_that_is_missing(tmp_path):
+    empty = tmp_path / 'empty'
+    venv.create(empty, with_pip=False)
+    root = Path(doctor.__file__).parents[2]
+    words = [empty / 'bin' / 'python', '-m', 'dysl_vla_ros.cli.main', 'doctor']
+    done = subprocess.run(
+        [*words, '--json', tmp_path / 'out.json'], cwd=tmp_path, capture_output=True, text=True,
+        check=False, env={'PYTHONPATH': str(root), 'PATH': os.environ['PATH']},
+    )  # fmt: skip
+    assert done.returncode == 1 and done.stderr == '', done.stderr
+    found = {item['part']: item for item in json.loads((tmp_path / 'out.json').read_text())}
+    required = [lib.module for lib in doctor_modules.LIBRARIES if lib.required]
+    assert len(required) >= 5
+    for part in (*required, 'rclpy', 'bundled model'):
+        assert found[part]['state'] == 'broken' and found[part]['fix'], part
+    for library in doctor_modules.LIBRARIES:
+        assert found[library.module]['state'] != 'ok' and found[library.module]['needed_for']
+        assert found[library.module]['fix'], library.module
+    assert "python3 -m pip install 'onnxruntime>=1.17,<2'" in done.stdout
+
+
+def test_a_command_that_lacks_a_library_points_to_the_doctor(tmp_path):
+    empty = tmp_path / 'empty'
+    venv.create(empty, with_pip=False)
+    words = [empty / 'bin' / 'python', '-m', 'dysl_vla_ros.cli.main', 'demo']
+    done = subprocess.run(
+        words, cwd=tmp_path, text=True, capture_output=True, check=False,
+        env={'PYTHONPATH': str(Path(doctor.__file__).parents[2])},
+    )  # fmt: skip
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert "No module named 'rich'; dysl doctor says how to get it" in done.stderr
 
 
 def test_a_bundle_that_fits_its_checksums_is_ok(folder):
@@ -158,7 +256,7 @@ def test_an_altered_plan_is_broken_with_its_name_and_the_command(folder, board):
 
 def test_plans_without_tensorrt_are_broken(folder, monkeypatch):
     monkeypatch.setattr(doctor_tensorrt, 'open_driver', lambda: Driver(None, fake_gpu.GPU))
-    monkeypatch.setitem(doctor.sys.modules, 'tensorrt', None)
+    monkeypatch.setitem(sys.modules, 'tensorrt', None)
     item = plans_of(folder)
     assert item.state == 'broken' and 'python3-libnvinfer' in item.fix
 

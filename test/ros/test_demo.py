@@ -96,7 +96,7 @@ def nodes_of(parent):
                 found.append(int(folder.name))
         except (FileNotFoundError, ProcessLookupError):
             continue
-    return found if len(found) == 2 else []
+    return found if len(found) >= 2 else []
 
 
 def exists(process_id):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from dysl_vla_ros.sim.world import World
+if TYPE_CHECKING:
+    from dysl_vla_ros.sim.world import World
 
 
 @pytest.fixture(scope='session')
 def _built_world() -> World:
+    from dysl_vla_ros.sim.world import World
+
     return World()
 
 

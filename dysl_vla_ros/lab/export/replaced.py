@@ -11,7 +11,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from dysl_vla_ros.bundle.folder import MANIFEST_NAME, is_bundle
+from dysl_vla_ros.bundle import MANIFEST_NAME
+from dysl_vla_ros.bundle.folder import is_bundle
 from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest, manifest_from_dict
 from dysl_vla_ros.engines.tensorrt.plans import FOLDER, PLANS_NAME, onnx_hash, read_plans
 from dysl_vla_ros.errors import BundleError, ConfigError

@@ -18,7 +18,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from dysl_vla_ros.bundle.folder import MANIFEST_NAME, file_entry, write_manifest
+from dysl_vla_ros.bundle import MANIFEST_NAME
+from dysl_vla_ros.bundle.folder import file_entry, write_manifest
 from dysl_vla_ros.bundle.manifest import FORMAT, FORMAT_VERSION, FileEntry, Manifest, SegmentSpec
 from dysl_vla_ros.bundle.strict_json import parse
 from dysl_vla_ros.engines.tensorrt.plans import FOLDER as PLANS
