@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dysl_vla_ros.core.run_state import LATCHED
 from dysl_vla_ros.ros.chaos.proc import Usage
-from dysl_vla_ros.ros.chaos.verdict import PLAYING
+from dysl_vla_ros.ros.chaos.verdict import LATCHED, PLAYING
 
 WARM_UP_S = 300.0
 """Growth counts from here on, or from a third of a shorter run."""

@@ -8,6 +8,7 @@ from dysl_vla_ros.ros.chaos.fault import Fault
 from dysl_vla_ros.ros.chaos.figures import Motion
 
 PLAYING = ('running', 'verifying', 'holding')
+LATCHED = ('e-stop', 'fault')
 _STILL = 0.05
 """Faster than this is motion, where there must be none [rad/s]."""
 _PATIENCE_S = 0.2
