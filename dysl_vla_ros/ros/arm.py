@@ -13,7 +13,7 @@ from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import FloatArray, JointLimits
-from dysl_vla_ros.errors import ConfigError, KinematicsError
+from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.joint_limits import GivenLimits, doubts
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.motion import MotionPlanner
@@ -135,22 +135,24 @@ def build_loop(policy: Policy, config: NodeConfig, urdf: str) -> tuple[ControlLo
     """
     config = with_bundle(config, policy.manifest)
     action, safety = policy.manifest.action, config.safety
-    names = joint_names(policy.manifest, config)
     given = GivenLimits(safety.lower, safety.upper, safety.velocity)
-    base = config.action.frame_id
-    try:
-        kinematics = ArmKinematics(urdf, names, config.action.tip_link, base, given)
-        collision = ArmCollision(
-            urdf, names, base, safety.planes, safety.self_collision, given
-        )
-    except (ValueError, RuntimeError) as error:  # of the library: it never becomes a traceback
-        raise KinematicsError(f'robot_description: {error}') from error
+    kinematics = ArmKinematics(
+        urdf,
+        joint_names(policy.manifest, config),
+        config.action.tip_link,
+        config.action.frame_id,
+        given,
+    )
     limits = tightened(kinematics, config)
     check_rest(limits, config)
     check_home(limits, config)
     workspace = None
     if safety.workspace_min:
         workspace = (np.array(safety.workspace_min), np.array(safety.workspace_max))
+    collision = ArmCollision(
+        urdf, limits.names, config.action.frame_id or action.frame_id,
+        safety.planes, safety.self_collision, given,
+    )  # fmt: skip
     for doubt in filter(None, (doubts(kinematics.limits), collision.warning)):
         _LOG.warning(doubt)
     planner = MotionPlanner(action, limits, kinematics, config.action, workspace, collision)

@@ -225,15 +225,19 @@ def test_a_description_in_which_joints_and_links_share_names_is_built():
     assert loop.limits.names == kinematics.limits.names == JOINTS
 
 
-def test_what_the_library_says_of_a_description_becomes_the_package_s_error(monkeypatch):
+def test_what_a_library_says_of_a_description_becomes_the_reason_and_no_traceback(monkeypatch):
     from dysl_vla_ros.ros import arm
+    from dysl_vla_ros.ros.session import Session
 
     def choke(*given):
         raise RuntimeError('the frame tip has no parent')
 
     monkeypatch.setattr(arm, 'ArmCollision', choke)
-    words = refusal(build, KinematicsError)
-    assert words == 'robot_description: the frame tip has no parent'
+    session = SimpleNamespace(loop=None, policy=FakePolicy(), config=from_flat({}))
+    words = Session.describe_robot(session, make_urdf())
+    assert words == session._description_problem == (
+        'robot_description: the frame tip has no parent'
+    )
 
 
 def test_a_description_without_the_tip_of_the_bundle_is_refused():
