@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from dysl_vla_ros.bundle.folder import open_bundle
-from dysl_vla_ros.bundle.manifest import NormalisationSpec
+from dysl_vla_ros.bundle.manifest import NormalisationSpec, ProprioceptionSpec
 from dysl_vla_ros.config import from_flat
 from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.engines.fake.bundle import fake_manifest
@@ -68,7 +68,8 @@ def on_joints(manifest, names, space='eef_delta'):
     scale = found.normalisation
     keep = [*range(count), *([len(scale.low) - 1] if found.gripper else [])]
     parts = (tuple(part[i] for i in keep) for part in (scale.low, scale.high, scale.mask))
-    proprioception = replace(found, dim=len(keep), normalisation=NormalisationSpec(*parts))
+    seen = NormalisationSpec(*parts)
+    proprioception = ProprioceptionSpec(len(keep), found.gripper, seen, found.clip)
     dim = (6 if space.startswith('eef') else count) + int(manifest.action.gripper)
     action = replace(manifest.action, space=space, dim=dim, joint_names=names)
     return SimpleNamespace(**{**vars(manifest), 'action': action,
