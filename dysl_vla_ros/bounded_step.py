@@ -33,18 +33,19 @@ def bounded_step(
     inside = np.asarray(np.linalg.solve(square, wanted), dtype=np.float64)
     if (inside >= low).all() and (inside <= high).all():
         return inside
-    free = np.ones(count, dtype=bool)
+    # A joint at its bound that the whole pulls outwards is left out from the begin.
+    free = ~(((low >= 0.0) & (wanted < 0.0)) | ((high <= 0.0) & (wanted > 0.0)))
     step: FloatArray = np.zeros(count)
     for _ in range(3 * count):
         best = _solved(square, wanted, step, free)
-        way = best - step
-        share = _share(step, way, low, high, free)
-        step = step + min(share, 1.0) * way
-        if share < 1.0:
+        if ((best < low) | (best > high)).any():
+            way = best - step
+            step = step + _share(step, way, low, high, free) * way
             met = free & (np.minimum(step - low, high - step) < _CLOSE)
             step = np.where(met, np.where(way < 0, low, high), step)
             free &= ~met
             continue
+        step = best
         pull = wanted - square @ step
         inward = np.where(step <= low, pull, -pull)
         inward[free | (low == high)] = 0.0
@@ -52,18 +53,19 @@ def bounded_step(
         if inward[worst] <= _CLOSE:
             break
         free[worst] = True
-    return step
+    return np.minimum(np.maximum(step, low), high)
 
 
 def _solved(
     square: FloatArray, wanted: FloatArray, step: FloatArray, free: NDArray[np.bool_]
 ) -> FloatArray:
-    if free.all():
-        return np.asarray(np.linalg.solve(square, wanted))
+    """The best step whose joints that are not free stay where they are."""
     best = step.copy()
-    if free.any():
-        rest = wanted[free] - square[np.ix_(free, ~free)] @ step[~free]
-        best[free] = np.linalg.solve(square[np.ix_(free, free)], rest)
+    index = np.flatnonzero(free)
+    if len(index):
+        held = np.where(free, 0.0, step)
+        rest = (wanted - square @ held)[index]
+        best[index] = np.linalg.solve(square[index[:, None], index], rest)
     return best
 
 
@@ -74,9 +76,7 @@ def _share(
     high: FloatArray,
     free: NDArray[np.bool_],
 ) -> float:
-    """How much of the way leads to the first bound; 1 or more when none is met."""
+    """How much of the way leads to the first bound, at most 1."""
     moves = free & (np.abs(way) > _CLOSE)
-    if not moves.any():
-        return 1.0
     room = np.where(way < 0, low - step, high - step)[moves]
-    return float(np.min(room / way[moves]))
+    return min(float(np.min(room / way[moves], initial=1.0)), 1.0)

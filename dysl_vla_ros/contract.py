@@ -85,7 +85,7 @@ def engine_of(config: NodeConfig) -> EngineConfig:
 
 def _check_reach(config: NodeConfig, manifest: Manifest) -> None:
     """Six numbers of a pose need six joints; a position needs three."""
-    names = config.action.joint_names or manifest.action.joint_names
+    names = manifest.action.joint_names or config.action.joint_names
     orientation = config.action.orientation
     needed = 6 if orientation == 'full' else 3
     if not names or not manifest.action.space.startswith('eef') or len(names) >= needed:

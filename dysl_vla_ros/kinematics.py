@@ -21,6 +21,9 @@ from dysl_vla_ros.joint_limits import GivenLimits, joint_limits
 from dysl_vla_ros.pose_search import ENOUGH_M, ENOUGH_RAD, Orientation, PoseSearch
 
 _AT_LIMIT = 1e-6
+_SMALL_TURN = 0.2
+_SWING_M, _SWING_SHARE = 0.03, 0.5
+"""Between two poses the tip may leave the straight way by so much, or by this share of it."""
 SINGULAR = 0.02
 """Smallest singular value of the Jacobian (metres and radians mixed) of a pose to go to."""
 
@@ -145,15 +148,18 @@ class ArmKinematics:
             Shape (k, n).
 
         Raises:
-            KinematicsError: As ``inverse``; names the index.
+            KinematicsError: As ``inverse``, or the arm would change its configuration between
+                two poses; names the index.
         """
         rows = []
         for index, (position, rotation) in enumerate(zip(positions, rotations, strict=True)):
             try:
-                seed = self.inverse(seed, position, rotation, orientation, bounds)
+                joints = self.inverse(seed, position, rotation, orientation, bounds)
+                self._refuse_swing(np.asarray(seed, dtype=np.float64), joints)
             except KinematicsError as error:
                 raise KinematicsError(f'action {index}: {error}') from None
-            rows.append(seed)
+            rows.append(joints)
+            seed = joints
         return np.array(rows).reshape(-1, len(self.limits.names))
 
     def smallest_singular_value(self, joints: FloatArray) -> float:
@@ -188,6 +194,24 @@ class ArmKinematics:
             raise KinematicsError(
                 f'position {_numbers(position)} m lies near a singularity of the arm: smallest '
                 f'singular value {value:.4f} of the Jacobian, expected at least {SINGULAR}'
+            )
+
+    def _refuse_swing(self, seed: FloatArray, joints: FloatArray) -> None:
+        """Joints that go straight from one row to the next must lead the tip near straight."""
+        turn = np.abs(joints - seed)
+        if turn.max() < _SMALL_TURN:
+            return
+        begin, middle, end = (
+            self.forward(row)[0] for row in (seed, 0.5 * (seed + joints), joints)
+        )
+        beside = float(np.linalg.norm(middle - 0.5 * (begin + end)))
+        way = float(np.linalg.norm(end - begin))
+        if beside > max(_SWING_M, _SWING_SHARE * way):
+            joint = int(np.argmax(turn))
+            raise KinematicsError(
+                f'the arm would change its configuration: {self.limits.names[joint]} by '
+                f'{turn[joint]:.2f} {self.limits.units[joint]} for {1000 * way:.1f} mm of the '
+                f'tip, which swings {1000 * beside:.1f} mm aside on the way'
             )
 
     def _at_limit(self, joints: FloatArray, low: FloatArray, high: FloatArray) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -59,28 +60,42 @@ def test_the_fake_policy_tries_the_wiring_of_an_arm_with_frames_of_its_own():
         with_bundle(config, own)
 
 
-FIVE = ['pan', 'lift', 'elbow', 'wrist', 'roll']
+FIVE = ('pan', 'lift', 'elbow', 'wrist', 'roll')
+
+
+def on_joints(manifest, names, space='eef_delta'):
+    """The bundle, as if it had been trained on an arm of these joints."""
+    found, count = manifest.proprioception, len(names)
+    scale = found.normalisation
+    keep = [*range(count), *([len(scale.low) - 1] if found.gripper else [])]
+    parts = (tuple(part[i] for i in keep) for part in (scale.low, scale.high, scale.mask))
+    seen = NormalisationSpec(*parts)
+    proprioception = ProprioceptionSpec(len(keep), found.gripper, seen, found.clip)
+    dim = (6 if space.startswith('eef') else count) + int(manifest.action.gripper)
+    action = replace(manifest.action, space=space, dim=dim, joint_names=names)
+    return SimpleNamespace(**{**vars(manifest), 'action': action,
+                              'proprioception': proprioception})  # fmt: skip
 
 
 def test_an_end_effector_policy_on_five_joints_is_refused_with_the_ways_out(manifest):
+    five = on_joints(manifest, FIVE)
     with pytest.raises(ConfigError) as caught:
-        with_bundle(from_flat({'action.joint_names': FIVE}), manifest)
+        with_bundle(from_flat({}), five)
     assert str(caught.value) == (
         "action.orientation = 'full': expected 'nearest' (the position, and as much of the "
         "orientation as they reach) or 'free' (the position alone), since 5 joints cannot follow "
         f'position and orientation of {manifest.name} (eef_delta)'
     )
     for way in ('nearest', 'free'):
-        flat = {'action.joint_names': FIVE, 'action.orientation': way}
-        assert with_bundle(from_flat(flat), manifest).action.orientation == way
-    two = {'action.joint_names': FIVE[:2], 'action.orientation': 'free'}
+        assert with_bundle(from_flat({'action.orientation': way}), five).action.orientation == way
+    two = on_joints(manifest, FIVE[:2])
     with pytest.raises(ConfigError, match='expected at least 3 joints'):
-        with_bundle(from_flat(two), manifest)
+        with_bundle(from_flat({'action.orientation': 'free'}), two)
 
 
 def test_joints_of_a_joint_policy_may_be_five(manifest):
-    joints = replace(manifest, action=replace(manifest.action, space='joint_delta'))
-    assert with_bundle(from_flat({'action.joint_names': FIVE}), joints)
+    weights = {'continuity.weights': [1.0] * (5 + int(manifest.action.gripper))}
+    assert with_bundle(from_flat(weights), on_joints(manifest, FIVE, 'joint_delta'))
 
 
 @pytest.mark.parametrize('weights', [[1.0], [1.0] * 8])
@@ -112,8 +127,6 @@ def test_a_gripper_that_is_open_where_it_is_closed_is_refused():
 
 @pytest.mark.ros
 def test_the_loop_is_built_in_the_bundles_frames_and_not_against_them(manifest, monkeypatch):
-    from types import SimpleNamespace
-
     from dysl_vla_ros.ros import arm
 
     seen = []

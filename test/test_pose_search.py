@@ -81,6 +81,30 @@ def test_with_a_joint_at_its_limit_poses_that_can_be_reached_are_found(seven, jo
     assert found >= 57
 
 
+def test_between_two_poses_the_arm_does_not_change_its_configuration(seven):
+    """From stretched and folded poses with joints at their limits: refused, or near straight."""
+    rng = np.random.default_rng(1)
+    low, high = seven.limits.lower, seven.limits.upper
+    words, widest, jumps = [], 0.0, 0
+    for _ in range(400):
+        seed, at_limit = rng.uniform(low, high), rng.random(7) < 0.4
+        seed[at_limit] = np.where(rng.random(at_limit.sum()) < 0.5, low[at_limit], high[at_limit])
+        position, rotation = seven.forward(seed)
+        goal = position + rng.uniform(-0.05, 0.05, 3)
+        wanted = rotation_matrix(rng.uniform(-0.3, 0.3, 3)) @ rotation
+        try:
+            jumps += np.abs(seven.inverse(seed, goal, wanted) - seed).max() > 1.3
+            joints = seven.inverse_chunk(seed, goal[None], wanted[None])[0]
+        except KinematicsError as error:
+            words.append(str(error))
+            continue
+        middle = seven.forward(0.5 * (seed + joints))[0]
+        widest = max(widest, np.linalg.norm(middle - 0.5 * (position + goal)))
+    assert jumps > 0 and widest < 0.05
+    assert [text for text in words if text.startswith(
+        'action 0: the arm would change its configuration: j')]  # fmt: skip
+
+
 def test_a_refusal_never_says_that_nothing_is_left(seven):
     """A known solution just beyond a limit: what is missing is little, and is said as it is."""
     rng = np.random.default_rng(3)

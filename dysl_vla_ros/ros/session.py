@@ -84,7 +84,7 @@ class Session:
             return 'robot_description changed: ignored; clean up and configure again to use it'
         try:
             loop, self.kinematics = build_loop(self.policy, self.config, urdf)
-        except DyslError as error:
+        except (DyslError, ValueError, RuntimeError) as error:  # the last two of libraries
             self._description_problem = f'robot_description: {error}'
             return self._description_problem
         if self._disarmed:

@@ -213,6 +213,33 @@ def test_planes_and_self_collision_of_the_parameters_judge_the_loop_s_chunks():
     assert len(free._planner.targets(0.1 * over, np.zeros(3))) == 4
 
 
+def test_a_description_in_which_joints_and_links_share_names_is_built():
+    """As that of the SO-100: the joint of its jaw and the link that carries it are `gripper`."""
+    extra = (
+        '<link name="gripper"/><link name="jaw"/><joint name="mount" type="fixed">'
+        '<parent link="grasp_link"/><child link="gripper"/></joint><joint name="gripper" '
+        'type="revolute"><parent link="gripper"/><child link="jaw"/><limit lower="0" upper="1" '
+        'velocity="1"/></joint></robot>'
+    )
+    loop, kinematics = build(make_urdf().replace('</robot>', extra))
+    assert loop.limits.names == kinematics.limits.names == JOINTS
+
+
+def test_what_a_library_says_of_a_description_becomes_the_reason_and_no_traceback(monkeypatch):
+    from dysl_vla_ros.ros import arm
+    from dysl_vla_ros.ros.session import Session
+
+    def choke(*given):
+        raise RuntimeError('the frame tip has no parent')
+
+    monkeypatch.setattr(arm, 'ArmCollision', choke)
+    session = SimpleNamespace(loop=None, policy=FakePolicy(), config=from_flat({}))
+    words = Session.describe_robot(session, make_urdf())
+    assert words == session._description_problem == (
+        'robot_description: the frame tip has no parent'
+    )
+
+
 def test_a_description_without_the_tip_of_the_bundle_is_refused():
     words = refusal(lambda: build(make_urdf().replace('grasp_link', 'flange')), KinematicsError)
     assert words.startswith("tip_link = 'grasp_link' is not in robot_description")
