@@ -104,7 +104,7 @@ PARTS = {
         'hardware kinematics loop_status motion policy policy_process sim',
         'errno io os pathlib secrets signal stat sys threading time '
         'traceback',
-        f'numpy PIL control_msgs controller_manager_msgs cv_bridge geometry_msgs rcl_interfaces '
+        f'numpy PIL control_msgs controller_manager_msgs geometry_msgs rcl_interfaces '
         f'rclpy transforms3d {MESSAGES}',
     ),
     # ``dysl chaos`` also runs against another environment: it knows no more of the package.
@@ -159,12 +159,11 @@ PARTS = {
 ONLY = {
     'control_msgs': {'ros.gripper_action'},
     'controller_manager_msgs': {'ros.controller_watch'},
-    'cv_bridge': {'ros.images'},
     'PIL': {'ros.compressed', 'lab.data.dataset_format'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros
 }
 # Imported where they are used, or where ImportError is caught: the rest runs without them.
-OPTIONAL = ('control_msgs', 'controller_manager_msgs', 'cv_bridge')
+OPTIONAL = ('control_msgs', 'controller_manager_msgs')
 # Of the command line too, so that every command says in a second what it takes.
 LATER = ('torch', 'accelerate', 'matplotlib')
 

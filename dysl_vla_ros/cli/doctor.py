@@ -34,8 +34,6 @@ _MODULES = (
     ('torch', 'torch', 'training, export, and the cuda engine (offline)', f"{_PIP} '.[train]'"),
     ('tensorrt', 'tensorrt', 'the TensorRT engine on a Jetson',
      'comes with JetPack: apt install python3-libnvinfer, and a venv with --system-site-packages'),
-    ('cv_bridge', '', 'image conversion by OpenCV (the node has its own without it)',
-     'apt install ros-$ROS_DISTRO-cv-bridge'),
 )  # fmt: skip
 
 _REALTIME_FIX = (

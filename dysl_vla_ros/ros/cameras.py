@@ -60,7 +60,7 @@ class Camera:
         """
         if isinstance(message, CompressedImage):
             return compressed.decompress(self.stream.name, message)
-        return images.to_rgb(self.stream.name, message)
+        return images.to_rgb(message)
 
     def destroy(self) -> None:
         """Drop the subscriptions."""
