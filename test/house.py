@@ -82,7 +82,7 @@ PARTS = {
     'motion': May(
         'bundle collision config core data_types errors kinematics rotations', '', 'numpy'
     ),
-    'contract': May('bundle config engines.fake errors'),
+    'contract': May('bundle config engines.fake engines.image_tensor errors'),
     'loop_status': May('core data_types'),
     'loop_settings': May('bundle config core', '', 'numpy'),
     'playback': May('config core data_types loop_settings motion', '', 'numpy'),

@@ -53,6 +53,12 @@ def check_compressed(stream: str, message: Any) -> tuple[int, int]:
     return found
 
 
+def kind_of(message: Any) -> str:
+    """``jpeg``, ``png``, or ``?``, by the first bytes."""
+    head = bytes(memoryview(message.data)[:8])
+    return 'png' if head == _PNG else 'jpeg' if head.startswith(_JPEG) else '?'
+
+
 def decompress(stream: str, message: Any) -> ImageArray:
     """Convert a ``sensor_msgs/CompressedImage``.
 

@@ -114,7 +114,7 @@ class Configured:
 
     def _on_timer(self) -> None:
         self.reports.diagnostics(self.session, self.requests.active)
-        self.session.inputs.choose_transports()
+        self.session.inputs.follow_cameras()
         if self._controller_check is not None:
             self._controller_check.poll()
 

@@ -9,6 +9,7 @@ from rclpy.node import Node
 
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.contract import camera_views
 from dysl_vla_ros.core.run_state import InputStatus
 from dysl_vla_ros.data_types import FloatArray, Observation
 from dysl_vla_ros.errors import InputError
@@ -37,10 +38,11 @@ class Inputs:
         has_gripper = config.gripper.interface != 'none' and (
             manifest.proprioception.gripper or config.gripper.interface == 'joint'
         )
+        views = camera_views(limits, manifest)
         self._limits = limits
         self.instruction = ''
         self.cameras: Mapping[str, Camera] = {
-            spec.name: Camera(node, spec, limits.image_timeout_s, arrival)
+            spec.name: Camera(node, spec, limits, views[spec.name], arrival)
             for spec in manifest.cameras
         }
         self.joints = Joints(
@@ -62,10 +64,15 @@ class Inputs:
             camera.destroy()
         self.joints.destroy()
 
-    def choose_transports(self) -> None:
-        """Let every camera follow what is published."""
+    def follow_cameras(self) -> None:
+        """Let every camera follow what is published, and how."""
         for camera in self.cameras.values():
-            camera.choose_transport()
+            camera.follow()
+
+    def camera_warning(self, now: float) -> str:
+        """What is wrong with pictures that come, for people; '' when nothing is."""
+        warnings = (camera.warning(now) for camera in self.cameras.values())
+        return '; '.join(text for text in warnings if text)
 
     def measured(self) -> FloatArray | None:
         """Newest joint positions, shape (n,) [rad]; None before the first."""
@@ -103,9 +110,7 @@ class Inputs:
         sample = self.joints.history.nearest(stamp) or joints
         return Observation(
             stamp=stamp,
-            images={
-                name: self.cameras[name].to_rgb(image.message) for name, image in images.items()
-            },
+            images={name: self.cameras[name].picture(image) for name, image in images.items()},
             joints=sample.positions,
             gripper=sample.gripper,
             instruction=self.instruction,

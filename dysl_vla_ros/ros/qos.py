@@ -19,6 +19,9 @@ def _profile(
 SENSOR = _profile(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
 """Images and joint states: only the newest counts; matches publishers of either reliability."""
 
+SENSOR_RELIABLE = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""Images from publishers that are reliable themselves: see ``camera_topic``."""
+
 REQUEST = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """`instruction`, `estop`, `enable`: a plain ``ros2 topic pub`` reaches it.
 
