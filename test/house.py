@@ -127,7 +127,7 @@ PARTS = {
     ),
     'lab.worlds': May('data_types errors sim lab.model.shapes', 'multiprocessing os xml', 'numpy'),
     'lab.data': May(
-        'bundle core errors sim targets lab.learn lab.model lab.worlds',
+        'bundle core engines.image_tensor errors sim targets lab.learn lab.model lab.worlds',
         'io multiprocessing os pathlib time',
         'PIL numpy pyarrow tokenizers torch',
     ),

@@ -76,6 +76,8 @@ class CameraSpec:
             its middle, ``pad`` adds black. '' is what training with the recipe did: ``openvla``
             squashed; pictures of bundles without this key otherwise had the shape, or were to be
             cropped to it.
+        reference: File of the bundle: a PNG of ``height`` x ``width`` pixels that shows what the
+            model saw in training, to compare with; '' where there is none.
         mean: Per channel, subtracted after scaling to [0, 1].
         std: Per channel, divided by.
     """
@@ -89,6 +91,7 @@ class CameraSpec:
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     fit: Literal['', 'squash', 'crop', 'pad'] = ''
+    reference: str = ''
 
     @property
     def fitting(self) -> str:
@@ -289,6 +292,8 @@ class Manifest:
             expect(f'{where}.std', camera.std, min(camera.std) > 0, 'more than 0')
             _plausible(f'{where}.std', camera.std, 1e-6)
             _plausible(f'{where}.mean', camera.mean)
+            listed = not camera.reference or camera.reference in self.files
+            expect(f'{where}.reference', camera.reference, listed, 'a file listed in files')
         joints = self.proprioception
         least = int(joints.gripper)
         expect('proprioception.dim', joints.dim, joints.dim >= least, f'at least {least}')
