@@ -66,16 +66,11 @@ def decompress(stream: str, message: Any) -> ImageArray:
         InputError: As ``check_compressed``; or the data cannot be decoded, or Pillow is not
             installed.
     """
-    try:
-        from PIL import Image
-    except ImportError:
-        raise InputError(
-            f'{stream}: compressed images need Pillow: apt install python3-pil, or pip install '
-            'pillow'
-        ) from None
+    library = _pillow(stream)
     size = check_compressed(stream, message)
     try:
-        with Image.open(io.BytesIO(bytes(message.data)), formats=('JPEG', 'PNG')) as picture:
+        data = io.BytesIO(bytes(message.data))
+        with library.open(data, formats=('JPEG', 'PNG')) as picture:
             if (picture.height, picture.width) != size:
                 raise ValueError(f'{picture.width}x{picture.height} pixels inside')
             if picture.mode.startswith('I'):  # grey of 16 bits
@@ -86,6 +81,28 @@ def decompress(stream: str, message: Any) -> ImageArray:
         raise InputError(
             f'{stream}: {len(message.data)} bytes: expected a JPEG or PNG image: {error}'
         ) from None
+
+
+def encode_png(image: ImageArray) -> bytes:
+    """An RGB picture (height, width, 3) as PNG, for people.
+
+    Raises:
+        InputError: Pillow is not installed.
+    """
+    stream = io.BytesIO()
+    _pillow('a picture').fromarray(image).save(stream, 'PNG')
+    return stream.getvalue()
+
+
+def _pillow(stream: str) -> Any:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise InputError(
+            f'{stream}: compressed images need Pillow: apt install python3-pil, or pip install '
+            'pillow'
+        ) from None
+    return Image
 
 
 def _png_size(stream: str, head: bytes, written: str) -> tuple[int, int] | None:

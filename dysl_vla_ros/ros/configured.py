@@ -9,9 +9,12 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.logging import get_logging_directory
 from std_msgs.msg import String
 
+from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING
+from dysl_vla_ros.data_types import ImageArray
+from dysl_vla_ros.errors import DyslError
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.ros import qos
@@ -23,6 +26,7 @@ from dysl_vla_ros.ros.controller_check import ControllerCheck
 from dysl_vla_ros.ros.flight_recorder import FlightRecorder
 from dysl_vla_ros.ros.inputs import Inputs
 from dysl_vla_ros.ros.observer import Observer
+from dysl_vla_ros.ros.references import read_references
 from dysl_vla_ros.ros.reports import Reports
 from dysl_vla_ros.ros.requests import Remembered, Requests
 from dysl_vla_ros.ros.services import Services
@@ -57,6 +61,7 @@ class Configured:
         # What may refuse comes first, so that nothing is left behind.
         config = with_bundle(config, policy.manifest)
         names = joint_names(policy.manifest, config)
+        references = self._references(node, config, policy.manifest)
         publishers = CommandPublishers(node, config, names, policy.manifest.action.frame_id)
         self._node = node
         self._names = dimension_names(policy.manifest.action, names)
@@ -65,7 +70,7 @@ class Configured:
         self.session = Session(
             config,
             policy,
-            Inputs(node, policy.manifest, config, names),
+            Inputs(node, policy.manifest, config, names, references),
             publishers,
             FlightRecorder(get_logging_directory(), config.timing.command_rate_hz),
             Around(node, publishers.command_topic, config.safety),
@@ -104,6 +109,17 @@ class Configured:
         self.reports.destroy()
         if close_engine:
             self.session.policy.engine.close()
+
+    @staticmethod
+    def _references(
+        node: LifecycleNode, config: NodeConfig, manifest: Manifest
+    ) -> dict[str, ImageArray]:
+        """Pictures to compare the cameras with: a help for people, nothing to fail on."""
+        try:
+            return read_references(config.engine.path, manifest)
+        except DyslError as error:
+            node.get_logger().warning(f'no camera is compared with training: {error}')
+            return {}
 
     # ---- the executor's thread -----------------------------------------------------------------
 

@@ -114,9 +114,7 @@ def _inputs(session: Session, now: float) -> Status:
         values[f'{stream.name}.age_ms'] = _number(None if age is None else 1e3 * age, 1)
         values[f'{stream.name}.rate_hz'] = _number(stream.rate(now), 1)
         values[f'{stream.name}.dropped'] = str(stream.refused)
-    for camera in session.inputs.cameras.values():
-        for key, value in camera.values().items():
-            values[f'{camera.spec.name}.{key}'] = value
+    values |= session.inputs.camera_values()
     if len(session.inputs.cameras) > 1:
         skew = session.inputs.camera_skew()
         values['camera_skew_ms'] = _number(None if skew is None else 1e3 * skew, 1)

@@ -11,9 +11,10 @@ from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.contract import camera_views
 from dysl_vla_ros.core.run_state import InputStatus
-from dysl_vla_ros.data_types import FloatArray, Observation
+from dysl_vla_ros.data_types import FloatArray, ImageArray, Observation
 from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.ros.arrival import Arrival
+from dysl_vla_ros.ros.camera_check import CameraCheck
 from dysl_vla_ros.ros.cameras import Camera
 from dysl_vla_ros.ros.joints import Joints
 from dysl_vla_ros.ros.streams import Stream
@@ -23,7 +24,12 @@ class Inputs:
     """Callbacks only keep the newest message; everything else is asked for."""
 
     def __init__(
-        self, node: Node, manifest: Manifest, config: NodeConfig, joint_names: tuple[str, ...]
+        self,
+        node: Node,
+        manifest: Manifest,
+        config: NodeConfig,
+        joint_names: tuple[str, ...],
+        references: Mapping[str, ImageArray],
     ) -> None:
         """Subscribe to all that the bundle lists.
 
@@ -32,6 +38,7 @@ class Inputs:
             manifest: Names the cameras.
             config: Timeouts and the gripper's joint.
             joint_names: Joints of the arm, in the policy's order.
+            references: Camera -> what the model saw in training.
         """
         limits = config.inputs
         arrival = Arrival(node, limits.max_observation_age_s)
@@ -45,6 +52,7 @@ class Inputs:
             spec.name: Camera(node, spec, limits, views[spec.name], arrival)
             for spec in manifest.cameras
         }
+        self._check = CameraCheck(node, self.cameras, references)
         self.joints = Joints(
             node,
             joint_names,
@@ -62,17 +70,27 @@ class Inputs:
         """Drop all subscriptions."""
         for camera in self.cameras.values():
             camera.destroy()
+        self._check.destroy()
         self.joints.destroy()
 
     def follow_cameras(self) -> None:
-        """Let every camera follow what is published, and how."""
+        """Let every camera follow what is published, and how; compare what it shows."""
         for camera in self.cameras.values():
             camera.follow()
+        self._check.poll()
 
     def camera_warning(self, now: float) -> str:
         """What is wrong with pictures that come, for people; '' when nothing is."""
-        warnings = (camera.warning(now) for camera in self.cameras.values())
-        return '; '.join(text for text in warnings if text)
+        warnings = [camera.warning(now) for camera in self.cameras.values()]
+        return '; '.join(text for text in (*warnings, self._check.warning()) if text)
+
+    def camera_values(self) -> dict[str, str]:
+        """How pictures come and what they show, for diagnostics."""
+        found = {
+            f'{name}.{key}': value
+            for name, camera in self.cameras.items() for key, value in camera.values().items()
+        }  # fmt: skip
+        return {**found, **self._check.values()}
 
     def measured(self) -> FloatArray | None:
         """Newest joint positions, shape (n,) [rad]; None before the first."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import threading
 import time
 import traceback
@@ -17,9 +16,9 @@ from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from dysl_vla_ros.data_types import ImageArray
 from dysl_vla_ros.errors import ConfigError, InputError
 from dysl_vla_ros.ros import qos
+from dysl_vla_ros.ros.images import rgb_message
 from dysl_vla_ros.sim import arm
 from dysl_vla_ros.sim.camera import CAMERAS
 from dysl_vla_ros.sim.director import Director, DirectorSettings
@@ -209,7 +208,7 @@ class SimNode(Node):
     def _publish_images(self) -> None:
         stamp = self.get_clock().now().to_msg()
         for name, publisher in self._images.items():
-            publisher.publish(image_message(self._world.render(name, CAMERAS[name]), name, stamp))
+            publisher.publish(rgb_message(self._world.render(name, CAMERAS[name]), name, stamp))
 
     def _direct(self, now: float) -> None:
         director = self._director
@@ -245,18 +244,6 @@ def trajectory_arrays(message: Any) -> tuple[Any, Any, Any]:
     positions = np.array([point.positions for point in message.points], dtype=np.float64)
     velocities = np.array([point.velocities for point in message.points], dtype=np.float64)
     return times, positions, velocities
-
-
-def image_message(image: ImageArray, frame_id: str, stamp: Any) -> Any:
-    """An rgb8 image; the bytes go through ``array``, since a numpy array takes rclpy 100 ms."""
-    message = Image(height=image.shape[0], width=image.shape[1], encoding='rgb8')
-    message.header.stamp = stamp
-    message.header.frame_id = frame_id
-    message.step = 3 * image.shape[1]
-    data = array.array('B')
-    data.frombytes(np.ascontiguousarray(image).tobytes())
-    message.data = data
-    return message
 
 
 def episode_message(director: Director) -> Any:
