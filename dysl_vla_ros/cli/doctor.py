@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dysl_vla_ros.cli import doctor_cameras
 from dysl_vla_ros.cli.finding import Finding
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.errors import DyslError
@@ -50,12 +51,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         '--engine', default='', help='a bundle to verify; default: the bundled one'
     )
     parser.add_argument('--plans', default='', help='its TensorRT plans, as engine.plans')
+    doctor_cameras.add_options(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Print the findings; exit code 1 when something needed for the node is broken."""
     check_json(given.json)
-    found = findings(given.engine, given.plans)
+    found = (
+        doctor_cameras.findings(given) if given.cameras else findings(given.engine, given.plans)
+    )
     table = Table(show_lines=False)
     for title in ('', 'part', 'found', 'needed for', 'to get it'):
         table.add_column(title, overflow='fold')
