@@ -298,10 +298,22 @@ def _sim_arm(given: Mapping[str, str]) -> NodeSpec:
         'seed': int(_number('seed', given['seed'])),
         'episodes.auto': not given['instruction'],
     }
+    engine = given['engine'] or _engine_of_file(given['params_file'])
+    if engine:  # its cameras
+        parameters['engine'] = engine
     return NodeSpec(
         'sim_arm', 'sim_arm', given['namespace'], parameters=parameters,
         log_level=given['log_level'], enclave=_enclave(given['enclave'], 'sim_arm'),
     )  # fmt: skip
+
+
+def _engine_of_file(params_file: str) -> str:
+    """``engine.path`` of the user's parameter file, which the simulated arm goes by, too."""
+    if not params_file:
+        return ''
+    found = [value for name, value in parameters_for(_existing(params_file), NODE)
+             if name == 'engine.path']  # fmt: skip
+    return str(found[-1]) if found else ''
 
 
 def _enclave(parent: str, node: str) -> str:

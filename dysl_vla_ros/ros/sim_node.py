@@ -16,9 +16,10 @@ from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from dysl_vla_ros.errors import ConfigError, InputError
+from dysl_vla_ros.errors import BundleError, ConfigError, InputError
 from dysl_vla_ros.ros import qos
 from dysl_vla_ros.ros.images import rgb_message
+from dysl_vla_ros.ros.sim_cameras import SimCamera, cameras_of
 from dysl_vla_ros.sim import arm
 from dysl_vla_ros.sim.camera import CAMERAS
 from dysl_vla_ros.sim.director import Director, DirectorSettings
@@ -41,6 +42,8 @@ _PARAMETERS: tuple[tuple[str, Any, str], ...] = (
     ('episodes.time_limit_s', 30.0, 'Longest episode [s]'),
     ('seed', 0, 'Of the first episode, and of the next after ~/reset'),
     ('cameras', ['image'], 'Cameras to publish: image, wrist_image'),
+    ('engine', '', 'Folder of a bundle, or fake: publish the cameras that it lists, as large as '
+     'it asks for; empty = those of the parameter cameras'),
     ('camera_rate_hz', 25.0, 'Pictures per second and camera [Hz]'),
     ('controller.interpolate_from_desired_state', True,
      'As the joint_trajectory_controller\'s parameter of that name'),
@@ -97,12 +100,17 @@ class SimNode(Node):
     def _value(self, name: str) -> Any:
         return self.get_parameter(name).value
 
-    def _checked_cameras(self) -> tuple[str, ...]:
+    def _checked_cameras(self) -> tuple[SimCamera, ...]:
+        if self._value('engine'):
+            try:
+                return cameras_of(self._value('engine'))
+            except BundleError as error:  # the node says what is wrong with it, and stops
+                self.get_logger().warning(f'the cameras are those of the parameter: {error}')
         cameras = tuple(self._value('cameras'))
         unknown = [camera for camera in cameras if camera not in CAMERAS]
         if unknown or not cameras:
             raise ConfigError('cameras', list(cameras), f'some of {list(CAMERAS)}')
-        return cameras
+        return tuple(SimCamera(name, name, CAMERAS[name], CAMERAS[name]) for name in cameras)
 
     def _checked_rate(self) -> float:
         rate = float(self._value('camera_rate_hz'))
@@ -114,7 +122,8 @@ class SimNode(Node):
 
     def _make_topics(self) -> None:
         self._images = {
-            name: self.create_publisher(Image, name, qos.SENSOR) for name in self._cameras
+            camera: self.create_publisher(Image, camera.name, qos.SENSOR)
+            for camera in self._cameras
         }
         self._joints = self.create_publisher(JointState, 'joint_states', qos.SENSOR)
         self._instruction = self.create_publisher(String, 'instruction', qos.REQUEST)
@@ -207,8 +216,9 @@ class SimNode(Node):
 
     def _publish_images(self) -> None:
         stamp = self.get_clock().now().to_msg()
-        for name, publisher in self._images.items():
-            publisher.publish(rgb_message(self._world.render(name, CAMERAS[name]), name, stamp))
+        for camera, publisher in self._images.items():
+            picture = camera.picture(self._world.render)
+            publisher.publish(rgb_message(picture, camera.name, stamp))
 
     def _direct(self, now: float) -> None:
         director = self._director
