@@ -240,6 +240,17 @@ def test_what_an_image_may_cost_is_bounded_by_its_header(change, words):
     assert len(str(caught.value)) < 500
 
 
+def test_the_page_about_cameras_names_every_encoding():
+    from pathlib import Path
+
+    from dysl_vla_ros.ros.images import ENCODINGS
+
+    page = Path(__file__).parents[2].joinpath('doc', 'cameras.md').read_text(encoding='utf-8')
+    short = {name for name in ENCODINGS if name.startswith('bayer') and name.endswith('16')}
+    assert len(short) == 4
+    assert [name for name in ENCODINGS if name not in short and f'`{name}`' not in page] == []
+
+
 # ---- compressed --------------------------------------------------------------------------------
 
 
