@@ -23,6 +23,7 @@ from dysl_vla_ros.ros.streams import Newest, Stream
 COMPRESSED_SUFFIX = '/compressed'
 _MOST_LOST = 0.1
 _RATE_SHARE = 0.9
+_JUDGE_EVERY_S = 1.0
 _RAW_SHARE = 0.5
 """Raw pictures are gone back to once they come at this share of the compressed ones' rate."""
 _UNUSABLE_CLOCK = (
@@ -54,6 +55,7 @@ class Camera:
         self._losses = Losses()
         self._topic = node.resolve_topic_name(spec.name)
         self._judged: tuple[Any, ...] = ()
+        self._judged_at = float('-inf')
         self._explained = ''
         self._decoded: tuple[Newest, ImageArray] | None = None
         self._since = time.monotonic()
@@ -219,9 +221,11 @@ class Camera:
             self._view.check(height, width, self.spec)
             newest = Newest(stamp, message)
             kind = (f'{width}x{height}', encoding, type(message), getattr(message, 'step', 0))
-            if kind != self._judged:  # what cannot be decoded is said now, not in the first pass
+            now = time.monotonic()
+            # What cannot be decoded is said now, not in the first pass; seldom, for it takes time.
+            if kind != self._judged and now - self._judged_at > _JUDGE_EVERY_S:
                 self.picture(newest)
-                self._judged = kind
+                self._judged, self._judged_at = kind, now
             if not by_arrival:
                 header = message.header.stamp
                 self._losses.add(header.sec + 1e-9 * header.nanosec)
