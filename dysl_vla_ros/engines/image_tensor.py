@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dysl_vla_ros.bundle.manifest import CameraSpec
 from dysl_vla_ros.data_types import ImageArray
+from dysl_vla_ros.engines.banded import Banded, apply
 from dysl_vla_ros.engines.openvla_image import lanczos_then_crop
 from dysl_vla_ros.errors import InputError
 
@@ -173,13 +174,12 @@ def resize(image: NDArray[Any], height: int, width: int) -> NDArray[np.float32]:
     The filter of Pillow's ``BILINEAR``: anti-aliased when shrinking, bilinear when growing, and
     exactly the identity when the size already fits.
     """
-    values = np.asarray(image, dtype=np.float32)
-    rows, columns, channels = values.shape
-    if rows != height:
-        values = (_filter(rows, height) @ values.reshape(rows, -1)).reshape(height, columns, -1)
-    if columns != width:
-        values = np.matmul(_filter(columns, width), values)
-    return values.reshape(height, width, channels)
+    rows, columns = image.shape[:2]
+    return apply(
+        _filter(rows, height) if rows != height else None,
+        _filter(columns, width) if columns != width else None,
+        image,
+    )
 
 
 def _brought_in(image: Any, camera: CameraSpec) -> NDArray[np.float32]:
@@ -215,7 +215,7 @@ def _span(start: float, share: float, size: int) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=32)
-def _filter(old: int, new: int) -> NDArray[np.float32]:
+def _filter(old: int, new: int) -> Banded:
     """Weights (new, old) of a triangle filter; every row sums to 1."""
     scale = old / new
     reach = max(scale, 1.0)
@@ -223,6 +223,4 @@ def _filter(old: int, new: int) -> NDArray[np.float32]:
     distance = np.abs(np.arange(old)[None, :] + 0.5 - centres[:, None]) / reach
     weights = np.maximum(1.0 - distance, 0.0)
     weights /= weights.sum(axis=1, keepdims=True)
-    fixed = weights.astype(np.float32)
-    fixed.setflags(write=False)
-    return fixed
+    return Banded(weights)
