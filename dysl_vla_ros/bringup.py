@@ -363,6 +363,9 @@ def _sim_arm(given: Mapping[str, str]) -> NodeSpec:
         'episodes.auto': not given['instruction'],
     }
     heard = ('instruction', given['instruction_topic'])  # sim_arm gives them
+    engine = given['engine'] or _engine_of_file(given['params_file'])
+    if engine:  # its cameras
+        parameters['engine'] = engine
     return NodeSpec(
         'sim_arm', 'sim_arm', given['namespace'], parameters=parameters,
         remappings=(heard,) if given['instruction_topic'] else (),
@@ -390,6 +393,15 @@ def _robot_state_publisher(given: Mapping[str, str]) -> NodeSpec:
         name, name, given['namespace'], name, parameters={'robot_description': urdf()},
         remappings=(('robot_description', f'{name}/robot_description'),),
     )  # fmt: skip
+
+
+def _engine_of_file(params_file: str) -> str:
+    """``engine.path`` of the user's parameter file, which the simulated arm goes by, too."""
+    if not params_file:
+        return ''
+    found = [value for name, value in parameters_for(_existing(params_file), NODE)
+             if name == 'engine.path']  # fmt: skip
+    return str(found[-1]) if found else ''
 
 
 def _enclave(parent: str, node: str) -> str:

@@ -207,6 +207,26 @@ class InputConfig:
     max_observation_age_s: float = _parameter(
         1.0, 'Oldest observation a pass may use [s]', low=0.05, high=10
     )
+    image_fit: tuple[str, ...] = _parameter(
+        (), 'How a picture of another shape is brought in: squash, crop or pad, of every camera; '
+        'or CAMERA=pad, of one; empty = as the bundle was trained', key='image.fit',
+    )  # fmt: skip
+    image_roi: tuple[str, ...] = _parameter(
+        (), 'What of the picture is used: CAMERA=left,top,width,height as shares, like '
+        'image=0.125,0,0.75,1; empty = all of it', key='image.roi',
+    )  # fmt: skip
+    image_transport: str = _parameter(
+        'auto', 'Subscribe to raw pictures, to <camera>/compressed, or to what comes',
+        choices=('auto', 'raw', 'compressed'), key='image.transport',
+    )  # fmt: skip
+    image_use_arrival_time: bool = _parameter(
+        False, 'Take the time of arrival instead of the stamp: for cameras whose clock cannot be '
+        'trusted', key='image.use_arrival_time',
+    )  # fmt: skip
+    image_expected_rate_hz: float = _parameter(
+        0.0, 'Fewer pictures than 90 % of this are a warning [Hz]; 0 = only lost ones are',
+        low=0, high=1000, key='image.expected_rate_hz',
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,14 @@ from typing import Any, TypeVar
 
 from dysl_vla_ros.action_columns import action_columns
 from dysl_vla_ros.bundle.manifest import Manifest
-from dysl_vla_ros.config import EngineConfig, NodeConfig
+from dysl_vla_ros.config import EngineConfig, InputConfig, NodeConfig
 from dysl_vla_ros.engines.fake.arm import FAKE, FakeArm, is_fake_path
 from dysl_vla_ros.engines.fake.bundle import is_fake
+from dysl_vla_ros.engines.image_tensor import View
 from dysl_vla_ros.errors import ConfigError
 
+FITS = ('squash', 'crop', 'pad')
+_ROUNDING = 1e-6
 _FRAMES = ('frame_id', 'tip_link')
 _Area = TypeVar('_Area')
 
@@ -39,6 +42,7 @@ def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
     _check_opening(config, manifest)
     if config.arms.names:
         _check_arms(config, manifest)
+    camera_views(config.inputs, manifest)
     given, action = config.action, manifest.action
     trained = action.space.startswith('eef') and not is_fake(manifest)
     for name in _FRAMES:
@@ -103,6 +107,58 @@ def _check_reach(config: NodeConfig, manifest: Manifest) -> None:
         'action.orientation', orientation, f'{ways}, since {len(names)} joints cannot follow '
         f'position and orientation of {manifest.name} ({manifest.action.space})',
     )  # fmt: skip
+
+
+def camera_views(limits: InputConfig, manifest: Manifest) -> dict[str, View]:
+    """What of each camera's picture is used: the bundle's cameras, as the parameters say.
+
+    Args:
+        limits: With ``image.fit`` and ``image.roi``.
+        manifest: Names the cameras.
+
+    Raises:
+        ConfigError: A camera is unknown or stands twice, or a value is wrong.
+    """
+    views = {camera.name: View() for camera in manifest.cameras}
+    named: set[tuple[str, str]] = set()
+    for entry in sorted(limits.image_fit, key=lambda entry: '=' in entry):  # of all comes first
+        camera, equals, fit = entry.rpartition('=')
+        if fit not in FITS:
+            raise ConfigError('image.fit', entry, f'{", ".join(FITS)}, or CAMERA=one of these')
+        if not equals and sum('=' not in other for other in limits.image_fit) > 1:
+            raise ConfigError('image.fit', limits.image_fit, 'one that is meant for every camera')
+        for name in [_known_camera('image.fit', camera, views, named)] if equals else views:
+            views[name] = replace(views[name], fit=fit)
+    for entry in limits.image_roi:
+        camera, _, numbers = entry.partition('=')
+        name = _known_camera('image.roi', camera, views, named)
+        views[name] = replace(views[name], region=_region(entry, numbers))
+    return views
+
+
+def _known_camera(
+    parameter: str, camera: str, views: dict[str, View], named: set[tuple[str, str]]
+) -> str:
+    if camera not in views:
+        raise ConfigError(parameter, camera, f'a camera of the bundle: {", ".join(views)}')
+    if (parameter, camera) in named:
+        raise ConfigError(parameter, camera, 'every camera once')
+    named.add((parameter, camera))
+    return camera
+
+
+def _region(entry: str, numbers: str) -> tuple[float, float, float, float]:
+    try:
+        left, top, width, height = (float(number) for number in numbers.split(','))
+    except ValueError:
+        left = top = width = height = -1.0
+    inside = 0 <= left < 1 and 0 <= top < 1 and 0 < width <= 1 and 0 < height <= 1
+    if not inside or left + width > 1 + _ROUNDING or top + height > 1 + _ROUNDING:
+        raise ConfigError(
+            'image.roi', entry, 'CAMERA=left,top,width,height as shares of the picture, inside '
+            'it: image=0.125,0,0.75,1 is the middle square of 640x480',
+        )  # fmt: skip
+    return left, top, width, height
 
 
 def _check_continuity(config: NodeConfig, manifest: Manifest) -> None:

@@ -110,17 +110,7 @@ class Policy:
                 raise InputError(
                     f'images = {sorted(observation.images)}: expected {camera.name!r} too'
                 )
-            inputs[camera.name] = image_to_tensor(
-                observation.images[camera.name],
-                camera.height,
-                camera.width,
-                name=camera.name,
-                rotate_180=camera.rotate_180,
-                crop_area=camera.crop_area,
-                recipe=camera.recipe,
-                mean=camera.mean,
-                std=camera.std,
-            )
+            inputs[camera.name] = image_to_tensor(observation.images[camera.name], camera)
         inputs['tokens'] = self.tokens(observation.instruction)
         if self.manifest.proprioception.dim:
             inputs['proprioception'] = self._proprioception(observation)

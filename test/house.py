@@ -95,7 +95,7 @@ PARTS = {
         'action_columns bundle collision config core data_types errors kinematics pose_search '
         'rotations', '', 'numpy',
     ),
-    'contract': May('action_columns bundle config engines.fake errors'),
+    'contract': May('action_columns bundle config engines.fake engines.image_tensor errors'),
     'training_range': May('bundle data_types', '', 'numpy'),
     'loop_status': May('core data_types'),
     'loop_settings': May('bundle config core', '', 'numpy'),
@@ -124,7 +124,7 @@ PARTS = {
         'parameter_file policy policy_process sim training_range',
         'errno io os pathlib secrets signal stat sys threading time '
         'traceback',
-        f'numpy PIL control_msgs controller_manager_msgs cv_bridge geometry_msgs rcl_interfaces '
+        f'numpy PIL control_msgs controller_manager_msgs geometry_msgs rcl_interfaces '
         f'rclpy transforms3d {MESSAGES}',
     ),
     # ``dysl chaos`` also runs against another environment: it knows no more of the package.
@@ -147,7 +147,7 @@ PARTS = {
     ),
     'lab.worlds': May('data_types errors sim lab.model.shapes', 'multiprocessing os xml', 'numpy'),
     'lab.data': May(
-        'bundle core errors sim targets lab.learn lab.model lab.worlds',
+        'bundle core engines.image_tensor errors sim targets lab.learn lab.model lab.worlds',
         'io multiprocessing os pathlib time',
         'PIL numpy pyarrow tokenizers torch',
     ),
@@ -179,12 +179,11 @@ PARTS = {
 ONLY = {
     'control_msgs': {'ros.gripper_goals'},
     'controller_manager_msgs': {'ros.controller_watch'},
-    'cv_bridge': {'ros.images'},
     'PIL': {'ros.compressed', 'lab.data.dataset_format', 'lab.evaluation.film_pictures'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros
 }
 # Imported where they are used, or where ImportError is caught: the rest runs without them.
-OPTIONAL = ('control_msgs', 'controller_manager_msgs', 'cv_bridge')
+OPTIONAL = ('control_msgs', 'controller_manager_msgs')
 # Of the command line too, so that every command says in a second what it takes.
 LATER = ('torch', 'accelerate', 'matplotlib')
 

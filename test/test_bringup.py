@@ -475,3 +475,16 @@ def test_the_launch_file_declares_every_argument_and_starts_every_node():
     description = module.generate_launch_description()
     declared = [item.name for item in description.get_launch_arguments()]
     assert declared == [argument.name for argument in bringup.ARGUMENTS]
+
+
+def sim_parameters(**arguments):
+    return next(spec for spec in bringup.nodes(arguments) if spec.name == 'sim_arm').parameters
+
+
+def test_the_simulated_arm_shows_the_cameras_of_the_bundle_that_runs(tmp_path):
+    assert 'engine' not in sim_parameters()
+    assert sim_parameters(engine='fake')['engine'] == 'fake'
+    path = tmp_path / 'own.yaml'
+    path.write_text('vla_node:\n  ros__parameters:\n    engine.path: bundles/mine\n')
+    assert sim_parameters(params_file=str(path))['engine'] == 'bundles/mine'
+    assert sim_parameters(params_file=str(path), engine='fake')['engine'] == 'fake'

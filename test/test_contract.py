@@ -8,11 +8,12 @@ from types import SimpleNamespace
 import pytest
 
 from dysl_vla_ros.bundle.folder import open_bundle
-from dysl_vla_ros.bundle.manifest import NormalisationSpec, ProprioceptionSpec
+from dysl_vla_ros.bundle.manifest import CameraSpec, NormalisationSpec, ProprioceptionSpec
 from dysl_vla_ros.config import from_flat
-from dysl_vla_ros.contract import engine_of, with_bundle
+from dysl_vla_ros.contract import camera_views, engine_of, with_bundle
 from dysl_vla_ros.engines.fake.arm import FakeArm, arm_of
 from dysl_vla_ros.engines.fake.bundle import fake_manifest
+from dysl_vla_ros.engines.image_tensor import View
 from dysl_vla_ros.engines.open_engine import bundled_model
 from dysl_vla_ros.errors import ConfigError
 
@@ -191,3 +192,50 @@ def test_another_number_of_joints_than_the_bundle_has_is_refused(manifest, space
     )
     if space == 'eef_delta':  # it neither reads joints nor moves them itself
         assert with_bundle(config, blind)
+
+
+# ---- cameras -----------------------------------------------------------------------------------
+
+TWO = replace(fake_manifest(), cameras=(CameraSpec('image', 96, 96), CameraSpec('wrist', 64, 64)))
+
+
+def views(**given):
+    return camera_views(from_flat({f'image.{key}': value for key, value in given.items()}).inputs,
+                        TWO)  # fmt: skip
+
+
+def test_a_fit_holds_for_every_camera_or_for_one_in_any_order():
+    assert views() == {'image': View(), 'wrist': View()}
+    assert views(fit=['pad']) == {'image': View('pad'), 'wrist': View('pad')}
+    for fit in (['crop', 'wrist=squash'], ['wrist=squash', 'crop']):
+        assert views(fit=fit) == {'image': View('crop'), 'wrist': View('squash')}
+
+
+def test_a_region_is_of_one_camera():
+    found = views(roi=['wrist=0.125,0,0.75,1'], fit=['wrist=pad'])
+    assert found == {'image': View(), 'wrist': View('pad', (0.125, 0.0, 0.75, 1.0))}
+    assert views(roi=['image=0.1,0.2,0.9,0.8'])['image'].region == (0.1, 0.2, 0.9, 0.8)
+
+
+@pytest.mark.parametrize(
+    ('given', 'words'),
+    [
+        ({'fit': ['stretch']}, "image.fit = 'stretch': expected squash, crop, pad, or CAMERA="),
+        ({'fit': ['hand=crop']}, "image.fit = 'hand': expected a camera of the bundle: image, w"),
+        ({'fit': ['crop', 'pad']}, 'expected one that is meant for every camera'),
+        ({'fit': ['wrist=crop', 'wrist=pad']}, "'wrist': expected every camera once"),
+        ({'roi': ['hand=0,0,1,1']}, "image.roi = 'hand': expected a camera of the bundle"),
+        ({'roi': ['0,0,1,1']}, "image.roi = '0,0,1,1': expected a camera of the bundle"),
+        ({'roi': ['wrist=80,0,480,480']}, 'as shares of the picture, inside it'),
+        ({'roi': ['wrist=0.5,0,0.6,1']}, 'inside it'),
+        ({'roi': ['wrist=0,0,0,1']}, 'inside it'),
+        ({'roi': ['wrist=nan,0,1,1']}, 'inside it'),
+        ({'roi': ['wrist=0,0,1']}, 'CAMERA=left,top,width,height'),
+    ],
+)
+def test_a_choice_that_fits_no_camera_or_no_picture_is_refused(given, words):
+    with pytest.raises(ConfigError) as caught:
+        views(**given)
+    assert words in str(caught.value)
+    with pytest.raises(ConfigError):  # where everything meets, too
+        with_bundle(from_flat({f'image.{key}': value for key, value in given.items()}), TWO)

@@ -42,6 +42,12 @@ def test_the_security_page_names_whatever_a_stranger_could_misuse():
     assert unnamed == set() and 'images' in page
 
 
+def test_the_page_about_cameras_names_every_parameter_about_pictures():
+    page = (DOC / 'cameras.md').read_text(encoding='utf-8')
+    wanted = [p.name for p in parameters() if p.name.startswith('image.')]
+    assert len(wanted) >= 5 and [name for name in wanted if name not in page] == []
+
+
 SAFETY = (DOC / 'safety.md').read_text(encoding='utf-8')
 
 

@@ -112,7 +112,9 @@ def make_environment(**env):
 
 
 def test_make_runs_this_tree_whatever_a_sourced_shell_has_on_its_path(tmp_path):
-    sourced = {'PYTHONPATH': '/ws/install', 'AMENT_PREFIX_PATH': '/ws', 'COLCON_PREFIX_PATH': '/ws'}
+    sourced = {
+        'PYTHONPATH': '/ws/install', 'AMENT_PREFIX_PATH': '/ws', 'COLCON_PREFIX_PATH': '/ws',
+    }  # fmt: skip
     found = make_environment(**sourced)  # no ROS in there: wheels, which bring all they need
     assert not set(sourced) & set(found)
     (tmp_path / 'rclpy.py').touch()

@@ -16,7 +16,7 @@ from dysl_vla_ros.bundle.manifest import (
     manifest_to_dict,
 )
 from dysl_vla_ros.bundle.onnx_wire import external_locations
-from dysl_vla_ros.bundle.strict_json import load, shown
+from dysl_vla_ros.bundle.strict_json import expect, load, shown
 from dysl_vla_ros.bundle.vocabulary import check_ids
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.targets import write_whole
@@ -40,6 +40,27 @@ class Bundle:
         if name not in self.manifest.files:
             raise BundleError(f'{name!r} is not listed in {MANIFEST_NAME}')
         return _inside(self.folder, name)
+
+    def read(self, name: str, largest: int) -> bytes:
+        """A listed file, checked against its checksum.
+
+        Args:
+            name: As in the manifest.
+            largest: Bytes that it may have.
+
+        Raises:
+            BundleError: It is not listed, missing, altered, larger, or outside the folder.
+        """
+        path, entry = self.path(name), self.manifest.files[name]
+        expect(f'files.{name}.bytes', entry.bytes, entry.bytes <= largest, f'at most {largest}')
+        try:
+            with path.open('rb') as stream:
+                data = stream.read(largest + 1)
+        except OSError as error:
+            raise BundleError(f'{name}: cannot be read: {error.strerror}') from None
+        if len(data) != entry.bytes or hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise BundleError(f'{name}: the file was altered: copy or export the bundle again')
+        return data
 
     def graph(self, segment: str) -> Path:
         """Absolute path of a segment's ONNX file, once it is known to stay inside the bundle.

@@ -72,6 +72,12 @@ class CameraSpec:
         crop_area: Share of the area kept by a centre crop, 1.0 = all.
         recipe: ``crop_resize`` crops, then resizes; ``openvla`` resizes with a Lanczos filter,
             then crops and enlarges, rounding as that model's training did.
+        fit: How a picture of another shape is brought in: ``squash`` stretches it, ``crop`` keeps
+            its middle, ``pad`` adds black. '' is what training with the recipe did: ``openvla``
+            squashed; pictures of bundles without this key otherwise had the shape, or were to be
+            cropped to it.
+        reference: File of the bundle: a PNG of ``height`` x ``width`` pixels that shows what the
+            model saw in training, to compare with; '' where there is none.
         mean: Per channel, subtracted after scaling to [0, 1].
         std: Per channel, divided by.
     """
@@ -84,6 +90,13 @@ class CameraSpec:
     recipe: Literal['crop_resize', 'openvla'] = 'crop_resize'
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    fit: Literal['', 'squash', 'crop', 'pad'] = ''
+    reference: str = ''
+
+    @property
+    def fitting(self) -> str:
+        """``fit``, said out."""
+        return self.fit or ('squash' if self.recipe == 'openvla' else 'crop')
 
 
 @dataclass(frozen=True)
@@ -279,6 +292,8 @@ class Manifest:
             expect(f'{where}.std', camera.std, min(camera.std) > 0, 'more than 0')
             _plausible(f'{where}.std', camera.std, 1e-6)
             _plausible(f'{where}.mean', camera.mean)
+            listed = not camera.reference or camera.reference in self.files
+            expect(f'{where}.reference', camera.reference, listed, 'a file listed in files')
         joints = self.proprioception
         least = int(joints.gripper)
         expect('proprioception.dim', joints.dim, joints.dim >= least, f'at least {least}')

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from dysl_vla_ros.cli import doctor_cameras
 from dysl_vla_ros.cli.doctor_modules import library_findings, ros_findings
 from dysl_vla_ros.cli.finding import Finding
 from dysl_vla_ros.cli.report import check_json, write_json
@@ -37,12 +38,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         '--engine', default='', help='a bundle to verify; default: the bundled one'
     )
     parser.add_argument('--plans', default='', help='its TensorRT plans, as engine.plans')
+    doctor_cameras.add_options(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Print the findings; exit code 1 when something needed for the node is broken."""
     check_json(given.json)
-    found = findings(given.engine, given.plans)
+    found = (
+        doctor_cameras.findings(given) if given.cameras else findings(given.engine, given.plans)
+    )
     width = min(shutil.get_terminal_size((_WIDTH, 24)).columns, 2 * _WIDTH)
     print(as_text(found, max(width, 60), sys.stdout.isatty()))
     if given.json is not None:

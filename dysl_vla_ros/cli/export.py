@@ -8,7 +8,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from dysl_vla_ros.bundle.manifest import CameraSpec
 from dysl_vla_ros.cli.checkpoints import add_checkpoint_options, open_exportable
+from dysl_vla_ros.errors import ConfigError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +27,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--external-from-mib', type=int, default=32,
                         help='weights of this size and more go to a file beside their '
                         'graph')  # fmt: skip
+    parser.add_argument('--reference', action='append', default=[], metavar='CAMERA=FILE',
+                        help='a picture of the training data, kept in the bundle to compare '
+                        'cameras with')  # fmt: skip
+    parser.add_argument('--dataset', type=Path, help='take the first picture of each camera '
+                        'from a dataset instead')  # fmt: skip
     parser.add_argument('--force', action='store_true',
                         help='replace a bundle although its calibration, plans or added files '
                         'are lost; where the graphs are the same, plans stay')  # fmt: skip
@@ -42,6 +49,7 @@ def run(given: argparse.Namespace) -> int:
 
     files = FileSettings(given.half_weights, given.external_from_mib << 20)
     settings = ExportSettings(given.precision, files)
+    references = _references(given, source.contract().cameras)
     console = Console()
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
                TimeElapsedColumn())  # fmt: skip
@@ -52,10 +60,30 @@ def run(given: argparse.Namespace) -> int:
             bar.update(task, description=name, completed=done, total=total)
 
         manifest = write_bundle(source, folder, given.name or folder.name, settings, tell,
-                                given.force)  # fmt: skip
+                                given.force, references)  # fmt: skip
     size = sum(entry.bytes for entry in manifest.files.values()) / 1e6
     console.print(
         f'{manifest.name} ({manifest.precision}): {len(manifest.segments)} graphs, {size:.1f} MB, '
         f'static layers {list(manifest.static_layers)} of {manifest.layers_total}: {folder}'
     )
     return 0
+
+
+def _references(
+    given: argparse.Namespace, cameras: tuple[CameraSpec, ...]
+) -> dict[str, bytes]:
+    """Camera -> PNG, of what the user has of the training data."""
+    if not given.reference and given.dataset is None:
+        return {}
+    from dysl_vla_ros.lab.data.references import from_dataset, from_file
+
+    known = {camera.name: camera for camera in cameras}
+    found = {}
+    if given.dataset is not None:
+        found = from_dataset(given.dataset.expanduser(), cameras)
+    for entry in given.reference:
+        name, equals, path = entry.partition('=')
+        if not equals or name not in known:
+            raise ConfigError('reference', entry, f'CAMERA=FILE, of {", ".join(known)}')
+        found[name] = from_file(Path(path).expanduser(), known[name])
+    return found

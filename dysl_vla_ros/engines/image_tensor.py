@@ -7,89 +7,154 @@ robot is what it was trained on, to the bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dysl_vla_ros.bundle.manifest import CameraSpec
+from dysl_vla_ros.data_types import ImageArray
+from dysl_vla_ros.engines.banded import Banded, apply
 from dysl_vla_ros.engines.openvla_image import lanczos_then_crop
 from dysl_vla_ros.errors import InputError
 
-_ASPECT_TOLERANCE = 0.02
-"""Relative; 2 % covers a row or column more or less, not 4:3 against 1:1."""
-ImageRecipe = Literal['crop_resize', 'openvla']
+WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
-def image_to_tensor(
-    image: Any,
-    height: int,
-    width: int,
-    *,
-    name: str = 'image',
-    rotate_180: bool = False,
-    crop_area: float = 1.0,
-    recipe: ImageRecipe = 'crop_resize',
-    mean: Sequence[float] = (0.5, 0.5, 0.5),
-    std: Sequence[float] = (0.5, 0.5, 0.5),
-) -> NDArray[np.float32]:
-    """Turn, crop, resize with anti-aliasing, and normalise one image.
+@dataclass(frozen=True)
+class View:
+    """What of a camera's picture goes to the policy, where the user says so.
+
+    Attributes:
+        fit: Another way than the contract's to bring in a picture of another shape; '' is the
+            contract's.
+        region: Left, top, width and height of what is used, as shares of the picture.
+    """
+
+    fit: str = ''
+    region: tuple[float, float, float, float] = WHOLE
+
+    def check(self, rows: int, columns: int, camera: CameraSpec) -> None:
+        """Refuse pictures that the policy would see blown up, by their size alone.
+
+        Raises:
+            InputError: Smaller than what the policy sees.
+        """
+        top, bottom, left, right = self._edges(rows, columns)
+        check_size(bottom - top, right - left, camera, self.fit or camera.fitting)
+
+    def apply(self, image: ImageArray, camera: CameraSpec) -> ImageArray:
+        """The picture as the policy takes it; a view of the same pixels where nothing changes.
+
+        Where ``fit`` is not the contract's, what comes out has the contract's shape, so that the
+        contract's own rule has nothing left to do.
+        """
+        top, bottom, left, right = self._edges(*image.shape[:2])
+        cut = image[top:bottom, left:right]
+        if self.fit in ('', camera.fitting):
+            return cut
+        if self.fit != 'squash':
+            return fitted(cut, camera.height, camera.width, self.fit)
+        return _rounded(_scaled(cut, camera, area=1.0))
+
+    def _edges(self, rows: int, columns: int) -> tuple[int, int, int, int]:
+        x, y, width, height = self.region
+        top, bottom = _span(y, height, rows)
+        left, right = _span(x, width, columns)
+        return top, bottom, left, right
+
+
+def image_to_tensor(image: Any, camera: CameraSpec) -> NDArray[np.float32]:
+    """Turn, fit, crop, resize with anti-aliasing, and normalise one image.
 
     Args:
         image: RGB, shape (H, W, 3), uint8.
-        height: Rows of the result.
-        width: Columns of the result.
-        name: The camera, for messages.
-        rotate_180: Turn by 180 degrees first.
-        crop_area: Share of the area kept by a centre crop, within (0, 1].
-        recipe: ``crop_resize``, or ``openvla``: resize first, as its fine-tuning did.
-        mean: Per channel, subtracted after scaling to [0, 1].
-        std: Per channel, divided by.
+        camera: The contract.
 
     Returns:
         Shape (1, 3, height, width), float32, contiguous.
 
     Raises:
-        InputError: Not an RGB uint8 image, smaller than the result, or of another aspect ratio.
+        InputError: Not an RGB uint8 image, or smaller than the result.
     """
-    _check_image(image, height, width, name)
-    if rotate_180:
-        image = image[::-1, ::-1]
-    if recipe == 'openvla':
-        scaled = lanczos_then_crop(image, height, width, crop_area)
-    else:
-        scaled = resize(centre_crop(image, crop_area), height, width)
-    gain = np.float32(1.0) / (np.float32(255.0) * np.asarray(std, dtype=np.float32))
-    offset = np.asarray(mean, dtype=np.float32) / np.asarray(std, dtype=np.float32)
+    scaled = _brought_in(image, camera)
+    std = np.asarray(camera.std, dtype=np.float32)
+    gain = np.float32(1.0) / (np.float32(255.0) * std)
+    offset = np.asarray(camera.mean, dtype=np.float32) / std
     normalised = scaled * gain - offset
     return np.ascontiguousarray(normalised.transpose(2, 0, 1)[None])
 
 
-def check_size(rows: int, columns: int, height: int, width: int, name: str = 'image') -> None:
-    """Refuse an image that the policy would see distorted or blown up.
+def as_seen(image: Any, camera: CameraSpec) -> ImageArray:
+    """What ``image_to_tensor`` makes of an image, before it is normalised: for people.
+
+    Returns:
+        Shape (height, width, 3), uint8.
+
+    Raises:
+        InputError: As ``image_to_tensor``.
+    """
+    return _rounded(_brought_in(image, camera))
+
+
+def fitted_size(
+    rows: int, columns: int, height: int, width: int, fit: str
+) -> tuple[int, int]:
+    """Rows and columns of a picture once it has the shape ``width:height``, or would have it.
+
+    Args:
+        rows: Of the picture.
+        columns: Of the picture.
+        height: Of what the policy sees.
+        width: Of what the policy sees.
+        fit: ``squash`` keeps the size, ``crop`` takes away, ``pad`` adds.
+    """
+    if fit == 'squash' or columns * height == rows * width:
+        return rows, columns
+    too_wide = columns * height > rows * width
+    if too_wide == (fit == 'crop'):
+        return rows, max(1, round(rows * width / height))
+    return max(1, round(columns * height / width)), columns
+
+
+def fitted(image: ImageArray, height: int, width: int, fit: str) -> ImageArray:
+    """A picture (H, W, 3) in the shape ``width:height``; arguments as ``fitted_size``.
+
+    ``crop`` keeps the middle, ``pad`` puts the picture in the middle of black.
+    """
+    rows, columns = image.shape[:2]
+    wanted = fitted_size(rows, columns, height, width, fit)
+    if wanted == (rows, columns):
+        return image
+    down, across = abs(wanted[0] - rows) // 2, abs(wanted[1] - columns) // 2
+    if fit == 'crop':
+        return image[down : down + wanted[0], across : across + wanted[1]]
+    canvas = np.zeros((*wanted, 3), dtype=np.uint8)
+    canvas[down : down + rows, across : across + columns] = image
+    return canvas
+
+
+def check_size(rows: int, columns: int, camera: CameraSpec, fit: str = '') -> None:
+    """Refuse an image that the policy would see blown up.
 
     Args:
         rows: Of the image.
         columns: Of the image.
-        height: Rows that the policy sees.
-        width: Columns that the policy sees.
-        name: The camera, for messages.
+        camera: What the policy sees.
+        fit: How the image is brought in; '' is the contract's way.
 
     Raises:
-        InputError: Smaller than what the policy sees, or of another aspect ratio.
+        InputError: Smaller than what the policy sees.
     """
-    if rows < height or columns < width:
+    height, width, fit = camera.height, camera.width, fit or camera.fitting
+    found = fitted_size(rows, columns, height, width, fit)
+    if found[0] < height or found[1] < width:
+        used = '' if found == (rows, columns) else f', {found[1]}x{found[0]} by fit = {fit}'
         raise InputError(
-            f'{name}: {columns}x{rows} pixels: expected at least {width}x{height}, '
+            f'{camera.name}: {columns}x{rows} pixels{used}: expected at least {width}x{height}, '
             'the size that the policy sees'
-        )
-    wanted, found_ratio = width / height, columns / rows
-    if abs(found_ratio / wanted - 1.0) > _ASPECT_TOLERANCE:
-        fitting = min(columns / width, rows / height)
-        raise InputError(
-            f'{name}: {columns}x{rows} pixels: expected the aspect ratio {width}:{height} that '
-            f'the policy was trained on; crop it to {int(width * fitting)}x{int(height * fitting)}'
         )
 
 
@@ -109,27 +174,48 @@ def resize(image: NDArray[Any], height: int, width: int) -> NDArray[np.float32]:
     The filter of Pillow's ``BILINEAR``: anti-aliased when shrinking, bilinear when growing, and
     exactly the identity when the size already fits.
     """
-    values = np.asarray(image, dtype=np.float32)
-    rows, columns, channels = values.shape
-    if rows != height:
-        values = (_filter(rows, height) @ values.reshape(rows, -1)).reshape(height, columns, -1)
-    if columns != width:
-        values = np.matmul(_filter(columns, width), values)
-    return values.reshape(height, width, channels)
+    rows, columns = image.shape[:2]
+    return apply(
+        _filter(rows, height) if rows != height else None,
+        _filter(columns, width) if columns != width else None,
+        image,
+    )
 
 
-def _check_image(image: Any, height: int, width: int, name: str) -> None:
+def _brought_in(image: Any, camera: CameraSpec) -> NDArray[np.float32]:
+    """Turned, fitted, cropped and resized: (height, width, 3), 0 to 255."""
     shape, dtype = getattr(image, 'shape', None), getattr(image, 'dtype', None)
     if shape is None or len(shape) != 3 or shape[2] != 3 or dtype != np.uint8:
         found = type(image).__name__ if shape is None else f'shape {tuple(shape)} of {dtype}'
         raise InputError(
-            f'{name}: {found}: expected an RGB image, shape (height, width, 3) of uint8'
+            f'{camera.name}: {found}: expected an RGB image, shape (height, width, 3) of uint8'
         )
-    check_size(shape[0], shape[1], height, width, name)
+    check_size(shape[0], shape[1], camera)
+    if camera.rotate_180:
+        image = image[::-1, ::-1]
+    return _scaled(fitted(image, camera.height, camera.width, camera.fitting), camera)
+
+
+def _scaled(image: ImageArray, camera: CameraSpec, area: float = 0.0) -> NDArray[np.float32]:
+    """Cropped and resized by the contract's recipe; ``area`` replaces its crop."""
+    kept = area or camera.crop_area
+    if camera.recipe == 'openvla':
+        return lanczos_then_crop(image, camera.height, camera.width, kept)
+    return resize(centre_crop(image, kept), camera.height, camera.width)
+
+
+def _rounded(values: NDArray[np.float32]) -> ImageArray:
+    return np.clip(np.rint(values), 0.0, 255.0).astype(np.uint8)
+
+
+def _span(start: float, share: float, size: int) -> tuple[int, int]:
+    """First and last + 1 of the pixels of a share, at least one."""
+    first = min(round(start * size), size - 1)
+    return first, min(max(round((start + share) * size), first + 1), size)
 
 
 @lru_cache(maxsize=32)
-def _filter(old: int, new: int) -> NDArray[np.float32]:
+def _filter(old: int, new: int) -> Banded:
     """Weights (new, old) of a triangle filter; every row sums to 1."""
     scale = old / new
     reach = max(scale, 1.0)
@@ -137,6 +223,4 @@ def _filter(old: int, new: int) -> NDArray[np.float32]:
     distance = np.abs(np.arange(old)[None, :] + 0.5 - centres[:, None]) / reach
     weights = np.maximum(1.0 - distance, 0.0)
     weights /= weights.sum(axis=1, keepdims=True)
-    fixed = weights.astype(np.float32)
-    fixed.setflags(write=False)
-    return fixed
+    return Banded(weights)

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.data_types import ImageArray
-
-Weights = NDArray[np.float32]
-"""One row per pixel of the result, one column per pixel of the image."""
+from dysl_vla_ros.engines.banded import Banded, apply
 
 _LOBES = 3
 """Of the Lanczos filter."""
@@ -38,25 +35,17 @@ def lanczos_then_crop(
         Shape (height, width, 3), whole numbers from 0 to 255.
     """
     rows, columns = image.shape[:2]
-    resized = _apply(_lanczos(rows, height), _lanczos(columns, width), image)
+    resized = apply(_lanczos(rows, height), _lanczos(columns, width), image)
     whole = np.clip(np.rint(resized), 0.0, 255.0)
     if area < 1.0:
-        enlarged = _apply(_crop(height, area), _crop(width, area), whole)
+        enlarged = apply(_crop(height, area), _crop(width, area), whole)
         # TensorFlow's float -> uint8 multiplies by 255.5 and cuts off.
         whole = np.floor(np.clip(enlarged, 0.0, 255.0) * (255.5 / 255.0))
     return whole.astype(np.float32)
 
 
-def _apply(vertical: Weights, horizontal: Weights, image: NDArray[Any]) -> NDArray[np.float32]:
-    """Filter the rows, then the columns of (H, W, C)."""
-    values = np.asarray(image, dtype=np.float32)
-    mixed = vertical @ values.reshape(len(values), -1)
-    mixed = mixed.reshape(len(vertical), *values.shape[1:])
-    return np.asarray(np.matmul(horizontal, mixed))
-
-
 @lru_cache(maxsize=16)
-def _lanczos(old: int, new: int) -> Weights:
+def _lanczos(old: int, new: int) -> Banded:
     """Weights (new, old); as wide as the reduction, every row sums to 1."""
     scale = old / new
     reach = max(scale, 1.0)
@@ -65,21 +54,16 @@ def _lanczos(old: int, new: int) -> Weights:
     weights = np.where(
         np.abs(distance) < _LOBES, np.sinc(distance) * np.sinc(distance / _LOBES), 0.0
     )
-    return _frozen(weights / weights.sum(axis=1, keepdims=True))
+    return Banded(weights / weights.sum(axis=1, keepdims=True))
 
 
 @lru_cache(maxsize=16)
-def _crop(size: int, area: float) -> Weights:
+def _crop(size: int, area: float) -> Banded:
     """Weights (size, size) of ``tf.image.crop_and_resize`` on a centred box.
 
     Corner pixels of the result lie on the corners of the box; neighbours are mixed linearly.
     """
     margin = (1.0 - math.sqrt(area)) / 2.0
     places = np.linspace(margin, 1.0 - margin, size) * (size - 1)
-    return _frozen(np.maximum(1.0 - np.abs(places[:, None] - np.arange(size)[None, :]), 0.0))
+    return Banded(np.maximum(1.0 - np.abs(places[:, None] - np.arange(size)[None, :]), 0.0))
 
-
-def _frozen(weights: NDArray[np.float64]) -> Weights:
-    fixed = weights.astype(np.float32)
-    fixed.setflags(write=False)
-    return fixed

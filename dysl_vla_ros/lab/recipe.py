@@ -26,7 +26,9 @@ import torch
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.batches import Augmentation
 from dysl_vla_ros.lab.data.collect import CollectSettings, collect
+from dysl_vla_ros.lab.data.dataset_writer import is_dataset
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations, join
+from dysl_vla_ros.lab.data.references import from_dataset
 from dysl_vla_ros.lab.data.samples import load_samples
 from dysl_vla_ros.lab.guidance.guidance import equal_weights, guidance
 from dysl_vla_ros.lab.learn.closed_loop import (
@@ -346,8 +348,12 @@ def _stages(job: Run, until: str, start: Path | None) -> Path:
     if until == 'policy':
         return folder / 'policy.safetensors'
     from dysl_vla_ros.lab.export.onnx_export import export_bundle
+    from dysl_vla_ros.lab.export.small_parts import SmallParts
 
     bundle = job.results / 'bundle'
-    export_bundle(checkpoint, bundle, 'tabletop')
+    data = folder / 'demonstrations'
+    cameras = SmallParts(checkpoint).contract().cameras
+    pictures = from_dataset(data, cameras) if is_dataset(data) else {}
+    export_bundle(checkpoint, bundle, 'tabletop', references=pictures)
     job.space.note('bundle', bytes=sum(p.stat().st_size for p in bundle.rglob('*') if p.is_file()))
     return bundle

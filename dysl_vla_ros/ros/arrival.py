@@ -23,24 +23,32 @@ class Arrival:
         self._node = node
         self._max_age = max_age
 
-    def take(self, stream: Stream, stamp: Any, build: Callable[[float], Newest]) -> None:
+    def take(
+        self, stream: Stream, stamp: Any, build: Callable[[float], Newest], way_out: str = ''
+    ) -> None:
         """Keep one message, or refuse it.
 
         Args:
             stream: Where it goes.
-            stamp: ``builtin_interfaces/Time`` of its header.
+            stamp: ``builtin_interfaces/Time`` of its header; None = it was measured on arrival.
             build: Given the stamp on the steady clock, returns what to keep; may raise
                 ``InputError``.
+            way_out: Added to the refusal of a stamp.
         """
         now = time.monotonic()
-        ros_now = self._node.get_clock().now().nanoseconds * 1e-9
         try:
-            when = steady_stamp(
-                stream.name, seconds_of(stream.name, stamp), ros_now, now, self._max_age
-            )
-            kept = build(when)
+            kept = build(now if stamp is None else self._steady(stream, stamp, now, way_out))
         except InputError as error:
             stream.refuse(str(error))
             self._node.get_logger().warning(str(error), throttle_duration_sec=_LOG_PERIOD_S)
             return
         stream.accept(kept, now)
+
+    def _steady(self, stream: Stream, stamp: Any, now: float, way_out: str) -> float:
+        ros_now = self._node.get_clock().now().nanoseconds * 1e-9
+        try:
+            return steady_stamp(
+                stream.name, seconds_of(stream.name, stamp), ros_now, now, self._max_age
+            )
+        except InputError as error:
+            raise InputError(f'{error}{way_out}') from None

@@ -1,87 +1,236 @@
-"""One camera: raw or compressed, whichever is published; keeps the newest message only."""
+"""One camera: raw or compressed pictures, judged on arrival; keeps the newest message only."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from rclpy.node import Node
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from dysl_vla_ros.bundle.manifest import CameraSpec
+from dysl_vla_ros.config import InputConfig
 from dysl_vla_ros.data_types import ImageArray
-from dysl_vla_ros.engines.image_tensor import check_size
-from dysl_vla_ros.ros import compressed, images, qos
+from dysl_vla_ros.engines.image_tensor import View, as_seen
+from dysl_vla_ros.ros import compressed, images
 from dysl_vla_ros.ros.arrival import Arrival
+from dysl_vla_ros.ros.camera_topic import CameraTopic, type_name, types_on
+from dysl_vla_ros.ros.losses import Losses
 from dysl_vla_ros.ros.streams import Newest, Stream
 
 COMPRESSED_SUFFIX = '/compressed'
+_MOST_LOST = 0.1
+_RATE_SHARE = 0.9
+_JUDGE_EVERY_S = 1.0
+_RAW_SHARE = 0.5
+"""Raw pictures are gone back to once they come at this share of the compressed ones' rate."""
+_UNUSABLE_CLOCK = (
+    ', or image.use_arrival_time: true where the clock of the camera cannot be trusted'
+)
 
 
 class Camera:
-    """Subscribes to ``<name>``; to ``<name>/compressed`` while nobody publishes the raw image."""
+    """Subscribes to ``<name>``, ``<name>/compressed``, or to what of them comes."""
 
-    def __init__(self, node: Node, spec: CameraSpec, timeout: float, arrival: Arrival) -> None:
-        """Subscribe to the raw topic.
+    def __init__(
+        self, node: Node, spec: CameraSpec, limits: InputConfig, view: View, arrival: Arrival
+    ) -> None:
+        """Subscribe.
 
         Args:
             node: Owner of the subscriptions.
             spec: Its name is the topic and the key in ``Observation.images``.
-            timeout: Older than this is stale [s].
+            limits: What is too old, and the choices about pictures.
+            view: What of the picture is used.
             arrival: Turns stamps into steady time, and reports refusals.
         """
-        self.stream = Stream(spec.name, timeout)
-        self._spec = spec
+        self.stream = Stream(spec.name, limits.image_timeout_s)
+        self.spec = spec
         self._node = node
+        self._limits = limits
+        self._view = view
         self._arrival = arrival
-        self._raw: Subscription = node.create_subscription(
-            Image, spec.name, self._on_image, qos.SENSOR
-        )
-        self._compressed: Subscription | None = None
+        self._losses = Losses()
+        self._topic = node.resolve_topic_name(spec.name)
+        self._judged: tuple[Any, ...] = ()
+        self._judged_at = float('-inf')
+        self._explained = ''
+        self._decoded: tuple[Newest, ImageArray] | None = None
+        self._since = time.monotonic()
+        self._raw: CameraTopic | None = None
+        self._compressed: CameraTopic | None = None
+        if limits.image_transport != 'compressed':
+            self._raw = CameraTopic(node, Image, self._topic, self._on_image)
+        if limits.image_transport == 'compressed':
+            self._subscribe_compressed()
 
-    def choose_transport(self) -> None:
+    def follow(self) -> None:
         """Follow what is published; called about once a second, since it asks the graph."""
-        topic = self._raw.topic_name
-        has_raw = self._node.count_publishers(topic) > 0
-        has_compressed = self._node.count_publishers(topic + COMPRESSED_SUFFIX) > 0
-        if self._compressed is None and has_compressed and not has_raw:
-            self._compressed = self._node.create_subscription(
-                CompressedImage, topic + COMPRESSED_SUFFIX, self._on_compressed, qos.SENSOR
-            )
-        elif self._compressed is not None and has_raw:
-            self._node.destroy_subscription(self._compressed)
-            self._compressed = None
+        now = time.monotonic()
+        for topic in (self._raw, self._compressed):
+            if topic is not None:
+                topic.follow()
+        if self._limits.image_transport == 'auto':
+            self._choose(now)
+        if self.stream.problem(now):
+            self._explain()
 
-    def to_rgb(self, message: Any) -> ImageArray:
-        """A kept message as RGB, shape (height, width, 3).
+    def picture(self, newest: Newest) -> ImageArray:
+        """A kept message as RGB, shape (height, width, 3), read-only; decoded once.
 
         Raises:
             InputError: The data cannot be decoded.
         """
+        kept = self._decoded
+        if kept is not None and kept[0] is newest:
+            return kept[1]
+        message = newest.message
         if isinstance(message, CompressedImage):
-            return compressed.decompress(self.stream.name, message)
-        return images.to_rgb(self.stream.name, message)
+            whole = compressed.decompress(self.stream.name, message)
+        else:
+            whole = images.to_rgb(message)
+        image = np.ascontiguousarray(self._view.apply(whole, self.spec))
+        image.setflags(write=False)
+        self._decoded = (newest, image)
+        return image
+
+    def as_seen(self) -> ImageArray | None:
+        """The newest picture as the model sees it, (height, width, 3); None before the first.
+
+        Raises:
+            InputError: The data cannot be decoded.
+        """
+        newest = self.stream.newest
+        return None if newest is None else as_seen(self.picture(newest), self.spec)
+
+    def warning(self, now: float) -> str:
+        """That pictures are lost or come too slowly, for people: it makes nothing stale."""
+        rate, wanted = self.stream.rate(now), self._limits.image_expected_rate_hz
+        if wanted and rate is not None and rate < _RATE_SHARE * wanted:
+            return (
+                f'{self.spec.name}: {rate:.1f} pictures a second: expected '
+                f'image.expected_rate_hz = {wanted:g}'
+            )
+        report = self._losses.report()
+        if report is None or self.stream.problem(now) or report.ratio <= _MOST_LOST:
+            return ''
+        return (
+            f'{self.spec.name}: {report.lost} of {report.lost + report.arrived} pictures lost on '
+            f'the way: the camera takes {report.taken_hz:.1f} a second by its stamps, '
+            f'{self.transport}; expected at most {100 * _MOST_LOST:.0f} %'
+        )
+
+    @property
+    def transport(self) -> str:
+        """``raw`` or ``compressed``, whichever the newest is, and how reliably it is received."""
+        newest = self.stream.newest
+        is_raw = newest is None or not isinstance(newest.message, CompressedImage)
+        topic = self._raw if is_raw else self._compressed
+        if newest is None or topic is None:
+            return 'n/a'
+        kind = 'raw' if is_raw else 'compressed'
+        return f'{kind}, {"reliable" if topic.reliable else "best effort"}'
+
+    def values(self) -> Mapping[str, str]:
+        """For diagnostics."""
+        report = self._losses.report()
+        return {
+            'transport': self.transport,
+            'picture': ' '.join(map(str, self._judged[:2])) or 'n/a',
+            'lost_ratio': 'n/a' if report is None else f'{report.ratio:.3f}',
+        }
 
     def destroy(self) -> None:
         """Drop the subscriptions."""
-        self._node.destroy_subscription(self._raw)
-        if self._compressed is not None:
-            self._node.destroy_subscription(self._compressed)
+        for topic in (self._raw, self._compressed):
+            if topic is not None:
+                topic.destroy()
+
+    # ---- which transport -----------------------------------------------------------------------
+
+    def _choose(self, now: float) -> None:
+        """Raw pictures while they come; else compressed ones, where they are published."""
+        raw, patience = self._raw, 2.0 * self._limits.image_timeout_s
+        assert raw is not None
+        if self._compressed is None:
+            offered = self._node.count_publishers(self._topic + COMPRESSED_SUFFIX) > 0
+            absent = self._node.count_publishers(self._topic) == 0
+            if offered and (absent or raw.silent(now, patience, self._since)):
+                self._subscribe_compressed()
+        elif raw.rate(now) > 0 and raw.rate(now) >= _RAW_SHARE * self._compressed.rate(now):
+            self._compressed.destroy()
+            self._compressed = None
+
+    def _subscribe_compressed(self) -> None:
+        self._compressed = CameraTopic(
+            self._node, CompressedImage, self._topic + COMPRESSED_SUFFIX, self._on_compressed
+        )
+
+    def _explain(self) -> None:
+        """Put into words why nothing comes, where the graph shows it."""
+        stream = self.stream
+        if stream.newest is not None or stream.last_refusal != self._explained:
+            return
+        stream.last_refusal = self._explained = self._why_nothing_comes()
+
+    def _why_nothing_comes(self) -> str:
+        raw, packed = type_name(Image), type_name(CompressedImage)
+        found = types_on(self._node, self._topic)
+        others = types_on(self._node, self._topic + COMPRESSED_SUFFIX)
+        name, chosen = self.spec.name, self._limits.image_transport
+        if found - {raw}:
+            return (
+                f'{name}: {self._topic} carries {", ".join(sorted(found))}: expected {raw}; '
+                f'compressed pictures come on {self._topic}{COMPRESSED_SUFFIX}'
+            )
+        if chosen == 'raw' and packed in others and raw not in found:
+            return (
+                f'{name}: {self._topic}{COMPRESSED_SUFFIX} alone is published: expected '
+                'image.transport = auto or compressed'
+            )
+        if chosen == 'compressed' and raw in found and packed not in others:
+            return (
+                f'{name}: {self._topic} alone is published: expected image.transport = auto or raw'
+            )
+        return ''
+
+    # ---- arrival -------------------------------------------------------------------------------
 
     def _on_image(self, message: Any) -> None:
-        def build(stamp: float) -> Newest:
+        def check() -> tuple[int, int]:
             images.check_image(self.stream.name, message)
-            self._check_size(message.height, message.width)
-            return Newest(stamp, message)
+            return message.height, message.width
 
-        self._arrival.take(self.stream, message.header.stamp, build)
+        self._take(self._raw, message, check, message.encoding)
 
     def _on_compressed(self, message: Any) -> None:
+        def check() -> tuple[int, int]:
+            return compressed.check_compressed(self.stream.name, message)
+
+        self._take(self._compressed, message, check, compressed.kind_of(message))
+
+    def _take(self, topic: CameraTopic | None, message: Any, check: Any, encoding: str) -> None:
+        by_arrival = self._limits.image_use_arrival_time
+        if topic is not None:
+            topic.heard(time.monotonic())
+
         def build(stamp: float) -> Newest:
-            self._check_size(*compressed.check_compressed(self.stream.name, message))
-            return Newest(stamp, message)
+            height, width = check()
+            self._view.check(height, width, self.spec)
+            newest = Newest(stamp, message)
+            kind = (f'{width}x{height}', encoding, type(message), getattr(message, 'step', 0))
+            now = time.monotonic()
+            # What cannot be decoded is said now, not in the first pass; seldom, for it takes time.
+            if kind != self._judged and now - self._judged_at > _JUDGE_EVERY_S:
+                self.picture(newest)
+                self._judged, self._judged_at = kind, now
+            if not by_arrival:
+                header = message.header.stamp
+                self._losses.add(header.sec + 1e-9 * header.nanosec)
+            return newest
 
-        self._arrival.take(self.stream, message.header.stamp, build)
-
-    def _check_size(self, height: int, width: int) -> None:
-        check_size(height, width, self._spec.height, self._spec.width, self._spec.name)
+        self._arrival.take(
+            self.stream, None if by_arrival else message.header.stamp, build, _UNUSABLE_CLOCK
+        )

@@ -2,8 +2,9 @@
 
 One decoder, Pillow, so that a robot and a workstation see the same pixels: it is a rosdep key
 (``python3-pil``) and a tenth of OpenCV's size. Pixels are as the camera sent them: transparency is
-dropped, and a rotation noted beside the picture is not applied. The ``format`` field is not looked
-at, for drivers write all sorts into it.
+dropped, a rotation noted beside the picture is not applied, and of 16 bits the upper eight are
+kept. The ``format`` field, into which drivers write all sorts, is asked one thing: whether 16 bits
+of grey are distances.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from dysl_vla_ros.data_types import ImageArray
 from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.ros.images import MAX_BYTES, check_pixels
 
+_DISTANCES = ('16UC1', '16SC1', '32FC1')
+"""How the ``format`` of a depth camera begins."""
 _PNG = b'\x89PNG\r\n\x1a\n'
 _JPEG = b'\xff\xd8\xff'
 _MARKERS = 1000
@@ -36,7 +39,7 @@ def check_compressed(stream: str, message: Any) -> tuple[int, int]:
         raise InputError(f'{stream}: {size} bytes: expected at most {MAX_BYTES}')
     data = memoryview(message.data)
     if bytes(data[:8]) == _PNG:
-        found = _png_size(stream, bytes(data[:33]))
+        found = _png_size(stream, bytes(data[:33]), str(getattr(message, 'format', '')))
     elif bytes(data[:3]) == _JPEG:
         found = _jpeg_size(data)
     else:
@@ -50,6 +53,12 @@ def check_compressed(stream: str, message: Any) -> tuple[int, int]:
     return found
 
 
+def kind_of(message: Any) -> str:
+    """``jpeg``, ``png``, or ``?``, by the first bytes."""
+    head = bytes(memoryview(message.data)[:8])
+    return 'png' if head == _PNG else 'jpeg' if head.startswith(_JPEG) else '?'
+
+
 def decompress(stream: str, message: Any) -> ImageArray:
     """Convert a ``sensor_msgs/CompressedImage``.
 
@@ -57,18 +66,16 @@ def decompress(stream: str, message: Any) -> ImageArray:
         InputError: As ``check_compressed``; or the data cannot be decoded, or Pillow is not
             installed.
     """
+    library = _pillow(stream)
     size = check_compressed(stream, message)
     try:
-        from PIL import Image
-    except ImportError:
-        raise InputError(
-            f'{stream}: compressed images need Pillow: apt install python3-pil, or pip install '
-            'pillow'
-        ) from None
-    try:
-        with Image.open(io.BytesIO(bytes(message.data)), formats=('JPEG', 'PNG')) as picture:
+        data = io.BytesIO(bytes(message.data))
+        with library.open(data, formats=('JPEG', 'PNG')) as picture:
             if (picture.height, picture.width) != size:
                 raise ValueError(f'{picture.width}x{picture.height} pixels inside')
+            if picture.mode.startswith('I'):  # grey of 16 bits
+                grey = (np.asarray(picture) >> 8).astype(np.uint8)
+                return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
             return np.array(picture.convert('RGB'), dtype=np.uint8)
     except Exception as error:  # the decoder raises all kinds, SyntaxError among them
         raise InputError(
@@ -76,11 +83,35 @@ def decompress(stream: str, message: Any) -> ImageArray:
         ) from None
 
 
-def _png_size(stream: str, head: bytes) -> tuple[int, int] | None:
+def encode_png(image: ImageArray) -> bytes:
+    """An RGB picture (height, width, 3) as PNG, for people.
+
+    Raises:
+        InputError: Pillow is not installed.
+    """
+    stream = io.BytesIO()
+    _pillow('a picture').fromarray(image).save(stream, 'PNG')
+    return stream.getvalue()
+
+
+def _pillow(stream: str) -> Any:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise InputError(
+            f'{stream}: compressed images need Pillow: apt install python3-pil, or pip install '
+            'pillow'
+        ) from None
+    return Image
+
+
+def _png_size(stream: str, head: bytes, written: str) -> tuple[int, int] | None:
     if len(head) < 33 or head[12:16] != b'IHDR':
         return None
-    if head[24] > 8:  # decoders disagree on how sixteen bits become eight
-        raise InputError(f'{stream}: a PNG of {head[24]} bits per channel: expected at most 8')
+    if head[24] > 8 and written.startswith(_DISTANCES):
+        raise InputError(
+            f'{stream}: format = {written[:40]!r}, a PNG of distances: expected a picture'
+        )
     return int.from_bytes(head[20:24], 'big'), int.from_bytes(head[16:20], 'big')
 
 

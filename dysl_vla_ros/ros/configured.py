@@ -10,9 +10,12 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.logging import get_logging_directory
 from std_msgs.msg import String
 
+from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING
+from dysl_vla_ros.data_types import ImageArray
+from dysl_vla_ros.errors import DyslError
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.ros import diagnostics, qos
@@ -25,6 +28,7 @@ from dysl_vla_ros.ros.flight_recorder import FlightRecorder
 from dysl_vla_ros.ros.inputs import Inputs
 from dysl_vla_ros.ros.observer import Observer
 from dysl_vla_ros.ros.path_view import PathView
+from dysl_vla_ros.ros.references import read_references
 from dysl_vla_ros.ros.reports import Reports
 from dysl_vla_ros.ros.requests import Remembered, Requests
 from dysl_vla_ros.ros.services import Services
@@ -60,6 +64,7 @@ class Configured:
         # What may refuse comes first, so that nothing is left behind.
         config = with_bundle(config, policy.manifest)
         names = joint_names(policy.manifest, config)
+        references = self._references(node, config, policy.manifest)
         publishers = CommandPublishers(node, config, names, policy.manifest.action.frame_id)
         self._node = node
         self._names = dimension_names(policy.manifest.action, names, config.arms)
@@ -70,7 +75,10 @@ class Configured:
         self.session = Session(
             config,
             policy,
-            Inputs(node, policy.manifest, config, names, lambda: publishers.commanded),
+            Inputs(
+                node, policy.manifest, config, names, references,
+                lambda: publishers.commanded,
+            ),
             publishers,
             FlightRecorder(get_logging_directory(), config.timing.command_rate_hz),
             Around(node, _sent(config, publishers), config.safety),
@@ -105,6 +113,17 @@ class Configured:
         if close_engine:
             self.session.policy.engine.close()
 
+    @staticmethod
+    def _references(
+        node: LifecycleNode, config: NodeConfig, manifest: Manifest
+    ) -> dict[str, ImageArray]:
+        """Pictures to compare the cameras with: a help for people, nothing to fail on."""
+        try:
+            return read_references(config.engine.path, manifest)
+        except DyslError as error:
+            node.get_logger().warning(f'no camera is compared with training: {error}')
+            return {}
+
     # ---- the executor's thread -----------------------------------------------------------------
 
     def _on_description(self, message: Any) -> None:
@@ -115,7 +134,7 @@ class Configured:
     def _on_timer(self) -> None:
         self.reports.diagnostics(self.session, self.requests.active)
         self._log_headline(time.monotonic())
-        self.session.inputs.choose_transports()
+        self.session.inputs.follow_cameras()
 
     def _log_headline(self, now: float) -> None:
         """Every ten seconds what is going on; nothing while that is the same word for word."""

@@ -144,11 +144,16 @@ def _inputs(session: Session, now: float) -> Status:
     values['gripper.opening'] = session.inputs.opening()
     old = session.inputs.joints.gripper_age(now)
     values['gripper.age_ms'] = _number(None if old is None else 1e3 * old, 1)
+    values |= session.inputs.camera_values()
     if len(session.inputs.cameras) > 1:
         skew = session.inputs.camera_skew()
         values['camera_skew_ms'] = _number(None if skew is None else 1e3 * skew, 1)
     status = session.input_status(now)
-    reason = status.reason or session.inputs.joints.gripper_problem(now)
+    reason = (
+        status.reason
+        or session.inputs.joints.gripper_problem(now)
+        or session.inputs.camera_warning(now)
+    )
     return Status('inputs', WARN if reason else OK, reason or 'fresh', values)
 
 

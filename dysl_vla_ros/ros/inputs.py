@@ -11,10 +11,12 @@ from rclpy.node import Node
 from dysl_vla_ros.action_columns import action_columns
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.config import CARRIES_GRIPPER, NodeConfig
+from dysl_vla_ros.contract import camera_views
 from dysl_vla_ros.core.run_state import InputStatus
-from dysl_vla_ros.data_types import FloatArray, Observation, frozen_array
+from dysl_vla_ros.data_types import FloatArray, ImageArray, Observation, frozen_array
 from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.ros.arrival import Arrival
+from dysl_vla_ros.ros.camera_check import CameraCheck
 from dysl_vla_ros.ros.cameras import Camera
 from dysl_vla_ros.ros.joints import Joints
 from dysl_vla_ros.ros.streams import JointSample, Stream
@@ -29,6 +31,7 @@ class Inputs:
         manifest: Manifest,
         config: NodeConfig,
         joint_names: tuple[str, ...],
+        references: Mapping[str, ImageArray],
         commanded: Callable[[], tuple[float, ...]] = lambda: (1.0,),
     ) -> None:
         """Subscribe to all that the bundle lists.
@@ -38,6 +41,7 @@ class Inputs:
             manifest: Names the cameras.
             config: Timeouts and the gripper's joint.
             joint_names: Joints of the arm, in the policy's order.
+            references: Camera -> what the model saw in training.
             commanded: Opening of each gripper commanded last, for ``gripper.opening_source``.
         """
         limits = config.inputs
@@ -55,12 +59,14 @@ class Inputs:
             reads and gripper.opening_source == 'commanded' for gripper in config.grippers
         )
         self._commanded = commanded
+        views = camera_views(limits, manifest)
         self._limits = limits
         self.instruction = ''
         self.cameras: Mapping[str, Camera] = {
-            spec.name: Camera(node, spec, limits.image_timeout_s, arrival)
+            spec.name: Camera(node, spec, limits, views[spec.name], arrival)
             for spec in manifest.cameras
         }
+        self._check = CameraCheck(node, self.cameras, references)
         self.joints = Joints(
             node,
             joint_names,
@@ -79,12 +85,27 @@ class Inputs:
         """Drop all subscriptions."""
         for camera in self.cameras.values():
             camera.destroy()
+        self._check.destroy()
         self.joints.destroy()
 
-    def choose_transports(self) -> None:
-        """Let every camera follow what is published."""
+    def follow_cameras(self) -> None:
+        """Let every camera follow what is published, and how; compare what it shows."""
         for camera in self.cameras.values():
-            camera.choose_transport()
+            camera.follow()
+        self._check.poll()
+
+    def camera_warning(self, now: float) -> str:
+        """What is wrong with pictures that come, for people; '' when nothing is."""
+        warnings = [camera.warning(now) for camera in self.cameras.values()]
+        return '; '.join(text for text in (*warnings, self._check.warning()) if text)
+
+    def camera_values(self) -> dict[str, str]:
+        """How pictures come and what they show, for diagnostics."""
+        found = {
+            f'{name}.{key}': value
+            for name, camera in self.cameras.items() for key, value in camera.values().items()
+        }  # fmt: skip
+        return {**found, **self._check.values()}
 
     def measured(self) -> FloatArray | None:
         """Newest joint positions, shape (n,) [rad]; None before the first."""
@@ -159,9 +180,7 @@ class Inputs:
         positions, gripper = self._readings(sample)
         return Observation(
             stamp=stamp,
-            images={
-                name: self.cameras[name].to_rgb(image.message) for name, image in images.items()
-            },
+            images={name: self.cameras[name].picture(image) for name, image in images.items()},
             joints=positions,
             gripper=gripper,
             instruction=self.instruction,

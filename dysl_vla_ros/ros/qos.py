@@ -22,6 +22,9 @@ SENSOR = _profile(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
 JOINTS = _profile(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE, depth=20)
 """`joint_states`: a gripper's or another arm's message must not overwrite this arm's."""
 
+SENSOR_RELIABLE = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""Images from publishers that are reliable themselves: see ``camera_topic``."""
+
 REQUEST = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """`instruction`, `estop`, `enable`: a plain ``ros2 topic pub`` reaches it.
 

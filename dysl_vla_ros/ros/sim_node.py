@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import threading
 import time
 import traceback
@@ -17,9 +16,10 @@ from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from dysl_vla_ros.data_types import ImageArray
-from dysl_vla_ros.errors import ConfigError, InputError
+from dysl_vla_ros.errors import BundleError, ConfigError, InputError
 from dysl_vla_ros.ros import qos
+from dysl_vla_ros.ros.images import rgb_message
+from dysl_vla_ros.ros.sim_cameras import SimCamera, cameras_of
 from dysl_vla_ros.ros.sim_guard import SimGuard
 from dysl_vla_ros.sim import arm
 from dysl_vla_ros.sim.camera import CAMERAS
@@ -33,7 +33,7 @@ STEP_S = 0.01
 """Physics advance, and joint states are published, in steps of this [s]."""
 _REPEAT_S = 1.0
 """Instruction and episode are repeated this often, for those who come late."""
-_UNDER_WAY = ('running', 'verifying', 'holding', 'stale', 'paused')
+_UNDER_WAY = ('running', 'verifying', 'holding', 'homing', 'stale', 'paused')
 """States of the policy's node in which it will move the arm without being told again."""
 _LATE_S = 0.25
 """Farther behind real time than this, the simulation gives up catching up."""
@@ -46,6 +46,8 @@ _PARAMETERS: tuple[tuple[str, Any, str], ...] = (
     ('episodes.time_limit_s', 30.0, 'Longest episode [s]'),
     ('seed', 0, 'Of the first episode, and of the next after ~/reset'),
     ('cameras', ['image'], 'Cameras to publish: image, wrist_image'),
+    ('engine', '', 'Folder of a bundle, or fake: publish the cameras that it lists, as large as '
+     'it asks for; empty = those of the parameter cameras'),
     ('camera_rate_hz', 25.0, 'Pictures per second and camera [Hz]'),
     ('controller.interpolate_from_desired_state', True,
      'As the joint_trajectory_controller\'s parameter of that name'),
@@ -108,12 +110,17 @@ class SimNode(Node):
     def _value(self, name: str) -> Any:
         return self.get_parameter(name).value
 
-    def _checked_cameras(self) -> tuple[str, ...]:
+    def _checked_cameras(self) -> tuple[SimCamera, ...]:
+        if self._value('engine'):
+            try:
+                return cameras_of(self._value('engine'))
+            except BundleError as error:  # the node says what is wrong with it, and stops
+                self.get_logger().warning(f'the cameras are those of the parameter: {error}')
         cameras = tuple(self._value('cameras'))
         unknown = [camera for camera in cameras if camera not in CAMERAS]
         if unknown or not cameras:
             raise ConfigError('cameras', list(cameras), f'some of {list(CAMERAS)}')
-        return cameras
+        return tuple(SimCamera(name, name, CAMERAS[name], CAMERAS[name]) for name in cameras)
 
     def _checked_rate(self) -> float:
         rate = float(self._value('camera_rate_hz'))
@@ -125,7 +132,8 @@ class SimNode(Node):
 
     def _make_topics(self) -> None:
         self._images = {
-            name: self.create_publisher(Image, name, qos.SENSOR) for name in self._cameras
+            camera: self.create_publisher(Image, camera.name, qos.SENSOR)
+            for camera in self._cameras
         }
         self._joints = self.create_publisher(JointState, 'joint_states', qos.SENSOR)
         self._instruction = self.create_publisher(String, 'instruction', qos.REQUEST)
@@ -144,7 +152,8 @@ class SimNode(Node):
             self.create_timer(_REPEAT_S, self._on_look_around)
 
     def _looked_around(self) -> SimGuard:
-        guard = SimGuard(self, ('joint_states', 'robot_description', *self._cameras))
+        cameras = (camera.name for camera in self._cameras)
+        guard = SimGuard(self, ('joint_states', 'robot_description', *cameras))
         guard.wait()
         return guard
 
@@ -237,8 +246,9 @@ class SimNode(Node):
 
     def _publish_images(self) -> None:
         stamp = self.get_clock().now().to_msg()
-        for name, publisher in self._images.items():
-            publisher.publish(image_message(self._world.render(name, CAMERAS[name]), name, stamp))
+        for camera, publisher in self._images.items():
+            picture = camera.picture(self._world.render)
+            publisher.publish(rgb_message(picture, camera.name, stamp))
 
     def _direct(self, now: float) -> None:
         director = self._director
@@ -278,18 +288,6 @@ def trajectory_arrays(message: Any) -> tuple[Any, Any, Any]:
     positions = np.array([point.positions for point in message.points], dtype=np.float64)
     velocities = np.array([point.velocities for point in message.points], dtype=np.float64)
     return times, positions, velocities
-
-
-def image_message(image: ImageArray, frame_id: str, stamp: Any) -> Any:
-    """An rgb8 image; the bytes go through ``array``, since a numpy array takes rclpy 100 ms."""
-    message = Image(height=image.shape[0], width=image.shape[1], encoding='rgb8')
-    message.header.stamp = stamp
-    message.header.frame_id = frame_id
-    message.step = 3 * image.shape[1]
-    data = array.array('B')
-    data.frombytes(np.ascontiguousarray(image).tobytes())
-    message.data = data
-    return message
 
 
 def episode_message(director: Director) -> Any:

@@ -105,12 +105,17 @@ class RayCamera:
                 colour = colours[int(name.removeprefix('object_'))]
                 palette[index] = painted(colour, COLOURS[colour])
         self._palette = palette
-        self._rays: dict[tuple[str, int], FloatArray] = {}
+        self._rays: dict[tuple[str, int, int], FloatArray] = {}
 
-    def render(self, data: mujoco.MjData, camera: str, size: int) -> ImageArray:
-        """Return the picture, shape (size, size, 3), RGB uint8; ``data`` must be up to date."""
-        origin, directions = self._cast_lines(data, camera, size)
-        count = size * size
+    def render(
+        self, data: mujoco.MjData, camera: str, height: int, width: int
+    ) -> ImageArray:
+        """Return the picture, shape (height, width, 3), RGB uint8; ``data`` must be up to date.
+
+        Pixels are square: a wider picture shows more on the left and right.
+        """
+        origin, directions = self._cast_lines(data, camera, height, width)
+        count = height * width
         geoms = np.empty(count, dtype=np.int32)
         distances = np.empty(count)
         normals = np.empty(3 * count)
@@ -128,19 +133,20 @@ class RayCamera:
         colour[painted] = self._line
         colour = colour * shade[:, None] * self._look.gain
         picture: NDArray[np.uint8] = (np.clip(colour, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
-        return picture.reshape(size, size, 3)
+        return picture.reshape(height, width, 3)
 
     def _cast_lines(
-        self, data: mujoco.MjData, camera: str, size: int
+        self, data: mujoco.MjData, camera: str, height: int, width: int
     ) -> tuple[FloatArray, FloatArray]:
         index = self._model.camera(camera).id
-        key = (camera, size)
+        key = (camera, height, width)
         if key not in self._rays:
             half = math.tan(0.5 * math.radians(float(self._model.cam_fovy[index])))
-            pixels = (np.arange(size) + 0.5) / size * 2.0 - 1.0
-            rays = np.empty((size, size, 3))
-            rays[..., 0] = half * pixels[None, :]
-            rays[..., 1] = -half * pixels[:, None]
+            across = ((np.arange(width) + 0.5) / width * 2.0 - 1.0) * (width / height)
+            down = (np.arange(height) + 0.5) / height * 2.0 - 1.0
+            rays = np.empty((height, width, 3))
+            rays[..., 0] = half * across[None, :]
+            rays[..., 1] = -half * down[:, None]
             rays[..., 2] = -1.0
             rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
             self._rays[key] = rays.reshape(-1, 3)

@@ -142,9 +142,9 @@ class World:
             self._steps += count
         self._refresh()
 
-    def render(self, camera: str, size: int) -> ImageArray:
-        """Picture of ``image`` or ``wrist_image``, shape (size, size, 3), RGB."""
-        return self._cameras.render(self._data, camera, size)
+    def render(self, camera: str, height: int, width: int | None = None) -> ImageArray:
+        """Picture of ``image`` or ``wrist_image``, shape (height, width or height, 3), RGB."""
+        return self._cameras.render(self._data, camera, height, width or height)
 
     @property
     def object_positions(self) -> FloatArray:

@@ -12,6 +12,7 @@ from tiny_bundle import write_tiny_bundle
 from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
 from dysl_vla_ros.bundle.manifest import manifest_from_dict, manifest_to_dict
 from dysl_vla_ros.engines.fake.bundle import fake_manifest
+from dysl_vla_ros.engines.open_engine import bundled_model
 from dysl_vla_ros.errors import BundleError
 
 
@@ -246,3 +247,46 @@ def test_two_cameras_may_not_share_a_name(document):
 def test_the_fake_manifest_is_a_legal_one():
     manifest = fake_manifest()
     assert manifest_from_dict(json.loads(json.dumps(manifest_to_dict(manifest)))) == manifest
+
+
+# ---- reference pictures ------------------------------------------------------------------------
+
+
+def test_the_bundled_model_brings_a_picture_of_what_each_camera_saw():
+    image = pytest.importorskip('PIL.Image', reason='Pillow reads the picture')
+    bundle = open_bundle(bundled_model())
+    for camera in bundle.manifest.cameras:
+        data = bundle.read(camera.reference, 1 << 20)
+        assert data.startswith(b'\x89PNG')
+        with image.open(bundle.path(camera.reference)) as picture:
+            assert (picture.height, picture.width) == (camera.height, camera.width)
+
+
+def test_a_file_is_read_only_as_the_manifest_lists_it(folder):
+    bundle = open_bundle(folder)
+    name = bundle.manifest.instruction.tokenizer
+    text = (folder / name).read_bytes()
+    assert bundle.read(name, len(text)) == text
+    with pytest.raises(BundleError, match=f'bytes = {len(text)}: expected at most 9'):
+        bundle.read(name, 9)
+    (folder / name).write_bytes(text[:-1] + b'x')
+    with pytest.raises(BundleError, match='was altered'):
+        bundle.read(name, 1 << 20)
+    (folder / name).unlink()
+    with pytest.raises(BundleError, match='cannot be read'):
+        bundle.read(name, 1 << 20)
+
+
+def test_a_reference_must_be_a_listed_file_and_a_fit_one_of_three(original, document):
+    assert 'fit' in document['cameras'][0]
+    for key, value, words in (
+        ('reference', 'reference/image.png', 'expected a file listed in files'),
+        ('fit', 'stretch', "one of '', 'squash', 'crop', 'pad'"),
+    ):
+        changed = json.loads(json.dumps(document))
+        changed['cameras'][0][key] = value
+        with pytest.raises(BundleError, match=words):
+            manifest_from_dict(changed)
+    for key in ('fit', 'reference'):  # as in bundles that were written before
+        del document['cameras'][0][key]
+    assert manifest_from_dict(document).cameras[0].fitting == 'crop'

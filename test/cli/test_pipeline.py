@@ -45,7 +45,7 @@ def test_collect_train_calibrate_distil_export_evaluate(tmp_path, quiet):
     short = ('--episodes', 1, '--time-limit', 1.2, '--device', 'cpu')
     dysl('calibrate', dense, '--dataset', data, *short)
     dysl('distill', dense, *sized, '--skip-weight', 0.1)
-    dysl('export', policy, bundle)
+    dysl('export', policy, bundle, '--dataset', data)
     dysl('calibrate', bundle, '--latency', 0.03, *short)
     dysl('evaluate', '--engine', bundle, '--episodes', 1, '--time-limit', 1, '--latency', 'zero',
          '--modes', 'full', 'static_only', '--json', tmp_path / 'out.json')  # fmt: skip
@@ -57,6 +57,8 @@ def test_collect_train_calibrate_distil_export_evaluate(tmp_path, quiet):
     chosen = load_checkpoint(dense).card['layers']['static']
     manifest = open_bundle(bundle).manifest
     assert list(manifest.static_layers) == chosen
+    for camera in manifest.cameras:
+        assert (bundle / camera.reference).read_bytes()[:4] == b'\x89PNG'
     found = json.loads((tmp_path / 'bundle_calibration/calibration.json').read_text())
     assert manifest.calibration.threshold == found['calibration']['threshold']
     modes = json.loads((tmp_path / 'out.json').read_text())['modes']
@@ -81,7 +83,9 @@ def test_the_recipe_makes_a_bundle_and_a_second_run_finds_every_stage_done(tmp_p
     before = policy.stat().st_mtime_ns
     dysl(*words)
     assert policy.stat().st_mtime_ns == before
-    assert open_bundle(tmp_path / 'bundle').manifest.layers_total == 6
+    manifest = open_bundle(tmp_path / 'bundle').manifest
+    assert manifest.layers_total == 6
+    assert all(camera.reference in manifest.files for camera in manifest.cameras)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dysl_vla_ros.bundle.manifest import CameraSpec
 from dysl_vla_ros.engines import image_tensor
 from dysl_vla_ros.errors import InputError
 
@@ -17,7 +18,7 @@ def photo(rows, columns):
 
 def test_an_image_of_the_right_size_is_only_scaled():
     image = photo(8, 6)
-    tensor = image_tensor.image_to_tensor(image, 8, 6)
+    tensor = image_tensor.image_to_tensor(image, CameraSpec('image', 8, 6))
     assert tensor.shape == (1, 3, 8, 6) and tensor.dtype == np.float32
     assert tensor.flags.c_contiguous
     expected = (image / 255.0 - 0.5) / 0.5
@@ -26,7 +27,9 @@ def test_an_image_of_the_right_size_is_only_scaled():
 
 def test_mean_and_standard_deviation_are_per_channel():
     image = np.full((4, 4, 3), 255, np.uint8)
-    tensor = image_tensor.image_to_tensor(image, 4, 4, mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 0.25))
+    tensor = image_tensor.image_to_tensor(
+        image, CameraSpec('image', 4, 4, mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 0.25))
+    )
     np.testing.assert_allclose(tensor[0, :, 0, 0], [1.0, 1.0, 0.0], atol=1e-6)
 
 
@@ -58,8 +61,8 @@ def test_resizing_agrees_with_pillow_to_its_rounding():
 
 def test_turning_by_180_degrees_moves_the_first_pixel_to_the_last():
     image = photo(4, 6)
-    turned = image_tensor.image_to_tensor(image, 4, 6, rotate_180=True)
-    straight = image_tensor.image_to_tensor(image, 4, 6)
+    turned = image_tensor.image_to_tensor(image, CameraSpec('image', 4, 6, rotate_180=True))
+    straight = image_tensor.image_to_tensor(image, CameraSpec('image', 4, 6))
     np.testing.assert_array_equal(turned, straight[:, :, ::-1, ::-1])
 
 
@@ -79,13 +82,97 @@ def test_a_centre_crop_keeps_its_share_of_the_area_and_the_middle():
         (np.zeros((96, 96, 3), np.float32), ['wrist', 'float32', 'uint8']),
         (None, ['wrist', 'NoneType', 'RGB image']),
         (np.zeros((60, 80, 3), np.uint8), ['wrist', '80x60', 'at least 96x96']),
-        (np.zeros((480, 640, 3), np.uint8), ['wrist', '640x480', '96:96', 'crop it to 480x480']),
+        (np.zeros((480, 90, 3), np.uint8), ['wrist', '90x480', '90x90 by fit = crop', '96x96']),
     ],
 )
 def test_a_wrong_image_is_refused_with_the_camera_the_value_and_what_would_be_right(image, words):
     with pytest.raises(InputError) as caught:
-        image_tensor.image_to_tensor(image, 96, 96, name='wrist')
+        image_tensor.image_to_tensor(image, CameraSpec('wrist', 96, 96))
     for word in words:
         assert word in str(caught.value)
 
 
+# ---- pictures of another shape -----------------------------------------------------------------
+
+COLUMNS = np.zeros((48, 64, 3), np.uint8)
+COLUMNS[:, :, 0] = 4 * np.arange(64)  # red says which column a pixel came from
+COLUMNS[:, :, 1] = 5 * np.arange(48)[:, np.newaxis]
+COLUMNS[:, :, 2] = 255
+
+
+def camera(fit, height=48, width=48, **others):
+    return CameraSpec('image', height, width, fit=fit, **others)
+
+
+def test_a_wide_picture_is_squashed_cropped_or_padded_as_the_contract_says():
+    seen = {fit: image_tensor.as_seen(COLUMNS, camera(fit)) for fit in ('squash', 'crop')}
+    assert {fit: image.shape for fit, image in seen.items()} == dict.fromkeys(seen, (48, 48, 3))
+    assert seen['squash'][0, 0, 0] < 8 and seen['squash'][0, -1, 0] > 240  # all columns
+    np.testing.assert_array_equal(seen['crop'], COLUMNS[:, 8:56])
+    padded = image_tensor.as_seen(COLUMNS, camera('pad', 64, 64))
+    np.testing.assert_array_equal(padded[8:56], COLUMNS)
+    assert not padded[:8].any() and not padded[56:].any()
+
+
+def test_a_tall_picture_is_cropped_above_and_below_and_padded_beside():
+    tall = np.ascontiguousarray(COLUMNS.transpose(1, 0, 2))
+    np.testing.assert_array_equal(image_tensor.as_seen(tall, camera('crop')), tall[8:56])
+    padded = image_tensor.as_seen(tall, camera('pad', 64, 64))
+    np.testing.assert_array_equal(padded[:, 8:56], tall)
+    assert not padded[:, :8].any() and not padded[:, 56:].any()
+
+
+def test_a_bundle_that_does_not_say_how_means_what_its_training_did():
+    assert camera('').fitting == 'crop'
+    assert camera('', recipe='openvla').fitting == 'squash'
+    assert camera('pad', recipe='openvla').fitting == 'pad'
+
+
+@given(st.integers(4, 90), st.integers(4, 90), st.integers(4, 30), st.integers(4, 30),
+       st.sampled_from(['squash', 'crop', 'pad']))  # fmt: skip
+def test_a_fitted_picture_has_the_size_that_was_foretold_and_the_shape_that_is_wanted(
+    rows, columns, height, width, fit
+):
+    image = np.full((rows, columns, 3), 9, np.uint8)
+    found = image_tensor.fitted(image, height, width, fit)
+    size = image_tensor.fitted_size(rows, columns, height, width, fit)
+    assert found.shape[:2] == size
+    if fit != 'squash':
+        # At most half a pixel beside the shape.
+        assert abs(size[1] * height - size[0] * width) <= max(height, width) / 2 + 1e-9 or min(
+            size) == 1
+    assert (found == 9).sum() == 3 * min(rows, size[0]) * min(columns, size[1])
+
+
+OTHERS = [(one, two) for one in ('squash', 'crop', 'pad') for two in ('squash', 'crop', 'pad')]
+
+
+@pytest.mark.parametrize('recipe', ['crop_resize', 'openvla'])
+@pytest.mark.parametrize(('contract', 'asked'), OTHERS)
+def test_another_fit_gives_what_a_contract_of_that_fit_would(contract, asked, recipe):
+    spec = camera(contract, 24, 24, recipe=recipe)
+    through = image_tensor.View(asked).apply(COLUMNS, spec)
+    expected = image_tensor.as_seen(COLUMNS, camera(asked, 24, 24, recipe=recipe))
+    found = image_tensor.as_seen(through, spec)
+    assert abs(found.astype(int) - expected).max() <= (1 if recipe == 'crop_resize' else 0)
+
+
+def test_a_region_is_cut_out_before_the_picture_is_fitted():
+    view = image_tensor.View(region=(0.25, 0.5, 0.5, 0.5))
+    found = view.apply(COLUMNS, camera('crop', 8, 8))
+    np.testing.assert_array_equal(found, COLUMNS[24:, 16:48])
+
+
+@pytest.mark.parametrize(
+    ('view', 'words'),
+    [
+        (image_tensor.View(), ''),
+        (image_tensor.View(region=(0.0, 0.0, 0.5, 1.0)), '32x48 pixels.*at least 48x48'),
+        (image_tensor.View('pad', (0.0, 0.0, 0.5, 1.0)), ''),  # 48x48 with its bars
+    ],
+)
+def test_a_region_too_small_is_refused_by_its_size_alone(view, words):
+    if not words:
+        return view.check(48, 64, camera('crop'))
+    with pytest.raises(InputError, match=words):
+        view.check(48, 64, camera('crop'))

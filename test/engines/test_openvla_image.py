@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from dysl_vla_ros.bundle.manifest import CameraSpec
 from dysl_vla_ros.engines import image_tensor
 from dysl_vla_ros.engines.openvla_image import lanczos_then_crop
 
 GENERATOR = np.random.default_rng(0)
+OPENVLA = CameraSpec('image', 224, 224, rotate_180=True, crop_area=0.9, recipe='openvla',
+                     mean=(0.0,) * 3, std=(1.0,) * 3)  # fmt: skip
 
 
 def photo(rows, columns):
@@ -59,19 +63,15 @@ def test_the_crop_is_tensorflows_crop_and_resize():
 
 def test_the_other_order_gives_other_pixels():
     image = photo(256, 256)
-    arguments = {'rotate_180': True, 'crop_area': 0.9, 'mean': (0, 0, 0), 'std': (1, 1, 1)}
-    right = image_tensor.image_to_tensor(image, 224, 224, recipe='openvla', **arguments)
-    other = image_tensor.image_to_tensor(image, 224, 224, **arguments)
+    right = image_tensor.image_to_tensor(image, OPENVLA)
+    other = image_tensor.image_to_tensor(image, replace(OPENVLA, recipe='crop_resize'))
     assert right.shape == other.shape == (1, 3, 224, 224)
     assert np.abs(right - other).max() > 0.2
 
 
 def test_the_recipe_turns_crops_and_scales_to_one():
     image = photo(256, 256)
-    found = image_tensor.image_to_tensor(
-        image, 224, 224, rotate_180=True, crop_area=0.9, recipe='openvla', mean=(0, 0, 0),
-        std=(1, 1, 1),
-    )  # fmt: skip
+    found = image_tensor.image_to_tensor(image, OPENVLA)
     expected = lanczos_then_crop(image[::-1, ::-1], 224, 224, 0.9) / 255
     np.testing.assert_allclose(found[0].transpose(1, 2, 0), expected, atol=1e-6)
     assert found.min() >= 0.0 and found.max() <= 1.0

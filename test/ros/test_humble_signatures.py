@@ -18,7 +18,7 @@ SOURCES = sorted((Path(__file__).parents[2] / 'dysl_vla_ros' / 'ros').rglob('*.p
 CLASSES = FACTS['classes']
 INTERFACES = FACTS['interfaces']
 PACKAGES = {name.split('/')[0] for name in INTERFACES}
-ELSEWHERE = {'control_msgs', 'controller_manager_msgs', 'cv_bridge'}
+ELSEWHERE = {'control_msgs', 'controller_manager_msgs'}
 """Optional packages whose sources are not part of the facts."""
 MESSAGE_NAMES = {'message', 'request', 'response', 'point', 'turn', 'answer', 'goal', 'info'}
 """Variables that hold messages in the node's files."""

@@ -11,9 +11,9 @@ pytestmark = pytest.mark.ros
 
 def test_an_unknown_encoding_is_named_with_the_list(rig):
     rig = rig()
-    rig.robot.encoding = 'yuv422_yuy2'
+    rig.robot.encoding = '32FC1'
     rig.up()
-    reason = rig.wait_reason("image: encoding = 'yuv422_yuy2'", 'expected one of rgb8')
+    reason = rig.wait_reason("image: encoding = '32FC1'", 'expected one of rgb8')
     assert 'mono16' in reason
     assert rig.session.state == 'waiting'
 

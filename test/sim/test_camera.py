@@ -60,3 +60,11 @@ def test_a_picture_follows_the_arm(world: World) -> None:
     world.command_trajectory(np.array((1.0,)), joints[None], np.zeros((1, 6)))
     world.advance(1.5)
     assert (world.render('image', 96) != before).any(axis=2).sum() > 300
+
+
+def test_a_wide_picture_shows_more_beside_and_its_middle_is_the_square_one(world: World) -> None:
+    world.reset(5)
+    square, wide = world.render('image', 96), world.render('image', 96, 128)
+    assert wide.shape == (96, 128, 3)
+    assert np.abs(wide[:, 16:112].astype(int) - square).max() <= 1  # rays rounded otherwise
+    assert world.render('image', 64, 32).shape == (64, 32, 3)

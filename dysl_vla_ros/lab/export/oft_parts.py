@@ -152,7 +152,7 @@ class OftExport:
             cameras=tuple(
                 CameraSpec(
                     name, size, size, rotate_180=robot.rotate_180, crop_area=robot.crop_area,
-                    recipe='openvla', mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0),
+                    recipe='openvla', fit='squash', mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0),
                 )
                 for name in config.cameras
             ),

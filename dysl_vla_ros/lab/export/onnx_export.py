@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from dysl_vla_ros.bundle.manifest import Manifest
@@ -19,6 +20,7 @@ def export_bundle(
     half_weights: bool = True,
     progress: Progress | None = None,
     precision: Precision = 'fp32',
+    references: Mapping[str, bytes] | None = None,
 ) -> Manifest:
     """Write a bundle; ``folder`` appears complete or not at all.
 
@@ -31,10 +33,13 @@ def export_bundle(
             so, too, and the file is half as long.
         progress: Called with (graphs written, graphs, newest name).
         precision: What the graphs compute in.
+        references: As ``write_bundle``.
 
     Raises:
         ConfigError: The checkpoint has no controllers and adapters yet.
     """
     files = FileSettings(half_weights=half_weights and precision == 'fp32')
     settings = ExportSettings(precision, files)
-    return write_bundle(SmallParts(checkpoint, robot), folder, name, settings, progress)
+    return write_bundle(
+        SmallParts(checkpoint, robot), folder, name, settings, progress, references=references
+    )

@@ -144,7 +144,10 @@ class SmallParts:
         )
         return Contract(
             family='dysl_small', hidden_tokens=config.tokens, hidden_width=config.width,
-            cameras=tuple(CameraSpec(c.name, c.height, c.width) for c in config.cameras),
+            cameras=tuple(
+                # The simulated camera's pixels are square: other pictures are cropped.
+                CameraSpec(c.name, c.height, c.width, fit='crop') for c in config.cameras
+            ),
             proprioception=ProprioceptionSpec(
                 dim=config.proprioception_dim, gripper=True,
                 normalisation=statistics.proprioception,

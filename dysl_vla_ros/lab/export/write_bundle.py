@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,6 +27,8 @@ from dysl_vla_ros.errors import BundleError, ConfigError
 from dysl_vla_ros.lab.export.onnx_files import OPSET, FileSettings, write_onnx
 from dysl_vla_ros.lab.export.parts import TOKENIZER, Exportable, part_names
 from dysl_vla_ros.lab.export.precision import to_half
+from dysl_vla_ros.lab.export.references import FOLDER as REFERENCES
+from dysl_vla_ros.lab.export.references import place_references
 from dysl_vla_ros.lab.export.replaced import carried_over, check_bundle
 from dysl_vla_ros.targets import folder_target, write_whole
 
@@ -64,6 +66,7 @@ def write_bundle(
     settings: ExportSettings | None = None,
     progress: Progress | None = None,
     force: bool = False,
+    references: Mapping[str, bytes] | None = None,
 ) -> Manifest:
     """Export every part and write the manifest.
 
@@ -77,6 +80,7 @@ def write_bundle(
         settings: How.
         progress: Called after every graph.
         force: Take the model's own calibration, and drop what does not fit the new graphs.
+        references: Camera -> PNG of what it showed in training, as the model sees it.
 
     Raises:
         ConfigError: Something else is in the folder, or something made for the bundle that is
@@ -104,12 +108,14 @@ def write_bundle(
         contract = source.contract()
         write_whole(partial / TOKENIZER, contract.tokenizer.encode())
         files[TOKENIZER] = file_entry(partial / TOKENIZER)
+        cameras, entries = place_references(partial, folder, contract.cameras, references or {})
+        files |= entries
         manifest = Manifest(
             format=FORMAT, version=FORMAT_VERSION, name=name, family=contract.family,
             precision=settings.precision, opset=OPSET,
             layers_total=source.layout.layers_total, static_layers=source.layout.static_layers,
             hidden_tokens=contract.hidden_tokens, hidden_width=contract.hidden_width,
-            cameras=contract.cameras, proprioception=contract.proprioception,
+            cameras=cameras, proprioception=contract.proprioception,
             instruction=contract.instruction, action=contract.action,
             calibration=contract.calibration, segments=segments, files=files,
             card=contract.card,
@@ -176,7 +182,7 @@ def _locked(partial: Path) -> Iterator[None]:
 
 
 def _is_partial(folder: Path) -> bool:
-    known = {_NOTES, 'segments', PLANS, TOKENIZER, MANIFEST_NAME}
+    known = {_NOTES, 'segments', PLANS, REFERENCES, TOKENIZER, MANIFEST_NAME}
     return all(entry.name in known for entry in folder.iterdir())
 
 

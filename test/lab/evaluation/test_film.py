@@ -15,8 +15,10 @@ from dysl_vla_ros.lab.evaluation.film_pictures import check_target, sheet, write
 def film(passes=6, success=True, varied=False):
     image = np.full((PICTURE, PICTURE, 3), 90, np.uint8)
     frames = tuple(
-        Frame(0.2 * k, image + np.uint8(20 * varied * k), '1100' if k else '1111', 'skipped' if k else 'full',
-              -0.1 if k else None, 'reach' if k < 3 else 'grasp')
+        Frame(
+            0.2 * k, image + np.uint8(20 * varied * k), '1100' if k else '1111',
+            'skipped' if k else 'full', -0.1 if k else None, 'reach' if k < 3 else 'grasp',
+        )
         for k in range(passes)
     )  # fmt: skip
     return Film('lift it', success, 0.2 * passes, frames, image)

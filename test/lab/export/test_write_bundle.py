@@ -18,7 +18,7 @@ from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.bundle.manifest import SegmentSpec
 from dysl_vla_ros.data_types import LayerLayout
 from dysl_vla_ros.engines.onnxruntime.engine import OnnxEngine
-from dysl_vla_ros.errors import BundleError
+from dysl_vla_ros.errors import BundleError, ConfigError
 from dysl_vla_ros.lab.export.onnx_files import FileSettings
 from dysl_vla_ros.lab.export.parts import GatedLayer, Part, part_names
 from dysl_vla_ros.lab.export.small_parts import SmallParts
@@ -168,3 +168,42 @@ def test_two_exports_do_not_write_to_one_folder(tmp_path):
         write_bundle(Toy(), tmp_path / 'toy', 'toy')
     os.close(handle)
     write_bundle(Toy(), tmp_path / 'toy', 'toy')
+
+
+# ---- reference pictures ------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures('quick')
+def test_a_reference_picture_is_a_checked_file_of_the_bundle_and_goes_on_in_the_next(tmp_path):
+    folder, picture = tmp_path / 'toy', b'\x89PNG of what it saw'
+    manifest = write_bundle(Toy(), folder, 'toy', references={'image': picture})
+    camera = manifest.cameras[0]
+    assert camera.reference == 'reference/image.png' and camera.reference in manifest.files
+    assert (folder / camera.reference).read_bytes() == picture
+    again = write_bundle(Toy('two'), folder, 'toy')
+    assert again.cameras == manifest.cameras
+    assert (folder / camera.reference).read_bytes() == picture
+    newer = write_bundle(Toy(), folder, 'toy', references={'image': b'another'})
+    assert (folder / newer.cameras[0].reference).read_bytes() == b'another'
+
+
+@pytest.mark.usefixtures('quick')
+def test_a_reference_picture_of_another_camera_or_one_that_was_altered_does_not_go_on(tmp_path):
+    folder = tmp_path / 'toy'
+    write_bundle(Toy(), folder, 'toy', references={'image': b'a picture'})
+    other = Toy()
+    contract = other.contract()
+    turned = replace(contract, cameras=(replace(contract.cameras[0], rotate_180=True),))
+    other.contract = lambda: turned
+    assert write_bundle(other, tmp_path / 'new', 'toy').cameras[0].reference == ''
+    assert write_bundle(other, folder, 'toy').cameras[0].reference == ''
+    assert not (folder / 'reference').exists()
+    write_bundle(Toy(), folder, 'toy', references={'image': b'a picture'})
+    (folder / 'reference' / 'image.png').write_bytes(b'altered')
+    assert write_bundle(Toy(), folder, 'toy').cameras[0].reference == ''
+
+
+@pytest.mark.usefixtures('quick')
+def test_a_reference_picture_of_no_camera_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="reference = 'hand': expected a camera of the model: i"):
+        write_bundle(Toy(), tmp_path / 'toy', 'toy', references={'hand': b'a picture'})

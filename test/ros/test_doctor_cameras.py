@@ -1,0 +1,112 @@
+"""``dysl doctor --cameras`` says what comes, how, and whether it is what training saw."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+from camera_drivers import Driver, scene
+from conftest import DOMAIN
+from fakes import FakeRobot
+
+from dysl_vla_ros.cli.main import main
+
+pytestmark = pytest.mark.ros
+
+
+class Robot:
+    """What ``Driver`` needs of a rig, without the node."""
+
+    def __init__(self, graph):
+        from rclpy.node import Node
+
+        self.graph = graph
+        self.robot = FakeRobot(graph.add(Node('robot', context=graph.context)))
+
+
+@pytest.fixture
+def robot(graph):
+    return Robot(graph)
+
+
+@pytest.fixture
+def doctor(tmp_path, monkeypatch, capsys):
+    """Run it in an empty folder; returns exit code, findings by part, and what stands there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(os.environ, 'ROS_DOMAIN_ID', str(DOMAIN))
+
+    def run(*words):
+        code = main(['doctor', '--cameras', '--seconds', '3', '--json', 'found.json', *words])
+        error = capsys.readouterr().err
+        found = []
+        if (tmp_path / 'found.json').exists():
+            found = json.loads((tmp_path / 'found.json').read_text())
+            found = found['findings'] if isinstance(found, dict) else found
+        return code, {item['part']: item for item in found}, error
+
+    return run
+
+
+def read(path):
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return np.array(picture.convert('RGB'))
+
+
+def test_a_camera_that_fits_is_described_and_laid_over_the_picture_of_training(
+    robot, doctor, tmp_path
+):
+    Driver(robot, 'JPEG', reliable=True, hz=20.0)
+    code, found, _ = doctor()
+    item = found['camera image on /image']
+    assert (code, item['state']) == (0, 'ok')
+    for words in ('640x480 jpeg', 'Hz', 'compressed, reliable', '% lost', 'brightness'):
+        assert words in item['found']
+    tiles = read(tmp_path / 'camera_check' / 'overlay_image.png')
+    assert tiles.shape == (96, 3 * 96, 3) and 'overlay_image.png' in item['fix']
+    before, now, both = (tiles[:, k * 96 : (k + 1) * 96].astype(int) for k in range(3))
+    assert abs(2 * both - before - now).max() <= 1
+    assert abs(now[24, 24] - scene()[120, 200]).max() < 20
+
+
+def test_topic_and_parameters_are_those_of_the_node(robot, doctor, tmp_path):
+    (tmp_path / 'arm.yaml').write_text(
+        "vla_node:\n  ros__parameters:\n    armed: false\n    image.roi: ['image=0,0,0.125,1']\n"
+    )
+    Driver(robot, 'bgr8', topic='hand/colour')
+    code, found, _ = doctor('--camera', 'image=/hand/colour', '--params-file', 'arm.yaml')
+    item = found['camera image on /hand/colour']
+    assert code == 1 and item['state'] == 'broken'
+    assert 'image: 80x480 pixels, 80x80 by fit = crop: expected at least 96x96' in item['found']
+
+
+def test_a_camera_that_is_silent_and_one_in_another_light_are_told_apart(robot, doctor):
+    code, found, _ = doctor('--camera', 'image=/nowhere')
+    assert code == 1
+    assert 'nothing received yet' in found['camera image on /nowhere']['found']
+    Driver(robot, picture=np.zeros((96, 96, 3), np.uint8))
+    code, found, _ = doctor()
+    assert code == 0 and found['camera image on /image']['state'] == 'missing'
+    assert 'darker than in training' in found['camera image on /image']['found']
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['--camera', 'hand=/x'], "--camera = 'hand=/x': expected CAMERA=TOPIC, of image"),
+        (['--camera', 'image'], 'expected CAMERA=TOPIC'),
+        (['--camera', 'image=/a b'], 'expected CAMERA=TOPIC'),
+        (['--seconds', '0'], '--seconds = 0.0'),
+        (['--engine', 'nowhere'], 'no manifest.json'),
+        (['--overlays', 'precious'], 'there is letter.png in this one'),
+    ],
+)
+def test_a_wrong_call_is_refused_and_nothing_is_written(doctor, tmp_path, words, message):
+    (tmp_path / 'precious').mkdir()
+    (tmp_path / 'precious' / 'letter.png').write_text('mine')
+    code, found, error = doctor(*words)
+    assert (code, found) == (1, {}) and message in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['precious']
