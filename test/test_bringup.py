@@ -289,3 +289,10 @@ def test_the_launch_file_declares_every_argument_and_starts_every_node():
     description = module.generate_launch_description()
     declared = [item.name for item in description.get_launch_arguments()]
     assert declared == [argument.name for argument in bringup.ARGUMENTS]
+
+
+def test_a_fixed_exit_is_launched_with_its_layer():
+    parameters = vla_node(skip_mode='fixed', exit_layer='8').parameters
+    assert parameters['skip.mode'] == 'fixed' and parameters['skip.exit_layer'] == 8
+    with pytest.raises(ConfigError, match="exit_layer = '8.5': expected a whole number"):
+        vla_node(skip_mode='fixed', exit_layer='8.5')
