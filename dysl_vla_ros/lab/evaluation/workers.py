@@ -16,7 +16,8 @@ from dysl_vla_ros.lab.evaluation.episodes import (
     arm_planner,
     run_episode,
 )
-from dysl_vla_ros.lab.evaluation.modes import Mode, mode_config, mode_policy
+from dysl_vla_ros.lab.evaluation.exits import OraclePolicy, goal_distance
+from dysl_vla_ros.lab.evaluation.modes import Row, mode_config, mode_policy
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 from dysl_vla_ros.policy import open_policy
 from dysl_vla_ros.sim.tasks import draw_episode, nameable_goals
@@ -26,17 +27,10 @@ from dysl_vla_ros.sim.world import World
 
 @dataclass(frozen=True)
 class Job:
-    """One episode in one mode.
+    """One episode in one mode."""
 
-    Attributes:
-        mode: Which.
-        spec: Which episode.
-        depth: Mean share of the dynamic layers that ``random`` runs.
-    """
-
-    mode: Mode
+    row: Row
     spec: EpisodeSpec
-    depth: float
 
 
 class _Bench:
@@ -52,16 +46,23 @@ class _Bench:
         options, told = self.options, job.spec
         if options.probe == 'shuffled_instruction':
             told = replace(told, instruction=another_instruction(told))
+        policy = mode_policy(self.policy, job.row, job.spec.seed)
+        if job.row.mode == 'oracle':
+            policy = OraclePolicy(
+                self.policy, job.row.tolerance,
+                lambda: (self.world.phase(), goal_distance(self.world)),
+            )  # fmt: skip
         result = run_episode(
             self.world,
-            mode_policy(self.policy, job.mode, job.depth, job.spec.seed),
+            policy,
             self.planner,
-            mode_config(options.config, job.mode),
+            mode_config(options.config, job.row),
             told,
             latency=options.latency,
             image_filter=_blank if options.probe == 'blank_image' else None,
         )
-        return job, replace(result, spec=job.spec)
+        seen = tuple(policy.seen) if job.row.mode == 'oracle' else ()
+        return job, replace(result, spec=job.spec, seen=seen)
 
 
 def another_instruction(spec: EpisodeSpec) -> str:
