@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -19,6 +18,7 @@ from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.config import EngineConfig, load_yaml
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.bench_observations import fits_the_simulator, load_recorded
+from dysl_vla_ros.lab.evaluation.choice import default_exits
 from dysl_vla_ros.lab.evaluation.evaluate import (
     Played,
     about,
@@ -159,11 +159,6 @@ def _played(given: argparse.Namespace, console: Console) -> dict[str, Any] | Non
         'episodes_per_family': given.episodes,
         'latency': given.latency,
     }
-
-
-def default_exits(layers_total: int) -> Sequence[int]:
-    """From a quarter to half of the depth: where an exit saves something and may still act."""
-    return range(max(1, layers_total // 4), max(2, layers_total // 2 + 1))
 
 
 def _options(given: argparse.Namespace, split: Split) -> EvaluateOptions:

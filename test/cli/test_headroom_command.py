@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tiny_bundle
 
-from dysl_vla_ros.cli.headroom import default_exits
 from dysl_vla_ros.cli.main import main
 from dysl_vla_ros.lab.evaluation import evaluate as module
+from dysl_vla_ros.lab.evaluation.choice import default_exits
 
 LAYERS = 6
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from dysl_vla_ros.lab.evaluation.choice import POINT
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult
 from dysl_vla_ros.lab.evaluation.evaluate import Played
 from dysl_vla_ros.lab.evaluation.modes import Row
@@ -22,8 +23,6 @@ from dysl_vla_ros.lab.evaluation.summary import summary
 
 DENSE = Row('oracle', tolerance=0.0)
 """Plays dense and tries every exit: the states of the offline part are its states."""
-POINT = 0.01
-"""A row is as good as dense when it loses at most this share of the episodes."""
 _DISTANCES = (0.025, 0.05, 0.1, 0.2)
 
 
