@@ -37,6 +37,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         "last; default: the bundle's")  # fmt: skip
     parser.add_argument('--tolerance', type=float, nargs='+', default=[], metavar='RMS',
                         help='of mode oracle, a row for each: of the normalised actions')
+    parser.add_argument('--deer-ratio', type=float, nargs='+', default=[], metavar='RATIO',
+                        help='of mode deer, a row for each: share of the passes that leave at an '
+                        'exit, over that of the exit before')  # fmt: skip
     parser.add_argument('--episodes', type=int, default=25, help='per family')
     parser.add_argument('--families', nargs='+', default=list(FAMILIES), choices=FAMILIES)
     parser.add_argument('--first-seed', type=int, default=1_000_000)
@@ -106,6 +109,7 @@ def _options(given: argparse.Namespace) -> EvaluateOptions:
         modes=tuple(given.modes),
         exit_layers=tuple(given.exit_layer),
         tolerances=tuple(given.tolerance),
+        deer_ratios=tuple(given.deer_ratio),
         episodes=given.episodes,
         first_seed=given.first_seed,
         families=tuple(given.families),
@@ -173,7 +177,7 @@ def _paired_table(document: dict[str, Any]) -> Table:
     """Every row against the first one and, where there are fixed exits, against the best."""
     reference, fixed = next(iter(document['modes'])), document['paired_fixed']
     against = reference if fixed is None else f'{reference}, then to {fixed["reference"]}'
-    table = _narrow(f'points lost to {against} (same episodes); time against {reference}')
+    table = _narrow(f'points lost to {against}; times against {reference}')
     for title in ('mode', *('lost', '95 %') * (1 if fixed is None else 2), 'backbone', 'faster',
                   'ceiling'):  # fmt: skip
         table.add_column(title, justify='right', no_wrap=True)

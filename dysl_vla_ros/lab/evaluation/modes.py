@@ -15,7 +15,7 @@ from dysl_vla_ros.policy import Pass, Policy
 
 Mode = Literal[
     'full', 'auto', 'ceil', 'level', 'max_skip', 'fixed', 'no_pre_skip', 'no_rerun', 'closed',
-    'static_only', 'random', 'oracle',
+    'static_only', 'random', 'deer', 'oracle',
 ]  # fmt: skip
 MODES: tuple[Mode, ...] = get_args(Mode)
 DESCRIPTIONS: dict[Mode, str] = {
@@ -30,13 +30,14 @@ DESCRIPTIONS: dict[Mode, str] = {
     'closed': 'every controller evaluated, none obeyed: what the controllers cost',
     'static_only': 'every segment jumped at once',
     'random': 'jumps at random places, the same mean depth as auto',
+    'deer': 'leaves where two neighbouring exits agree (DeeR-VLA), one row for each --deer-ratio',
     'oracle': 'runs everything and plays the shallowest exit within --tolerance of dense; layers '
     'are counted as if it had known',
 }
 _VERIFIED = ('auto', 'ceil', 'level', 'no_pre_skip', 'full')
 _SKIP_MODES: dict[Mode, str] = {
     'full': 'full', 'max_skip': 'max_skip', 'no_pre_skip': 'max_skip', 'fixed': 'fixed',
-    'oracle': 'full',
+    'deer': 'full', 'oracle': 'full',
 }  # fmt: skip
 
 
@@ -50,18 +51,22 @@ class Row:
         tolerance: Of ``oracle``: largest root mean square of the difference to dense, in the
             model's normalised action space; 0 plays dense.
         share: Of ``random``: mean share of the dynamic layers that it runs.
+        ratio: Of ``deer``: share that leaves at an exit, over that of the exit before.
     """
 
     mode: Mode
     exit_layer: int = 0
     tolerance: float = 0.0
     share: float = 0.0
+    ratio: float = 0.0
 
     @property
     def name(self) -> str:
         """As tables and reports call it: ``'fixed 8'``."""
         if self.mode == 'fixed' and self.exit_layer:
             return f'fixed {self.exit_layer}'
+        if self.mode == 'deer':
+            return f'deer {self.ratio:g}'
         return f'oracle {self.tolerance:g}' if self.mode == 'oracle' else self.mode
 
 
@@ -92,7 +97,7 @@ def mode_policy(policy: Policy, row: Row, seed: int) -> Any:
 
     Args:
         policy: Opened.
-        row: Which; ``oracle`` is made in ``lab.evaluation.exits``.
+        row: Which; ``oracle`` and ``deer`` are made by the workers.
         seed: Of ``random``.
     """
     layout = policy.manifest.layout

@@ -24,6 +24,7 @@ class EvaluateOptions:
         modes: The first one is the reference of the paired comparison.
         exit_layers: Of mode ``fixed``, a row for each; none takes the parameters' or the bundle's.
         tolerances: Of mode ``oracle``, a row for each.
+        deer_ratios: Of mode ``deer``, a row for each.
         episodes: Per family.
         first_seed: Seeds count up from here.
         families: Task families.
@@ -41,6 +42,7 @@ class EvaluateOptions:
     modes: tuple[Mode, ...] = ('full', 'auto')
     exit_layers: tuple[int, ...] = ()
     tolerances: tuple[float, ...] = ()
+    deer_ratios: tuple[float, ...] = ()
     episodes: int = 25
     first_seed: int = 1_000_000
     families: tuple[Family, ...] = FAMILIES
@@ -75,6 +77,12 @@ class EvaluateOptions:
         if self.tolerances and self.latency is None:
             raise ConfigError('latency', 'measured', 'a number of seconds with the mode oracle, '
                               'whose passes take longer than what they stand for')  # fmt: skip
+        if ('deer' in self.modes) != bool(self.deer_ratios):
+            raise ConfigError('deer_ratio', list(self.deer_ratios), 'one or more numbers with the '
+                              'mode deer, none without it')  # fmt: skip
+        for ratio in self.deer_ratios:
+            if not 0.01 <= ratio <= 100:
+                raise ConfigError('deer_ratio', ratio, 'within [0.01, 100]')
         if self.exit_layers and 'fixed' not in self.modes:
             raise ConfigError('exit_layer', list(self.exit_layers), 'none without the mode fixed')
         if self.random_depth is None:
@@ -89,6 +97,8 @@ class EvaluateOptions:
         for mode in self.modes:
             if mode == 'fixed':
                 found += [Row(mode, exit_layer=layer) for layer in self.exit_layers or (0,)]
+            elif mode == 'deer':
+                found += [Row(mode, ratio=ratio) for ratio in self.deer_ratios]
             elif mode == 'oracle':
                 found += [Row(mode, tolerance=tolerance) for tolerance in self.tolerances]
             else:

@@ -196,6 +196,8 @@ def test_an_instruction_that_the_policy_refuses_loses_the_episode_and_says_why(b
         ({'modes': ('oracle',)}, r'tolerance = \[\]: expected one or more numbers'),
         ({'modes': ('oracle',), 'tolerances': (-1.0,)}, 'tolerance = -1.0'),
         ({'modes': ('oracle',), 'tolerances': (0.1,)}, "latency = 'measured'"),
+        ({'modes': ('deer',)}, r'deer_ratio = \[\]: expected one or more numbers'),
+        ({'modes': ('deer',), 'deer_ratios': (0.0,)}, 'deer_ratio = 0.0'),
         ({'exit_layers': (3,)}, r'exit_layer = \[3\]: expected none without the mode fixed'),
     ],
 )
