@@ -46,10 +46,13 @@ def bench_modes(
         progress: Called with (observations done, observations).
 
     Returns:
-        Mode -> latency (re-runs included), layers run, controllers asked and re-runs.
+        Mode -> latency (re-runs included), layers run, controllers asked and re-runs; ``fixed``
+        where the bundle or the parameters name an exit.
     """
     config = config or NodeConfig()
-    runs = {mode: ModeRun(policy, config, mode) for mode in MODES}
+    known = config.skip.exit_layer or policy.manifest.calibration.exit_layer
+    modes: tuple[SkipMode, ...] = (*MODES, 'fixed') if known else MODES
+    runs = {mode: ModeRun(policy, config, mode) for mode in modes}
     total = rounds * len(observations)
     for done in range(total):
         index = done % len(observations)
