@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from dysl_vla_ros.bundle.manifest import Manifest
-from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.config import NodeConfig, SkipConfig
 from dysl_vla_ros.engines.fake.bundle import is_fake
 from dysl_vla_ros.errors import ConfigError
 
@@ -42,33 +42,26 @@ def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
                 'trained; where the arm only has another name for it, export with that name',
             )  # fmt: skip
     of_action = ('space', 'joint_names', 'delta_reference', *_FRAMES)
-    filled = replace(
+    return replace(
         config,
         timing=_filled(config.timing, ('action_period_s',), {'action_period_s': action.period_s}),
-        skip=_filled(
-            config.skip, ('mode', 'exit_layer', 'rule', 'eta'), vars(manifest.calibration)
-        ),
+        skip=_skip(config, manifest),
         continuity=_filled(
             config.continuity, ('window', 'threshold', 'hysteresis', 'weights'),
             vars(manifest.calibration),
         ),
         action=_filled(given, of_action, vars(action)),
     )  # fmt: skip
-    _check_exit(filled, manifest)
-    return filled
 
 
-def _filled(area: _Area, names: tuple[str, ...], bundle: Mapping[str, Any]) -> _Area:
-    """A group of parameters, where what is empty or 0 is the bundle's."""
-    empty = {name: bundle[name] for name in names if not getattr(area, name)}
-    return replace(area, **empty)  # type: ignore[type-var]
-
-
-def _check_exit(config: NodeConfig, manifest: Manifest) -> None:
-    """Of parameters that are filled in: 0 is then an exit that nobody named."""
-    given, exits = config.skip.exit_layer, manifest.layout.exit_layers
-    if given in exits or (given == 0 and config.skip.mode != 'fixed'):
-        return
+def _skip(config: NodeConfig, manifest: Manifest) -> SkipConfig:
+    """When to skip, filled in; an exit that the bundle does not have is refused."""
+    skip = _filled(
+        config.skip, ('mode', 'exit_layer', 'rule', 'eta'), vars(manifest.calibration)
+    )
+    given, exits = skip.exit_layer, manifest.layout.exit_layers
+    if given in exits or (given == 0 and skip.mode != 'fixed'):
+        return skip
     if not exits:
         right = f'0 and another skip.mode: {manifest.name} has too few layers for an exit'
     else:
@@ -77,6 +70,12 @@ def _check_exit(config: NodeConfig, manifest: Manifest) -> None:
             + (': skip.mode = fixed needs one, and the bundle names none' if given == 0 else '')
         )
     raise ConfigError('skip.exit_layer', given, right)
+
+
+def _filled(area: _Area, names: tuple[str, ...], bundle: Mapping[str, Any]) -> _Area:
+    """A group of parameters, where what is empty or 0 is the bundle's."""
+    empty = {name: bundle[name] for name in names if not getattr(area, name)}
+    return replace(area, **empty)  # type: ignore[type-var]
 
 
 def _check_continuity(config: NodeConfig, manifest: Manifest) -> None:

@@ -81,6 +81,13 @@ def test_arguments_become_parameters_only_when_given():
     }
 
 
+def test_a_fixed_exit_is_launched_with_its_layer():
+    parameters = vla_node(skip_mode='fixed', exit_layer='8').parameters
+    assert parameters['skip.mode'] == 'fixed' and parameters['skip.exit_layer'] == 8
+    with pytest.raises(ConfigError, match="exit_layer = '8.5': expected a whole number"):
+        vla_node(skip_mode='fixed', exit_layer='8.5')
+
+
 def test_a_fixed_instruction_is_published_and_stops_the_episodes():
     arguments = {'instruction': "pick up the 'red' cube", 'namespace': 'left'}
     sim = bringup.nodes(arguments)[0]
@@ -289,10 +296,3 @@ def test_the_launch_file_declares_every_argument_and_starts_every_node():
     description = module.generate_launch_description()
     declared = [item.name for item in description.get_launch_arguments()]
     assert declared == [argument.name for argument in bringup.ARGUMENTS]
-
-
-def test_a_fixed_exit_is_launched_with_its_layer():
-    parameters = vla_node(skip_mode='fixed', exit_layer='8').parameters
-    assert parameters['skip.mode'] == 'fixed' and parameters['skip.exit_layer'] == 8
-    with pytest.raises(ConfigError, match="exit_layer = '8.5': expected a whole number"):
-        vla_node(skip_mode='fixed', exit_layer='8.5')
