@@ -83,6 +83,7 @@ ARGUMENTS: tuple[LaunchArgument, ...] = (
     LaunchArgument('prefix', '', 'Stands before each joint, frame and link of the preset'),
     LaunchArgument('instruction', '', 'What to do; in simulation, empty lets episodes run'),
     LaunchArgument('skip_mode', '', 'Layer skipping; empty = the preset\'s', ('', *SKIP_MODES)),
+    LaunchArgument('exit_layer', '', 'Of skip_mode fixed; empty = the preset\'s or the bundle\'s'),
     LaunchArgument('namespace', '', 'Namespace of all nodes'),
     LaunchArgument('enclave', '',
                    'Parent of the SROS 2 enclaves: /dysl gives /dysl/vla_node; empty = none'),
@@ -254,6 +255,8 @@ def _vla_node(given: Mapping[str, str]) -> NodeSpec:
         parameters['command_rate_hz'] = _number('command_rate_hz', given['command_rate_hz'])
     if given['skip_mode']:
         parameters['skip.mode'] = given['skip_mode']
+    if given['exit_layer']:
+        parameters['skip.exit_layer'] = _whole('exit_layer', given['exit_layer'])
     if given['use_sim_time'] == 'true':
         parameters['use_sim_time'] = True
     if given['instruction']:
@@ -439,6 +442,13 @@ def _number(name: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise ConfigError(name, text, 'a number') from None
+
+
+def _whole(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(name, text, 'a whole number') from None
 
 
 def _as_yaml(value: Any) -> str:

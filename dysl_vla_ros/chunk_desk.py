@@ -132,7 +132,8 @@ class ChunkDesk:
         played = playback.scheduler.played_since(placed.progress)
         # An action played in part is verified too: what is left of it will be executed.
         dropped = min(max(int(played + _ROUNDING), 0), len(chunk.displacements))
-        skipped = bool(result.trace.jumps) and chunk.mode == 'skipped'
+        # Of a fixed exit nothing was kept: it is as deep as it was chosen to be, always.
+        skipped = chunk.mode == 'skipped' and result.trace.resume_layer is not None
         verdict = self.skip.verify(chunk.displacements[dropped:], skipped)
         drop_index = None if verdict.drop_index is None else verdict.drop_index + dropped
         reason = f'continuity drops at action {drop_index}' if verdict.rerun else ''

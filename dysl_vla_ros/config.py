@@ -137,11 +137,16 @@ class SkipConfig:
     """When layers may be skipped (before a pass)."""
 
     mode: str = _parameter(
-        'auto',
-        'auto, full, max_skip, or compare (both passes on one frame, commands from the full)',
-        choices=SKIP_MODES,
+        '',
+        'auto, full, max_skip, fixed (every pass leaves at skip.exit_layer), or compare (a full '
+        "and an auto pass on one frame, commands from the full); empty = the bundle's",
+        choices=(*SKIP_MODES, ''),
         dynamic=True,
     )
+    exit_layer: int = _parameter(
+        0, "Mode fixed: layers 0 to this less 1 run, then the last; 0 = the bundle's",
+        low=0, high=998,
+    )  # fmt: skip
     rule: str = _parameter(
         '', "ceil or level; empty = the bundle's", choices=('', 'ceil', 'level')
     )

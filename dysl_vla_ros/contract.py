@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from dysl_vla_ros.action_columns import action_columns
 from dysl_vla_ros.bundle.manifest import Manifest
-from dysl_vla_ros.config import EngineConfig, InputConfig, NodeConfig
+from dysl_vla_ros.config import EngineConfig, InputConfig, NodeConfig, SkipConfig
 from dysl_vla_ros.engines.fake.arm import FAKE, FakeArm, is_fake_path
 from dysl_vla_ros.engines.fake.bundle import is_fake
 from dysl_vla_ros.engines.image_tensor import View
@@ -58,13 +58,31 @@ def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
     return replace(
         config,
         timing=_filled(config.timing, ('action_period_s',), {'action_period_s': action.period_s}),
-        skip=_filled(config.skip, ('rule', 'eta'), vars(manifest.calibration)),
+        skip=_skip(config, manifest),
         continuity=_filled(
             config.continuity, ('window', 'threshold', 'hysteresis', 'weights'),
             vars(manifest.calibration),
         ),
         action=_filled(given, of_action, vars(action)),
     )  # fmt: skip
+
+
+def _skip(config: NodeConfig, manifest: Manifest) -> SkipConfig:
+    """When to skip, filled in; an exit that the bundle does not have is refused."""
+    skip = _filled(
+        config.skip, ('mode', 'exit_layer', 'rule', 'eta'), vars(manifest.calibration)
+    )
+    given, exits = skip.exit_layer, manifest.layout.exit_layers
+    if given in exits or (given == 0 and skip.mode != 'fixed'):
+        return skip
+    if not exits:
+        right = f'0 and another skip.mode: {manifest.name} has too few layers for an exit'
+    else:
+        right = (
+            f'within [1, {exits[-1]}] for {manifest.name} of {manifest.layers_total} layers'
+            + (': skip.mode = fixed needs one, and the bundle names none' if given == 0 else '')
+        )
+    raise ConfigError('skip.exit_layer', given, right)
 
 
 def _filled(area: _Area, names: tuple[str, ...], bundle: Mapping[str, Any]) -> _Area:

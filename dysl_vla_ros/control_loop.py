@@ -66,7 +66,8 @@ class ControlLoop:
         action = policy.manifest.action
         self.policy = policy
         self.config = config
-        self.skip_mode: SkipMode = config.skip.mode  # type: ignore[assignment]
+        calibrated = policy.manifest.calibration.mode
+        self.skip_mode: SkipMode = config.skip.mode or calibrated  # type: ignore[assignment]
         self.action_period = config.timing.action_period_s or action.period_s
         self._armed = config.safety.armed if armed is None else armed
         self._planner = planner

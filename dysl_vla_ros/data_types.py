@@ -28,8 +28,8 @@ COMMAND_TOPICS = {
     'pose': 'pose_target',
 }
 """``command_type`` -> the topic it goes to."""
-SkipMode = Literal['auto', 'full', 'max_skip', 'compare']
-SKIP_MODES: tuple[SkipMode, ...] = ('auto', 'full', 'max_skip', 'compare')
+SkipMode = Literal['auto', 'full', 'max_skip', 'fixed', 'compare']
+SKIP_MODES: tuple[SkipMode, ...] = ('auto', 'full', 'max_skip', 'fixed', 'compare')
 PassMode = Literal['full', 'skipped', 'rerun']
 
 
@@ -73,11 +73,14 @@ class SkipPlan:
         controllers: ``'live'`` obeys the scores; ``'closed'`` evaluates them and never jumps
             (measures their overhead); ``'open'`` jumps at the allow point without asking.
         threshold: tau: a live controller opens iff its score is greater.
+        exit_layer: A fixed exit: the state entering this layer goes straight to the last one, no
+            controller is asked and no adapter used; ``allow`` says nothing then. None: no exit.
     """
 
     allow: tuple[int, ...]
     controllers: Literal['live', 'closed', 'open'] = 'live'
     threshold: float = SKIP_THRESHOLD
+    exit_layer: int | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,15 @@ class LayerLayout:
         """The plan that runs every layer and evaluates no controller."""
         return SkipPlan(allow=tuple(end for _, end in self.segments))
 
+    def exit_plan(self, exit_layer: int) -> SkipPlan:
+        """The plan that runs layers 0 to ``exit_layer - 1``, then the last one."""
+        return SkipPlan(self.full_plan().allow, exit_layer=exit_layer)
+
+    @property
+    def exit_layers(self) -> range:
+        """Where a pass may leave for the last layer; empty where nothing lies between."""
+        return range(1, self.layers_total - 1)
+
     def open_plan(self) -> SkipPlan:
         """The plan in which every controller is live."""
         return SkipPlan(allow=tuple(first for first, _ in self.segments))
@@ -148,9 +160,9 @@ class LayerTrace:
         layers_run: Executed layers in order; a resumed re-run lists only what it executed.
         layers_total: Depth of the backbone.
         scores: Dynamic layer -> skip score in [0, 1], for every controller evaluated.
-        jumps: The jumps taken, at most one per segment.
+        jumps: The jumps taken, at most one per segment, or the one of a fixed exit.
         resume_layer: Where a re-run may start, i.e. the layer of the first jump; None when
-            nothing was skipped.
+            nothing was skipped, and after a fixed exit, which is not verified.
         resume_state: Engine-owned copy of the hidden state entering ``resume_layer``.
     """
 

@@ -55,4 +55,5 @@ def skip_settings(config: NodeConfig, calibration: CalibrationSpec) -> SkipSetti
         rerun=rerun.enabled,
         max_consecutive=rerun.max_consecutive,
         stay_full_chunks=rerun.stay_full_chunks,
+        exit_layer=skip.exit_layer or calibration.exit_layer,
     )

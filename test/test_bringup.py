@@ -91,6 +91,13 @@ def test_arguments_become_parameters_only_when_given():
     }
 
 
+def test_a_fixed_exit_is_launched_with_its_layer():
+    parameters = vla_node(skip_mode='fixed', exit_layer='8').parameters
+    assert parameters['skip.mode'] == 'fixed' and parameters['skip.exit_layer'] == 8
+    with pytest.raises(ConfigError, match="exit_layer = '8.5': expected a whole number"):
+        vla_node(skip_mode='fixed', exit_layer='8.5')
+
+
 def test_a_fixed_instruction_is_published_and_stops_the_episodes():
     arguments = {'instruction': "pick up the 'red' cube", 'namespace': 'left'}
     sim = bringup.nodes(arguments)[0]

@@ -99,6 +99,35 @@ def test_joints_of_a_joint_policy_may_be_five(manifest):
     assert with_bundle(from_flat(weights), on_joints(manifest, FIVE, 'joint_delta'))
 
 
+def skip_of(manifest, **flat):
+    config = from_flat({f'skip.{name}': value for name, value in flat.items()})
+    found = with_bundle(config, manifest).skip
+    return found.mode, found.exit_layer
+
+
+def test_the_skip_mode_and_its_exit_are_the_bundles_unless_a_parameter_says_another(manifest):
+    assert skip_of(manifest) == ('auto', 0)  # of a bundle from before modes were compared
+    won = replace(manifest.calibration, mode='fixed', exit_layer=8)
+    fixed = replace(manifest, calibration=won)
+    assert skip_of(fixed) == ('fixed', 8)
+    assert skip_of(fixed, mode='full') == ('full', 8)
+    assert skip_of(fixed, exit_layer=6) == ('fixed', 6)
+    assert skip_of(manifest, mode='fixed', exit_layer=18) == ('fixed', 18)
+
+
+@pytest.mark.parametrize(
+    ('flat', 'words'),
+    [
+        ({'mode': 'fixed'}, r'skip.exit_layer = 0: expected within \[1, 18\] for tabletop of 20 '
+         'layers: skip.mode = fixed needs one, and the bundle names none'),
+        ({'exit_layer': 19}, r'skip.exit_layer = 19: expected within \[1, 18\] for tabletop of'),
+    ],
+)  # fmt: skip
+def test_an_exit_that_the_bundle_does_not_have_is_refused_with_those_it_has(manifest, flat, words):
+    with pytest.raises(ConfigError, match=words):
+        skip_of(manifest, **flat)
+
+
 @pytest.mark.parametrize('weights', [[1.0], [1.0] * 8])
 def test_weights_of_another_length_than_an_action_are_refused(manifest, weights):
     with pytest.raises(ConfigError, match='continuity.weights = .*: expected 7 numbers'):

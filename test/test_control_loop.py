@@ -528,3 +528,35 @@ def test_a_chunk_that_is_too_fast_for_a_joint_is_played_slower_instead_of_clippe
     speeds = np.abs(np.diff(bench.positions)) / TICK
     assert 0.08 < speeds.max() <= 0.1 + 1e-6
     assert bench.loop.status().limited == 0
+
+
+class ExitPolicy(PerfectPolicy):
+    """Takes a fixed exit where one is asked for."""
+
+    def predict(self, observation, plan):
+        found = super().predict(observation, plan)
+        if plan.exit_layer is None:
+            return found
+        left = LayerTrace((*range(plan.exit_layer), 5), 6, jumps=(Jump(plan.exit_layer, 5),))
+        return replace(found, mode='skipped', trace=left)
+
+
+def test_a_fixed_exit_is_taken_in_every_pass_and_no_drop_runs_it_again():
+    flat = {'skip.mode': 'fixed', 'skip.exit_layer': 2, 'continuity.threshold': 0.05,
+            'continuity.hysteresis': 0.02}  # fmt: skip
+    policy = ExitPolicy(goal=0.6, jerk_at=0.2)
+    bench = Bench(policy, **flat)
+    bench.started().run(4.0)
+    assert len(policy.plans) > 4 and {plan.exit_layer for plan in policy.plans} == {2}
+    assert any(item.drop_index is not None for item in bench.deliveries)  # a drop was seen
+    assert policy.reruns == 0 and all(item.accepted for item in bench.deliveries)
+
+
+def test_an_empty_skip_mode_is_the_bundles():
+    calibration = replace(FakeManifest.calibration, mode='fixed', exit_layer=3)
+    policy = ExitPolicy()
+    policy.manifest = FakeManifest(calibration=calibration)
+    bench = Bench(policy)
+    assert bench.loop.skip_mode == 'fixed'
+    bench.started().run(1.0)
+    assert {plan.exit_layer for plan in policy.plans} == {3}

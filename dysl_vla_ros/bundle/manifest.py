@@ -200,6 +200,8 @@ class CalibrationSpec:
             not say was written before that.
         level_low: Continuity at and below which the level rule is dense.
         level_high: Continuity at and above which every controller is live.
+        mode: Which skip mode won; a manifest that does not say is from before they were compared.
+        exit_layer: Mode ``fixed``: layers 0 to this less 1 run, then the last; 0 = none is known.
     """
 
     eta: float
@@ -210,6 +212,8 @@ class CalibrationSpec:
     rule: Literal['ceil', 'level'] = 'ceil'
     level_low: float = -1.0
     level_high: float = 0.0
+    mode: Literal['auto', 'full', 'max_skip', 'fixed'] = 'auto'
+    exit_layer: int = 0
 
 
 @dataclass(frozen=True)
@@ -323,6 +327,10 @@ class Manifest:
             found.eta, found.threshold, found.level_low, found.level_high))  # fmt: skip
         expect('calibration.level_low', found.level_low, found.level_low < found.level_high,
                f'less than level_high = {found.level_high}')
+        exits = self.layout.exit_layers
+        known = found.exit_layer in exits or (found.exit_layer == 0 and found.mode != 'fixed')
+        expect('calibration.exit_layer', found.exit_layer, known,
+               f'within [1, {self.layers_total - 2}], or 0 where mode is not fixed')
 
     def _check_segments(self) -> None:
         layout = self.layout

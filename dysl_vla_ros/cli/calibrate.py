@@ -1,4 +1,4 @@
-"""``dysl calibrate``: static layers, and when to skip, from what the policy itself did."""
+"""``dysl calibrate``: static layers, when to skip, and whether that beats a fixed exit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
-from dysl_vla_ros.bundle.manifest import CalibrationSpec
+from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest
+from dysl_vla_ros.cli import calibrate_mode
 from dysl_vla_ros.cli.evaluate import latency_seconds
 from dysl_vla_ros.cli.stages import StageBars
 from dysl_vla_ros.errors import ConfigError
@@ -54,6 +55,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         'included; not with --bag, which lacks the scores')  # fmt: skip
     parser.add_argument('--rule', default='', choices=('', 'ceil', 'level'),
                         help='guidance rule; default: as it was, at first level')  # fmt: skip
+    parser.add_argument('--compare', type=int, metavar='EPISODES',
+                        help='of a bundle, per family: fixed exits against the dynamic modes; the '
+                        'shallowest within a point of the best at --depth becomes its mode; 0: '
+                        'its mode stays; default: as --episodes')  # fmt: skip
+    parser.add_argument('--observations', type=Path, help='of a bundle: compare the modes on '
+                        'recorded observations (.npz, as for dysl bench) instead, by their error '
+                        'to dense; the guidance stays')  # fmt: skip
     parser.add_argument('--static-share', type=float, default=0.2, help='share of static layers')
     parser.add_argument('--tokens', default='slots', choices=('slots', 'all'),
                         help='tokens whose score chooses them')  # fmt: skip
@@ -71,8 +79,12 @@ def run(given: argparse.Namespace) -> int:
     with StageBars(console) as bars:
         space = Workspace(out, out, training_device(given.device), bars.progress)
         calibrate = _bundle if given.target.is_dir() else _checkpoint
-        spec = calibrate(given, space, bars)
-    console.print(_table(space.report['calibrate'], spec))
+        spec, tables = calibrate(given, space, bars)
+    for table in tables:
+        console.print(table)
+    if given.target.is_dir():
+        at = f' at layer {spec.exit_layer}' if spec.mode == 'fixed' else ''
+        console.print(f'skip mode of the bundle: {spec.mode}{at}')
     console.print(f'{given.target}: calibration written; report and plots in {out}')
     return 0
 
@@ -86,13 +98,17 @@ def _check(given: argparse.Namespace) -> None:
         raise ConfigError('window', given.window, 'at least 1')
     if not 0.0 < given.drop_rate < 1.0:
         raise ConfigError('drop-rate', given.drop_rate, 'more than 0 and less than 1')
+    manifest = open_bundle(given.target).manifest if given.target.is_dir() else None
+    calibrate_mode.check(given, manifest)
     if given.target.is_dir() and given.dataset:
         raise ConfigError('dataset', [str(path) for path in given.dataset],
                           'none: the static layers of a bundle are fixed; calibrate the '
                           'checkpoint it came from, distil and export again')  # fmt: skip
 
 
-def _checkpoint(given: argparse.Namespace, space: Workspace, bars: StageBars) -> CalibrationSpec:
+def _checkpoint(
+    given: argparse.Namespace, space: Workspace, bars: StageBars
+) -> tuple[CalibrationSpec, list[Table]]:
     import torch
 
     from dysl_vla_ros.lab.data.dataset_reader import Thinning
@@ -119,18 +135,34 @@ def _checkpoint(given: argparse.Namespace, space: Workspace, bars: StageBars) ->
     stored = {tensor.dtype for tensor in load_tensors(given.target)[0].values()}
     dtype = torch.float32 if torch.float32 in stored else torch.float16
     save_checkpoint(given.target, replace(checkpoint, calibration=spec), dtype)
-    return spec
+    return spec, [_table(space.report['calibrate'], spec)]
 
 
-def _bundle(given: argparse.Namespace, space: Workspace, bars: StageBars) -> CalibrationSpec:
+def _bundle(
+    given: argparse.Namespace, space: Workspace, bars: StageBars
+) -> tuple[CalibrationSpec, list[Table]]:
     manifest = open_bundle(given.target).manifest
-    dim = manifest.action.dim
+    if given.observations is not None:
+        spec, table = calibrate_mode.choose_on_recorded(given, manifest, space, bars)
+        _write(given.target, manifest, spec)
+        return spec, [table]
+    before = manifest.calibration
     episodes = _from_bag(given) if given.bag is not None else _evaluated(given, bars)
-    spec = _guidance(given, episodes, manifest.layout, space, dim, manifest.calibration)
+    spec = _guidance(given, episodes, manifest.layout, space, manifest.action.dim, before)
+    spec = replace(spec, mode=before.mode, exit_layer=before.exit_layer)
+    manifest = _write(given.target, manifest, spec)
+    tables = [_table(space.report['calibrate'], spec)]
+    if given.bag is None and calibrate_mode.compared_episodes(given):
+        spec, table = calibrate_mode.choose_in_simulation(given, manifest, space, bars)
+        _write(given.target, manifest, spec)
+        tables.append(table)
+    return spec, tables
+
+
+def _write(folder: Path, manifest: Manifest, spec: CalibrationSpec) -> Manifest:
     # The manifest holds the checksums of all other files and lies in none itself.
-    write_manifest(given.target, replace(manifest, calibration=spec))
-    open_bundle(given.target)
-    return spec
+    write_manifest(folder, replace(manifest, calibration=spec))
+    return open_bundle(folder).manifest
 
 
 def _guidance(

@@ -37,7 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--json', type=Path, help='write the figures here')
     parser.add_argument('--seed', type=int, default=0, help='of the first episode')
     parser.add_argument('--engine', default='', help='bundle folder, or fake')
-    parser.add_argument('--skip-mode', default='', help='auto, full, max_skip or compare')
+    parser.add_argument('--skip-mode', default='', help='auto, full, max_skip, fixed or compare')
     parser.add_argument('--domain-id', type=int, help='ROS domain; default: one of its own')
     parser.add_argument('arguments', nargs='*', metavar='INSTRUCTION | NAME:=VALUE',
                         help="what to do, once: 'put the red cube into the bin'; and any argument "

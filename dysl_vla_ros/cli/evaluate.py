@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
+from rich import box
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -17,7 +18,8 @@ from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.config import load_yaml
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.evaluation.evaluate import bundle_name, evaluate
+from dysl_vla_ros.lab.evaluation.evaluate import about, bundle_name, evaluate
+from dysl_vla_ros.lab.evaluation.ledger import Ledger
 from dysl_vla_ros.lab.evaluation.modes import DESCRIPTIONS, MODES
 from dysl_vla_ros.lab.evaluation.options import PROBES, EvaluateOptions
 from dysl_vla_ros.lab.evaluation.plots import check_plot, plot_evaluation
@@ -30,6 +32,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--modes', nargs='+', default=['full', 'auto'], choices=MODES,
                         help='; '.join(f'{m}: {text}' for m, text in DESCRIPTIONS.items())
                         + '; the first is compared with the others')  # fmt: skip
+    parser.add_argument('--exit-layer', type=int, nargs='+', default=[], metavar='LAYER',
+                        help='of mode fixed, a row for each: layers 0 to LAYER - 1 run, then the '
+                        "last; default: the bundle's")  # fmt: skip
+    parser.add_argument('--tolerance', type=float, nargs='+', default=[], metavar='RMS',
+                        help='of mode oracle, a row for each: of the normalised actions')
+    parser.add_argument('--deer-ratio', type=float, nargs='+', default=[], metavar='RATIO',
+                        help='of mode deer, a row for each: share of the passes that leave at an '
+                        'exit, over that of the exit before')  # fmt: skip
     parser.add_argument('--episodes', type=int, default=25, help='per family')
     parser.add_argument('--families', nargs='+', default=list(FAMILIES), choices=FAMILIES)
     parser.add_argument('--first-seed', type=int, default=1_000_000)
@@ -45,6 +55,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--tau', type=float, help='a controller opens above this score')
     parser.add_argument('--params-file', type=Path,
                         help='of the node; default: those of the simulated arm')  # fmt: skip
+    parser.add_argument('--keep', type=Path, help='keep finished episodes in this file (JSON '
+                        'lines), and go on from those that are there')  # fmt: skip
     parser.add_argument('--json', type=Path, help='write the report here')
     parser.add_argument('--plot', type=Path, help='draw the report into this PNG')
 
@@ -54,12 +66,17 @@ def run(given: argparse.Namespace) -> int:
     check_json(given.json)
     check_plot(given.plot)
     options = _options(given)
-    total = len(options.specs()) * len(options.modes)
+    total = len(options.specs()) * len(options.rows())
     console = Console()
     began = time.monotonic()
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task('episodes', total=total)
-        document = evaluate(options, lambda mode, result: progress.advance(task))
+    ledger = Ledger(given.keep, about(options)) if given.keep is not None else None
+    try:
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task('episodes', total=total)
+            document = evaluate(options, lambda row, result: progress.advance(task), ledger)
+    except KeyboardInterrupt:
+        console.print(interrupted(given.keep, 0 if ledger is None else len(ledger), total))
+        return 130
     document |= {
         'bundle': bundle_name(options.bundle),
         'episodes_per_family': options.episodes,
@@ -90,6 +107,9 @@ def _options(given: argparse.Namespace) -> EvaluateOptions:
     return EvaluateOptions(
         bundle=given.engine,
         modes=tuple(given.modes),
+        exit_layers=tuple(given.exit_layer),
+        tolerances=tuple(given.tolerance),
+        deer_ratios=tuple(given.deer_ratio),
         episodes=given.episodes,
         first_seed=given.first_seed,
         families=tuple(given.families),
@@ -101,6 +121,13 @@ def _options(given: argparse.Namespace) -> EvaluateOptions:
         probe=given.probe,
         config=config,
     )
+
+
+def interrupted(path: Path | None, kept: int, total: int) -> str:
+    """What is left of a run that was broken off."""
+    if path is None:
+        return 'interrupted: nothing is kept; --keep FILE keeps finished episodes'
+    return f'interrupted: {kept} of {total} episodes are in {path}; the same command goes on'
 
 
 def latency_seconds(text: str) -> float | None:
@@ -119,8 +146,8 @@ def latency_seconds(text: str) -> float | None:
 
 
 def _table(document: dict[str, Any]) -> Table:
-    table = Table(title=f'{document["bundle"]}, {document["episodes_per_family"]} per family')
-    titles = ('mode', 'success', '95 %', *FAMILIES, 'layers', 'crit/free', 'gates', 'reruns', 'ms')
+    table = _narrow(f'{document["bundle"]}, {document["episodes_per_family"]} per family')
+    titles = ('mode', 'won', '95 %', *FAMILIES, 'layers', 'c/f', 'ask', 'rerun', 'ms')
     for title in titles:
         table.add_column(title, justify='right', no_wrap=True)
     for mode, found in document['modes'].items():
@@ -131,29 +158,45 @@ def _table(document: dict[str, Any]) -> Table:
             f'{100 * found["success_rate"]:.1f}',
             f'{100 * low:.0f}-{100 * high:.0f}',
             *('-' if one is None else f'{100 * one["success_rate"]:.0f}' for one in families),
-            f'{found["layers_run_mean"]:.1f}/{found["layers_total"]}',
+            f'{found["layers_run_mean"]:.2f}',
             '-' if (ratio := found['critical_over_free']) is None else f'{ratio:.2f}',
             f'{found["controllers_mean"]:.1f}',
-            f'{found["rerun_rate"]:.3f}',
-            f'{found["pass_ms"]["mean"]:.1f}',
+            f'{found["rerun_rate"]:.2f}',
+            '-' if mode.startswith('oracle') else f'{found["pass_ms"]["mean"]:.1f}',
         )
     return table
 
 
+def _narrow(title: str) -> Table:
+    """Fits a terminal of 80 columns."""
+    return Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False,
+                 title_justify='left')  # fmt: skip
+
+
 def _paired_table(document: dict[str, Any]) -> Table:
-    reference = next(iter(document['modes']))
-    table = Table(title=f'against {reference}, on the same episodes')
-    for title in ('mode', 'points lost', '95 %', 'backbone time', 'pass time', 'speed-up',
+    """Every row against the first one and, where there are fixed exits, against the best."""
+    reference, fixed = next(iter(document['modes'])), document['paired_fixed']
+    against = reference if fixed is None else f'{reference}, then to {fixed["reference"]}'
+    table = _narrow(f'points lost to {against}; times against {reference}')
+    for title in ('mode', *('lost', '95 %') * (1 if fixed is None else 2), 'backbone', 'faster',
                   'ceiling'):  # fmt: skip
-        table.add_column(title, justify='right')
+        table.add_column(title, justify='right', no_wrap=True)
     for mode, found in document['paired'].items():
+        cells = _lost(found)
+        if fixed is not None:
+            cells += _lost(fixed['rows'].get(mode))
         table.add_row(
             mode,
-            f'{100 * found["loss"]:.1f}',
-            f'{100 * found["low"]:.1f}..{100 * found["high"]:.1f}',
+            *cells,
             f'{found["backbone_time_ratio"]:.2f}',
-            f'{found["pass_time_ratio"]:.2f}',
             f'{found["speed_up"]:.2f}',
             f'{found["speed_up_ceiling"]:.2f}',
         )
     return table
+
+
+def _lost(found: dict[str, float] | None) -> list[str]:
+    if found is None:
+        return ['', '']
+    low, high = 100 * found['low'], 100 * found['high']
+    return [f'{100 * found["loss"]:.1f}', f'{low:.1f}..{high:.1f}']

@@ -12,8 +12,11 @@ from rich.console import Console
 from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.evaluate import latency_seconds
 from dysl_vla_ros.config import load_yaml
-from dysl_vla_ros.lab.evaluation.modes import MODES, mode_config, mode_policy
+from dysl_vla_ros.lab.evaluation.modes import MODES, Row, mode_config, mode_policy
 from dysl_vla_ros.sim.goals import FAMILIES
+
+_MODES = tuple(mode for mode in MODES if mode not in ('oracle', 'deer'))
+"""The others are made by the workers of an evaluation."""
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.evaluation.episodes import EpisodeSpec
@@ -27,7 +30,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add('--out', type=Path, default=Path('film.gif'),
         help='.gif: an animation, .png: a sheet (default: film.gif)')  # fmt: skip
     add('--engine', default='', help='bundle folder; default: the bundled model')
-    add('--mode', default='auto', choices=MODES, help='default: auto')
+    add('--mode', default='auto', choices=_MODES, help='default: auto')
+    add('--exit-layer', type=int, default=0, help="of mode fixed; default: the bundle's")
     add('--seed', type=int, default=1_000_000,
         help='of the scene, or the first to look at (default: 1000000)')  # fmt: skip
     add('--family', default='bin', choices=FAMILIES,
@@ -46,10 +50,10 @@ def run(given: argparse.Namespace) -> int:
     latency, spec = latency_seconds(given.latency), _spec(given)
     config = load_yaml(config_folder() / 'robots' / 'sim.yaml')
     policy = open_policy(replace(config.engine, path=given.engine))
+    row = Row(given.mode, exit_layer=given.exit_layer, share=0.5)
     film = record(
-        mode_policy(policy, given.mode, 0.5, given.seed), mode_config(config, given.mode), spec,
-        latency,
-    )  # fmt: skip
+        mode_policy(policy, row, given.seed), mode_config(config, row), spec, latency
+    )
     write_film(given.out, film)
     ended = 'done' if film.success else 'not done'
     Console(highlight=False).print(

@@ -21,6 +21,7 @@ COMMANDS = {
     'evaluate': 'Closed-loop success, depth and latency over many episodes',
     'export': 'Turn a distilled checkpoint into a bundle, one ONNX graph per part',
     'film': 'One simulated episode as a picture or an animation, with its layers',
+    'headroom': 'How much dynamic depth could save at best, beside every fixed exit (resumes)',
     'recipe': 'From nothing to a bundle: every stage of the training (resumes)',
     'soak': 'Run the demo for a long time: memory, descriptors, threads, rate',
     'train': 'The dense policy from datasets; several GPUs by accelerate launch (resumes)',

@@ -63,6 +63,8 @@ def run(given: argparse.Namespace) -> int:
     ]  # fmt: skip
     budget = budget_of(given, manifest)
     plans = skip_plans(manifest.layout, given.patterns, given.seed)
+    if manifest.calibration.exit_layer:
+        plans += (manifest.layout.exit_plan(manifest.calibration.exit_layer),)
     console = Console()
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task('passes', total=len(plans))
@@ -217,7 +219,8 @@ def _print(console: Console, report: Report, total: int) -> None:
     # The full pass, then what is above the budget, then the largest errors.
     worst = sorted(report.passes[1:], key=lambda row: (row.within, -row.largest))[:8]
     for one in (report.passes[0], *worst):
-        table.add_row(_mark(one.within), ' '.join(map(str, one.allow)), str(one.layers_run),
+        way = ' '.join(map(str, one.allow)) if one.exit_layer is None else f'exit {one.exit_layer}'
+        table.add_row(_mark(one.within), way, str(one.layers_run),
                       f'{one.cosine:.7f}', f'{one.largest:.1e}')  # fmt: skip
     console.print(table)
     equal = {True: 'the full pass bit for bit', None: 'nothing to skip',

@@ -33,6 +33,7 @@ class SkipSettings:
         rerun: Whether a drop in a skipped chunk asks for a full pass.
         max_consecutive: Re-runs in a row after which passes are full at once.
         stay_full_chunks: Full passes after the last chunk with a drop.
+        exit_layer: Where passes of mode ``fixed`` leave for the last layer; 0 = none is known.
     """
 
     rule: Literal['ceil', 'level']
@@ -47,6 +48,7 @@ class SkipSettings:
     rerun: bool = True
     max_consecutive: int = 2
     stay_full_chunks: int = 1
+    exit_layer: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,8 @@ class SkipPolicy:
         """Which layers the next pass may skip."""
         if mode == 'full':
             return SkipPlan(self._dense())
+        if mode == 'fixed':
+            return SkipPlan(self._dense(), exit_layer=self.settings.exit_layer)
         if mode == 'max_skip':
             return self._live(tuple(first for first, _ in self.segments))
         if self.continuity is None or self.critical:
@@ -132,7 +136,7 @@ class SkipPolicy:
 
         Args:
             chunk: Displacements still to be executed, shape (n, action_dim).
-            skipped: Whether any layer was skipped to predict them.
+            skipped: Whether layers were skipped to predict them and a full pass can resume.
         """
         values = self._history.extended_by(chunk)
         drop_index = self._detector.first_drop(self._drop, values)

@@ -78,7 +78,8 @@ def forward(
 
     For each static layer: run it, then walk its segment; from the allow point on ask the
     controller of each dynamic layer, and on the first that opens apply its adapter and jump
-    to the next static layer. At most one jump per segment.
+    to the next static layer. At most one jump per segment. With a fixed exit: run the layers
+    before it, then the last one.
 
     Args:
         engine: Any back end.
@@ -101,6 +102,8 @@ def forward(
     for (first, end), allow in zip(segments, plan.allow, strict=True):
         if not first <= allow <= end:
             raise EngineError(f'allow point {allow}: expected within [{first}, {end}]')
+    if plan.exit_layer is not None:
+        return _exit(engine, hidden, plan.exit_layer, start_layer)
     dense = all(allow == end for (_, end), allow in zip(segments, plan.allow, strict=True))
     if dense and isinstance(engine, RunsLayers):
         layers = tuple(range(start_layer, layout.layers_total))
@@ -140,4 +143,28 @@ def forward(
         jumps=tuple(jumps),
         resume_layer=jumps[0].layer if jumps else None,
         resume_state=kept,
+    )
+
+
+def _exit(
+    engine: Engine, hidden: Hidden, exit_layer: int, start_layer: int
+) -> tuple[Hidden, LayerTrace]:
+    """The layers before the exit, then the last; nothing is kept, for nothing is run again."""
+    layout = engine.layout
+    last = layout.layers_total - 1
+    if exit_layer not in layout.exit_layers:
+        raise EngineError(
+            f'exit layer {exit_layer}: expected within [1, {last - 1}] of {last + 1} layers'
+        )
+    if start_layer > exit_layer:
+        raise EngineError(f'start layer {start_layer}: expected at most exit layer {exit_layer}')
+    before = range(start_layer, exit_layer)
+    if isinstance(engine, RunsLayers) and before:
+        hidden = engine.run_layers(start_layer, exit_layer, hidden)
+    else:
+        for layer in before:
+            hidden = engine.run_layer(layer, hidden)
+    hidden = engine.run_layer(last, hidden)
+    return hidden, LayerTrace(
+        (*before, last), layout.layers_total, jumps=(Jump(exit_layer, last),)
     )

@@ -56,6 +56,7 @@ def ask_for_pass(
         'allow': list(plan.allow),
         'controllers': plan.controllers,
         'threshold': plan.threshold,
+        'exit_layer': plan.exit_layer,
     }
     return Message(kind, values, arrays)
 
@@ -73,7 +74,9 @@ def read_request(message: Message) -> tuple[Observation, SkipPlan]:
         gripper=values['gripper'],
         instruction=values['instruction'],
     )  # fmt: skip
-    plan = SkipPlan(tuple(values['allow']), values['controllers'], values['threshold'])
+    plan = SkipPlan(
+        tuple(values['allow']), values['controllers'], values['threshold'], values['exit_layer']
+    )
     return observation, plan
 
 

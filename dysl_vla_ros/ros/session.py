@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dysl_vla_ros.config import NodeConfig, changed
+from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING, InputStatus
 from dysl_vla_ros.data_types import Command
@@ -193,7 +194,7 @@ class Session:
         Raises:
             ConfigError: They do not fit the arm; nothing was changed.
         """
-        config = changed(self.config, values)
+        config = with_bundle(changed(self.config, values), self.policy.manifest)
         if self.loop is not None and self.kinematics is not None:
             limits = tightened(self.kinematics, config)
             check_rest(limits, config)

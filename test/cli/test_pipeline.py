@@ -7,6 +7,7 @@ import json
 import logging
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import tiny_bundle
 
@@ -99,9 +100,39 @@ def test_a_bundle_is_calibrated_from_its_evaluation_and_still_verifies(tmp_path)
     assert after.calibration != before.calibration
     assert after.calibration.rule == 'level'
     assert replace(after, calibration=before.calibration) == before
+    modes = json.loads((tmp_path / 'tiny_calibration' / 'modes.json').read_text())
+    assert {'full', 'auto', 'max_skip', 'fixed 3'} < set(modes['modes'])
+    # Nothing is won by a policy of chance: the shallowest is as good as any.
+    shallowest = min(modes['modes'], key=lambda name: modes['modes'][name]['layers_run_mean'])
+    assert modes['chosen'] == shallowest
+    chosen = f'fixed {after.calibration.exit_layer}'
+    assert (chosen if after.calibration.mode == 'fixed' else after.calibration.mode) == shallowest
     dysl('calibrate', bundle, '--episodes', 1, '--time-limit', 1, '--latency', 0.05,
-         '--depth', 0.9, '--device', 'cpu')  # fmt: skip
-    assert open_bundle(bundle).manifest.calibration.level_low != after.calibration.level_low
+         '--depth', 0.9, '--device', 'cpu', '--compare', 0)  # fmt: skip
+    again = open_bundle(bundle).manifest.calibration
+    assert again.level_low != after.calibration.level_low
+    assert (again.mode, again.exit_layer) == (after.calibration.mode, after.calibration.exit_layer)
+
+
+@pytest.mark.slow
+@needs_torch
+def test_a_bundle_is_given_a_mode_by_recorded_observations(tmp_path, capsys):
+    bundle = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny', layers=8)
+    before = open_bundle(bundle).manifest.calibration
+    images = np.random.default_rng(0).integers(0, 256, (3, 96, 96, 3), np.uint8)
+    path = tmp_path / 'seen.npz'
+    np.savez(path, image=images, joints=np.zeros((3, 6)), gripper=np.ones(3),
+             instruction='pick up the red cube')  # fmt: skip
+    words = ['calibrate', str(bundle), '--observations', str(path), '--device', 'cpu']
+    assert main(words) == 1
+    assert 'depth = 0.0: expected more than 0 and at most 1' in capsys.readouterr().err
+    assert main([*words, '--depth', '0.5']) == 0
+    after = open_bundle(bundle).manifest.calibration
+    assert replace(after, mode=before.mode, exit_layer=before.exit_layer) == before
+    assert f'skip mode of the bundle: {after.mode}' in capsys.readouterr().out
+    modes = json.loads((tmp_path / 'tiny_calibration' / 'modes.json').read_text())
+    layers = modes['modes'][modes['chosen']]['layers_run_mean']
+    assert layers <= 4 and modes['chosen'].split()[0] == after.mode
 
 
 @pytest.mark.slow
@@ -114,6 +145,9 @@ def test_a_bundle_is_calibrated_from_its_evaluation_and_still_verifies(tmp_path)
         (['--dataset', 'data'], 'the static layers of a bundle are fixed'),
         (['--drop-rate', '0'], 'drop-rate = 0.0'),
         (['--bag', '/nowhere.mcap'], "bag = '/nowhere.mcap'"),
+        (['--compare', '-1'], 'compare = -1: expected at least 0'),
+        (['--observations', '/nowhere.npz', '--depth', '0.5'], '/nowhere.npz'),
+        (['--observations', 'a.npz', '--depth', '0.5', '--bag', 'b'], 'one of --observations'),
     ],
 )
 def test_wrong_options_of_calibrate_are_refused_and_change_nothing(

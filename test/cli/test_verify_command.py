@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -11,7 +12,7 @@ import pytest
 from onnx import numpy_helper
 from tiny_bundle import write_tiny_bundle
 
-from dysl_vla_ros.bundle.folder import open_bundle, sha256_of
+from dysl_vla_ros.bundle.folder import open_bundle, sha256_of, write_manifest
 from dysl_vla_ros.cli.main import main
 
 SHAPE = {'layers': 5, 'static_layers': (0, 3, 4), 'width': 16, 'horizon': 4}
@@ -52,6 +53,25 @@ def test_a_segment_that_is_off_fails_by_name_with_exit_code_1(good, tmp_path):
     assert {tuple(row['allow']) for row in found['passes'] if not row['within']} == {(2, 4)}
     assert found['patterns_possible'] == len(found['passes']) == 3
     assert found['within'] is False and found['resumed_equal'] is True
+
+
+def test_the_fixed_exit_of_a_bundle_is_one_of_the_ways(good, tmp_path, capsys):
+    named = tmp_path / 'named'
+    shutil.copytree(good, named)
+    manifest = open_bundle(named).manifest
+    calibration = replace(manifest.calibration, mode='fixed', exit_layer=2)
+    write_manifest(named, replace(manifest, calibration=calibration))
+    report = tmp_path / 'report.json'
+    near = altered(named, tmp_path / 'near', 'layer_01', 1.0001)
+    assert run(near, '--against', good, '--json', report) == 0
+    ways = json.loads(report.read_text())['passes']
+    assert [way['layers_run'] for way in ways if way['exit_layer'] == 2] == [3]
+    assert 'exit 2' in capsys.readouterr().out
+    # Without layers 2 and 3 on its way, what is wrong with layer 1 is seen there too.
+    wrong = altered(named, tmp_path / 'wrong', 'layer_01', 1.5)
+    assert run(wrong, '--against', good, '--json', report) == 1
+    ways = json.loads(report.read_text())['passes']
+    assert [way['within'] for way in ways if way['exit_layer'] == 2] == [False]
 
 
 def test_rounding_is_within_the_budget_that_the_command_line_sets(good, tmp_path, capsys):

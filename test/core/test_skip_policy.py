@@ -69,6 +69,16 @@ def test_on_smooth_motion_full_stays_full_and_max_skip_opens_all_also_after_a_st
     assert skip.plan('auto').allow == DENSE
 
 
+def test_a_fixed_exit_is_the_same_at_rest_in_smooth_motion_and_in_a_drop():
+    skip = policy(exit_layer=8)
+    assert skip.plan('fixed').exit_layer == 8
+    with_continuity(skip, [-0.1, -0.1, -0.1])
+    assert skip.plan('fixed').exit_layer == 8
+    with_continuity(skip, [-0.1, -2.0])
+    assert skip.critical and skip.plan('fixed').exit_layer == 8
+    assert skip.plan('auto').exit_layer is skip.plan('full').exit_layer is None
+
+
 def test_a_rise_shifts_every_segment_by_the_same_number_of_layers():
     skip = policy()
     with_continuity(skip, [-0.4, -0.15])  # rise 0.25 / 0.1 -> ceil 3

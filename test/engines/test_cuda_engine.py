@@ -112,10 +112,12 @@ def bundle_inputs(bundle, seed):
     return inputs
 
 
-def test_a_bundle_gives_what_onnx_runtime_gives_for_every_skip_pattern(bundle, stream):
+def test_a_bundle_gives_what_onnx_runtime_gives_for_every_skip_pattern_and_exit(bundle, stream):
     engine, reference = open_cuda_engine(bundle, stream), OnnxEngine(bundle)
     inputs = bundle_inputs(bundle, 1)
-    for plan in plans(bundle.manifest.layout):
+    layout = bundle.manifest.layout
+    exits = [layout.exit_plan(exit_layer) for exit_layer in layout.exit_layers]
+    for plan in plans(layout) + exits:
         found, trace = forward(engine, engine.encode(inputs), plan)
         wanted, expected = forward(reference, reference.encode(inputs), plan)
         assert trace.layer_mask == expected.layer_mask

@@ -200,3 +200,37 @@ def test_a_plan_that_does_not_fit_the_layout_is_refused(allow, words):
     with pytest.raises(EngineError) as caught:
         run(FakeEngine(LAYOUT), SkipPlan(allow))
     assert words in str(caught.value)
+
+
+@given(layouts().filter(lambda layout: layout.exit_layers), st.data())
+def test_a_fixed_exit_runs_the_layers_before_it_and_the_last_and_nothing_else(layout, data):
+    exit_layer = data.draw(st.sampled_from(layout.exit_layers))
+    engine = FakeEngine(layout, gates=dict.fromkeys(layout.dynamic_layers, 1.0), poison=True)
+    actions, trace = run(engine, layout.exit_plan(exit_layer))
+    last = layout.layers_total - 1
+    assert engine.layers_run == [*range(exit_layer), last] == list(trace.layers_run)
+    assert {call[0] for call in engine.calls} == {'encode', 'layer', 'decode'}
+    assert trace.jumps == (Jump(exit_layer, last),) and trace.resume_layer is None
+    assert np.isfinite(actions).all()
+
+
+def test_a_fixed_exit_can_begin_where_a_state_was_kept():
+    whole, part = FakeEngine(LAYOUT), FakeEngine(LAYOUT)
+    run(whole, LAYOUT.exit_plan(6))
+    hidden = part.encode({})
+    for layer in range(4):
+        hidden = part.run_layer(layer, hidden)
+    hidden, trace = forward(part, hidden, LAYOUT.exit_plan(6), start_layer=4)
+    part.decode(hidden)
+    assert trace.layers_run == (4, 5, 8) and part.fingerprint == whole.fingerprint
+
+
+@pytest.mark.parametrize('exit_layer', [-1, 0, 8, 9])
+def test_an_exit_that_no_layer_lies_behind_or_before_is_refused(exit_layer):
+    with pytest.raises(EngineError, match=f'exit layer {exit_layer}: expected within .1, 7. of 9'):
+        run(FakeEngine(LAYOUT), LAYOUT.exit_plan(exit_layer))
+
+
+def test_a_pass_cannot_begin_behind_its_exit():
+    with pytest.raises(EngineError, match='start layer 5: expected at most exit layer 4'):
+        run(FakeEngine(LAYOUT), LAYOUT.exit_plan(4), start_layer=5)

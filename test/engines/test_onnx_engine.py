@@ -51,11 +51,11 @@ def run(engine, inputs, plan):
     return engine.decode(hidden), trace
 
 
-def base_chain(folder, inputs):
+def base_chain(folder, inputs, layers=range(12)):
     """The model without any of our code: plain sessions, one after the other."""
     manifest = open_bundle(folder).manifest
     known = dict(inputs)
-    names = ['vision', 'embed', *(f'layer_{i:02d}' for i in range(manifest.layers_total)), 'head']
+    names = ['vision', 'embed', *(f'layer_{i:02d}' for i in layers), 'head']
     for name in names:
         session = ort.InferenceSession(folder / manifest.segments[name].file)
         fed = {item.name: known[item.name] for item in session.get_inputs()}
@@ -69,6 +69,19 @@ def test_a_full_pass_equals_the_base_model_bit_for_bit(engine, folder, inputs):
     actions, trace = run(engine, inputs, engine.layout.full_plan())
     np.testing.assert_array_equal(actions, base_chain(folder, inputs).astype(np.float64))
     assert trace.skip_ratio == 0 and trace.scores == {}
+
+
+@pytest.mark.parametrize('exit_layer', [1, 4, 7, 10])
+def test_a_fixed_exit_is_the_base_model_without_the_layers_behind_it(
+    engine, folder, inputs, exit_layer
+):
+    actions, trace = run(engine, inputs, engine.layout.exit_plan(exit_layer))
+    layers = [*range(exit_layer), 11]
+    wanted = base_chain(folder, inputs, layers)
+    np.testing.assert_array_equal(actions, wanted.astype(np.float64))
+    assert list(trace.layers_run) == layers and trace.scores == {}
+    dense, _ = run(engine, inputs, engine.layout.full_plan())
+    assert not np.array_equal(actions, dense)
 
 
 def test_every_way_to_skip_resumes_to_the_same_bits_as_a_full_pass(engine, inputs):

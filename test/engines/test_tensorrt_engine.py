@@ -118,6 +118,16 @@ def test_every_skip_pattern_gives_the_bits_and_the_trace_of_onnx_runtime(pair, r
     assert len(depths) == 3 * (3 * 1 * 4) and set(depths) == {4, 5, 6, 7, 8, 9}
 
 
+def test_every_fixed_exit_gives_the_bits_and_the_trace_of_onnx_runtime(pair, reference):
+    engine, _ = pair
+    for exit_layer in engine.layout.exit_layers:
+        plan = engine.layout.exit_plan(exit_layer)
+        actions, trace = run(engine, inputs(0), plan)
+        wanted, wanted_trace = run(reference, inputs(0), plan)
+        np.testing.assert_array_equal(actions, wanted)
+        assert trace == wanted_trace and len(trace.layers_run) == exit_layer + 1
+
+
 def test_every_resumed_rerun_gives_the_bits_of_a_full_pass(pair):
     engine, _ = pair
     full, _ = run(engine, inputs(1), engine.layout.full_plan())

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 
 from dysl_vla_ros import errors
-from dysl_vla_ros.data_types import Jump, LayerTrace
+from dysl_vla_ros.data_types import Jump, LayerTrace, Observation, SkipPlan
 from dysl_vla_ros.engines.fake.bundle import fake_manifest
 from dysl_vla_ros.engines.tensorrt.cuda_driver import NoDriverError
 from dysl_vla_ros.policy import Pass
 from dysl_vla_ros.policy_process.exit_codes import describe_exit
 from dysl_vla_ros.policy_process.messages import (
     StateToken,
+    ask_for_pass,
     read_error,
     read_pass,
+    read_request,
     say_error,
     say_pass,
 )
@@ -107,3 +109,10 @@ def test_a_config_error_keeps_its_parts():
 )  # fmt: skip
 def test_an_end_is_described_in_words(code, text):
     assert describe_exit(code) == text
+
+
+@pytest.mark.parametrize('plan', [SkipPlan((1, 2), 'open', 0.25), SkipPlan((3,), exit_layer=2)])
+def test_a_plan_keeps_everything_on_its_way(plan):
+    observation = Observation(1.0, {}, np.zeros(6), 1.0, 'go')
+    message = there_and_back(ask_for_pass('predict', observation, plan, MANIFEST))
+    assert read_request(message)[1] == plan

@@ -123,7 +123,10 @@ class FakePolicy:
             actions[0, 0] = np.nan
         jumps = (Jump(1, 3),) if plan.allow[0] == 1 else ()
         run = (0, 3, 4, 5) if jumps else tuple(range(LAYERS))
-        trace = LayerTrace(run, LAYERS, jumps=jumps)
+        trace = LayerTrace(run, LAYERS, jumps=jumps, resume_layer=1 if jumps else None)
+        if plan.exit_layer is not None:
+            jumps = (Jump(plan.exit_layer, LAYERS - 1),)
+            trace = LayerTrace((*range(plan.exit_layer), LAYERS - 1), LAYERS, jumps=jumps)
         stages = {'preprocess': 0.001, 'encode': 0.002, 'backbone': 0.01, 'decode': 0.001}
         mode = 'skipped' if jumps else 'full'
         return FakePass(observation.stamp, actions, mode, trace, observation.instruction, stages)

@@ -171,6 +171,24 @@ def test_the_skip_mode_changes_while_running_and_a_wrong_one_is_refused(rig):
     wait_for(lambda: rig.session.stats.report().mode_last == 'skipped', what='a skipped pass')
 
 
+def test_a_fixed_exit_is_taken_while_running_only_where_one_is_known(rig):
+    from rclpy.parameter import Parameter
+
+    change = [Parameter('skip.mode', value='fixed')]
+    without = rig().run()
+    answer = without.graph.call(lambda: without.node.set_parameters(change))[0]
+    assert not answer.successful and 'skip.exit_layer = 0: expected within [1, ' in answer.reason
+    assert without.session.loop.skip_mode == 'auto'
+
+
+def test_a_fixed_exit_runs_on_the_node(rig):
+    rig = rig(skip__mode='fixed', skip__exit_layer=3).run()
+    assert rig.session.loop.skip_mode == 'fixed'
+    report = rig.session.stats.report
+    wait_for(lambda: report().mode_last == 'skipped', what='a pass that left at its exit')
+    assert report().layers_run_mean == 4 and rig.session.loop.status().reruns == 0
+
+
 def test_the_clock_is_not_changed_while_the_node_is_active(rig):
     from rclpy.parameter import Parameter
 

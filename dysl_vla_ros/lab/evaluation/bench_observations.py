@@ -54,6 +54,17 @@ def load_recorded(path: Path, manifest: Manifest) -> list[Observation]:
     ]
 
 
+def fits_the_simulator(manifest: Manifest) -> bool:
+    """Whether the simulator is installed, and has the joints and cameras of a bundle."""
+    try:
+        from dysl_vla_ros.sim import arm
+        from dysl_vla_ros.sim.camera import CAMERAS
+    except ImportError:
+        return False
+    names = {camera.name for camera in manifest.cameras}
+    return manifest.action.joint_names == arm.JOINT_NAMES and names <= set(CAMERAS)
+
+
 def simulated(manifest: Manifest, count: int, seed: int = 1_000_000) -> list[Observation] | None:
     """Observations of scripted episodes in the bundled simulator.
 
@@ -65,16 +76,11 @@ def simulated(manifest: Manifest, count: int, seed: int = 1_000_000) -> list[Obs
     Returns:
         None where the simulator is not installed or the bundle is for another robot.
     """
-    try:
-        from dysl_vla_ros.sim import arm
-        from dysl_vla_ros.sim.camera import CAMERAS
-        from dysl_vla_ros.sim.rollout import expert_episode
-        from dysl_vla_ros.sim.world import World
-    except ImportError:
+    if not fits_the_simulator(manifest):
         return None
-    names = {camera.name for camera in manifest.cameras}
-    if manifest.action.joint_names != arm.JOINT_NAMES or not names <= set(CAMERAS):
-        return None
+    from dysl_vla_ros.sim.rollout import expert_episode
+    from dysl_vla_ros.sim.world import World
+
     sizes = {camera.name: camera.height for camera in manifest.cameras}
     stride = max(1, manifest.action.horizon // 2)
     world, found = World(), list[Observation]()

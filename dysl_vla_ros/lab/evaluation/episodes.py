@@ -64,6 +64,21 @@ class EpisodeSpec:
 
 
 @dataclass(frozen=True)
+class SeenState:
+    """A state in which every exit was tried.
+
+    Attributes:
+        phase: What the arm was doing.
+        distance: To the goal of the moment [m].
+        errors: Per exit layer from 1 on, the root mean square of the difference to dense.
+    """
+
+    phase: str
+    distance: float
+    errors: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class EpisodeResult:
     """What happened in one episode.
 
@@ -88,6 +103,7 @@ class EpisodeResult:
         depth_trace: (time [s], layers executed for the chunk, continuity, phase) per chunk.
         refused: Why the policy does not take the instruction: the arm never moved, as a robot
             would not, and the episode is lost.
+        seen: What the exits of its passes would have done, where they were tried.
     """
 
     spec: EpisodeSpec
@@ -109,6 +125,7 @@ class EpisodeResult:
     limited: int
     depth_trace: tuple[tuple[float, int, float | None, str], ...] = ()
     refused: str = ''
+    seen: tuple[SeenState, ...] = ()
 
 
 @dataclass

@@ -2,62 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult, EpisodeSpec
-from dysl_vla_ros.lab.evaluation.modes import Mode
+from dysl_vla_ros.bundle.folder import open_bundle
+from dysl_vla_ros.bundle.manifest import Manifest
+from dysl_vla_ros.contract import with_bundle
+from dysl_vla_ros.engines.fake.bundle import fake_manifest
+from dysl_vla_ros.engines.open_engine import bundled_model
+from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult
+from dysl_vla_ros.lab.evaluation.ledger import Ledger
+from dysl_vla_ros.lab.evaluation.modes import Row, mode_config
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 from dysl_vla_ros.lab.evaluation.summary import compared, outcomes, random_share, summary, trace_of
 from dysl_vla_ros.lab.evaluation.workers import Job, run_all
 
+OnResult = Callable[[str, EpisodeResult], None]
+Played = dict[Row, list[EpisodeResult]]
+"""Row -> its episodes, all rows in the same order."""
+
 
 def evaluate(
-    options: EvaluateOptions, on_result: Callable[[Mode, EpisodeResult], None] | None = None
+    options: EvaluateOptions, on_result: OnResult | None = None, ledger: Ledger | None = None
 ) -> dict[str, Any]:
     """Run every mode on the same episodes.
 
     Args:
         options: What to run.
-        on_result: Called after each episode, for a progress bar.
+        on_result: Called with the row's name after each episode, for a progress bar.
+        ledger: Episodes that need not be played again, and where new ones are kept.
 
     Returns:
         A JSON document: one entry per mode, and paired differences to the first mode.
     """
-    specs = options.specs()
-    results: dict[Mode, dict[EpisodeSpec, EpisodeResult]] = {mode: {} for mode in options.modes}
+    rows = options.rows()
+    later = [row for row in rows if row.mode == 'random' and options.random_depth is None]
+    kept = Ledger(None, {}) if ledger is None else ledger
+    played = play(options, [row for row in rows if row not in later], on_result, kept)
+    for row in later:
+        auto = played[Row('auto')]
+        share = random_share(summary(auto), auto[0].static_layers)
+        played |= play(options, [replace(row, share=share)], on_result, kept)
+    by_mode = {row.mode: row for row in played}
+    ordered = [by_mode['random'] if row in later else row for row in rows]
+    return report({row: played[row] for row in ordered})
 
-    def play(modes: list[Mode], depth: float) -> None:
-        # Modes alternate on one episode: what slows the machine for a while slows them all.
-        jobs = [Job(mode, spec, depth) for spec in specs for mode in modes]
+
+def play(
+    options: EvaluateOptions,
+    rows: Sequence[Row],
+    on_result: OnResult | None = None,
+    ledger: Ledger | None = None,
+) -> Played:
+    """Play rows on the episodes of ``options``; what the ledger has is not played again.
+
+    Raises:
+        ConfigError: A row does not fit the bundle.
+    """
+    manifest = evaluated_manifest(options)
+    for row in rows:
+        with_bundle(mode_config(options.config, row), manifest)
+    specs, kept = options.specs(), Ledger(None, {}) if ledger is None else ledger
+    found = {(row, spec): kept.get(row, spec) for spec in specs for row in rows}
+    for (row, _), result in found.items():
+        if result is not None and on_result is not None:
+            on_result(row.name, result)
+    # Rows alternate on one episode: what slows the machine for a while slows them all.
+    jobs = [Job(row, spec) for (row, spec), result in found.items() if result is None]
+    if jobs:
         for job, result in run_all(options, jobs):
-            results[job.mode][job.spec] = result
+            kept.add(job.row, result)
+            found[job.row, job.spec] = result
             if on_result is not None:
-                on_result(job.mode, result)
+                on_result(job.row.name, result)
+    return {row: [_there(found[row, spec]) for spec in specs] for row in rows}
 
-    later: list[Mode] = [
-        mode for mode in options.modes if mode == 'random' and options.random_depth is None
-    ]
-    depth = 0.5 if options.random_depth is None else options.random_depth
-    play([mode for mode in options.modes if mode not in later], depth)
-    if later:
-        auto = [results['auto'][spec] for spec in specs]
-        depth = random_share(summary(auto), auto[0].static_layers)
-        play(later, depth)
-    ordered = {mode: [results[mode][spec] for spec in specs] for mode in options.modes}
-    reference = ordered[options.modes[0]]
+
+def report(played: Mapping[Row, list[EpisodeResult]]) -> dict[str, Any]:
+    """What ``evaluate`` returns, of episodes that are played; the first row is the reference."""
+    rows = list(played)
+    reference, fixed = played[rows[0]], _shallowest_fixed(played)
+    against = [row for row in rows if fixed is not None and row != fixed]
     return {
-        'modes': {mode: summary(found) for mode, found in ordered.items()},
-        'paired': {
-            mode: compared(reference, found)
-            for mode, found in ordered.items()
-            if mode != options.modes[0]
-        },
-        'random_depth': depth if 'random' in options.modes else None,
-        'episodes': {mode: outcomes(found) for mode, found in ordered.items()},
-        'traces': {mode: _trace(found) for mode, found in ordered.items()},
-    }
+        'modes': {row.name: summary(found) for row, found in played.items()},
+        'paired': {row.name: compared(reference, played[row]) for row in rows[1:]},
+        'paired_fixed': {
+            'reference': fixed.name,
+            'rows': {row.name: compared(played[fixed], played[row]) for row in against},
+        } if fixed is not None else None,
+        'random_depth': next((row.share for row in rows if row.mode == 'random'), None),
+        'episodes': {row.name: outcomes(found) for row, found in played.items()},
+        'traces': {row.name: _trace(found) for row, found in played.items()},
+    }  # fmt: skip
+
+
+def _shallowest_fixed(played: Mapping[Row, list[EpisodeResult]]) -> Row | None:
+    """The fixed exit that others have to beat: the shallowest within a point of the first row."""
+    wins = {row: sum(one.success for one in found) for row, found in played.items()}
+    reference = next(iter(played))
+    count = len(played[reference])
+    within = [row for row in played
+              if row.mode == 'fixed' and wins[row] >= wins[reference] - 0.01 * count]  # fmt: skip
+    return min(within, key=lambda row: summary(played[row])['layers_run_mean'], default=None)
+
+
+def evaluated_manifest(options: EvaluateOptions) -> Manifest:
+    """Of the bundle that will play.
+
+    Raises:
+        BundleError: There is none, or it is altered.
+    """
+    if options.bundle == 'fake':
+        return fake_manifest()
+    return open_bundle(
+        Path(options.bundle).expanduser() if options.bundle else bundled_model()
+    ).manifest
+
+
+def about(options: EvaluateOptions) -> dict[str, Any]:
+    """What episodes depend on beside row and spec: what a ledger is begun with."""
+    manifest = evaluated_manifest(options)
+    files = {name: entry.sha256 for name, entry in manifest.files.items()}
+    config = asdict(replace(options.config, engine=replace(options.config.engine, path='')))
+    return {
+        'bundle': {'name': manifest.name, 'calibration': asdict(manifest.calibration),
+                   'static_layers': manifest.static_layers, 'files': files},
+        'latency': options.latency,
+        'probe': options.probe,
+        'parameters': config,
+    }  # fmt: skip
+
+
+def _there(result: EpisodeResult | None) -> EpisodeResult:
+    assert result is not None
+    return result
 
 
 def _trace(results: list[EpisodeResult]) -> dict[str, Any] | None:

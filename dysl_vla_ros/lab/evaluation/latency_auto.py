@@ -46,10 +46,13 @@ def bench_modes(
         progress: Called with (observations done, observations).
 
     Returns:
-        Mode -> latency (re-runs included), layers run, controllers asked and re-runs.
+        Mode -> latency (re-runs included), layers run, controllers asked and re-runs; ``fixed``
+        where the bundle or the parameters name an exit.
     """
     config = config or NodeConfig()
-    runs = {mode: _Run(policy, config, mode) for mode in MODES}
+    known = config.skip.exit_layer or policy.manifest.calibration.exit_layer
+    modes: tuple[SkipMode, ...] = (*MODES, 'fixed') if known else MODES
+    runs = {mode: ModeRun(policy, config, mode) for mode in modes}
     total = rounds * len(observations)
     for done in range(total):
         index = done % len(observations)
@@ -66,10 +69,17 @@ def bench_modes(
     return reports
 
 
-class _Run:
+class ModeRun:
     """One mode's way through the observations."""
 
     def __init__(self, policy: Policy, config: NodeConfig, mode: SkipMode) -> None:
+        """At rest.
+
+        Args:
+            policy: Opened and warmed up.
+            config: Parameters; the bundle's calibration is used where it says nothing else.
+            mode: Which.
+        """
         manifest = policy.manifest
         self._policy = policy
         self._mode = mode
@@ -86,13 +96,14 @@ class _Run:
         """A new run of observations begins at rest."""
         self._skip.restart()
 
-    def step(self, observation: Observation, clock: Clock) -> None:
-        """One chunk: predict, verify, run again where that is due, play."""
+    def step(self, observation: Observation, clock: Clock = time.perf_counter) -> Pass:
+        """One chunk: predict, verify, run again where that is due; returns what is played."""
         begun = clock()
         result = self._policy.predict(observation, self._skip.plan(self._mode))
         layers, asked = len(result.trace.layers_run), len(result.trace.scores)
         moves = displacements(self._policy, result, observation)
-        verdict = self._skip.verify(moves, result.mode == 'skipped')
+        resumable = result.mode == 'skipped' and result.trace.resume_layer is not None
+        verdict = self._skip.verify(moves, resumable)
         if verdict.rerun:
             result = self._policy.rerun(result)
             layers += len(result.trace.layers_run)
@@ -105,6 +116,7 @@ class _Run:
         self._skip.accepted(verdict, result.mode == 'rerun')
         for move in moves[: self._played]:
             self._skip.played(move)
+        return result
 
     def report(self) -> dict[str, Any]:
         """The JSON document of this mode."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -13,17 +13,61 @@ from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.data_types import Observation, SkipPlan
 from dysl_vla_ros.policy import Pass, Policy
 
-Mode = Literal['full', 'auto', 'max_skip', 'static_only', 'random', 'closed', 'no_rerun']
+Mode = Literal[
+    'full', 'auto', 'ceil', 'level', 'max_skip', 'fixed', 'no_pre_skip', 'no_rerun', 'closed',
+    'static_only', 'random', 'deer', 'oracle',
+]  # fmt: skip
 MODES: tuple[Mode, ...] = get_args(Mode)
 DESCRIPTIONS: dict[Mode, str] = {
     'full': 'every layer of every pass',
-    'auto': 'as deployed: guidance before the pass, verification after it',
+    'auto': 'guidance before the pass, verification after it',
+    'ceil': 'auto with that guidance rule',
+    'level': 'auto with that guidance rule',
     'max_skip': 'every controller live in every pass, no guidance, no verification',
+    'fixed': 'every pass leaves at --exit-layer, one row for each',
+    'no_pre_skip': 'every controller live in every pass, with the verification after it',
+    'no_rerun': 'auto without the verification after the pass',
+    'closed': 'every controller evaluated, none obeyed: what the controllers cost',
     'static_only': 'every segment jumped at once',
     'random': 'jumps at random places, the same mean depth as auto',
-    'closed': 'every controller evaluated, none obeyed: what the controllers cost',
-    'no_rerun': 'auto without the verification after the pass',
+    'deer': 'leaves where two neighbouring exits agree (DeeR-VLA), one row for each --deer-ratio',
+    'oracle': 'runs everything and plays the shallowest exit within --tolerance of dense; layers '
+    'are counted as if it had known',
 }
+_VERIFIED = ('auto', 'ceil', 'level', 'no_pre_skip', 'full')
+_SKIP_MODES: dict[Mode, str] = {
+    'full': 'full', 'max_skip': 'max_skip', 'no_pre_skip': 'max_skip', 'fixed': 'fixed',
+    'deer': 'full', 'oracle': 'full',
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table: a mode with its number.
+
+    Attributes:
+        mode: Which.
+        exit_layer: Of ``fixed``; 0 = the parameters' or the bundle's.
+        tolerance: Of ``oracle``: largest root mean square of the difference to dense, in the
+            model's normalised action space; 0 plays dense.
+        share: Of ``random``: mean share of the dynamic layers that it runs.
+        ratio: Of ``deer``: share that leaves at an exit, over that of the exit before.
+    """
+
+    mode: Mode
+    exit_layer: int = 0
+    tolerance: float = 0.0
+    share: float = 0.0
+    ratio: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """As tables and reports call it: ``'fixed 8'``."""
+        if self.mode == 'fixed' and self.exit_layer:
+            return f'fixed {self.exit_layer}'
+        if self.mode == 'deer':
+            return f'deer {self.ratio:g}'
+        return f'oracle {self.tolerance:g}' if self.mode == 'oracle' else self.mode
 
 
 class PlannedPolicy:
@@ -48,27 +92,26 @@ class PlannedPolicy:
         return self._policy.rerun(first)
 
 
-def mode_policy(policy: Policy, mode: Mode, depth: float, seed: int) -> Any:
-    """The policy of a mode: as it is, or with every plan replaced.
+def mode_policy(policy: Policy, row: Row, seed: int) -> Any:
+    """The policy of a mode that replaces every plan; any other mode's is as it is.
 
     Args:
         policy: Opened.
-        mode: Which.
-        depth: Mean share of the dynamic layers that ``random`` runs.
+        row: Which; ``oracle`` and ``deer`` are made by the workers.
         seed: Of ``random``.
     """
     layout = policy.manifest.layout
-    if mode == 'static_only':
+    if row.mode == 'static_only':
         plan = SkipPlan(layout.open_plan().allow, 'open')
         return PlannedPolicy(policy, lambda: plan)
-    if mode == 'closed':
+    if row.mode == 'closed':
         return PlannedPolicy(policy, layout.watched_plan)
-    if mode == 'random':
+    if row.mode == 'random':
         generator = np.random.default_rng(seed)
 
         def choose() -> SkipPlan:
             # A Beta distribution with this mean; 0 and 1 are its limits.
-            mean = min(max(depth, 1e-3), 1 - 1e-3)
+            mean = min(max(row.share, 1e-3), 1 - 1e-3)
             shares = generator.beta(2 * mean, 2 * (1 - mean), len(layout.segments))
             allow = tuple(
                 first + round(float(share) * (end - first))
@@ -80,9 +123,13 @@ def mode_policy(policy: Policy, mode: Mode, depth: float, seed: int) -> Any:
     return policy
 
 
-def mode_config(config: NodeConfig, mode: Mode) -> NodeConfig:
-    """The control loop's parameters for a mode; baselines have no post-skip verification."""
-    if mode in ('static_only', 'random', 'max_skip', 'closed', 'no_rerun'):
+def mode_config(config: NodeConfig, row: Row) -> NodeConfig:
+    """The control loop's parameters for a row; baselines have no post-skip verification."""
+    if row.mode not in _VERIFIED:
         config = replace(config, rerun=replace(config.rerun, enabled=False))
-    skip_mode = mode if mode in ('full', 'max_skip') else 'auto'
-    return replace(config, skip=replace(config.skip, mode=skip_mode))
+    skip = replace(config.skip, mode=_SKIP_MODES.get(row.mode, 'auto'))
+    if row.mode in ('ceil', 'level'):
+        skip = replace(skip, rule=row.mode)
+    if row.exit_layer:
+        skip = replace(skip, exit_layer=row.exit_layer)
+    return replace(config, skip=skip)

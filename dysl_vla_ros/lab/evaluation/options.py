@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeSpec
-from dysl_vla_ros.lab.evaluation.modes import MODES, Mode
+from dysl_vla_ros.lab.evaluation.modes import MODES, Mode, Row
 from dysl_vla_ros.sim.goals import FAMILIES, Family, Split
 
 Probe = Literal['none', 'shuffled_instruction', 'blank_image']
@@ -22,6 +22,9 @@ class EvaluateOptions:
     Attributes:
         bundle: Folder of the bundle; empty for the bundled model.
         modes: The first one is the reference of the paired comparison.
+        exit_layers: Of mode ``fixed``, a row for each; none takes the parameters' or the bundle's.
+        tolerances: Of mode ``oracle``, a row for each.
+        deer_ratios: Of mode ``deer``, a row for each.
         episodes: Per family.
         first_seed: Seeds count up from here.
         families: Task families.
@@ -37,6 +40,9 @@ class EvaluateOptions:
 
     bundle: str = ''
     modes: tuple[Mode, ...] = ('full', 'auto')
+    exit_layers: tuple[int, ...] = ()
+    tolerances: tuple[float, ...] = ()
+    deer_ratios: tuple[float, ...] = ()
     episodes: int = 25
     first_seed: int = 1_000_000
     families: tuple[Family, ...] = FAMILIES
@@ -62,11 +68,43 @@ class EvaluateOptions:
             raise ConfigError('episodes', self.episodes, 'at least 1')
         if self.workers < 1:
             raise ConfigError('workers', self.workers, 'at least 1')
+        if ('oracle' in self.modes) != bool(self.tolerances):
+            raise ConfigError('tolerance', list(self.tolerances), 'one or more numbers with the '
+                              'mode oracle, none without it')  # fmt: skip
+        for tolerance in self.tolerances:
+            if not 0 <= tolerance <= 10:
+                raise ConfigError('tolerance', tolerance, 'within [0, 10]')
+        if self.tolerances and self.latency is None:
+            raise ConfigError('latency', 'measured', 'a number of seconds with the mode oracle, '
+                              'whose passes take longer than what they stand for')  # fmt: skip
+        if ('deer' in self.modes) != bool(self.deer_ratios):
+            raise ConfigError('deer_ratio', list(self.deer_ratios), 'one or more numbers with the '
+                              'mode deer, none without it')  # fmt: skip
+        for ratio in self.deer_ratios:
+            if not 0.01 <= ratio <= 100:
+                raise ConfigError('deer_ratio', ratio, 'within [0.01, 100]')
+        if self.exit_layers and 'fixed' not in self.modes:
+            raise ConfigError('exit_layer', list(self.exit_layers), 'none without the mode fixed')
         if self.random_depth is None:
             if 'random' in self.modes and 'auto' not in self.modes:
                 raise ConfigError('random_depth', None, 'a share, or the mode auto beside random')
         elif not 0 <= self.random_depth <= 1:
             raise ConfigError('random_depth', self.random_depth, 'within [0, 1]')
+
+    def rows(self) -> tuple[Row, ...]:
+        """The rows of the table, in the order of the modes."""
+        found: list[Row] = []
+        for mode in self.modes:
+            if mode == 'fixed':
+                found += [Row(mode, exit_layer=layer) for layer in self.exit_layers or (0,)]
+            elif mode == 'deer':
+                found += [Row(mode, ratio=ratio) for ratio in self.deer_ratios]
+            elif mode == 'oracle':
+                found += [Row(mode, tolerance=tolerance) for tolerance in self.tolerances]
+            else:
+                share = self.random_depth if mode == 'random' else None
+                found.append(Row(mode, share=share or 0.0))
+        return tuple(dict.fromkeys(found))
 
     def specs(self) -> tuple[EpisodeSpec, ...]:
         """The episodes, the same for every mode; families take turns, as in the demo."""

@@ -6,37 +6,36 @@ import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from dysl_vla_ros.data_types import ImageArray
+from dysl_vla_ros.lab.evaluation.bench_observations import simulated
+from dysl_vla_ros.lab.evaluation.deer import DeerPolicy, exit_steps, thresholds
 from dysl_vla_ros.lab.evaluation.episodes import (
     EpisodeResult,
     EpisodeSpec,
     arm_planner,
     run_episode,
 )
-from dysl_vla_ros.lab.evaluation.modes import Mode, mode_config, mode_policy
+from dysl_vla_ros.lab.evaluation.exits import OraclePolicy, goal_distance
+from dysl_vla_ros.lab.evaluation.modes import Row, mode_config, mode_policy
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 from dysl_vla_ros.policy import open_policy
 from dysl_vla_ros.sim.tasks import draw_episode, nameable_goals
 from dysl_vla_ros.sim.wording import instruction, phrasings
 from dysl_vla_ros.sim.world import World
 
+_DEER_STATES, _DEER_SEED = 300, 32_000_000
+
 
 @dataclass(frozen=True)
 class Job:
-    """One episode in one mode.
+    """One episode in one mode."""
 
-    Attributes:
-        mode: Which.
-        spec: Which episode.
-        depth: Mean share of the dynamic layers that ``random`` runs.
-    """
-
-    mode: Mode
+    row: Row
     spec: EpisodeSpec
-    depth: float
 
 
 class _Bench:
@@ -47,21 +46,41 @@ class _Bench:
         self.policy = open_policy(replace(options.config.engine, path=options.bundle))
         self.world = World()
         self.planner = arm_planner(self.policy.manifest.action, options.config)
+        self._deer_steps: list[tuple[float, ...]] | None = None
 
     def run(self, job: Job) -> tuple[Job, EpisodeResult]:
         options, told = self.options, job.spec
         if options.probe == 'shuffled_instruction':
             told = replace(told, instruction=another_instruction(told))
+        policy = self._policy_of(job)
         result = run_episode(
             self.world,
-            mode_policy(self.policy, job.mode, job.depth, job.spec.seed),
+            policy,
             self.planner,
-            mode_config(options.config, job.mode),
+            mode_config(options.config, job.row),
             told,
             latency=options.latency,
             image_filter=_blank if options.probe == 'blank_image' else None,
         )
-        return job, replace(result, spec=job.spec)
+        seen = tuple(policy.seen) if job.row.mode == 'oracle' else ()
+        return job, replace(result, spec=job.spec, seen=seen)
+
+    def _policy_of(self, job: Job) -> Any:
+        if job.row.mode == 'oracle':
+            return OraclePolicy(
+                self.policy, job.row.tolerance,
+                lambda: (self.world.phase(), goal_distance(self.world)),
+            )  # fmt: skip
+        if job.row.mode == 'deer':
+            return DeerPolicy(self.policy, thresholds(self._steps(), job.row.ratio))
+        return mode_policy(self.policy, job.row, job.spec.seed)
+
+    def _steps(self) -> list[tuple[float, ...]]:
+        """Of the scripted expert's states: the same in every worker, none of them evaluated on."""
+        if self._deer_steps is None:
+            states = simulated(self.policy.manifest, _DEER_STATES, _DEER_SEED) or []
+            self._deer_steps = [exit_steps(self.policy, state) for state in states]
+        return self._deer_steps
 
 
 def another_instruction(spec: EpisodeSpec) -> str:

@@ -76,6 +76,7 @@ class PassRow:
         cosine: Least, of the actions.
         largest: Largest difference of a normalised action.
         within: Whether the budget holds.
+        exit_layer: Of a fixed exit, for which ``allow`` says nothing; None of any other way.
     """
 
     allow: tuple[int, ...]
@@ -83,6 +84,7 @@ class PassRow:
     cosine: float
     largest: float
     within: bool
+    exit_layer: int | None = None
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,7 @@ def _compare_passes(
         worst.add(engine.decode(hidden), reference.decode(wanted))
         run = len(trace.layers_run)
     within = worst.cosine >= budget.cosine and worst.largest <= budget.actions
-    return PassRow(plan.allow, run, worst.cosine, worst.largest, within)
+    return PassRow(plan.allow, run, worst.cosine, worst.largest, within, plan.exit_layer)
 
 
 def _compare_decisions(

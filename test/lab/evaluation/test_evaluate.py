@@ -15,7 +15,7 @@ from dysl_vla_ros.data_types import LayerLayout
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeSpec, arm_planner, run_episode
 from dysl_vla_ros.lab.evaluation.evaluate import evaluate
-from dysl_vla_ros.lab.evaluation.modes import mode_config, mode_policy
+from dysl_vla_ros.lab.evaluation.modes import Row, mode_config, mode_policy
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 from dysl_vla_ros.lab.evaluation.plots import plot_evaluation
 from dysl_vla_ros.lab.evaluation.summary import outcomes, random_share, summary
@@ -75,7 +75,7 @@ class Planned:
 
 def test_random_skips_to_the_mean_depth_it_is_given():
     policy = Planned()
-    wrapped = mode_policy(policy, 'random', depth=0.3, seed=1)
+    wrapped = mode_policy(policy, Row('random', share=0.3), seed=1)
     for _ in range(400):
         wrapped.predict(None, None)
     segments = policy.manifest.layout.segments
@@ -122,10 +122,43 @@ def test_a_report_is_drawn(bundle, tmp_path):
     assert (tmp_path / 'a' / 'report.png').read_bytes().startswith(b'\x89PNG')
 
 
+def test_a_fixed_exit_is_a_row_for_each_layer_and_others_are_compared_with_it(bundle):
+    given = options(bundle, modes=('full', 'auto', 'fixed'), exit_layers=(3, 5), time_limit=3.0)
+    found = evaluate(given)
+    assert list(found['modes']) == ['full', 'auto', 'fixed 3', 'fixed 5']
+    assert found['modes']['fixed 3']['layers_run_mean'] == 4
+    assert found['modes']['fixed 5']['layers_run_mean'] == 6
+    assert found['modes']['fixed 3']['controllers_mean'] == 0
+    # None of this policy's episodes is won: the shallowest is as good as dense.
+    assert found['paired_fixed']['reference'] == 'fixed 3'
+    assert set(found['paired_fixed']['rows']) == {'full', 'auto', 'fixed 5'}
+
+
+def test_a_fixed_exit_that_the_bundle_has_not_is_refused_before_anything_is_played(bundle):
+    given = options(bundle, modes=('full', 'fixed'), exit_layers=(3, 40))
+    with pytest.raises(ConfigError, match=r'skip.exit_layer = 40: expected within \[1, 10\]'):
+        evaluate(given, lambda row, result: pytest.fail('played'))
+
+
+def test_an_oracle_is_charged_the_depth_of_what_it_plays(bundle):
+    rows = {'modes': ('oracle',), 'tolerances': (0.0, 10.0), 'time_limit': 2.0}
+    found = evaluate(options(bundle, **rows))['modes']
+    assert found['oracle 0']['layers_run_mean'] == found['oracle 0']['layers_total']
+    assert found['oracle 10']['layers_run_mean'] == 2
+
+
+def test_without_pre_skip_every_controller_is_live_and_drops_run_again():
+    base = EvaluateOptions().config
+    found = mode_config(base, Row('no_pre_skip'))
+    assert (found.skip.mode, found.rerun.enabled) == ('max_skip', True)
+    assert mode_config(base, Row('ceil')).skip.rule == 'ceil'
+    assert mode_config(base, Row('max_skip')).rerun.enabled is False
+
+
 def test_baselines_have_no_reruns():
     base = EvaluateOptions().config
-    assert mode_config(base, 'static_only').rerun.enabled is False
-    assert mode_config(base, 'auto').rerun.enabled is True
+    assert mode_config(base, Row('static_only')).rerun.enabled is False
+    assert mode_config(base, Row('auto')).rerun.enabled is True
 
 
 def test_the_shuffled_instruction_names_another_object_of_the_same_scene():
@@ -160,6 +193,12 @@ def test_an_instruction_that_the_policy_refuses_loses_the_episode_and_says_why(b
         ({'episodes': 0}, 'episodes = 0'),
         ({'random_depth': 1.5}, 'random_depth = 1.5'),
         ({'modes': ('full', 'random')}, 'random_depth = None'),
+        ({'modes': ('oracle',)}, r'tolerance = \[\]: expected one or more numbers'),
+        ({'modes': ('oracle',), 'tolerances': (-1.0,)}, 'tolerance = -1.0'),
+        ({'modes': ('oracle',), 'tolerances': (0.1,)}, "latency = 'measured'"),
+        ({'modes': ('deer',)}, r'deer_ratio = \[\]: expected one or more numbers'),
+        ({'modes': ('deer',), 'deer_ratios': (0.0,)}, 'deer_ratio = 0.0'),
+        ({'exit_layers': (3,)}, r'exit_layer = \[3\]: expected none without the mode fixed'),
     ],
 )
 def test_wrong_options_are_refused_by_name(changes, message):
@@ -176,6 +215,17 @@ def test_the_command_writes_its_report(bundle, tmp_path, capsys):
     assert code == 0
     document = json.loads((tmp_path / 'out.json').read_text())
     assert document['modes']['full']['families']['push']['episodes'] == 1
+
+
+def test_the_tables_fit_a_terminal_of_eighty_columns(bundle, capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '80')
+    words = ['evaluate', '--engine', str(bundle), '--episodes', '1', '--time-limit', '1',
+             '--latency', 'zero', '--modes', 'full', 'no_pre_skip', 'static_only', 'fixed',
+             'oracle', '--exit-layer', '10', '--tolerance', '0.0625']  # fmt: skip
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    assert 'points lost to full, then to fixed 10' in text and 'oracle 0.0625' in text
+    assert '…' not in text and max(map(len, text.splitlines())) <= 80
 
 
 def test_a_wrong_latency_is_refused(bundle, capsys):

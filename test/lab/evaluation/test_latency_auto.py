@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_bundle import write_tiny_bundle
 
-from dysl_vla_ros.config import EngineConfig, NodeConfig
+from dysl_vla_ros.config import EngineConfig, NodeConfig, SkipConfig
 from dysl_vla_ros.engines.fake.bundle import fake_manifest
 from dysl_vla_ros.engines.fake.engine import FakeEngine
 from dysl_vla_ros.errors import InputError
@@ -70,6 +70,15 @@ def test_a_drop_inside_a_skipped_chunk_is_run_again_and_its_layers_count():
     first = next(first for first, end in layout.segments if first < end)
     assert found['reruns'] == 1 and found['rerun_rate'] == 1.0
     assert found['layers_run_mean'] == len(layout.static_layers) + layout.layers_total - first
+
+
+def test_a_fixed_exit_is_benched_where_one_is_known_and_never_run_again():
+    policy = policy_of(with_a_drop)
+    assert 'fixed' not in bench_modes(policy, observed(policy, 1))
+    named = NodeConfig(skip=SkipConfig(exit_layer=6))
+    found = bench_modes(policy, observed(policy, 2), config=named)['fixed']
+    assert found['layers_run_mean'] == 7 and found['controllers_asked_mean'] == 0
+    assert found['reruns'] == 0
 
 
 def test_closed_controllers_skip_nothing_and_need_no_rerun():

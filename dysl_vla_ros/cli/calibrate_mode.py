@@ -1,0 +1,162 @@
+"""The part of ``dysl calibrate`` that compares the skip modes of a bundle and chooses one."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.table import Table
+
+from dysl_vla_ros.bringup import config_folder
+from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest
+from dysl_vla_ros.cli.evaluate import latency_seconds
+from dysl_vla_ros.cli.stages import StageBars
+from dysl_vla_ros.config import EngineConfig, load_yaml
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.sim.goals import FAMILIES
+
+if TYPE_CHECKING:
+    from dysl_vla_ros.lab.workspace import Workspace
+
+
+def compared_episodes(given: Namespace) -> int:
+    """Episodes per family on which the modes are compared; 0 compares none."""
+    return int(given.episodes if given.compare is None else given.compare)
+
+
+def check(given: Namespace, manifest: Manifest | None) -> None:
+    """Refuse what cannot be compared, before anything is measured.
+
+    Args:
+        given: Options.
+        manifest: Of a bundle; None of a checkpoint.
+
+    Raises:
+        ConfigError: The options contradict each other, or the bundle's robot is not simulated.
+    """
+    if given.compare is not None and given.compare < 0:
+        raise ConfigError('compare', given.compare, 'at least 0')
+    if given.observations is not None:
+        if manifest is None:
+            raise ConfigError('observations', str(given.observations), 'the folder of a bundle')
+        if not 0.0 < given.depth <= 1.0:
+            raise ConfigError('depth', given.depth, 'more than 0 and at most 1 with --observations'
+                              ', which do not tell what an error does to success')  # fmt: skip
+        if given.bag is not None:
+            raise ConfigError('observations', str(given.observations), 'one of --observations '
+                              'and --bag; first the bag, for the guidance')  # fmt: skip
+
+
+def choose_in_simulation(
+    given: Namespace, manifest: Manifest, space: Workspace, bars: StageBars
+) -> tuple[CalibrationSpec, Table]:
+    """Compare in closed loop, on seeds that the guidance was not calibrated on.
+
+    Args:
+        given: Options; the bundle at ``target`` has the guidance that is to be compared.
+        manifest: Of that bundle.
+        space: Gets ``modes.json``.
+        bars: Progress.
+    """
+    from dysl_vla_ros.lab.evaluation.choice import POINT, by_success, choose, rows_within
+    from dysl_vla_ros.lab.evaluation.evaluate import play, report
+    from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
+
+    rows, total = rows_within(manifest.layers_total, given.depth), manifest.layers_total
+    options = EvaluateOptions(
+        bundle=str(given.target), episodes=compared_episodes(given),
+        first_seed=given.first_seed + given.episodes * len(FAMILIES),
+        latency=latency_seconds(given.latency), time_limit=given.time_limit,
+        workers=given.workers, config=load_yaml(config_folder() / 'robots' / 'sim.yaml'),
+    )  # fmt: skip
+    count, done = len(options.specs()) * len(rows), 0
+
+    def show(row: str, result: Any) -> None:
+        nonlocal done
+        done += 1
+        bars.progress('modes', done, count, {})
+
+    played = play(options, rows, show)
+    chosen = choose(by_success(played), total, given.depth, POINT).row
+    found = report(played)
+    space.write('modes.json', {'chosen': chosen.name, 'depth': given.depth,
+                               **{k: found[k] for k in ('modes', 'paired')}})  # fmt: skip
+    table = _table(f'{len(options.specs())} episodes from seed {options.first_seed}', given.depth,
+                   ('won', '95 %', 'lost to dense', '95 %', 'layers', 'ms'))  # fmt: skip
+    for name, one in found['modes'].items():
+        low, high = one['success_interval']
+        lost = found['paired'].get(name)
+        table.add_row(
+            _marked(name, chosen.name),
+            f'{100 * one["success_rate"]:.1f}',
+            f'{100 * low:.0f}-{100 * high:.0f}',
+            '' if lost is None else f'{100 * lost["loss"]:.1f}',
+            '' if lost is None else f'{100 * lost["low"]:.1f}..{100 * lost["high"]:.1f}',
+            f'{one["layers_run_mean"]:.2f}',
+            f'{one["pass_ms"]["mean"]:.1f}',
+        )
+    return _with(manifest.calibration, chosen), table
+
+
+def choose_on_recorded(
+    given: Namespace, manifest: Manifest, space: Workspace, bars: StageBars
+) -> tuple[CalibrationSpec, Table]:
+    """Compare on recorded observations: the smallest error to dense within the budget.
+
+    Args:
+        given: Options.
+        manifest: Of the bundle.
+        space: Gets ``modes.json``.
+        bars: Progress.
+    """
+    from dysl_vla_ros.lab.evaluation.bench_observations import load_recorded
+    from dysl_vla_ros.lab.evaluation.choice import by_error, choose, on_recorded, rows_within
+    from dysl_vla_ros.policy import open_policy
+
+    path: Path = given.observations
+    observations, rows = load_recorded(path, manifest), rows_within(
+        manifest.layers_total, given.depth
+    )
+    policy = open_policy(EngineConfig(path=str(given.target)))
+    try:
+        found = on_recorded(policy, observations, rows, bars.count('modes'))
+    finally:
+        policy.engine.close()
+    chosen = choose(by_error(found), manifest.layers_total, given.depth, 0.0).row
+    told = {row.name: one for row, one in found.items()}
+    space.write('modes.json', {'chosen': chosen.name, 'depth': given.depth, 'modes': told})
+    table = _table(f'{len(observations)} recorded observations', given.depth,
+                   ('error to dense', 'p95', 'layers', 're-runs'))  # fmt: skip
+    for row, one in found.items():
+        table.add_row(
+            _marked(row.name, chosen.name),
+            f'{one["error_mean"]:.4f}',
+            f'{one["error_p95"]:.4f}',
+            f'{one["layers_run_mean"]:.2f}',
+            f'{one["rerun_rate"]:.2f}',
+        )
+    return _with(manifest.calibration, chosen), table
+
+
+def _with(spec: CalibrationSpec, row: Any) -> CalibrationSpec:
+    from dysl_vla_ros.lab.evaluation.choice import with_mode
+
+    return replace(spec, **with_mode(spec, row))
+
+
+def _marked(name: str, chosen: str) -> str:
+    return f'> {name}' if name == chosen else f'  {name}'
+
+
+def _table(title: str, depth: float, titles: tuple[str, ...]) -> Table:
+    budget = f', at most {100 * depth:.0f} % of the layers' if depth else ''
+    table = Table(title=f'skip modes on {title}{budget}; > goes into the bundle',
+                  title_justify='left', box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
+                  show_edge=False)  # fmt: skip
+    table.add_column('', no_wrap=True)
+    for name in titles:
+        table.add_column(name, justify='right', no_wrap=True)
+    return table

@@ -1,0 +1,174 @@
+"""``dysl headroom``: how much dynamic depth could save at best, for this policy, here."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+from rich.console import Console
+from rich.progress import Progress
+
+from dysl_vla_ros.bringup import config_folder
+from dysl_vla_ros.cli.evaluate import interrupted, latency_seconds
+from dysl_vla_ros.cli.headroom_tables import closed_table, exits_table, groups_table
+from dysl_vla_ros.cli.report import check_json, write_json
+from dysl_vla_ros.config import EngineConfig, load_yaml
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.evaluation.bench_observations import fits_the_simulator, load_recorded
+from dysl_vla_ros.lab.evaluation.choice import default_exits
+from dysl_vla_ros.lab.evaluation.evaluate import (
+    Played,
+    about,
+    bundle_name,
+    evaluated_manifest,
+    play,
+)
+from dysl_vla_ros.lab.evaluation.exits import all_exits
+from dysl_vla_ros.lab.evaluation.headroom import (
+    DENSE,
+    TriedState,
+    closed_loop,
+    offline,
+    tried_states,
+    verdict,
+)
+from dysl_vla_ros.lab.evaluation.ledger import Ledger
+from dysl_vla_ros.lab.evaluation.modes import Row
+from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
+from dysl_vla_ros.policy import open_policy
+from dysl_vla_ros.sim.goals import FAMILIES, Split
+
+FORMAT = 'dysl_vla_headroom'
+FORMAT_VERSION = 1
+TOLERANCES = (0.03, 0.06, 0.12, 0.25)
+_MOST_TOLERANCES = 6
+"""More columns do not fit a terminal."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('--engine', default='', help='bundle folder; default: the bundled model')
+    parser.add_argument('--observations', type=Path, help='recorded observations (.npz, as for '
+                        'dysl bench): the offline part alone')  # fmt: skip
+    parser.add_argument('--tolerance', type=float, nargs='+', default=list(TOLERANCES),
+                        metavar='RMS', help='of the normalised actions to the dense ones')
+    parser.add_argument('--exit-layer', type=int, nargs='+', default=[], metavar='LAYER',
+                        help='fixed exits in closed loop; default: from a quarter to half the '
+                        'depth')  # fmt: skip
+    parser.add_argument('--episodes', type=int, default=15, help='per family and split')
+    parser.add_argument('--families', nargs='+', default=list(FAMILIES), choices=FAMILIES)
+    parser.add_argument('--splits', nargs='+', default=['train', 'heldout_objects'],
+                        choices=get_args(Split), help='scenes and phrasings')  # fmt: skip
+    parser.add_argument('--first-seed', type=int, default=31_000_000)
+    parser.add_argument('--latency', default='0.02', help='of every pass, seconds or zero')
+    parser.add_argument('--time-limit', type=float, default=30.0, help='per episode [s]')
+    parser.add_argument('--workers', type=int, default=1)
+    parser.add_argument('--params-file', type=Path,
+                        help='of the node; default: those of the simulated arm')  # fmt: skip
+    parser.add_argument('--keep', type=Path, help='finished episodes, to go on from; default: '
+                        'beside --json')  # fmt: skip
+    parser.add_argument('--json', type=Path, help='write the report here')
+
+
+def run(given: argparse.Namespace) -> int:
+    """Measure, print the tables and a verdict, write JSON."""
+    check_json(given.json)
+    if not 1 <= len(given.tolerance) <= _MOST_TOLERANCES:
+        raise ConfigError('--tolerance', given.tolerance, f'1 to {_MOST_TOLERANCES} numbers')
+    for tolerance in given.tolerance:
+        if not 0 < tolerance <= 10:
+            raise ConfigError('--tolerance', tolerance, 'more than 0 and at most 10')
+    console, began = Console(), time.monotonic()
+    document = _recorded(given) if given.observations is not None else _played(given, console)
+    if document is None:
+        return 130
+    document |= {
+        'format': FORMAT,
+        'version': FORMAT_VERSION,
+        'bundle': bundle_name(given.engine),
+        'tolerances': given.tolerance,
+        'date': time.strftime('%Y-%m-%d'),
+        'seconds': time.monotonic() - began,
+    }
+    show(console, document)
+    if given.json is not None:
+        write_json(given.json, document)
+    return 0
+
+
+def show(console: Console, document: dict[str, Any]) -> None:
+    """Print the tables, and the verdict of each closed loop."""
+    found, names = document['offline'], [f'{one:g}' for one in document['tolerances']]
+    console.print(exits_table(found, names))
+    if found['groups']:
+        console.print(groups_table(found, names))
+    for split, loop in document.get('closed_loop', {}).items():
+        console.print(closed_table(split, loop))
+        console.print(f'{split}: {verdict(loop)}')
+    if 'closed_loop' not in document:
+        console.print('Recorded observations: what an error does to success is not known.')
+
+
+def _recorded(given: argparse.Namespace) -> dict[str, Any]:
+    policy = open_policy(EngineConfig(path=given.engine))
+    try:
+        layout = policy.manifest.layout
+        observations = load_recorded(given.observations, policy.manifest)
+        with Progress(transient=True) as bars:
+            states = [
+                TriedState(all_exits(policy, one).errors(), {'task': one.instruction})
+                for one in bars.track(observations, description='observations')
+            ]
+    finally:
+        policy.engine.close()
+    return {'offline': offline(states, layout.layers_total, given.tolerance)}
+
+
+def _played(given: argparse.Namespace, console: Console) -> dict[str, Any] | None:
+    by_split = {split: _options(given, split) for split in given.splits}
+    one = next(iter(by_split.values()))
+    manifest = evaluated_manifest(one)
+    if not fits_the_simulator(manifest):
+        raise ConfigError('--engine', given.engine, 'a bundle for the simulated arm, or '
+                          '--observations FILE with what your own robot saw')  # fmt: skip
+    layers = given.exit_layer or default_exits(manifest.layers_total)
+    rows = [DENSE, *(Row('fixed', exit_layer=layer) for layer in layers),
+            *(Row('oracle', tolerance=tolerance) for tolerance in given.tolerance)]  # fmt: skip
+    path = given.keep
+    if path is None and given.json is not None:
+        path = given.json.with_suffix('.episodes.jsonl')
+    ledger = Ledger(path, about(one))
+    total = len(rows) * sum(len(options.specs()) for options in by_split.values())
+    played: dict[str, Played] = {}
+    try:
+        with Progress(console=console, transient=True) as bars:
+            task = bars.add_task('episodes', total=total)
+            for split, options in by_split.items():
+                played[split] = play(options, rows, lambda row, result: bars.advance(task), ledger)
+    except KeyboardInterrupt:
+        console.print(interrupted(path, len(ledger), total))
+        return None
+    states = [state for found in played.values() for state in tried_states(found[DENSE])]
+    return {
+        'offline': offline(states, manifest.layers_total, given.tolerance),
+        'closed_loop': {split: closed_loop(found) for split, found in played.items()},
+        'first_seed': given.first_seed,
+        'episodes_per_family': given.episodes,
+        'latency': given.latency,
+    }
+
+
+def _options(given: argparse.Namespace, split: Split) -> EvaluateOptions:
+    config = load_yaml(given.params_file or config_folder() / 'robots' / 'sim.yaml')
+    return replace(
+        EvaluateOptions(
+            bundle=given.engine, modes=('oracle',), tolerances=tuple(given.tolerance),
+            episodes=given.episodes, first_seed=given.first_seed, families=tuple(given.families),
+            latency=latency_seconds(given.latency), time_limit=given.time_limit,
+            workers=given.workers, config=config,
+        ),
+        split=split,
+    )  # fmt: skip

@@ -1,0 +1,151 @@
+"""DeeR-style early exit as a baseline: leave where two neighbouring exits agree.
+
+Source: DeeR-VLA, arXiv 2411.02359. Exits every two layers, at most half of the depth; exit k is
+taken when its pose actions differ from those of the exit before by at most ``T_k`` (root mean
+square, the gripper left out), or when it is the last. Thresholds follow from target shares
+``ratio ** k``, exit by exit among the samples that are left. Where DeeR trains a head for every
+exit, ours sends the state through the last layer to the one head there is: needs early-exit
+training, and every exit that is tried counts a layer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dysl_vla_ros.data_types import FloatArray, Jump, LayerTrace, Observation, SkipPlan
+from dysl_vla_ros.engines.engine import forward
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.evaluation.exits import rms
+from dysl_vla_ros.policy import Pass, Policy
+
+_EVERY = 2
+
+
+def deer_exits(layers_total: int) -> tuple[int, ...]:
+    """The layers at which a pass may leave.
+
+    Raises:
+        ConfigError: Too few layers for two exits.
+    """
+    exits = tuple(range(_EVERY, layers_total // 2 + 1, _EVERY))
+    if len(exits) < 2:
+        raise ConfigError('modes', 'deer', f'a bundle of 8 layers or more, not {layers_total}')
+    return exits
+
+
+def exit_steps(policy: Policy, observation: Observation) -> tuple[float, ...]:
+    """How far each exit is from the one before; shape (exits - 1,), shallowest first."""
+    found = list(_Walk(policy, observation))
+    moves = policy.manifest.action.dim - int(policy.manifest.action.gripper)
+    return tuple(
+        rms(after[:, :moves] - before[:, :moves])
+        for (_, before), (_, after) in zip(found, found[1:], strict=False)
+    )
+
+
+def thresholds(steps: Sequence[Sequence[float]], ratio: float) -> tuple[float, ...]:
+    """One threshold per exit but the first, which has nothing to be compared with.
+
+    Args:
+        steps: ``exit_steps`` of every sample, shape (samples, exits - 1).
+        ratio: Share of the samples that leave at an exit, over that of the exit before.
+
+    Returns:
+        Shape (exits - 1,); the last is infinite. Minus infinity where none is to leave.
+    """
+    distances = np.array(steps)
+    count, exits = distances.shape
+    shares = ratio ** np.arange(exits, dtype=np.float64)
+    shares /= shares.sum()
+    left = np.ones(count, bool)
+    found: list[float] = []
+    for index in range(exits - 1):
+        here = np.sort(distances[left, index])
+        wanted = min(int(count * shares[index]), len(here))
+        threshold = float(here[wanted - 1]) if wanted else float('-inf')
+        found.append(threshold)
+        left &= distances[:, index] > threshold
+    return (*found, float('inf'))
+
+
+class DeerPolicy:
+    """Leaves at the first exit that agrees with the one before; serves one thread."""
+
+    def __init__(self, policy: Policy, limits: Sequence[float]) -> None:
+        """Wrap an opened policy.
+
+        Args:
+            policy: Opened.
+            limits: ``thresholds``.
+        """
+        self._policy = policy
+        self._limits = tuple(limits)
+        self.manifest = policy.manifest
+        self._moves = policy.manifest.action.dim - int(policy.manifest.action.gripper)
+
+    def tokens(self, instruction: str) -> NDArray[np.int64]:
+        """As the wrapped policy."""
+        return self._policy.tokens(instruction)
+
+    def predict(self, observation: Observation, plan: SkipPlan) -> Pass:
+        """Whatever was asked for: walk from exit to exit until two agree."""
+        begun = time.perf_counter()
+        walk = _Walk(self._policy, observation)
+        entered = time.perf_counter()
+        before: FloatArray | None = None
+        tried, moves = 0, self._moves
+        while True:
+            layer, actions = next(walk)
+            tried += 1
+            if before is not None:
+                step = rms(actions[:, :moves] - before[:, :moves])
+                if step <= self._limits[tried - 2]:  # the last of them is infinite
+                    break
+            before = actions
+        total = self.manifest.layers_total
+        run = (*range(layer), *(total - 1,) * tried)
+        return Pass(
+            stamp=observation.stamp,
+            instruction=observation.instruction,
+            normalised=actions,
+            mode='skipped',
+            trace=LayerTrace(run, total, jumps=(Jump(layer, total - 1),)),
+            stage_seconds={'encode': entered - begun, 'backbone': time.perf_counter() - entered},
+        )
+
+    def rerun(self, first: Pass) -> Pass:
+        """Never asked for: no state is kept to resume from."""
+        return self._policy.rerun(first)
+
+
+class _Walk:
+    """From exit to exit: (exit layer, normalised actions), as far as it is asked for."""
+
+    def __init__(self, policy: Policy, observation: Observation) -> None:
+        self._engine = policy.engine
+        self._exits = deer_exits(policy.engine.layout.layers_total)
+        self._hidden = self._engine.encode(policy.prepare(observation))
+        self._engine.synchronize()
+        self._next = 0
+
+    def __iter__(self) -> _Walk:
+        return self
+
+    def __next__(self) -> tuple[int, FloatArray]:
+        if self._next == len(self._exits):
+            raise StopIteration
+        engine, exit_layer = self._engine, self._exits[self._next]
+        first = self._exits[self._next - 1] if self._next else 0
+        for layer in range(first, exit_layer):
+            self._hidden = engine.run_layer(layer, self._hidden)
+        kept = engine.keep(self._hidden)
+        plan = engine.layout.exit_plan(exit_layer)
+        left, _ = forward(engine, self._hidden, plan, start_layer=exit_layer)
+        actions = engine.decode(left)
+        self._hidden = engine.restore(kept)
+        self._next += 1
+        return exit_layer, actions

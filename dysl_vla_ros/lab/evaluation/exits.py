@@ -1,0 +1,140 @@
+"""Every exit of a pass beside the dense one: what leaving early would have done, and an oracle.
+
+An exit costs a layer and the head, so a pass with all of them is twice as slow: this measures,
+it does not deploy. What an oracle is charged is the depth of the exit that it plays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dysl_vla_ros.data_types import FloatArray, Jump, LayerTrace, Observation, SkipPlan
+from dysl_vla_ros.engines.engine import forward
+from dysl_vla_ros.lab.evaluation.episodes import SeenState
+from dysl_vla_ros.policy import Pass, Policy
+from dysl_vla_ros.sim.judge import LIFTED
+from dysl_vla_ros.sim.world import World
+
+
+@dataclass(frozen=True)
+class Exits:
+    """One observation's actions at every depth.
+
+    Attributes:
+        dense: Normalised actions of the full pass, shape (horizon, action_dim).
+        early: Exit layer -> normalised actions, the same shape.
+    """
+
+    dense: FloatArray
+    early: dict[int, FloatArray]
+
+    def errors(self) -> tuple[float, ...]:
+        """Root mean square of the difference to dense, per exit, shallowest first."""
+        return tuple(rms(actions - self.dense) for actions in self.early.values())
+
+    def within(self, tolerance: float) -> int | None:
+        """The shallowest exit whose error is within a tolerance; None where only dense is."""
+        for exit_layer, actions in self.early.items():
+            if rms(actions - self.dense) <= tolerance:
+                return exit_layer
+        return None
+
+
+def rms(difference: FloatArray) -> float:
+    """Root mean square over actions and dimensions, the gripper's included."""
+    return float(np.sqrt(np.mean(np.square(difference))))
+
+
+def all_exits(policy: Policy, observation: Observation) -> Exits:
+    """The dense pass of an observation, and every exit on its way.
+
+    Raises:
+        InputError: The observation does not fit.
+        EngineError: The back end failed.
+    """
+    engine = policy.engine
+    layout = engine.layout
+    hidden = engine.encode(policy.prepare(observation))
+    early: dict[int, FloatArray] = {}
+    for layer in range(layout.layers_total):
+        if layer in layout.exit_layers:
+            kept = engine.keep(hidden)
+            left, _ = forward(engine, hidden, layout.exit_plan(layer), start_layer=layer)
+            early[layer] = engine.decode(left)
+            hidden = engine.restore(kept)
+        hidden = engine.run_layer(layer, hidden)
+    return Exits(engine.decode(hidden), early)
+
+
+class OraclePolicy:
+    """Plays the shallowest exit within a tolerance of dense, which it computes too.
+
+    Attributes:
+        seen: One entry per pass: where the arm was, and how wrong each exit would have been.
+    """
+
+    def __init__(
+        self, policy: Policy, tolerance: float, where: Callable[[], tuple[str, float]]
+    ) -> None:
+        """Wrap an opened policy.
+
+        Args:
+            policy: Opened.
+            tolerance: As ``Row.tolerance``; 0 always plays dense.
+            where: Phase and distance to the goal [m] at the observation.
+        """
+        self._policy = policy
+        self._tolerance = tolerance
+        self._where = where
+        self.manifest = policy.manifest
+        self.seen: list[SeenState] = []
+
+    def tokens(self, instruction: str) -> NDArray[np.int64]:
+        """As the wrapped policy."""
+        return self._policy.tokens(instruction)
+
+    def predict(self, observation: Observation, plan: SkipPlan) -> Pass:
+        """All exits, whatever was asked for; the trace is that of the exit which is played."""
+        found = all_exits(self._policy, observation)
+        phase, distance = self._where()
+        self.seen.append(SeenState(phase, distance, found.errors()))
+        total = self.manifest.layers_total
+        chosen = found.within(self._tolerance) if self._tolerance > 0 else None
+        if chosen is None:
+            trace = LayerTrace(tuple(range(total)), total)
+        else:
+            run, jump = (*range(chosen), total - 1), Jump(chosen, total - 1)
+            trace = LayerTrace(run, total, jumps=(jump,))
+        return Pass(
+            stamp=observation.stamp,
+            instruction=observation.instruction,
+            normalised=found.dense if chosen is None else found.early[chosen],
+            mode='full' if chosen is None else 'skipped',
+            trace=trace,
+        )
+
+    def rerun(self, first: Pass) -> Pass:
+        """Never asked for: no state is kept to resume from."""
+        return self._policy.rerun(first)
+
+
+def goal_distance(world: World) -> float:
+    """From where things are to where they must go next [m]; privileged.
+
+    Until the object is held, that of the gripper to it; then that of the object to its place on
+    the table, or of its height to where it counts as picked up.
+    """
+    goal = world.episode.goal
+    position = world.object_positions[goal.target]
+    if goal.family == 'push' or world.held_object() != goal.target:
+        return float(np.linalg.norm(world.grasp_position - position))
+    if goal.family == 'pick':
+        return max(0.0, world.episode.target.position[2] + LIFTED - float(position[2]))
+    there = world.episode.bin_position
+    if goal.reference is not None:
+        there = world.object_positions[goal.reference][:2]
+    return float(np.linalg.norm(position[:2] - np.asarray(there)))

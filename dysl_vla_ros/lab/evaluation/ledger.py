@@ -1,0 +1,99 @@
+"""Finished episodes in a file, one a line, so that a long run may be interrupted and gone on with.
+
+The first line says what they were played with; a run with anything else is refused, since its
+episodes could not be paired with these.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult, EpisodeSpec, SeenState
+from dysl_vla_ros.lab.evaluation.modes import Row
+from dysl_vla_ros.targets import file_target, write_whole
+
+FORMAT = 'dysl_vla_episodes'
+FORMAT_VERSION = 1
+_Key = tuple[Row, EpisodeSpec]
+
+
+class Ledger:
+    """Episodes by row and spec; also without a file, for runs that are not kept."""
+
+    def __init__(self, path: Path | None, about: Mapping[str, Any]) -> None:
+        """Read what is there, or begin.
+
+        Args:
+            path: The file; None keeps nothing.
+            about: Everything that the episodes depend on beside row and spec, as JSON.
+
+        Raises:
+            ConfigError: Not a file of this kind, or begun with something else; names what.
+        """
+        self._path = None if path is None else path.expanduser()
+        self._found: dict[_Key, EpisodeResult] = {}
+        if self._path is None:
+            return
+        file_target('--keep', self._path, _is_ledger, 'a file that dysl kept episodes in')
+        about = json.loads(json.dumps(about))
+        head = json.dumps({'format': FORMAT, 'version': FORMAT_VERSION, 'about': about}) + '\n'
+        if not self._path.is_file() or not self._path.stat().st_size:
+            write_whole(self._path, head.encode())
+            return
+        lines = self._path.read_text(encoding='utf-8').split('\n')
+        _check_same(self._path, json.loads(lines[0])['about'], about)
+        # What follows the last line break was cut off while it was written.
+        for line in lines[1:-1]:
+            row, result = _read(json.loads(line))
+            self._found[row, result.spec] = result
+        if lines[-1]:
+            write_whole(self._path, ('\n'.join(lines[:-1]) + '\n').encode())
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def get(self, row: Row, spec: EpisodeSpec) -> EpisodeResult | None:
+        """An episode that is finished, else None."""
+        return self._found.get((row, spec))
+
+    def add(self, row: Row, result: EpisodeResult) -> None:
+        """Keep a finished episode, at once."""
+        self._found[row, result.spec] = result
+        if self._path is not None:
+            with self._path.open('a', encoding='utf-8') as stream:
+                stream.write(json.dumps({'row': asdict(row), 'result': asdict(result)}) + '\n')
+
+
+def _is_ledger(path: Path) -> bool:
+    with path.open('rb') as stream:
+        return stream.readline(1 << 20).startswith(f'{{"format": "{FORMAT}"'.encode())
+
+
+def _check_same(path: Path, kept: Any, given: Any, name: str = '') -> None:
+    if isinstance(kept, dict) and isinstance(given, dict) and kept.keys() == given.keys():
+        for key in kept:
+            _check_same(path, kept[key], given[key], f'{name}.{key}' if name else key)
+    elif kept != given:
+        raise ConfigError(
+            '--keep', str(path), f'a file begun with {name} = {given!r}: this one was begun with '
+            f'{kept!r}; name another',
+        )  # fmt: skip
+
+
+def _read(document: dict[str, Any]) -> tuple[Row, EpisodeResult]:
+    found = document['result']
+    phases = {name: (pair[0], pair[1]) for name, pair in found['phase_layers'].items()}
+    seen = (SeenState(one['phase'], one['distance'], tuple(one['errors']))
+            for one in found['seen'])  # fmt: skip
+    trace = (tuple(entry) for entry in found['depth_trace'])
+    changed = {
+        'spec': EpisodeSpec(**found['spec']), 'phase_layers': phases, 'seen': tuple(seen),
+        'depth_trace': tuple(trace), 'pass_seconds': tuple(found['pass_seconds']),
+        'backbone_seconds': tuple(found['backbone_seconds']),
+    }  # fmt: skip
+    return Row(**document['row']), EpisodeResult(**{**found, **changed})

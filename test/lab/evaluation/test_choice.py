@@ -1,0 +1,91 @@
+"""Which skip mode a bundle is given: by success in the simulator, by error on a recording."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tiny_bundle
+
+from dysl_vla_ros.config import EngineConfig
+from dysl_vla_ros.data_types import Observation
+from dysl_vla_ros.lab.evaluation.choice import (
+    Candidate,
+    by_error,
+    choose,
+    on_recorded,
+    rows_within,
+)
+from dysl_vla_ros.lab.evaluation.exits import all_exits
+from dysl_vla_ros.lab.evaluation.modes import Row
+from dysl_vla_ros.policy import open_policy
+
+DENSE = Candidate(Row('full'), 0.98, 20.0)
+AUTO = Candidate(Row('auto'), 0.975, 8.6)
+EIGHT = Candidate(Row('fixed', exit_layer=8), 0.97, 9.0)
+SIX = Candidate(Row('fixed', exit_layer=6), 0.94, 7.0)
+
+
+def chosen(*candidates, depth=0.0, slack=0.01):
+    return choose(candidates, 20, depth, slack)
+
+
+def test_the_shallowest_within_a_point_of_the_best_is_chosen():
+    assert chosen(DENSE, EIGHT) is EIGHT
+    assert chosen(DENSE, EIGHT, AUTO) is AUTO
+    assert chosen(DENSE, SIX) is DENSE
+    assert chosen(DENSE, EIGHT, SIX, slack=0.05) is SIX
+
+
+def test_within_a_budget_the_best_that_keeps_it_is_the_measure():
+    assert chosen(DENSE, EIGHT, SIX, depth=0.45) is EIGHT
+    assert chosen(DENSE, EIGHT, SIX, depth=0.40) is SIX
+    assert chosen(DENSE, EIGHT, SIX, depth=0.10) is SIX  # none keeps it: the shallowest
+
+
+def test_of_two_that_are_equal_the_first_is_chosen():
+    same = Candidate(Row('auto'), 0.97, 9.0)
+    assert chosen(EIGHT, same) is EIGHT
+
+
+@pytest.mark.parametrize(
+    ('layers', 'depth', 'exits'),
+    [(20, 0.0, [5, 6, 7, 8, 9, 10]), (20, 0.45, [5, 6, 7, 8]), (20, 0.2, [3]), (20, 0.01, [1]),
+     (2, 0.0, [])],
+)  # fmt: skip
+def test_what_is_compared_are_dense_the_dynamic_modes_and_the_exits_within_the_budget(
+    layers, depth, exits
+):
+    rows = rows_within(layers, depth)
+    assert rows[:3] == (Row('full'), Row('auto'), Row('max_skip'))
+    assert [row.exit_layer for row in rows[3:]] == exits
+
+
+@pytest.fixture(scope='module')
+def policy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('bundle') / 'tiny'
+    return open_policy(EngineConfig(path=str(tiny_bundle.write_tiny_bundle(folder, layers=8))))
+
+
+def test_on_a_recording_every_mode_has_its_error_to_dense_and_its_depth(policy):
+    camera = policy.manifest.cameras[0]
+    generator = np.random.default_rng(4)
+    shape = (camera.height, camera.width, 3)
+    observations = [
+        Observation(0.2 * index, {camera.name: generator.integers(0, 256, shape, np.uint8)},
+                    np.zeros(6), 1.0, 'pick up the red cube')
+        for index in range(3)
+    ]  # fmt: skip
+    rows = rows_within(8, 0.0)
+    found = on_recorded(policy, observations, rows)
+    assert found[Row('full')]['error_mean'] == 0.0
+    assert found[Row('full')]['layers_run_mean'] == 8
+    for row in rows:
+        if row.mode == 'fixed':
+            wanted = [all_exits(policy, one).errors()[row.exit_layer - 1] for one in observations]
+            assert found[row]['error_mean'] == pytest.approx(np.mean(wanted))
+            assert found[row]['layers_run_mean'] == row.exit_layer + 1
+            assert found[row]['rerun_rate'] == 0
+    best = choose(by_error(found), 8, 0.5, 0.0)
+    errors = {row: one['error_mean'] for row, one in found.items()
+              if one['layers_run_mean'] <= 4}  # fmt: skip
+    assert best.row == min(errors, key=errors.get)
