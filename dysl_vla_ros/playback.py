@@ -59,6 +59,7 @@ class Playback:
         self._resting_since: float | None = None
         self._gives_way = False
         self._let_go = False
+        self._plays = False
 
     @property
     def limits(self) -> MotionLimits:
@@ -164,7 +165,7 @@ class Playback:
         knot = self.governor.advance(
             now, go or self._gives_way, self.scheduler.top_speed, follows
         )
-        moving = go and not self.governor.at_rest
+        moving = self._plays = go and not self.governor.at_rest
         ended = self.scheduler.note(now, knot.progress, moving, knot.position, measured)
         return knot, ended
 
@@ -239,13 +240,15 @@ class Playback:
         plan = self.governor.plan
         assert plan is not None
         times, path, speeds = plan.window(now)
+        # While the arm brakes or holds, no action is played that could move a gripper.
+        openings = self.scheduler.openings if self._plays else ()
         hold = self.governor.at_rest
         limited = () if hold else self.moved
         self.last = Command(
             stamp=now,
             positions=knot.position,
             velocities=knot.velocity,
-            gripper=self.scheduler.gripper,
+            gripper=openings[0] if openings else None,
             hold=hold,
             reason=reason if hold else ', '.join(limited),
             action_index=-1 if hold else self.scheduler.action_index,
@@ -253,6 +256,6 @@ class Playback:
             window_times=times,
             window_positions=path,
             window_velocities=speeds,
-            more_grippers=self.scheduler.openings[1:],
+            more_grippers=openings[1:],
         )
         return self.last

@@ -85,6 +85,7 @@ class GripperAction:
         self._wish: _Wish | None = None
         self._count = 0
         self._going = False
+        self._destroyed = False
         self._goal: _Goal | None = None
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._guard = node.create_guard_condition(self.poll)
@@ -141,6 +142,8 @@ class GripperAction:
 
     def poll(self) -> None:
         """One step: look who is there, send what is due."""
+        if self._destroyed:
+            return
         now = time.monotonic()
         if now - self._looked_at >= _LOOK_S or self._client is None:
             self._look(now)
@@ -169,6 +172,7 @@ class GripperAction:
     def destroy(self) -> None:
         """Drop the client; a goal in flight goes on to its end."""
         self.forget()
+        self._destroyed = True
         self._node.destroy_timer(self._timer)
         self._node.destroy_guard_condition(self._guard)
         self._goal = None
