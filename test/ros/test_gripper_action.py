@@ -110,7 +110,7 @@ class World:
         from dysl_vla_ros.ros import gripper_action
 
         self.now, self.servers, self.sent, self.clients = 100.0, {}, [], []
-        self.timers = []
+        self.timers, self.breaks = [], False
         monkeypatch.setattr(gripper_action, 'ActionClient', self.client)
         monkeypatch.setattr(gripper_action.time, 'monotonic', lambda: self.now)
         settings = {'interface': 'action', 'joint': 'finger', 'action_name': 'hand', **config}
@@ -140,6 +140,9 @@ class World:
     # What a client has.
 
     def client(self, node, kind, name):
+        if self.breaks:
+            raise ValueError('existing request topic name with incompatible type')
+
         def send(goal):
             assert self.servers, 'a goal without a server is lost'
             self.sent.append(Sent(kind, goal))
@@ -392,6 +395,16 @@ def test_the_type_is_the_one_that_the_server_offers(world):
     world.appears(2, GRIPPER)  # another driver
     assert world.clients == [(Old, 'hand')]
     assert world.said[-1] == (0.2, 5.0)
+
+
+def test_a_client_that_cannot_be_made_yet_is_said_and_made_later(world):
+    world = world()
+    world.breaks = True
+    world.appears()
+    world.action.send(0.0, 0.0)
+    assert 'hand: existing request topic name' in world.action.problem
+    world.breaks = False
+    assert world.wait(0.1).said == [(0.0, 0.0)] and world.action.problem == ''
 
 
 def test_without_an_effort_a_parallel_gripper_is_told_none(world):
