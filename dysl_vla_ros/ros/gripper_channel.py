@@ -115,7 +115,7 @@ class GripperChannel:
         if self._action is not None:
             self._action.go(plays)
         wanted = self._filter.update(command.gripper, plays, command.stamp)
-        if wanted is None and self._newly_heard() and plays:
+        if plays and self._newly_heard() and wanted is None:
             wanted = self._filter.sent
         if wanted is not None:
             self._tell(wanted)
