@@ -32,6 +32,7 @@ class Playback:
         seam_jump: Largest joint offset at the last seam, before it was faded [rad].
         moved: Joints whose targets were moved inside their limits in the chunk being played.
         last: The command published last; None while silent.
+        scale: Share of the playback speed that is wanted, 0 to 1.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Playback:
         self.scheduler = ChunkScheduler(action_period, config.chunk.max_time_stretch)
         self.seam_jump = 0.0
         self.moved: tuple[str, ...] = ()
+        self.scale = 1.0
         self.last: Command | None = None
         self._watchdogs = Watchdogs(patience(config), limits, config.safety.start_max_jump_rad)
         self._oldest_reading = config.inputs.joint_states_timeout_s
@@ -161,7 +163,7 @@ class Playback:
             self.governor.give_way()  # the arm may be moved on
             self._gives_way = not self.governor.gave_way
         knot = self.governor.advance(
-            now, go or self._gives_way, self.scheduler.top_speed, follows
+            now, go or self._gives_way, self.scheduler.top_speed * self.scale, follows
         )
         moving = go and not self.governor.at_rest
         ended = self.scheduler.note(now, knot.progress, moving, knot.position, measured)
@@ -237,7 +239,7 @@ class Playback:
         """
         plan = self.governor.plan
         assert plan is not None
-        times, path, speeds = plan.window(now)
+        times, path, speeds = plan.window(self.governor.clock.at(now))
         hold = self.governor.at_rest
         limited = () if hold else self.moved
         self.last = Command(
