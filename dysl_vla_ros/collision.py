@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 import pinocchio as pin  # type: ignore[import-untyped]
 
+from dysl_vla_ros.arm_model import BODY, ArmModel
 from dysl_vla_ros.collision_shapes import RobotShapes, Shape, read_shapes
-from dysl_vla_ros.data_types import FloatArray
+from dysl_vla_ros.data_types import FloatArray, JointLimits
+from dysl_vla_ros.description import read_description
 from dysl_vla_ros.errors import ChunkError
-from dysl_vla_ros.kinematics import arm_model, base_placement, configuration
+from dysl_vla_ros.joint_limits import GivenLimits, joint_limits
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,8 +32,8 @@ _SAMPLES = 400
 _TOO_OFTEN = 0.5
 """Links that overlap in a larger share of random poses are not judged."""
 _SEED = 20251125
-_STEP = 0.1
-"""Targets farther apart than this are judged in between too [rad or m]."""
+_STEPS = {'rad': 0.1, 'm': 0.02}
+"""Targets farther apart than this are judged in between too."""
 _MAX_STEPS = 4
 _TOLERANCE = 1e-5
 """How much deeper counts as not deeper [m]: the library's own precision."""
@@ -47,6 +49,7 @@ class ArmCollision:
         base_link: str,
         planes: Sequence[float] = (),
         self_collision: bool = True,
+        given: GivenLimits | None = None,
     ) -> None:
         """Read the shapes and choose which pairs of links are judged.
 
@@ -57,19 +60,22 @@ class ArmCollision:
             planes: Four numbers each, a normal of any length and a distance [m]: the arm stays
                 where ``normal . x >= distance``; the distance is scaled with the normal.
             self_collision: Whether links are judged against each other.
+            given: Limits that parameters give.
 
         Raises:
             KinematicsError: Not a URDF, or a joint or link is not in it; lists what is.
         """
-        names = tuple(joint_names)
-        self._model: Any = arm_model(urdf, names)
-        self._joints = [self._model.joints[self._model.getJointId(name)] for name in names]
+        description = read_description(urdf)
+        self._arm = ArmModel(description, joint_names)
+        self._limits = joint_limits(description, tuple(joint_names), given or GivenLimits())
+        self._steps = np.array([_STEPS[unit] for unit in self._limits.units])
+        self._model: Any = self._arm.model
         self._data = self._model.createData()
         self._lock = threading.Lock()
         self._learnt = False
         self._given = np.array(planes, dtype=np.float64).reshape(-1, 4)
         self._normals, self._distances = _in_world(
-            self._given, base_placement(self._model, base_link)
+            self._given, self._arm.base_placement(base_link)
         )
         robot = read_shapes(urdf)
         self._shapes = [shape for shape in robot.shapes if self._frame(shape.link) is not None]
@@ -77,7 +83,7 @@ class ArmCollision:
         shaped = {shape.link for shape in self._shapes} - set(robot.left_out)
         self._origins = [
             frame.name for frame in self._model.frames
-            if frame.type == pin.FrameType.BODY and frame.parentJoint and frame.name not in shaped
+            if frame.type == BODY and frame.parentJoint and frame.name not in shaped
         ]  # fmt: skip
         self._pairs = self._candidates(robot) if self_collision else []
         self._rebuild()
@@ -111,7 +117,7 @@ class ArmCollision:
                 self._learn(rows[0])
             if not self._pairs and not len(self._given):
                 return
-            path, actions = _refined(rows)
+            path, actions = _refined(rows, self._steps)
             gaps, heights = self._measure(path)
             for row in range(1, len(path)):
                 # The best so far, and contact is good enough: nothing may get worse than that.
@@ -151,7 +157,7 @@ class ArmCollision:
         count = len(self._moving) + len(self._origins)
         heights = np.empty((len(path), len(self._given), count))
         for index, row in enumerate(path):
-            place = configuration(self._model, self._joints, row)
+            place = self._arm.configuration(row)
             if self._pairs:
                 pin.computeDistances(
                     self._model, self._data, self._solids, self._solid_data, place
@@ -173,16 +179,14 @@ class ArmCollision:
             reach = self._shapes[i].reach(-self._normals @ pose.rotation)
             columns.append(self._normals @ pose.translation - reach - self._distances)
         for name in self._origins:
-            origin = self._data.oMf[self._model.getFrameId(name, pin.FrameType.BODY)].translation
+            origin = self._data.oMf[self._model.getFrameId(name, BODY)].translation
             columns.append(self._normals @ origin - self._distances)
         return np.array(columns).reshape(-1, len(self._given)).T
 
     # ---- choosing pairs ------------------------------------------------------------------------
 
     def _frame(self, link: str) -> Any:
-        if not self._model.existFrame(link, pin.FrameType.BODY):
-            return None
-        return self._model.frames[self._model.getFrameId(link, pin.FrameType.BODY)]
+        return self._arm.link(link)
 
     def _moves(self, link: str) -> bool:
         return bool(self._frame(link).parentJoint)
@@ -218,7 +222,7 @@ class ArmCollision:
         if not self._pairs:
             return set()
         generator = np.random.default_rng(_SEED)
-        low, high = _ranges(self._model, self._joints)
+        low, high = _ranges(self._limits)
         poses = generator.uniform(low, high, (_SAMPLES, len(low)))
         count: dict[tuple[str, str], int] = {}
         for pose in poses:
@@ -227,7 +231,7 @@ class ArmCollision:
         return {links for links, times in count.items() if times > _TOO_OFTEN * _SAMPLES}
 
     def _overlapping(self, pose: FloatArray) -> set[tuple[str, str]]:
-        place = configuration(self._model, self._joints, pose)
+        place = self._arm.configuration(pose)
         pin.computeCollisions(
             self._model, self._data, self._solids, self._solid_data, place, False
         )
@@ -272,20 +276,19 @@ def _in_world(planes: FloatArray, base: Any) -> tuple[FloatArray, FloatArray]:
     return normals, planes[:, 3] / length + normals @ base.translation
 
 
-def _ranges(model: Any, joints: Sequence[Any]) -> tuple[FloatArray, FloatArray]:
-    low, high = np.full(len(joints), -np.pi), np.full(len(joints), np.pi)
-    for index, joint in enumerate(joints):
-        if joint.nq == 1:
-            low[index] = max(model.lowerPositionLimit[joint.idx_q], -2.0 * np.pi)
-            high[index] = min(model.upperPositionLimit[joint.idx_q], 2.0 * np.pi)
+def _ranges(limits: JointLimits) -> tuple[FloatArray, FloatArray]:
+    """Where random poses are drawn: at most a turn either way, half of it without limits."""
+    endless = np.isinf(limits.lower)
+    low = np.where(endless, -np.pi, np.maximum(limits.lower, -2.0 * np.pi))
+    high = np.where(endless, np.pi, np.minimum(limits.upper, 2.0 * np.pi))
     return low, np.maximum(low, high)
 
 
-def _refined(rows: FloatArray) -> tuple[FloatArray, list[int]]:
+def _refined(rows: FloatArray, most: FloatArray) -> tuple[FloatArray, list[int]]:
     """The rows with others in between where they lie far apart, and the action of each."""
     path, actions = [rows[:1]], [-1]
     for action, (before, after) in enumerate(zip(rows[:-1], rows[1:], strict=True)):
-        steps = int(np.clip(np.ceil(np.abs(after - before).max() / _STEP), 1, _MAX_STEPS))
+        steps = int(np.clip(np.ceil((np.abs(after - before) / most).max()), 1, _MAX_STEPS))
         path.append(np.linspace(before, after, steps + 1)[1:])
         actions += [action] * steps
     return np.vstack(path), actions

@@ -18,6 +18,7 @@ import numpy as np
 import pinocchio as pin  # type: ignore[import-untyped]
 
 from dysl_vla_ros.data_types import FloatArray
+from dysl_vla_ros.description import parse_xml
 
 try:
     import coal  # type: ignore[import-untyped]
@@ -86,12 +87,12 @@ def read_shapes(urdf: str) -> RobotShapes:
     """Read every ``<collision>`` of a robot description; what cannot be read is left out.
 
     Args:
-        urdf: Its text, which Pinocchio has accepted.
+        urdf: Its text, whose links and joints were accepted.
+
+    Raises:
+        KinematicsError: Not XML.
     """
-    try:
-        robot = ElementTree.fromstring(urdf)
-    except ElementTree.ParseError as error:
-        return RobotShapes((), {}, {'every link': f'robot_description is not plain XML: {error}'})
+    robot = parse_xml(urdf)
     shapes: list[Shape] = []
     left_out: dict[str, str] = {}
     bodies = set()

@@ -11,8 +11,9 @@ import dataclasses
 import difflib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -214,26 +215,55 @@ class SafetyConfig:
 
     velocity_scale: float = _parameter(
         1.0, 'Share of the joint velocity limits that may be used', low=0.01, high=1,
-        key='limits.velocity_scale',
+        key='limits.velocity_scale', dynamic=True,
     )  # fmt: skip
     acceleration: float = _parameter(
         10.0, 'Joint acceleration, speeding up and braking [rad/s^2]', low=0.1, high=100,
         key='limits.acceleration',
     )  # fmt: skip
     accelerations: tuple[float, ...] = _parameter(
-        (), 'Acceleration of each joint, in their order [rad/s^2]; empty = limits.acceleration',
+        (), 'Acceleration of each joint, in their order [rad/s^2 or m/s^2]; empty = '
+        'limits.acceleration and limits.acceleration_m',
         key='limits.accelerations',
+    )  # fmt: skip
+    acceleration_m: float = _parameter(
+        3.0, 'As limits.acceleration, of a joint that slides [m/s^2]', low=0.01, high=100,
+        key='limits.acceleration_m',
+    )  # fmt: skip
+    lower: tuple[float, ...] = _parameter(
+        (), "Lowest position of each joint [rad or m]; narrows the robot description's, or "
+        'settles a joint without; the same number in lower and upper leaves a joint as described',
+        key='limits.lower',
+    )  # fmt: skip
+    upper: tuple[float, ...] = _parameter(
+        (), 'Highest position of each joint, beside limits.lower [rad or m]', key='limits.upper'
+    )
+    velocity: tuple[float, ...] = _parameter(
+        (), "Speed of each joint, or one for all [rad/s or m/s]; narrows the robot description's, "
+        'or settles a joint without',
+        key='limits.velocity',
     )  # fmt: skip
     position_margin: float = _parameter(
         0.02, 'Distance kept from the joint limits [rad]', low=0, high=1,
         key='limits.position_margin',
     )  # fmt: skip
+    position_margin_m: float = _parameter(
+        0.001, 'Distance kept from the limits of a joint that slides [m]', low=0, high=1,
+        key='limits.position_margin_m',
+    )  # fmt: skip
     max_lead: float = _parameter(
         0.12, 'Largest distance of the command from the measured joint [rad]', low=0.01, high=3,
         key='limits.max_lead',
     )  # fmt: skip
+    max_lead_m: float = _parameter(
+        0.01, 'As limits.max_lead, of a joint that slides [m]', low=0.001, high=1,
+        key='limits.max_lead_m',
+    )  # fmt: skip
     start_max_jump_rad: float = _parameter(
         0.1, 'Arming is refused when the first target is farther away [rad]', low=0.001, high=3
+    )
+    start_max_jump_m: float = _parameter(
+        0.01, 'As start_max_jump_rad, of a joint that slides [m]', low=0.0001, high=1
     )
     start_on_instruction: bool = _parameter(
         False, 'Start when an instruction arrives (set in simulation)'
@@ -320,23 +350,46 @@ class GripperConfig:
     """How the gripper is commanded."""
 
     interface: str = _parameter(
-        'topic', 'topic, joint (of the trajectory), action (control_msgs), or none',
-        choices=('topic', 'joint', 'action', 'none'),
-    )  # fmt: skip
+        'topic',
+        'topic (gripper_command), joint (one more of the trajectory), forward (the last value of '
+        'joint_commands), action (control_msgs), or none',
+        choices=('topic', 'joint', 'forward', 'action', 'none'),
+    )
     joint: str = _parameter('gripper_joint', 'Joint that measures the opening in joint_states')
+    opening_source: str = _parameter(
+        'measured',
+        'Where the opening that the policy reads comes from: gripper.joint in joint_states, or, '
+        'where nothing measures it, the opening commanded last (open before the first)',
+        choices=('measured', 'commanded'),
+    )
+    action_name: str = _parameter(
+        'gripper_command_action',
+        "Name of the gripper's action (interface = action); relative to the node's namespace: "
+        'Humble and Jazzy cannot remap it',
+    )
+    action_type: str = _parameter(
+        'auto', "Of control_msgs; auto = what the action's server offers",
+        choices=('auto', 'gripper_command', 'parallel_gripper_command'),
+    )  # fmt: skip
+    max_effort: float = _parameter(
+        0.0, "Effort of an action's goals [N or N m]; 0 = none said, the server's own",
+        low=0, high=1e4,
+    )  # fmt: skip
     open_value: float = _parameter(1.0, 'Joint value when open')
     closed_value: float = _parameter(0.0, 'Joint value when closed')
     hysteresis: float = _parameter(
         0.1, 'Change of opening that makes a new command', low=0, high=1
     )
     stroke_s: float = _parameter(
-        0.5, 'Shortest full stroke where the gripper is a joint of the trajectory [s]',
+        0.5, 'Shortest full stroke where the gripper is commanded as a joint: joint, forward [s]',
         low=0.02, high=10,
     )  # fmt: skip
     dwell_s: float = _parameter(0.2, 'Shortest time between two reversals [s]', low=0, high=5)
     timeout_s: float = _parameter(
-        1.0, 'Gripper silent in joint_states for this long: reported; its last value is used [s]',
-        low=0.05, high=60, key='timeout.gripper_s',
+        1.0,
+        'Gripper silent in joint_states for this long: reported; its last value is used [s]; '
+        '0 = never, for one that speaks only while it moves',
+        low=0, high=60, key='timeout.gripper_s',
     )  # fmt: skip
 
 
@@ -398,23 +451,12 @@ class NodeConfig:
                 chunk.command_window_s,
                 f'at least one command period, {1 / self.timing.command_rate_hz:g}',
             )
-        gripper, command_type = self.gripper, self.action.command_type
-        if gripper.open_value == gripper.closed_value:
-            raise ConfigError(
-                'gripper.open_value', gripper.open_value,
-                f'another value than gripper.closed_value = {gripper.closed_value}',
-            )  # fmt: skip
+        _check_gripper(self.gripper, self.action)
         continuity = self.continuity
         if 0 < continuity.threshold < continuity.hysteresis:
             raise ConfigError(
                 'continuity.threshold', continuity.threshold,
                 f'at least continuity.hysteresis = {continuity.hysteresis}',
-            )  # fmt: skip
-        if gripper.interface == 'joint' and command_type != 'joint_trajectory':
-            raise ConfigError(
-                'gripper.interface', 'joint',
-                f"'topic', 'action' or 'none' with command_type = {command_type!r}: only a "
-                'joint_trajectory carries the gripper, which otherwise is never reached',
             )  # fmt: skip
         if self.action.unsupported:
             raise ConfigError(
@@ -423,6 +465,49 @@ class NodeConfig:
             )  # fmt: skip
         if any(weight < 0 for weight in self.continuity.weights):
             raise ConfigError('continuity.weights', self.continuity.weights, 'no negative weight')
+
+
+CARRIES_GRIPPER = {
+    'joint': ('joint_trajectory', 'joint_state_commands'),
+    'forward': ('joint_commands',),
+}
+"""``gripper.interface`` -> the command types whose messages have room for the gripper."""
+_ACTION_NAME = re.compile(r'(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*')
+
+
+def _check_gripper(gripper: GripperConfig, action: ActionConfig) -> None:
+    """Refuse what would never reach the gripper, or would make it jump."""
+    if gripper.open_value == gripper.closed_value:
+        raise ConfigError(
+            'gripper.open_value', gripper.open_value,
+            f'another value than gripper.closed_value = {gripper.closed_value}',
+        )  # fmt: skip
+    interface, kind = gripper.interface, action.command_type
+    if kind not in CARRIES_GRIPPER.get(interface, (kind,)):
+        fits = [repr(name) for name, kinds in CARRIES_GRIPPER.items() if kind in kinds]
+        raise ConfigError(
+            'gripper.interface', interface,
+            f"{', '.join([*fits, repr('topic'), repr('action')])} or 'none' with command_type = "
+            f'{kind!r}: {interface!r} goes with {" or ".join(CARRIES_GRIPPER[interface])} alone, '
+            'so that the gripper is never reached',
+        )  # fmt: skip
+    if interface in CARRIES_GRIPPER and gripper.joint in ('', *action.joint_names):
+        raise ConfigError(
+            'gripper.joint', gripper.joint,
+            f'the name of a joint that is none of action.joint_names, as gripper.interface = '
+            f'{interface!r} commands it beside them',
+        )  # fmt: skip
+    if interface in CARRIES_GRIPPER and gripper.opening_source != 'measured':
+        raise ConfigError(
+            'gripper.opening_source', gripper.opening_source,
+            f"'measured' with gripper.interface = {interface!r}: the first value commanded must "
+            'be where the gripper is, or it jumps',
+        )  # fmt: skip
+    if interface == 'action' and not _ACTION_NAME.fullmatch(gripper.action_name):
+        raise ConfigError(
+            'gripper.action_name', gripper.action_name,
+            "the name of an action, 'robotiq_gripper_controller/gripper_cmd'",
+        )  # fmt: skip
 
 
 _PREFIXES = {
@@ -535,6 +620,24 @@ def from_flat(values: Mapping[str, Any]) -> NodeConfig:
         grouped.setdefault(parameter.group, {})[parameter.field] = parameter.check(value)
     hints = get_type_hints(NodeConfig)
     return NodeConfig(**{group: hints[group](**fields) for group, fields in grouped.items()})
+
+
+def changed(config: NodeConfig, values: Mapping[str, Any]) -> NodeConfig:
+    """The configuration with some parameters changed; other names are none of its business.
+
+    Args:
+        config: As it is.
+        values: Full parameter name -> value.
+
+    Raises:
+        ConfigError: A value is wrong, or contradicts another.
+    """
+    for parameter in parameters():
+        if parameter.name in values:
+            value = parameter.check(values[parameter.name])
+            area = replace(getattr(config, parameter.group), **{parameter.field: value})
+            config = replace(config, **{parameter.group: area})
+    return config
 
 
 def load_yaml(path: Path, node_name: str = 'vla_node') -> NodeConfig:

@@ -5,18 +5,22 @@ Called where the two meet, before anything is built from them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from dysl_vla_ros.bundle.manifest import Manifest
-from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.config import EngineConfig, NodeConfig
+from dysl_vla_ros.engines.fake.arm import FAKE, FakeArm, is_fake_path
 from dysl_vla_ros.engines.fake.bundle import is_fake
 from dysl_vla_ros.errors import ConfigError
 
 _FRAMES = ('frame_id', 'tip_link')
+_Area = TypeVar('_Area')
 
 
 def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
-    """The configuration with the bundle's frames, checked against the bundle.
+    """The configuration as it is in force: what it leaves to the bundle filled in, and checked.
 
     A policy that acts on joints, and the fake one, were trained in no frame: there the parameters
     say which frame the workspace and Cartesian commands are meant in.
@@ -29,6 +33,7 @@ def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
         ConfigError: A parameter contradicts the bundle; names both values.
     """
     _check_continuity(config, manifest)
+    _check_opening(config, manifest)
     given, action = config.action, manifest.action
     trained = action.space.startswith('eef') and not is_fake(manifest)
     for name in _FRAMES:
@@ -38,8 +43,36 @@ def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
                 f'action.{name}', value, f"'' or {own!r}, in which the bundle {manifest.name} was "
                 'trained; where the arm only has another name for it, export with that name',
             )  # fmt: skip
-    frames = {name: getattr(given, name) or getattr(action, name) for name in _FRAMES}
-    return replace(config, action=replace(given, **frames))
+    of_action = ('space', 'joint_names', 'delta_reference', *_FRAMES)
+    return replace(
+        config,
+        timing=_filled(config.timing, ('action_period_s',), {'action_period_s': action.period_s}),
+        skip=_filled(config.skip, ('rule', 'eta'), vars(manifest.calibration)),
+        continuity=_filled(
+            config.continuity, ('window', 'threshold', 'hysteresis', 'weights'),
+            vars(manifest.calibration),
+        ),
+        action=_filled(given, of_action, vars(action)),
+    )  # fmt: skip
+
+
+def _filled(area: _Area, names: tuple[str, ...], bundle: Mapping[str, Any]) -> _Area:
+    """A group of parameters, where what is empty or 0 is the bundle's."""
+    empty = {name: bundle[name] for name in names if not getattr(area, name)}
+    return replace(area, **empty)  # type: ignore[type-var]
+
+
+def engine_of(config: NodeConfig) -> EngineConfig:
+    """The engine's parameters; the policy without a model is told which arm it moves.
+
+    A bundle brings its joints. Without a model they are those of the parameters, so that any arm
+    can be tried; where they name none, it stays what it pretends to be by itself.
+    """
+    engine, names = config.engine, config.action.joint_names
+    if not names or not (engine.backend == FAKE or is_fake_path(engine.path)):
+        return engine
+    arm = FakeArm(names, config.gripper.interface != 'none')
+    return replace(engine, path=arm.path)
 
 
 def _check_continuity(config: NodeConfig, manifest: Manifest) -> None:
@@ -56,4 +89,18 @@ def _check_continuity(config: NodeConfig, manifest: Manifest) -> None:
         raise ConfigError(
             'continuity.threshold', threshold, f'at least continuity.hysteresis = {hysteresis}'
             f'{"" if given.hysteresis else " of the bundle"}; set both, or neither',
+        )  # fmt: skip
+
+
+def _check_opening(config: NodeConfig, manifest: Manifest) -> None:
+    """A bundle that reads an opening needs one; only an arm with a gripper measures it."""
+    gripper = config.gripper
+    if not manifest.proprioception.gripper or gripper.interface != 'none':
+        return
+    if gripper.opening_source == 'measured':
+        raise ConfigError(
+            'gripper.opening_source', gripper.opening_source,
+            f"'commanded' with gripper.interface = 'none': the bundle {manifest.name} reads the "
+            "gripper's opening, and is then told the one it commanded last; or another "
+            'gripper.interface and gripper.joint for an arm that measures it',
         )  # fmt: skip

@@ -241,15 +241,18 @@ class JointLimits:
         lower: Lowest position, shape (n,) [rad or m]; minus infinity for a continuous joint.
         upper: Highest position, shape (n,).
         velocity: Largest speed, shape (n,) [rad/s or m/s], more than 0.
+        units: ``rad`` or ``m`` per joint; empty = all ``rad``.
     """
 
     names: tuple[str, ...]
     lower: FloatArray
     upper: FloatArray
     velocity: FloatArray
+    units: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Freeze the arrays; refuse a joint that cannot move, naming it."""
+        object.__setattr__(self, 'units', self.units or ('rad',) * len(self.names))
         for part in ('lower', 'upper', 'velocity'):
             object.__setattr__(self, part, frozen_array(getattr(self, part)))
         for index, name in enumerate(self.names):

@@ -6,7 +6,6 @@ refuses what it cannot reach, or what lies too near a singularity, instead of gu
 
 from __future__ import annotations
 
-import difflib
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -14,8 +13,11 @@ from typing import Any
 import numpy as np
 import pinocchio as pin  # type: ignore[import-untyped]
 
-from dysl_vla_ros.data_types import FloatArray, JointLimits
+from dysl_vla_ros.arm_model import ArmModel
+from dysl_vla_ros.data_types import FloatArray
+from dysl_vla_ros.description import read_description
 from dysl_vla_ros.errors import KinematicsError
+from dysl_vla_ros.joint_limits import GivenLimits, joint_limits
 
 _MAX_STEPS = 50
 _DAMPING = 1e-6
@@ -23,8 +25,6 @@ _DAMPING = 1e-6
 _MAX_STEP_RAD = 0.3
 _POSITION_TOLERANCE = 1e-6
 _ROTATION_TOLERANCE = 1e-5
-MAX_URDF_CHARACTERS = 10_000_000
-MAX_URDF_JOINTS = 500
 SINGULAR = 0.02
 """Smallest singular value of the Jacobian (metres and radians mixed) of a pose to go to."""
 
@@ -33,7 +33,12 @@ class ArmKinematics:
     """One chain from a base link to a tip link; may be used from several threads."""
 
     def __init__(
-        self, urdf: str, joint_names: Sequence[str], tip_link: str, base_link: str
+        self,
+        urdf: str,
+        joint_names: Sequence[str],
+        tip_link: str,
+        base_link: str,
+        given: GivenLimits | None = None,
     ) -> None:
         """Read a robot description.
 
@@ -42,18 +47,20 @@ class ArmKinematics:
             joint_names: The arm's joints, in the order of all arrays; others are fixed at zero.
             tip_link: Link whose pose is meant.
             base_link: Link in whose frame poses are expressed.
+            given: Limits that parameters give.
 
         Raises:
             KinematicsError: Not a URDF, or a joint or link is not in it; lists what is.
+            ConfigError: A given limit contradicts itself.
         """
-        names = tuple(joint_names)
-        self._model: Any = arm_model(urdf, names)
-        self._tip = _frame(self._model, tip_link, 'tip_link')
-        self._base: Any = base_placement(self._model, base_link)
-        self._joints = [self._model.joints[self._model.getJointId(name)] for name in names]
-        self._columns = [joint.idx_v for joint in self._joints]
+        description = read_description(urdf)
+        self._arm = ArmModel(description, joint_names)
+        self._model: Any = self._arm.model
+        self._tip = self._arm.frame(tip_link, 'tip_link')
+        self._base: Any = self._arm.base_placement(base_link)
         self._local = threading.local()
-        self.limits = _limits(self._model, names, self._joints)
+        self.robot_name = str(self._model.name)
+        self.limits = joint_limits(description, tuple(joint_names), given or GivenLimits())
 
     def forward(self, joints: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Pose of the tip in the base frame.
@@ -65,16 +72,17 @@ class ArmKinematics:
             Position (3,) [m] and rotation matrix (3, 3).
         """
         data = self._data()
-        pin.forwardKinematics(self._model, data, self._configuration(joints))
+        pin.forwardKinematics(self._model, data, self._arm.configuration(joints))
         pose = self._base.actInv(pin.updateFramePlacement(self._model, data, self._tip))
         return pose.translation.copy(), pose.rotation.copy()
 
     def jacobian(self, joints: FloatArray) -> FloatArray:
         """D (position, rotation vector) / d joints in the base frame, shape (6, n)."""
         world = pin.computeFrameJacobian(
-            self._model, self._data(), self._configuration(joints), self._tip,
+            self._model, self._data(), self._arm.configuration(joints), self._tip,
             pin.ReferenceFrame.LOCAL_WORLD_ALIGNED,
-        ).reshape(6, -1)[:, self._columns]  # fmt: skip
+        ).reshape(6, -1)  # fmt: skip
+        world = self._arm.columns(world)
         turn = self._base.rotation.T
         return np.vstack([turn @ world[:3], turn @ world[3:]])
 
@@ -130,7 +138,7 @@ class ArmKinematics:
             except KinematicsError as error:
                 raise KinematicsError(f'action {index}: {error}') from None
             rows.append(seed)
-        return np.array(rows).reshape(-1, len(self._joints))
+        return np.array(rows).reshape(-1, len(self.limits.names))
 
     def smallest_singular_value(self, joints: FloatArray) -> float:
         """Of the Jacobian: 0 at a singularity."""
@@ -140,10 +148,6 @@ class ArmKinematics:
         if not hasattr(self._local, 'data'):
             self._local.data = self._model.createData()
         return self._local.data
-
-    def _configuration(self, joints: FloatArray) -> FloatArray:
-        """Pinocchio's vector, in which a continuous joint is a cosine and a sine."""
-        return configuration(self._model, self._joints, joints)
 
     def _error(self, joints: FloatArray, position: FloatArray, rotation: FloatArray) -> FloatArray:
         found, orientation = self.forward(joints)
@@ -176,105 +180,6 @@ class ArmKinematics:
             f'{1000 * np.linalg.norm(error[:3]):.2f} mm and {np.linalg.norm(error[3:]):.4f} rad '
             f'are left after {_MAX_STEPS} steps{at_limit}; expected a pose inside the workspace'
         )
-
-
-def arm_model(urdf: str, names: tuple[str, ...]) -> Any:
-    """Pinocchio's model of the arm alone: every other joint is fixed at zero.
-
-    Raises:
-        KinematicsError: Not a URDF, or a joint is not in it; lists what is.
-    """
-    full = _parse(urdf)
-    _check_names(full, names)
-    others = [index for index in range(1, full.njoints) if full.names[index] not in names]
-    return pin.buildReducedModel(full, others, pin.neutral(full))
-
-
-def base_placement(model: Any, base_link: str) -> Any:
-    """Pose of the base link in the model's world.
-
-    Raises:
-        KinematicsError: There is no such link, or it moves.
-    """
-    base = model.frames[_frame(model, base_link, 'base_link')]
-    if base.parentJoint != 0:
-        raise KinematicsError(
-            f'base_link = {base_link!r} moves with {model.names[base.parentJoint]}: '
-            'expected a link before every joint of the arm'
-        )
-    return base.placement
-
-
-def configuration(model: Any, joints: Sequence[Any], values: FloatArray) -> FloatArray:
-    """Pinocchio's vector of joint values, in which a continuous joint is a cosine and a sine."""
-    vector = np.empty(model.nq)
-    for joint, value in zip(joints, values, strict=True):
-        if joint.nq == 2:
-            vector[joint.idx_q : joint.idx_q + 2] = np.cos(value), np.sin(value)
-        else:
-            vector[joint.idx_q] = value
-    return vector
-
-
-def _parse(urdf: str) -> Any:
-    size, joints = len(urdf), urdf.count('<joint')
-    if size > MAX_URDF_CHARACTERS or joints > MAX_URDF_JOINTS:
-        # The parser calls itself for each link of a chain: some thousands end the process.
-        raise KinematicsError(
-            f'robot_description, {size} characters with {joints} joints: expected at most '
-            f'{MAX_URDF_CHARACTERS} characters and {MAX_URDF_JOINTS} joints'
-        )
-    try:
-        return pin.buildModelFromXML(urdf)
-    except (ValueError, RuntimeError) as error:
-        raise KinematicsError(
-            f'robot_description, {size} characters: {error} Expected the text of a URDF '
-            '(run xacro first)'
-        ) from None
-
-
-def _check_names(model: Any, names: tuple[str, ...]) -> None:
-    known = list(model.names)[1:]
-    if not names or len(set(names)) != len(names):
-        raise KinematicsError(f'joint_names = {names}: expected at least one, each once')
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f'did you mean {near[0]!r}? ' if near else ''
-            raise KinematicsError(
-                f'joint {name!r} is not a movable joint of robot_description: {hint}'
-                f'expected some of {", ".join(known) or "(none)"}'
-            )
-        joint = model.joints[model.getJointId(name)]
-        if joint.nv != 1:
-            raise KinematicsError(
-                f'joint {name!r} has {joint.nv} degrees of freedom: expected 1, revolute, '
-                'continuous or prismatic'
-            )
-
-
-def _frame(model: Any, link: str, what: str) -> int:
-    if not model.existFrame(link, pin.FrameType.BODY):
-        links = [frame.name for frame in model.frames if frame.type == pin.FrameType.BODY]
-        raise KinematicsError(
-            f'{what} = {link!r} is not in robot_description: expected one of {", ".join(links)}'
-        )
-    return int(model.getFrameId(link, pin.FrameType.BODY))
-
-
-def _limits(model: Any, names: tuple[str, ...], joints: list[Any]) -> JointLimits:
-    """A continuous joint has none: minus and plus infinity."""
-    bounded = [joint.nq == 1 for joint in joints]
-    lower = [
-        model.lowerPositionLimit[joint.idx_q] if is_bounded else -np.inf
-        for joint, is_bounded in zip(joints, bounded, strict=True)
-    ]
-    upper = [
-        model.upperPositionLimit[joint.idx_q] if is_bounded else np.inf
-        for joint, is_bounded in zip(joints, bounded, strict=True)
-    ]
-    velocity = [model.velocityLimit[joint.idx_v] for joint in joints]
-    return JointLimits(names, np.array(lower), np.array(upper), np.array(velocity))
 
 
 def _small(error: FloatArray) -> bool:

@@ -23,6 +23,7 @@ def governor_settings(config: NodeConfig) -> GovernorSettings:
         ramp=config.safety.brake_s,
         fade=config.chunk.seam_fade_s if config.chunk.seam_method == 'hermite' else 0.0,
         max_jump=config.safety.start_max_jump_rad,
+        max_jump_m=config.safety.start_max_jump_m,
         holds_points=config.action.command_type in _HOLDS_POINTS,
     )
 

@@ -54,7 +54,8 @@ class Playback:
         self.moved: tuple[str, ...] = ()
         self.scale = 1.0
         self.last: Command | None = None
-        self._watchdogs = Watchdogs(patience(config), limits, config.safety.start_max_jump_rad)
+        jump = limits.each(config.safety.start_max_jump_rad, config.safety.start_max_jump_m)
+        self._watchdogs = Watchdogs(patience(config), limits, jump)
         self._oldest_reading = config.inputs.joint_states_timeout_s
         self._reading: FloatArray | None = None
         self._resting_since: float | None = None

@@ -53,10 +53,18 @@ PARTS = {
     'bundle': May('data_types errors targets', 'contextlib hashlib mmap pathlib'),
     'rotations': May('data_types', '', 'numpy transforms3d'),
     'core': May('config data_types errors rotations', '', 'numpy'),
-    'kinematics': May('data_types errors', 'threading', 'numpy pinocchio'),
-    'collision_shapes': May('data_types', 'os pathlib xml', 'numpy pinocchio coal hppfcl'),
+    'description': May('data_types errors', 'xml', 'numpy'),
+    'joint_limits': May('data_types description errors', '', 'numpy'),
+    'arm_model': May('data_types description errors', '', 'numpy pinocchio'),
+    'kinematics': May(
+        'arm_model data_types description errors joint_limits', 'threading', 'numpy pinocchio'
+    ),
+    'collision_shapes': May(
+        'data_types description', 'os pathlib xml', 'numpy pinocchio coal hppfcl'
+    ),
     'collision': May(
-        'collision_shapes data_types errors kinematics', 'threading', 'numpy pinocchio'
+        'arm_model collision_shapes data_types description errors joint_limits', 'threading',
+        'numpy pinocchio',
     ),
     'engines': May('bundle data_types errors', 'os pathlib', 'numpy'),
     'engines.onnxruntime': May(
@@ -101,7 +109,7 @@ PARTS = {
     ),
     'ros': May(
         'bundle collision config contract control_loop core data_types demo engines errors '
-        'hardware kinematics loop_status motion policy policy_process sim',
+        'hardware joint_limits kinematics loop_status motion policy policy_process sim',
         'errno io os pathlib secrets signal stat sys threading time '
         'traceback',
         f'numpy PIL control_msgs controller_manager_msgs cv_bridge geometry_msgs rcl_interfaces '
@@ -157,7 +165,7 @@ PARTS = {
 
 # Where a part may, but only one file of it does: an optional library, or a second world.
 ONLY = {
-    'control_msgs': {'ros.gripper_action'},
+    'control_msgs': {'ros.gripper_goals'},
     'controller_manager_msgs': {'ros.controller_watch'},
     'cv_bridge': {'ros.images'},
     'PIL': {'ros.compressed', 'lab.data.dataset_format'},

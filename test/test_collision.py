@@ -197,9 +197,10 @@ def test_a_shape_that_makes_no_sense_is_left_out_not_an_error(geometry):
     assert robot.shapes == () and list(robot.left_out) == ['a']
 
 
-def test_a_description_that_only_pinocchio_reads_leaves_every_link_out():
-    text = chain().replace('<link name="world"/>', '<link name="world"/><xacro:note/>')
-    assert 'not plain XML' in ArmCollision(text, NAMES, 'l0').warning
+def test_elements_of_other_vocabularies_hide_no_shape():
+    text = chain().replace('<link name="world"/>', '<link name="world"/><sensor:note/>')
+    found = ArmCollision(text, NAMES, 'l0')
+    assert found.warning == '' and found.judged == ArmCollision(chain(), NAMES, 'l0').judged != ()
 
 
 TETRAHEDRON = 'v 0 0 0\nv 0.1 0 0\nv 0 0.1 0\nv 0 0 0.2\nf 1 3 2\nf 1 2 4\nf 2 3 4\nf 1 4 3\n'

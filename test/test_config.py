@@ -56,7 +56,9 @@ def test_every_default_is_legal_and_every_number_that_moves_the_arm_has_bounds()
     assert NodeConfig() == from_flat({})
     free = {name for name, p in KNOWN.items() if p.kind in (int, float) and p.low is None}
     assert free == {'gripper.open_value', 'gripper.closed_value'}
-    assert {name for name, p in KNOWN.items() if p.dynamic} == {'skip.mode'}
+    assert {name for name, p in KNOWN.items() if p.dynamic} == {
+        'skip.mode', 'limits.velocity_scale',
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
@@ -161,9 +163,23 @@ def test_names_are_unique_and_every_parameter_says_what_it_means():
         ({'continuity.threshold': 0.2, 'continuity.hysteresis': 0.3},
          'continuity.threshold = 0.2: expected at least continuity.hysteresis = 0.3'),
         ({'gripper.interface': 'joint', 'command_type': 'joint_commands'},
-         "gripper.interface = 'joint': expected 'topic', 'action' or 'none' with command_type = "
-         "'joint_commands': only a joint_trajectory carries the gripper, which otherwise is never "
+         "gripper.interface = 'joint': expected 'forward', 'topic', 'action' or 'none' with "
+         "command_type = 'joint_commands': 'joint' goes with joint_trajectory or "
+         'joint_state_commands alone, so that the gripper is never reached'),
+        ({'gripper.interface': 'forward', 'command_type': 'pose'},
+         "gripper.interface = 'forward': expected 'topic', 'action' or 'none' with command_type = "
+         "'pose': 'forward' goes with joint_commands alone, so that the gripper is never "
          'reached'),
+        ({'gripper.interface': 'joint', 'gripper.joint': 'b', 'action.joint_names': ['a', 'b']},
+         "gripper.joint = 'b': expected the name of a joint that is none of action.joint_names, "
+         "as gripper.interface = 'joint' commands it beside them"),
+        ({'gripper.interface': 'forward', 'command_type': 'joint_commands',
+          'gripper.opening_source': 'commanded'},
+         "gripper.opening_source = 'commanded': expected 'measured' with gripper.interface = "
+         "'forward': the first value commanded must be where the gripper is, or it jumps"),
+        ({'gripper.interface': 'action', 'gripper.action_name': 'left gripper'},
+         "gripper.action_name = 'left gripper': expected the name of an action, "
+         "'robotiq_gripper_controller/gripper_cmd'"),
         ({'unsupported': 'the controller rejects it'},
          "unsupported = 'the controller rejects it': expected '': mend what it says in a "
          "params_file, and set unsupported: '' there"),
@@ -187,6 +203,9 @@ def test_values_that_make_no_sense_together_are_refused(flat, words):
         {'continuity.hysteresis': 0.3},  # the threshold is the bundle's
         {'gripper.interface': 'joint'},
         {'gripper.interface': 'topic', 'command_type': 'joint_commands'},
+        {'gripper.interface': 'forward', 'command_type': 'joint_commands'},
+        {'gripper.interface': 'action', 'gripper.action_name': '/left/grip_2/gripper_cmd'},
+        {'gripper.interface': 'none', 'gripper.opening_source': 'commanded'},
         {'continuity.weights': [0.0, 1.0]},
     ],
 )

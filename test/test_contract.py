@@ -8,7 +8,8 @@ import pytest
 
 from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.config import from_flat
-from dysl_vla_ros.contract import with_bundle
+from dysl_vla_ros.contract import engine_of, with_bundle
+from dysl_vla_ros.engines.fake.arm import FakeArm, arm_of
 from dysl_vla_ros.engines.fake.bundle import fake_manifest
 from dysl_vla_ros.engines.open_engine import bundled_model
 from dysl_vla_ros.errors import ConfigError
@@ -100,3 +101,36 @@ def test_the_loop_is_built_in_the_bundles_frames_and_not_against_them(manifest, 
         with pytest.raises(ConfigError):
             arm.build_loop(policy, from_flat(wrong), '')
     assert len(seen) == 1
+
+
+def test_a_bundle_that_reads_an_opening_and_an_arm_without_one_are_refused_with_the_way_out(
+    manifest,
+):
+    assert manifest.proprioception.gripper
+    none = {'gripper.interface': 'none'}
+    with pytest.raises(
+        ConfigError, match="gripper.opening_source = 'measured': expected 'commanded' with .*reads"
+    ):
+        with_bundle(from_flat(none), manifest)
+    assert with_bundle(from_flat({**none, 'gripper.opening_source': 'commanded'}), manifest)
+    blind = replace(manifest, proprioception=replace(manifest.proprioception, gripper=False))
+    assert with_bundle(from_flat(none), blind)
+
+
+# ---- the policy without a model -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize('engine', [{'engine.path': 'fake'}, {'engine.backend': 'fake'}])
+@pytest.mark.parametrize('gripper', ['topic', 'none'])
+def test_the_policy_without_a_model_is_told_the_arm_of_the_parameters(engine, gripper):
+    config = from_flat(
+        {**engine, 'action.joint_names': ['a', 'b'], 'gripper.interface': gripper}
+    )
+    arm = arm_of(engine_of(config).path)
+    assert arm == FakeArm(('a', 'b'), gripper == 'topic')
+
+
+def test_a_bundle_brings_its_own_joints_and_without_names_fake_stays_as_it_is():
+    bundle = from_flat({'engine.path': '/models/x', 'action.joint_names': ['a', 'b']})
+    assert engine_of(bundle) == bundle.engine
+    assert engine_of(from_flat({'engine.path': 'fake'})).path == 'fake'

@@ -10,8 +10,9 @@ import pytest
 
 pytest.importorskip('pinocchio', reason="needs the extra 'kinematics'")
 
+from dysl_vla_ros.description import MAX_URDF_CHARACTERS, MAX_URDF_JOINTS
 from dysl_vla_ros.errors import KinematicsError
-from dysl_vla_ros.kinematics import MAX_URDF_CHARACTERS, MAX_URDF_JOINTS, ArmKinematics
+from dysl_vla_ros.kinematics import ArmKinematics
 
 
 def chain(count, limit='lower="-2" upper="2" velocity="3" effort="5"'):

@@ -35,7 +35,7 @@ _LEAD_DELAY_S = 1.0 / 15.0
 _INSTANT_S = 1e-6
 _APART_S = 1e-3
 """Points of a message lie at least so far apart [s]."""
-_GIVE_WAY_RAD = 0.02
+_GIVE_WAY_RAD, _GIVE_WAY_M = 0.02, 0.002
 SILENT_S = 0.4
 """Between the last command and one that begins elsewhere, at the measured pose."""
 UNASKED_S = 0.2
@@ -56,7 +56,8 @@ class GovernorSettings:
         rest: Every window rests within this [s].
         ramp: From rest to full playback speed [s].
         fade: Shortest time in which a seam fades [s].
-        max_jump: A re-anchoring farther than this asks for a start [rad].
+        max_jump: A re-anchoring farther than this asks for a start [rad];
+        max_jump_m: of a joint that slides [m].
         holds_points: The receiver takes single points and holds the last one, instead of
             following the window to its end.
     """
@@ -67,6 +68,7 @@ class GovernorSettings:
     ramp: float = 0.1
     fade: float = 0.2
     max_jump: float = 0.1
+    max_jump_m: float = 0.01
     holds_points: bool = False
 
     @property
@@ -158,10 +160,11 @@ class Governor:
         bad = np.minimum(moved, away) > self.limits.max_lead
         if not bad.any():
             return ''
-        joint = int(np.argmax(np.where(bad, moved, 0.0)))
+        joint = int(np.argmax(np.where(bad, moved / self.limits.max_lead, 0.0)))
         return (
-            f'{self.limits.names[joint]} moved {moved[joint]:.3f} rad within {UNASKED_S:g} s, and '
-            f'{away[joint]:.3f} rad from every command: somebody else moves the arm'
+            f'{self.limits.names[joint]} moved {moved[joint]:.3f} {self.limits.units[joint]} '
+            f'within {UNASKED_S:g} s, and {away[joint]:.3f} from every command: somebody else '
+            'moves the arm'
         )
 
     # ---- anchoring -----------------------------------------------------------------------------
@@ -198,11 +201,13 @@ class Governor:
         if last is not None and (away <= self.limits.velocity * self.settings.period).all():
             self._anchor(last, last, now, progress)
             return 'go', ''
-        joint = int(np.argmax(away))
-        if last is not None and not from_measured and away[joint] > self.settings.max_jump:
+        most = self.limits.each(self.settings.max_jump, self.settings.max_jump_m)
+        joint = int(np.argmax(away / most))
+        if last is not None and not from_measured and away[joint] > most[joint]:
+            unit = self.limits.units[joint]
             return 'ask', (
-                f'{names[joint]} stands {away[joint]:.3f} rad from the last command: expected at '
-                f'most start_max_jump_rad = {self.settings.max_jump:g}; ~/start begins from where '
+                f'{names[joint]} stands {away[joint]:.3f} {unit} from the last command: expected '
+                f'at most start_max_jump_{unit} = {most[joint]:g}; ~/start begins from where '
                 'it is'
             )
         # The receiver still follows the last window: a command that begins elsewhere is a jump.
@@ -270,7 +275,8 @@ class Governor:
         if self.plan is None or self.path is None or self.measurement.position is None:
             return
         place = np.clip(self.measurement.position, self.limits.lower, self.limits.upper)
-        if self.path.horizon or np.abs(place - self.path.targets[-1]).max() > _GIVE_WAY_RAD:
+        most = self.limits.each(_GIVE_WAY_RAD, _GIVE_WAY_M)
+        if self.path.horizon or (np.abs(place - self.path.targets[-1]) > most).any():
             self.path, self._fade = still(place, self.plan.knots[0].progress), None
 
     @property

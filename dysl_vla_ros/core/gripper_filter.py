@@ -7,6 +7,9 @@ import numpy as np
 from dysl_vla_ros.config import GripperConfig
 from dysl_vla_ros.data_types import FloatArray
 
+_LONGEST_STEP_S = 0.1
+"""After a pause of single values so much of the way is made up for, and no more."""
+
 
 class GripperFilter:
     """Decides which openings are sent. It never opens by itself: no opening, no message."""
@@ -58,16 +61,19 @@ class GripperFilter:
 
 
 class GripperRamp:
-    """The gripper as a joint of a trajectory: it travels to what was sent, and never jumps."""
+    """The gripper commanded as a joint: it travels to what was sent, and never jumps."""
 
     def __init__(self, config: GripperConfig) -> None:
         """Nowhere yet."""
         stroke = abs(config.open_value - config.closed_value)
         # Between points at rest a controller's cubic is 1.5 times as fast as the mean.
         self._rate = stroke / config.stroke_s / 1.5
+        # A trajectory is followed to its end by itself; a single value is stayed at.
+        self._whole_window = config.interface != 'forward'
         self._value: float | None = None
         self._goal = 0.0
         self._at = 0.0
+        self._told_until = 0.0
 
     def column(self, now: float, target: float, times: FloatArray) -> FloatArray:
         """Positions at the points of a window.
@@ -78,13 +84,15 @@ class GripperRamp:
             times: Seconds after ``now``, shape (k,).
 
         Returns:
-            Shape (k,); the first where the window before said it is by now.
+            Shape (k,); the first where the gripper was told to be by now.
         """
         if self._value is None:
             self._value = target
             self._goal = target
-        way = self._rate * max(now - self._at, 0.0)
+        elapsed = min(max(now - self._at, 0.0), self._told_until)
+        way = self._rate * elapsed
         self._value = float(np.clip(self._goal, self._value - way, self._value + way))
         self._at, self._goal = now, target
+        self._told_until = float(times[-1]) if self._whole_window else _LONGEST_STEP_S
         reach = self._rate * times
         return np.asarray(np.clip(target, self._value - reach, self._value + reach))

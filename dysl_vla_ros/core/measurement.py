@@ -14,19 +14,19 @@ import numpy as np
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import FloatArray, frozen_array
 
-NOISE_RAD = 0.05
-"""Added to how far a joint may have moved between two readings [rad or m]."""
-OUTSIDE_RAD = 0.1
-"""How far beyond its limits a joint may be read and still be believed [rad or m]."""
+NOISE_RAD, NOISE_M = 0.05, 0.005
+"""Added to how far a joint may have moved between two readings."""
+OUTSIDE_RAD, OUTSIDE_M = 0.1, 0.01
+"""How far beyond its limits a joint may be read and still be believed."""
 PERSIST_S = 0.3
 """Refusals that go on for this long are a fault of the sensor."""
 _FORGET_S = 0.5
 _FEW = 3
 _KEPT_S = 0.5
 STILL_S = 0.3
-STILL_RAD = 0.02
+STILL_RAD, STILL_M = 0.02, 0.002
 """An arm stands still whose mean place changed by less than this between the halves of the last
-``STILL_S``: noise averages out, a motion of 0.13 rad/s does not [rad or m]."""
+``STILL_S``: noise averages out, a motion of 0.13 rad/s does not."""
 
 
 class Measurement:
@@ -100,7 +100,7 @@ class Measurement:
         rows = self._since(STILL_S)
         half = (len(rows) + 1) // 2
         change = rows[:half].mean(axis=0) - rows[-half:].mean(axis=0)
-        return bool(np.abs(change).max() < STILL_RAD)
+        return bool((np.abs(change) < self.limits.each(STILL_RAD, STILL_M)).all())
 
     def moved(self, seconds: float) -> FloatArray:
         """How far each joint has come in the last ``seconds``, shape (n,) [rad or m]."""
@@ -127,14 +127,15 @@ class Measurement:
 
     def _range_problem(self, reading: FloatArray) -> str:
         limits = self.limits
-        bad = (reading < limits.lower - OUTSIDE_RAD) | (reading > limits.upper + OUTSIDE_RAD)
+        beyond = limits.each(OUTSIDE_RAD, OUTSIDE_M)
+        bad = (reading < limits.lower - beyond) | (reading > limits.upper + beyond)
         if not bad.any():
             return ''
         joint = int(np.flatnonzero(bad)[0])
         return (
             f'joint_states: {limits.names[joint]} = {reading[joint]:.3f}: expected within its '
             f'limits {limits.lower[joint]:.3f} to {limits.upper[joint]:.3f}, at most '
-            f'{OUTSIDE_RAD:g} beyond'
+            f'{beyond[joint]:g} beyond'
         )
 
     def _unwrapped(self, reading: FloatArray) -> FloatArray:
@@ -150,15 +151,15 @@ class Measurement:
             return ''
         assert self.limits.rated is not None
         age = stamp - self.stamp
-        reach = self.limits.rated * age + NOISE_RAD
+        reach = self.limits.rated * age + self.limits.each(NOISE_RAD, NOISE_M)
         jump = np.abs(reading - self.position)
         if (jump <= reach).all():
             return ''
         joint = int(np.argmax(jump - reach))
         return (
             f'joint_states: {self.limits.names[joint]} = {reading[joint]:.3f}, '
-            f'{jump[joint]:.3f} rad from the reading {age:.3f} s before: expected at most '
-            f'{reach[joint]:.3f}'
+            f'{jump[joint]:.3f} {self.limits.units[joint]} from the reading {age:.3f} s before: '
+            f'expected at most {reach[joint]:.3f}'
         )
 
     def _persists(self, reading: FloatArray, stamp: float) -> bool:
@@ -169,7 +170,7 @@ class Measurement:
             return False  # the believed ones go on too: two publishers, and one is wrong
         assert self.limits.rated is not None
         since, before = self._doubted
-        reach = self.limits.rated * (stamp - since) + NOISE_RAD
+        reach = self.limits.rated * (stamp - since) + self.limits.each(NOISE_RAD, NOISE_M)
         return bool((np.abs(reading - before) <= reach).all())
 
     def _doubt(self, reading: FloatArray, stamp: float, refusal: str) -> None:

@@ -30,9 +30,11 @@ class MotionLimits:
         velocity: Largest speed, shape (n,) [rad/s or m/s], more than 0.
         acceleration: Largest acceleration, speeding up and braking, one number or shape (n,)
             [rad/s^2 or m/s^2], more than 0; kept with shape (n,).
-        max_lead: Largest distance of a command from the measurement [rad].
+        max_lead: Largest distance of a command from the measurement, one number or shape (n,)
+            [rad or m]; kept with shape (n,).
         rated: Speed of the robot description before a parameter tightened it, shape (n,): what
             the arm itself can do; None = ``velocity``.
+        units: ``rad`` or ``m`` per joint; empty = all ``rad``.
     """
 
     names: tuple[str, ...]
@@ -40,15 +42,18 @@ class MotionLimits:
     upper: FloatArray
     velocity: FloatArray
     acceleration: FloatArray
-    max_lead: float
+    max_lead: FloatArray
     rated: FloatArray | None = None
+    units: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Freeze the arrays and check them."""
-        wide = np.broadcast_to(np.asarray(self.acceleration, np.float64), (len(self.names),))
-        object.__setattr__(self, 'acceleration', wide)
+        for part in ('acceleration', 'max_lead'):
+            wide = np.asarray(getattr(self, part), np.float64)
+            object.__setattr__(self, part, np.broadcast_to(wide, (len(self.names),)))
         object.__setattr__(self, 'rated', self.velocity if self.rated is None else self.rated)
-        for part in ('lower', 'upper', 'velocity', 'acceleration', 'rated'):
+        object.__setattr__(self, 'units', self.units or ('rad',) * len(self.names))
+        for part in ('lower', 'upper', 'velocity', 'acceleration', 'max_lead', 'rated'):
             value = frozen_array(getattr(self, part))
             object.__setattr__(self, part, value)
             if value.shape != (len(self.names),) or np.isnan(value).any():
@@ -57,7 +62,7 @@ class MotionLimits:
             if not self.lower[index] < self.upper[index]:
                 raise ConfigError(f'limits.lower of {name}', float(self.lower[index]),
                                   f'less than the upper limit {self.upper[index]:g}')
-            for part in ('velocity', 'acceleration', 'rated'):
+            for part in ('velocity', 'acceleration', 'max_lead', 'rated'):
                 number = float(getattr(self, part)[index])
                 if not number > 0:
                     raise ConfigError(f'limits.{part} of {name}', number, 'more than 0')
@@ -66,6 +71,10 @@ class MotionLimits:
     def size(self) -> int:
         """Degrees of freedom."""
         return len(self.names)
+
+    def each(self, rad: float, metres: float) -> FloatArray:
+        """Per joint the number that is meant for its unit, shape (n,)."""
+        return np.array([metres if unit == 'm' else rad for unit in self.units])
 
 
 def check_finite(values: FloatArray, what: str) -> None:
@@ -122,7 +131,8 @@ def check_speed(targets: FloatArray, action_period: float, limits: MotionLimits)
         action, joint = np.unravel_index(int(ratios.argmax()), ratios.shape)
         raise ChunkError(
             f'action {action} moves {limits.names[joint]} at {worst:.1f} times its velocity limit '
-            f'{limits.rated[joint]:g} rad/s: expected at most {MAX_TIME_SCALE:g} times'
+            f'{limits.rated[joint]:g} {limits.units[joint]}/s: expected at most '
+            f'{MAX_TIME_SCALE:g} times'
         )
 
 

@@ -83,11 +83,11 @@ class Finding:
 class Watchdogs:
     """Remembers since when; decides nothing else."""
 
-    def __init__(self, patience: Patience, limits: MotionLimits, max_jump: float) -> None:
-        """Args: how long, limits with ``max_lead``, and how far a resting arm may be moved."""
+    def __init__(self, patience: Patience, limits: MotionLimits, max_jump: FloatArray) -> None:
+        """Args: how long, limits with ``max_lead``, how far a resting arm may be moved (n,)."""
         self._patience = patience
         self.limits = limits
-        self._max_jump = max_jump
+        self._max_jump = np.broadcast_to(max_jump, (limits.size,))
         self._since: dict[str, float] = {}
         self._starved = False
         self._rested_at: FloatArray | None = None
@@ -137,17 +137,18 @@ class Watchdogs:
         if facts.lead is None:
             self._rested_at = None
             return '', '', ''
-        size, most = np.abs(facts.lead), self.limits.max_lead
-        joint = int(np.argmax(size))
-        worst, name = float(size[joint]), self.limits.names[joint]
+        size = np.abs(facts.lead)
+        joint = int(np.argmax(size / self.limits.max_lead))
+        worst, most = float(size[joint]), float(self.limits.max_lead[joint])
+        name, unit = self.limits.names[joint], self.limits.units[joint]
         if self._for(facts.now, 'waits', facts.going and worst >= STOP_LEAD * most) >= (
             self._patience.follow_fault
         ):
-            return f'{name} {self._lags(worst)}', '', ''
+            return f'{name} {self._lags(joint, worst)}', '', ''
         # The command alone never leads by more than max_lead: beyond it the arm was moved.
-        moved = f'{name} was moved {worst:.3f} rad away from its command'
+        moved = f'{name} was moved {worst:.3f} {unit} away from its command'
         shoved = moved if worst > _MOVED * most else self._shoved(facts)
-        return '', f'{name} {self._lags(worst)}' if worst > WARN_LEAD * most else '', shoved
+        return '', f'{name} {self._lags(joint, worst)}' if worst > WARN_LEAD * most else '', shoved
 
     def _shoved(self, facts: Facts) -> str:
         """Whether an arm that was told to stand has left its place."""
@@ -157,15 +158,18 @@ class Watchdogs:
         if self._rested_at is None:
             self._rested_at = facts.measured
         away = np.abs(facts.measured - self._rested_at)
-        joint = int(np.argmax(away))
-        if away[joint] <= self._max_jump:
+        joint = int(np.argmax(away / self._max_jump))
+        if away[joint] <= self._max_jump[joint]:
             return ''
-        return f'{self.limits.names[joint]} was moved {away[joint]:.3f} rad while it rested'
+        name, unit = self.limits.names[joint], self.limits.units[joint]
+        return f'{name} was moved {away[joint]:.3f} {unit} while it rested'
 
-    def _lags(self, worst: float) -> str:
+    def _lags(self, joint: int, worst: float) -> str:
+        unit, most = self.limits.units[joint], self.limits.max_lead[joint]
+        key = 'limits.max_lead_m' if unit == 'm' else 'limits.max_lead'
         return (
-            f'is {worst:.3f} rad behind its command, limits.max_lead = {self.limits.max_lead:g}: '
-            'the arm is blocked or does not follow'
+            f'is {worst:.3f} {unit} behind its command, {key} = {most:g}: the arm is blocked or '
+            'does not follow'
         )
 
     def _for(self, now: float, name: str, is_so: bool) -> float:

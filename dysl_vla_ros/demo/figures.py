@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-COMMANDS = 'dysl_vla: commands'
-POLICY = 'dysl_vla: policy'
+COMMANDS = 'commands'
+POLICY = 'policy'
 _PLAYING = ('running', 'verifying', 'holding')
 _PAUSE_S = 0.5
 """A longer silence of the command stream is an intended one (between episodes)."""
@@ -23,7 +23,7 @@ class Picture:
     """The newest of everything that was received.
 
     Attributes:
-        values: Status name -> key -> value, as on /diagnostics.
+        values: Last word of the status's name -> key -> value, as on /diagnostics.
         episode: Keys of the simulated arm's episode.
         chunk: Keys of the newest chunk.
         continuity: Newest values, oldest first.
@@ -68,9 +68,10 @@ class Picture:
             )
 
     def note_status(self, name: str, values: dict[str, str], now: float) -> None:
-        """Take over one status of /diagnostics."""
-        self.values[name] = values
-        if name != COMMANDS:
+        """Take over one status of /diagnostics, ``<node>: <name>``."""
+        kind = name.rpartition(': ')[2]
+        self.values[kind] = values
+        if kind != COMMANDS:
             return
         rate, gap, jitter = (
             number(values.get(key, ''))

@@ -10,6 +10,7 @@ from pathlib import Path
 from dysl_vla_ros.bundle.folder import MANIFEST_NAME, Bundle, open_bundle
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.engines.engine import Engine
+from dysl_vla_ros.engines.fake.arm import FAKE, JointSweep, arm_of, is_fake_path
 from dysl_vla_ros.engines.fake.bundle import FAKE_TOKENIZER, Sweep, fake_manifest
 from dysl_vla_ros.engines.fake.engine import FakeEngine
 from dysl_vla_ros.engines.tensorrt.cuda_driver import open_driver
@@ -42,7 +43,8 @@ def open_engine(
     """Open a bundle on this machine.
 
     Args:
-        path: Folder of the bundle; '' = the bundled model, ``'fake'`` = no model.
+        path: Folder of the bundle; '' = the bundled model, ``'fake'`` = no model, and
+            ``FakeArm.path`` = none either, made for an arm.
         backend: As ``engine.backend``; never falls back from what was asked for, since a slow
             robot is a different robot.
         threads: CPU threads of ONNX Runtime.
@@ -52,12 +54,12 @@ def open_engine(
         BundleError: No bundle there, or one that is altered.
         EngineError: The back end is not available, or cannot run the bundle.
     """
-    if path == 'fake' or backend == 'fake':
+    if is_fake_path(path) or backend == 'fake':
         if backend not in ('auto', 'fake'):
             raise EngineError(
                 f"engine.backend = {backend!r}: expected 'auto' with the path 'fake'"
             )
-        return _open_fake()
+        return _open_fake(path if is_fake_path(path) else FAKE)
     bundle = open_bundle(Path(path).expanduser() if path else bundled_model())
     tokenizer = bundle.path(bundle.manifest.instruction.tokenizer).read_text(encoding='utf-8')
     chosen = choose_backend(bundle, backend, plans)
@@ -143,14 +145,15 @@ def _warn_of_idle_gpu(bundle: Bundle) -> None:
     )  # fmt: skip
 
 
-def _open_fake() -> OpenedEngine:
-    manifest = fake_manifest()
+def _open_fake(path: str) -> OpenedEngine:
+    arm = arm_of(path)
+    manifest = fake_manifest() if arm is None else arm.manifest
     action = manifest.action
     engine = FakeEngine(
         manifest.layout,
         action.horizon,
         action.dim,
-        actions=Sweep(action),
+        actions=Sweep(action) if arm is None else JointSweep(arm, action.horizon),
         gates={layer: 1.0 for layer in manifest.layout.dynamic_layers},
     )
     return OpenedEngine(engine, manifest, FAKE_TOKENIZER)

@@ -12,8 +12,9 @@ from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.safety import MotionLimits
-from dysl_vla_ros.data_types import FloatArray
+from dysl_vla_ros.data_types import FloatArray, JointLimits
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.joint_limits import GivenLimits, doubts
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.motion import MotionPlanner
 from dysl_vla_ros.policy import Policy
@@ -38,29 +39,46 @@ def joint_names(manifest: Manifest, config: NodeConfig) -> tuple[str, ...]:
 def tightened(kinematics: ArmKinematics, config: NodeConfig) -> MotionLimits:
     """The limits of the robot description; parameters can only narrow them."""
     limits, safety = kinematics.limits, config.safety
+    slides = np.array([unit == 'm' for unit in limits.units])
+    margin = np.where(slides, safety.position_margin_m, safety.position_margin)
+    _check_margin(limits, margin)
     return MotionLimits(
         names=limits.names,
-        lower=limits.lower + safety.position_margin,
-        upper=limits.upper - safety.position_margin,
+        lower=limits.lower + margin,
+        upper=limits.upper - margin,
         velocity=limits.velocity * safety.velocity_scale,
-        acceleration=accelerations(config, limits.names),
-        max_lead=safety.max_lead,
+        acceleration=accelerations(config, limits),
+        max_lead=np.where(slides, safety.max_lead_m, safety.max_lead),
         rated=limits.velocity,
+        units=limits.units,
     )
 
 
-def accelerations(config: NodeConfig, names: tuple[str, ...]) -> FloatArray:
-    """Acceleration limit of each joint, shape (n,) [rad/s^2].
+def _check_margin(limits: JointLimits, margin: FloatArray) -> None:
+    left = limits.upper - limits.lower - 2 * margin
+    for name, unit, given, travel in zip(limits.names, limits.units, margin, left, strict=True):
+        if travel <= 0:
+            raise ConfigError(
+                'limits.position_margin_m' if unit == 'm' else 'limits.position_margin',
+                float(given), f'less than {given + travel / 2:g} {unit}, half of the travel of '
+                f'{name}',
+            )  # fmt: skip
+
+
+def accelerations(config: NodeConfig, limits: JointLimits) -> FloatArray:
+    """Acceleration limit of each joint, shape (n,) [rad/s^2 or m/s^2].
 
     Raises:
         ConfigError: ``limits.accelerations`` has another number of joints.
     """
-    given = config.safety.accelerations
+    given, safety = config.safety.accelerations, config.safety
     if not given:
-        return np.full(len(names), config.safety.acceleration)
-    if len(given) != len(names) or min(given) <= 0:
+        return np.array([
+            safety.acceleration_m if unit == 'm' else safety.acceleration for unit in limits.units
+        ])  # fmt: skip
+    if len(given) != len(limits.names) or min(given) <= 0:
         raise ConfigError(
-            'limits.accelerations', given, f'{len(names)} numbers above 0, one per joint'
+            'limits.accelerations', given, f'{len(limits.names)} numbers above 0, one per joint'
         )
     return np.array(given, dtype=np.float64)
 
@@ -73,12 +91,13 @@ def check_rest(limits: MotionLimits, config: NodeConfig) -> None:
     """
     needed = limits.velocity / limits.acceleration
     worst = int(np.argmax(needed))
+    unit = limits.units[worst]
     if needed[worst] > config.safety.rest_s:
         raise ConfigError(
             'stop.rest_s',
             config.safety.rest_s,
             f'at least {needed[worst]:.2f}, what {limits.names[worst]} takes to brake from '
-            f'{limits.velocity[worst]:g} rad/s at limits.acceleration = '
+            f'{limits.velocity[worst]:g} {unit}/s at limits.acceleration{"_m" * (unit == "m")} = '
             f'{limits.acceleration[worst]:g}; or a lower limits.velocity_scale',
         )
 
@@ -98,11 +117,13 @@ def build_loop(policy: Policy, config: NodeConfig, urdf: str) -> tuple[ControlLo
     """
     config = with_bundle(config, policy.manifest)
     action, safety = policy.manifest.action, config.safety
+    given = GivenLimits(safety.lower, safety.upper, safety.velocity)
     kinematics = ArmKinematics(
         urdf,
         joint_names(policy.manifest, config),
         config.action.tip_link,
         config.action.frame_id,
+        given,
     )
     limits = tightened(kinematics, config)
     check_rest(limits, config)
@@ -111,9 +132,9 @@ def build_loop(policy: Policy, config: NodeConfig, urdf: str) -> tuple[ControlLo
         workspace = (np.array(safety.workspace_min), np.array(safety.workspace_max))
     collision = ArmCollision(
         urdf, limits.names, config.action.frame_id or action.frame_id,
-        safety.planes, safety.self_collision,
+        safety.planes, safety.self_collision, given,
     )  # fmt: skip
-    if collision.warning:
-        _LOG.warning(collision.warning)
+    for doubt in filter(None, (doubts(kinematics.limits), collision.warning)):
+        _LOG.warning(doubt)
     planner = MotionPlanner(action, limits, kinematics, config.action, workspace, collision)
     return ControlLoop(policy, config, limits, planner), kinematics

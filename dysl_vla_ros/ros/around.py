@@ -12,6 +12,8 @@ from rclpy.node import Node
 
 from dysl_vla_ros.config import SafetyConfig
 from dysl_vla_ros.ros.command_graph import CommandGraph
+from dysl_vla_ros.ros.controller_check import ControllerCheck
+from dysl_vla_ros.ros.controller_fit import Sent
 from dysl_vla_ros.ros.controller_watch import ControllerWatch
 from dysl_vla_ros.ros.streams import JointSample
 
@@ -28,6 +30,8 @@ class Surroundings:
         controller: ``active``, ``inactive``, or ``unknown: `` and why.
         controller_problem: Why the arm would not follow; '' when fine or unknown.
         restarted_at: When a controller became active again [s]; None = never seen.
+        check: ``fits``, ``misfit`` or ``unknown``: what its parameters say of our commands.
+        misfit: Why a controller would not do what is meant; '' when it fits or is unknown.
     """
 
     listeners: tuple[str, ...] = ()
@@ -35,15 +39,18 @@ class Surroundings:
     controller: str = 'unknown: not looked yet'
     controller_problem: str = ''
     restarted_at: float | None = None
+    check: str = 'unknown: not asked yet'
+    misfit: str = ''
 
 
 class Around:
     """Keeps the newest look."""
 
-    def __init__(self, node: Node, topic: str, config: SafetyConfig) -> None:
-        """Args: who asks, the resolved command topic, and what is allowed."""
+    def __init__(self, node: Node, topic: str, config: SafetyConfig, sent: Sent) -> None:
+        """Args: who asks, the resolved command topic, what is allowed, what is published there."""
         self._graph = CommandGraph(node, topic)
         self._watch = ControllerWatch(node, topic)
+        self._check = ControllerCheck(node, topic, sent)
         self._config = config
         self._topic = topic
         self.newest = Surroundings()
@@ -52,12 +59,15 @@ class Around:
         """Look again; never waits."""
         self._graph.poll()
         self._watch.poll()
+        self._check.poll()
         self.newest = Surroundings(
             self._graph.listeners,
             self._graph.others,
             self._watch.status,
             self._watch.problem(),
             self._watch.restarted_at,
+            self._check.status,
+            self._check.misfit,
         )
 
     def arming_problem(self, listeners: int) -> str:
@@ -69,8 +79,8 @@ class Around:
         now = self.newest
         if not listeners:
             return f'nobody subscribes to {self._topic}: start the controller first'
-        if now.controller_problem:
-            return now.controller_problem
+        if now.controller_problem or now.misfit:
+            return now.controller_problem or now.misfit
         return self.intruders()
 
     def intruders(self) -> str:
@@ -86,6 +96,7 @@ class Around:
     def destroy(self) -> None:
         """Drop clients and subscriptions."""
         self._watch.destroy()
+        self._check.destroy()
 
 
 def contact(sample: JointSample, limit: float, names: tuple[str, ...]) -> str:

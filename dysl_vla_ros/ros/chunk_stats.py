@@ -85,6 +85,13 @@ class ChunkStats:
             self._mode = chunk.mode
             self._last_at = now
 
+    def skip_ratio(self) -> float | None:
+        """``ChunkReport.skip_ratio`` alone; None before the first chunk."""
+        with self._lock:
+            if not self._chunks:
+                return None
+            return 1.0 - sum(self._layers) / (len(self._layers) * self._depth)
+
     def report(self) -> ChunkReport:
         """The figures now."""
         with self._lock:

@@ -69,9 +69,16 @@ def joint_trajectory(
     return message
 
 
-def joint_commands(command: Command) -> Any:
-    """Positions for a forward position controller, in the policy's joint order [rad]."""
-    return Float64MultiArray(data=command.positions.tolist())
+def joint_commands(command: Command, gripper: FloatArray | None = None) -> Any:
+    """Positions for a forward position controller, in the policy's joint order [rad].
+
+    Args:
+        command: From the control loop.
+        gripper: Values of a gripper that is the controller's last joint, at the points of the
+            window, shape (k,): the first is due now.
+    """
+    last = [] if gripper is None else [float(gripper[0])]
+    return Float64MultiArray(data=[*command.positions.tolist(), *last])
 
 
 def pose_target(

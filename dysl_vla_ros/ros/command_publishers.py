@@ -7,17 +7,15 @@ from typing import Any
 
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.node import Node
-from rclpy.publisher import Publisher
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from dysl_vla_ros.config import NodeConfig
-from dysl_vla_ros.core.gripper_filter import GripperFilter, GripperRamp
 from dysl_vla_ros.data_types import COMMAND_TOPICS, Command, FloatArray
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.ros import command_messages as messages
 from dysl_vla_ros.ros import qos
-from dysl_vla_ros.ros.gripper_action import GripperAction
+from dysl_vla_ros.ros.gripper_channel import GripperChannel
 
 MESSAGES: dict[str, Any] = {
     'joint_trajectory': JointTrajectory,
@@ -26,7 +24,6 @@ MESSAGES: dict[str, Any] = {
     'pose': PoseStamped,
 }
 """``command_type`` -> message type."""
-GRIPPER_TOPIC = 'gripper_command'
 
 
 class CommandPublishers:
@@ -49,29 +46,20 @@ class CommandPublishers:
         self._joint_names = joint_names
         self._frame_id = config.action.frame_id or frame_id
         self._period = 1.0 / config.timing.command_rate_hz
-        self._gripper = GripperFilter(config.gripper)
-        self._ramp = GripperRamp(config.gripper)
-        self._interface = config.gripper.interface
         self._armed = config.safety.armed
         self._in_motion = False
         self.overdue = 0
         """Windows that were not sent because they lay in the past."""
-        self._gripper_action: GripperAction | None = None
-        if self._interface == 'action':
-            self._gripper_action = GripperAction(node)  # may refuse, so it comes first
-        self._live, self._shadow = self._pair(COMMAND_TOPICS[self._kind], MESSAGES[self._kind])
-        self._gripper_live: Publisher | None = None
-        self._gripper_shadow: Publisher | None = None
-        if self._interface in ('topic', 'action'):
-            self._gripper_live, self._gripper_shadow = self._pair(GRIPPER_TOPIC, Float64MultiArray)
+        self.gripper = GripperChannel(node, config.gripper)  # may refuse, so it comes first
+        topic, kind = COMMAND_TOPICS[self._kind], MESSAGES[self._kind]
+        self._live = node.create_publisher(kind, topic, qos.COMMAND)
+        self._shadow = node.create_publisher(kind, f'~/shadow/{topic}', qos.COMMAND)
 
     def destroy(self) -> None:
         """Drop all publishers."""
-        for publisher in (self._live, self._shadow, self._gripper_live, self._gripper_shadow):
-            if publisher is not None:
-                self._node.destroy_publisher(publisher)
-        if self._gripper_action is not None:
-            self._gripper_action.destroy()
+        self.gripper.destroy()
+        for publisher in (self._live, self._shadow):
+            self._node.destroy_publisher(publisher)
 
     @property
     def command_topic(self) -> str:
@@ -82,6 +70,14 @@ class CommandPublishers:
     def listeners(self) -> int:
         """How many subscribe to the topic that moves the arm."""
         return int(self._live.get_subscription_count())
+
+    def gripper_report(self) -> str:
+        """What became of what the gripper was told, for people."""
+        return self.gripper.report()
+
+    def gripper_problem(self) -> str:
+        """Why the gripper does not do what is wanted; '' when it does, or nobody can know."""
+        return self.gripper.problem()
 
     def publish(
         self,
@@ -98,26 +94,18 @@ class CommandPublishers:
             kinematics: Needed for twist and pose.
             opening: Measured opening of the gripper; None without a measurement.
         """
-        if armed != self._armed:
-            # What only the shadow was told, the gripper does not know.
-            self._gripper = GripperFilter(self._config.gripper)
-            self._ramp = GripperRamp(self._config.gripper)
-            self._armed = armed
-            if self._gripper_action is not None:
-                self._gripper_action.forget()
-        if self._gripper_action is not None:
-            self._gripper_action.poll()
+        self._armed = armed
+        self.gripper.begin(armed, opening)
         late = time.monotonic() - command.stamp
         if late > command.window_times[-1]:
             self.overdue += 1  # the process was stopped in between: the whole window is past
             return
         self._in_motion = True
+        carried = self.gripper.carried(command, opening)
         (self._live if armed else self._shadow).publish(
-            self._message(command, kinematics, opening)
+            self._message(command, kinematics, carried)
         )
-        wanted = self._gripper.update(command.gripper, not command.hold, command.stamp)
-        if wanted is not None:
-            self._send_gripper(wanted, armed)
+        self.gripper.send(command)
 
     def finish(self) -> None:
         """The commands end here: what would go on by itself is told to stop."""
@@ -127,16 +115,26 @@ class CommandPublishers:
             message.header.stamp = self._node.get_clock().now().to_msg()
             (self._live if self._armed else self._shadow).publish(message)
         self._in_motion = False
+        self.gripper.finish()
 
     def _message(
-        self, command: Command, kinematics: ArmKinematics | None, opening: float | None
+        self,
+        command: Command,
+        kinematics: ArmKinematics | None,
+        carried: tuple[str, FloatArray] | None,
     ) -> Any:
+        """A command as a message of the command type.
+
+        Args:
+            command: From the control loop.
+            kinematics: Needed for twist and pose.
+            carried: Name and values (k,) of a gripper that travels with the arm's joints.
+        """
         if self._kind == 'joint_trajectory':
-            gripper = self._gripper_joint(command, opening)
             stamp = self._stamp(command) if self._config.safety.stamped else None
-            return messages.joint_trajectory(command, self._joint_names, gripper, stamp)
+            return messages.joint_trajectory(command, self._joint_names, carried, stamp)
         if self._kind == 'joint_commands':
-            return messages.joint_commands(command)
+            return messages.joint_commands(command, None if carried is None else carried[1])
         assert kinematics is not None, 'checked when the control loop was built'
         stamp = self._node.get_clock().now().to_msg()
         pose = kinematics.forward(command.positions)
@@ -149,31 +147,3 @@ class CommandPublishers:
         """The instant of the tick, in ROS time."""
         ago = time.monotonic() - command.stamp
         return messages.ros_time(1e-9 * self._node.get_clock().now().nanoseconds - ago)
-
-    def _gripper_joint(
-        self, command: Command, measured: float | None
-    ) -> tuple[str, FloatArray] | None:
-        """The gripper as a joint of the trajectory: on its way to what was sent."""
-        if self._interface != 'joint':
-            return None
-        opening = measured if self._gripper.sent is None else self._gripper.sent
-        if opening is None:
-            return None
-        value = self._gripper.joint_value(opening)
-        column = self._ramp.column(command.stamp, value, command.window_times)
-        return self._config.gripper.joint, column
-
-    def _send_gripper(self, opening: float, armed: bool) -> None:
-        value = self._gripper.joint_value(opening)
-        if armed and self._gripper_action is not None:
-            self._gripper_action.send(value)
-            return
-        publisher = self._gripper_live if armed else self._gripper_shadow
-        if publisher is not None:
-            publisher.publish(Float64MultiArray(data=[value]))
-
-    def _pair(self, topic: str, kind: Any) -> tuple[Publisher, Publisher]:
-        return (
-            self._node.create_publisher(kind, topic, qos.COMMAND),
-            self._node.create_publisher(kind, f'~/shadow/{topic}', qos.COMMAND),
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from rclpy.clock import Clock
@@ -9,17 +10,17 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.logging import get_logging_directory
 from std_msgs.msg import String
 
-from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.config import CARRIES_GRIPPER, NodeConfig
 from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Pass, Policy
-from dysl_vla_ros.ros import qos
+from dysl_vla_ros.ros import diagnostics, qos
 from dysl_vla_ros.ros.arm import joint_names
 from dysl_vla_ros.ros.around import PERIOD_S, Around
 from dysl_vla_ros.ros.chunk_messages import dimension_names
 from dysl_vla_ros.ros.command_publishers import CommandPublishers
-from dysl_vla_ros.ros.controller_check import ControllerCheck
+from dysl_vla_ros.ros.controller_fit import Sent
 from dysl_vla_ros.ros.flight_recorder import FlightRecorder
 from dysl_vla_ros.ros.inputs import Inputs
 from dysl_vla_ros.ros.observer import Observer
@@ -29,6 +30,7 @@ from dysl_vla_ros.ros.services import Services
 from dysl_vla_ros.ros.session import Session
 
 _DIAGNOSTICS_PERIOD_S = 1.0
+_HEADLINE_S = 10.0
 
 
 class Configured:
@@ -61,23 +63,22 @@ class Configured:
         self._node = node
         self._names = dimension_names(policy.manifest.action, names)
         self._steady = steady
+        self._logged, self._logged_at = 'inactive', time.monotonic()
         self.reports = Reports(node)
         self.session = Session(
             config,
             policy,
-            Inputs(node, policy.manifest, config, names),
+            Inputs(
+                node, policy.manifest, config, names, lambda: publishers.gripper.commanded
+            ),
             publishers,
             FlightRecorder(get_logging_directory(), config.timing.command_rate_hz),
-            Around(node, publishers.command_topic, config.safety),
+            Around(node, publishers.command_topic, config.safety, _sent(config, names)),
             Observer('the report of a state', self._on_state),
         )
         self.session.remember(remembered.latched, remembered.disarmed)
         self.requests = Requests(self.session, remembered=remembered)
         self.services = Services(node, self.requests)
-        self._controller_check: ControllerCheck | None = None
-        # A stamped trajectory leaves the controller no segment of its own to get wrong.
-        if config.action.command_type == 'joint_trajectory' and not config.safety.stamped:
-            self._controller_check = ControllerCheck(node, self.session.publishers.command_topic)
         self._description = node.create_subscription(
             String, 'robot_description', self._on_description, qos.LATCHED
         )
@@ -97,8 +98,6 @@ class Configured:
         self._node.destroy_timer(self._looks)
         self._node.destroy_guard_condition(self._attention)
         self._node.destroy_subscription(self._description)
-        if self._controller_check is not None:
-            self._controller_check.destroy()
         self.services.destroy()
         self.session.destroy()
         self.reports.destroy()
@@ -114,9 +113,15 @@ class Configured:
 
     def _on_timer(self) -> None:
         self.reports.diagnostics(self.session, self.requests.active)
+        self._log_headline(time.monotonic())
         self.session.inputs.choose_transports()
-        if self._controller_check is not None:
-            self._controller_check.poll()
+
+    def _log_headline(self, now: float) -> None:
+        """Every ten seconds what is going on; nothing while that is the same word for word."""
+        line = diagnostics.headline(self.session, self.requests.active, now)
+        if now - self._logged_at >= _HEADLINE_S and line != self._logged:
+            self._node.get_logger().info(line)
+            self._logged, self._logged_at = line, now
 
     def _on_attention(self) -> None:
         """The state changed: report levels at once, and keep the evidence of a fault."""
@@ -162,3 +167,12 @@ class Configured:
             delivery, result, self._names, loop.action_period, self.session, now
         )
         self.session.recorder.note_chunk({item.key: item.value for item in info.values})
+
+
+def _sent(config: NodeConfig, names: tuple[str, ...]) -> Sent:
+    """What the command topic carries: the joints, and a gripper that travels with them."""
+    carried = config.gripper.interface in CARRIES_GRIPPER
+    gripper = config.gripper.joint if carried else ''
+    joints = (*names, gripper) if gripper else names
+    safety = config.safety
+    return Sent(config.action.command_type, joints, safety.max_lead, safety.stamped, gripper)

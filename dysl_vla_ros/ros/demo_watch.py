@@ -39,7 +39,7 @@ class Watch:
         listen(DiagnosticArray, '/diagnostics', self._on_diagnostics, qos.REPORT)
         listen(DiagnosticStatus, 'vla_node/chunk_info', self._on_chunk, qos.REPORT)
         listen(Float64, 'vla_node/continuity', self._on_continuity, qos.REPORT)
-        listen(Float64, 'vla_node/skip_ratio', self._on_skip_ratio, qos.REPORT)
+        listen(Float64, 'vla_node/skip_ratio_pass', self._on_skip_ratio, qos.REPORT)
         listen(DiagnosticStatus, 'sim_arm/episode', self._on_episode, qos.REPORT)
         listen(JointTrajectory, 'joint_trajectory', self._on_command, qos.REPORT)
         return self

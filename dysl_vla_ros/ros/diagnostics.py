@@ -22,7 +22,7 @@ _MAX_CLIPPED = 0.05
 
 @dataclass(frozen=True)
 class Status:
-    """One status: ``dysl_vla: <name>``."""
+    """One status: ``<node's full name>: <name>``."""
 
     name: str
     level: int
@@ -41,15 +41,43 @@ def collect(session: Session, active: bool, now: float) -> tuple[Status, ...]:
     loop = session.loop.status() if session.loop is not None else None
     chunks, rate = session.stats.report(), session.meter.report(now)
     return (
-        _policy(session, loop, chunks, now),
+        _policy(session, loop, chunks, rate, active, now),
         _inputs(session, now),
         _commands(session, loop, chunks, rate, active),
         _hardware(session),
     )
 
 
+def headline(session: Session, active: bool, now: float) -> str:
+    """One line for people: ``running, skip 57 %, 30.0 Hz, 9 ms``."""
+    return _headline(session, session.stats.report(), session.meter.report(now), active)
+
+
+def _headline(
+    session: Session, chunks: ChunkReport, rate: RateReport, active: bool
+) -> str:
+    if not active:
+        return 'inactive'
+    state, reason = session.state, session.reason
+    if state not in PLAYING:
+        return f'{state}: {reason}' if reason else state
+    parts: list[str] = [state]
+    if chunks.skip_ratio is not None:
+        parts.append(f'skip {100 * chunks.skip_ratio:.0f} %')
+    if rate.rate_hz is not None:
+        parts.append(f'{rate.rate_hz:.1f} Hz')
+    if chunks.inference_ms is not None:
+        parts.append(f'{chunks.inference_ms[0]:.0f} ms')
+    return ', '.join(parts)
+
+
 def _policy(
-    session: Session, loop: LoopStatus | None, chunks: ChunkReport, now: float
+    session: Session,
+    loop: LoopStatus | None,
+    chunks: ChunkReport,
+    rate: RateReport,
+    active: bool,
+    now: float,
 ) -> Status:
     manifest, config = session.policy.manifest, session.config
     values = {
@@ -63,9 +91,7 @@ def _policy(
         'mode_last': chunks.mode_last or 'n/a',
         'backbone_share': _number(chunks.backbone_share, 4),
         'continuity_last': _number(loop.continuity if loop else None, 4),
-        'continuity_threshold': _number(
-            config.continuity.threshold or manifest.calibration.threshold, 4
-        ),
+        'continuity_threshold': _number(config.continuity.threshold, 4),
         'phase': ('critical' if loop.critical else 'free') if loop else 'n/a',
         'rerun_count': _number(loop.reruns if loop else None),
         'rerun_rate': _number(_ratio(loop.reruns, loop.chunks) if loop else None, 4),
@@ -79,8 +105,9 @@ def _policy(
     _add_times(values, 'inference_ms', chunks.inference_ms)
     for stage in STAGES:
         _add_times(values, f'{stage}_ms', (chunks.stage_ms or {}).get(stage))
-    level, message = _judge_policy(session, loop, chunks, now)
-    return Status('policy', level, message, values)
+    level, problem = _judge_policy(session, loop, chunks, now)
+    line = _headline(session, chunks, rate, active)
+    return Status('policy', level, f'{line}: {problem}' if problem else line, values)
 
 
 def _judge_policy(
@@ -88,14 +115,13 @@ def _judge_policy(
 ) -> tuple[int, str]:
     config = session.config
     if loop is None or loop.state not in PLAYING:
-        return OK, 'not predicting'
+        return OK, ''
     # Counted from the start of this motion: before it no pass was asked for.
     silent = now - max(chunks.last_at or 0.0, session.playing_since)
     if silent > config.inputs.max_observation_age_s:
         return STALE, f'no pass for {silent:.1f} s; last refusal: {loop.last_rejection or "none"}'
-    action = session.policy.manifest.action
-    period = config.timing.action_period_s or action.period_s
-    budget_ms = 1e3 * config.timing.request_threshold * action.horizon * period
+    horizon, period = session.policy.manifest.action.horizon, config.timing.action_period_s
+    budget_ms = 1e3 * config.timing.request_threshold * horizon * period
     if chunks.inference_ms is not None and chunks.inference_ms[1] > budget_ms:
         return WARN, (
             f'inference_ms_p95 = {chunks.inference_ms[1]:.0f}: expected at most {budget_ms:.0f}, '
@@ -104,7 +130,7 @@ def _judge_policy(
     low, high = config.skip.expected_min, config.skip.expected_max
     if chunks.skip_ratio is not None and not low <= chunks.skip_ratio <= high:
         return WARN, f'skip_ratio = {chunks.skip_ratio:.3f}: expected within [{low:g}, {high:g}]'
-    return OK, loop.state
+    return OK, ''
 
 
 def _inputs(session: Session, now: float) -> Status:
@@ -114,6 +140,9 @@ def _inputs(session: Session, now: float) -> Status:
         values[f'{stream.name}.age_ms'] = _number(None if age is None else 1e3 * age, 1)
         values[f'{stream.name}.rate_hz'] = _number(stream.rate(now), 1)
         values[f'{stream.name}.dropped'] = str(stream.refused)
+    values['gripper.opening'] = session.inputs.opening()
+    old = session.inputs.joints.gripper_age(now)
+    values['gripper.age_ms'] = _number(None if old is None else 1e3 * old, 1)
     if len(session.inputs.cameras) > 1:
         skew = session.inputs.camera_skew()
         values['camera_skew_ms'] = _number(None if skew is None else 1e3 * skew, 1)
@@ -151,9 +180,11 @@ def _commands(
         'lead_rad': _number(loop.lead if loop else None, 4),
         'readings_refused': _number(loop.readings_refused if loop else None),
         'windows_overdue': str(session.publishers.overdue),
+        'gripper': session.publishers.gripper_report(),
         'listeners': ', '.join(session.around.newest.listeners) or 'none',
         'other_commanders': ', '.join(session.around.newest.others) or 'none',
         'controller': session.around.newest.controller,
+        'controller_check': session.around.newest.check,
     }
     level, message = _judge_commands(session, loop, rate)
     return Status('commands', level, message, values)
@@ -165,7 +196,10 @@ def _judge_commands(
     if session.state in LATCHED:
         return ERROR, f'{session.state}: {session.reason}'
     seen = session.around.newest
+    if seen.misfit:
+        return ERROR, f'{session.state}: {seen.misfit}'
     worry = session.around.intruders() or seen.controller_problem
+    worry = worry or session.publishers.gripper_problem()
     if not worry and loop is not None and loop.armed and not session.publishers.listeners:
         worry = f'armed, and nobody subscribes to {session.publishers.command_topic}'
     if worry:

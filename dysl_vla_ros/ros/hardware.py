@@ -1,4 +1,4 @@
-"""The keys of `dysl_vla: hardware` that this machine can tell; absent is absent.
+"""The keys of the status `hardware` that this machine can tell; absent is absent.
 
 Only files are read: the diagnostics come once a second, beside the control thread.
 """

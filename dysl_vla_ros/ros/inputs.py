@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from rclpy.node import Node
 
 from dysl_vla_ros.bundle.manifest import Manifest
-from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.config import CARRIES_GRIPPER, NodeConfig
 from dysl_vla_ros.core.run_state import InputStatus
 from dysl_vla_ros.data_types import FloatArray, Observation
 from dysl_vla_ros.errors import InputError
@@ -22,7 +22,12 @@ class Inputs:
     """Callbacks only keep the newest message; everything else is asked for."""
 
     def __init__(
-        self, node: Node, manifest: Manifest, config: NodeConfig, joint_names: tuple[str, ...]
+        self,
+        node: Node,
+        manifest: Manifest,
+        config: NodeConfig,
+        joint_names: tuple[str, ...],
+        commanded: Callable[[], float] = lambda: 1.0,
     ) -> None:
         """Subscribe to all that the bundle lists.
 
@@ -31,12 +36,13 @@ class Inputs:
             manifest: Names the cameras.
             config: Timeouts and the gripper's joint.
             joint_names: Joints of the arm, in the policy's order.
+            commanded: The gripper's opening commanded last, for ``gripper.opening_source``.
         """
         limits = config.inputs
         arrival = Arrival(node, limits.max_observation_age_s)
-        has_gripper = config.gripper.interface != 'none' and (
-            manifest.proprioception.gripper or config.gripper.interface == 'joint'
-        )
+        reads = manifest.proprioception.gripper
+        measures = config.gripper.opening_source == 'measured'
+        has_gripper = measures and (reads or config.gripper.interface in CARRIES_GRIPPER)
         self._limits = limits
         self.instruction = ''
         self.cameras: Mapping[str, Camera] = {
@@ -49,7 +55,9 @@ class Inputs:
             config.gripper if has_gripper else None,
             limits.joint_states_timeout_s,
             arrival,
+            config.gripper.timeout_s,
         )
+        self._commanded = commanded if reads and not measures else None
 
     @property
     def streams(self) -> tuple[Stream, ...]:
@@ -76,7 +84,8 @@ class Inputs:
         """Whether every stream is fresh and the cameras belong together."""
         problems = [problem for stream in self.streams if (problem := stream.problem(now))]
         if not problems:
-            problems = [problem for problem in (self._skew_problem(),) if problem]
+            found = (self.joints.gripper_unseen(), self._skew_problem())
+            problems = [problem for problem in found if problem]
         return InputStatus(not problems, '; '.join(problems))
 
     def camera_skew(self) -> float | None:
@@ -84,6 +93,15 @@ class Inputs:
         newest = [camera.stream.newest for camera in self.cameras.values()]
         stamps = [message.stamp for message in newest if message is not None]
         return max(stamps) - min(stamps) if len(stamps) > 1 else None
+
+    def opening(self) -> str:
+        """The opening that a policy would read now, and where it comes from, for people."""
+        if self._commanded is not None:
+            return f'{self._commanded():.2f} commanded'
+        sample = self.joints.newest
+        if sample is None or sample.gripper is None:
+            return 'n/a'
+        return f'{sample.gripper:.2f} measured'
 
     def observation(self) -> Observation:
         """The newest of everything; joints are those measured nearest to the newest image.
@@ -107,7 +125,7 @@ class Inputs:
                 name: self.cameras[name].to_rgb(image.message) for name, image in images.items()
             },
             joints=sample.positions,
-            gripper=sample.gripper,
+            gripper=sample.gripper if self._commanded is None else self._commanded(),
             instruction=self.instruction,
         )
 

@@ -11,7 +11,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from dysl_vla_ros.config import GripperConfig
-from dysl_vla_ros.data_types import FloatArray, frozen_array
+from dysl_vla_ros.data_types import frozen_array
 from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.ros import qos
 from dysl_vla_ros.ros.arrival import Arrival
@@ -20,7 +20,6 @@ from dysl_vla_ros.ros.streams import JointHistory, JointSample, Newest, Stream
 TOPIC = 'joint_states'
 MAX_JOINTS = 256
 """In one message; a whole robot has fewer."""
-_LOG_PERIOD_S = 5.0
 _SHOWN = 12
 
 
@@ -28,27 +27,41 @@ class JointParts:
     """The newest value of every joint the policy needs.
 
     Arm and gripper often publish on the same topic in separate messages, each at its own rate:
-    the parts are put together here. A sample is as old as the oldest part of the arm; the gripper,
-    ten times slower on many arms, has a time of its own and is the last value known.
+    the parts are put together here. A sample is as old as the oldest part of the arm; a gripper,
+    ten times slower on many arms or silent while it stands, has a time of its own, and its last
+    value counts. The arm's joints never wait for it.
     """
 
-    def __init__(self, joint_names: tuple[str, ...], gripper: GripperConfig | None) -> None:
+    def __init__(
+        self,
+        joint_names: tuple[str, ...],
+        gripper: GripperConfig | tuple[GripperConfig, ...] | None,
+    ) -> None:
         """No joint seen yet.
 
         Args:
             joint_names: Joints of the arm, in the policy's order.
-            gripper: Which joint measures the opening; None when the policy has no gripper.
+            gripper: Which joint measures the opening, of each gripper where there are several;
+                None where no opening is read.
         """
         self._arm = joint_names
-        self._gripper = gripper
-        self._wanted = joint_names if gripper is None else (*joint_names, gripper.joint)
-        self._parts: dict[str, tuple[float, float]] = {}
+        single = (gripper,) if isinstance(gripper, GripperConfig) else gripper
+        self._grippers: tuple[GripperConfig, ...] = single or ()
+        self._wanted = {*joint_names, *(gripper.joint for gripper in self._grippers)}
+        self._parts: dict[str, tuple[float, float, float | None]] = {}
 
     @property
     def gripper_stamp(self) -> float | None:
-        """When the gripper was measured [s]; None before, and where there is none."""
-        part = None if self._gripper is None else self._parts.get(self._gripper.joint)
-        return None if part is None else part[0]
+        """When the gripper measured longest ago was measured [s]; None before, and without one."""
+        parts = [self._parts.get(gripper.joint) for gripper in self._grippers]
+        known = [part[0] for part in parts if part is not None]
+        return min(known) if known and len(known) == len(parts) else None
+
+    @property
+    def grippers_unseen(self) -> list[str]:
+        """Joints of grippers that were never measured."""
+        joints = [gripper.joint for gripper in self._grippers]
+        return [joint for joint in joints if joint not in self._parts]
 
     def add(self, message: Any, stamp: float) -> JointSample:
         """Take the policy's joints out of a message; others, and any order, are fine.
@@ -60,33 +73,31 @@ class JointParts:
             stamp: Its time on the steady clock [s].
 
         Raises:
-            InputError: A joint has never been seen, is not finite, or stands there twice with two
-                positions; names and positions differ in number, or are too many.
+            InputError: A joint of the arm has never been seen, is not finite, or stands there
+                twice with two positions; names and positions differ in number, or are too many.
         """
-        found = self._read(message)
-        for name, position in found.items():
+        for name, (position, effort) in self._read(message).items():
             if name not in self._parts or stamp >= self._parts[name][0]:
-                self._parts[name] = (stamp, position)
-        missing = [name for name in self._wanted if name not in self._parts]
+                self._parts[name] = (stamp, position, effort)
+        missing = [name for name in self._arm if name not in self._parts]
         if missing:
             raise InputError(
                 f'{TOPIC}: name = {_shown(message.name)} lacks {missing}: expected all of '
-                f'{list(self._wanted)}, in any order'
+                f'{list(self._arm)}, in any order'
             )
-        oldest = min(self._parts[name][0] for name in self._arm)
-        positions = frozen_array([self._parts[name][1] for name in self._arm])
-        return JointSample(oldest, positions, self._opening(), self._efforts(message))
+        parts = [self._parts[name] for name in self._arm]
+        efforts = [effort for _, _, effort in parts if effort is not None]
+        openings = [self._opening(gripper) for gripper in self._grippers]
+        return JointSample(
+            stamp=min(stamp for stamp, _, _ in parts),
+            positions=frozen_array([position for _, position, _ in parts]),
+            gripper=openings[0] if openings else None,
+            efforts=frozen_array(efforts) if len(efforts) == len(parts) else None,
+            more_grippers=tuple(openings[1:]),
+        )
 
-    def _efforts(self, message: Any) -> FloatArray | None:
-        """Efforts of the arm, from a message that holds them all."""
-        names = list(message.name)
-        efforts = getattr(message, 'effort', ())
-        if len(efforts) != len(names) or not set(self._arm) <= set(names):
-            return None
-        return frozen_array([efforts[names.index(name)] for name in self._arm])
-
-    def _read(self, message: Any) -> dict[str, float]:
-        """Positions of the policy's joints in a message."""
+    def _read(self, message: Any) -> dict[str, tuple[float, float | None]]:
+        """Position and effort of the policy's joints in a message."""
         count = len(message.name)
         if count > MAX_JOINTS or len(message.position) > MAX_JOINTS:
             raise InputError(
@@ -98,23 +109,29 @@ class JointParts:
                 f'{TOPIC}: {count} names and {len(message.position)} positions: '
                 'expected as many positions as names'
             )
-        found: dict[str, float] = {}
-        for name, position in zip(message.name, message.position, strict=True):
+        efforts = getattr(message, 'effort', ())
+        found: dict[str, tuple[float, float | None]] = {}
+        for index, (name, position) in enumerate(
+            zip(message.name, message.position, strict=True)
+        ):
             if name not in self._wanted:
                 continue
             if not math.isfinite(position):
+                if name not in self._arm:
+                    continue  # a gripper that reads nothing spoils no arm: its last value counts
                 raise InputError(f'{TOPIC}: position of {name} = {position}: expected finite')
-            if found.setdefault(name, float(position)) != position:
+            effort = float(efforts[index]) if len(efforts) == count else None
+            if found.setdefault(name, (float(position), effort))[0] != position:
                 raise InputError(
-                    f'{TOPIC}: position of {name} = {found[name]} and {position}: expected one'
+                    f'{TOPIC}: position of {name} = {found[name][0]} and {position}: expected one'
                 )
         return found
 
-    def _opening(self) -> float | None:
-        if self._gripper is None:
+    def _opening(self, gripper: GripperConfig) -> float | None:
+        if gripper.joint not in self._parts:
             return None
-        closed, opened = self._gripper.closed_value, self._gripper.open_value
-        value = self._parts[self._gripper.joint][1]
+        closed, opened = gripper.closed_value, gripper.open_value
+        value = self._parts[gripper.joint][1]
         return float(np.clip((value - closed) / (opened - closed), 0.0, 1.0))
 
 
@@ -125,17 +142,22 @@ class Joints:
         self,
         node: Node,
         joint_names: tuple[str, ...],
-        gripper: GripperConfig | None,
+        gripper: GripperConfig | tuple[GripperConfig, ...] | None,
         timeout: float,
         arrival: Arrival,
+        gripper_timeout: float = 0.0,
     ) -> None:
-        """Subscribe; arguments as in ``JointParts`` and ``Camera``."""
+        """Subscribe; arguments as in ``JointParts`` and ``Camera``.
+
+        ``gripper_timeout``: a gripper silent for longer is reported [s]; 0 = never.
+        """
         self.stream = Stream(TOPIC, timeout)
         self.history = JointHistory()
         self._node = node
-        self._gripper = gripper
         self._parts = JointParts(joint_names, gripper)
         self._arrival = arrival
+        self._gripper_timeout = gripper_timeout
+        self._reported = ''
         self._subscription = node.create_subscription(
             JointState, TOPIC, self._on_message, qos.SENSOR
         )
@@ -146,14 +168,30 @@ class Joints:
         newest = self.stream.newest
         return None if newest is None else newest.message
 
-    def gripper_problem(self, now: float) -> str:
-        """That the gripper's last value is old, for people: it makes nothing stale; else ''."""
-        stamp = self._parts.gripper_stamp
-        if self._gripper is None or stamp is None or now - stamp <= self._gripper.timeout_s:
+    def gripper_unseen(self) -> str:
+        """That an opening that is needed was never measured; else ''."""
+        unseen = self._parts.grippers_unseen
+        if not unseen:
             return ''
         return (
-            f'{TOPIC}: {self._gripper.joint} is {now - stamp:.2f} s old, expected at most '
-            f'timeout.gripper_s = {self._gripper.timeout_s:g}; its last value is used'
+            f'{TOPIC}: {" and ".join(unseen)} was never there with a position: expected the '
+            "gripper's opening at least once; move it once if it speaks only then, name its joint "
+            'in gripper.joint, or, where nothing measures it, gripper.opening_source: commanded'
+        )
+
+    def gripper_age(self, now: float) -> float | None:
+        """How old the gripper's value is [s]; None before the first, and without a gripper."""
+        stamp = self._parts.gripper_stamp
+        return None if stamp is None else now - stamp
+
+    def gripper_problem(self, now: float) -> str:
+        """That the gripper's last value is old, for people: it makes nothing stale; else ''."""
+        age = self.gripper_age(now)
+        if age is None or not self._gripper_timeout or age <= self._gripper_timeout:
+            return ''
+        return (
+            f'{TOPIC}: the gripper is {age:.2f} s old, expected at most '
+            f'timeout.gripper_s = {self._gripper_timeout:g}; its last value is used'
         )
 
     def destroy(self) -> None:
@@ -168,8 +206,9 @@ class Joints:
 
         self._arrival.take(self.stream, message.header.stamp, build)
         problem = self.gripper_problem(time.monotonic())
-        if problem:
-            self._node.get_logger().warning(problem, throttle_duration_sec=_LOG_PERIOD_S)
+        if problem and not self._reported:  # once per silence: many grippers speak in motion only
+            self._node.get_logger().warning(problem)
+        self._reported = problem
 
 
 def _shown(names: Any) -> list[str]:

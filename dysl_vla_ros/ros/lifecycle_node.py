@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, cast
 
 from rcl_interfaces.msg import SetParametersResult
@@ -20,6 +19,8 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
+from dysl_vla_ros.config import NodeConfig, changed
+from dysl_vla_ros.contract import engine_of
 from dysl_vla_ros.errors import DyslError, EngineError
 from dysl_vla_ros.policy import Policy
 from dysl_vla_ros.policy_process.open_policy import open_policy
@@ -73,6 +74,7 @@ class VlaNode(LifecycleNode):
         )
         self.config = parameters.declare(self)
         self.failed = False
+        self._showing = False
         self._remembered = Remembered()
         self._to_say_first = str(self.get_parameter('instruction').value)
         self._configured: Configured | None = None
@@ -92,7 +94,8 @@ class VlaNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Open the policy, then create everything but motion."""
         # One of the twins: they have the same calls.
-        policy = cast(Policy, open_policy(self.config.engine))
+        self.config = parameters.read(self)
+        policy = cast(Policy, open_policy(engine_of(self.config)))
         try:
             self._configured = Configured(
                 self, self.config, policy, self._steady, self._remembered
@@ -100,6 +103,7 @@ class VlaNode(LifecycleNode):
         except BaseException:
             policy.engine.close()
             raise
+        self._show(self._configured.session.config)
         self._log_summary(policy)
         return SUCCESS
 
@@ -171,6 +175,14 @@ class VlaNode(LifecycleNode):
         if configured is not None:
             hangs = self._hanging is not None and self._hanging.alive
             configured.destroy(close_engine=not hangs)
+            self._show(self.config)  # what was left to the bundle is open again
+
+    def _show(self, config: NodeConfig) -> None:
+        self._showing = True
+        try:
+            parameters.show(self, config)
+        finally:
+            self._showing = False
 
     def _log_summary(self, policy: Policy) -> None:
         config, manifest, log = self.config, policy.manifest, self.get_logger()
@@ -195,18 +207,19 @@ class VlaNode(LifecycleNode):
             self.failed = True
 
     def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        if self._showing:
+            return SetParametersResult(successful=True)
         if self._active is not None and any(item.name == 'use_sim_time' for item in changes):
             return SetParametersResult(
                 successful=False, reason='use_sim_time: not while the node is active'
             )
-        result = parameters.validate(changes)
-        if result.successful:
-            for change in changes:
-                if change.name == 'skip.mode':
-                    self._set_skip_mode(change.value)
+        result = parameters.validate(changes, self._configured is not None)
+        if not result.successful or self._configured is None:
+            return result
+        live = {item.name: item.value for item in changes}
+        try:
+            self._configured.session.change(live)
+        except DyslError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        self.config = changed(self.config, live)
         return result
-
-    def _set_skip_mode(self, mode: Any) -> None:
-        self.config = replace(self.config, skip=replace(self.config.skip, mode=mode))
-        if self._configured is not None:
-            self._configured.session.set_skip_mode(self.config)

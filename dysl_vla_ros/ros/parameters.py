@@ -19,6 +19,10 @@ from dysl_vla_ros.config import NodeConfig, Parameter, from_flat, parameters
 from dysl_vla_ros.errors import ConfigError
 
 _INTEGER_LIMIT = 2**63 - 1
+_LIST_TYPES = {
+    tuple[str, ...]: RosParameter.Type.STRING_ARRAY,
+    tuple[float, ...]: RosParameter.Type.DOUBLE_ARRAY,
+}
 _OF_ROS = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
 """Parameters that rclpy declares for itself."""
 
@@ -30,7 +34,7 @@ NODE_ONLY: dict[str, tuple[bool | str, str]] = {
 
 
 def declare(node: Node) -> NodeConfig:
-    """Declare every parameter with text, range and read-only flag, and read the configuration.
+    """Declare every parameter with text and range, and read the configuration.
 
     The node must have been made with ``automatically_declare_parameters_from_overrides``: this
     is how keys that nobody declares are seen, and how ``30`` may stand for ``30.0``.
@@ -66,14 +70,45 @@ def declare(node: Node) -> NodeConfig:
     return config
 
 
+def read(node: Node) -> NodeConfig:
+    """The configuration as the node's parameters are now.
+
+    Raises:
+        ConfigError: They contradict each other.
+    """
+    set_now = {
+        name: _plain(parameter)
+        for name, parameter in node.get_parameters_by_prefix('').items()
+        if name not in NODE_ONLY and not name.startswith(_OF_ROS)
+    }
+    return from_flat({name: value for name, value in set_now.items() if value is not None})
+
+
+def show(node: Node, config: NodeConfig) -> None:
+    """Let ``ros2 param get`` and ``dump`` answer with the values in force.
+
+    Args:
+        node: Its callback must let these changes pass.
+        config: What is in force.
+    """
+    changed, declared = [], node.get_parameters_by_prefix('')
+    for parameter in parameters():
+        value = getattr(getattr(config, parameter.group), parameter.field)
+        wanted = list(value) if isinstance(value, tuple) else value
+        is_now = _plain(declared[parameter.name])
+        if wanted != ([] if is_now is None else is_now):
+            kind = _LIST_TYPES.get(parameter.kind)
+            changed.append(RosParameter(parameter.name, kind, wanted))
+    if changed:
+        node.set_parameters(changed)
+
+
 def describe(parameter: Parameter) -> ParameterDescriptor:
-    """Text, range and read-only flag as ``ros2 param describe`` shows them."""
+    """Text and range as ``ros2 param describe`` shows them."""
     descriptor = ParameterDescriptor(
         description=parameter.text,
-        additional_constraints='one of ' + ', '.join(map(repr, parameter.choices))
-        if parameter.choices
-        else '',
-        read_only=not parameter.dynamic,
+        additional_constraints='; '.join(_constraints(parameter)),
+        # Not read_only, which forbids the time before configure too.
     )
     if parameter.low is None and parameter.high is None:
         return descriptor
@@ -94,16 +129,40 @@ def describe(parameter: Parameter) -> ParameterDescriptor:
     return descriptor
 
 
-def validate(changes: list[RosParameter]) -> SetParametersResult:
-    """Callback of ``add_on_set_parameters_callback``; the reason is the ConfigError's text."""
+def validate(changes: list[RosParameter], configured: bool) -> SetParametersResult:
+    """Whether parameters may change so; each by itself, since they are set one after the other.
+
+    Args:
+        changes: As the callback of ``add_on_set_parameters_callback`` gets them.
+        configured: Whether parts exist that were made from the parameters.
+
+    Returns:
+        The reason of a refusal is a ConfigError's text.
+    """
     known = {parameter.name: parameter for parameter in parameters()}
     for change in changes:
-        if change.name in known and change.type_ != RosParameter.Type.NOT_SET:
-            try:
-                known[change.name].check(change.value)
-            except ConfigError as error:
-                return SetParametersResult(successful=False, reason=str(error))
+        if change.name not in known or change.type_ == RosParameter.Type.NOT_SET:
+            continue
+        parameter = known[change.name]
+        try:
+            parameter.check(change.value)
+            if configured and not parameter.dynamic:
+                raise ConfigError(
+                    change.name, change.value,
+                    'no change while the node is configured: clean up first',
+                )  # fmt: skip
+        except ConfigError as error:
+            return SetParametersResult(successful=False, reason=str(error))
     return SetParametersResult(successful=True)
+
+
+def _constraints(parameter: Parameter) -> list[str]:
+    found = []
+    if parameter.choices:
+        found.append('one of ' + ', '.join(map(repr, parameter.choices)))
+    if not parameter.dynamic:
+        found.append('read when the node is configured')
+    return found
 
 
 def _ros_value(parameter: Parameter, value: Any) -> Any:
@@ -115,9 +174,7 @@ def _ros_value(parameter: Parameter, value: Any) -> Any:
         return value
     if value:
         return list(value)
-    if parameter.kind == tuple[str, ...]:
-        return RosParameter.Type.STRING_ARRAY
-    return RosParameter.Type.DOUBLE_ARRAY
+    return _LIST_TYPES[parameter.kind]
 
 
 def _plain(parameter: Any) -> Any:

@@ -17,11 +17,10 @@ from dysl_vla_ros.policy import Pass
 from dysl_vla_ros.ros import chunk_messages, diagnostics, qos
 from dysl_vla_ros.ros.session import Session
 
-INTERFACE_VERSION = 1
+INTERFACE_VERSION = 2
 """Of topics, services, states and parameters as ``doc/interface.md`` has them: goes up when a
 listener or a parameter file of before would be misled."""
 
-PREFIX = 'dysl_vla: '
 _LEVELS = (
     DiagnosticStatus.OK,
     DiagnosticStatus.WARN,
@@ -42,6 +41,7 @@ class Reports:
         self._info = node.create_publisher(DiagnosticStatus, '~/chunk_info', qos.REPORT)
         self._continuity = node.create_publisher(Float64, '~/continuity', qos.REPORT)
         self._skip_ratio = node.create_publisher(Float64, '~/skip_ratio', qos.REPORT)
+        self._skip_ratio_pass = node.create_publisher(Float64, '~/skip_ratio_pass', qos.REPORT)
         self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', qos.REPORT)
         self._levels: tuple[int, ...] = ()
 
@@ -49,7 +49,7 @@ class Reports:
         """Drop the publishers."""
         for publisher in (
             self._state, self._metadata, self._chunk, self._info,
-            self._continuity, self._skip_ratio, self._diagnostics,
+            self._continuity, self._skip_ratio, self._skip_ratio_pass, self._diagnostics,
         ):  # fmt: skip
             self._node.destroy_publisher(publisher)
 
@@ -71,7 +71,7 @@ class Reports:
         now: float,
     ) -> Any:
         """Publish everything about one pass; returns the `~/chunk_info` message."""
-        name = f'{self._node.get_name()}: chunk'
+        name = f'{self._node.get_fully_qualified_name()}: chunk'
         info = chunk_messages.chunk_info(
             delivery, result.compared, name, session.policy.engine.device
         )
@@ -82,7 +82,10 @@ class Reports:
         known = [value for value in delivery.continuity if value is not None]
         if known:
             self._continuity.publish(Float64(data=known[-1]))
-        self._skip_ratio.publish(Float64(data=chunk.trace.skip_ratio))
+        self._skip_ratio_pass.publish(Float64(data=chunk.trace.skip_ratio))
+        windowed = session.stats.skip_ratio()
+        if windowed is not None:
+            self._skip_ratio.publish(Float64(data=windowed))
         if self._chunk.get_subscription_count():
             age = now - chunk.stamp
             stamp = self._node.get_clock().now().nanoseconds * 1e-9 - age
@@ -108,9 +111,9 @@ class Reports:
         message.status = [
             DiagnosticStatus(
                 level=_LEVELS[status.level],
-                name=PREFIX + status.name,
+                name=f'{self._node.get_fully_qualified_name()}: {status.name}',
                 message=status.message,
-                hardware_id=session.policy.engine.device,
+                hardware_id=session.robot_name,
                 values=[KeyValue(key=key, value=value) for key, value in status.values.items()],
             )
             for status in statuses

@@ -219,8 +219,8 @@ class Requests:
         if not self._session.publishers.listeners:
             topic = self._session.publishers.command_topic
             self._stop_for(f'nobody subscribes to {topic} any more; ~/start begins anew')
-        elif seen.controller_problem:
-            self._stop_for(seen.controller_problem)
+        elif seen.controller_problem or seen.misfit:
+            self._stop_for(seen.controller_problem or seen.misfit)
         elif restarted:
             self._stop_for('the controller was started again; ~/start begins from where it is')
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.config import NodeConfig, changed
 from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING, InputStatus
 from dysl_vla_ros.data_types import Command
 from dysl_vla_ros.errors import DyslError
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.policy import Policy
-from dysl_vla_ros.ros.arm import build_loop
+from dysl_vla_ros.ros.arm import build_loop, check_rest, tightened
 from dysl_vla_ros.ros.around import Around, contact
 from dysl_vla_ros.ros.chunk_stats import ChunkStats
 from dysl_vla_ros.ros.command_publishers import CommandPublishers
@@ -59,6 +60,7 @@ class Session:
         self.stats = ChunkStats(config.skip.window_chunks)
         self.loop: ControlLoop | None = None
         self.kinematics: ArmKinematics | None = None
+        self.robot_name = ''
         self.last_command: Command | None = None
         self.state = 'waiting'
         self.reason = NO_DESCRIPTION
@@ -88,6 +90,7 @@ class Session:
         if self._early_estop:
             loop.estop(time.monotonic(), self._early_estop)
         self._description, self._description_problem = urdf, ''
+        self.robot_name = self.kinematics.robot_name
         self.loop = loop
         return ''
 
@@ -169,11 +172,23 @@ class Session:
         reason, self._evidence_of = self._evidence_of, ''
         return reason
 
-    def set_skip_mode(self, config: NodeConfig) -> None:
-        """Take a configuration whose ``skip.mode`` changed."""
-        self.config = config
-        if self.loop is not None:
+    def change(self, values: Mapping[str, Any]) -> None:
+        """Take parameters that may change while the node is active.
+
+        Args:
+            values: Full parameter name -> value.
+
+        Raises:
+            ConfigError: They do not fit the arm; nothing was changed.
+        """
+        config = changed(self.config, values)
+        if self.loop is not None and self.kinematics is not None:
+            limits = tightened(self.kinematics, config)
+            check_rest(limits, config)
+            if (limits.velocity != self.loop.limits.velocity).any():
+                self.loop.limits = limits
             self.loop.skip_mode = config.skip.mode  # type: ignore[assignment]
+        self.config = config
 
     def destroy(self) -> None:
         """Drop subscriptions and publishers."""

@@ -89,12 +89,14 @@ class JointSample:
         positions: Shape (n,) [rad].
         gripper: Opening 0.0 .. 1.0, or None without a measurement.
         efforts: Shape (n,) [N m or N]; None where the driver publishes none.
+        more_grippers: Openings of further arms, in their order.
     """
 
     stamp: float
     positions: FloatArray
     gripper: float | None
     efforts: FloatArray | None = None
+    more_grippers: tuple[float | None, ...] = ()
 
 
 class JointHistory:

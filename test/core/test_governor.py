@@ -269,6 +269,34 @@ def test_the_command_waits_for_a_blocked_arm_within_the_lead():
     assert 0.06 < lead.max() <= 0.1
 
 
+def test_a_column_that_stands_still_is_waited_for_within_millimetres():
+    column = MotionLimits(('pan', 'lift'), [-2.0, 0.0], [2.0, 0.4], [1.0, 0.1], [10.0, 3.0],
+                          [0.12, 0.01], units=('rad', 'm'))  # fmt: skip
+    bench = Bench(start=0.05, bounds=column)
+    bench.settle()
+    bench.follows = False
+    for _ in range(10):
+        bench.chunk(np.tile([0.0, 0.004], (HORIZON, 1)))
+        bench.run(0.2)
+    lead = np.abs(bench.governor.lead())
+    assert 0.007 < lead[1] <= 0.01
+
+
+def test_a_column_that_was_moved_a_centimetre_and_a_half_asks_for_a_start_in_metres():
+    column = MotionLimits(('pan', 'lift'), [-2.0, 0.0], [2.0, 0.4], [1.0, 0.1], [10.0, 3.0],
+                          [0.12, 0.01], units=('rad', 'm'))  # fmt: skip
+    bench = Bench(start=0.05, bounds=column)
+    bench.settle()
+    bench.run(0.2, go=False)
+    bench.governor.release(bench.now)
+    bench.now += 1.0
+    bench.arm = bench.arm + [0.05, 0.015]
+    answer, reason = bench.settle(from_measured=False)
+    assert answer == 'ask' and reason.startswith(
+        'lift stands 0.015 m from the last command: expected at most start_max_jump_m = 0.01'
+    )
+
+
 def test_an_arm_that_moves_by_itself_is_told_from_one_that_follows():
     bench = moving()
     assert bench.governor.unasked_motion(bench.now) == ''

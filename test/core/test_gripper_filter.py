@@ -86,4 +86,23 @@ def test_a_gripper_joint_travels_to_its_target_and_begins_where_it_was_said_to_b
     assert going == pytest.approx(0.04 - rate * times)
     later = ramp.column(10.3, 0.0, times)
     assert later[0] == pytest.approx(going[2])
-    assert ramp.column(20.0, 0.0, times).tolist() == [0.0] * 4
+    assert ramp.column(20.0, 0.0, times)[0] == pytest.approx(later[-1])  # there it stayed
+    assert ramp.column(21.0, 0.0, times).tolist() == [0.0] * 4
+
+
+def test_after_a_pause_a_gripper_told_single_values_goes_on_from_the_last_one():
+    config = GripperConfig(open_value=1.0, closed_value=0.0, stroke_s=1.0, interface='forward')
+    ramp, times, period = GripperRamp(config), np.array([0.0, 0.2]), 1 / 30
+    rate = 1.0 / 1.0 / 1.5
+    assert ramp.column(0.0, 1.0, times)[0] == 1.0
+    told = [ramp.column(k * period, 0.0, times)[0] for k in range(1, 11)]
+    assert np.abs(np.diff([1.0, *told])).max() <= rate * period + 1e-9
+    assert told[-1] - ramp.column(60.0, 0.0, times)[0] <= rate * 0.1 + 1e-9
+
+
+def test_a_trajectory_is_followed_to_the_end_of_its_window_and_no_further():
+    config = GripperConfig(open_value=1.0, closed_value=0.0, stroke_s=1.0, interface='joint')
+    ramp, times = GripperRamp(config), np.array([0.0, 0.1, 0.3])
+    ramp.column(0.0, 1.0, times)
+    told = ramp.column(0.1, 0.0, times)
+    assert ramp.column(60.0, 0.0, times)[0] == pytest.approx(told[-1])

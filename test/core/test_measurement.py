@@ -39,6 +39,19 @@ def test_a_jump_is_refused_and_the_next_good_reading_is_taken():
     assert measurement.doubtful and measurement.persistent == ''
 
 
+def test_a_joint_that_slides_is_believed_in_metres():
+    slide = MotionLimits(('rail',), [0.0], [0.4], [0.1], 3.0, 0.01, units=('m',))
+    measurement = Measurement(slide)
+    assert measurement.take(np.array([0.2]), 0.0) == ''
+    assert 'rail = 0.220, 0.020 m from the reading 0.010 s before: expected at most 0.006' in (
+        measurement.take(np.array([0.22]), 0.01)
+    )
+    assert 'at most 0.01 beyond' in measurement.take(np.array([0.42]), 10.0)
+    for index in range(40):
+        measurement.take(np.array([0.2 + 0.0004 * index]), 20 + 0.01 * index)
+    assert not measurement.still  # 0.04 m/s
+
+
 def test_after_a_silence_the_arm_may_be_farther_away():
     measurement = Measurement(LIMITS)
     measurement.take(np.zeros(2), 0.0)

@@ -102,6 +102,23 @@ def test_a_command_that_waits_for_a_blocked_arm_becomes_a_fault_with_joint_and_l
     )
 
 
+def test_a_joint_that_slides_is_judged_in_metres_by_a_lead_of_its_own():
+    column = replace(LIMITS, max_lead=np.array([0.2, 0.01]), units=('rad', 'm'))
+    dogs = Watchdogs(PATIENCE, column, column.each(0.1, 0.01))
+    lead = np.array([0.05, -0.009])  # more radians, but the column is as good as blocked
+    found = [dogs.look(replace(QUIET, now=0.1 * i, lead=lead)) for i in range(11)]
+    words = (
+        'lift is 0.009 m behind its command, limits.max_lead_m = 0.01: the arm is blocked or does '
+        'not follow'
+    )
+    assert found[0].warning == words and found[10].fault == words
+    rests = replace(QUIET, standing=True, lead=np.zeros(2))
+    dogs.look(rests)
+    dogs.look(replace(rests, now=0.5))
+    pushed = dogs.look(replace(rests, now=1.0, measured=np.array([0.05, 0.02])))
+    assert pushed.shoved == 'lift was moved 0.020 m while it rested'
+
+
 def test_a_lag_that_ends_or_a_stop_in_between_begins_the_wait_anew():
     waits = leading(0.17)
     assert first(looks(*[waits] * 8, leading(0.1), *[waits] * 8), 'fault') is None

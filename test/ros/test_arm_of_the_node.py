@@ -41,7 +41,66 @@ def test_limits_are_those_of_the_description_tightened_by_margin_and_scale(kinem
     assert limits.velocity == pytest.approx([0.3] * 3)
     assert limits.rated == pytest.approx([3.0] * 3)  # what the arm itself can do
     assert limits.acceleration == pytest.approx([4.0] * 3)
-    assert limits.max_lead == 0.2
+    assert limits.max_lead.tolist() == [0.2] * 3 and limits.units == ('rad',) * 3
+
+
+FINGER = '<limit lower="0.021" upper="0.057" velocity="1.0"/>'
+
+
+def with_a_slide(limit=FINGER, name='wrist'):
+    """The arm of the tests whose last joint slides."""
+    text = make_urdf()
+    head, tail = text.split(f'<joint name="{name}" type="revolute"')
+    mine, rest = tail.split('</joint>', 1)
+    mine = re.sub('<limit[^>]*/>', limit, mine)
+    return f'{head}<joint name="{name}" type="prismatic"{mine}</joint>{rest}'
+
+
+def slide_of(text, **flat):
+    from dysl_vla_ros.ros.arm import tightened
+
+    config = from_flat({name.replace('__', '.'): value for name, value in flat.items()})
+    return tightened(ArmKinematics(text, JOINTS, 'grasp_link', 'base_link'), config)
+
+
+@pytest.mark.parametrize(('low', 'high'), [(0.021, 0.057), (0.0, 1.0), (0.0, 0.4)])
+def test_a_joint_that_slides_has_margins_and_leads_in_metres(low, high):
+    limits = slide_of(with_a_slide(f'<limit lower="{low}" upper="{high}" velocity="1.0"/>'))
+    assert limits.units == ('rad', 'rad', 'm')
+    assert limits.lower == pytest.approx([-1.98, -1.98, low + 0.001])
+    assert limits.upper == pytest.approx([1.98, 1.98, high - 0.001])
+    assert limits.max_lead == pytest.approx([0.12, 0.12, 0.01])
+    assert limits.acceleration == pytest.approx([10.0, 10.0, 3.0])
+    own = slide_of(with_a_slide(), limits__position_margin_m=0.004, limits__max_lead_m=0.002,
+                   limits__acceleration_m=2.5)  # fmt: skip
+    assert (own.lower[2], own.max_lead[2], own.acceleration[2]) == (0.025, 0.002, 2.5)
+
+
+def test_a_margin_that_leaves_no_travel_is_refused_by_parameter_joint_and_unit():
+    words = refusal(lambda: slide_of(with_a_slide(), limits__position_margin_m=0.02))
+    assert words == (
+        'limits.position_margin_m = 0.02: expected less than 0.018 m, half of the travel of wrist'
+    )
+    narrow = make_urdf().replace('lower="-2.0"', 'lower="1.99"')
+    assert refusal(lambda: slide_of(narrow)).startswith('limits.position_margin = 0.02: expected ')
+
+
+def test_a_slide_that_cannot_rest_in_time_is_refused_in_metres():
+    from dysl_vla_ros.ros.arm import check_rest
+
+    limits = slide_of(with_a_slide('<limit lower="0" upper="1" velocity="2.0"/>'))
+    assert refusal(lambda: check_rest(limits, from_flat({}))) == (
+        'stop.rest_s = 0.5: expected at least 0.67, what wrist takes to brake from 2 m/s at '
+        'limits.acceleration_m = 3; or a lower limits.velocity_scale'
+    )
+
+
+def test_a_joint_without_a_speed_is_settled_by_a_parameter_of_the_node():
+    still = make_urdf().replace('velocity="3.0"', 'velocity="0"')
+    words = refusal(lambda: build(still), KinematicsError)
+    assert 'joint shoulder (revolute): velocity limit 0 rad/s' in words
+    loop, _ = build(still, limits__velocity=[1.5])
+    assert loop.limits.velocity.tolist() == [1.5] * 3
 
 
 def test_each_joint_may_have_an_acceleration_of_its_own(kinematics):

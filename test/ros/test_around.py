@@ -99,7 +99,7 @@ def commands_status(rig):
     heard = rig.listen('/diagnostics', DiagnosticArray, qos.REPORT)
 
     def newest():
-        return heard and next(s for s in heard[-1].status if s.name == 'dysl_vla: commands')
+        return heard and next(s for s in heard[-1].status if s.name == '/vla_node: commands')
 
     return newest
 

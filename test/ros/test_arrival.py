@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from dysl_vla_ros.config import GripperConfig
@@ -11,10 +12,11 @@ pytestmark = pytest.mark.ros
 GRIPPER = GripperConfig(joint='finger', open_value=0.04, closed_value=0.0)
 
 
-def joints(names, positions):
+def joints(names, positions, effort=()):
     from sensor_msgs.msg import JointState
 
-    return JointState(name=list(names), position=[float(value) for value in positions])
+    values = [float(value) for value in positions]
+    return JointState(name=list(names), position=values, effort=list(effort))
 
 
 def test_a_stamp_becomes_steady_time_by_its_age():
@@ -86,15 +88,16 @@ def test_arm_and_gripper_may_come_in_separate_messages_and_a_sample_ages_with_th
     from dysl_vla_ros.ros.joints import JointParts
 
     parts = JointParts(('shoulder',), GRIPPER)
-    with pytest.raises(InputError, match='finger'):
-        parts.add(joints(('shoulder',), (1,)), 5.0)
+    first = parts.add(joints(('shoulder',), (1,)), 5.0)
+    assert (first.stamp, first.gripper) == (5.0, None) and parts.grippers_unseen == ['finger']
     assert parts.add(joints(('finger',), (0.04,)), 5.1).stamp == 5.0
+    assert parts.grippers_unseen == []
     sample = parts.add(joints(('shoulder',), (2,)), 5.2)
     assert (sample.stamp, sample.positions.tolist(), sample.gripper) == (5.2, [2.0], 1.0)
     assert parts.gripper_stamp == 5.1
 
 
-@pytest.mark.parametrize('gripper_hz', [50, 10, 4, 0.1])
+@pytest.mark.parametrize('gripper_hz', [500, 50, 10, 4, 0.1])
 def test_a_slow_gripper_neither_spoils_nor_stales_the_joints_of_an_image(gripper_hz):
     from dysl_vla_ros.ros.joints import JointParts
     from dysl_vla_ros.ros.streams import JointHistory, Newest, Stream
@@ -119,6 +122,68 @@ def test_a_slow_gripper_neither_spoils_nor_stales_the_joints_of_an_image(gripper
             wrong.append(abs(history.nearest(image).positions[0] - image))
             assert stream.problem(now) == '' and stream.newest.message.gripper == 0.5
     assert max(wrong) <= period
+
+
+@pytest.mark.parametrize('same_stamp', [True, False])
+def test_an_arm_split_over_three_messages_is_put_together_within_a_period(same_stamp):
+    from dysl_vla_ros.ros.joints import JointParts
+    from dysl_vla_ros.ros.streams import JointHistory, Newest, Stream
+
+    names = ('a', 'b', 'c')
+    parts, history, stream = JointParts(names, GRIPPER), JointHistory(), Stream('joints', 0.2)
+    period, wrong = 0.01, []
+    for index in range(200):
+        for offset, name in enumerate(names):
+            now = (index + offset / 3) * period
+            stamp = index * period if same_stamp else now
+            extra = ('finger',) if index == 3 and name == 'b' else ()  # once, and latched
+            values = (stamp, *([0.02] * len(extra)))
+            try:
+                sample = parts.add(joints((name, *extra), values), stamp)
+            except InputError:
+                assert index == 0  # not complete yet
+                continue
+            history.append(sample)
+            stream.accept(Newest(sample.stamp, sample), now)
+            if index > 20:
+                image = now - 0.034
+                wrong.append(np.abs(history.nearest(image).positions - image).max())
+                assert stream.problem(now) == '' and stream.newest.message.gripper == 0.5
+    assert parts.gripper_stamp == pytest.approx(0.03, abs=period)
+    # Spread over a period, the youngest part is up to one older than the oldest, its stamp.
+    assert max(wrong) <= (1.0 if same_stamp else 1.5) * period + 1e-9
+
+
+def test_a_gripper_that_talks_hides_no_silent_arm():
+    from dysl_vla_ros.ros.joints import JointParts
+    from dysl_vla_ros.ros.streams import Newest, Stream
+
+    parts, stream = JointParts(('a',), GRIPPER), Stream('joints', 0.2)
+    for now in (1.0, 1.1, 1.2, 1.3):
+        names = ('a', 'finger') if now == 1.0 else ('finger',)
+        sample = parts.add(joints(names, (0.0,) * len(names)), now)
+        stream.accept(Newest(sample.stamp, sample), now)
+    assert 'newest is 0.30 s old' in stream.problem(1.3)
+
+
+def test_a_gripper_that_reads_no_number_keeps_its_last_value_and_spoils_no_arm():
+    from dysl_vla_ros.ros.joints import JointParts
+
+    parts = JointParts(('a',), GRIPPER)
+    parts.add(joints(('a', 'finger'), (1, 0.02)), 1.0)
+    sample = parts.add(joints(('a', 'finger'), (2, float('nan'))), 2.0)
+    assert (sample.stamp, sample.positions.tolist(), sample.gripper) == (2.0, [2.0], 0.5)
+    assert parts.gripper_stamp == 1.0
+
+
+def test_efforts_are_those_of_the_whole_arm_however_it_is_split():
+    from dysl_vla_ros.ros.joints import JointParts
+
+    parts = JointParts(('a', 'b'), None)
+    parts.add(joints(('a', 'b'), (0, 0)), 1.0)
+    assert parts.add(joints(('b',), (0,), effort=[7.0]), 1.1).efforts is None
+    assert parts.add(joints(('a',), (0,), effort=[5.0]), 1.2).efforts.tolist() == [5.0, 7.0]
+    assert parts.add(joints(('b',), (0,)), 1.3).efforts is None
 
 
 def test_a_message_is_taken_whole_or_not_at_all():

@@ -39,7 +39,8 @@ class Wire:
 
         from dysl_vla_ros.data_types import COMMAND_TOPICS
         from dysl_vla_ros.ros import qos
-        from dysl_vla_ros.ros.command_publishers import GRIPPER_TOPIC, MESSAGES, CommandPublishers
+        from dysl_vla_ros.ros.command_publishers import MESSAGES, CommandPublishers
+        from dysl_vla_ros.ros.gripper_channel import TOPIC as GRIPPER_TOPIC
 
         self.node = graph.add(Node('vla_node', context=graph.context))
         config = from_flat(flat)
@@ -56,13 +57,14 @@ class Wire:
             (self.gripper_shadow, f'/vla_node/shadow/{GRIPPER_TOPIC}', Float64MultiArray),
         ):  # fmt: skip
             ears.create_subscription(sort, name, heard.append, qos.COMMAND)
-            if sort is kind or self.publishers._gripper_live is not None:
+            of_arm = heard is self.live or heard is self.shadow
+            if of_arm or self.publishers.gripper.live is not None:
                 wait_for(lambda name=name: ears.count_publishers(name), what=name)
         wait_for(lambda: self.publishers.listeners == 1, what='the listener')
         wait_for(self.publishers._shadow.get_subscription_count, what="the shadow's listener")
-        if self.publishers._gripper_live is not None:
-            wait_for(self.publishers._gripper_live.get_subscription_count, what='gripper')
-            wait_for(self.publishers._gripper_shadow.get_subscription_count, what='gripper')
+        if self.publishers.gripper.live is not None:
+            wait_for(self.publishers.gripper.live.get_subscription_count, what='gripper')
+            wait_for(self.publishers.gripper.shadow.get_subscription_count, what='gripper')
         self.kinematics = ArmKinematics(make_urdf(), JOINTS, 'grasp_link', 'base_link')
 
     def send(self, item=None, armed=True, opening=None):
@@ -213,7 +215,103 @@ def test_a_gripper_that_is_a_joint_of_the_trajectory_stays_where_it_is_until_it_
     wire.send(opening=0.5)
     wait_for(lambda: len(wire.live) == 4, what='the fourth')
     assert wire.live[-1].points[-1].positions[-1] == 0.0
-    assert wire.publishers._gripper_live is None
+    assert wire.publishers.gripper.live is None
+
+
+FORWARD = {'command_type': 'joint_commands', 'gripper.interface': 'forward',
+           'gripper.joint': 'finger', 'gripper.open_value': 1.74, 'gripper.closed_value': -0.17,
+           'gripper.stroke_s': 1.0, 'gripper.dwell_s': 0.0}  # fmt: skip
+
+
+def test_a_forward_command_carries_the_gripper_last_and_never_lets_it_jump(graph):
+    wire = Wire(graph, **FORWARD)
+    begun = time.monotonic()
+    rate = 1.91 / 1.0 / 1.5
+    for tick in range(12):  # the policy wants it closed from the first action on
+        stamp = begun + tick / 30
+        wire.send(command(gripper=0.0, stamp=stamp), opening=0.5)
+    wire.one(wire.live)
+    wait_for(lambda: len(wire.live) == 12, what='every command')
+    told = [list(message.data) for message in wire.live]
+    assert all(values[:3] == START.tolist() for values in told)
+    last = np.array([values[3] for values in told])
+    assert last[0] == pytest.approx(-0.17 + 0.5 * 1.91)  # where it was measured
+    assert np.diff(last).max() <= 0.0 and -np.diff(last).min() <= rate / 30 + 1e-9
+    assert last[-1] < last[0] - 0.2
+    assert wire.publishers.gripper.live is None and wire.gripper == []
+
+
+def test_a_forward_gripper_goes_on_holding_after_a_silence_unless_somebody_moved_it(graph):
+    wire = Wire(graph, **FORWARD)
+    stamp = time.monotonic()
+    for tick in range(60):
+        wire.send(command(gripper=0.0, stamp=stamp + tick / 30), opening=0.3)  # on an object
+    held = wire.live[-1].data[3]
+    assert held == pytest.approx(-0.17)
+    wire.publishers.finish()
+    wire.send(command(stamp=stamp + 5.0), opening=0.31)
+    assert wire.live[-1].data[3] == pytest.approx(held)  # letting go of it would be a motion
+    wire.publishers.finish()
+    wire.send(command(stamp=stamp + 9.0), opening=0.8)
+    assert wire.live[-1].data[3] == pytest.approx(-0.17 + 0.8 * 1.91)  # where it was put
+    wire.send(command(stamp=stamp + 9.1, hold=True, gripper=0.0), opening=0.8)
+    assert wire.live[-1].data[3] == pytest.approx(-0.17 + 0.8 * 1.91)  # and no hold closes it
+
+
+def test_a_gripper_that_listens_late_is_told_what_stands_but_not_by_a_hold(graph):
+    from rclpy.node import Node
+    from std_msgs.msg import Float64MultiArray
+
+    from dysl_vla_ros.ros import qos
+
+    wire = Wire(graph)
+    wire.send(command(gripper=0.0))
+    wait_for(lambda: len(wire.gripper) == 1, what='the first')
+    late, heard = graph.add(Node('late', context=graph.context)), []
+    late.create_subscription(Float64MultiArray, 'gripper_command', heard.append, qos.COMMAND)
+    wait_for(lambda: wire.publishers.gripper.live.get_subscription_count() == 2, what='it')
+    wire.send(command(gripper=1.0, hold=True))
+    time.sleep(0.05)
+    assert heard == []
+    late.create_subscription(Float64MultiArray, 'gripper_command', heard.append, qos.COMMAND)
+    wait_for(lambda: wire.publishers.gripper.live.get_subscription_count() == 3, what='it')
+    wire.send(command(gripper=0.0))
+    wait_for(lambda: heard, what='what stands')
+    assert list(heard[0].data) == [0.0]
+
+
+def test_after_a_silence_the_first_wish_is_sent_anew(graph):
+    wire = Wire(graph)
+    wire.send(command(gripper=0.0))
+    wait_for(lambda: len(wire.gripper) == 1, what='the first')
+    wire.publishers.finish()
+    wire.send(command(gripper=0.0))
+    wait_for(lambda: len(wire.gripper) == 2, what='the second')
+    assert list(wire.gripper[-1].data) == [0.0]
+
+
+def test_a_gripper_that_nobody_hears_is_a_problem_once_it_was_told_something(graph):
+    from rclpy.node import Node
+
+    from dysl_vla_ros.ros.command_publishers import CommandPublishers
+
+    node = graph.add(Node('vla_node', context=graph.context))
+    publishers = CommandPublishers(node, from_flat({'armed': True}), JOINTS)
+    assert publishers.gripper_problem() == ''
+    publishers.publish(command(gripper=1.0), True, None, None)
+    assert publishers.gripper_problem() == 'nobody subscribes to /gripper_command, the gripper'
+    assert publishers.gripper_report() == '100 % open sent'
+    publishers.finish()
+    assert publishers.gripper_problem() == ''
+
+
+def test_the_opening_commanded_last_is_the_one_that_reached_the_gripper(graph):
+    wire = Wire(graph)
+    assert wire.publishers.gripper.commanded == 1.0
+    wire.send(command(gripper=0.0), armed=False)
+    assert wire.publishers.gripper.commanded == 1.0  # the shadow closed it, nobody else
+    wire.send(command(gripper=0.25))
+    assert wire.publishers.gripper.commanded == 0.25
 
 
 def test_the_frame_of_the_parameters_outranks_the_given_one(graph):

@@ -1,6 +1,6 @@
-"""The controller's state, the other nodes at the command topic, and the controller's parameters.
+"""The controller's state, and the other nodes at the command topic.
 
-Nodes, transitions and parameters are real. ``controller_manager_msgs`` has no wheel, so its
+Nodes and transitions are real. ``controller_manager_msgs`` has no wheel, so its
 service cannot be sent here: a stand-in with the fields of the published definitions (Humble's and
 Jazzy's ``ListControllers.srv`` and ``ControllerState.msg``) answers through a client of its own.
 """
@@ -338,59 +338,3 @@ def test_a_publisher_without_a_node_name_counts_after_a_moment(graph, us, monkey
     graph.call(look.poll)
     assert look.others == ()
     polled(graph, look, lambda: look.others == ('a participant without a node name',), 'it stays')
-
-
-# ---- the parameters of the trajectory controller ----------------------------------------------
-
-DISTRIBUTIONS = {
-    'humble': ('open_loop_control',),
-    'jazzy': ('open_loop_control', 'interpolate_from_desired_state'),
-    'kilted': ('interpolate_from_desired_state',),
-}
-
-
-def warnings_of(graph, us, monkeypatch, until):
-    from dysl_vla_ros.ros.controller_check import ControllerCheck
-
-    said = []
-    monkeypatch.setattr(us, 'get_logger', lambda: SimpleNamespace(warning=said.append))
-    check = ControllerCheck(us, TOPIC)
-    monkeypatch.setattr(check, '_tries', -1000)
-    polled(graph, check, lambda: until(check, said), 'an answer')
-    graph.call(check.destroy)
-    return said
-
-
-def answered(check, said):
-    answers = check._answers
-    return '/controller' in answers and len(answers['/controller']) == 2
-
-
-@pytest.mark.parametrize('distribution', DISTRIBUTIONS)
-@pytest.mark.parametrize('value', [False, True])
-def test_a_controller_that_restarts_its_splines_is_warned_of(
-    graph, us, monkeypatch, distribution, value
-):
-    node = controller(graph, lifecycle=False)
-    controller(graph, 'a_relay', lifecycle=False)  # listens too, and comes first
-    for name in DISTRIBUTIONS[distribution]:
-        node.declare_parameter(name, value)
-    said = warnings_of(graph, us, monkeypatch, answered)
-    if value:
-        assert said == []
-    else:
-        assert len(said) == 1 and said[0].startswith('/controller has ')
-        assert all(name in said[0] for name in DISTRIBUTIONS[distribution])
-
-
-def test_one_of_the_two_names_is_enough(graph, us, monkeypatch):
-    node = controller(graph, lifecycle=False)
-    node.declare_parameter('open_loop_control', False)
-    node.declare_parameter('interpolate_from_desired_state', True)
-    assert warnings_of(graph, us, monkeypatch, answered) == []
-
-
-def test_a_listener_without_such_parameters_is_not_warned_of(graph, us, monkeypatch):
-    node = controller(graph, lifecycle=False)
-    node.declare_parameter('open_loop_control', 'no')
-    assert warnings_of(graph, us, monkeypatch, answered) == []

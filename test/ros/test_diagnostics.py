@@ -12,16 +12,20 @@ OK, WARN, ERROR = 0, 1, 2
 
 
 def judged(rate=30.0, state='running', reason='', armed=True, listeners=1, others='',
-           controller='', **loop):  # fmt: skip
+           controller='', misfit='', gripper='', **loop):  # fmt: skip
     from dysl_vla_ros.ros import diagnostics
 
     session = SimpleNamespace(
         state=state, reason=reason,
         config=SimpleNamespace(timing=SimpleNamespace(command_rate_hz=30.0)),
         around=SimpleNamespace(
-            newest=SimpleNamespace(controller_problem=controller), intruders=lambda: others
+            newest=SimpleNamespace(controller_problem=controller, misfit=misfit),
+            intruders=lambda: others,
         ),
-        publishers=SimpleNamespace(listeners=listeners, command_topic='/joint_trajectory'),
+        publishers=SimpleNamespace(
+            listeners=listeners, command_topic='/joint_trajectory',
+            gripper_problem=lambda: gripper,
+        ),
     )  # fmt: skip
     counted = {'armed': armed, 'warning': '', 'limited': 0, 'commands': 100, **loop}
     return diagnostics._judge_commands(
@@ -33,6 +37,10 @@ def test_all_well_is_ok_with_the_state():
     assert judged() == (OK, 'running')
     assert judged(rate=None) == (OK, 'running')
     assert judged(state='ready', reason='not started') == (OK, 'ready: not started')
+
+
+def test_a_gripper_that_does_not_do_what_is_wanted_is_a_warning():
+    assert judged(gripper='refused: hand') == (WARN, 'running: refused: hand')
 
 
 @pytest.mark.parametrize(
@@ -51,6 +59,11 @@ def test_a_rate_below_95_percent_is_a_warning_and_below_20_hz_an_error(rate, lev
 def test_a_latch_is_an_error_whatever_else_is_wrong():
     assert judged(state='fault', reason='engine', others='x', controller='y') == (
         ERROR, 'fault: engine')  # fmt: skip
+
+
+@pytest.mark.parametrize('state', ['running', 'ready', 'waiting'])
+def test_a_controller_that_the_commands_do_not_fit_is_an_error_in_every_state(state):
+    assert judged(state=state, misfit='/c takes a', others='x') == (ERROR, f'{state}: /c takes a')
 
 
 @pytest.mark.parametrize('state', ['running', 'ready'])

@@ -123,14 +123,15 @@ def test_requests_are_refused_while_inactive(rig):
     assert 'not active' in answer.message
 
 
-def test_every_parameter_is_described_with_text_range_and_read_only(rig):
+def test_every_parameter_is_described_with_text_range_and_when_it_may_change(rig):
     from dysl_vla_ros.config import parameters
 
     node = rig().node
     for parameter in parameters():
         descriptor = node.describe_parameter(parameter.name)
         assert descriptor.description == parameter.text
-        assert descriptor.read_only is not parameter.dynamic
+        says = descriptor.additional_constraints
+        assert ('read when the node is configured' in says) is not parameter.dynamic
     rate = node.describe_parameter('command_rate_hz').floating_point_range[0]
     assert (rate.from_value, rate.to_value) == (20.0, 500.0)
     assert "'max_skip'" in node.describe_parameter('skip.mode').additional_constraints
@@ -178,3 +179,76 @@ def test_the_clock_is_not_changed_while_the_node_is_active(rig):
     answer = rig.graph.call(lambda: rig.node.set_parameters(change))[0]
     assert not answer.successful and 'not while the node is active' in answer.reason
     assert not rig.node.get_clock().ros_time_is_active
+
+
+def set_one(rig, name, value):
+    from rclpy.parameter import Parameter
+
+    return rig.graph.call(lambda: rig.node.set_parameters([Parameter(name, value=value)]))[0]
+
+
+def value_of(rig, name):
+    return rig.node.get_parameters_by_prefix('')[name].value
+
+
+def test_a_parameter_may_change_until_configure_and_again_after_clean_up(rig):
+    rig = rig()
+    assert set_one(rig, 'command_rate_hz', 40.0).successful
+    assert rig.configure() == 'SUCCESS'
+    assert rig.session.config.timing.command_rate_hz == 40.0
+    answer = set_one(rig, 'command_rate_hz', 50.0)
+    assert not answer.successful
+    assert answer.reason == (
+        'command_rate_hz = 50.0: expected no change while the node is configured: clean up first'
+    )
+    assert rig.graph.call(rig.node.trigger_cleanup).name == 'SUCCESS'
+    assert set_one(rig, 'command_rate_hz', 50.0).successful
+    assert not set_one(rig, 'command_rate_hz', 5.0).successful
+    assert rig.configure() == 'SUCCESS'
+    assert rig.session.config.timing.command_rate_hz == 50.0
+
+
+def test_parameters_that_contradict_each_other_fail_configure_and_can_be_mended(rig):
+    rig = rig()
+    assert set_one(rig, 'gripper.open_value', 0.0).successful
+    assert rig.configure() == 'FAILURE'
+    assert set_one(rig, 'gripper.closed_value', 1.0).successful
+    assert rig.configure() == 'SUCCESS'
+
+
+def test_param_dump_shows_what_is_in_force_and_after_clean_up_what_was_given(rig):
+    rig = rig(continuity__hysteresis=0.05)
+    manifest = rig.policy.manifest
+    assert value_of(rig, 'action.joint_names') is None
+    assert value_of(rig, 'action_period_s') == 0.0
+    assert rig.configure() == 'SUCCESS'
+    assert value_of(rig, 'action.joint_names') == list(manifest.action.joint_names)
+    assert value_of(rig, 'action.space') == manifest.action.space
+    assert value_of(rig, 'action_period_s') == manifest.action.period_s
+    assert value_of(rig, 'continuity.threshold') == manifest.calibration.threshold
+    assert list(value_of(rig, 'continuity.weights')) == list(manifest.calibration.weights)
+    assert value_of(rig, 'continuity.hysteresis') == 0.05
+    assert value_of(rig, 'skip.rule') == manifest.calibration.rule
+    assert rig.graph.call(rig.node.trigger_cleanup).name == 'SUCCESS'
+    assert not value_of(rig, 'action.joint_names')
+    assert value_of(rig, 'action_period_s') == 0.0
+    assert value_of(rig, 'continuity.hysteresis') == 0.05
+    assert rig.configure() == 'SUCCESS'
+
+
+def test_the_velocity_scale_changes_while_the_arm_moves(rig):
+    rig = rig().run()
+    rated = rig.session.kinematics.limits.velocity
+    assert set_one(rig, 'limits.velocity_scale', 0.25).successful
+    assert rig.session.loop.limits.velocity == pytest.approx(0.25 * rated)
+    assert rig.session.state in ('running', 'holding', 'verifying')
+    assert not set_one(rig, 'limits.velocity_scale', 0.0).successful
+    assert rig.session.loop.limits.velocity == pytest.approx(0.25 * rated)
+
+
+def test_a_velocity_scale_under_which_a_window_cannot_rest_in_time_is_refused_live(rig):
+    rig = rig(limits__velocity_scale=0.1, limits__acceleration=1.0).run()
+    answer = set_one(rig, 'limits.velocity_scale', 1.0)
+    assert not answer.successful and answer.reason.startswith('stop.rest_s = 0.5: expected')
+    assert value_of(rig, 'limits.velocity_scale') == 0.1
+    assert rig.session.config.safety.velocity_scale == 0.1

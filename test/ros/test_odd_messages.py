@@ -119,7 +119,7 @@ def test_a_silent_gripper_is_reported_and_makes_nothing_stale(rig):
     heard = rig.listen('/diagnostics', DiagnosticArray, qos.REPORT)
     rig.robot.names[3] = 'another_joint'
     wait_for(
-        lambda: any('gripper_joint is' in status.message and 'timeout.gripper_s = 0.3'
+        lambda: any('the gripper is' in status.message and 'timeout.gripper_s = 0.3'
                     in status.message for array in heard for status in array.status),
         what='a report',
     )  # fmt: skip

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import wait_for
@@ -12,7 +14,7 @@ from fakes import FakePolicy
 pytestmark = pytest.mark.ros
 
 KEYS = {
-    'dysl_vla: policy': {
+    '/vla_node: policy': {
         'skip_ratio', 'skip_ratio_lifetime', 'layers_run_mean', 'layers_total', 'mode_last',
         'rerun_count', 'rerun_rate', 'rerun_changed_ratio', 'backbone_share', 'continuity_last',
         'continuity_threshold', 'phase', 'chunks_total', 'deadline_miss_count', 'bundle',
@@ -22,16 +24,16 @@ KEYS = {
         for stage in ('inference', 'preprocess', 'encode', 'backbone', 'decode')
         for part in ('p50', 'p95', 'max')
     },
-    'dysl_vla: inputs': {
+    '/vla_node: inputs': {
         f'{stream}.{key}' for stream in ('image', 'wrist_image', 'joint_states')
         for key in ('age_ms', 'rate_hz', 'dropped')
     } | {'camera_skew_ms'},
-    'dysl_vla: commands': {
+    '/vla_node: commands': {
         'state', 'armed', 'command_rate_hz', 'command_gap_ms_max', 'command_jitter_ms_p99',
         'actions_played_hz', 'hold_ratio', 'observation_age_ms_p95', 'queue_depth',
         'starvation_count', 'clipped_ratio', 'seam_jump_last', 'time_stretch', 'hold_reason',
     },
-    'dysl_vla: hardware': {'device'},
+    '/vla_node: hardware': {'device'},
 }  # fmt: skip
 
 
@@ -53,21 +55,21 @@ def test_diagnostics_have_the_fixed_keys_and_no_value_is_invented(rig):
     assert set(first) == set(KEYS)
     for name, keys in KEYS.items():
         assert keys <= set(first[name]), keys - set(first[name])
-    assert first['dysl_vla: policy']['skip_ratio'] == 'n/a'
-    assert first['dysl_vla: commands']['command_rate_hz'] == 'n/a'
+    assert first['/vla_node: policy']['skip_ratio'] == 'n/a'
+    assert first['/vla_node: commands']['command_rate_hz'] == 'n/a'
     rig.instruct('go')
     rig.wait_state('ready')
     assert rig.ask('start').success
     rig.wait_state('running')
     wait_for(
-        lambda: by_name(heard[-1])['dysl_vla: commands']['command_rate_hz'] != 'n/a', what='rate'
+        lambda: by_name(heard[-1])['/vla_node: commands']['command_rate_hz'] != 'n/a', what='rate'
     )
     last = by_name(heard[-1])
-    assert last['dysl_vla: policy']['layers_run_mean'] == '6.00'
-    assert last['dysl_vla: policy']['skip_ratio'] == '0.0000'
-    assert last['dysl_vla: policy']['instruction'] == 'go'
-    assert last['dysl_vla: commands']['state'] == 'running'
-    assert float(last['dysl_vla: inputs']['image.rate_hz']) > 5
+    assert last['/vla_node: policy']['layers_run_mean'] == '6.00'
+    assert last['/vla_node: policy']['skip_ratio'] == '0.0000'
+    assert last['/vla_node: policy']['instruction'] == 'go'
+    assert last['/vla_node: commands']['state'] == 'running'
+    assert float(last['/vla_node: inputs']['image.rate_hz']) > 5
 
 
 def test_a_latched_stop_is_an_error_at_once(rig):
@@ -117,11 +119,14 @@ def test_each_chunk_is_published_with_its_layers_and_its_observation_time(rig):
     rig = rig(skip__mode='max_skip')
     infos = rig.listen('vla_node/chunk_info', DiagnosticStatus, qos.REPORT)
     chunks = rig.listen('vla_node/action_chunk', JointTrajectory, qos.REPORT)
-    ratios = rig.listen('vla_node/skip_ratio', Float64, qos.REPORT)
+    ratios = rig.listen('vla_node/skip_ratio_pass', Float64, qos.REPORT)
+    windowed = rig.listen('vla_node/skip_ratio', Float64, qos.REPORT)
     continuity = rig.listen('vla_node/continuity', Float64, qos.REPORT)
     rig.run('push')
     wait_for(lambda: len(chunks) > 2 and len(infos) > 2 and ratios and continuity, what='chunks')
     values = {item.key: item.value for item in infos[-1].values}
+    assert ratios[-1].data == pytest.approx(1 / 3, abs=1e-3)
+    assert windowed[-1].data == pytest.approx(rig.session.stats.report().skip_ratio, abs=0.05)
     assert values['layer_mask'] == '100111'
     assert values['mode'] == 'skipped'
     assert values['instruction'] == 'push'
@@ -188,3 +193,49 @@ def test_commands_keep_their_rate_while_a_pass_computes_in_python(rig):
 
     report = rig.session.meter.report(time.monotonic())
     assert report.rate_hz >= 25.0, report
+
+
+def test_the_policy_s_message_is_the_headline_and_the_hardware_is_the_robot(rig):
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    from dysl_vla_ros.ros import qos
+
+    def newest():
+        return heard and next(s for s in heard[-1].status if s.name == '/vla_node: policy')
+
+    rig = rig(skip__mode='max_skip')
+    heard = rig.listen('/diagnostics', DiagnosticArray, qos.REPORT)
+    assert rig.configure() == 'SUCCESS'
+    wait_for(newest, what='diagnostics')
+    assert (newest().message, newest().hardware_id) == ('inactive', '')
+    assert rig.activate() == 'SUCCESS'
+    rig.robot.describe()
+    rig.instruct('push')
+    rig.wait_state('ready')
+    wait_for(lambda: newest().message.startswith('ready'), what='ready')
+    assert newest().hardware_id == 'test_arm'
+    assert rig.ask('start').success
+    whole = re.compile(r'(running|holding|verifying), skip -?\d+ %, \d+\.\d Hz, \d+ ms')
+    wait_for(lambda: whole.fullmatch(newest().message), what=f'{whole}, {newest().message}')
+
+
+def test_the_headline_stands_in_the_log_every_ten_seconds_and_not_twice_in_a_row(rig, monkeypatch):
+    rig = rig()
+    assert rig.configure() == 'SUCCESS'
+    configured, said = rig.node._configured, []
+    lines = {9.0: 'running, 30.0 Hz', 10.0: 'running, 30.1 Hz', 20.5: 'running, 30.1 Hz',
+             21.0: 'ready'}  # fmt: skip
+    monkeypatch.setattr(rig.node, 'get_logger', lambda: SimpleNamespace(info=said.append))
+    import dysl_vla_ros.ros.configured as module
+
+    monkeypatch.setattr(
+        module.diagnostics, 'headline', lambda session, active, now: lines.get(now, '')
+    )
+
+    def pass_time():
+        configured._logged_at = 0.0
+        for now in lines:
+            configured._log_headline(now)
+
+    rig.graph.call(pass_time)
+    assert said == ['running, 30.1 Hz', 'ready']

@@ -27,7 +27,7 @@ class Desk:
         self.inputs = READY
         self.problem = ''
         self.estops = []
-        seen = SimpleNamespace(controller_problem='', restarted_at=None)
+        seen = SimpleNamespace(controller_problem='', restarted_at=None, misfit='')
         self.session = SimpleNamespace(
             config=self.bench.loop.config,
             policy=SimpleNamespace(tokens=self.check),

@@ -40,7 +40,7 @@ CONFIGURATIONS = {
     'unstamped': {'command_type': 'joint_trajectory', 'trajectory.stamped': False},
     'gripper joint': {'gripper.interface': 'joint', 'use_sim_time': True},
     'gripper action': {'gripper.interface': 'action'},
-    'joint_commands': {'command_type': 'joint_commands', 'gripper.interface': 'none'},
+    'joint_commands': {'command_type': 'joint_commands', 'gripper.interface': 'forward'},
     'twist': {'command_type': 'twist'},
     'pose': {'command_type': 'pose'},
 }
@@ -219,10 +219,10 @@ def test_the_policy_grants_nothing_that_no_node_creates(generated):
 
 
 def test_what_cannot_be_generated_is_what_the_code_would_create():
+    from dysl_vla_ros.config import GripperConfig
     from dysl_vla_ros.ros.controller_watch import SERVICE_TYPE
-    from dysl_vla_ros.ros.gripper_action import ACTION_NAME
 
-    assert f'/{ACTION_NAME}' in {name for *_, name in NOT_INSTALLABLE}
+    assert f'/{GripperConfig().action_name}' in {name for *_, name in NOT_INSTALLABLE}
     assert SERVICE_TYPE == 'controller_manager_msgs/srv/ListControllers'
 
 

@@ -33,6 +33,31 @@ def test_missing_joints_are_named(rig):
     rig.wait_reason("lacks ['elbow']", str(list(JOINTS))[:-1])
 
 
+def test_a_gripper_that_was_never_measured_is_named_with_the_ways_out(rig):
+    rig = rig()
+    rig.robot.names[3] = 'hand'
+    rig.up()
+    reason = rig.wait_reason('gripper_joint was never there', 'gripper.opening_source: commanded')
+    assert 'move it once' in reason and rig.session.state == 'waiting'
+    rig.robot.names[3] = 'gripper_joint'  # it speaks, once
+    rig.wait_state('ready')
+    rig.robot.names[3] = 'hand'
+    rig.instruct('go')
+    wait_for(lambda: rig.ask('start').success, what='a start')
+    rig.wait_state('running')
+
+
+def test_a_bundle_may_read_the_opening_that_was_commanded_where_nothing_measures_it(rig):
+    rig = rig(gripper__opening_source='commanded')
+    rig.robot.names[3] = 'hand'
+    rig.policy.direction = -1.0  # on its way back it closes
+    rig.run()
+    wait_for(lambda: any(seen.gripper == 0.0 for seen in rig.policy.observations), what='closed')
+    assert rig.policy.observations[0].gripper == 1.0
+    assert {seen.gripper for seen in rig.policy.observations} == {0.0, 1.0}
+    assert rig.session.inputs.opening().endswith('commanded')
+
+
 def test_joints_in_another_order_are_put_right(rig):
     rig = rig().run()  # the fake robot always reverses them, with one that is unrelated
     rig.robot.position = rig.robot.position + [0.0, 0.1, 0.2]

@@ -134,7 +134,7 @@ def arm_limits(config: NodeConfig) -> MotionLimits:
         upper=np.array([joint.upper - margin for joint in arm.JOINTS]),
         velocity=np.array([joint.velocity for joint in arm.JOINTS]) * config.safety.velocity_scale,
         acceleration=np.full(len(arm.JOINTS), config.safety.acceleration),
-        max_lead=config.safety.max_lead,
+        max_lead=np.full(len(arm.JOINTS), config.safety.max_lead),
         rated=np.array([joint.velocity for joint in arm.JOINTS]),
     )
 

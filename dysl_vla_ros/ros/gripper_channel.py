@@ -1,0 +1,155 @@
+"""The way to one gripper: which openings are sent, as what, and what became of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rclpy.node import Node
+from std_msgs.msg import Float64MultiArray
+
+from dysl_vla_ros.config import CARRIES_GRIPPER, GripperConfig
+from dysl_vla_ros.core.gripper_filter import GripperFilter, GripperRamp
+from dysl_vla_ros.data_types import Command, FloatArray
+from dysl_vla_ros.ros import qos
+from dysl_vla_ros.ros.gripper_action import GripperAction
+
+TOPIC = 'gripper_command'
+_MOVED = 0.05
+"""A change of the measured opening while nothing was commanded: somebody moved the gripper."""
+
+
+class GripperChannel:
+    """One gripper, by whichever interface; called by the command thread alone."""
+
+    def __init__(self, node: Node, config: GripperConfig, topic: str = TOPIC) -> None:
+        """Create the publishers, or the action's client.
+
+        Args:
+            node: Their owner.
+            config: Of this gripper.
+            topic: Where a gripper with a topic listens, and the shadow of every gripper but one
+                that is carried in the arm's messages.
+
+        Raises:
+            ConfigError: The interface is an action, and control_msgs is not installed.
+        """
+        self._node = node
+        self._config = config
+        self._filter = GripperFilter(config)
+        self._ramp = GripperRamp(config)
+        self._armed: bool | None = None
+        self._silent = True
+        self._left_at: float | None = None
+        self._listeners = 0
+        self.commanded = 1.0
+        """The opening commanded last; open before the first."""
+        self._action: GripperAction | None = None
+        if config.interface == 'action':
+            self._action = GripperAction(node, config)  # may refuse, so it comes first
+        self.live: Any = None
+        self.shadow: Any = None
+        if config.interface == 'topic':
+            self.live = node.create_publisher(Float64MultiArray, topic, qos.COMMAND)
+        if config.interface in ('topic', 'action'):
+            self.shadow = node.create_publisher(
+                Float64MultiArray, f'~/shadow/{topic.lstrip("/")}', qos.COMMAND
+            )
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether its value travels in the messages of the arm."""
+        return self._config.interface in CARRIES_GRIPPER
+
+    def destroy(self) -> None:
+        """Drop publishers and client."""
+        for publisher in (self.live, self.shadow):
+            if publisher is not None:
+                self._node.destroy_publisher(publisher)
+        if self._action is not None:
+            self._action.destroy()
+
+    def begin(self, armed: bool, measured: float | None) -> None:
+        """Before each command: does what was sent still hold?
+
+        What only the shadow was told, the gripper does not know. After a silence a wish is sent
+        anew; a gripper that is carried goes on from its last command, which may be what holds an
+        object, unless somebody moved it meanwhile: then it begins where it is.
+
+        Args:
+            armed: Whether commands reach the gripper.
+            measured: Its opening; None without a measurement.
+        """
+        changed = self._armed is not None and armed != self._armed
+        if self._silent and self._left_at is not None and measured is not None:
+            changed |= abs(measured - self._left_at) > _MOVED
+        if changed or (self._silent and not self.is_carried):
+            self._filter = GripperFilter(self._config)
+            self._ramp = GripperRamp(self._config)
+            if self._action is not None:
+                self._action.forget()
+        self._armed, self._silent, self._left_at = armed, False, measured
+
+    def carried(self, command: Command, measured: float | None) -> tuple[str, FloatArray] | None:
+        """The gripper as one more joint of the arm's message: on its way to what was sent.
+
+        Returns:
+            Its joint's name, and its values at the points of the window, shape (k,); None where
+            it is not carried, or was neither measured nor sent.
+        """
+        if not self.is_carried:
+            return None
+        opening = measured if self._filter.sent is None else self._filter.sent
+        if opening is None:
+            return None
+        value = self._filter.joint_value(opening)
+        return self._config.joint, self._ramp.column(command.stamp, value, command.window_times)
+
+    def send(self, command: Command) -> None:
+        """After each command: what the policy wants of the gripper now."""
+        if self._action is not None:
+            self._action.go(not command.hold)
+        wanted = self._filter.update(command.gripper, not command.hold, command.stamp)
+        if wanted is None and self._newly_heard() and not command.hold:
+            wanted = self._filter.sent
+        if wanted is not None:
+            self._tell(wanted)
+
+    def finish(self) -> None:
+        """Nothing is commanded any more; the gripper keeps what it was told."""
+        self._silent = True
+        if self._action is not None:
+            self._action.go(False)
+
+    def report(self) -> str:
+        """What became of what was sent, for people; any thread."""
+        if self._action is not None:
+            return self._action.report
+        sent = self._filter.sent
+        return 'nothing sent' if sent is None else f'{100 * sent:.0f} % open sent'
+
+    def problem(self) -> str:
+        """Why the gripper does not do what is wanted; '' when it does, or nobody can know."""
+        if self._action is not None:
+            return self._action.problem
+        if self.live is None or not self._armed or self._silent or self._filter.sent is None:
+            return ''
+        heard = self.live.get_subscription_count()
+        return '' if heard else f'nobody subscribes to {self.live.topic_name}, the gripper'
+
+    def _tell(self, opening: float) -> None:
+        value = self._filter.joint_value(opening)
+        if self._armed:
+            self.commanded = opening
+        if self._armed and self._action is not None:
+            self._action.send(opening, value)
+            return
+        publisher = self.live if self._armed else self.shadow
+        if publisher is not None:
+            publisher.publish(Float64MultiArray(data=[value]))
+
+    def _newly_heard(self) -> bool:
+        """Whether a listener appeared, which does not know what stands."""
+        if self.live is None or not self._armed:
+            return False
+        before, self._listeners = self._listeners, int(self.live.get_subscription_count())
+        return self._listeners > before
