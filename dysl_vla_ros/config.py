@@ -317,6 +317,32 @@ class SafetyConfig:
 
 
 @dataclass(frozen=True)
+class SpeedConfig:
+    """How fast the path is played: never where it leads, nor what the limits allow."""
+
+    scale: float = _parameter(
+        1.0, 'Share of the playback speed; 0 holds', low=0, high=1, dynamic=True
+    )
+    source: str = _parameter(
+        'none',
+        "Who tells the arm's speed override: controller_state (of the trajectory controller, with "
+        'control_msgs), topic (std_msgs/Float64), or none',
+        choices=('none', 'controller_state', 'topic'),
+    )
+    topic: str = _parameter(
+        '', 'Where the factor comes; empty = controller_state beside the command topic'
+    )
+    unit: str = _parameter(
+        'fraction', 'Of the factor on speed.topic', choices=('fraction', 'percent')
+    )
+    obeyed: bool = _parameter(
+        True,
+        'The trajectory controller runs its own clock at the factor, as '
+        "joint_trajectory_controller and UR's scaled one do; false: playback alone is slowed",
+    )
+
+
+@dataclass(frozen=True)
 class ActionConfig:
     """The action contract; empty takes the bundle's, and a contradiction is an error."""
 
@@ -405,6 +431,7 @@ class NodeConfig:
     rerun: RerunConfig = field(default_factory=RerunConfig)
     inputs: InputConfig = field(default_factory=InputConfig)
     safety: SafetyConfig = field(default_factory=SafetyConfig)
+    speed: SpeedConfig = field(default_factory=SpeedConfig)
     action: ActionConfig = field(default_factory=ActionConfig)
     gripper: GripperConfig = field(default_factory=GripperConfig)
 
@@ -457,6 +484,15 @@ class NodeConfig:
             raise ConfigError(
                 'continuity.threshold', continuity.threshold,
                 f'at least continuity.hysteresis = {continuity.hysteresis}',
+            )  # fmt: skip
+        speed = self.speed
+        if speed.source == 'topic' and not speed.topic:
+            raise ConfigError('speed.topic', '', "a topic, with speed.source = 'topic'")
+        if speed.source == 'controller_state' and command_type != 'joint_trajectory':
+            raise ConfigError(
+                'speed.source', speed.source,
+                f"'topic' or 'none' with command_type = {command_type!r}: only a trajectory "
+                'controller publishes its state',
             )  # fmt: skip
         if self.action.unsupported:
             raise ConfigError(
@@ -512,7 +548,8 @@ def _check_gripper(gripper: GripperConfig, action: ActionConfig) -> None:
 
 _PREFIXES = {
     'engine': 'engine.', 'timing': '', 'chunk': '', 'skip': 'skip.', 'continuity': 'continuity.',
-    'rerun': 'rerun.', 'inputs': '', 'safety': '', 'action': 'action.', 'gripper': 'gripper.',
+    'rerun': 'rerun.', 'inputs': '', 'safety': '', 'speed': 'speed.',
+    'action': 'action.', 'gripper': 'gripper.',
 }  # fmt: skip
 
 

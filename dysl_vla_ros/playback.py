@@ -11,6 +11,7 @@ from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.core.chunk_scheduler import ChunkScheduler
 from dysl_vla_ros.core.governor import Governor, Settled
 from dysl_vla_ros.core.motion_plan import Knot
+from dysl_vla_ros.core.pace import Pace
 from dysl_vla_ros.core.run_state import InputStatus, State
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.core.watchdogs import Facts, Finding, Watchdogs
@@ -32,7 +33,6 @@ class Playback:
         seam_jump: Largest joint offset at the last seam, before it was faded [rad].
         moved: Joints whose targets were moved inside their limits in the chunk being played.
         last: The command published last; None while silent.
-        scale: Share of the playback speed that is wanted, 0 to 1.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Playback:
         self.scheduler = ChunkScheduler(action_period, config.chunk.max_time_stretch)
         self.seam_jump = 0.0
         self.moved: tuple[str, ...] = ()
-        self.scale = 1.0
+        self._scale = 1.0
         self.last: Command | None = None
         jump = limits.each(config.safety.start_max_jump_rad, config.safety.start_max_jump_m)
         self._watchdogs = Watchdogs(patience(config), limits, jump)
@@ -80,6 +80,13 @@ class Playback:
     def holds(self) -> bool:
         """Whether no action is left, and the arm is told to rest."""
         return self.scheduler.remaining <= 0 and self.governor.at_rest
+
+    def keep_pace(self, now: float, pace: Pace) -> None:
+        """Let the receiver's time pass; where its clock stands by an override, so does the arm."""
+        self.governor.clock.advance(now, pace.passed)
+        self._scale = pace.scale
+        if pace.stands:
+            self.governor.stand(now)
 
     # ---- the measured arm ----------------------------------------------------------------------
 
@@ -164,7 +171,7 @@ class Playback:
             self.governor.give_way()  # the arm may be moved on
             self._gives_way = not self.governor.gave_way
         knot = self.governor.advance(
-            now, go or self._gives_way, self.scheduler.top_speed * self.scale, follows
+            now, go or self._gives_way, self.scheduler.top_speed * self._scale, follows
         )
         moving = go and not self.governor.at_rest
         ended = self.scheduler.note(now, knot.progress, moving, knot.position, measured)

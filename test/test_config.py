@@ -57,7 +57,7 @@ def test_every_default_is_legal_and_every_number_that_moves_the_arm_has_bounds()
     free = {name for name, p in KNOWN.items() if p.kind in (int, float) and p.low is None}
     assert free == {'gripper.open_value', 'gripper.closed_value'}
     assert {name for name, p in KNOWN.items() if p.dynamic} == {
-        'skip.mode', 'limits.velocity_scale',
+        'skip.mode', 'limits.velocity_scale', 'speed.scale',
     }  # fmt: skip
 
 

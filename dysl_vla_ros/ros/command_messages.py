@@ -33,18 +33,21 @@ def joint_trajectory(
     joint_names: tuple[str, ...],
     gripper: tuple[str, FloatArray] | None = None,
     stamp: Any = None,
+    whole: bool = False,
 ) -> Any:
     """The look-ahead with its braking tail; the last point is at rest.
 
     Stamped, its first point stands at time 0 for the instant of the tick: the controller is on
     the path from the first cycle on and adds no segment of its own. Without a stamp (0 = begin
-    at once) the first point is left out, and the controller bridges the way to the next.
+    at once) the first point is left out, and the controller bridges the way to the next, unless
+    the message shall be whole.
 
     Args:
         command: From the control loop.
         joint_names: Of its columns.
         gripper: Name of a gripper joint that is part of the trajectory, and its positions (k,).
         stamp: ROS time of ``command.stamp``, or None.
+        whole: Keep the point at time 0 without a stamp too.
     """
     message = JointTrajectory()
     if stamp is not None:
@@ -65,7 +68,7 @@ def joint_trajectory(
         )
         for seconds, at, speed in rows
     ]
-    message.points = points if stamp is not None else points[1:]
+    message.points = points if stamp is not None or whole else points[1:]
     return message
 
 

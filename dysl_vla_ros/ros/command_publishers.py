@@ -85,6 +85,8 @@ class CommandPublishers:
         armed: bool,
         kinematics: ArmKinematics | None,
         opening: float | None,
+        ros_now: float | None = None,
+        stamped: bool = True,
     ) -> None:
         """Send one command.
 
@@ -93,6 +95,8 @@ class CommandPublishers:
             armed: False sends to the shadow topics only.
             kinematics: Needed for twist and pose.
             opening: Measured opening of the gripper; None without a measurement.
+            ros_now: ROS time of the tick, where it is simulated [s].
+            stamped: Whether a trajectory should carry a stamp, rather than begin on arrival.
         """
         self._armed = armed
         self.gripper.begin(armed, opening)
@@ -103,7 +107,7 @@ class CommandPublishers:
         self._in_motion = True
         carried = self.gripper.carried(command, opening)
         (self._live if armed else self._shadow).publish(
-            self._message(command, kinematics, carried)
+            self._message(command, kinematics, carried, ros_now, stamped)
         )
         self.gripper.send(command)
 
@@ -122,6 +126,8 @@ class CommandPublishers:
         command: Command,
         kinematics: ArmKinematics | None,
         carried: tuple[str, FloatArray] | None,
+        ros_now: float | None,
+        stamped: bool,
     ) -> Any:
         """A command as a message of the command type.
 
@@ -129,10 +135,15 @@ class CommandPublishers:
             command: From the control loop.
             kinematics: Needed for twist and pose.
             carried: Name and values (k,) of a gripper that travels with the arm's joints.
+            ros_now: As of ``publish``.
+            stamped: As of ``publish``.
         """
         if self._kind == 'joint_trajectory':
-            stamp = self._stamp(command) if self._config.safety.stamped else None
-            return messages.joint_trajectory(command, self._joint_names, carried, stamp)
+            wanted = self._config.safety.stamped
+            stamp = self._stamp(command, ros_now) if wanted and stamped else None
+            return messages.joint_trajectory(
+                command, self._joint_names, carried, stamp, whole=wanted
+            )
         if self._kind == 'joint_commands':
             return messages.joint_commands(command, None if carried is None else carried[1])
         assert kinematics is not None, 'checked when the control loop was built'
@@ -143,7 +154,9 @@ class CommandPublishers:
         ahead = kinematics.forward(command.positions + command.velocities * self._period)
         return messages.twist(pose, ahead, self._period, self._frame_id, stamp)
 
-    def _stamp(self, command: Command) -> Any:
+    def _stamp(self, command: Command, ros_now: float | None) -> Any:
         """The instant of the tick, in ROS time."""
+        if ros_now is not None:
+            return messages.ros_time(ros_now)
         ago = time.monotonic() - command.stamp
         return messages.ros_time(1e-9 * self._node.get_clock().now().nanoseconds - ago)

@@ -13,6 +13,7 @@ from std_msgs.msg import String
 from dysl_vla_ros.config import CARRIES_GRIPPER, NodeConfig
 from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING
+from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.ros import diagnostics, qos
@@ -28,6 +29,7 @@ from dysl_vla_ros.ros.reports import Reports
 from dysl_vla_ros.ros.requests import Remembered, Requests
 from dysl_vla_ros.ros.services import Services
 from dysl_vla_ros.ros.session import Session
+from dysl_vla_ros.ros.speed import Speed
 
 _DIAGNOSTICS_PERIOD_S = 1.0
 _HEADLINE_S = 10.0
@@ -60,6 +62,11 @@ class Configured:
         config = with_bundle(config, policy.manifest)
         names = joint_names(policy.manifest, config)
         publishers = CommandPublishers(node, config, names, policy.manifest.action.frame_id)
+        try:
+            speed = Speed(node, config, publishers.command_topic)
+        except ConfigError:
+            publishers.destroy()
+            raise
         self._node = node
         self._names = dimension_names(policy.manifest.action, names)
         self._steady = steady
@@ -74,6 +81,7 @@ class Configured:
             publishers,
             FlightRecorder(get_logging_directory(), config.timing.command_rate_hz),
             Around(node, publishers.command_topic, config.safety, _sent(config, names)),
+            speed,
             Observer('the report of a state', self._on_state),
         )
         self.session.remember(remembered.latched, remembered.disarmed)

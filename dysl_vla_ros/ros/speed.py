@@ -10,7 +10,7 @@ from rclpy.node import Node
 from std_msgs.msg import Float64
 
 from dysl_vla_ros.config import NodeConfig
-from dysl_vla_ros.core.pace import Override, Pace
+from dysl_vla_ros.core.pace import SLOWEST, Override, Pace
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.ros import qos
 
@@ -42,7 +42,6 @@ class Speed:
         self._override: Override | None = None
         self._obeyed = speed.obeyed and config.action.command_type == 'joint_trajectory'
         self._subscription: Any = None
-        self._ros_before: float | None = None
         self._before: float | None = None
         self.ros_now: float | None = None
         """ROS time of the newest tick, where it is simulated [s]; else None."""
@@ -70,14 +69,10 @@ class Speed:
             now: Steady time of the tick [s].
         """
         factor, problem = (1.0, '') if self._override is None else self._override.factor(now)
-        passed = self._passed(now)
-        scale = self.scale
-        if self._obeyed:
-            passed = passed if factor == 1.0 and not self._simulated else self._own(passed, factor)
-        else:
-            scale *= factor
-        if not problem and self.scale == 0.0:
-            problem = 'speed.scale = 0'
+        scale = self.scale if self._obeyed else self.scale * factor
+        if not problem and self.scale < SLOWEST:
+            problem = f'speed.scale = {self.scale:g}'
+        passed = self._passed(now, factor if self._obeyed else 1.0)
         self.factor, self.problem = factor, problem
         return Pace(passed, scale, self._obeyed and factor == 0.0, problem)
 
@@ -85,3 +80,50 @@ class Speed:
         """Drop the subscription."""
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+
+    def _passed(self, now: float, factor: float) -> float | None:
+        """Seconds that passed for the receiver; None where its time is ours."""
+        before, self._before = self._before, now
+        if self._simulated:
+            now = 1e-9 * self._clock.now().nanoseconds
+            before, self.ros_now = self.ros_now, now
+        elif factor == 1.0:
+            return None
+        return 0.0 if before is None else max(now - before, 0.0) * factor
+
+    def _subscribe(self, source: str, topic: str, unit: str, command_topic: str) -> None:
+        kind: Any = Float64
+        name = topic or f'{command_topic.rpartition("/")[0]}/{STATE}'
+        if source == 'controller_state':
+            kind, unit = controller_state_type(), 'fraction'
+
+        def on_message(message: Any) -> None:
+            value = message.data if kind is Float64 else message.speed_scaling_factor
+            override.take(value, time.monotonic())
+
+        self._subscription = self._node.create_subscription(kind, name, on_message, qos.SENSOR)
+        per_unit = 100.0 if unit == 'percent' else 1.0
+        override = Override(str(self._subscription.topic_name), per_unit)
+        self._override = override
+
+
+def controller_state_type() -> Any:
+    """The message in which a trajectory controller tells its speed factor.
+
+    Raises:
+        ConfigError: control_msgs is not installed, or is older than that field.
+    """
+    try:
+        from control_msgs.msg import JointTrajectoryControllerState
+    except ImportError:
+        raise ConfigError(
+            'speed.source', 'controller_state',
+            "'topic' or 'none', or control_msgs installed (ros-<distro>-control-msgs)",
+        ) from None
+    if not hasattr(JointTrajectoryControllerState(), 'speed_scaling_factor'):
+        raise ConfigError(
+            'speed.source', 'controller_state',
+            "'topic' or 'none': the state of this control_msgs has no speed_scaling_factor",
+        )
+    return JointTrajectoryControllerState
