@@ -488,11 +488,12 @@ class NodeConfig:
         speed = self.speed
         if speed.source == 'topic' and not speed.topic:
             raise ConfigError('speed.topic', '', "a topic, with speed.source = 'topic'")
-        if speed.source == 'controller_state' and command_type != 'joint_trajectory':
+        kind = self.action.command_type
+        if speed.source == 'controller_state' and kind != 'joint_trajectory':
             raise ConfigError(
                 'speed.source', speed.source,
-                f"'topic' or 'none' with command_type = {command_type!r}: only a trajectory "
-                'controller publishes its state',
+                f"'topic' or 'none' with command_type = {kind!r}: only a trajectory controller "
+                'publishes its state',
             )  # fmt: skip
         if self.action.unsupported:
             raise ConfigError(
@@ -504,7 +505,7 @@ class NodeConfig:
 
 
 CARRIES_GRIPPER = {
-    'joint': ('joint_trajectory', 'joint_state_commands'),
+    'joint': ('joint_trajectory', 'joint_state'),
     'forward': ('joint_commands',),
 }
 """``gripper.interface`` -> the command types whose messages have room for the gripper."""

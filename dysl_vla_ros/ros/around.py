@@ -13,7 +13,8 @@ from rclpy.node import Node
 from dysl_vla_ros.config import SafetyConfig
 from dysl_vla_ros.ros.command_graph import CommandGraph
 from dysl_vla_ros.ros.controller_check import ControllerCheck
-from dysl_vla_ros.ros.controller_fit import Sent
+from dysl_vla_ros.ros.controller_fit import FORWARD, Sent
+from dysl_vla_ros.ros.controller_rate import ControllerRate
 from dysl_vla_ros.ros.controller_watch import ControllerWatch
 from dysl_vla_ros.ros.streams import JointSample
 
@@ -46,11 +47,24 @@ class Surroundings:
 class Around:
     """Keeps the newest look."""
 
-    def __init__(self, node: Node, topic: str, config: SafetyConfig, sent: Sent) -> None:
-        """Args: who asks, the resolved command topic, what is allowed, what is published there."""
+    def __init__(
+        self, node: Node, topic: str, config: SafetyConfig, sent: Sent, rate: float
+    ) -> None:
+        """Nothing is known yet.
+
+        Args:
+            node: Who asks.
+            topic: Resolved name of the command topic.
+            config: What is allowed.
+            sent: What is published there.
+            rate: How often [Hz].
+        """
         self._graph = CommandGraph(node, topic)
         self._watch = ControllerWatch(node, topic)
         self._check = ControllerCheck(node, topic, sent)
+        self._rate: ControllerRate | None = None
+        if sent.command_type == FORWARD:
+            self._rate = ControllerRate(node, topic, rate, node.get_logger().warning)
         self._config = config
         self._topic = topic
         self.newest = Surroundings()
@@ -60,6 +74,8 @@ class Around:
         self._graph.poll()
         self._watch.poll()
         self._check.poll()
+        if self._rate is not None:
+            self._rate.poll()
         self.newest = Surroundings(
             self._graph.listeners,
             self._graph.others,
@@ -97,6 +113,8 @@ class Around:
         """Drop clients and subscriptions."""
         self._watch.destroy()
         self._check.destroy()
+        if self._rate is not None:
+            self._rate.destroy()
 
 
 def contact(sample: JointSample, limit: float, names: tuple[str, ...]) -> str:

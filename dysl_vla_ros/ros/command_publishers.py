@@ -7,11 +7,13 @@ from typing import Any
 
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.node import Node
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.data_types import COMMAND_TOPICS, Command, FloatArray
+from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.ros import command_messages as messages
 from dysl_vla_ros.ros import qos
@@ -20,6 +22,7 @@ from dysl_vla_ros.ros.gripper_channel import GripperChannel
 MESSAGES: dict[str, Any] = {
     'joint_trajectory': JointTrajectory,
     'joint_commands': Float64MultiArray,
+    'joint_state': JointState,
     'twist': TwistStamped,
     'pose': PoseStamped,
 }
@@ -39,6 +42,10 @@ class CommandPublishers:
             config: Validated parameters.
             joint_names: Joints of the arm, in the policy's order.
             frame_id: Of poses and twists.
+
+        Raises:
+            ConfigError: Commands would go where the joints are measured, or the gripper's way is
+                not to be had.
         """
         self._node = node
         self._config = config
@@ -52,6 +59,14 @@ class CommandPublishers:
         """Windows that were not sent because they lay in the past."""
         self.gripper = GripperChannel(node, config.gripper)  # may refuse, so it comes first
         topic, kind = COMMAND_TOPICS[self._kind], MESSAGES[self._kind]
+        measured = node.resolve_topic_name('joint_states')
+        if node.resolve_topic_name(topic) in (measured, '/joint_states'):
+            self.gripper.destroy()
+            raise ConfigError(
+                'command_type', self._kind,
+                f'another topic than {measured}, where the arm says how it stands: what is '
+                f'commanded would pass for what is measured; remap {topic} elsewhere',
+            )  # fmt: skip
         self._live = node.create_publisher(kind, topic, qos.COMMAND)
         self._shadow = node.create_publisher(kind, f'~/shadow/{topic}', qos.COMMAND)
 
@@ -146,6 +161,9 @@ class CommandPublishers:
             )
         if self._kind == 'joint_commands':
             return messages.joint_commands(command, None if carried is None else carried[1])
+        if self._kind == 'joint_state':
+            stamp = self._stamp(command, ros_now)
+            return messages.joint_state(command, self._joint_names, stamp, carried)
         assert kinematics is not None, 'checked when the control loop was built'
         stamp = self._node.get_clock().now().to_msg()
         pose = kinematics.forward(command.positions)

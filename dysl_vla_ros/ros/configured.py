@@ -33,6 +33,7 @@ from dysl_vla_ros.ros.speed import Speed
 
 _DIAGNOSTICS_PERIOD_S = 1.0
 _HEADLINE_S = 10.0
+_CLOCK_LOG_S = 10.0
 
 
 class Configured:
@@ -80,7 +81,10 @@ class Configured:
             ),
             publishers,
             FlightRecorder(get_logging_directory(), config.timing.command_rate_hz),
-            Around(node, publishers.command_topic, config.safety, _sent(config, names)),
+            Around(
+                node, publishers.command_topic, config.safety, _sent(config, names),
+                config.timing.command_rate_hz,
+            ),
             speed,
             Observer('the report of a state', self._on_state),
         )
@@ -123,6 +127,9 @@ class Configured:
         self.reports.diagnostics(self.session, self.requests.active)
         self._log_headline(time.monotonic())
         self.session.inputs.choose_transports()
+        problem, _ = self.session.clock_problem(time.monotonic())
+        if problem:
+            self._node.get_logger().warning(problem, throttle_duration_sec=_CLOCK_LOG_S)
 
     def _log_headline(self, now: float) -> None:
         """Every ten seconds what is going on; nothing while that is the same word for word."""

@@ -207,6 +207,9 @@ class Requests:
     def _commander_problem(self) -> str:
         """Why nobody should command this arm now."""
         session = self._session
+        problem, refuses = session.clock_problem(time.monotonic())
+        if refuses:
+            return problem
         return session.around.arming_problem(session.publishers.listeners)
 
     def _watch_controller(self, loop: ControlLoop) -> None:

@@ -21,6 +21,7 @@ from dysl_vla_ros.ros.flight_recorder import Cycle, FlightRecorder
 from dysl_vla_ros.ros.inputs import Inputs
 from dysl_vla_ros.ros.rate_meter import RateMeter
 from dysl_vla_ros.ros.speed import Speed
+from dysl_vla_ros.ros.stamps import clock_problem
 from dysl_vla_ros.ros.streams import JointSample
 
 NO_DESCRIPTION = 'robot_description: not received yet; it gives joint limits and kinematics'
@@ -114,6 +115,14 @@ class Session:
         if self._description_problem:
             return InputStatus(False, self._description_problem)
         return self.inputs.status(now)
+
+    def clock_problem(self, now: float) -> tuple[str, bool]:
+        """As ``stamps.clock_problem``, where trajectories are stamped."""
+        stamped = self.config.action.command_type == 'joint_trajectory'
+        if not (stamped and self.config.safety.stamped):
+            return '', False
+        age = self.inputs.joints.stream.least_age(now)
+        return clock_problem(age, 1.0 / self.config.timing.command_rate_hz)
 
     # ---- the command thread --------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from rclpy.clock import Clock
 from rclpy.node import Node
 from std_msgs.msg import Float64
 
@@ -37,8 +36,7 @@ class Speed:
         speed = config.speed
         self.scale = speed.scale
         self._node = node
-        self._clock: Clock = node.get_clock()
-        self._simulated = bool(node.get_parameter('use_sim_time').value)
+        self._clock: Any = node.get_clock()
         self._override: Override | None = None
         self._obeyed = speed.obeyed and config.action.command_type == 'joint_trajectory'
         self._subscription: Any = None
@@ -85,7 +83,7 @@ class Speed:
     def _passed(self, now: float, factor: float) -> float | None:
         """Seconds that passed for the receiver; None where its time is ours."""
         before, self._before = self._before, now
-        if self._simulated:
+        if self._clock.ros_time_is_active:
             now = 1e-9 * self._clock.now().nanoseconds
             before, self.ros_now = self.ros_now, now
         elif factor == 1.0:
