@@ -39,6 +39,13 @@ class ReceiverClock:
             self._times.popleft()
             self._offsets.popleft()
 
+    @property
+    def rate(self) -> float:
+        """The receiver's seconds per second of ours, in the mean over the last ones."""
+        if len(self._times) < 2:
+            return 1.0
+        return 1.0 + (self._offsets[-1] - self._offsets[0]) / (self._times[-1] - self._times[0])
+
     def at(self, time: float) -> float:
         """The receiver's time at one of ours, not much later than the last call of advance."""
         if not self._times:
