@@ -168,7 +168,7 @@ PARTS = {
 
 # Where a part may, but only one file of it does: an optional library, or a second world.
 ONLY = {
-    'control_msgs': {'ros.gripper_goals'},
+    'control_msgs': {'ros.gripper_goals', 'ros.speed'},
     'controller_manager_msgs': {'ros.controller_watch'},
     'cv_bridge': {'ros.images'},
     'PIL': {'ros.compressed', 'lab.data.dataset_format'},

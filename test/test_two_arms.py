@@ -87,6 +87,7 @@ def test_the_parameters_of_every_arm_have_texts_and_ranges():
          "action.joint_names = ('a',): expected nothing with arms.names = ('left', 'right')"),
         ({'gripper__interface': 'none'}, "gripper = 'none': expected nothing with arms.names"),
         ({'action__space': 'eef_delta'}, "action.space = 'eef_delta': expected joints with"),
+        ({'speed__source': 'controller_state'}, "speed.source = 'controller_state': expected"),
         ({'command_type': 'twist'}, "command_type = 'twist': expected joints with arms.names"),
         ({'workspace__min': [0, 0, 0], 'workspace__max': [1, 1, 1]}, 'the box holds one tip'),
     ],
