@@ -34,6 +34,7 @@ def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
         ConfigError: A parameter contradicts the bundle; names both values.
     """
     _check_continuity(config, manifest)
+    _check_joints(config, manifest)
     _check_opening(config, manifest)
     if config.arms.names:
         _check_arms(config, manifest)
@@ -96,6 +97,20 @@ def _check_continuity(config: NodeConfig, manifest: Manifest) -> None:
             'continuity.threshold', threshold, f'at least continuity.hysteresis = {hysteresis}'
             f'{"" if given.hysteresis else " of the bundle"}; set both, or neither',
         )  # fmt: skip
+
+
+def _check_joints(config: NodeConfig, manifest: Manifest) -> None:
+    """As many joints as the bundle reads and moves, said before a pass needs them."""
+    names, action, read = config.action.joint_names, manifest.action, manifest.proprioception
+    wanted = {} if action.space.startswith('eef') else {'moves': action.dim - int(action.gripper)}
+    if read.dim:
+        wanted['reads'] = read.dim - int(read.gripper)
+    for does, number in wanted.items():
+        if names and len(names) != number:
+            raise ConfigError(
+                'action.joint_names', names,
+                f'{number} joints, as the bundle {manifest.name} {does}',
+            )  # fmt: skip
 
 
 def _check_opening(config: NodeConfig, manifest: Manifest) -> None:

@@ -10,7 +10,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.logging import get_logging_directory
 from std_msgs.msg import String
 
-from dysl_vla_ros.config import CARRIES_GRIPPER, NodeConfig
+from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING
 from dysl_vla_ros.errors import ConfigError
@@ -21,7 +21,7 @@ from dysl_vla_ros.ros.arm import joint_names
 from dysl_vla_ros.ros.around import PERIOD_S, Around
 from dysl_vla_ros.ros.chunk_messages import dimension_names
 from dysl_vla_ros.ros.command_publishers import CommandPublishers
-from dysl_vla_ros.ros.controller_fit import Sent
+from dysl_vla_ros.ros.controller_fit import Sent, sent_by
 from dysl_vla_ros.ros.flight_recorder import FlightRecorder
 from dysl_vla_ros.ros.inputs import Inputs
 from dysl_vla_ros.ros.observer import Observer
@@ -182,11 +182,6 @@ class Configured:
 
 
 def _sent(config: NodeConfig, publishers: CommandPublishers) -> dict[str, Sent]:
-    """What each command topic carries: joints, and a gripper that travels with them."""
-    found, safety = {}, config.safety
-    for arm, gripper in zip(publishers.arms, config.grippers, strict=True):
-        carried = gripper.joint if gripper.interface in CARRIES_GRIPPER else ''
-        joints = (*arm.joint_names, carried) if carried else arm.joint_names
-        kind = config.action.command_type
-        found[arm.topic] = Sent(kind, joints, safety.max_lead, safety.stamped, carried)
-    return found
+    """What each command topic carries."""
+    arms = zip(publishers.arms, config.grippers, strict=True)
+    return {arm.topic: sent_by(config, arm.joint_names, gripper) for arm, gripper in arms}
