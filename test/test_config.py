@@ -96,8 +96,8 @@ def test_a_whole_number_is_a_number_and_a_list_becomes_a_tuple():
 
 def test_a_word_that_is_no_choice_is_refused_with_the_choices():
     assert refused(command_type='torque') == (
-        "command_type = 'torque': expected one of 'joint_trajectory', 'joint_commands', 'joint_state', "
-        "'twist', 'pose'"
+        "command_type = 'torque': expected one of 'joint_trajectory', 'joint_commands', "
+        "'joint_state', 'twist', 'pose'"
     )
 
 
