@@ -125,6 +125,16 @@ def test_a_bundle_for_another_number_of_joints_is_refused_with_both_numbers():
         with_bundle(from_flat(FLAT), odd)
 
 
+def test_joints_in_another_order_than_the_bundle_names_them_are_refused():
+    named = two_arm_manifest()
+    right_first = replace(named, action=replace(named.action, joint_names=(*RIGHT, *LEFT)))
+    with pytest.raises(ConfigError, match='arms.left.joint_names = .*in the order of the bundle'):
+        with_bundle(from_flat(FLAT), right_first)
+    for names in (JOINTS, ('other', 'names', 'of', 'it')):
+        other = replace(named, action=replace(named.action, joint_names=names))
+        assert with_bundle(from_flat(FLAT), other)
+
+
 def test_a_policy_of_an_end_effector_is_refused_for_two_arms():
     from dysl_vla_ros.engines.fake.bundle import fake_manifest
 
