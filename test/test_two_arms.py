@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from two_arms import FLAT, JOINTS, LEFT, STEP, two_arm_manifest, two_arm_urdf
+from two_arms import FLAT, JOINTS, LEFT, RIGHT, STEP, two_arm_manifest, two_arm_urdf
 
 from dysl_vla_ros.action_columns import action_columns
 from dysl_vla_ros.bundle.manifest import ProprioceptionSpec
