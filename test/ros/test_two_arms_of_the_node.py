@@ -138,6 +138,8 @@ def test_both_arms_move_each_on_its_topic_with_its_gripper(two):
     seen = rig.policy.observations[0]
     assert seen.joints[[0, 1, 3, 4]] == pytest.approx([0.0] * 4, abs=0.01)
     assert (seen.joints[2], seen.gripper) == (pytest.approx(0.5), pytest.approx(0.5))
+    later = rig.policy.observations[-1].joints
+    assert later[0] > 0.05 and later[3] < -0.05 and abs(later[[1, 4]]).max() < 0.02
     assert rig.session.publishers.gripper_report() == (
         'left: 0 % open sent, right: 100 % open sent'
     )
