@@ -163,7 +163,7 @@ class ChunkDesk:
         """Slow playback down so that a chunk outlasts the slowest of the last passes."""
         if self._count.latencies:
             self._playback.scheduler.stretch_for(
-                max(self._count.latencies),
+                max(self._count.latencies) * self._playback.governor.clock.rate,
                 self._config.timing.request_threshold,
                 horizon,
                 self._config.safety.brake_s,

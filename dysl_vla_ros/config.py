@@ -342,6 +342,32 @@ class SafetyConfig:
 
 
 @dataclass(frozen=True)
+class SpeedConfig:
+    """How fast the path is played: never where it leads, nor what the limits allow."""
+
+    scale: float = _parameter(
+        1.0, 'Share of the playback speed; 0 holds', low=0, high=1, dynamic=True
+    )
+    source: str = _parameter(
+        'none',
+        "Who tells the arm's speed override: controller_state (of the trajectory controller, with "
+        'control_msgs), topic (std_msgs/Float64), or none',
+        choices=('none', 'controller_state', 'topic'),
+    )
+    topic: str = _parameter(
+        '', 'Where the factor comes; empty = controller_state beside the command topic'
+    )
+    unit: str = _parameter(
+        'fraction', 'Of the factor on speed.topic', choices=('fraction', 'percent')
+    )
+    obeyed: bool = _parameter(
+        True,
+        'The trajectory controller runs its own clock at the factor, as '
+        "joint_trajectory_controller and UR's scaled one do; false: playback alone is slowed",
+    )
+
+
+@dataclass(frozen=True)
 class ActionConfig:
     """The action contract; empty takes the bundle's, and a contradiction is an error."""
 
@@ -490,6 +516,7 @@ class NodeConfig:
     rerun: RerunConfig = field(default_factory=RerunConfig)
     inputs: InputConfig = field(default_factory=InputConfig)
     safety: SafetyConfig = field(default_factory=SafetyConfig)
+    speed: SpeedConfig = field(default_factory=SpeedConfig)
     action: ActionConfig = field(default_factory=ActionConfig)
     gripper: GripperConfig = field(default_factory=GripperConfig)
     arms: ArmsConfig = field(default_factory=ArmsConfig)
@@ -552,6 +579,16 @@ class NodeConfig:
                 'continuity.threshold', continuity.threshold,
                 f'at least continuity.hysteresis = {continuity.hysteresis}',
             )  # fmt: skip
+        speed = self.speed
+        if speed.source == 'topic' and not speed.topic:
+            raise ConfigError('speed.topic', '', "a topic, with speed.source = 'topic'")
+        kind = self.action.command_type
+        if speed.source == 'controller_state' and kind != 'joint_trajectory':
+            raise ConfigError(
+                'speed.source', speed.source,
+                f"'topic' or 'none' with command_type = {kind!r}: only a trajectory controller "
+                'publishes its state',
+            )  # fmt: skip
         if self.action.unsupported:
             raise ConfigError(
                 'unsupported', self.action.unsupported,
@@ -562,7 +599,7 @@ class NodeConfig:
 
 
 CARRIES_GRIPPER = {
-    'joint': ('joint_trajectory', 'joint_state_commands'),
+    'joint': ('joint_trajectory', 'joint_state'),
     'forward': ('joint_commands',),
 }
 """``gripper.interface`` -> the command types whose messages have room for the gripper."""
@@ -641,6 +678,13 @@ def _check_arms(config: NodeConfig) -> None:
             'workspace.min', config.safety.workspace_min,
             f'none with arms.names = {names}: the box holds one tip; planes hold every link',
         )  # fmt: skip
+    speed = config.speed
+    if speed.source == 'controller_state' or (speed.source == 'topic' and not speed.topic):
+        raise ConfigError(
+            'speed.source', speed.source,
+            f"'none', or 'topic' with a speed.topic, with arms.names = {names}: each arm's "
+            'controller has a state of its own, and one override must hold for all',
+        )  # fmt: skip
     for arm in each:
         _check_arm(arm, action.command_type)
     for what, given in (
@@ -672,8 +716,8 @@ def _check_arm(arm: ArmConfig, kind: str) -> None:
 
 _PREFIXES = {
     'engine': 'engine.', 'timing': '', 'chunk': '', 'skip': 'skip.', 'continuity': 'continuity.',
-    'rerun': 'rerun.', 'inputs': '', 'safety': '', 'action': 'action.', 'gripper': 'gripper.',
-    'arms': 'arms.', 'home': 'home.',
+    'rerun': 'rerun.', 'inputs': '', 'safety': '', 'speed': 'speed.',
+    'action': 'action.', 'gripper': 'gripper.', 'arms': 'arms.', 'home': 'home.',
 }  # fmt: skip
 
 

@@ -234,6 +234,12 @@ def _check_arms(config: NodeConfig, manifest: Manifest) -> None:
             'arms.names', names, f'one arm, since the bundle {manifest.name} acts on an end '
             f'effector ({action.space}); several arms take a policy of joints',
         )  # fmt: skip
+    own, given = action.joint_names, config.arms.joint_names
+    if sorted(own) == sorted(given) and own != given:
+        raise ConfigError(
+            f'arms.{names[0]}.joint_names', config.arms.each[0].joint_names,
+            f'joints in the order of the bundle {manifest.name}, arm by arm: {own}',
+        )  # fmt: skip
     read = manifest.proprioception
     for what, dim, gripper in (
         ('actions', action.dim, action.gripper), ('readings', read.dim, read.gripper)

@@ -27,6 +27,7 @@ import numpy as np
 from dysl_vla_ros.chunk_desk import ChunkDesk
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.core.motion_plan import Knot
+from dysl_vla_ros.core.pace import Pace
 from dysl_vla_ros.core.run_state import LATCHED, InputStatus, RunState, State
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import Command, FloatArray, Observation, SkipMode
@@ -39,6 +40,7 @@ from dysl_vla_ros.policy import Pass, Policy
 _LOG = logging.getLogger(__name__)
 _INVALID_CHUNKS_FAULT = 3
 _ROUNDING = 1e-6
+_OURS = Pace()
 _STRANGER_S = 0.3
 """After a push was noticed it may still turn out to be somebody else's motion."""
 
@@ -226,6 +228,7 @@ class ControlLoop:
         joints: FloatArray | None,
         inputs: InputStatus,
         measured_at: float | None = None,
+        pace: Pace = _OURS,
     ) -> Command | None:
         """The command due now; None when nothing may be published.
 
@@ -234,10 +237,12 @@ class ControlLoop:
             joints: Newest measured joint positions, shape (n,) [rad]; None before the first.
             inputs: Whether all inputs are complete and fresh.
             measured_at: When ``joints`` were measured [s]; None = now, where they are new.
+            pace: How time passes for the receiver, and how fast playback may go.
         """
         with self._lock:
             playback, last = self._playback, self._playback.last
             self._ticked_at = now
+            playback.keep_pace(now, pace)
             playback.measure(now, joints, measured_at, believe_jumps=not self._commanding)
             self._judge(now, playback.with_joints(now, inputs))
             if self._renew_due and self._run.playing and playback.governor.at_rest:

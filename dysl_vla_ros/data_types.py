@@ -24,6 +24,7 @@ ACTION_SPACES: tuple[ActionSpace, ...] = (
 COMMAND_TOPICS = {
     'joint_trajectory': 'joint_trajectory',
     'joint_commands': 'joint_commands',
+    'joint_state': 'joint_command',
     'twist': 'twist_commands',
     'pose': 'pose_target',
 }

@@ -10,7 +10,7 @@ from dysl_vla_ros.core.governor import GovernorSettings
 from dysl_vla_ros.core.skip_policy import SkipSettings
 from dysl_vla_ros.core.watchdogs import Patience
 
-_HOLDS_POINTS = ('joint_commands', 'twist', 'pose')
+_HOLDS_POINTS = ('joint_commands', 'joint_state', 'twist', 'pose')
 """Command types whose receivers take points: what they were told last, they keep doing."""
 
 

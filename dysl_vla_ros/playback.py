@@ -13,6 +13,7 @@ from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.core.chunk_scheduler import ChunkScheduler
 from dysl_vla_ros.core.governor import Governor, Settled
 from dysl_vla_ros.core.motion_plan import Knot
+from dysl_vla_ros.core.pace import Pace
 from dysl_vla_ros.core.path import straight
 from dysl_vla_ros.core.run_state import InputStatus, State
 from dysl_vla_ros.core.safety import MotionLimits
@@ -60,6 +61,7 @@ class Playback:
         self.seam_jump = 0.0
         self.moved: tuple[str, ...] = ()
         self.on_way = False
+        self._scale = 1.0
         self.last: Command | None = None
         jump = limits.each(config.safety.start_max_jump_rad, config.safety.start_max_jump_m)
         self._watchdogs = Watchdogs(patience(config), limits, jump)
@@ -68,6 +70,7 @@ class Playback:
         self._resting_since: float | None = None
         self._gives_way = False
         self._let_go = False
+        self._plays = False
 
     @property
     def limits(self) -> MotionLimits:
@@ -87,6 +90,13 @@ class Playback:
     def holds(self) -> bool:
         """Whether no action is left, and the arm is told to rest."""
         return self.scheduler.remaining <= 0 and self.governor.at_rest
+
+    def keep_pace(self, now: float, pace: Pace) -> None:
+        """Let the receiver's time pass; where its clock stands by an override, so does the arm."""
+        self.governor.clock.advance(now, pace.passed)
+        self._scale = pace.scale
+        if pace.stands:
+            self.governor.stand(now)
 
     # ---- the measured arm ----------------------------------------------------------------------
 
@@ -203,9 +213,9 @@ class Playback:
             self.governor.give_way()  # the arm may be moved on
             self._gives_way = not self.governor.gave_way
         knot = self.governor.advance(
-            now, go or self._gives_way, self.scheduler.top_speed, follows
+            now, go or self._gives_way, self.scheduler.top_speed * self._scale, follows
         )
-        moving = go and not self.governor.at_rest
+        moving = self._plays = go and not self.governor.at_rest
         ended = self.scheduler.note(now, knot.progress, moving, knot.position, measured)
         return knot, ended
 
@@ -279,14 +289,16 @@ class Playback:
         """
         plan = self.governor.plan
         assert plan is not None
-        times, path, speeds = plan.window(now)
+        times, path, speeds = plan.window(self.governor.clock.at(now))
+        # While the arm brakes or holds, no action is played that could move a gripper.
+        openings = self.scheduler.openings if self._plays else ()
         hold = self.governor.at_rest
         limited = () if hold else self.moved
         self.last = Command(
             stamp=now,
             positions=knot.position,
             velocities=knot.velocity,
-            gripper=self.scheduler.gripper,
+            gripper=openings[0] if openings else None,
             hold=hold,
             reason=reason if hold else ', '.join(limited),
             action_index=-1 if hold else self.scheduler.action_index,
@@ -294,6 +306,6 @@ class Playback:
             window_times=times,
             window_positions=path,
             window_velocities=speeds,
-            more_grippers=self.scheduler.openings[1:],
+            more_grippers=openings[1:],
         )
         return self.last

@@ -177,7 +177,7 @@ PARTS = {
 
 # Where a part may, but only one file of it does: an optional library, or a second world.
 ONLY = {
-    'control_msgs': {'ros.gripper_goals'},
+    'control_msgs': {'ros.gripper_goals', 'ros.speed'},
     'controller_manager_msgs': {'ros.controller_watch'},
     'PIL': {'ros.compressed', 'lab.data.dataset_format', 'lab.evaluation.film_pictures'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros

@@ -271,6 +271,18 @@ def test_the_first_pass_after_a_hold_is_dense():
     assert all(plan.allow == LAYOUT.full_plan().allow for plan in policy.plans)
 
 
+@pytest.mark.parametrize('how', ['stop', 'estop', 'pause'])
+def test_no_opening_is_commanded_while_the_arm_brakes_or_holds(how):
+    bench = Bench(PerfectPolicy(goal=FAR)).started().run(1.0)
+    assert bench.commands[-1].gripper == 1.0
+    before = len(bench.commands)
+    getattr(bench.loop, how)(bench.now, 'a person says so')
+    bench.run(1.0)
+    braking = bench.commands[before:]
+    assert any(not command.hold for command in braking)
+    assert {command.gripper for command in braking} == {None}
+
+
 def test_a_prefix_never_moves_a_gripper_that_was_never_commanded():
     """Only a first pass that skipped can meet one: with ``max_skip``."""
     policy = PerfectPolicy(goal=FAR, jerk_at=4 * STEP, skips=True, gripper_at=0.0)

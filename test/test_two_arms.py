@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from two_arms import FLAT, JOINTS, LEFT, STEP, two_arm_manifest, two_arm_urdf
+from two_arms import FLAT, JOINTS, LEFT, RIGHT, STEP, two_arm_manifest, two_arm_urdf
 
 from dysl_vla_ros.action_columns import action_columns
 from dysl_vla_ros.bundle.manifest import ProprioceptionSpec
@@ -87,6 +87,7 @@ def test_the_parameters_of_every_arm_have_texts_and_ranges():
          "action.joint_names = ('a',): expected nothing with arms.names = ('left', 'right')"),
         ({'gripper__interface': 'none'}, "gripper = 'none': expected nothing with arms.names"),
         ({'action__space': 'eef_delta'}, "action.space = 'eef_delta': expected joints with"),
+        ({'speed__source': 'controller_state'}, "speed.source = 'controller_state': expected"),
         ({'command_type': 'twist'}, "command_type = 'twist': expected joints with arms.names"),
         ({'workspace__min': [0, 0, 0], 'workspace__max': [1, 1, 1]}, 'the box holds one tip'),
     ],
@@ -122,6 +123,16 @@ def test_a_bundle_for_another_number_of_joints_is_refused_with_both_numbers():
     odd = replace(one, proprioception=replace(one.proprioception, gripper=False))
     with pytest.raises(ConfigError, match='with 6 numbers in all, as the readings'):
         with_bundle(from_flat(FLAT), odd)
+
+
+def test_joints_in_another_order_than_the_bundle_names_them_are_refused():
+    named = two_arm_manifest()
+    right_first = replace(named, action=replace(named.action, joint_names=(*RIGHT, *LEFT)))
+    with pytest.raises(ConfigError, match='arms.left.joint_names = .*in the order of the bundle'):
+        with_bundle(from_flat(FLAT), right_first)
+    for names in (JOINTS, ('other', 'names', 'of', 'it')):
+        other = replace(named, action=replace(named.action, joint_names=names))
+        assert with_bundle(from_flat(FLAT), other)
 
 
 def test_a_policy_of_an_end_effector_is_refused_for_two_arms():

@@ -18,6 +18,7 @@ from dysl_vla_ros.core import motion_plan
 from dysl_vla_ros.core.measurement import Measurement
 from dysl_vla_ros.core.motion_plan import Knot, MotionPlan
 from dysl_vla_ros.core.path import Path, still
+from dysl_vla_ros.core.receiver_clock import ReceiverClock
 from dysl_vla_ros.core.roll_out import SHORTEST_STEP_S, Allowed, Demand, Fade, RollOut
 from dysl_vla_ros.core.safety import SHORTEST_BRAKE_S, MotionLimits
 from dysl_vla_ros.data_types import FloatArray
@@ -97,6 +98,8 @@ class Governor:
         """
         self.settings = settings
         self._allowed = allowed
+        self.clock = ReceiverClock()
+        """In whose time plans run; everything else here is in the loop's."""
         self.measurement = Measurement(limits)
         self.limits = limits
         self.plan: MotionPlan | None = None
@@ -221,7 +224,7 @@ class Governor:
     def _anchor(
         self, position: FloatArray, goal: FloatArray, now: float, progress: float
     ) -> None:
-        self.plan = motion_plan.resting(np.array(position), now, progress)
+        self.plan = motion_plan.resting(np.array(position), self.clock.at(now), progress)
         self.path = still(goal, progress)
         self._fade = None
         self._sent_at = now
@@ -233,6 +236,17 @@ class Governor:
             self._silent_since = now
             self.left = self.plan.at(self.plan.rest_time).position
         self.plan = self.path = self._fade = None
+
+    def stand(self, now: float) -> None:
+        """The receiver's clock stands, and with it the arm: hold the place last told of.
+
+        No brake: the arm rests already, and would be drawn along it, a step with every message.
+        """
+        if self.plan is None or self.at_rest:
+            return
+        told = self.plan.at(self.clock.at(self._sent_at))
+        self._anchor(told.position, told.position, now, told.progress)
+        self.left = told.position
 
     def forget(self, now: float) -> None:
         """Drop the last command too: the next begins from the measured pose."""
@@ -301,7 +315,7 @@ class Governor:
             else:
                 demand = self._demand(top, lead)
                 made, self._fade = self._roll_out.plan(state, self.path, self._fade, demand)
-                self._rolled_at = now
+                self._rolled_at = state.time
         if len(made.knots) == 1 and not self._roll_out.may_stop(state):
             made = self._remainder(before, state)
         self.plan, self._sent_at = made, now
@@ -321,11 +335,12 @@ class Governor:
         """Where the arm is told to be now."""
         assert self.plan is not None
         if not self.settings.holds_points:
-            return self.plan.at(now)
+            return self.plan.at(self.clock.at(now))
         if now - self._sent_at <= LATE_PERIODS * self.settings.period + 1e-9:
-            return self.plan.at(now)
-        sent = self.plan.at(self._sent_at)
-        return Knot(now, sent.position, np.zeros_like(sent.velocity), sent.progress, 0.0)
+            return self.plan.at(self.clock.at(now))
+        sent = self.plan.at(self.clock.at(self._sent_at))
+        at_rest = np.zeros_like(sent.velocity)
+        return Knot(self.clock.at(now), sent.position, at_rest, sent.progress, 0.0)
 
     def _kept(self, before: MotionPlan, state: Knot) -> MotionPlan | None:
         """At rates above the knots': the plan made less than a step ago, where nothing is new."""
@@ -376,7 +391,8 @@ class Governor:
     def _commanded_at(self, stamp: float) -> FloatArray:
         """What was commanded at a past instant; the oldest kept where it is older."""
         assert self.plan is not None
-        if stamp >= self.plan.knots[0].time or not self._recent:
-            return self.plan.at(max(stamp, self.plan.knots[0].time)).position
+        first, when = self.plan.knots[0].time, self.clock.at(stamp)
+        if when >= first or not self._recent:
+            return self.plan.at(max(when, first)).position
         before = [item for item in self._recent if item.time <= stamp]
         return (before[-1] if before else self._recent[0]).commanded

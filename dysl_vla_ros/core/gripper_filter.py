@@ -70,18 +70,22 @@ class GripperRamp:
         self._rate = stroke / config.stroke_s / 1.5
         # A trajectory is followed to its end by itself; a single value is stayed at.
         self._whole_window = config.interface != 'forward'
+        self._opening = 1.0 if config.open_value > config.closed_value else -1.0
         self._value: float | None = None
         self._goal = 0.0
         self._at = 0.0
         self._told_until = 0.0
 
-    def column(self, now: float, target: float, times: FloatArray) -> FloatArray:
+    def column(
+        self, now: float, target: float, times: FloatArray, may_open: bool = True
+    ) -> FloatArray:
         """Positions at the points of a window.
 
         Args:
             now: Time of the window's first point [s].
             target: Joint value to go to.
             times: Seconds after ``now``, shape (k,).
+            may_open: False while no action is played: it then closes on, and opens no further.
 
         Returns:
             Shape (k,); the first where the gripper was told to be by now.
@@ -92,6 +96,8 @@ class GripperRamp:
         elapsed = min(max(now - self._at, 0.0), self._told_until)
         way = self._rate * elapsed
         self._value = float(np.clip(self._goal, self._value - way, self._value + way))
+        if not may_open and self._opening * (target - self._value) > 0.0:
+            target = self._value
         self._at, self._goal = now, target
         self._told_until = float(times[-1]) if self._whole_window else _LONGEST_STEP_S
         reach = self._rate * times

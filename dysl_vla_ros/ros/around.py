@@ -14,7 +14,8 @@ from rclpy.node import Node
 from dysl_vla_ros.config import SafetyConfig
 from dysl_vla_ros.ros.command_graph import CommandGraph
 from dysl_vla_ros.ros.controller_check import ControllerCheck
-from dysl_vla_ros.ros.controller_fit import Sent
+from dysl_vla_ros.ros.controller_fit import FORWARD, Sent
+from dysl_vla_ros.ros.controller_rate import ControllerRate
 from dysl_vla_ros.ros.controller_watch import ControllerWatch
 from dysl_vla_ros.ros.streams import JointSample
 
@@ -47,12 +48,15 @@ class Surroundings:
 class _AroundTopic:
     """Who and what is at one command topic."""
 
-    def __init__(self, node: Node, topic: str, sent: Sent) -> None:
+    def __init__(self, node: Node, topic: str, sent: Sent, rate: float) -> None:
         self._node = node
         self.topic = topic
         self._graph = CommandGraph(node, topic)
         self._watch = ControllerWatch(node, topic)
         self._check = ControllerCheck(node, topic, sent)
+        self._rate: ControllerRate | None = None
+        if sent.command_type == FORWARD:
+            self._rate = ControllerRate(node, topic, rate, node.get_logger().warning)
 
     @property
     def is_heard(self) -> bool:
@@ -62,6 +66,8 @@ class _AroundTopic:
         self._graph.poll()
         self._watch.poll()
         self._check.poll()
+        if self._rate is not None:
+            self._rate.poll()
         return Surroundings(
             self._graph.listeners,
             self._graph.others,
@@ -75,14 +81,25 @@ class _AroundTopic:
     def destroy(self) -> None:
         self._watch.destroy()
         self._check.destroy()
+        if self._rate is not None:
+            self._rate.destroy()
 
 
 class Around:
     """Keeps the newest look, of all arms together: what is wrong with one is wrong."""
 
-    def __init__(self, node: Node, sent: Mapping[str, Sent], config: SafetyConfig) -> None:
-        """Args: who asks, resolved command topic -> what is published there, what is allowed."""
-        self._topics = [_AroundTopic(node, topic, what) for topic, what in sent.items()]
+    def __init__(
+        self, node: Node, sent: Mapping[str, Sent], config: SafetyConfig, rate: float
+    ) -> None:
+        """Nothing is known yet.
+
+        Args:
+            node: Who asks.
+            sent: Resolved name of each command topic -> what is published there.
+            config: What is allowed.
+            rate: How often [Hz].
+        """
+        self._topics = [_AroundTopic(node, topic, what, rate) for topic, what in sent.items()]
         self._config = config
         self._commanded_by_others: tuple[str, ...] = ()
         self.newest = Surroundings()

@@ -9,7 +9,7 @@ from typing import Any
 from rclpy.node import Node
 
 from dysl_vla_ros.errors import InputError
-from dysl_vla_ros.ros.stamps import seconds_of, steady_stamp
+from dysl_vla_ros.ros.stamps import SimulatedTime, seconds_of, steady_stamp
 from dysl_vla_ros.ros.streams import Newest, Stream
 
 _LOG_PERIOD_S = 5.0
@@ -22,6 +22,7 @@ class Arrival:
         """Args: the node whose clock counts, and the oldest stamp accepted [s]."""
         self._node = node
         self._max_age = max_age
+        self._passed = SimulatedTime()
 
     def take(
         self, stream: Stream, stamp: Any, build: Callable[[float], Newest], way_out: str = ''
@@ -45,10 +46,14 @@ class Arrival:
         stream.accept(kept, now)
 
     def _steady(self, stream: Stream, stamp: Any, now: float, way_out: str) -> float:
-        ros_now = self._node.get_clock().now().nanoseconds * 1e-9
+        clock: Any = self._node.get_clock()
+        ros_now = clock.now().nanoseconds * 1e-9
         try:
-            return steady_stamp(
-                stream.name, seconds_of(stream.name, stamp), ros_now, now, self._max_age
-            )
+            stamped = seconds_of(stream.name, stamp)
+            when = steady_stamp(stream.name, stamped, ros_now, now, self._max_age)
         except InputError as error:
             raise InputError(f'{error}{way_out}') from None
+        if not clock.ros_time_is_active:
+            return when
+        self._passed.note(ros_now, now)
+        return self._passed.steady_at(stamped, when)

@@ -8,6 +8,7 @@ import numpy as np
 import transforms3d
 from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Pose, PoseStamped, TwistStamped
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -33,18 +34,21 @@ def joint_trajectory(
     joint_names: tuple[str, ...],
     gripper: tuple[str, FloatArray] | None = None,
     stamp: Any = None,
+    whole: bool = False,
 ) -> Any:
     """The look-ahead with its braking tail; the last point is at rest.
 
     Stamped, its first point stands at time 0 for the instant of the tick: the controller is on
     the path from the first cycle on and adds no segment of its own. Without a stamp (0 = begin
-    at once) the first point is left out, and the controller bridges the way to the next.
+    at once) the first point is left out, and the controller bridges the way to the next, unless
+    the message shall be whole.
 
     Args:
         command: From the control loop.
         joint_names: Of its columns.
         gripper: Name of a gripper joint that is part of the trajectory, and its positions (k,).
         stamp: ROS time of ``command.stamp``, or None.
+        whole: Keep the point at time 0 without a stamp too.
     """
     message = JointTrajectory()
     if stamp is not None:
@@ -65,7 +69,7 @@ def joint_trajectory(
         )
         for seconds, at, speed in rows
     ]
-    message.points = points if stamp is not None else points[1:]
+    message.points = points if stamp is not None or whole else points[1:]
     return message
 
 
@@ -79,6 +83,32 @@ def joint_commands(command: Command, gripper: FloatArray | None = None) -> Any:
     """
     last = [] if gripper is None else [float(gripper[0])]
     return Float64MultiArray(data=[*command.positions.tolist(), *last])
+
+
+def joint_state(
+    command: Command,
+    joint_names: tuple[str, ...],
+    stamp: Any,
+    gripper: tuple[str, FloatArray] | None = None,
+) -> Any:
+    """Positions by name, for receivers that take sensor_msgs/JointState.
+
+    Velocities and efforts stay empty: what receivers make of them differs, a target for one, a
+    percentage for another.
+
+    Args:
+        command: From the control loop.
+        joint_names: Of its columns.
+        stamp: ROS time of ``command.stamp``.
+        gripper: Name and values (k,) of a gripper joint that travels along.
+    """
+    names, positions = list(joint_names), command.positions.tolist()
+    if gripper is not None:
+        names.append(gripper[0])
+        positions.append(float(gripper[1][0]))
+    message = JointState(name=names, position=positions)
+    message.header.stamp = stamp
+    return message
 
 
 def pose_target(

@@ -7,11 +7,13 @@ from typing import Any
 
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.node import Node
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.data_types import COMMAND_TOPICS, Command, FloatArray
+from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.ros import command_messages as messages
 from dysl_vla_ros.ros.arm_outlet import ArmOutlet, outlets
@@ -19,6 +21,7 @@ from dysl_vla_ros.ros.arm_outlet import ArmOutlet, outlets
 MESSAGES: dict[str, Any] = {
     'joint_trajectory': JointTrajectory,
     'joint_commands': Float64MultiArray,
+    'joint_state': JointState,
     'twist': TwistStamped,
     'pose': PoseStamped,
 }
@@ -38,6 +41,10 @@ class CommandPublishers:
             config: Validated parameters.
             joint_names: Joints of the arm, in the policy's order.
             frame_id: Of poses and twists.
+
+        Raises:
+            ConfigError: Commands would go where the joints are measured, or the gripper's way is
+                not to be had.
         """
         self._node = node
         self._config = config
@@ -50,6 +57,17 @@ class CommandPublishers:
         """Windows that were not sent because they lay in the past."""
         topic, kind = COMMAND_TOPICS[self._kind], MESSAGES[self._kind]
         self.arms = outlets(node, config, kind, topic, joint_names)
+        measured = node.resolve_topic_name('joint_states')
+        for arm in self.arms:
+            if arm.topic in (measured, '/joint_states'):
+                self.destroy()
+                raise ConfigError(
+                    f'arms.{arm.name}.command_topic' if arm.name else 'command_type',
+                    arm.topic if arm.name else self._kind,
+                    f'another topic than {measured}, where the arm says how it stands: what is '
+                    'commanded would pass for what is measured; '
+                    f'{"send it" if arm.name else f"remap {topic}"} elsewhere',
+                )  # fmt: skip
 
     def destroy(self) -> None:
         """Drop all publishers."""
@@ -88,6 +106,8 @@ class CommandPublishers:
         kinematics: ArmKinematics | None,
         opening: float | None,
         more_openings: tuple[float | None, ...] = (),
+        ros_now: float | None = None,
+        stamped: bool = True,
     ) -> None:
         """Send one command.
 
@@ -97,6 +117,8 @@ class CommandPublishers:
             kinematics: Needed for twist and pose.
             opening: Measured opening of the gripper; None without a measurement.
             more_openings: Of further arms' grippers.
+            ros_now: ROS time of the tick, where it is simulated [s].
+            stamped: Whether a trajectory should carry a stamp, rather than begin on arrival.
         """
         self._armed = armed
         openings = (opening, *more_openings)
@@ -111,7 +133,9 @@ class CommandPublishers:
         for arm, value in zip(self.arms, measured, strict=False):
             part = arm.part(command)
             carried = arm.gripper.carried(part, value)
-            message = self._message(part, arm.joint_names, kinematics, carried)
+            message = self._message(
+                part, arm.joint_names, kinematics, carried, ros_now, stamped
+            )
             (arm.live if armed else arm.shadow).publish(message)
             arm.gripper.send(part)
 
@@ -133,6 +157,8 @@ class CommandPublishers:
         joint_names: tuple[str, ...],
         kinematics: ArmKinematics | None,
         carried: tuple[str, FloatArray] | None,
+        ros_now: float | None,
+        stamped: bool,
     ) -> Any:
         """A command as a message of the command type.
 
@@ -141,12 +167,20 @@ class CommandPublishers:
             joint_names: Of that arm.
             kinematics: Needed for twist and pose.
             carried: Name and values (k,) of a gripper that travels with the arm's joints.
+            ros_now: As of ``publish``.
+            stamped: As of ``publish``.
         """
         if self._kind == 'joint_trajectory':
-            stamp = self._stamp(command) if self._config.safety.stamped else None
-            return messages.joint_trajectory(command, joint_names, carried, stamp)
+            wanted = self._config.safety.stamped
+            stamp = self._stamp(command, ros_now) if wanted and stamped else None
+            return messages.joint_trajectory(
+                command, joint_names, carried, stamp, whole=wanted
+            )
         if self._kind == 'joint_commands':
             return messages.joint_commands(command, None if carried is None else carried[1])
+        if self._kind == 'joint_state':
+            stamp = self._stamp(command, ros_now)
+            return messages.joint_state(command, joint_names, stamp, carried)
         assert kinematics is not None, 'checked when the control loop was built'
         stamp = self._node.get_clock().now().to_msg()
         pose = kinematics.forward(command.positions)
@@ -155,8 +189,10 @@ class CommandPublishers:
         ahead = kinematics.forward(command.positions + command.velocities * self._period)
         return messages.twist(pose, ahead, self._period, self._frame_id, stamp)
 
-    def _stamp(self, command: Command) -> Any:
+    def _stamp(self, command: Command, ros_now: float | None) -> Any:
         """The instant of the tick, in ROS time."""
+        if ros_now is not None:
+            return messages.ros_time(ros_now)
         ago = time.monotonic() - command.stamp
         return messages.ros_time(1e-9 * self._node.get_clock().now().nanoseconds - ago)
 

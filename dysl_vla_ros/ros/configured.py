@@ -15,7 +15,7 @@ from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING
 from dysl_vla_ros.data_types import ImageArray
-from dysl_vla_ros.errors import DyslError
+from dysl_vla_ros.errors import ConfigError, DyslError
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.ros import diagnostics, qos
@@ -33,9 +33,11 @@ from dysl_vla_ros.ros.reports import Reports
 from dysl_vla_ros.ros.requests import Remembered, Requests
 from dysl_vla_ros.ros.services import Services
 from dysl_vla_ros.ros.session import Session
+from dysl_vla_ros.ros.speed import Speed
 
 _DIAGNOSTICS_PERIOD_S = 1.0
 _HEADLINE_S = 10.0
+_CLOCK_LOG_S = 10.0
 
 
 class Configured:
@@ -66,6 +68,11 @@ class Configured:
         names = joint_names(policy.manifest, config)
         references = self._references(node, config, policy.manifest)
         publishers = CommandPublishers(node, config, names, policy.manifest.action.frame_id)
+        try:
+            speed = Speed(node, config, publishers.command_topic)
+        except ConfigError:
+            publishers.destroy()
+            raise
         self._node = node
         self._names = dimension_names(policy.manifest.action, names, config.arms)
         self._steady = steady
@@ -81,7 +88,10 @@ class Configured:
             ),
             publishers,
             FlightRecorder(get_logging_directory(), config.timing.command_rate_hz),
-            Around(node, _sent(config, publishers), config.safety),
+            Around(
+                node, _sent(config, publishers), config.safety, config.timing.command_rate_hz
+            ),
+            speed,
             Observer('the report of a state', self._on_state),
         )
         self.session.remember(remembered.latched, remembered.disarmed)
@@ -135,6 +145,9 @@ class Configured:
         self.reports.diagnostics(self.session, self.requests.active)
         self._log_headline(time.monotonic())
         self.session.inputs.follow_cameras()
+        problem, _ = self.session.clock_problem(time.monotonic())
+        if problem:
+            self._node.get_logger().warning(problem, throttle_duration_sec=_CLOCK_LOG_S)
 
     def _log_headline(self, now: float) -> None:
         """Every ten seconds what is going on; nothing while that is the same word for word."""

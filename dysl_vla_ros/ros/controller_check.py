@@ -38,7 +38,7 @@ class ControllerCheck:
         self._node = node
         self._topic = topic
         self._sent = sent
-        self._asked: dict[str, _Asked] = {}
+        self._asked: dict[str, Asked] = {}
         self._fits: dict[str, Fit] = {}
 
     def poll(self) -> None:
@@ -51,7 +51,7 @@ class ControllerCheck:
             self._asked.pop(name).destroy()
             self._fits.pop(name, None)
         for name in sorted(present - self._asked.keys()):
-            self._asked[name] = _Asked(self._node, name, self._sent.questions)
+            self._asked[name] = Asked(self._node, name, self._sent.questions)
         for name, asked in self._asked.items():
             answers = asked.poll()
             if answers is not None and name not in self._fits:
@@ -97,7 +97,7 @@ class ControllerCheck:
             log.warning(text)
 
 
-class _Asked:
+class Asked:
     """One listener: its questions one after the other, and the answers so far."""
 
     def __init__(self, node: Node, name: str, questions: tuple[str, ...]) -> None:
@@ -153,6 +153,8 @@ def _value(values: list[Any]) -> Value:
         return bool(value.bool_value)
     if value.type == ParameterType.PARAMETER_DOUBLE:
         return float(value.double_value)
+    if value.type == ParameterType.PARAMETER_INTEGER:
+        return float(value.integer_value)
     if value.type == ParameterType.PARAMETER_STRING:
         return str(value.string_value)
     if value.type == ParameterType.PARAMETER_STRING_ARRAY:

@@ -172,6 +172,7 @@ def _to_json(cycle: Cycle) -> dict[str, Any]:
             'positions': _numbers(command.positions),
             'velocities': _numbers(command.velocities),
             'gripper': command.gripper,
+            'more_grippers': list(command.more_grippers),
             'hold': command.hold,
             'action_index': command.action_index,
             'limited': list(command.limited),

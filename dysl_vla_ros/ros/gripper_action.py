@@ -85,6 +85,7 @@ class GripperAction:
         self._wish: _Wish | None = None
         self._count = 0
         self._going = False
+        self._destroyed = False
         self._goal: _Goal | None = None
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._guard = node.create_guard_condition(self.poll)
@@ -141,8 +142,10 @@ class GripperAction:
 
     def poll(self) -> None:
         """One step: look who is there, send what is due."""
+        if self._destroyed:
+            return
         now = time.monotonic()
-        if now - self._looked_at >= _LOOK_S or self._client is None:
+        if now - self._looked_at >= (_LOOK_S if self._client is not None else PERIOD_S):
             self._look(now)
         goal = self._goal
         if goal is not None:
@@ -169,6 +172,7 @@ class GripperAction:
     def destroy(self) -> None:
         """Drop the client; a goal in flight goes on to its end."""
         self.forget()
+        self._destroyed = True
         self._node.destroy_timer(self._timer)
         self._node.destroy_guard_condition(self._guard)
         self._goal = None
@@ -194,17 +198,28 @@ class GripperAction:
             for endpoint in endpoints
             if goals.offered(endpoint.topic_type) in fitting[:1]
         )
-        if fitting and fitting[0] != self._kind:
-            if self._client is not None:
-                self._client.destroy()
-            self._kind = fitting[0]
-            name = self._config.action_name
-            self._client = ActionClient(self._node, self._usable[self._kind], name)
+        if fitting and (self._client is None or fitting[0] != self._kind):
+            self._make_client(fitting[0])
         if servers - self._seen:
             self._goal = None
         # One that has left is remembered until another comes: it may be out of sight only.
         self._seen = servers or self._seen
         self._servers = servers
+
+    def _make_client(self, kind: str) -> None:
+        """A client of this type, in the place of one of another: now, or at a later look.
+
+        The other's topics have the same names; the middleware lets go of them when nothing waits
+        for it any more, and takes no second type for a name before.
+        """
+        if self._client is not None:
+            self._client.destroy()
+            self._client = None
+        self._kind = kind
+        try:
+            self._client = ActionClient(self._node, self._usable[kind], self._config.action_name)
+        except Exception as error:
+            self._unfit = f'{self._config.action_name}: {error}'
 
     def _age(self, goal: _Goal, now: float) -> None:
         """What never comes is noticed."""

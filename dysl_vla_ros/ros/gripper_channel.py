@@ -40,6 +40,7 @@ class GripperChannel:
         self._armed: bool | None = None
         self._silent = True
         self._left_at: float | None = None
+        self._found_at: float | None = None
         self._listeners = 0
         self.commanded = 1.0
         """The opening commanded last; open before the first."""
@@ -85,6 +86,7 @@ class GripperChannel:
         if changed or (self._silent and not self.is_carried):
             self._filter = GripperFilter(self._config)
             self._ramp = GripperRamp(self._config)
+            self._found_at = None
             if self._action is not None:
                 self._action.forget()
         self._armed, self._silent, self._left_at = armed, False, measured
@@ -98,18 +100,22 @@ class GripperChannel:
         """
         if not self.is_carried:
             return None
-        opening = measured if self._filter.sent is None else self._filter.sent
+        if self._found_at is None:
+            self._found_at = measured  # once: whoever follows a measurement creeps with it
+        opening = self._found_at if self._filter.sent is None else self._filter.sent
         if opening is None:
             return None
-        value = self._filter.joint_value(opening)
-        return self._config.joint, self._ramp.column(command.stamp, value, command.window_times)
+        value, plays = self._filter.joint_value(opening), command.gripper is not None
+        column = self._ramp.column(command.stamp, value, command.window_times, plays)
+        return self._config.joint, column
 
     def send(self, command: Command) -> None:
         """After each command: what the policy wants of the gripper now."""
+        plays = command.gripper is not None and not command.hold
         if self._action is not None:
-            self._action.go(not command.hold)
-        wanted = self._filter.update(command.gripper, not command.hold, command.stamp)
-        if wanted is None and self._newly_heard() and not command.hold:
+            self._action.go(plays)
+        wanted = self._filter.update(command.gripper, plays, command.stamp)
+        if plays and self._newly_heard() and wanted is None:
             wanted = self._filter.sent
         if wanted is not None:
             self._tell(wanted)

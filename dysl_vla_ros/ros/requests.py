@@ -186,7 +186,7 @@ class Requests:
     def before_tick(self, loop: ControlLoop, now: float) -> None:
         """What depends on time: the dead-man switch, a start that waits, a disarm at rest."""
         self._watch_controller(loop)
-        loop.interlock(self._deadman_problem(now))
+        loop.interlock(self._deadman_problem(now) or self._session.speed.problem)
         loop.hold_estop(_PRESSED if self._kept.estop_down else '')
         if self._start_when_ready and loop.state == 'ready':
             self._start_by_instruction(loop, now)
@@ -226,6 +226,9 @@ class Requests:
     def _commander_problem(self) -> str:
         """Why nobody should command this arm now."""
         session = self._session
+        problem, refuses = session.clock_problem(time.monotonic())
+        if refuses:
+            return problem
         return session.around.arming_problem(session.publishers.listeners)
 
     def _watch_controller(self, loop: ControlLoop) -> None:

@@ -22,6 +22,8 @@ from dysl_vla_ros.ros.command_publishers import CommandPublishers
 from dysl_vla_ros.ros.flight_recorder import Cycle, FlightRecorder
 from dysl_vla_ros.ros.inputs import Inputs
 from dysl_vla_ros.ros.rate_meter import RateMeter
+from dysl_vla_ros.ros.speed import Speed
+from dysl_vla_ros.ros.stamps import clock_problem
 from dysl_vla_ros.ros.streams import JointSample
 from dysl_vla_ros.training_range import outside_training
 
@@ -39,6 +41,7 @@ class Session:
         publishers: CommandPublishers,
         recorder: FlightRecorder,
         around: Around,
+        speed: Speed,
         on_state: Callable[[str, str, str], None],
     ) -> None:
         """Join the parts; the control loop follows with the robot description.
@@ -50,6 +53,7 @@ class Session:
             publishers: Where commands go.
             recorder: Keeps the last cycles.
             around: Who else commands the arm, and whether its controller runs.
+            speed: How fast the receiver's time passes.
             on_state: Called by the command thread with the old state, the new one, its reason.
         """
         self.config = config
@@ -58,6 +62,7 @@ class Session:
         self.publishers = publishers
         self.recorder = recorder
         self.around = around
+        self.speed = speed
         self.playing_since = 0.0
         self.meter = RateMeter(1.0 / config.timing.command_rate_hz)
         self.stats = ChunkStats(config.skip.window_chunks)
@@ -124,12 +129,21 @@ class Session:
             manifest.proprioception, limits.names, sample.positions, limits.endless
         )
 
+    def clock_problem(self, now: float) -> tuple[str, bool]:
+        """As ``stamps.clock_problem``, where trajectories are stamped."""
+        stamped = self.config.action.command_type == 'joint_trajectory'
+        if not (stamped and self.config.safety.stamped):
+            return '', False
+        age = self.inputs.joints.stream.least_age(now)
+        return clock_problem(age, 1.0 / self.config.timing.command_rate_hz)
+
     # ---- the command thread --------------------------------------------------------------------
 
     def tick(self, now: float) -> bool:
         """Command the arm once; returns whether it is still in motion."""
         loop = self.loop
         status = self.input_status(now)
+        pace = self.speed.pace(now)
         command: Command | None = None
         if loop is None:
             self._note('waiting', status.reason)
@@ -137,10 +151,10 @@ class Session:
             self.before_tick(loop, now)
             sample = self.inputs.joints.newest
             if sample is None:
-                command = loop.tick(now, None, status)
+                command = loop.tick(now, None, status, pace=pace)
             else:
                 self._feel(loop, sample, now)
-                command = loop.tick(now, sample.positions, status, sample.stamp)
+                command = loop.tick(now, sample.positions, status, sample.stamp, pace)
             self._send(loop, command)
             self._note(loop.state, loop.reason)
         self.recorder.note(Cycle(now, self.state, self.reason, self.inputs.measured(), command))
@@ -166,7 +180,10 @@ class Session:
         sample = self.inputs.joints.newest
         opening = None if sample is None else sample.gripper
         more = () if sample is None else sample.more_grippers
-        self.publishers.publish(command, loop.armed, self.kinematics, opening, more)
+        self.publishers.publish(
+            command, loop.armed, self.kinematics, opening, more,
+            self.speed.ros_now, self.speed.stamped,
+        )  # fmt: skip
         self.meter.note(time.monotonic())
 
     def _note(self, state: str, reason: str) -> None:
@@ -201,10 +218,12 @@ class Session:
             if (limits.velocity != self.loop.limits.velocity).any():
                 self.loop.limits = limits
             self.loop.skip_mode = config.skip.mode  # type: ignore[assignment]
+        self.speed.scale = config.speed.scale
         self.config = config
 
     def destroy(self) -> None:
         """Drop subscriptions and publishers."""
         self.around.destroy()
+        self.speed.destroy()
         self.inputs.destroy()
         self.publishers.destroy()

@@ -11,6 +11,7 @@ from dysl_vla_ros.data_types import FloatArray
 
 _RATE_WINDOW_S = 2.0
 _JOINT_HISTORY_S = 1.0
+_FEW = 10
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,12 @@ class Stream:
         self.refused = 0
         self.last_refusal = ''
         self._arrivals: deque[float] = deque(maxlen=2000)
+        self._ages: deque[float] = deque(maxlen=2000)
 
     def accept(self, message: Newest, now: float) -> None:
         """Keep a message that arrived at ``now``; one older than the newest is dropped."""
         self._arrivals.append(now)
+        self._ages.append(now - message.stamp)
         if self.newest is None or message.stamp >= self.newest.stamp:
             self.newest = message
             self.last_refusal = ''
@@ -69,6 +72,15 @@ class Stream:
         """Age of the newest message [s]; None before the first."""
         newest = self.newest
         return None if newest is None else now - newest.stamp
+
+    def least_age(self, now: float) -> float | None:
+        """Age on arrival of the freshest message of the last 2 s [s]; None with too few."""
+        recent = [
+            age
+            for time, age in zip(tuple(self._arrivals), tuple(self._ages), strict=False)
+            if time > now - _RATE_WINDOW_S
+        ]
+        return min(recent) if len(recent) >= _FEW else None
 
     def rate(self, now: float) -> float | None:
         """Accepted messages per second over the last 2 s; None before the first."""

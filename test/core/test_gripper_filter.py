@@ -100,6 +100,20 @@ def test_after_a_pause_a_gripper_told_single_values_goes_on_from_the_last_one():
     assert told[-1] - ramp.column(60.0, 0.0, times)[0] <= rate * 0.1 + 1e-9
 
 
+@pytest.mark.parametrize(('opened', 'closed'), [(1.0, 0.0), (0.0, 0.8)])
+def test_where_no_action_is_played_it_closes_on_and_opens_no_further(opened, closed):
+    config = GripperConfig(open_value=opened, closed_value=closed, interface='joint')
+    times = np.array([0.0, 0.1, 0.3])
+    for target, other in ((opened, closed), (closed, opened)):
+        ramp = GripperRamp(config)
+        ramp.column(0.0, other, times)
+        ramp.column(0.1, target, times)
+        column = ramp.column(0.2, target, times, may_open=False)
+        assert (column[-1] == column[0]) == (target == opened)
+        again = ramp.column(0.3, target, times)
+        assert abs(again[-1] - target) < abs(again[0] - target)
+
+
 def test_a_trajectory_is_followed_to_the_end_of_its_window_and_no_further():
     config = GripperConfig(open_value=1.0, closed_value=0.0, stroke_s=1.0, interface='joint')
     ramp, times = GripperRamp(config), np.array([0.0, 0.1, 0.3])

@@ -257,6 +257,9 @@ def test_a_forward_gripper_goes_on_holding_after_a_silence_unless_somebody_moved
     assert wire.live[-1].data[3] == pytest.approx(-0.17 + 0.8 * 1.91)  # where it was put
     wire.send(command(stamp=stamp + 9.1, hold=True, gripper=0.0), opening=0.8)
     assert wire.live[-1].data[3] == pytest.approx(-0.17 + 0.8 * 1.91)  # and no hold closes it
+    for later in (9.2, 9.4):
+        wire.send(command(stamp=stamp + later), opening=0.7)  # it sags
+    assert wire.live[-1].data[3] == pytest.approx(-0.17 + 0.8 * 1.91)  # and is not crept after
 
 
 def test_a_gripper_that_listens_late_is_told_what_stands_but_not_by_a_hold(graph):

@@ -6,10 +6,11 @@ leaves the gripper where it is, and one that stalls is aborted or succeeds.
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import pytest
-from conftest import wait_for
+from conftest import Graph, wait_for
 
 pytest.importorskip('control_msgs', reason='control_msgs has no wheel; part of ROS')
 pytestmark = pytest.mark.ros
@@ -21,7 +22,7 @@ OLD, NEW = 'GripperCommand', 'ParallelGripperCommand'
 class Hand:
     """A server over a gripper that travels, and stops at what it grasps."""
 
-    def __init__(self, graph, kind, name='hand', accepts=True, allow_stalling=False):
+    def __init__(self, graph, kind, name, accepts=True, allow_stalling=False):
         import control_msgs.action as actions
         from rclpy.action import ActionServer, CancelResponse, GoalResponse
         from rclpy.node import Node
@@ -107,8 +108,31 @@ class Hand:
         self.graph.call(again)
 
 
+_COUNT = itertools.count()
+
+
 @pytest.fixture
-def client(graph):
+def name():
+    """Another for each test: servers of the last one are seen for a while."""
+    return f'hand_{next(_COUNT)}'
+
+
+@pytest.fixture
+def server(name):
+    """Makes a server in a participant of its own, as a driver's is."""
+    graphs = []
+
+    def make(kind, **options):
+        graphs.append(Graph())
+        return Hand(graphs[-1], kind, name, **options)
+
+    yield make
+    for graph in graphs:
+        graph.close()
+
+
+@pytest.fixture
+def client(graph, name):
     from rclpy.node import Node
 
     from dysl_vla_ros.config import GripperConfig
@@ -118,7 +142,7 @@ def client(graph):
     made = []
 
     def make(**config):
-        settings = {'interface': 'action', 'joint': 'finger', 'action_name': 'hand', **config}
+        settings = {'interface': 'action', 'joint': 'finger', 'action_name': name, **config}
         made.append(graph.call(lambda: GripperAction(node, GripperConfig(**settings))))
         return made[-1]
 
@@ -132,10 +156,10 @@ def says(action, *words):
 
 
 @pytest.mark.parametrize('kind', [OLD, NEW])
-def test_it_closes_and_opens_and_says_where_it_got(graph, client, kind):
+def test_it_closes_and_opens_and_says_where_it_got(server, client, kind):
     action = client(max_effort=20.0)
     action.send(0.0, 0.0)  # before there is a server
-    hand = Hand(graph, kind)
+    hand = server(kind)
     says(action, 'reached at 0.00')
     action.send(1.0, 0.8)
     says(action, 'reached at 0.80')
@@ -148,8 +172,8 @@ def test_it_closes_and_opens_and_says_where_it_got(graph, client, kind):
 
 @pytest.mark.parametrize('kind', [OLD, NEW])
 @pytest.mark.parametrize('allow_stalling', [True, False])
-def test_a_grasped_object_is_held_and_no_problem(graph, client, kind, allow_stalling):
-    hand = Hand(graph, kind, allow_stalling=allow_stalling)
+def test_a_grasped_object_is_held_and_no_problem(server, client, kind, allow_stalling):
+    hand = server(kind, allow_stalling=allow_stalling)
     hand.object_at = 0.31
     action = client()
     action.send(0.0, 0.0)
@@ -157,8 +181,8 @@ def test_a_grasped_object_is_held_and_no_problem(graph, client, kind, allow_stal
     assert action.problem == '' and len(hand.told) == 1
 
 
-def test_a_close_on_the_way_to_open_is_the_last_word(graph, client):
-    hand = Hand(graph, OLD)
+def test_a_close_on_the_way_to_open_is_the_last_word(server, client):
+    hand = server(OLD)
     hand.position = hand.target = -40.0  # a long way: it cannot have arrived
     action = client()
     action.send(1.0, 0.8)
@@ -169,8 +193,8 @@ def test_a_close_on_the_way_to_open_is_the_last_word(graph, client):
     assert [position for position, _ in hand.told] == [0.8, -40.0] and hand.cancels == 1
 
 
-def test_a_refusal_is_repeated_until_it_is_taken(graph, client):
-    hand = Hand(graph, OLD, accepts=False)
+def test_a_refusal_is_repeated_until_it_is_taken(server, client):
+    hand = server(OLD, accepts=False)
     action = client()
     action.send(0.0, 0.0)
     says(action, 'refused')
@@ -178,8 +202,8 @@ def test_a_refusal_is_repeated_until_it_is_taken(graph, client):
     says(action, 'reached at 0.00')
 
 
-def test_a_server_that_was_made_anew_is_told_again(graph, client):
-    hand = Hand(graph, OLD)
+def test_a_server_that_was_made_anew_is_told_again(server, client):
+    hand = server(OLD)
     action = client()
     action.send(0.0, 0.0)
     says(action, 'reached at 0.00')
@@ -188,16 +212,27 @@ def test_a_server_that_was_made_anew_is_told_again(graph, client):
     wait_for(lambda: len(hand.told) == 2 and hand.position < 0.01, what='the wish again')
 
 
-def test_a_server_of_the_other_type_is_said(graph, client):
-    Hand(graph, NEW)
+def test_a_driver_of_the_other_type_may_take_over(server, client):
+    old = server(OLD)
+    action = client()
+    action.send(0.0, 0.0)
+    says(action, 'reached at 0.00')
+    old.graph.call(old.server.destroy)
+    wait_for(lambda: 'no server' in action.problem, what='that it is gone')
+    new = server(NEW)
+    wait_for(lambda: new.told == [(['finger'], [0.0], [])], what='the wish, in the other type')
+
+
+def test_a_server_of_the_other_type_is_said(server, client):
+    server(NEW)
     action = client(action_type='gripper_command')
     action.send(0.0, 0.0)
-    says(action, 'hand offers control_msgs/action/ParallelGripperCommand')
+    says(action, 'offers control_msgs/action/ParallelGripperCommand')
 
 
-def test_in_the_whole_node_the_gripper_follows_the_policy(graph, rig):
-    hand = Hand(graph, OLD)
-    rig = rig(gripper__interface='action', gripper__action_name='hand', gripper__dwell_s=0.0)
+def test_in_the_whole_node_the_gripper_follows_the_policy(server, name, rig):
+    hand = server(OLD)
+    rig = rig(gripper__interface='action', gripper__action_name=name, gripper__dwell_s=0.0)
     rig.policy.direction = -1.0  # on its way back it closes
     rig.run()
     wait_for(lambda: hand.told == [(0.0, 0.0)], what='a close')

@@ -138,6 +138,8 @@ def test_both_arms_move_each_on_its_topic_with_its_gripper(two):
     seen = rig.policy.observations[0]
     assert seen.joints[[0, 1, 3, 4]] == pytest.approx([0.0] * 4, abs=0.01)
     assert (seen.joints[2], seen.gripper) == (pytest.approx(0.5), pytest.approx(0.5))
+    later = rig.policy.observations[-1].joints
+    assert later[0] > 0.05 and later[3] < -0.05 and abs(later[[1, 4]]).max() < 0.02
     assert rig.session.publishers.gripper_report() == (
         'left: 0 % open sent, right: 100 % open sent'
     )
@@ -206,3 +208,33 @@ def test_parameters_of_an_arm_are_checked_when_they_are_set(two):
     late = Parameter('arms.left.gripper.dwell_s', value=1.0)
     (answer,) = rig.graph.call(lambda: rig.node.set_parameters([late]))
     assert not answer.successful and 'clean up first' in answer.reason
+
+
+def test_each_arm_s_forward_command_ends_with_its_own_gripper(graph):
+    from rclpy.node import Node
+    from std_msgs.msg import Float64MultiArray
+
+    from dysl_vla_ros.config import from_flat
+    from dysl_vla_ros.data_types import Command
+    from dysl_vla_ros.ros import qos
+    from dysl_vla_ros.ros.command_publishers import CommandPublishers
+
+    flat = {**FLAT, 'command_type': 'joint_commands', 'arms.left.gripper.interface': 'forward',
+            'arms.right.gripper.interface': 'none'}  # fmt: skip
+    node = graph.add(Node('vla_node', context=graph.context))
+    publishers = CommandPublishers(node, from_flat(flat), JOINTS)
+    ears, heard = graph.add(Node('ears', context=graph.context)), {'left': [], 'right': []}
+    for arm, topic in TOPICS.items():
+        ears.create_subscription(Float64MultiArray, topic, heard[arm].append, qos.COMMAND)
+    wait_for(lambda: publishers.listeners == 1, what='both listeners')
+    rows = np.array([[0.1, 0.2, 0.3, 0.4]] * 2)
+    command = Command(
+        stamp=time.monotonic(), positions=rows[0], velocities=0 * rows[0], gripper=0.0, hold=False,
+        reason='', action_index=0, limited=(), window_times=np.array([0.0, 0.2]),
+        window_positions=rows, window_velocities=0 * rows, more_grippers=(1.0,),
+    )  # fmt: skip
+    publishers.publish(command, True, None, 0.5, (0.25,))
+    wait_for(lambda: heard['left'] and heard['right'], what='both commands')
+    assert list(heard['left'][0].data) == [0.1, 0.2, pytest.approx(0.02)]  # where it was measured
+    assert list(heard['right'][0].data) == [0.3, 0.4]
+    assert publishers.commanded == (0.0, 1.0)

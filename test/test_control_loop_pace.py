@@ -1,0 +1,190 @@
+"""Speed: the controller's own override, our scale, and a simulation's time."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from motion_checks import on_window
+from test_control_loop import STEP, TICK, Bench, PerfectPolicy
+
+from dysl_vla_ros.core.pace import Pace
+from dysl_vla_ros.core.run_state import InputStatus
+
+SPEED = STEP / 0.05
+"""Of the policy's motion at full speed [rad/s]."""
+PARTS = 16
+
+
+class Controller:
+    """A joint_trajectory_controller whose clock runs at a factor; a new window restarts it."""
+
+    def __init__(self):
+        self.position = np.zeros(1)
+        self.factor = 1.0
+        self.trace = []
+        self._window, self._elapsed = None, 0.0
+
+    def command(self, command):
+        self._window = (
+            0.0, command.window_times, command.window_positions, command.window_velocities
+        )  # fmt: skip
+        self._elapsed = 0.0
+
+    @property
+    def desired(self):
+        return self.position
+
+    def advance(self, seconds):
+        for _ in range(PARTS):
+            self._elapsed += seconds / PARTS * self.factor
+            if self._window is not None:
+                self.position = on_window(*self._window, self._elapsed)[0]
+            self.trace.append(float(self.position[0]))
+
+
+class Paced(Bench):
+    """A bench whose controller obeys an override that the loop is told ``late`` ticks later."""
+
+    def __init__(self, late=1, **parameters):
+        super().__init__(PerfectPolicy(goal=50.0), latency=0.05, **parameters)
+        self.robot = Controller()
+        self.late, self.scale, self.simulation = late, 1.0, 1.0
+        self.factors = []
+
+    def tick(self, inputs=None):
+        self.now += TICK
+        self.robot.advance(TICK * self.simulation)
+        self.factors.append(self.robot.factor)
+        known = self.factors[max(len(self.factors) - 1 - self.late, 0)]
+        reason = 'the controller stands' if known == 0.0 else ''
+        self.loop.interlock(reason)
+        pace = Pace(TICK * self.simulation * known, self.scale, known == 0.0, reason)
+        command = self.loop.tick(
+            self.now, self.robot.position, inputs or InputStatus(True), self.now, pace
+        )
+        self.states.append(self.loop.state)
+        if command is None:
+            self.checks.restart()
+        else:
+            own = self.loop._playback.governor.clock.at(self.now)
+            if known == 0.0 and not command.hold:
+                self.checks.restart()
+            self.checks.check(SimpleNamespace(**{**vars(command), 'stamp': own}))
+            self.commands.append(command)
+            self.robot.command(command)
+        self.infer()
+
+    def speed(self, seconds):
+        """Mean speed of the arm over the next seconds [rad/s]."""
+        before = self.robot.position[0]
+        self.run(seconds)
+        return (self.robot.position[0] - before) / (round(seconds / TICK) * TICK)
+
+    def steps(self):
+        """Speed of the arm between two cycles of its controller, over all of the past [rad/s]."""
+        return np.diff(self.robot.trace) / (TICK / PARTS)
+
+
+def moving(**given):
+    bench = Paced(**given).started().run(2.0)
+    assert bench.speed(2.0) == pytest.approx(SPEED, rel=0.05)
+    return bench
+
+
+
+@pytest.mark.parametrize('factor', [0.7, 0.3, 0.1])
+def test_the_arm_moves_at_the_controllers_factor_and_never_back(factor):
+    bench = moving()
+    bench.robot.factor = factor
+    bench.run(1.0)
+    bench.robot.trace.clear()
+    assert bench.speed(4.0) == pytest.approx(factor * SPEED, rel=0.05)
+    assert bench.steps().min() > 0.5 * factor * SPEED
+    assert bench.steps().max() < 1.5 * factor * SPEED
+
+
+def test_at_factor_0_it_holds_with_the_reason_and_goes_on_inside_the_limits_without_a_creep():
+    bench = moving()
+    bench.robot.factor = 0.0
+    bench.run(0.2)
+    assert bench.loop.state == 'paused' and bench.loop.reason == 'the controller stands'
+    held = bench.robot.position[0]
+    bench.run(3.0)
+    assert bench.robot.position[0] == pytest.approx(held, abs=1e-9)
+    bench.robot.trace.clear()
+    bench.robot.factor = 1.0
+    bench.run(2 * TICK)
+    assert bench.robot.position[0] == pytest.approx(held, abs=1e-3)
+    bench.run(3.0)
+    fastest = np.abs(bench.steps())
+    assert fastest.max() < 1.1 * SPEED
+    rise = np.diff(bench.steps()) / (TICK / PARTS)
+    assert np.abs(rise).max() < 11.0
+    assert bench.loop.state == 'running'
+
+
+def test_a_dozen_stops_of_the_controller_do_not_move_a_resting_arm():
+    bench = Paced()
+    bench.policy.goal = 0.2
+    bench.started().run(4.0)
+    held = bench.robot.position[0]
+    for _ in range(12):
+        bench.robot.factor = 0.0
+        bench.run(1.0)
+        bench.robot.factor = 1.0
+        bench.run(1.0)
+    assert bench.robot.position[0] == pytest.approx(held, abs=1e-3)
+
+
+@pytest.mark.parametrize('scale', [0.5, 0.1])
+def test_speed_scale_slows_the_playback_of_the_same_path_and_may_change_while_it_moves(scale):
+    bench = moving()
+    bench.scale = scale
+    bench.run(1.0)
+    assert bench.speed(4.0) == pytest.approx(scale * SPEED, rel=0.05)
+    bench.scale = 1.0
+    bench.run(1.0)
+    assert bench.speed(2.0) == pytest.approx(SPEED, rel=0.05)
+    rise = np.diff(bench.steps()) / (TICK / PARTS)
+    assert np.abs(rise).max() < 11.0
+
+
+def test_both_factors_multiply():
+    bench = moving()
+    bench.scale = bench.robot.factor = 0.5
+    bench.run(1.0)
+    assert bench.speed(4.0) == pytest.approx(0.25 * SPEED, rel=0.05)
+
+
+@pytest.mark.parametrize('simulation', [0.5, 2.0])
+def test_playback_follows_a_simulation_that_runs_slower_or_faster(simulation):
+    bench = moving(request_threshold=0.75)  # a tick is up to 1.3 actions of the simulation
+    bench.simulation = simulation
+    bench.run(0.5)
+    bench.robot.trace.clear()
+    assert bench.speed(1.5) == pytest.approx(simulation * SPEED, rel=0.05)
+    assert bench.steps().min() > 0.5 * simulation * SPEED
+
+
+def test_a_simulation_that_pauses_goes_on_where_it_was():
+    bench = moving()
+    bench.simulation = 0.0
+    bench.run(0.2)
+    assert bench.speed(2.0) == pytest.approx(0.0, abs=1e-9)
+    bench.simulation = 1.0
+    bench.robot.trace.clear()
+    bench.run(1.0)
+    assert np.abs(np.diff(bench.steps())).max() / (TICK / PARTS) < 11.0
+
+
+def test_a_stop_at_a_small_factor_rests_where_the_braking_way_ends():
+    bench = moving()
+    bench.robot.factor = 0.3
+    bench.run(1.0)
+    at = bench.robot.position[0]
+    bench.loop.stop(bench.now, 'stopped')
+    bench.run(1.0)
+    assert bench.loop.state == 'ready'
+    assert 0 <= bench.robot.position[0] - at < SPEED**2 / 20 + 0.3 * SPEED * 2 * TICK
