@@ -49,6 +49,11 @@ class ModuleOrSkip(pytest.Module):
     """A file of tests; one that imports what is not installed is skipped with the reason."""
 
     def _getobj(self) -> Any:
+        # 'from conftest import ...' means the folder's own: pytest 7 would give the last one read.
+        nearest = str(self.path.parent / 'conftest.py')
+        for plugin in self.config.pluginmanager.get_plugins():
+            if getattr(plugin, '__file__', None) == nearest:
+                sys.modules['conftest'] = plugin
         try:
             return super()._getobj()
         except self.CollectError as error:
@@ -69,6 +74,13 @@ def pytest_pycollect_makemodule(module_path: Path, parent: Any) -> Any:
     if not module_path.is_relative_to(HERE):
         return None
     return ModuleOrSkip.from_parent(parent, path=module_path)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Long values get a short name: one of 300,000 letters stops colcon, which reads lines."""
+    text = val if isinstance(val, str) else repr(val) if isinstance(val, (bytes, int)) else ''
+    shown = text[:40].encode('ascii', 'backslashreplace').decode()
+    return f'{shown}... {len(text)} letters' if len(text) > 100 else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -62,7 +62,8 @@ def test_colcon_builds_it_as_ament_python_with_executables_and_share(tmp_path):
     env = {k: v for k, v in os.environ.items() if k not in ('LD_LIBRARY_PATH', 'PYTHONPATH')}
     subprocess.run(
         [python, '-m', 'pip', 'install', '-q', 'colcon-common-extensions', 'colcon-ros',
-         'setuptools<80', 'catkin_pkg', 'empy<4', 'lark'],
+         'setuptools<80', 'catkin_pkg', 'empy<4', 'lark', 'numpy>=1.24,<3', 'PyYAML', 'pytest',
+         'pytest-timeout', 'transforms3d'],
         check=True, env=env,
     )  # fmt: skip
     source = tmp_path / 'ws' / 'src' / 'dysl_vla_ros'
@@ -100,6 +101,17 @@ def test_colcon_builds_it_as_ament_python_with_executables_and_share(tmp_path):
         check=True,
     )  # fmt: skip
     assert str(share) in found.stdout
+    sourced = subprocess.run(
+        ['bash', '-c', 'source install/setup.bash && command -v dysl && dysl doctor'],
+        cwd=tmp_path / 'ws', env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert sourced.stdout.startswith(str(install)), sourced.stdout + sourced.stderr
+    assert 'bundled model' in sourced.stdout and 'Traceback' not in sourced.stderr
+    few = ('test/test_rotations.py', 'test/sim', 'test/test_bringup.py')
+    run('test', '--pytest-args', *few)
+    told = run('test-result', '--all')
+    count = int(re.search(r'(\d+) tests, 0 errors, 0 failures', told)[1])
+    assert count > 100, told  # and not 0, with a green light
 
 
 def make_environment(**env):

@@ -1,0 +1,180 @@
+"""The commands of the pages: each is parsed by what it calls, the cheap ones are run."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dysl_vla_ros import bringup
+from dysl_vla_ros.cli.main import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / 'README.md').read_text(encoding='utf-8')
+PAGES = {
+    name: (ROOT / name).read_text(encoding='utf-8')
+    for name in ('README.md', 'doc/install.md', 'doc/real_arm.md', 'doc/orin.md')
+}
+INTERFACE = (ROOT / 'doc' / 'interface.md').read_text(encoding='utf-8')
+
+
+def commands(page):
+    """Command lines of the page's code blocks: continued lines joined, comments cut, && split."""
+    found = []
+    for block in re.findall(r'^ *```[a-z]*\n(.*?)^ *```', page, re.DOTALL | re.MULTILINE):
+        for line in re.sub(r'\\\n\s*', ' ', block).splitlines():
+            words = shlex.split(line, comments=True)
+            while words:
+                end = words.index('&&') if '&&' in words else len(words)
+                found.append(words[:end])
+                words = words[end + 1 :]
+    return [words for words in found if words]
+
+
+def inline(page):
+    """Commands in the running text, between backticks."""
+    text = re.sub(r'^ *```.*?^ *```', '', page, flags=re.DOTALL | re.MULTILINE)
+    found = [shlex.split(code) for code in re.findall(r'`((?:make|dysl|ros2) [^`]+)`', text)]
+    return [words for words in found if words != ['ros2', 'launch']]
+
+
+BLOCKS = [words for page in PAGES.values() for words in commands(page)]
+EVERY = [(name, words) for name, page in PAGES.items() for words in commands(page) + inline(page)]
+
+
+def calls(*start):
+    return [
+        pytest.param(words, id=f'{name}: {" ".join(words)[:60]}')
+        for name, words in EVERY if words[: len(start)] == list(start)
+    ]  # fmt: skip
+
+
+def test_the_pages_hold_commands_of_every_kind():
+    kinds = {words[0] for _, words in EVERY}
+    assert {'make', 'ros2', 'dysl', 'colcon', 'rosdep', 'sudo', 'pip'} <= kinds
+    assert len(calls('ros2', 'launch')) >= 4 and len(calls('dysl')) >= 12
+
+
+@pytest.mark.parametrize('words', calls('make'))
+def test_a_target_exists_and_its_arguments_are_taken(words):
+    targets = re.findall(r'^([a-z-]+):', (ROOT / 'Makefile').read_text(), re.MULTILINE)
+    assert words[1] in targets
+    for word in words[2:]:
+        name, _, value = word.partition('=')
+        assert name in ('ARGS', 'VENV', 'PYTHON'), word
+        if (words[1], name) == ('demo', 'ARGS'):
+            parsed('demo', shlex.split(value))
+
+
+def parser_of(command):
+    needs = {'train': 'torch', 'distill': 'torch', 'recipe': 'torch', 'export': 'torch'}
+    if command in needs:
+        pytest.importorskip(needs[command], reason='make test-all')
+    parser = argparse.ArgumentParser(prog=f'dysl {command}', exit_on_error=False)
+    importlib.import_module(f'dysl_vla_ros.cli.{command}').add_options(parser)
+    return parser
+
+
+def parsed(command, words):
+    """What argparse makes of a call; fails where it would print the usage and leave."""
+    try:
+        return parser_of(command).parse_args(words)
+    except (SystemExit, argparse.ArgumentError) as error:
+        pytest.fail(f'dysl {command} {words}: {error}')
+
+
+@pytest.mark.parametrize('words', calls('dysl'))
+def test_a_call_of_dysl_is_one_that_it_takes(words):
+    assert words[1] in COMMANDS
+    parser = parser_of(words[1])
+    known = {option for action in parser._actions for option in action.option_strings}
+    assert {word for word in words[2:] if word.startswith('--')} <= known
+    if words in BLOCKS and not {'...', '--help'} & set(words):
+        parsed(words[1], words[2:])
+
+
+@pytest.mark.parametrize('words', calls('ros2', 'launch'))
+def test_a_launch_line_is_one_that_the_launch_file_takes(words, tmp_path):
+    assert words[2:4] == ['dysl_vla_ros', 'manipulation.launch.py']
+    assert (ROOT / 'launch' / words[3]).is_file()
+    arguments = dict(word.split(':=', 1) for word in words[4:])
+    if 'params_file' in arguments:
+        arguments['params_file'] = str(ROOT / 'config' / 'robots' / 'ur5e.yaml')
+    specs = bringup.nodes(arguments)
+    assert specs[-1].name == 'vla_node' or specs[0].name == 'sim_arm'
+    for spec in specs:
+        assert spec.command_line('python3')
+
+
+def names_of_the_interface():
+    table = {}
+    for line in INTERFACE.splitlines():
+        for name in re.findall(r'`([~/\w]+)`', line):
+            kind = re.search(r'(\w+_msgs)/(\w+)', line)
+            if kind:
+                table.setdefault(name, f'{kind[1]}/msg/{kind[2]}')
+    return table
+
+
+SERVICES = {'~/start': 'Trigger', '~/stop': 'Trigger', '~/estop_reset': 'Trigger',
+            '~/arm': 'SetBool', '~/pause': 'SetBool'}  # fmt: skip
+
+
+@pytest.mark.parametrize('words', calls('ros2', 'service', 'call'))
+def test_a_service_exists_with_that_type_and_fields(words):
+    name, kind, *request = words[3:]
+    own = name.replace('/vla_node/', '~/')
+    assert own in SERVICES and f'`{own}`' in INTERFACE
+    assert kind == f'std_srvs/srv/{SERVICES[own]}'
+    fields = yaml.safe_load(request[0]) if request else {}
+    assert fields.keys() == ({'data'} if SERVICES[own] == 'SetBool' else set())
+
+
+@pytest.mark.parametrize('words', calls('ros2', 'topic'))
+def test_a_topic_exists_with_that_type(words):
+    verb, rest = words[2], [word for word in words[3:] if not word.startswith('-')]
+    own = rest[0].replace('/vla_node/', '~/').replace('~/shadow/', '')
+    known = names_of_the_interface()
+    assert own in known or own.lstrip('/') in known, own
+    if verb == 'pub':
+        assert rest[1] == known.get(own) or rest[1] == known[own.lstrip('/')]
+        assert yaml.safe_load(rest[2]).keys() == {'data'}
+
+
+def test_the_way_onto_a_ros_machine_is_five_lines_and_the_same_in_both_places():
+    def block(page):
+        return re.search(r'```\n(sudo apt install ros-.*?)```', page, re.DOTALL)[1]
+
+    assert block(README) == block(PAGES['doc/install.md'])
+    assert len(block(README).splitlines()) == 5
+
+
+def test_what_pip_is_asked_for_fits_what_the_package_needs():
+    setup = (ROOT / 'setup.py').read_text(encoding='utf-8')
+    (words,) = [words for words in commands(README) if words[:2] == ['pip', 'install']]
+    asked = [word for word in words[2:] if '>=' in word]
+    assert len(asked) == 3
+    for word in asked:
+        name, low = re.match(r'([\w-]+)>=([\d.]+)', word).groups()
+        assert f"'{name}>={low}" in setup, word
+
+
+@pytest.mark.parametrize('words', [['doctor'], ['--help'], ['demo', '--help']])
+def test_what_costs_nothing_is_run(words):
+    done = subprocess.run(
+        [sys.executable, '-m', 'dysl_vla_ros.cli.main', *words], cwd=ROOT, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and 'Traceback' not in done.stderr, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize('path', re.findall(r'\]\(([^)#h][^)]*)\)', README))
+def test_a_link_of_the_readme_leads_somewhere(path):
+    assert (ROOT / path).exists()
