@@ -96,7 +96,8 @@ def test_a_whole_number_is_a_number_and_a_list_becomes_a_tuple():
 
 def test_a_word_that_is_no_choice_is_refused_with_the_choices():
     assert refused(command_type='torque') == (
-        "command_type = 'torque': expected one of 'joint_trajectory', 'joint_commands', 'twist', "
+        "command_type = 'torque': expected one of 'joint_trajectory', 'joint_commands', "
+        "'joint_state', 'twist', "
         "'pose'"
     )
 
@@ -165,7 +166,7 @@ def test_names_are_unique_and_every_parameter_says_what_it_means():
         ({'gripper.interface': 'joint', 'command_type': 'joint_commands'},
          "gripper.interface = 'joint': expected 'forward', 'topic', 'action' or 'none' with "
          "command_type = 'joint_commands': 'joint' goes with joint_trajectory or "
-         'joint_state_commands alone, so that the gripper is never reached'),
+         'joint_state alone, so that the gripper is never reached'),
         ({'gripper.interface': 'forward', 'command_type': 'pose'},
          "gripper.interface = 'forward': expected 'topic', 'action' or 'none' with command_type = "
          "'pose': 'forward' goes with joint_commands alone, so that the gripper is never "
