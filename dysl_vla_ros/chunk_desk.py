@@ -195,5 +195,5 @@ class ChunkDesk:
         """The actions that may be played before the re-run lands (``prefix`` policy only)."""
         if self._config.rerun.prefix_policy != 'prefix' or drop_index is None:
             return None
-        limit = placed.plan.before_gripper(drop_index - 1, self._playback.scheduler.gripper)
+        limit = placed.plan.before_gripper(drop_index - 1, self._playback.scheduler.openings)
         return (placed, limit) if limit > 0 else None

@@ -12,7 +12,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -420,6 +420,47 @@ class GripperConfig:
 
 
 @dataclass(frozen=True)
+class ArmConfig:
+    """One of several arms that one policy moves.
+
+    Attributes:
+        name: As in ``arms.names``.
+        joint_names: Its joints, in the bundle's order.
+        command_topic: Where its commands go.
+        gripper: Its gripper.
+    """
+
+    name: str
+    joint_names: tuple[str, ...] = _parameter((), "Joints of this arm, in the bundle's order")
+    command_topic: str = _parameter(
+        '', "Topic of this arm's commands: its controller's, relative to the namespace, or from /"
+    )
+    gripper: GripperConfig = field(default_factory=GripperConfig)
+
+
+@dataclass(frozen=True)
+class ArmsConfig:
+    """Several arms under one policy; ``each`` has one entry per name, in their order."""
+
+    names: tuple[str, ...] = _parameter(
+        (),
+        "Names of the arms that one policy moves, in the bundle's order; empty = one arm, of "
+        'action.joint_names and gripper.*',
+    )
+    each: tuple[ArmConfig, ...] = ()
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Of all arms, one after the other."""
+        return tuple(joint for arm in self.each for joint in arm.joint_names)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Joints of each arm."""
+        return tuple(len(arm.joint_names) for arm in self.each)
+
+
+@dataclass(frozen=True)
 class NodeConfig:
     """All areas together."""
 
@@ -434,12 +475,17 @@ class NodeConfig:
     speed: SpeedConfig = field(default_factory=SpeedConfig)
     action: ActionConfig = field(default_factory=ActionConfig)
     gripper: GripperConfig = field(default_factory=GripperConfig)
+    arms: ArmsConfig = field(default_factory=ArmsConfig)
+
+    @property
+    def grippers(self) -> tuple[GripperConfig, ...]:
+        """One per arm."""
+        return tuple(arm.gripper for arm in self.arms.each) or (self.gripper,)
 
     def __post_init__(self) -> None:
         """Check every value against its type, range and choices, then across fields."""
-        for parameter in parameters():
-            group = getattr(self, parameter.group)
-            parameter.check(getattr(group, parameter.field))
+        for parameter in parameters(self.arms.names):
+            parameter.check(value_of(self, parameter))
         chunk, safety = self.chunk, self.safety
         if len(safety.workspace_min) not in (0, 3):
             raise ConfigError('workspace.min', safety.workspace_min, '3 numbers or none')
@@ -478,7 +524,10 @@ class NodeConfig:
                 chunk.command_window_s,
                 f'at least one command period, {1 / self.timing.command_rate_hz:g}',
             )
-        _check_gripper(self.gripper, self.action)
+        if self.arms.names:
+            _check_arms(self)
+        else:
+            _check_gripper(self.gripper, self.action.command_type, self.action.joint_names)
         continuity = self.continuity
         if 0 < continuity.threshold < continuity.hysteresis:
             raise ConfigError(
@@ -509,48 +558,122 @@ CARRIES_GRIPPER = {
     'forward': ('joint_commands',),
 }
 """``gripper.interface`` -> the command types whose messages have room for the gripper."""
-_ACTION_NAME = re.compile(r'(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*')
+_ROS_NAME = re.compile(r'(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*')
+_ARM_NAME = re.compile(r'[A-Za-z_]\w*')
+_OF_ONE_TIP = ('twist', 'pose')
 
 
-def _check_gripper(gripper: GripperConfig, action: ActionConfig) -> None:
-    """Refuse what would never reach the gripper, or would make it jump."""
+def _check_gripper(
+    gripper: GripperConfig, kind: str, joint_names: tuple[str, ...], where: str = 'gripper'
+) -> None:
+    """Refuse what would never reach the gripper, or would make it jump.
+
+    Args:
+        gripper: To be checked.
+        kind: The command type.
+        joint_names: Of its arm.
+        where: What its parameters' names begin with.
+    """
     if gripper.open_value == gripper.closed_value:
         raise ConfigError(
-            'gripper.open_value', gripper.open_value,
-            f'another value than gripper.closed_value = {gripper.closed_value}',
+            f'{where}.open_value', gripper.open_value,
+            f'another value than {where}.closed_value = {gripper.closed_value}',
         )  # fmt: skip
-    interface, kind = gripper.interface, action.command_type
+    interface = gripper.interface
     if kind not in CARRIES_GRIPPER.get(interface, (kind,)):
         fits = [repr(name) for name, kinds in CARRIES_GRIPPER.items() if kind in kinds]
         raise ConfigError(
-            'gripper.interface', interface,
+            f'{where}.interface', interface,
             f"{', '.join([*fits, repr('topic'), repr('action')])} or 'none' with command_type = "
             f'{kind!r}: {interface!r} goes with {" or ".join(CARRIES_GRIPPER[interface])} alone, '
             'so that the gripper is never reached',
         )  # fmt: skip
-    if interface in CARRIES_GRIPPER and gripper.joint in ('', *action.joint_names):
+    if interface in CARRIES_GRIPPER and gripper.joint in ('', *joint_names):
         raise ConfigError(
-            'gripper.joint', gripper.joint,
-            f'the name of a joint that is none of action.joint_names, as gripper.interface = '
+            f'{where}.joint', gripper.joint,
+            f'the name of a joint that is none of the joint_names, as {where}.interface = '
             f'{interface!r} commands it beside them',
         )  # fmt: skip
     if interface in CARRIES_GRIPPER and gripper.opening_source != 'measured':
         raise ConfigError(
-            'gripper.opening_source', gripper.opening_source,
-            f"'measured' with gripper.interface = {interface!r}: the first value commanded must "
+            f'{where}.opening_source', gripper.opening_source,
+            f"'measured' with {where}.interface = {interface!r}: the first value commanded must "
             'be where the gripper is, or it jumps',
         )  # fmt: skip
-    if interface == 'action' and not _ACTION_NAME.fullmatch(gripper.action_name):
+    if interface == 'action' and not _ROS_NAME.fullmatch(gripper.action_name):
         raise ConfigError(
-            'gripper.action_name', gripper.action_name,
+            f'{where}.action_name', gripper.action_name,
             "the name of an action, 'robotiq_gripper_controller/gripper_cmd'",
         )  # fmt: skip
+
+
+def _check_arms(config: NodeConfig) -> None:
+    """Refuse what several arms cannot share."""
+    names, each = config.arms.names, config.arms.each
+    if len(names) < 2 or len(set(names)) != len(names) or not all(map(_ARM_NAME.fullmatch, names)):
+        raise ConfigError(
+            'arms.names', names, 'two names or more, each once, of letters, digits and _; one '
+            'arm is action.joint_names and gripper.*',
+        )  # fmt: skip
+    action, space = config.action, config.action.space
+    if action.joint_names or config.gripper != GripperConfig(timeout_s=config.gripper.timeout_s):
+        wrong = 'action.joint_names' if action.joint_names else 'gripper'
+        value = action.joint_names or config.gripper.interface
+        raise ConfigError(
+            wrong, value, f'nothing with arms.names = {names}: each arm has its own, '
+            f'arms.{names[0]}.{wrong.removeprefix("action.")}',
+        )  # fmt: skip
+    if space.startswith('eef') or action.command_type in _OF_ONE_TIP:
+        wrong, value = ('action.space', space) if space else ('command_type', action.command_type)
+        raise ConfigError(
+            wrong, value, f'joints with arms.names = {names}: an end effector is one of one arm'
+        )
+    if config.safety.workspace_min:
+        raise ConfigError(
+            'workspace.min', config.safety.workspace_min,
+            f'none with arms.names = {names}: the box holds one tip; planes hold every link',
+        )  # fmt: skip
+    speed = config.speed
+    if speed.source == 'controller_state' or (speed.source == 'topic' and not speed.topic):
+        raise ConfigError(
+            'speed.source', speed.source,
+            f"'none', or 'topic' with a speed.topic, with arms.names = {names}: each arm's "
+            'controller has a state of its own, and one override must hold for all',
+        )  # fmt: skip
+    for arm in each:
+        _check_arm(arm, action.command_type)
+    for what, given in (
+        ('joint_names', [joint for arm in each for joint in arm.joint_names]),
+        ('command_topic', [arm.command_topic for arm in each]),
+        ('gripper.joint', [arm.gripper.joint for arm in each if arm.gripper.interface != 'none']),
+        ('gripper.action_name', [
+            arm.gripper.action_name for arm in each if arm.gripper.interface == 'action'
+        ]),
+    ):  # fmt: skip
+        twice = sorted({value for value in given if given.count(value) > 1})
+        if twice:
+            raise ConfigError(
+                f'arms.{names[-1]}.{what}', twice[0], 'another one than the other arm has'
+            )
+
+
+def _check_arm(arm: ArmConfig, kind: str) -> None:
+    where = f'arms.{arm.name}'
+    if not arm.joint_names:
+        raise ConfigError(f'{where}.joint_names', arm.joint_names, 'the joints of this arm')
+    if not _ROS_NAME.fullmatch(arm.command_topic):
+        raise ConfigError(
+            f'{where}.command_topic', arm.command_topic,
+            f"the name of a topic, '{arm.name}_arm/joint_trajectory'",
+        )  # fmt: skip
+    _check_gripper(arm.gripper, kind, arm.joint_names, f'{where}.gripper')
 
 
 _PREFIXES = {
     'engine': 'engine.', 'timing': '', 'chunk': '', 'skip': 'skip.', 'continuity': 'continuity.',
     'rerun': 'rerun.', 'inputs': '', 'safety': '', 'speed': 'speed.',
     'action': 'action.', 'gripper': 'gripper.',
+    'arms': 'arms.',
 }  # fmt: skip
 
 
@@ -560,7 +683,8 @@ class Parameter:
 
     Attributes:
         name: Full name, ``'skip.mode'``.
-        group: Attribute of ``NodeConfig``.
+        group: Attribute of ``NodeConfig``; ``arms.<name>`` and ``arms.<name>.gripper`` for one of
+            several arms.
         field: Attribute of that group.
         kind: ``bool``, ``int``, ``float``, ``str`` or a tuple of one of them.
         default: Its default.
@@ -619,25 +743,55 @@ class Parameter:
         return f'a number within [{self.low:g}, {self.high:g}]'
 
 
-def parameters() -> Iterator[Parameter]:
-    """Yield every parameter, group by group."""
+def parameters(arms: Sequence[str] = ()) -> Iterator[Parameter]:
+    """Yield every parameter, group by group.
+
+    Args:
+        arms: Names of several arms, each with parameters of its own.
+    """
     for group in dataclasses.fields(NodeConfig):
-        area = get_type_hints(NodeConfig)[group.name]
-        hints = get_type_hints(area)
-        for item in dataclasses.fields(area):
-            meta = item.metadata
-            yield Parameter(
-                name=meta['key'] or _PREFIXES[group.name] + item.name,
-                group=group.name,
-                field=item.name,
-                kind=hints[item.name],
-                default=item.default,
-                text=meta['text'],
-                low=meta['low'],
-                high=meta['high'],
-                choices=meta['choices'],
-                dynamic=meta['dynamic'],
-            )
+        yield from _of(get_type_hints(NodeConfig)[group.name], group.name, _PREFIXES[group.name])
+    for arm in arms:
+        yield from _of(ArmConfig, f'arms.{arm}', f'arms.{arm}.')
+        for parameter in _of(GripperConfig, f'arms.{arm}.gripper', f'arms.{arm}.gripper.'):
+            if parameter.name.startswith('arms.'):  # timeout.gripper_s is every arm's
+                yield parameter
+
+
+def _of(area: Any, group: str, prefix: str) -> Iterator[Parameter]:
+    hints = get_type_hints(area)
+    for item in dataclasses.fields(area):
+        meta = item.metadata
+        if not meta:
+            continue  # a part, not a parameter
+        yield Parameter(
+            name=meta['key'] or prefix + item.name,
+            group=group,
+            field=item.name,
+            kind=hints[item.name],
+            default=item.default,
+            text=meta['text'],
+            low=meta['low'],
+            high=meta['high'],
+            choices=meta['choices'],
+            dynamic=meta['dynamic'],
+        )
+
+
+def value_of(config: NodeConfig, parameter: Parameter) -> Any:
+    """The value of a parameter.
+
+    Raises:
+        ConfigError: It is of an arm that the configuration does not have.
+    """
+    area, _, arm = parameter.group.partition('.')
+    if not arm:
+        return getattr(getattr(config, area), parameter.field)
+    name, _, part = arm.partition('.')
+    found = next((item for item in config.arms.each if item.name == name), None)
+    if found is None:
+        raise ConfigError('arms.names', config.arms.names, f'one entry for each, {name!r} too')
+    return getattr(found.gripper if part else found, parameter.field)
 
 
 def from_flat(values: Mapping[str, Any]) -> NodeConfig:
@@ -649,7 +803,9 @@ def from_flat(values: Mapping[str, Any]) -> NodeConfig:
     Raises:
         ConfigError: A key is unknown (the message names the nearest), or a value is wrong.
     """
-    known = {parameter.name: parameter for parameter in parameters()}
+    named = values.get('arms.names', ())
+    arms = tuple(map(str, named)) if isinstance(named, (list, tuple)) else ()
+    known = {parameter.name: parameter for parameter in parameters(arms)}
     grouped: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
         if name not in known:
@@ -657,6 +813,14 @@ def from_flat(values: Mapping[str, Any]) -> NodeConfig:
         parameter = known[name]
         grouped.setdefault(parameter.group, {})[parameter.field] = parameter.check(value)
     hints = get_type_hints(NodeConfig)
+    timeout = grouped.get('gripper', {}).get('timeout_s')
+    shared = {} if timeout is None else {'timeout_s': timeout}
+    each = []
+    for arm in arms:
+        gripper = GripperConfig(**shared, **grouped.pop(f'arms.{arm}.gripper', {}))
+        each.append(ArmConfig(name=arm, gripper=gripper, **grouped.pop(f'arms.{arm}', {})))
+    if each:
+        grouped['arms']['each'] = tuple(each)
     return NodeConfig(**{group: hints[group](**fields) for group, fields in grouped.items()})
 
 
@@ -716,7 +880,7 @@ def _flatten(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
 def markdown_table() -> str:
     """The parameter reference of the documentation, one row per parameter."""
     lines = ['| parameter | default | legal | meaning |', '| --- | --- | --- | --- |']
-    for parameter in parameters():
+    for parameter in (*parameters(), *_of(ArmConfig, '', 'arms.<name>.')):
         if parameter.choices:
             legal = ', '.join(choice or '(empty)' for choice in parameter.choices)
         elif parameter.low is not None or parameter.high is not None:
@@ -729,6 +893,7 @@ def markdown_table() -> str:
         lines.append(
             f'| `{parameter.name}` | `{default}` | {legal} | {text} |'.replace('|  |', '| |')
         )
+    lines.append('| `arms.<name>.gripper.*` | | | As `gripper.*`, of this arm |')
     return '\n'.join(lines) + '\n'
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from dysl_vla_ros.action_columns import action_columns
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.config import EngineConfig, NodeConfig
 from dysl_vla_ros.engines.fake.arm import FAKE, FakeArm, is_fake_path
@@ -33,7 +34,10 @@ def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
         ConfigError: A parameter contradicts the bundle; names both values.
     """
     _check_continuity(config, manifest)
+    _check_joints(config, manifest)
     _check_opening(config, manifest)
+    if config.arms.names:
+        _check_arms(config, manifest)
     given, action = config.action, manifest.action
     trained = action.space.startswith('eef') and not is_fake(manifest)
     for name in _FRAMES:
@@ -43,7 +47,9 @@ def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
                 f'action.{name}', value, f"'' or {own!r}, in which the bundle {manifest.name} was "
                 'trained; where the arm only has another name for it, export with that name',
             )  # fmt: skip
-    of_action = ('space', 'joint_names', 'delta_reference', *_FRAMES)
+    of_action: tuple[str, ...] = ('space', 'joint_names', 'delta_reference', *_FRAMES)
+    if config.arms.names:
+        of_action = ('space', 'delta_reference')  # each arm has its joints, and none one frame
     return replace(
         config,
         timing=_filled(config.timing, ('action_period_s',), {'action_period_s': action.period_s}),
@@ -68,10 +74,11 @@ def engine_of(config: NodeConfig) -> EngineConfig:
     A bundle brings its joints. Without a model they are those of the parameters, so that any arm
     can be tried; where they name none, it stays what it pretends to be by itself.
     """
-    engine, names = config.engine, config.action.joint_names
+    engine, names = config.engine, config.arms.joint_names or config.action.joint_names
     if not names or not (engine.backend == FAKE or is_fake_path(engine.path)):
         return engine
-    arm = FakeArm(names, config.gripper.interface != 'none')
+    gripper = any(gripper.interface != 'none' for gripper in config.grippers)
+    arm = FakeArm(names, gripper, config.arms.sizes)
     return replace(engine, path=arm.path)
 
 
@@ -92,15 +99,54 @@ def _check_continuity(config: NodeConfig, manifest: Manifest) -> None:
         )  # fmt: skip
 
 
+def _check_joints(config: NodeConfig, manifest: Manifest) -> None:
+    """As many joints as the bundle reads and moves, said before a pass needs them."""
+    names, action, read = config.action.joint_names, manifest.action, manifest.proprioception
+    wanted = {} if action.space.startswith('eef') else {'moves': action.dim - int(action.gripper)}
+    if read.dim:
+        wanted['reads'] = read.dim - int(read.gripper)
+    for does, number in wanted.items():
+        if names and len(names) != number:
+            raise ConfigError(
+                'action.joint_names', names,
+                f'{number} joints, as the bundle {manifest.name} {does}',
+            )  # fmt: skip
+
+
 def _check_opening(config: NodeConfig, manifest: Manifest) -> None:
     """A bundle that reads an opening needs one; only an arm with a gripper measures it."""
-    gripper = config.gripper
-    if not manifest.proprioception.gripper or gripper.interface != 'none':
+    if not manifest.proprioception.gripper:
         return
-    if gripper.opening_source == 'measured':
+    for index, gripper in enumerate(config.grippers):
+        if gripper.interface != 'none' or gripper.opening_source != 'measured':
+            continue
+        arm = f'arms.{config.arms.names[index]}.' if config.arms.names else ''
         raise ConfigError(
-            'gripper.opening_source', gripper.opening_source,
+            f'{arm}gripper.opening_source', gripper.opening_source,
             f"'commanded' with gripper.interface = 'none': the bundle {manifest.name} reads the "
             "gripper's opening, and is then told the one it commanded last; or another "
             'gripper.interface and gripper.joint for an arm that measures it',
         )  # fmt: skip
+
+
+def _check_arms(config: NodeConfig, manifest: Manifest) -> None:
+    """Several arms need a policy of joints, with so many joints and one opening per arm."""
+    names, sizes, action = config.arms.names, config.arms.sizes, manifest.action
+    if not action.space.startswith('joint'):
+        raise ConfigError(
+            'arms.names', names, f'one arm, since the bundle {manifest.name} acts on an end '
+            f'effector ({action.space}); several arms take a policy of joints',
+        )  # fmt: skip
+    read = manifest.proprioception
+    for what, dim, gripper in (
+        ('actions', action.dim, action.gripper), ('readings', read.dim, read.gripper)
+    ):  # fmt: skip
+        columns = action_columns(gripper, sizes)
+        wanted = len(columns.motion) + len(columns.grippers)
+        if dim != wanted and not (what == 'readings' and dim == 0):
+            raise ConfigError(
+                'arms.names', names,
+                f'arms with {dim} numbers in all, as the {what} of the bundle {manifest.name} '
+                f'have: these have {wanted}, {" + ".join(map(str, sizes))} joints and '
+                f'{len(columns.grippers)} openings, one at the end of each arm',
+            )  # fmt: skip

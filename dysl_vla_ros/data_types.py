@@ -218,6 +218,7 @@ class Command:
         window_times: Seconds after ``stamp`` of the look-ahead points, shape (k,).
         window_positions: Look-ahead with braking tail, shape (k, n); last row is at rest.
         window_velocities: Shape (k, n); last row is zero.
+        more_grippers: Openings of further arms, in their order.
     """
 
     stamp: float
@@ -231,6 +232,7 @@ class Command:
     window_times: FloatArray
     window_positions: FloatArray
     window_velocities: FloatArray
+    more_grippers: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

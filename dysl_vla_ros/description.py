@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 from xml.etree import ElementTree
 from xml.parsers import expat
@@ -94,11 +94,13 @@ class Description:
         root: The link that no joint moves.
         links: Their names, in the order of the text.
         joints: A joint after the one that carries it.
+        name: Of the robot; '' where the text gives none.
     """
 
     root: str
     links: tuple[str, ...]
     joints: tuple[Joint, ...]
+    name: str = ''
 
     def joint(self, name: str) -> Joint:
         """A joint that an arm can consist of.
@@ -190,7 +192,7 @@ def read_description(text: str) -> Description:
         raise KinematicsError(_not_a_urdf(text, 'it has no link'))
     joints = [_joint(element) for element in robot.findall('joint')]
     _unique('joint', [joint.name for joint in joints])
-    return _tree(text, links, joints)
+    return replace(_tree(text, links, joints), name=robot.get('name', ''))
 
 
 def _not_a_urdf(text: str, problem: str) -> str:

@@ -59,7 +59,7 @@ class ArmKinematics:
         self._tip = self._arm.frame(tip_link, 'tip_link')
         self._base: Any = self._arm.base_placement(base_link)
         self._local = threading.local()
-        self.robot_name = str(self._model.name)
+        self.robot_name = description.name
         self.limits = joint_limits(description, tuple(joint_names), given or GivenLimits())
 
     def forward(self, joints: FloatArray) -> tuple[FloatArray, FloatArray]:

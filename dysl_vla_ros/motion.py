@@ -7,11 +7,13 @@ policy. Poses and twists for Cartesian controllers are computed from the same jo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from dysl_vla_ros.action_columns import ActionColumns, action_columns
 from dysl_vla_ros.bundle.manifest import ActionSpec
 from dysl_vla_ros.collision import ArmCollision
 from dysl_vla_ros.config import ActionConfig
@@ -52,7 +54,8 @@ class ChunkPlan:
         actions: In physical units of the action space, shape (horizon, action_dim).
         displacements: Per step, normalised, shape (horizon, action_dim).
         targets: Inside the position limits, shape (horizon + 1, n) [rad]; row 0 is the start.
-        gripper: Opening per action, shape (horizon,); None without a gripper.
+        gripper: Opening per action, shape (horizon,), or (horizon, arms) where there are several;
+            None without a gripper.
         moved: Joints whose targets were moved inside their limits, ``'position:elbow_joint'``.
     """
 
@@ -62,18 +65,19 @@ class ChunkPlan:
     gripper: FloatArray | None
     moved: tuple[str, ...]
 
-    def before_gripper(self, limit: int, opening: float | None) -> int:
-        """How many of the first ``limit`` actions leave the gripper where it is.
+    def before_gripper(self, limit: int, openings: tuple[float, ...]) -> int:
+        """How many of the first ``limit`` actions leave every gripper where it is.
 
         Args:
             limit: Actions that may be played otherwise.
-            opening: Commanded last; None = never, so that any command would move it.
+            openings: Commanded last; () = never, so that any command would move them.
         """
         if self.gripper is None:
             return limit
-        if opening is None:
+        if not openings:
             return 0
-        moves = np.flatnonzero(np.abs(self.gripper - opening) > _GRIPPER_MOVES)
+        wanted = self.gripper.reshape(len(self.gripper), -1)
+        moves = np.flatnonzero((np.abs(wanted - openings) > _GRIPPER_MOVES).any(axis=1))
         return min(limit, int(moves[0])) if len(moves) else limit
 
 
@@ -93,7 +97,8 @@ def plan_chunk(
         start: Joint positions at the observation, shape (n,) [rad].
         limits: Of the joints.
         period: Nominal duration of one action [s].
-        has_gripper: Whether the last dimension is a gripper's opening.
+        has_gripper: Whether actions hold openings of grippers: in their last column, or where
+            the planner says.
 
     Raises:
         ChunkError: Not finite, or faster than this arm could ever be.
@@ -109,9 +114,16 @@ def plan_chunk(
         actions=actions,
         displacements=planner.displacements(actions, normalised, start),
         targets=targets,
-        gripper=actions[:, -1] if has_gripper else None,
+        gripper=_openings(actions, getattr(planner, 'columns', None)) if has_gripper else None,
         moved=moved,
     )
+
+
+def _openings(actions: FloatArray, columns: ActionColumns | None) -> FloatArray:
+    """Openings, shape (horizon,), or (horizon, arms) where there are several."""
+    if columns is None or len(columns.grippers) == 1:
+        return actions[:, -1]
+    return actions[:, list(columns.grippers)]
 
 
 class MotionPlanner:
@@ -125,6 +137,7 @@ class MotionPlanner:
         config: ActionConfig | None = None,
         workspace: tuple[FloatArray, FloatArray] | None = None,
         collision: ArmCollision | None = None,
+        arms: Sequence[int] = (),
     ) -> None:
         """Check the contract against the arm.
 
@@ -135,6 +148,7 @@ class MotionPlanner:
             config: Overrides; what it leaves empty is the bundle's.
             workspace: Lowest and highest tip position in the base frame, each (3,) [m].
             collision: Judges the targets of every chunk; None judges nothing.
+            arms: Number of joints of each arm, where there are several.
 
         Raises:
             ConfigError: The contract does not fit the arm, naming the field.
@@ -156,26 +170,30 @@ class MotionPlanner:
             raise ConfigError(
                 'robot_description', None, f'a URDF, since {self.space} needs kinematics'
             )
-        motion_dim = action.dim - int(action.gripper)
-        wanted = 6 if self.space in CARTESIAN_SPACES else limits.size
-        if motion_dim != wanted:
+        size = 6 if self.space in CARTESIAN_SPACES else limits.size
+        self.columns = action_columns(action.gripper, arms or (size,))
+        wanted = len(self.columns.motion) + len(self.columns.grippers)
+        if action.dim != wanted:
+            openings = len(self.columns.grippers)
             raise ConfigError(
-                'action.joint_names',
+                'arms' if arms else 'action.joint_names',
                 limits.names,
-                f"{motion_dim} joints, as the bundle's actions have",
+                f"{action.dim - openings} joints, as the bundle's actions have"
+                + (f' beside {openings} openings, one at the end of each arm' if arms else ''),
             )
+        order = (*self.columns.motion, *self.columns.grippers)
+        self._order = None if order == tuple(range(wanted)) else np.array(order)
 
     def actions(self, normalised: FloatArray) -> FloatArray:
         """Physical actions of a chunk; shapes (horizon, action_dim) both."""
         spec = self._action.normalisation
         actions = transforms.unnormalise(normalised, spec.low, spec.high, spec.mask)
         if self.space.endswith('delta') and self._scale != 1.0:
-            motion = self._action.dim - int(self._action.gripper)
-            actions[:, :motion] *= self._scale
-        if self._action.gripper:
-            level = self._action.gripper_threshold
-            opening = actions[:, -1]
-            actions[:, -1] = np.clip(opening, 0.0, 1.0) if level is None else opening > level
+            actions[:, list(self.columns.motion)] *= self._scale
+        level = self._action.gripper_threshold
+        for column in self.columns.grippers:
+            opening = actions[:, column]
+            actions[:, column] = np.clip(opening, 0.0, 1.0) if level is None else opening > level
         return actions
 
     def targets(self, actions: FloatArray, start: FloatArray) -> FloatArray:
@@ -192,8 +210,7 @@ class MotionPlanner:
             ChunkError: A target outside the workspace of a joint space, or a collision.
             KinematicsError: A pose that cannot be reached, or lies near a singularity.
         """
-        motion = actions[:, :6] if self.space in CARTESIAN_SPACES else (
-            actions[:, : self._limits.size])  # fmt: skip
+        motion = actions[:, list(self.columns.motion)]
         if self.space == 'joint_delta':
             rows = start + np.cumsum(motion, axis=0)
         elif self.space == 'joint_position':
@@ -247,7 +264,11 @@ class MotionPlanner:
             assert self._kinematics is not None
             position, rotation = self._kinematics.forward(start)
             first = np.concatenate([position, rotation_vector(rotation)])
+        if self._order is not None:
+            actions = actions[:, self._order]  # joints first: what follows them stays as it is
         steps = transforms.steps_of_absolute(actions, first, self.space)
+        if self._order is not None:
+            steps = steps[:, np.argsort(self._order)]
         return transforms.normalise(steps, spec.low, spec.high, spec.mask)
 
     def _without_turns(self, rows: FloatArray, start: FloatArray) -> FloatArray:

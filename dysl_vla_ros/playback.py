@@ -262,5 +262,6 @@ class Playback:
             window_times=times,
             window_positions=path,
             window_velocities=speeds,
+            more_grippers=self.scheduler.openings[1:],
         )
         return self.last

@@ -77,7 +77,7 @@ PARTS = {
     'engines.cuda': May(
         'bundle data_types errors', 'pathlib', 'numpy onnx torch'
     ),
-    'engines.fake': May('bundle data_types errors', 'hashlib', 'numpy'),
+    'engines.fake': May('action_columns bundle data_types errors', 'hashlib', 'numpy'),
     'hardware': May('', 'ctypes os pathlib platform resource shutil subprocess threading'),
     'policy': May(
         'bundle config core data_types engines errors', 'time', 'numpy tokenizers'
@@ -87,10 +87,12 @@ PARTS = {
         'concurrent contextlib ctypes faulthandler fcntl mmap os resource signal socket struct '
         'subprocess sys threading time', 'numpy',
     ),
+    'action_columns': May(),
     'motion': May(
-        'bundle collision config core data_types errors kinematics rotations', '', 'numpy'
+        'action_columns bundle collision config core data_types errors kinematics rotations', '',
+        'numpy',
     ),
-    'contract': May('bundle config engines.fake errors'),
+    'contract': May('action_columns bundle config engines.fake errors'),
     'loop_status': May('core data_types'),
     'loop_settings': May('bundle config core', '', 'numpy'),
     'playback': May('config core data_types loop_settings motion', '', 'numpy'),
@@ -108,8 +110,9 @@ PARTS = {
         'numpy rich',
     ),
     'ros': May(
-        'bundle collision config contract control_loop core data_types demo engines errors '
-        'hardware joint_limits kinematics loop_status motion policy policy_process sim',
+        'action_columns bundle collision config contract control_loop core data_types demo '
+        'description engines errors hardware joint_limits kinematics loop_status motion policy '
+        'policy_process sim',
         'errno io os pathlib secrets signal stat sys threading time '
         'traceback',
         f'numpy PIL control_msgs controller_manager_msgs cv_bridge geometry_msgs rcl_interfaces '

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from dysl_vla_ros import bringup
-from dysl_vla_ros.config import _flatten, from_flat, load_yaml
+from dysl_vla_ros.config import from_flat, load_yaml
 from dysl_vla_ros.errors import ConfigError
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
@@ -59,7 +59,10 @@ def test_the_command_topic_remaps_what_the_command_type_publishes():
 
 
 def test_the_command_type_of_the_files_decides_what_is_remapped(tmp_path):
-    spec = vla_node(robot='so101', command_topic='/forward/commands')
+    spec = vla_node(robot='so101', command_topic='/x')
+    assert spec.remappings == (('joint_trajectory', '/x'),)
+    path = written(tmp_path, '/**: {ros__parameters: {command_type: joint_commands}}')
+    spec = vla_node(robot='so101', params_file=path, command_topic='/forward/commands')
     assert spec.remappings == (('joint_commands', '/forward/commands'),)
     path = written(tmp_path, 'vla_node: {ros__parameters: {command_type: pose}}')
     spec = vla_node(robot='so101', params_file=path, command_topic='/x')
@@ -165,26 +168,9 @@ def test_every_argument_is_described():
     assert all(len(argument.description) > 8 for argument in bringup.ARGUMENTS)
 
 
-REFUSED = {
-    'xarm7': "unsupported = .*adds drive_joint.*rejects all of them'.*set unsupported: '' there",
-    'so101': "gripper.interface = 'joint'.*command_type = 'joint_commands'.*never reached",
-}
-
-
 @pytest.mark.parametrize('path', PRESETS, ids=lambda path: path.stem)
-def test_every_preset_is_a_valid_parameter_file_or_refused_with_the_reason(path):
-    if path.stem not in REFUSED:
-        assert load_yaml(path)
-        return
-    with pytest.raises(ConfigError, match=REFUSED[path.stem]):
-        load_yaml(path)
-
-
-@pytest.mark.parametrize('robot', sorted(REFUSED))
-def test_a_refused_preset_is_usable_once_the_gripper_goes_elsewhere(robot):
-    document = yaml.safe_load((CONFIG / 'robots' / f'{robot}.yaml').read_text())
-    flat = _flatten(document['/**']['ros__parameters'])
-    assert from_flat({**flat, 'gripper.interface': 'topic', 'unsupported': ''})
+def test_every_preset_is_a_valid_parameter_file(path):
+    assert load_yaml(path)
 
 
 @pytest.mark.parametrize('command_type', ['joint_commands', 'twist', 'pose'])
@@ -216,7 +202,7 @@ def test_the_simulated_arm_takes_no_argument_of_a_real_one(arguments):
             bringup.nodes(given)
         text = str(caught.value)
         assert text.startswith(f"{name} = '{value}': expected nothing of a real arm")
-        assert 'robot:=custom params_file:=FILE' in text and 'panda, so101, ur5e' in text
+        assert 'robot:=custom params_file:=FILE' in text and 'panda, so100, so101, ur5e' in text
     assert bringup.nodes({**arguments, 'robot': 'ur5e'})
 
 

@@ -172,7 +172,7 @@ def test_names_are_unique_and_every_parameter_says_what_it_means():
          "'pose': 'forward' goes with joint_commands alone, so that the gripper is never "
          'reached'),
         ({'gripper.interface': 'joint', 'gripper.joint': 'b', 'action.joint_names': ['a', 'b']},
-         "gripper.joint = 'b': expected the name of a joint that is none of action.joint_names, "
+         "gripper.joint = 'b': expected the name of a joint that is none of the joint_names, "
          "as gripper.interface = 'joint' commands it beside them"),
         ({'gripper.interface': 'forward', 'command_type': 'joint_commands',
           'gripper.opening_source': 'commanded'},

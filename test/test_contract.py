@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from dysl_vla_ros.bundle.folder import open_bundle
+from dysl_vla_ros.bundle.manifest import NormalisationSpec, ProprioceptionSpec
 from dysl_vla_ros.config import from_flat
 from dysl_vla_ros.contract import engine_of, with_bundle
 from dysl_vla_ros.engines.fake.arm import FakeArm, arm_of
@@ -92,7 +93,7 @@ def test_the_loop_is_built_in_the_bundles_frames_and_not_against_them(manifest, 
     from dysl_vla_ros.ros import arm
 
     seen = []
-    monkeypatch.setattr(arm, 'ArmKinematics', lambda *given: seen.append(given[2:]) or 1 / 0)
+    monkeypatch.setattr(arm, 'ArmKinematics', lambda *given: seen.append(given[2:4]) or 1 / 0)
     policy = SimpleNamespace(manifest=manifest)
     with pytest.raises(ZeroDivisionError):
         arm.build_loop(policy, from_flat({}), '')
@@ -134,3 +135,22 @@ def test_a_bundle_brings_its_own_joints_and_without_names_fake_stays_as_it_is():
     bundle = from_flat({'engine.path': '/models/x', 'action.joint_names': ['a', 'b']})
     assert engine_of(bundle) == bundle.engine
     assert engine_of(from_flat({'engine.path': 'fake'})).path == 'fake'
+
+
+# ---- the number of joints ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('space', 'does', 'number'), [('eef_delta', 'reads', 6), ('joint_delta', 'moves', 6)]
+)
+def test_another_number_of_joints_than_the_bundle_has_is_refused(manifest, space, does, number):
+    joints = replace(manifest, action=replace(manifest.action, space=space))
+    config = from_flat({'action.joint_names': ['a', 'b', 'c', 'd', 'e']})
+    with pytest.raises(ConfigError, match=f'expected {number} joints, as the bundle .* {does}'):
+        with_bundle(config, joints)
+    assert with_bundle(from_flat({'action.joint_names': [*'abcdef']}), joints)
+    blind = replace(
+        joints, proprioception=ProprioceptionSpec(0, False, NormalisationSpec((), (), ()))
+    )
+    if space == 'eef_delta':  # it neither reads joints nor moves them itself
+        assert with_bundle(config, blind)

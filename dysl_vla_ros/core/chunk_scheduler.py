@@ -51,7 +51,8 @@ class ChunkScheduler:
         self.max_stretch = max_stretch
         self.stretch = 1.0
         self.progress = 0.0
-        self.gripper: float | None = None
+        self.openings: tuple[float, ...] = ()
+        """Of the grippers, by the action being played; () before the first, and without one."""
         self._path: Path | None = None
         self._counted = 0.0
         self._history: deque[_Instant] = deque()
@@ -60,6 +61,11 @@ class ChunkScheduler:
     def remaining(self) -> float:
         """Actions left on the known path."""
         return 0.0 if self._path is None else max(0.0, self._path.end - self.progress)
+
+    @property
+    def gripper(self) -> float | None:
+        """Opening of the gripper, of the first arm where there are several; None without one."""
+        return self.openings[0] if self.openings else None
 
     @property
     def horizon(self) -> int:
@@ -120,7 +126,7 @@ class ChunkScheduler:
             start: Progress at the chunk's observation.
             targets: Shape (horizon + 1, n); row 0 is the reference at the observation.
             displacements: Shape (horizon, action_dim), normalised.
-            gripper: Shape (horizon,) or None.
+            gripper: Shape (horizon,) or (horizon, arms), or None.
             limits: Of the joints: they bound how fast the path may be walked.
             limit: Play only this many actions of the chunk (the verified prefix).
 
@@ -163,7 +169,8 @@ class ChunkScheduler:
         if path is None:
             return []
         if path.gripper is not None and moving:
-            self.gripper = float(np.clip(path.gripper[path.action_at(progress)], 0.0, 1.0))
+            row = np.atleast_1d(path.gripper[path.action_at(progress)])
+            self.openings = tuple(np.clip(row, 0.0, 1.0).tolist())
         return self._ended(path)
 
     def stretch_for(

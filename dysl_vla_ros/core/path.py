@@ -35,7 +35,8 @@ class Path:
         targets: Absolute targets, shape (horizon + 1, n); row 0 is the reference.
         tangents: d target / d action at each row, shape (horizon + 1, n).
         displacements: Normalised displacement per action, shape (horizon, action_dim).
-        gripper: Opening per action, shape (horizon,); None without a gripper.
+        gripper: Opening per action, shape (horizon,), or (horizon, arms) where there are several;
+            None without a gripper.
         end: Progress at which playback must stop (less than the whole chunk for a prefix).
         limits: Largest progress speed squared at each place of the grid [(actions/s)^2].
     """
@@ -110,7 +111,7 @@ def chunk_path(
         end: Progress at which playback must stop, more than ``start``.
         targets: Shape (horizon + 1, n); row 0 is the reference at the observation.
         displacements: Shape (horizon, action_dim), normalised.
-        gripper: Shape (horizon,) or None.
+        gripper: Shape (horizon,) or (horizon, arms), or None.
         limits: Of the joints.
     """
     tangents = slopes(targets)

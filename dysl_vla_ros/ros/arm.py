@@ -13,6 +13,7 @@ from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import FloatArray, JointLimits
+from dysl_vla_ros.description import read_description
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.joint_limits import GivenLimits, doubts
 from dysl_vla_ros.kinematics import ArmKinematics
@@ -28,7 +29,7 @@ def joint_names(manifest: Manifest, config: NodeConfig) -> tuple[str, ...]:
     Raises:
         ConfigError: Neither the bundle nor a parameter names them.
     """
-    names = config.action.joint_names or manifest.action.joint_names
+    names = config.arms.joint_names or config.action.joint_names or manifest.action.joint_names
     if not names:
         raise ConfigError('action.joint_names', names, 'the joints of the arm, in order')
     if len(set(names)) != len(names):
@@ -118,23 +119,22 @@ def build_loop(policy: Policy, config: NodeConfig, urdf: str) -> tuple[ControlLo
     config = with_bundle(config, policy.manifest)
     action, safety = policy.manifest.action, config.safety
     given = GivenLimits(safety.lower, safety.upper, safety.velocity)
-    kinematics = ArmKinematics(
-        urdf,
-        joint_names(policy.manifest, config),
-        config.action.tip_link,
-        config.action.frame_id,
-        given,
-    )
+    tip, base = config.action.tip_link, config.action.frame_id or action.frame_id
+    if config.arms.names:  # joints alone: no link is the tip of two arms
+        root = read_description(urdf).root
+        tip, base = root, config.action.frame_id or root
+    kinematics = ArmKinematics(urdf, joint_names(policy.manifest, config), tip, base, given)
     limits = tightened(kinematics, config)
     check_rest(limits, config)
     workspace = None
     if safety.workspace_min:
         workspace = (np.array(safety.workspace_min), np.array(safety.workspace_max))
     collision = ArmCollision(
-        urdf, limits.names, config.action.frame_id or action.frame_id,
-        safety.planes, safety.self_collision, given,
+        urdf, limits.names, base, safety.planes, safety.self_collision, given,
     )  # fmt: skip
     for doubt in filter(None, (doubts(kinematics.limits), collision.warning)):
         _LOG.warning(doubt)
-    planner = MotionPlanner(action, limits, kinematics, config.action, workspace, collision)
+    planner = MotionPlanner(
+        action, limits, kinematics, config.action, workspace, collision, config.arms.sizes
+    )
     return ControlLoop(policy, config, limits, planner), kinematics

@@ -5,6 +5,7 @@ Looked at by a timer of the executor; the answers are plain attributes that any 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,39 +45,30 @@ class Surroundings:
     misfit: str = ''
 
 
-class Around:
-    """Keeps the newest look."""
+class _AroundTopic:
+    """Who and what is at one command topic."""
 
-    def __init__(
-        self, node: Node, topic: str, config: SafetyConfig, sent: Sent, rate: float
-    ) -> None:
-        """Nothing is known yet.
-
-        Args:
-            node: Who asks.
-            topic: Resolved name of the command topic.
-            config: What is allowed.
-            sent: What is published there.
-            rate: How often [Hz].
-        """
+    def __init__(self, node: Node, topic: str, sent: Sent, rate: float) -> None:
+        self._node = node
+        self.topic = topic
         self._graph = CommandGraph(node, topic)
         self._watch = ControllerWatch(node, topic)
         self._check = ControllerCheck(node, topic, sent)
         self._rate: ControllerRate | None = None
         if sent.command_type == FORWARD:
             self._rate = ControllerRate(node, topic, rate, node.get_logger().warning)
-        self._config = config
-        self._topic = topic
-        self.newest = Surroundings()
 
-    def poll(self) -> None:
-        """Look again; never waits."""
+    @property
+    def is_heard(self) -> bool:
+        return bool(self._node.count_subscribers(self.topic))
+
+    def look(self) -> Surroundings:
         self._graph.poll()
         self._watch.poll()
         self._check.poll()
         if self._rate is not None:
             self._rate.poll()
-        self.newest = Surroundings(
+        return Surroundings(
             self._graph.listeners,
             self._graph.others,
             self._watch.status,
@@ -86,6 +78,40 @@ class Around:
             self._check.misfit,
         )
 
+    def destroy(self) -> None:
+        self._watch.destroy()
+        self._check.destroy()
+        if self._rate is not None:
+            self._rate.destroy()
+
+
+class Around:
+    """Keeps the newest look, of all arms together: what is wrong with one is wrong."""
+
+    def __init__(
+        self, node: Node, sent: Mapping[str, Sent], config: SafetyConfig, rate: float
+    ) -> None:
+        """Nothing is known yet.
+
+        Args:
+            node: Who asks.
+            sent: Resolved name of each command topic -> what is published there.
+            config: What is allowed.
+            rate: How often [Hz].
+        """
+        self._topics = [_AroundTopic(node, topic, what, rate) for topic, what in sent.items()]
+        self._config = config
+        self._commanded_by_others: tuple[str, ...] = ()
+        self.newest = Surroundings()
+
+    def poll(self) -> None:
+        """Look again; never waits."""
+        looks = [topic.look() for topic in self._topics]
+        self._commanded_by_others = tuple(
+            topic.topic for topic, look in zip(self._topics, looks, strict=True) if look.others
+        )
+        self.newest = looks[0] if len(looks) == 1 else _together(looks)
+
     def arming_problem(self, listeners: int) -> str:
         """Why this arm should not be commanded now; '' when it may.
 
@@ -94,7 +120,10 @@ class Around:
         """
         now = self.newest
         if not listeners:
-            return f'nobody subscribes to {self._topic}: start the controller first'
+            every = [topic.topic for topic in self._topics]
+            unheard = [topic.topic for topic in self._topics if not topic.is_heard]
+            names = ' and '.join(unheard or every)
+            return f'nobody subscribes to {names}: start the controller first'
         if now.controller_problem or now.misfit:
             return now.controller_problem or now.misfit
         return self.intruders()
@@ -105,16 +134,32 @@ class Around:
         if not others or self._config.allow_other_commanders:
             return ''
         return (
-            f'{" and ".join(others)} publishes on {self._topic} too: expected nobody else, or '
-            'allow_other_commanders = true'
+            f'{" and ".join(others)} publishes on {" and ".join(self._commanded_by_others)} too: '
+            'expected nobody else, or allow_other_commanders = true'
         )
 
     def destroy(self) -> None:
         """Drop clients and subscriptions."""
-        self._watch.destroy()
-        self._check.destroy()
-        if self._rate is not None:
-            self._rate.destroy()
+        for topic in self._topics:
+            topic.destroy()
+
+
+def _together(looks: list[Surroundings]) -> Surroundings:
+    """Of several arms: everybody, every problem, the newest restart."""
+    restarts = [look.restarted_at for look in looks if look.restarted_at is not None]
+    return Surroundings(
+        tuple(sorted({name for look in looks for name in look.listeners})),
+        tuple(sorted({name for look in looks for name in look.others})),
+        _joined(look.controller for look in looks),
+        _joined(look.controller_problem for look in looks),
+        max(restarts, default=None),
+        _joined(look.check for look in sorted(looks, key=lambda look: not look.misfit)),
+        _joined(look.misfit for look in looks),
+    )
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return '; '.join(dict.fromkeys(filter(None, texts)))
 
 
 def contact(sample: JointSample, limit: float, names: tuple[str, ...]) -> str:

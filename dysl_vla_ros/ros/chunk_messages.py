@@ -8,6 +8,7 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from dysl_vla_ros.bundle.manifest import ActionSpec
+from dysl_vla_ros.config import ArmsConfig
 from dysl_vla_ros.data_types import ActionChunk, FloatArray
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Pass
@@ -16,8 +17,15 @@ from dysl_vla_ros.ros.command_messages import duration, ros_time
 _POSE = ('x', 'y', 'z', 'rx', 'ry', 'rz')
 
 
-def dimension_names(action: ActionSpec, joint_names: tuple[str, ...]) -> list[str]:
+def dimension_names(
+    action: ActionSpec, joint_names: tuple[str, ...], arms: ArmsConfig | None = None
+) -> list[str]:
     """A name per action dimension: joints, or ``x .. rz`` (``dx .. drz`` for deltas)."""
+    if arms is not None and arms.names:
+        found: list[str] = []
+        for arm in arms.each:
+            found += [*arm.joint_names, *([f'{arm.name}_gripper'] if action.gripper else [])]
+        return found
     size = action.dim - int(action.gripper)
     if action.space.startswith('joint'):
         names = list(joint_names[:size])

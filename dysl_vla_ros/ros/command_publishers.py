@@ -16,8 +16,7 @@ from dysl_vla_ros.data_types import COMMAND_TOPICS, Command, FloatArray
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.ros import command_messages as messages
-from dysl_vla_ros.ros import qos
-from dysl_vla_ros.ros.gripper_channel import GripperChannel
+from dysl_vla_ros.ros.arm_outlet import ArmOutlet, outlets
 
 MESSAGES: dict[str, Any] = {
     'joint_trajectory': JointTrajectory,
@@ -50,49 +49,55 @@ class CommandPublishers:
         self._node = node
         self._config = config
         self._kind = config.action.command_type
-        self._joint_names = joint_names
         self._frame_id = config.action.frame_id or frame_id
         self._period = 1.0 / config.timing.command_rate_hz
         self._armed = config.safety.armed
         self._in_motion = False
         self.overdue = 0
         """Windows that were not sent because they lay in the past."""
-        self.gripper = GripperChannel(node, config.gripper)  # may refuse, so it comes first
         topic, kind = COMMAND_TOPICS[self._kind], MESSAGES[self._kind]
+        self.arms = outlets(node, config, kind, topic, joint_names)
         measured = node.resolve_topic_name('joint_states')
-        if node.resolve_topic_name(topic) in (measured, '/joint_states'):
-            self.gripper.destroy()
-            raise ConfigError(
-                'command_type', self._kind,
-                f'another topic than {measured}, where the arm says how it stands: what is '
-                f'commanded would pass for what is measured; remap {topic} elsewhere',
-            )  # fmt: skip
-        self._live = node.create_publisher(kind, topic, qos.COMMAND)
-        self._shadow = node.create_publisher(kind, f'~/shadow/{topic}', qos.COMMAND)
+        for arm in self.arms:
+            if arm.topic in (measured, '/joint_states'):
+                self.destroy()
+                raise ConfigError(
+                    f'arms.{arm.name}.command_topic' if arm.name else 'command_type',
+                    arm.topic if arm.name else self._kind,
+                    f'another topic than {measured}, where the arm says how it stands: what is '
+                    'commanded would pass for what is measured; '
+                    f'{"send it" if arm.name else f"remap {topic}"} elsewhere',
+                )  # fmt: skip
 
     def destroy(self) -> None:
         """Drop all publishers."""
-        self.gripper.destroy()
-        for publisher in (self._live, self._shadow):
-            self._node.destroy_publisher(publisher)
+        for arm in self.arms:
+            arm.destroy()
 
     @property
     def command_topic(self) -> str:
-        """Resolved name of the topic that moves the arm."""
-        return str(self._live.topic_name)
+        """Resolved name of the topic that moves the arm; of those that nobody hears, if any."""
+        unheard = [arm.topic for arm in self.arms if not arm.listeners]
+        return ' and '.join(unheard or [arm.topic for arm in self.arms])
 
     @property
     def listeners(self) -> int:
-        """How many subscribe to the topic that moves the arm."""
-        return int(self._live.get_subscription_count())
+        """How many subscribe to the topic that moves the arm; the fewest of several arms."""
+        return min(arm.listeners for arm in self.arms)
+
+    @property
+    def commanded(self) -> tuple[float, ...]:
+        """Opening commanded last, of every gripper."""
+        return tuple(arm.gripper.commanded for arm in self.arms)
 
     def gripper_report(self) -> str:
-        """What became of what the gripper was told, for people."""
-        return self.gripper.report()
+        """What became of what the grippers were told, for people."""
+        return ', '.join(_of(arm, arm.gripper.report()) for arm in self.arms)
 
     def gripper_problem(self) -> str:
-        """Why the gripper does not do what is wanted; '' when it does, or nobody can know."""
-        return self.gripper.problem()
+        """Why a gripper does not do what is wanted; '' when all do, or nobody can know."""
+        found = [(arm, arm.gripper.problem()) for arm in self.arms]
+        return ', '.join(_of(arm, problem) for arm, problem in found if problem)
 
     def publish(
         self,
@@ -100,6 +105,7 @@ class CommandPublishers:
         armed: bool,
         kinematics: ArmKinematics | None,
         opening: float | None,
+        more_openings: tuple[float | None, ...] = (),
         ros_now: float | None = None,
         stamped: bool = True,
     ) -> None:
@@ -110,21 +116,28 @@ class CommandPublishers:
             armed: False sends to the shadow topics only.
             kinematics: Needed for twist and pose.
             opening: Measured opening of the gripper; None without a measurement.
+            more_openings: Of further arms' grippers.
             ros_now: ROS time of the tick, where it is simulated [s].
             stamped: Whether a trajectory should carry a stamp, rather than begin on arrival.
         """
         self._armed = armed
-        self.gripper.begin(armed, opening)
+        openings = (opening, *more_openings)
+        measured = [*openings, *[None] * (len(self.arms) - len(openings))]
+        for arm, value in zip(self.arms, measured, strict=False):
+            arm.gripper.begin(armed, value)
         late = time.monotonic() - command.stamp
         if late > command.window_times[-1]:
             self.overdue += 1  # the process was stopped in between: the whole window is past
             return
         self._in_motion = True
-        carried = self.gripper.carried(command, opening)
-        (self._live if armed else self._shadow).publish(
-            self._message(command, kinematics, carried, ros_now, stamped)
-        )
-        self.gripper.send(command)
+        for arm, value in zip(self.arms, measured, strict=False):
+            part = arm.part(command)
+            carried = arm.gripper.carried(part, value)
+            message = self._message(
+                part, arm.joint_names, kinematics, carried, ros_now, stamped
+            )
+            (arm.live if armed else arm.shadow).publish(message)
+            arm.gripper.send(part)
 
     def finish(self) -> None:
         """The commands end here: what would go on by itself is told to stop."""
@@ -132,13 +145,16 @@ class CommandPublishers:
             message = TwistStamped()
             message.header.frame_id = self._frame_id
             message.header.stamp = self._node.get_clock().now().to_msg()
-            (self._live if self._armed else self._shadow).publish(message)
+            for arm in self.arms:
+                (arm.live if self._armed else arm.shadow).publish(message)
         self._in_motion = False
-        self.gripper.finish()
+        for arm in self.arms:
+            arm.gripper.finish()
 
     def _message(
         self,
         command: Command,
+        joint_names: tuple[str, ...],
         kinematics: ArmKinematics | None,
         carried: tuple[str, FloatArray] | None,
         ros_now: float | None,
@@ -147,7 +163,8 @@ class CommandPublishers:
         """A command as a message of the command type.
 
         Args:
-            command: From the control loop.
+            command: From the control loop, one arm's part.
+            joint_names: Of that arm.
             kinematics: Needed for twist and pose.
             carried: Name and values (k,) of a gripper that travels with the arm's joints.
             ros_now: As of ``publish``.
@@ -157,13 +174,13 @@ class CommandPublishers:
             wanted = self._config.safety.stamped
             stamp = self._stamp(command, ros_now) if wanted and stamped else None
             return messages.joint_trajectory(
-                command, self._joint_names, carried, stamp, whole=wanted
+                command, joint_names, carried, stamp, whole=wanted
             )
         if self._kind == 'joint_commands':
             return messages.joint_commands(command, None if carried is None else carried[1])
         if self._kind == 'joint_state':
             stamp = self._stamp(command, ros_now)
-            return messages.joint_state(command, self._joint_names, stamp, carried)
+            return messages.joint_state(command, joint_names, stamp, carried)
         assert kinematics is not None, 'checked when the control loop was built'
         stamp = self._node.get_clock().now().to_msg()
         pose = kinematics.forward(command.positions)
@@ -178,3 +195,7 @@ class CommandPublishers:
             return messages.ros_time(ros_now)
         ago = time.monotonic() - command.stamp
         return messages.ros_time(1e-9 * self._node.get_clock().now().nanoseconds - ago)
+
+
+def _of(arm: ArmOutlet, text: str) -> str:
+    return f'{arm.name}: {text}' if arm.name else text

@@ -10,7 +10,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.logging import get_logging_directory
 from std_msgs.msg import String
 
-from dysl_vla_ros.config import CARRIES_GRIPPER, NodeConfig
+from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING
 from dysl_vla_ros.errors import ConfigError
@@ -21,7 +21,7 @@ from dysl_vla_ros.ros.arm import joint_names
 from dysl_vla_ros.ros.around import PERIOD_S, Around
 from dysl_vla_ros.ros.chunk_messages import dimension_names
 from dysl_vla_ros.ros.command_publishers import CommandPublishers
-from dysl_vla_ros.ros.controller_fit import Sent
+from dysl_vla_ros.ros.controller_fit import Sent, sent_by
 from dysl_vla_ros.ros.flight_recorder import FlightRecorder
 from dysl_vla_ros.ros.inputs import Inputs
 from dysl_vla_ros.ros.observer import Observer
@@ -69,21 +69,18 @@ class Configured:
             publishers.destroy()
             raise
         self._node = node
-        self._names = dimension_names(policy.manifest.action, names)
+        self._names = dimension_names(policy.manifest.action, names, config.arms)
         self._steady = steady
         self._logged, self._logged_at = 'inactive', time.monotonic()
         self.reports = Reports(node)
         self.session = Session(
             config,
             policy,
-            Inputs(
-                node, policy.manifest, config, names, lambda: publishers.gripper.commanded
-            ),
+            Inputs(node, policy.manifest, config, names, lambda: publishers.commanded),
             publishers,
             FlightRecorder(get_logging_directory(), config.timing.command_rate_hz),
             Around(
-                node, publishers.command_topic, config.safety, _sent(config, names),
-                config.timing.command_rate_hz,
+                node, _sent(config, publishers), config.safety, config.timing.command_rate_hz
             ),
             speed,
             Observer('the report of a state', self._on_state),
@@ -184,10 +181,7 @@ class Configured:
         self.session.recorder.note_chunk({item.key: item.value for item in info.values})
 
 
-def _sent(config: NodeConfig, names: tuple[str, ...]) -> Sent:
-    """What the command topic carries: the joints, and a gripper that travels with them."""
-    carried = config.gripper.interface in CARRIES_GRIPPER
-    gripper = config.gripper.joint if carried else ''
-    joints = (*names, gripper) if gripper else names
-    safety = config.safety
-    return Sent(config.action.command_type, joints, safety.max_lead, safety.stamped, gripper)
+def _sent(config: NodeConfig, publishers: CommandPublishers) -> dict[str, Sent]:
+    """What each command topic carries."""
+    arms = zip(publishers.arms, config.grippers, strict=True)
+    return {arm.topic: sent_by(config, arm.joint_names, gripper) for arm, gripper in arms}

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dysl_vla_ros.config import CARRIES_GRIPPER, GripperConfig, NodeConfig
+
 Value = bool | float | str | list[str] | None
 """A parameter's value; None when it is not declared, or of no type that is asked for."""
 Answers = Mapping[str, Value]
@@ -57,6 +59,20 @@ class Sent:
         )  # fmt: skip
 
 
+def sent_by(config: NodeConfig, names: tuple[str, ...], gripper: GripperConfig) -> Sent:
+    """What a command topic carries: the joints, and a gripper that travels with them.
+
+    Args:
+        config: Validated parameters.
+        names: Joints of the arm, in the policy's order.
+        gripper: Of the same arm.
+    """
+    carried = gripper.joint if gripper.interface in CARRIES_GRIPPER else ''
+    joints = (*names, carried) if carried else names
+    safety = config.safety
+    return Sent(config.action.command_type, joints, safety.max_lead, safety.stamped, carried)
+
+
 @dataclass(frozen=True)
 class Fit:
     """What one listener makes of it.
@@ -83,14 +99,15 @@ def judge(controller: str, sent: Sent, answers: Answers) -> Fit:
         answers: Its parameters, of ``sent.questions``.
     """
     joints, interfaces = _names(answers.get('joints')), _interfaces(answers)
+    warnings = _splines(controller, sent, answers)
     if not joints or not interfaces:
-        return Fit(False)
+        return Fit(False, warnings=tuple(warnings))
     if sent.command_type == FORWARD:
-        misfit, warnings = _forward(controller, sent, joints, interfaces), []
+        misfit = _forward(controller, sent, joints, interfaces)
     else:
         partial = answers.get('allow_partial_joints_goal') is True
         misfit = _trajectory(controller, sent, joints, partial)
-        warnings = list(_warnings(controller, sent, interfaces, answers))
+        warnings += _warnings(controller, sent, interfaces, answers)
     takes = f'{len(joints)} joints, {" and ".join(interfaces)}'
     if answers.get('allow_nonzero_velocity_at_trajectory_end') is True:
         takes += ', trajectories that do not end at rest'
@@ -134,17 +151,22 @@ def _sentence(controller: str, sent: Sent, joints: tuple[str, ...], wrong: str) 
     )
 
 
+def _splines(controller: str, sent: Sent, answers: Answers) -> list[str]:
+    """A stamped trajectory leaves the controller no segment of its own to get wrong."""
+    declared = {name: answers.get(name) for name in _SPLINES if answers.get(name) is not None}
+    if sent.stamped or not declared or any(declared.values()):
+        return []
+    return [
+        f'{controller} has {" and ".join(sorted(declared))} false, and trajectory.stamped is '
+        'false: it restarts each spline from the measured state, so that motion lags; set one of '
+        'the two to true'
+    ]
+
+
 def _warnings(
     controller: str, sent: Sent, interfaces: tuple[str, ...], answers: Answers
 ) -> list[str]:
     warnings = []
-    splines = {name: answers.get(name) for name in _SPLINES if answers.get(name) is not None}
-    if not sent.stamped and splines and not any(splines.values()):
-        warnings.append(
-            f'{controller} has {" and ".join(sorted(splines))} false, and trajectory.stamped is '
-            'false: it restarts each spline from the measured state, so that motion lags; set one '
-            'of the two to true'
-        )
     given = {joint: answers.get(f'constraints.{joint}.trajectory') for joint in sent.joints}
     bounds = {joint: v for joint, v in given.items() if isinstance(v, float) and v > 0.0}
     grip = bounds.pop(sent.gripper, 0.0)

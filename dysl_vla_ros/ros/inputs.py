@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+import numpy as np
 from rclpy.node import Node
 
+from dysl_vla_ros.action_columns import action_columns
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.config import CARRIES_GRIPPER, NodeConfig
 from dysl_vla_ros.core.run_state import InputStatus
-from dysl_vla_ros.data_types import FloatArray, Observation
+from dysl_vla_ros.data_types import FloatArray, Observation, frozen_array
 from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.ros.arrival import Arrival
 from dysl_vla_ros.ros.cameras import Camera
 from dysl_vla_ros.ros.joints import Joints
-from dysl_vla_ros.ros.streams import Stream
+from dysl_vla_ros.ros.streams import JointSample, Stream
 
 
 class Inputs:
@@ -27,7 +29,7 @@ class Inputs:
         manifest: Manifest,
         config: NodeConfig,
         joint_names: tuple[str, ...],
-        commanded: Callable[[], float] = lambda: 1.0,
+        commanded: Callable[[], tuple[float, ...]] = lambda: (1.0,),
     ) -> None:
         """Subscribe to all that the bundle lists.
 
@@ -36,13 +38,23 @@ class Inputs:
             manifest: Names the cameras.
             config: Timeouts and the gripper's joint.
             joint_names: Joints of the arm, in the policy's order.
-            commanded: The gripper's opening commanded last, for ``gripper.opening_source``.
+            commanded: Opening of each gripper commanded last, for ``gripper.opening_source``.
         """
         limits = config.inputs
         arrival = Arrival(node, limits.max_observation_age_s)
         reads = manifest.proprioception.gripper
-        measures = config.gripper.opening_source == 'measured'
-        has_gripper = measures and (reads or config.gripper.interface in CARRIES_GRIPPER)
+        self._arms = action_columns(reads, config.arms.sizes) if config.arms.names else None
+        measured = tuple(
+            gripper
+            if gripper.opening_source == 'measured'
+            and (reads or gripper.interface in CARRIES_GRIPPER)
+            else None
+            for gripper in config.grippers
+        )
+        self._told = tuple(
+            reads and gripper.opening_source == 'commanded' for gripper in config.grippers
+        )
+        self._commanded = commanded
         self._limits = limits
         self.instruction = ''
         self.cameras: Mapping[str, Camera] = {
@@ -52,12 +64,11 @@ class Inputs:
         self.joints = Joints(
             node,
             joint_names,
-            config.gripper if has_gripper else None,
+            measured if any(measured) else None,
             limits.joint_states_timeout_s,
             arrival,
             config.gripper.timeout_s,
         )
-        self._commanded = commanded if reads and not measures else None
 
     @property
     def streams(self) -> tuple[Stream, ...]:
@@ -96,12 +107,38 @@ class Inputs:
 
     def opening(self) -> str:
         """The opening that a policy would read now, and where it comes from, for people."""
-        if self._commanded is not None:
-            return f'{self._commanded():.2f} commanded'
         sample = self.joints.newest
-        if sample is None or sample.gripper is None:
+        if sample is None:
             return 'n/a'
-        return f'{sample.gripper:.2f} measured'
+        return ', '.join(
+            'n/a' if value is None else f'{value:.2f} {"commanded" if told else "measured"}'
+            for value, told in zip(self._openings(sample), self._told, strict=True)
+        )
+
+    def _openings(self, sample: JointSample) -> list[float | None]:
+        """Of every gripper, measured or commanded."""
+        measured = [sample.gripper, *sample.more_grippers]
+        measured += [None] * (len(self._told) - len(measured))
+        pairs = zip(measured, self._commanded(), self._told, strict=True)
+        return [commanded if told else value for value, commanded, told in pairs]
+
+    def _readings(self, sample: JointSample) -> tuple[FloatArray, float | None]:
+        """Joints and last opening, as ``Observation`` holds them.
+
+        Of several arms, the openings of all but the last stand among the joints: each at the end
+        of its arm, as in the policy's actions.
+        """
+        openings = self._openings(sample)
+        if self._arms is None:
+            return sample.positions, openings[0]
+        if not self._arms.grippers:
+            return sample.positions, None
+        readings = np.empty(len(self._arms.motion) + len(self._arms.grippers))
+        readings[list(self._arms.motion)] = sample.positions
+        readings[list(self._arms.grippers)] = [
+            np.nan if value is None else value for value in openings
+        ]
+        return frozen_array(readings[:-1]), float(readings[-1])
 
     def observation(self) -> Observation:
         """The newest of everything; joints are those measured nearest to the newest image.
@@ -119,13 +156,14 @@ class Inputs:
             raise InputError('an input was never received')
         stamp = max((image.stamp for image in images.values()), default=joints.stamp)
         sample = self.joints.history.nearest(stamp) or joints
+        positions, gripper = self._readings(sample)
         return Observation(
             stamp=stamp,
             images={
                 name: self.cameras[name].to_rgb(image.message) for name, image in images.items()
             },
-            joints=sample.positions,
-            gripper=sample.gripper if self._commanded is None else self._commanded(),
+            joints=positions,
+            gripper=gripper,
             instruction=self.instruction,
         )
 

@@ -35,33 +35,33 @@ class JointParts:
     def __init__(
         self,
         joint_names: tuple[str, ...],
-        gripper: GripperConfig | tuple[GripperConfig, ...] | None,
+        gripper: GripperConfig | tuple[GripperConfig | None, ...] | None,
     ) -> None:
         """No joint seen yet.
 
         Args:
             joint_names: Joints of the arm, in the policy's order.
-            gripper: Which joint measures the opening, of each gripper where there are several;
-                None where no opening is read.
+            gripper: Which joint measures the opening, of each arm where there are several; None
+                where no opening is read.
         """
         self._arm = joint_names
         single = (gripper,) if isinstance(gripper, GripperConfig) else gripper
-        self._grippers: tuple[GripperConfig, ...] = single or ()
-        self._wanted = {*joint_names, *(gripper.joint for gripper in self._grippers)}
+        self._grippers: tuple[GripperConfig | None, ...] = single or ()
+        self._gripper_joints = [gripper.joint for gripper in self._grippers if gripper]
+        self._wanted = {*joint_names, *self._gripper_joints}
         self._parts: dict[str, tuple[float, float, float | None]] = {}
 
     @property
     def gripper_stamp(self) -> float | None:
         """When the gripper measured longest ago was measured [s]; None before, and without one."""
-        parts = [self._parts.get(gripper.joint) for gripper in self._grippers]
+        parts = [self._parts.get(joint) for joint in self._gripper_joints]
         known = [part[0] for part in parts if part is not None]
         return min(known) if known and len(known) == len(parts) else None
 
     @property
     def grippers_unseen(self) -> list[str]:
         """Joints of grippers that were never measured."""
-        joints = [gripper.joint for gripper in self._grippers]
-        return [joint for joint in joints if joint not in self._parts]
+        return [joint for joint in self._gripper_joints if joint not in self._parts]
 
     def add(self, message: Any, stamp: float) -> JointSample:
         """Take the policy's joints out of a message; others, and any order, are fine.
@@ -127,8 +127,8 @@ class JointParts:
                 )
         return found
 
-    def _opening(self, gripper: GripperConfig) -> float | None:
-        if gripper.joint not in self._parts:
+    def _opening(self, gripper: GripperConfig | None) -> float | None:
+        if gripper is None or gripper.joint not in self._parts:
             return None
         closed, opened = gripper.closed_value, gripper.open_value
         value = self._parts[gripper.joint][1]
@@ -142,7 +142,7 @@ class Joints:
         self,
         node: Node,
         joint_names: tuple[str, ...],
-        gripper: GripperConfig | tuple[GripperConfig, ...] | None,
+        gripper: GripperConfig | tuple[GripperConfig | None, ...] | None,
         timeout: float,
         arrival: Arrival,
         gripper_timeout: float = 0.0,
@@ -159,7 +159,7 @@ class Joints:
         self._gripper_timeout = gripper_timeout
         self._reported = ''
         self._subscription = node.create_subscription(
-            JointState, TOPIC, self._on_message, qos.SENSOR
+            JointState, TOPIC, self._on_message, qos.JOINTS
         )
 
     @property

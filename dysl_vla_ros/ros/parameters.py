@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections.abc import Sequence
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -15,7 +16,7 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
-from dysl_vla_ros.config import NodeConfig, Parameter, from_flat, parameters
+from dysl_vla_ros.config import NodeConfig, Parameter, from_flat, parameters, value_of
 from dysl_vla_ros.errors import ConfigError
 
 _INTEGER_LIMIT = 2**63 - 1
@@ -62,8 +63,8 @@ def declare(node: Node) -> NodeConfig:
             ParameterDescriptor(description=text, read_only=True),
             ignore_override=True,
         )
-    for parameter in parameters():
-        value = getattr(getattr(config, parameter.group), parameter.field)
+    for parameter in parameters(config.arms.names):
+        value = value_of(config, parameter)
         node.declare_parameter(
             parameter.name, _ros_value(parameter, value), describe(parameter), ignore_override=True
         )
@@ -92,8 +93,8 @@ def show(node: Node, config: NodeConfig) -> None:
         config: What is in force.
     """
     changed, declared = [], node.get_parameters_by_prefix('')
-    for parameter in parameters():
-        value = getattr(getattr(config, parameter.group), parameter.field)
+    for parameter in parameters(config.arms.names):
+        value = value_of(config, parameter)
         wanted = list(value) if isinstance(value, tuple) else value
         is_now = _plain(declared[parameter.name])
         if wanted != ([] if is_now is None else is_now):
@@ -129,17 +130,20 @@ def describe(parameter: Parameter) -> ParameterDescriptor:
     return descriptor
 
 
-def validate(changes: list[RosParameter], configured: bool) -> SetParametersResult:
+def validate(
+    changes: list[RosParameter], configured: bool, arms: Sequence[str] = ()
+) -> SetParametersResult:
     """Whether parameters may change so; each by itself, since they are set one after the other.
 
     Args:
         changes: As the callback of ``add_on_set_parameters_callback`` gets them.
         configured: Whether parts exist that were made from the parameters.
+        arms: Names of several arms, each with parameters of its own.
 
     Returns:
         The reason of a refusal is a ConfigError's text.
     """
-    known = {parameter.name: parameter for parameter in parameters()}
+    known = {parameter.name: parameter for parameter in parameters(arms)}
     for change in changes:
         if change.name not in known or change.type_ == RosParameter.Type.NOT_SET:
             continue

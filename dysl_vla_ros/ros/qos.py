@@ -17,7 +17,10 @@ def _profile(
 
 
 SENSOR = _profile(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
-"""Images and joint states: only the newest counts; matches publishers of either reliability."""
+"""Images: only the newest counts; matches publishers of either reliability."""
+
+JOINTS = _profile(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE, depth=20)
+"""`joint_states`: a gripper's or another arm's message must not overwrite this arm's."""
 
 REQUEST = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """`instruction`, `estop`, `enable`: a plain ``ros2 topic pub`` reaches it.

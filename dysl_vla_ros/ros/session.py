@@ -165,14 +165,12 @@ class Session:
             self.meter.pause()
             return
         sample = self.inputs.joints.newest
+        opening = None if sample is None else sample.gripper
+        more = () if sample is None else sample.more_grippers
         self.publishers.publish(
-            command,
-            loop.armed,
-            self.kinematics,
-            None if sample is None else sample.gripper,
-            self.speed.ros_now,
-            self.speed.stamped,
-        )
+            command, loop.armed, self.kinematics, opening, more,
+            self.speed.ros_now, self.speed.stamped,
+        )  # fmt: skip
         self.meter.note(time.monotonic())
 
     def _note(self, state: str, reason: str) -> None:

@@ -163,7 +163,7 @@ def stand_in(rig, status='active', problem='', restarted_at=None):
         problem=lambda: watch.said, destroy=lambda: None,
     )  # fmt: skip
     rig.graph.call(rig.session.around.destroy)
-    rig.session.around._watch = watch
+    rig.session.around._topics[0]._watch = watch
     return watch
 
 

@@ -58,13 +58,14 @@ class Wire:
         ):  # fmt: skip
             ears.create_subscription(sort, name, heard.append, qos.COMMAND)
             of_arm = heard is self.live or heard is self.shadow
-            if of_arm or self.publishers.gripper.live is not None:
+            if of_arm or self.publishers.arms[0].gripper.live is not None:
                 wait_for(lambda name=name: ears.count_publishers(name), what=name)
         wait_for(lambda: self.publishers.listeners == 1, what='the listener')
-        wait_for(self.publishers._shadow.get_subscription_count, what="the shadow's listener")
-        if self.publishers.gripper.live is not None:
-            wait_for(self.publishers.gripper.live.get_subscription_count, what='gripper')
-            wait_for(self.publishers.gripper.shadow.get_subscription_count, what='gripper')
+        arm = self.publishers.arms[0]
+        wait_for(arm.shadow.get_subscription_count, what="the shadow's listener")
+        if self.publishers.arms[0].gripper.live is not None:
+            wait_for(self.publishers.arms[0].gripper.live.get_subscription_count, what='gripper')
+            wait_for(self.publishers.arms[0].gripper.shadow.get_subscription_count, what='gripper')
         self.kinematics = ArmKinematics(make_urdf(), JOINTS, 'grasp_link', 'base_link')
 
     def send(self, item=None, armed=True, opening=None):
@@ -267,7 +268,7 @@ def test_a_gripper_that_is_a_joint_of_the_trajectory_stays_where_it_is_until_it_
     wire.send(opening=0.5)
     wait_for(lambda: len(wire.live) == 4, what='the fourth')
     assert wire.live[-1].points[-1].positions[-1] == 0.0
-    assert wire.publishers.gripper.live is None
+    assert wire.publishers.arms[0].gripper.live is None
 
 
 FORWARD = {'command_type': 'joint_commands', 'gripper.interface': 'forward',
@@ -290,7 +291,7 @@ def test_a_forward_command_carries_the_gripper_last_and_never_lets_it_jump(graph
     assert last[0] == pytest.approx(-0.17 + 0.5 * 1.91)  # where it was measured
     assert np.diff(last).max() <= 0.0 and -np.diff(last).min() <= rate / 30 + 1e-9
     assert last[-1] < last[0] - 0.2
-    assert wire.publishers.gripper.live is None and wire.gripper == []
+    assert wire.publishers.arms[0].gripper.live is None and wire.gripper == []
 
 
 def test_a_forward_gripper_goes_on_holding_after_a_silence_unless_somebody_moved_it(graph):
@@ -321,12 +322,12 @@ def test_a_gripper_that_listens_late_is_told_what_stands_but_not_by_a_hold(graph
     wait_for(lambda: len(wire.gripper) == 1, what='the first')
     late, heard = graph.add(Node('late', context=graph.context)), []
     late.create_subscription(Float64MultiArray, 'gripper_command', heard.append, qos.COMMAND)
-    wait_for(lambda: wire.publishers.gripper.live.get_subscription_count() == 2, what='it')
+    wait_for(lambda: wire.publishers.arms[0].gripper.live.get_subscription_count() == 2, what='it')
     wire.send(command(gripper=1.0, hold=True))
     time.sleep(0.05)
     assert heard == []
     late.create_subscription(Float64MultiArray, 'gripper_command', heard.append, qos.COMMAND)
-    wait_for(lambda: wire.publishers.gripper.live.get_subscription_count() == 3, what='it')
+    wait_for(lambda: wire.publishers.arms[0].gripper.live.get_subscription_count() == 3, what='it')
     wire.send(command(gripper=0.0))
     wait_for(lambda: heard, what='what stands')
     assert list(heard[0].data) == [0.0]
@@ -359,11 +360,11 @@ def test_a_gripper_that_nobody_hears_is_a_problem_once_it_was_told_something(gra
 
 def test_the_opening_commanded_last_is_the_one_that_reached_the_gripper(graph):
     wire = Wire(graph)
-    assert wire.publishers.gripper.commanded == 1.0
+    assert wire.publishers.arms[0].gripper.commanded == 1.0
     wire.send(command(gripper=0.0), armed=False)
-    assert wire.publishers.gripper.commanded == 1.0  # the shadow closed it, nobody else
+    assert wire.publishers.arms[0].gripper.commanded == 1.0  # the shadow closed it, nobody else
     wire.send(command(gripper=0.25))
-    assert wire.publishers.gripper.commanded == 0.25
+    assert wire.publishers.arms[0].gripper.commanded == 0.25
 
 
 def test_the_frame_of_the_parameters_outranks_the_given_one(graph):

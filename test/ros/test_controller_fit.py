@@ -101,6 +101,7 @@ def test_splines_from_the_measured_state_matter_only_without_a_stamp(names):
     assert judge('/jtc', TRAJECTORY, wrong).warnings == ()
     assert judge('/jtc', unstamped, {**wrong, names[0]: True}).warnings == ()
     assert judge('/jtc', unstamped, JTC).warnings == ()  # neither is declared
+    assert judge('/other', unstamped, dict.fromkeys(names, False)).warnings  # whoever it is
 
 
 def test_a_path_tolerance_below_the_lead_is_warned_of_with_both_numbers():

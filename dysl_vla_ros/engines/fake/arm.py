@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dysl_vla_ros.action_columns import ActionColumns, action_columns
 from dysl_vla_ros.bundle.manifest import Manifest, NormalisationSpec, ProprioceptionSpec
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.engines.fake.bundle import fake_manifest
@@ -36,26 +37,37 @@ class FakeArm:
 
     Attributes:
         joints: Names in the order of the actions.
-        gripper: Whether the last action is an opening, and the last reading a measured one.
+        gripper: Whether the last action is an opening, and the last reading a measured one; of
+            each arm where there are several.
+        sizes: Joints of each of several arms; () = one.
     """
 
     joints: tuple[str, ...]
     gripper: bool
+    sizes: tuple[int, ...] = ()
 
     @property
     def path(self) -> str:
         """The path that opens this."""
-        return FAKE + json.dumps({'joints': self.joints, 'gripper': self.gripper})
+        return FAKE + json.dumps(
+            {'joints': self.joints, 'gripper': self.gripper, 'sizes': self.sizes}
+        )
+
+    @property
+    def columns(self) -> ActionColumns:
+        """Where joints and openings stand."""
+        return action_columns(self.gripper, self.sizes or (len(self.joints),))
 
     @property
     def manifest(self) -> Manifest:
         """Its contract: steps of joints, whatever their number."""
-        base, size = fake_manifest(), len(self.joints)
-        dim = size + int(self.gripper)
+        base, columns = fake_manifest(), self.columns
+        dim = len(columns.motion) + len(columns.grippers)
+        turns = [column in columns.motion for column in range(dim)]
         moves = NormalisationSpec(
-            low=(-_STEP_RAD,) * size + (0.0,) * int(self.gripper),
-            high=(_STEP_RAD,) * size + (1.0,) * int(self.gripper),
-            mask=(True,) * size + (False,) * int(self.gripper),
+            low=tuple(-_STEP_RAD if turn else 0.0 for turn in turns),
+            high=tuple(_STEP_RAD if turn else 1.0 for turn in turns),
+            mask=tuple(turns),
         )
         as_it_is = NormalisationSpec((0.0,) * dim, (1.0,) * dim, (False,) * dim)
         return replace(
@@ -84,7 +96,10 @@ def arm_of(path: str) -> FakeArm | None:
         return None
     try:
         found = json.loads(path.removeprefix(FAKE))
-        return FakeArm(tuple(map(str, found['joints'])), bool(found['gripper']))
+        return FakeArm(
+            tuple(map(str, found['joints'])), bool(found['gripper']),
+            tuple(map(int, found.get('sizes', ()))),
+        )  # fmt: skip
     except (ValueError, KeyError, TypeError):
         raise BundleError(f"engine.path = {path!r}: expected a folder, or 'fake'") from None
 
@@ -94,8 +109,8 @@ class JointSweep:
 
     def __init__(self, arm: FakeArm, horizon: int) -> None:
         """Home is where the first observation finds the joint."""
-        self._gripper = arm.gripper
-        self._shape = (horizon, len(arm.joints) + int(arm.gripper))
+        self._grippers = list(arm.columns.grippers)
+        self._shape = (horizon, len(arm.columns.motion) + len(arm.columns.grippers))
         self._home: float | None = None
         self._side = 1.0
         self._last = 0.0
@@ -104,8 +119,7 @@ class JointSweep:
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> FloatArray:
         """Normalised actions, shape (horizon, dim)."""
         chunk = np.zeros(self._shape)
-        if self._gripper:
-            chunk[:, -1] = 1.0
+        chunk[:, self._grippers] = 1.0
         if not inputs['tokens'].any():  # the blank observation of a warm-up: joints of no arm
             return chunk
         angle = float(inputs['proprioception'][0, 0])
@@ -116,8 +130,7 @@ class JointSweep:
         for row in chunk:
             row[0] = np.clip(_GAIN * (goal - angle), -1.0, 1.0)
             angle += row[0] * _STEP_RAD
-        if self._gripper:
-            chunk[:, -1] = float(self._side > 0)
+        chunk[:, self._grippers] = float(self._side > 0)
         return chunk
 
     def _turn(self, angle: float) -> None:
