@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, cast
 
 from rclpy.node import Node
 from std_msgs.msg import Float64
@@ -15,6 +15,8 @@ from dysl_vla_ros.ros import qos
 
 STATE = 'controller_state'
 """Beside the command topic, where a trajectory controller publishes its state."""
+FACTOR = 'speed_scaling_factor'
+"""The field of that state; not every release has it."""
 _STAMPED_FROM = 0.5
 """At a smaller factor windows begin on arrival: a step of the arrival's jitter is smaller then."""
 
@@ -91,14 +93,13 @@ class Speed:
         return 0.0 if before is None else max(now - before, 0.0) * factor
 
     def _subscribe(self, source: str, topic: str, unit: str, command_topic: str) -> None:
-        kind: Any = Float64
+        kind, field = cast(Any, Float64), 'data'
         name = topic or f'{command_topic.rpartition("/")[0]}/{STATE}'
         if source == 'controller_state':
-            kind, unit = controller_state_type(), 'fraction'
+            kind, field, unit = controller_state_type(), FACTOR, 'fraction'
 
         def on_message(message: Any) -> None:
-            value = message.data if kind is Float64 else message.speed_scaling_factor
-            override.take(value, time.monotonic())
+            override.take(getattr(message, field), time.monotonic())
 
         self._subscription = self._node.create_subscription(kind, name, on_message, qos.SENSOR)
         per_unit = 100.0 if unit == 'percent' else 1.0
@@ -119,9 +120,9 @@ def controller_state_type() -> Any:
             'speed.source', 'controller_state',
             "'topic' or 'none', or control_msgs installed (ros-<distro>-control-msgs)",
         ) from None
-    if not hasattr(JointTrajectoryControllerState(), 'speed_scaling_factor'):
+    if not hasattr(JointTrajectoryControllerState(), FACTOR):
         raise ConfigError(
             'speed.source', 'controller_state',
-            "'topic' or 'none': the state of this control_msgs has no speed_scaling_factor",
+            f"'topic' or 'none': the state of this control_msgs has no {FACTOR}",
         )
     return JointTrajectoryControllerState

@@ -117,6 +117,7 @@ class SimulatedTime:
         if after == len(times):
             return self._steady[-1] if times else otherwise
         if after == 0:
-            return min(self._steady[0], otherwise)
+            is_first = simulated == times[0]
+            return self._steady[0] if is_first else min(self._steady[0], otherwise)
         share = (simulated - times[after - 1]) / (times[after] - times[after - 1])
         return self._steady[after - 1] + share * (self._steady[after] - self._steady[after - 1])

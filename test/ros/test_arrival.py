@@ -31,6 +31,48 @@ def test_a_stamp_a_little_in_the_future_counts_as_now():
     assert steady_stamp('image', 100.01, 100.0, 7.0, 1.0) == 7.0
 
 
+def test_simulated_seconds_are_looked_up_not_counted():
+    from dysl_vla_ros.ros.stamps import SimulatedTime
+
+    times = SimulatedTime()
+    assert times.steady_at(5.0, 3.0) == 3.0
+    for index in range(11):  # at half speed, then a pause
+        times.note(100.0 + 0.5 * index, 7.0 + index)
+    times.note(105.0, 20.0)
+    assert times.steady_at(102.5, 0.0) == pytest.approx(12.0)
+    assert times.steady_at(102.75, 0.0) == pytest.approx(12.5)
+    assert times.steady_at(105.0, 0.0) == pytest.approx(17.0)
+    assert times.steady_at(99.0, 6.5) == 6.5
+    times.note(1.0, 30.0)  # it began again
+    assert times.steady_at(1.0, 0.0) == 30.0
+
+
+@pytest.mark.parametrize(
+    ('age', 'period', 'said', 'refused'),
+    [(None, 0.02, False, False), (0.004, 0.02, False, False), (0.03, 0.02, True, False),
+     (0.03, 0.05, False, False), (0.2, 0.02, True, True)],
+)  # fmt: skip
+def test_joint_states_that_are_old_at_best_tell_of_another_clock(age, period, said, refused):
+    from dysl_vla_ros.ros.stamps import clock_problem
+
+    text, refuses = clock_problem(age, period)
+    assert bool(text) is said and refuses is refused
+    if said:
+        assert f'{age:.3f} s old at best' in text and 'synchronise the clocks' in text
+
+
+def test_the_least_age_is_of_the_last_seconds_and_of_enough_messages():
+    from dysl_vla_ros.ros.streams import Newest, Stream
+
+    stream = Stream('joint_states', 0.5)
+    for index in range(9):
+        stream.accept(Newest(1.0 + 0.1 * index, None), 1.003 + 0.1 * index)
+    assert stream.least_age(2.0) is None
+    for index in range(20):
+        stream.accept(Newest(3.0 + 0.1 * index, None), 3.08 + 0.1 * index + 0.01 * (index % 3))
+    assert stream.least_age(5.1) == pytest.approx(0.08)
+
+
 @pytest.mark.parametrize(('stamp', 'words'), [(100.5, 'after'), (98.0, '2.000 s older')])
 def test_a_negative_or_too_old_age_is_refused_with_both_times(stamp, words):
     from dysl_vla_ros.ros.stamps import steady_stamp

@@ -112,6 +112,58 @@ def test_single_positions_are_those_of_the_command(graph):
     assert list(wire.one(wire.live).data) == START.tolist()
 
 
+def test_a_joint_state_names_its_positions_and_carries_nothing_else(graph):
+    wire = Wire(graph, command_type='joint_state')
+    assert wire.publishers.command_topic == '/joint_command'
+    wire.send(command(stamp=time.monotonic() - 0.3))
+    message = wire.one(wire.live)
+    assert message.name == list(JOINTS)
+    assert list(message.position) == START.tolist()
+    assert len(message.velocity) == len(message.effort) == 0
+    assert 0.3 <= since(wire, message.header.stamp) < 2.0
+
+
+def test_a_joint_state_takes_a_gripper_along_as_one_more_joint(graph):
+    wire = Wire(graph, **{'command_type': 'joint_state', 'gripper.interface': 'joint',
+                          'gripper.joint': 'finger', 'gripper.open_value': 0.04})  # fmt: skip
+    wire.send(opening=1.0)
+    message = wire.one(wire.live)
+    assert message.name == [*JOINTS, 'finger']
+    assert list(message.position) == pytest.approx([*START.tolist(), 0.04])
+
+
+@pytest.mark.parametrize(
+    'rules', [['joint_command:=joint_states'], ['joint_command:=/js', 'joint_states:=/js']]
+)
+def test_what_is_commanded_never_goes_where_the_joints_are_measured(graph, rules):
+    from rclpy.node import Node
+
+    from dysl_vla_ros.errors import ConfigError
+    from dysl_vla_ros.ros.command_publishers import CommandPublishers
+
+    words = [word for rule in rules for word in ('-r', rule)]
+    node = graph.add(Node('vla_node', context=graph.context, cli_args=['--ros-args', *words]))
+    before = len(list(node.publishers))
+    with pytest.raises(ConfigError, match='another topic than /js|another topic than /joint_st'):
+        CommandPublishers(node, from_flat({'command_type': 'joint_state'}), JOINTS)
+    assert len(list(node.publishers)) == before
+
+
+def test_a_trajectory_that_begins_on_arrival_for_its_receivers_clock_is_whole(graph):
+    wire = Wire(graph)
+    wire.publishers.publish(command(), True, wire.kinematics, None, None, False)
+    message = wire.one(wire.live)
+    assert (message.header.stamp.sec, message.header.stamp.nanosec) == (0, 0)
+    assert list(message.points[0].positions) == START.tolist()
+
+
+def test_in_a_simulation_the_stamp_is_the_simulations_time_of_the_tick(graph):
+    wire = Wire(graph)
+    wire.publishers.publish(command(), True, wire.kinematics, None, 12.25)
+    stamp = wire.one(wire.live).header.stamp
+    assert (stamp.sec, stamp.nanosec) == (12, 250_000_000)
+
+
 def test_a_pose_is_where_the_tip_is_told_to_be(graph):
     wire = Wire(graph, command_type='pose', frame_id='base_link')
     wire.send()

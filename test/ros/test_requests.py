@@ -27,6 +27,7 @@ class Desk:
         self.inputs = READY
         self.problem = ''
         self.unseen = ''
+        self.clocks = ('', False)
         self.estops = []
         seen = SimpleNamespace(controller_problem='', restarted_at=None, misfit='')
         self.session = SimpleNamespace(
@@ -40,6 +41,8 @@ class Desk:
             around=SimpleNamespace(newest=seen, arming_problem=lambda listeners: (
                 self.problem if listeners else 'nobody listens')),
             publishers=SimpleNamespace(listeners=1),
+            speed=SimpleNamespace(problem=''),
+            clock_problem=lambda now: self.clocks,
             estop=lambda now, reason: self.latch(now, reason),
             input_status=lambda now: self.inputs,
         )  # fmt: skip
@@ -435,3 +438,24 @@ def test_a_restart_while_nothing_moves_or_in_shadow_stops_nothing(desk):
     shadow.session.around.newest.restarted_at = 3.5
     shadow.session.around.newest.controller_problem = 'does not run'
     assert shadow.run(0.5).state == 'running'
+
+
+def test_while_the_speed_factor_is_a_problem_nothing_plays_and_then_it_goes_on(monkeypatch):
+    desk = Desk(monkeypatch).running()
+    desk.session.speed.problem = 'speed factor: old'
+    desk.run(1.0)
+    assert desk.state == 'paused' and desk.bench.loop.reason == 'speed factor: old'
+    desk.session.speed.problem = ''
+    desk.run(1.0)
+    assert desk.state == 'running'
+
+
+def test_clocks_that_differ_much_refuse_to_arm_and_to_start_and_a_little_does_not(monkeypatch):
+    desk = Desk(monkeypatch)
+    desk.requests.instruct('go')
+    desk.run(0.3)
+    desk.clocks = ('the clocks differ', True)
+    assert desk.requests.arm(True).message == 'the clocks differ'
+    assert desk.requests.start().message == 'the clocks differ'
+    desk.clocks = ('the clocks differ', False)
+    assert desk.requests.arm(True).success and desk.requests.start().success

@@ -33,6 +33,7 @@ PERMISSIONS = {
 NOT_INSTALLABLE = {
     ('vla_node', 'action', 'call', '/gripper_command_action'),  # control_msgs
     ('vla_node', 'service', 'request', '/controller_manager/list_controllers'),
+    ('vla_node', 'topic', 'subscribe', '/controller_state'),  # control_msgs
 }
 
 CONFIGURATIONS = {
@@ -41,10 +42,15 @@ CONFIGURATIONS = {
     'gripper joint': {'gripper.interface': 'joint', 'use_sim_time': True},
     'gripper action': {'gripper.interface': 'action'},
     'joint_commands': {'command_type': 'joint_commands', 'gripper.interface': 'forward'},
+    'joint_state': {'command_type': 'joint_state'},
     'twist': {'command_type': 'twist'},
     'pose': {'command_type': 'pose'},
+    'speed topic': {
+        'speed.source': 'topic', 'speed.topic': 'speed_scaling_state_broadcaster/speed_scaling',
+    },
+    'speed of the controller': {'speed.source': 'controller_state'},
 }
-"""Every command type, every gripper interface, and simulated time."""
+"""Every command type, gripper interface and source of speed, and simulated time."""
 
 Grant = tuple[str, str, str, str]
 
@@ -113,6 +119,7 @@ def robot(graph, namespace):
     from geometry_msgs.msg import PoseStamped, TwistStamped
     from rclpy.node import Node
     from rclpy.parameter import Parameter
+    from sensor_msgs.msg import JointState
     from std_msgs.msg import Float64MultiArray
     from trajectory_msgs.msg import JointTrajectory
 
@@ -126,6 +133,7 @@ def robot(graph, namespace):
     controller = Node(CONTROLLER, context=graph.context, namespace=namespace)
     for kind, topic in (
         (JointTrajectory, 'joint_trajectory'), (Float64MultiArray, 'joint_commands'),
+        (JointState, 'joint_command'),
         (TwistStamped, 'twist_commands'), (PoseStamped, 'pose_target'),
     ):  # fmt: skip
         controller.create_subscription(kind, topic, lambda message: None, 1)
@@ -183,7 +191,7 @@ def generated():
 def test_the_policy_covers_the_nodes_in_every_configuration(
     graph, namespace, robot, monkeypatch, generated, name
 ):
-    if name == 'gripper action':
+    if name in ('gripper action', 'speed of the controller'):
         pytest.importorskip('control_msgs', reason='control_msgs has no wheel; part of ROS')
     wanted = {f'/{CONTROLLER}/transition_event', '/sim_arm/reset'}
     if name == 'unstamped':
