@@ -102,7 +102,7 @@ def test_colcon_builds_it_as_ament_python_with_executables_and_share(tmp_path):
     )  # fmt: skip
     assert str(share) in found.stdout
     sourced = subprocess.run(
-        ['bash', '-c', 'source install/setup.bash && command -v dysl && dysl doctor'],
+        ['bash', '-c', 'source install/setup.bash; command -v dysl && dysl doctor'],
         cwd=tmp_path / 'ws', env=env, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert sourced.stdout.startswith(str(install)), sourced.stdout + sourced.stderr
@@ -124,7 +124,8 @@ def make_environment(**env):
 
 
 def test_make_runs_this_tree_whatever_a_sourced_shell_has_on_its_path(tmp_path):
-    sourced = {'PYTHONPATH': '/ws/install', 'AMENT_PREFIX_PATH': '/ws', 'COLCON_PREFIX_PATH': '/ws'}
+    sourced = {'PYTHONPATH': '/ws/install', 'AMENT_PREFIX_PATH': '/ws'}
+    sourced['COLCON_PREFIX_PATH'] = '/ws'
     found = make_environment(**sourced)  # no ROS in there: wheels, which bring all they need
     assert not set(sourced) & set(found)
     (tmp_path / 'rclpy.py').touch()
