@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import venv
@@ -71,7 +72,7 @@ def test_colcon_builds_it_as_ament_python_with_executables_and_share(tmp_path):
         if (ROOT / path).is_file():
             target = source / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes((ROOT / path).read_bytes())
+            shutil.copy(ROOT / path, target)  # with its mode
     env['PATH'] = f'{tools / "bin"}{os.pathsep}{env["PATH"]}'
     colcon = [tools / 'bin' / 'colcon', '--log-base', tmp_path / 'log']
 
