@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import venv
@@ -71,7 +72,7 @@ def test_colcon_builds_it_as_ament_python_with_executables_and_share(tmp_path):
         if (ROOT / path).is_file():
             target = source / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes((ROOT / path).read_bytes())
+            shutil.copy(ROOT / path, target)  # with its mode
     env['PATH'] = f'{tools / "bin"}{os.pathsep}{env["PATH"]}'
     colcon = [tools / 'bin' / 'colcon', '--log-base', tmp_path / 'log']
 
@@ -102,7 +103,7 @@ def test_colcon_builds_it_as_ament_python_with_executables_and_share(tmp_path):
     )  # fmt: skip
     assert str(share) in found.stdout
     sourced = subprocess.run(
-        ['bash', '-c', 'source install/setup.bash && command -v dysl && dysl doctor'],
+        ['bash', '-c', 'source install/setup.bash; command -v dysl && dysl doctor'],
         cwd=tmp_path / 'ws', env=env, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert sourced.stdout.startswith(str(install)), sourced.stdout + sourced.stderr
@@ -124,9 +125,8 @@ def make_environment(**env):
 
 
 def test_make_runs_this_tree_whatever_a_sourced_shell_has_on_its_path(tmp_path):
-    sourced = {
-        'PYTHONPATH': '/ws/install', 'AMENT_PREFIX_PATH': '/ws', 'COLCON_PREFIX_PATH': '/ws',
-    }  # fmt: skip
+    sourced = {'PYTHONPATH': '/ws/install', 'AMENT_PREFIX_PATH': '/ws'}
+    sourced['COLCON_PREFIX_PATH'] = '/ws'
     found = make_environment(**sourced)  # no ROS in there: wheels, which bring all they need
     assert not set(sourced) & set(found)
     (tmp_path / 'rclpy.py').touch()

@@ -66,8 +66,8 @@ class SimGuard:
     def _look(self, own: int, patient: bool) -> None:
         """Args: own: our publishers per topic; patient: whether a name may come later."""
         for topic in self._topics:
-            infos = self._node.get_publishers_info_by_topic(topic)
-            names = [_name(info.node_namespace, info.node_name) for info in infos]
+            found = self._node.get_publishers_info_by_topic(topic)
+            names = [_name(end.node_namespace, end.node_name) for end in found]
             if len(names) <= own:
                 continue
             if own:
