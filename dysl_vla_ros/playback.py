@@ -247,7 +247,10 @@ class Playback:
         """
         plan = self.governor.plan
         assert plan is not None
-        times, path, speeds = plan.window(self.governor.clock.at(now))
+        settings = self.governor.settings
+        times, path, speeds = plan.window(
+            self.governor.clock.at(now), min(settings.look_ahead, settings.rest)
+        )
         hold = self.governor.at_rest
         limited = () if hold else self.moved
         self.last = Command(
