@@ -392,6 +392,10 @@ class ControlLoop:
         """Whether a pass has begun whose chunk is not delivered."""
         return self._in_flight
 
+    def receiver_time(self, now: float) -> float:
+        """The time of whoever follows the windows, at one of ours [s]."""
+        return self._playback.governor.clock.at(now)
+
     def status(self) -> LoopStatus:
         """A consistent snapshot."""
         with self._lock:

@@ -100,8 +100,15 @@ class MotionPlan:
             last.speed * (1 - gone / self.brake),
         )
 
-    def window(self, now: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def window(
+        self, now: float, least: float = 0.0
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """What to publish at ``now``, the time of the first knot.
+
+        Args:
+            now: In the plan's time [s].
+            least: Its end lies so far ahead at least, at rest [s]: a controller refuses a
+                trajectory that has ended when it comes.
 
         Returns:
             Seconds after ``now`` (k,), positions (k, n), velocities (k, n): the knots, the first
@@ -115,6 +122,9 @@ class MotionPlan:
                 last.position, last.velocity, self.brake, float(share) * self.brake
             )
             rows.append((last.time + float(share) * self.brake, position, velocity))
+        if rows[-1][0] - now < least:
+            ended_at, place, _ = rows.pop()
+            rows += [(moment, place, np.zeros_like(place)) for moment in (ended_at, now + least)]
         times, positions, velocities = zip(*rows, strict=True)
         ended = np.array(velocities)
         ended[-1] = 0.0

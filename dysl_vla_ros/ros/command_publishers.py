@@ -108,6 +108,7 @@ class CommandPublishers:
         more_openings: tuple[float | None, ...] = (),
         ros_now: float | None = None,
         stamped: bool = True,
+        news: bool = True,
     ) -> None:
         """Send one command.
 
@@ -119,6 +120,7 @@ class CommandPublishers:
             more_openings: Of further arms' grippers.
             ros_now: ROS time of the tick, where it is simulated [s].
             stamped: Whether a trajectory should carry a stamp, rather than begin on arrival.
+            news: False keeps the arm's message back: the one before says the same.
         """
         self._armed = armed
         openings = (opening, *more_openings)
@@ -136,7 +138,8 @@ class CommandPublishers:
             message = self._message(
                 part, arm.joint_names, kinematics, carried, ros_now, stamped
             )
-            (arm.live if armed else arm.shadow).publish(message)
+            if news:
+                (arm.live if armed else arm.shadow).publish(message)
             arm.gripper.send(part)
 
     def finish(self) -> None:

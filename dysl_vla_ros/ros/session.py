@@ -9,6 +9,7 @@ from typing import Any
 from dysl_vla_ros.config import NodeConfig, changed
 from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.control_loop import ControlLoop
+from dysl_vla_ros.core.resend import Resend
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING, InputStatus
 from dysl_vla_ros.data_types import Command
 from dysl_vla_ros.engines.fake.bundle import is_fake
@@ -65,6 +66,8 @@ class Session:
         self.speed = speed
         self.playing_since = 0.0
         self.meter = RateMeter(1.0 / config.timing.command_rate_hz)
+        self._resend = Resend(config.chunk.command_window_s)
+        self._armed_before = False
         self.stats = ChunkStats(config.skip.window_chunks)
         self.loop: ControlLoop | None = None
         self.kinematics: ArmKinematics | None = None
@@ -175,15 +178,22 @@ class Session:
         self.last_command = command
         if command is None:
             self.publishers.finish()
+            self._resend.forget()
             self.meter.pause()
             return
         sample = self.inputs.joints.newest
         opening = None if sample is None else sample.gripper
         more = () if sample is None else sample.more_grippers
+        own, news = loop.receiver_time(command.stamp), True
+        if self.speed.is_slowed:
+            news = loop.armed != self._armed_before or self._resend.is_due(own, command)
+        self._armed_before = loop.armed
         self.publishers.publish(
             command, loop.armed, self.kinematics, opening, more,
-            self.speed.ros_now, self.speed.stamped,
+            self.speed.ros_now, self.speed.stamped, news,
         )  # fmt: skip
+        if news:
+            self._resend.sent(own, command)
         self.meter.note(time.monotonic())
 
     def _note(self, state: str, reason: str) -> None:

@@ -57,6 +57,11 @@ class Speed:
         return not self._obeyed or self.factor >= _STAMPED_FROM
 
     @property
+    def is_slowed(self) -> bool:
+        """Whether the receiver's clock runs slower than time, by its override."""
+        return self._obeyed and self.factor < 1.0
+
+    @property
     def report(self) -> str:
         """For people: what is in force."""
         source = 'no override' if self._override is None else self._override.source

@@ -98,3 +98,13 @@ def test_a_brake_begins_at_once_and_is_as_hard_as_the_joint_that_needs_longest()
     plan = braking(state, LIMITS)
     assert plan.knots == (state,) and plan.brake == pytest.approx(0.2)  # 1 rad/s at 5 rad/s^2
     assert plan.at(3.2).position == pytest.approx([0.1, -0.1])
+
+
+def test_a_window_never_ends_before_it_can_have_arrived():
+    times, positions, velocities = resting(np.array([0.4, 0.1]), 2.0, 0.0).window(2.0, 0.2)
+    assert times[-1] == pytest.approx(0.2) and (np.diff(times) > 0).all()
+    assert (positions == [0.4, 0.1]).all() and not velocities.any()
+    moving, longer = plan().window(1.0), plan().window(1.0, 0.4)
+    assert longer[0] == pytest.approx([*moving[0], 0.4])
+    assert longer[1][-1] == pytest.approx(moving[1][-1]) and not longer[2][-2:].any()
+    assert plan().window(1.0, 0.25)[0] == pytest.approx(moving[0])

@@ -151,7 +151,7 @@ def test_what_is_commanded_never_goes_where_the_joints_are_measured(graph, rules
 
 def test_a_trajectory_that_begins_on_arrival_for_its_receivers_clock_is_whole(graph):
     wire = Wire(graph)
-    wire.publishers.publish(command(), True, wire.kinematics, None, None, False)
+    wire.publishers.publish(command(), True, wire.kinematics, None, stamped=False)
     message = wire.one(wire.live)
     assert (message.header.stamp.sec, message.header.stamp.nanosec) == (0, 0)
     assert list(message.points[0].positions) == START.tolist()
@@ -159,7 +159,7 @@ def test_a_trajectory_that_begins_on_arrival_for_its_receivers_clock_is_whole(gr
 
 def test_in_a_simulation_the_stamp_is_the_simulations_time_of_the_tick(graph):
     wire = Wire(graph)
-    wire.publishers.publish(command(), True, wire.kinematics, None, 12.25)
+    wire.publishers.publish(command(), True, wire.kinematics, None, ros_now=12.25)
     stamp = wire.one(wire.live).header.stamp
     assert (stamp.sec, stamp.nanosec) == (12, 250_000_000)
 

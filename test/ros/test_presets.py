@@ -20,6 +20,15 @@ QUICK = {('so101', '/follower/forward_controller'), ('gen3', '/joint_trajectory_
 
 
 
+def slider_at_full_speed(node):
+    """What UR's speed_scaling_state_broadcaster says of a slider at 100 %."""
+    from std_msgs.msg import Float64
+
+    topic = '/speed_scaling_state_broadcaster/speed_scaling'
+    publisher = node.create_publisher(Float64, topic, 1)
+    node.create_timer(0.05, lambda: publisher.publish(Float64(data=100.0)))
+
+
 def ways(arm, controller):
     """Of the gripper: '' where no action is used, else the types that its server may offer."""
     by_action = 'gripper.action_name' in controller.changes or arm.gripper.ships
@@ -49,6 +58,8 @@ class Bench:
         self.graph = graph
         arm = ARMS[robot]
         self.robot = StandIn(graph, arm, controller, IMAGE)
+        if robot == 'ur5e':
+            slider_at_full_speed(self.robot.node)
         if kind:
             serve_gripper(self.robot, kind, arm.gripper.action, monkeypatch)
         self.arguments = launch_arguments(robot)
