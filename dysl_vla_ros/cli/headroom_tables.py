@@ -18,7 +18,7 @@ def exits_table(found: Mapping[str, Any], tolerances: Sequence[str]) -> Table:
         found: ``headroom.offline``.
         tolerances: As its keys name them.
     """
-    table = _table(f'{found["states"]} states: error of each exit, and % of the states within',
+    table = _table(f'{found["states"]} states: error of each exit; % within',
                    ('layers', 'p50', 'p95', *tolerances))  # fmt: skip
     for row in found['exits']:
         error, within = row['error'], row['within']

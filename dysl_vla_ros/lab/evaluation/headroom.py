@@ -75,7 +75,8 @@ def offline(
     errors = np.array([state.errors for state in states])
     needed = {tolerance: _layers_needed(errors, layers_total, tolerance)
               for tolerance in tolerances}  # fmt: skip
-    kinds = {kind: sorted({state.groups[kind] for state in states}) for kind in states[0].groups}
+    kinds = {kind: sorted({state.groups[kind] for state in states}, key=_order)
+             for kind in states[0].groups}  # fmt: skip
     return {
         'states': len(states),
         'exits': [
@@ -148,6 +149,12 @@ def verdict(found: Mapping[str, Any]) -> str:
                 f'oracle {oracle:.1f}')  # fmt: skip
     return (f'headroom {spare:.1f} of {total} layers, {100 * spare / fixed:.0f} % of the best '
             f'fixed exit: it runs {fixed:.1f}, the oracle {oracle:.1f}')  # fmt: skip
+
+
+def _order(name: str) -> tuple[float, str]:
+    """Distances by size, other groups by name."""
+    head = name.removeprefix('over ').partition('-')[0].partition(' ')[0]
+    return (float(head) if name.endswith(' cm') else 0.0, name)
 
 
 def _layers_needed(errors: Any, layers_total: int, tolerance: float) -> Any:

@@ -43,6 +43,13 @@ def test_the_shallowest_exit_within_the_tolerance_counts_with_the_last_layer():
     assert found['groups']['phase']['grasp']['layers_mean']['0.15'] == 3.5
 
 
+def test_groups_of_distance_are_in_the_order_of_their_size():
+    names = ['over 20 cm', '10-20 cm', '2.5-5 cm', '0-2.5 cm', '5-10 cm']
+    states = [TriedState((0.1, 0.1, 0.1), {'distance': name}) for name in names]
+    found = offline(states, TOTAL, (0.2,))['groups']['distance']
+    assert list(found) == ['0-2.5 cm', '2.5-5 cm', '5-10 cm', '10-20 cm', 'over 20 cm']
+
+
 def episodes(wins, layers, count=200):
     return [
         EpisodeResult(
