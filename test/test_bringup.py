@@ -341,7 +341,7 @@ def test_a_prefix_stands_before_every_name_of_the_preset():
     assert len(parameters['action.joint_names']) == 6
     assert parameters['action.tip_link'] == 'left_tool0'
     assert parameters['action.frame_id'] == 'left_base_link'
-    assert parameters['gripper.joint'] == 'left_finger_joint'
+    assert parameters['gripper.joint'] == 'left_robotiq_85_left_knuckle_joint'
 
 
 def test_names_of_a_parameter_file_stay_as_they_are_written(tmp_path):

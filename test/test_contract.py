@@ -74,7 +74,7 @@ def on_joints(manifest, names, space='eef_delta'):
     proprioception = ProprioceptionSpec(len(keep), found.gripper, seen, found.clip)
     dim = (6 if space.startswith('eef') else count) + int(manifest.action.gripper)
     action = replace(manifest.action, space=space, dim=dim, joint_names=names)
-    return SimpleNamespace(**{**vars(manifest), 'action': action,
+    return SimpleNamespace(**{**vars(manifest), 'action': action, 'layout': manifest.layout,
                               'proprioception': proprioception})  # fmt: skip
 
 

@@ -33,6 +33,9 @@ class ReceiverClock:
         offset = self._offsets[-1] if self._offsets else 0.0
         if passed is not None and self._times:
             offset += passed - (now - self._times[-1])
+        if self._times and now <= self._times[-1]:  # a second look at the same instant
+            self._offsets[-1] = offset
+            return
         self._times.append(now)
         self._offsets.append(offset)
         while self._times[0] < now - _KEPT_S:

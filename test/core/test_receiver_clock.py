@@ -51,3 +51,13 @@ def test_only_the_last_seconds_are_remembered():
     clock, now = ticked(*[0.05] * 2000)
     assert len(clock._times) <= 21
     assert clock.at(now) == pytest.approx(10.0 + 2000 * 0.05)
+
+
+def test_a_second_tick_at_the_same_instant_divides_by_nothing():
+    clock = ReceiverClock()
+    clock.advance(0.0, None)
+    clock.advance(0.0, None)
+    assert clock.rate == 1.0 and clock.at(0.0) == 0.0
+    clock.advance(0.02, 0.01)
+    clock.advance(0.02, 0.0)
+    assert clock.rate == pytest.approx(0.5) and clock.at(0.02) == pytest.approx(0.01)
