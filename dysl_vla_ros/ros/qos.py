@@ -37,6 +37,9 @@ STOP = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, depth=50)
 STOP_BEST_EFFORT = _profile(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE, depth=50)
 """The same from publishers that are not reliable."""
 
+SOURCE = REQUEST
+"""What the simulated arm measures: sources are reliable, whoever reads may be less (REP-2003)."""
+
 COMMAND = REQUEST
 """To the arm: controllers subscribe reliably; an old command is worth nothing."""
 

@@ -132,10 +132,10 @@ class SimNode(Node):
 
     def _make_topics(self) -> None:
         self._images = {
-            camera: self.create_publisher(Image, camera.name, qos.SENSOR)
+            camera: self.create_publisher(Image, camera.name, qos.SOURCE)
             for camera in self._cameras
         }
-        self._joints = self.create_publisher(JointState, 'joint_states', qos.SENSOR)
+        self._joints = self.create_publisher(JointState, 'joint_states', qos.SOURCE)
         self._instruction = self.create_publisher(String, 'instruction', qos.REQUEST)
         self._episode = self.create_publisher(DiagnosticStatus, '~/episode', qos.REPORT)
         self._description = self.create_publisher(String, 'robot_description', qos.LATCHED)
