@@ -489,3 +489,18 @@ def test_a_start_outside_the_box_is_refused_and_inside_no_command_leaves_it():
     bench.run(2.0)
     ends = [command.window_positions.max() for command in bench.commands]
     assert 0.1 < max(ends) <= 0.2 + 1e-9
+
+
+def test_after_a_restart_of_the_controller_a_start_begins_exactly_where_the_arm_is():
+    for restarted in (False, True):
+        bench = moving()
+        bench.loop.stop(bench.now, 'the controller stopped')
+        bench.run(2.0)
+        bench.arm = bench.arm - 0.03  # within one period's way of the last command
+        bench.run(1.0)
+        if restarted:
+            bench.loop.controller_restarted()
+        at, sent = bench.arm.copy(), len(bench.commands)
+        assert bench.loop.start(bench.now) == ''
+        bench.run(1.0)
+        assert (bench.commands[sent].positions == pytest.approx(at)) is restarted
