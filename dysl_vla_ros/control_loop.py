@@ -84,6 +84,7 @@ class ControlLoop:
         self._ticked_at = 0.0
         self._renew_due = False
         self._from_measured = True
+        self._controller_is_new = False
         self._invalid_in_a_row = 0
         self._hold_reason = 'waiting for the first chunk'
         self._warning = ''
@@ -276,7 +277,15 @@ class ControlLoop:
             if not refusal:
                 self._raise_epoch('waiting for the first chunk')
                 self._from_measured = True
+                if self._controller_is_new:
+                    self._playback.governor.left = None
+                    self._controller_is_new = False
             return refusal
+
+    def controller_restarted(self) -> None:
+        """It holds the arm where it is, and knows no last command: the next start begins there."""
+        with self._lock:
+            self._controller_is_new = True
 
     def _start_problem(self, now: float) -> str:
         measurement = self._playback.governor.measurement

@@ -236,6 +236,8 @@ class Requests:
         seen = self._session.around.newest
         restarted = seen.restarted_at != self._restarted_at
         self._restarted_at = seen.restarted_at
+        if restarted or seen.controller_problem:
+            loop.controller_restarted()
         if not loop.armed or loop.state not in PLAYING:
             return
         if not self._session.publishers.listeners:

@@ -13,6 +13,8 @@ from dysl_vla_ros.errors import ConfigError
 
 pytestmark = pytest.mark.ros
 
+FULL = 0.1
+"""Of the fake policy: half a step of 0.01 rad every 0.05 s [rad/s]."""
 PERCENT = {'speed.source': 'topic', 'speed.topic': '/slider', 'speed.unit': 'percent'}
 
 
@@ -65,11 +67,10 @@ def test_the_robots_slider_in_percent_slows_the_arm_and_at_0_it_holds_with_the_r
     rig.wait_reason('not started')
     assert rig.ask('start').success
     rig.wait_state('running')
-    full = speed_of(rig)
     slider.value = 30.0
     wait_for(lambda: rig.session.speed.factor == pytest.approx(0.3), what='the factor')
     time.sleep(0.3)
-    assert speed_of(rig, 2.0) == pytest.approx(0.3 * full, rel=0.25)
+    assert speed_of(rig, 2.0) == pytest.approx(0.3 * FULL, rel=0.25)
     message = rig.robot.trajectories[-1][1]
     assert seconds(message.header.stamp) == 0.0  # begins on arrival
     assert seconds(message.points[0].time_from_start) == 0.0
@@ -109,10 +110,9 @@ def test_a_factor_that_is_silent_or_out_of_range_holds_and_goes_on_by_itself(
 def test_a_controller_that_does_not_obey_is_slowed_by_the_playback_alone(rig, graph):
     slider = Slider(graph, 100.0)
     rig = rig(**PERCENT, **{'speed.obeyed': False}).run()
-    full = speed_of(rig)
     slider.value = 30.0
     time.sleep(0.5)
-    assert speed_of(rig, 2.0) == pytest.approx(0.3 * full, rel=0.25)
+    assert speed_of(rig, 2.0) == pytest.approx(0.3 * FULL, rel=0.25)
     assert seconds(rig.robot.trajectories[-1][1].header.stamp) > 0
     slider.value = 0.0
     rig.wait_state('paused')
@@ -123,7 +123,6 @@ def test_speed_scale_is_set_while_it_moves(rig):
     from rclpy.parameter import Parameter
 
     rig = rig().run()
-    full = speed_of(rig)
 
     def scale(value):
         change = [Parameter('speed.scale', value=value)]
@@ -131,7 +130,7 @@ def test_speed_scale_is_set_while_it_moves(rig):
 
     assert scale(0.3)
     time.sleep(0.3)
-    assert speed_of(rig, 2.0) == pytest.approx(0.3 * full, rel=0.25)
+    assert speed_of(rig, 2.0) == pytest.approx(0.3 * FULL, rel=0.25)
     assert not scale(1.5) and not scale(-0.1)
     assert scale(0.0)
     rig.wait_state('paused')
@@ -206,10 +205,9 @@ def test_playback_follows_a_simulation_and_a_pause_of_it_is_no_jump(
     rig = rig(use_sim_time=True, request_threshold=0.75)
     rig.robot.node.set_parameters([Parameter('use_sim_time', value=True)])
     rig.run()
-    full = speed_of(rig)
     simulation.factor = factor
     time.sleep(0.3)
-    assert speed_of(rig, 2.0) == pytest.approx(factor * full, rel=0.25)
+    assert speed_of(rig, 2.0) == pytest.approx(factor * FULL, rel=0.25)
     simulation.factor = 0.0
     rig.wait_state('stale')  # the watchdogs' time goes on
     at = rig.robot.trajectories[-1][1].points[0].positions[0]
