@@ -36,7 +36,13 @@ def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
     trained = action.space.startswith('eef') and not is_fake(manifest)
     for name in _FRAMES:
         value, own = getattr(given, name), getattr(action, name)
-        if trained and value not in ('', own):
+        if trained and not own and not value:
+            raise ConfigError(
+                f'action.{name}', value, f'a name: the bundle {manifest.name} moves the end '
+                'effector, and its model does not say in which frame and by which link; set it, '
+                'or export with --frame and --tip',
+            )  # fmt: skip
+        if trained and own and value not in ('', own):
             raise ConfigError(
                 f'action.{name}', value, f"'' or {own!r}, in which the bundle {manifest.name} was "
                 'trained; where the arm only has another name for it, export with that name',

@@ -19,7 +19,7 @@ COMMANDS = {
     'distill': 'Adapters and controllers around a frozen checkpoint (resumes)',
     'doctor': 'Say what is installed, what is missing, and how to get it',
     'evaluate': 'Closed-loop success, depth and latency over many episodes',
-    'export': 'Turn a distilled checkpoint into a bundle, one ONNX graph per part',
+    'export': 'Turn a checkpoint or a published folder into a bundle, one graph per part',
     'recipe': 'From nothing to a bundle: every stage of the training (resumes)',
     'soak': 'Run the demo for a long time: memory, descriptors, threads, rate',
     'train': 'The dense policy from datasets; several GPUs by accelerate launch (resumes)',

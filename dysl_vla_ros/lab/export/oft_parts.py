@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,12 +18,16 @@ from dysl_vla_ros.bundle.manifest import (
     InstructionSpec,
     NormalisationSpec,
     ProprioceptionSpec,
+    StateSource,
 )
 from dysl_vla_ros.data_types import ActionSpace, LayerLayout
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.export.parts import TOKENIZER, Contract, GatedLayer, Part
-from dysl_vla_ros.lab.model.oft_skipping import OftSkipping
+from dysl_vla_ros.lab.model.oft_skipping import OftSkipping, oft_skip_modules
+from dysl_vla_ros.lab.model.openvla_oft import OftConfig
 from dysl_vla_ros.lab.model.openvla_oft_loader import EMPTY_ID, TEMPLATE, OftCheckpoint
+
+_WEIGHTS = frozenset({'.safetensors', '.bin', '.pt'})
 
 
 @dataclass(frozen=True)
@@ -31,17 +35,19 @@ class OftRobot:
     """What the published folder does not say: the robot, and how its images were prepared.
 
     Attributes:
-        joint_names: Joints whose positions are the model's proprioception, in its order; a
-            gripper may follow them there. (The published LIBERO checkpoints read the pose of
-            the end effector instead, which the node does not feed.)
+        joint_names: Joints whose positions are the model's proprioception or its actions, in its
+            order; a gripper may follow them there. Empty leaves them to the node's parameters.
         space: Of the actions.
         period_s: How long one action lasts [s].
         delta_reference: What increments add to.
-        frame_id: Frame of end-effector actions.
-        tip_link: Link that they move.
+        frame_id: Frame of end-effector actions; '' leaves it to the node's parameters.
+        tip_link: Link that they move; likewise.
         rotate_180: Images were turned in training (LIBERO).
         crop_area: Share of the image kept by the centre crop; 0.9 undoes the random crops of
             OpenVLA's training, 1.0 for a model trained without.
+        source: What the proprioception is made of.
+        fingers: Of a gripper in it, see ``ProprioceptionSpec``.
+        state_gripper: Whether it ends with a gripper; None is for the joints' names to say.
     """
 
     joint_names: tuple[str, ...]
@@ -52,13 +58,23 @@ class OftRobot:
     tip_link: str = 'grasp_link'
     rotate_180: bool = False
     crop_area: float = 0.9
+    source: StateSource = 'joints'
+    fingers: tuple[tuple[float, float], ...] = ()
+    state_gripper: bool | None = None
 
 
 class OftExport:
     """``Exportable`` over a published folder and the file with controllers and adapters."""
 
-    def __init__(self, checkpoint: OftCheckpoint, skipping: OftSkipping, robot: OftRobot) -> None:
+    def __init__(
+        self, checkpoint: OftCheckpoint, skipping: OftSkipping | None, robot: OftRobot
+    ) -> None:
         """Join them; reads no weights.
+
+        Args:
+            checkpoint: The model.
+            skipping: None exports it dense: every layer static, no controller, no adapter.
+            robot: What the folder does not say.
 
         Raises:
             ConfigError: They do not fit each other, or the robot's joints the proprioception.
@@ -66,16 +82,13 @@ class OftExport:
         config = checkpoint.config
         if checkpoint.dtype != torch.float32:
             raise ConfigError('dtype', checkpoint.dtype, 'float32: parts are exported from it')
+        if skipping is None:
+            dense = LayerLayout(config.layers, tuple(range(config.layers)))
+            skipping = OftSkipping(oft_skip_modules(dense, config), None, {'dense': True})
         if skipping.modules.layout.layers_total != config.layers:
             raise ConfigError('skipping.layout', skipping.modules.layout.layers_total,
                               f'{config.layers} layers, as the model has')  # fmt: skip
-        joints = len(robot.joint_names)
-        if config.proprioception_dim and config.proprioception_dim - joints not in (0, 1):
-            raise ConfigError(
-                'joint_names', robot.joint_names,
-                f'{config.proprioception_dim} joints, or {config.proprioception_dim - 1} and a '
-                'gripper: the proprioception of this model has that many numbers',
-            )  # fmt: skip
+        self._gripper = _state_gripper(config, robot)
         self._checkpoint, self._skipping, self._robot = checkpoint, skipping, robot
 
     @property
@@ -87,19 +100,25 @@ class OftExport:
     def fingerprint(self) -> str:
         """Names, sizes and times of the published files, and a hash of what was distilled.
 
-        Reading 15 GB only to hash them would take longer than going on with an export saves.
+        What the graphs are made of, and nothing that only the manifest says. Reading 15 GB only
+        to hash them would take longer than going on with an export saves.
         """
         digest = hashlib.sha256()
         for path in sorted(Path(self._checkpoint.folder).iterdir()):
-            if path.is_file():
+            if path.is_file() and path.suffix in _WEIGHTS:
                 status = path.stat()
                 line = f'{path.name} {status.st_size} {status.st_mtime_ns}\n'
                 digest.update(line.encode())
         for name, tensor in self._skipping.modules.state_dict().items():
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().numpy().tobytes())
-        digest.update(repr((self._checkpoint.config, self._robot)).encode())
+        # Cameras are told apart by their order: only the vision graph has their names.
+        config = replace(self._checkpoint.config, cameras=self._numbered_cameras())
+        digest.update(repr(config).encode())
         return digest.hexdigest()
+
+    def _numbered_cameras(self) -> tuple[str, ...]:
+        return tuple(str(number) for number in range(len(self._checkpoint.config.cameras)))
 
     def part(self, name: str) -> Part:
         """Read one part's weights."""
@@ -158,9 +177,9 @@ class OftExport:
             ),
             proprioception=ProprioceptionSpec(
                 dim=config.proprioception_dim,
-                gripper=config.proprioception_dim == len(robot.joint_names) + 1,
+                gripper=self._gripper,
                 normalisation=checkpoint.proprioception or NormalisationSpec((), (), ()),
-                clip=True,
+                clip=True, source=robot.source, fingers=robot.fingers,
             ),
             instruction=InstructionSpec(
                 tokenizer=TOKENIZER, tokens=config.prompt_tokens, template=TEMPLATE,
@@ -176,6 +195,27 @@ class OftExport:
             calibration=calibration, tokenizer=checkpoint.tokenizer,
             card={**self._skipping.card, 'published': Path(checkpoint.folder).name},
         )  # fmt: skip
+
+
+def _state_gripper(config: OftConfig, robot: OftRobot) -> bool:
+    """Whether the proprioception ends with a gripper.
+
+    Raises:
+        ConfigError: Its numbers are not those of the robot.
+    """
+    dim, joints = config.proprioception_dim, len(robot.joint_names)
+    if robot.source != 'joints' or not dim:
+        return bool(robot.state_gripper) and dim > 0
+    if not joints and robot.state_gripper is not None:
+        return robot.state_gripper
+    wanted = {True: (1,), False: (0,), None: (0, 1)}[robot.state_gripper]
+    if dim - joints not in wanted:
+        raise ConfigError(
+            'joint_names', robot.joint_names, f'{dim} joints, or {dim - 1} and a gripper: the '
+            'proprioception of this model has that many numbers' if len(wanted) > 1 else
+            f'{dim - wanted[0]} joints: the proprioception of this model has {dim} numbers',
+        )  # fmt: skip
+    return dim - joints == 1
 
 
 def _copy(module: nn.Module) -> nn.Module:

@@ -11,11 +11,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from dysl_vla_ros.bundle.folder import MANIFEST_NAME, is_bundle
+from dysl_vla_ros.bundle.folder import MANIFEST_NAME, Bundle, is_bundle, open_bundle
 from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest, manifest_from_dict
 from dysl_vla_ros.engines.tensorrt.plans import FOLDER, PLANS_NAME, onnx_hash, read_plans
 from dysl_vla_ros.errors import BundleError, ConfigError
 from dysl_vla_ros.targets import folder_target, listed
+
+GRAPHS = 'graphs'
+"""Key of the card: what the graphs were made from, as a hash."""
 
 
 def check_bundle(folder: Path, force: bool = False) -> Path:
@@ -39,6 +42,35 @@ def check_bundle(folder: Path, force: bool = False) -> Path:
     if added:
         raise _loss(place, f'{listed(added)}, which no export wrote')
     return place
+
+
+def graphs_of(folder: Path, manifest: Manifest) -> Bundle:
+    """The bundle that is there, if its graphs are what the new one needs.
+
+    Args:
+        folder: Of the bundle.
+        manifest: Of the new one; its graphs are still to be written.
+
+    Raises:
+        BundleError: There is none, it is altered, or its graphs are others; says what differs.
+    """
+    if not is_bundle(folder):
+        raise BundleError(f'{folder}: no bundle: --contract-only takes the graphs of one that is '
+                          'there; export without it first')  # fmt: skip
+    before = open_bundle(folder)
+    found = before.manifest
+    differing = [
+        f'{name} {getattr(found, name)!r} instead of {getattr(manifest, name)!r}'
+        for name in ('family', 'precision', 'opset', 'layers_total', 'static_layers',
+                     'hidden_tokens', 'hidden_width')
+        if getattr(found, name) != getattr(manifest, name)
+    ]  # fmt: skip
+    if found.card.get(GRAPHS) != manifest.card[GRAPHS] and not differing:
+        differing = ['other weights, another shape, or how they were stored']
+    if differing:
+        raise BundleError(f'{folder}: its graphs are not those of this model: '
+                          f'{"; ".join(differing)}; export without --contract-only')  # fmt: skip
+    return before
 
 
 def carried_over(

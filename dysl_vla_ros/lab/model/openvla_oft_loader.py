@@ -15,7 +15,7 @@ from torch import nn
 
 from dysl_vla_ros.bundle.manifest import NormalisationSpec
 from dysl_vla_ros.errors import BundleError
-from dysl_vla_ros.lab.model.family import detect_family, read_config
+from dysl_vla_ros.lab.model.family import expect_oft, read_config
 from dysl_vla_ros.lab.model.fused_vision import FusedVision
 from dysl_vla_ros.lab.model.openvla_oft import OftConfig, OftEmbed, OftHead, OftLayer, OpenVlaOft
 from dysl_vla_ros.lab.model.published_model import (
@@ -133,19 +133,10 @@ def open_oft(
         BundleError: The folder is of another family, or incomplete; says what is there.
     """
     folder = Path(folder)
-    family = detect_family(folder)
-    if family != 'openvla_oft':
-        raise BundleError(
-            f'{folder}: no action_head--*_checkpoint.pt: expected OpenVLA-OFT with its L1 head. '
-            f'This is {family}, which writes seven tokens per action: it runs in torch '
-            f'(lab.model.openvla_engine), and is not exported; {listing(folder)}'
-        )
+    expect_oft(folder)
     weights = open_folder(folder)
-    head, state = (open_part(folder, stem) for stem in ('action_head', 'proprio_projector'))
-    assert head is not None  # detect_family saw the file
+    head, state, action_dim, state_dim = open_ends(folder)
     statistics = read_statistics(folder, unnorm_key)
-    action_dim = head.shape('model.fc2.weight')[0]
-    state_dim = state.shape('fc1.weight')[1] if state is not None else 0
     published = read_config(folder)
     means, stds = read_colours(folder)
     config = OftConfig(
@@ -162,6 +153,20 @@ def open_oft(
         tokenizer=read_tokenizer(folder), dtype=dtype, weights=weights, head_weights=head,
         state_weights=state,
     )  # fmt: skip
+
+
+def open_ends(folder: Path) -> tuple[TensorFiles, TensorFiles | None, int, int]:
+    """Action head and proprioception projector, and how many numbers they have.
+
+    Raises:
+        BundleError: There is no head, or more than one of either.
+    """
+    head, state = (open_part(folder, stem) for stem in ('action_head', 'proprio_projector'))
+    if head is None:
+        raise BundleError(f'{folder}: no action_head--*_checkpoint.pt; {listing(folder)}')
+    action_dim = head.shape('model.fc2.weight')[0]
+    state_dim = state.shape('fc1.weight')[1] if state is not None else 0
+    return head, state, action_dim, state_dim
 
 
 def _empty(kind: type[Module], config: OftConfig) -> Module:

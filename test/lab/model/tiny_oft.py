@@ -66,18 +66,28 @@ def import_timm():
     return timm
 
 
+ROBOTS = {
+    'libero': {},
+    'bridge': {'cameras': 1, 'proprio': 7, 'horizon': 5, 'key': 'bridge_orig'},
+    'aloha': {'cameras': 3, 'proprio': 14, 'horizon': 25, 'action_dim': 14,
+              'key': 'aloha1_put_X_into_pot_300_demos'},
+}  # fmt: skip
+"""Arguments of ``UpstreamOft`` for the three kinds of folders that upstream publishes."""
+
+
 class UpstreamOft(nn.Module):
     """The published network, tiny, under its published parameter names."""
 
     def __init__(self, layers=6, width=64, heads=4, cameras=2, image_size=28, proprio=8,
-                 seed=0):
+                 seed=0, horizon=8, action_dim=7, key=UNNORM_KEY):
         super().__init__()
         timm = import_timm()
         import transformers
 
         torch.manual_seed(seed)
         self.cameras, self.image_size = cameras, image_size
-        self.horizon, self.action_dim, self.proprio_dim = 8, 7, proprio
+        self.horizon, self.action_dim, self.proprio_dim = horizon, action_dim, proprio
+        self.key = key
         backbone = nn.Module()
         backbone.featurizer = timm.create_model(
             DINO, pretrained=False, num_classes=0, img_size=image_size, embed_dim=32, depth=3
@@ -210,7 +220,7 @@ def save_oft(upstream, folder, weights='safetensors', shards=2, dtype=torch.floa
     }
     write_weights(folder, tensors, weights, shards)
     write_json(folder / 'config.json', config_json(upstream))
-    write_json(folder / 'dataset_statistics.json', statistics_json(upstream.proprio_dim))
+    write_json(folder / 'dataset_statistics.json', statistics_of(upstream))
     write_json(folder / 'preprocessor_config.json', {
         'image_processor_type': 'PrismaticImageProcessor', 'means': MEANS, 'stds': STDS,
         'input_sizes': [[3, upstream.image_size] + [upstream.image_size]] * 2,
@@ -257,7 +267,7 @@ def config_json(upstream):
         'timm_override_act_layers': [None, None], 'use_fused_vision_backbone': True,
         'image_resize_strategy': 'resize-naive', 'n_action_bins': 256, 'pad_token_id': PAD,
         'pad_to_multiple_of': 64, 'torch_dtype': 'bfloat16',
-        'norm_stats': statistics_json(upstream.proprio_dim),
+        'norm_stats': statistics_of(upstream),
         'text_config': {
             'model_type': 'llama', 'pad_token_id': PAD, 'vocab_size': VOCABULARY,
             'torch_dtype': 'bfloat16', 'hidden_size': text.hidden_size,
@@ -266,6 +276,28 @@ def config_json(upstream):
             'num_attention_heads': text.num_attention_heads,
         },
     }  # fmt: skip
+
+
+def statistics_of(upstream):
+    if (upstream.key, upstream.action_dim) == (UNNORM_KEY, 7):
+        return statistics_json(upstream.proprio_dim)
+    return robot_statistics(upstream.key, upstream.action_dim, upstream.proprio_dim)
+
+
+def robot_statistics(key, action_dim, proprio):
+    """ALOHA: joints, all of them normalised; else increments and a gripper that is not."""
+    joints = action_dim == 14
+
+    def numbers(size, reach):
+        values = [reach] * size
+        return {
+            'q01': [-v for v in values], 'q99': values, 'min': [-2 * v for v in values],
+            'max': [2 * v for v in values], 'mean': [0.0] * size, 'std': values,
+        }  # fmt: skip
+
+    action = numbers(action_dim, 1.0 if joints else 0.02)
+    action['mask'] = [True] * action_dim if joints else [True] * 6 + [False]
+    return {key: {'action': action, 'proprio': numbers(proprio, 1.0)}}
 
 
 def statistics_json(proprio):
