@@ -129,10 +129,11 @@ PARTS = {
     'lab.data': May(
         'bundle core errors sim targets lab.learn lab.model lab.worlds',
         'io multiprocessing os pathlib time',
-        'PIL numpy pyarrow tokenizers torch',
+        'PIL av numpy pyarrow tokenizers torch',
     ),
     'lab.learn': May(
-        'data_types errors sim lab.data lab.guidance lab.model lab.plots lab.workspace lab.worlds',
+        'bundle data_types engines.openvla_image errors policy sim lab.data lab.guidance '
+        'lab.model lab.plots lab.workspace lab.worlds',
         'pathlib time', 'accelerate numpy tokenizers torch',
     ),
     'lab.guidance': May(
@@ -161,10 +162,11 @@ ONLY = {
     'controller_manager_msgs': {'ros.controller_watch'},
     'cv_bridge': {'ros.images'},
     'PIL': {'ros.compressed', 'lab.data.dataset_format'},
+    'av': {'lab.data.lerobot_video'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros
 }
 # Imported where they are used, or where ImportError is caught: the rest runs without them.
-OPTIONAL = ('control_msgs', 'controller_manager_msgs', 'cv_bridge')
+OPTIONAL = ('av', 'control_msgs', 'controller_manager_msgs', 'cv_bridge')
 # Of the command line too, so that every command says in a second what it takes.
 LATER = ('torch', 'accelerate', 'matplotlib')
 
