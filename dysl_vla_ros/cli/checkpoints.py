@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from dysl_vla_ros.bundle.manifest import StateSource
 from dysl_vla_ros.data_types import ActionSpace
-from dysl_vla_ros.errors import BundleError
+from dysl_vla_ros.errors import BundleError, ConfigError
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.export.parts import Exportable
@@ -105,25 +105,34 @@ def published_settings(folder: Path, given: argparse.Namespace) -> tuple[str, Of
     from dysl_vla_ros.lab.model.family import expect_oft
     from dysl_vla_ros.lab.model.openvla_oft_loader import open_ends
     from dysl_vla_ros.lab.model.published_settings import settle
-    from dysl_vla_ros.lab.model.published_statistics import (
-        LIBERO_UNITS,
-        all_statistics,
-        statistics_key,
-    )
+    from dysl_vla_ros.lab.model.published_statistics import all_statistics, statistics_key
 
     expect_oft(folder)
     key = statistics_key(folder, all_statistics(folder), given.unnorm_key)
     _, _, action_dim, state_dim = open_ends(folder)
+    return key, settle(key, given_settings(given), action_dim, state_dim)
+
+
+def given_settings(given: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says of a data set; None leaves it to the key.
+
+    Raises:
+        ConfigError: A finger has only one position.
+    """
+    from dysl_vla_ros.lab.model.published_statistics import LIBERO_UNITS
+
     units = {None: None, True: LIBERO_UNITS, False: ()}[given.libero_units]
-    pairs = given.fingers and tuple(zip(given.fingers[::2], given.fingers[1::2], strict=False))
-    said = {
+    ends = given.fingers
+    if ends is not None and len(ends) % 2:
+        raise ConfigError('fingers', ends, 'two numbers per finger: closed and open')
+    pairs = None if ends is None else tuple(zip(ends[::2], ends[1::2], strict=True))
+    return {
         'cameras': given.cameras and tuple(given.cameras), 'horizon': given.horizon,
         'bounds': given.bounds, 'units': units, 'space': given.action_space,
         'period_s': given.period, 'source': given.proprioception, 'fingers': pairs,
         'rotate_180': given.rotate_180, 'crop_area': given.crop_area,
         'delta_reference': getattr(given, 'delta_reference', None),
     }  # fmt: skip
-    return key, settle(key, said, action_dim, state_dim)
 
 
 def open_published(

@@ -20,6 +20,7 @@ COMMANDS = {
     'doctor': 'Say what is installed, what is missing, and how to get it',
     'evaluate': 'Closed-loop success, depth and latency over many episodes',
     'export': 'Turn a checkpoint or a published folder into a bundle, one graph per part',
+    'inspect': 'Say what a folder is, what is supported, what is missing, what it takes',
     'recipe': 'From nothing to a bundle: every stage of the training (resumes)',
     'soak': 'Run the demo for a long time: memory, descriptors, threads, rate',
     'train': 'The dense policy from datasets; several GPUs by accelerate launch (resumes)',
