@@ -79,6 +79,7 @@ PARTS = {
         'concurrent contextlib ctypes faulthandler fcntl mmap os resource signal socket struct '
         'subprocess sys threading time', 'numpy',
     ),
+    'state_source': May('bundle data_types rotations', '', 'numpy'),
     'motion': May(
         'bundle collision config core data_types errors kinematics rotations', '', 'numpy'
     ),
@@ -90,8 +91,8 @@ PARTS = {
         'bundle config core data_types loop_settings loop_status motion playback policy'
     ),
     'control_loop': May(
-        'chunk_desk config core data_types errors loop_status motion playback policy',
-        'threading', 'numpy',
+        'chunk_desk config core data_types errors loop_status motion playback policy '
+        'state_source', 'threading', 'numpy',
     ),
     'sim': May('data_types errors rotations', 'xml', 'numpy mujoco'),
     'bringup': May('data_types errors parameter_file', 'pathlib'),

@@ -168,6 +168,7 @@ def _exportable_oft(folder: Path, given: argparse.Namespace) -> Exportable:
         delta_reference=settings.delta_reference, frame_id=given.frame, tip_link=given.tip,
         rotate_180=settings.rotate_180, crop_area=settings.crop_area, source=settings.source,
         fingers=settings.fingers, state_gripper=settings.state_gripper,
+        action_gripper=settings.action_gripper,
     )  # fmt: skip
     skipping = None if given.skipping is None else load_oft_skipping(
         given.skipping, checkpoint.config)  # fmt: skip

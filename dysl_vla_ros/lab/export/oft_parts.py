@@ -27,6 +27,8 @@ from dysl_vla_ros.lab.model.oft_skipping import OftSkipping, oft_skip_modules
 from dysl_vla_ros.lab.model.openvla_oft import OftConfig
 from dysl_vla_ros.lab.model.openvla_oft_loader import EMPTY_ID, TEMPLATE, OftCheckpoint
 
+_TWO_ARMS = 12
+"""Numbers from which on a policy may move two arms."""
 _WEIGHTS = frozenset({'.safetensors', '.bin', '.pt'})
 
 
@@ -48,6 +50,7 @@ class OftRobot:
         source: What the proprioception is made of.
         fingers: Of a gripper in it, see ``ProprioceptionSpec``.
         state_gripper: Whether it ends with a gripper; None is for the joints' names to say.
+        action_gripper: Whether an action does; None is for the mask to say.
     """
 
     joint_names: tuple[str, ...]
@@ -61,6 +64,7 @@ class OftRobot:
     source: StateSource = 'joints'
     fingers: tuple[tuple[float, float], ...] = ()
     state_gripper: bool | None = None
+    action_gripper: bool | None = None
 
 
 class OftExport:
@@ -187,7 +191,7 @@ class OftExport:
             ),
             action=ActionSpec(
                 space=robot.space, dim=config.action_dim, horizon=config.action_horizon,
-                period_s=robot.period_s, gripper=not action.mask[-1],
+                period_s=robot.period_s, gripper=_action_gripper(action, config, robot),
                 delta_reference=robot.delta_reference, normalisation=action, displacement=action,
                 gripper_threshold=None if action.mask[-1] else 0.5,
                 joint_names=robot.joint_names, frame_id=robot.frame_id, tip_link=robot.tip_link,
@@ -208,14 +212,21 @@ def _state_gripper(config: OftConfig, robot: OftRobot) -> bool:
         return bool(robot.state_gripper) and dim > 0
     if not joints and robot.state_gripper is not None:
         return robot.state_gripper
-    wanted = {True: (1,), False: (0,), None: (0, 1)}[robot.state_gripper]
-    if dim - joints not in wanted:
+    # Of several arms under one policy each ends with an opening.
+    if dim - joints not in ((0, 1) if dim < _TWO_ARMS else (0, 1, 2)):
         raise ConfigError(
             'joint_names', robot.joint_names, f'{dim} joints, or {dim - 1} and a gripper: the '
-            'proprioception of this model has that many numbers' if len(wanted) > 1 else
-            f'{dim - wanted[0]} joints: the proprioception of this model has {dim} numbers',
+            'proprioception of this model has that many numbers',
         )  # fmt: skip
-    return dim - joints == 1
+    return dim > joints
+
+
+def _action_gripper(action: NormalisationSpec, config: OftConfig, robot: OftRobot) -> bool:
+    if robot.action_gripper is None or (
+        robot.space.startswith('joint') and len(robot.joint_names) == config.action_dim
+    ):  # told by the mask; or every number is a joint by name
+        return not action.mask[-1]
+    return robot.action_gripper
 
 
 def _copy(module: nn.Module) -> nn.Module:

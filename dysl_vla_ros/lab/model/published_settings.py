@@ -33,6 +33,8 @@ class OftSettings:
             joints, or the opening as it is.
         state_gripper: Whether the proprioception ends with a gripper; None where it has none, or
             the joints' names tell.
+        action_gripper: Whether an action ends with an opening; None where the mask tells: of an
+            arm's own numbers all but the opening are normalised.
         rotate_180: Pictures were turned.
         crop_area: Share of a picture kept by the centre crop.
         delta_reference: What increments add to.
@@ -47,6 +49,7 @@ class OftSettings:
     source: StateSource
     fingers: tuple[tuple[float, float], ...] = ()
     state_gripper: bool | None = None
+    action_gripper: bool | None = None
     rotate_180: bool = False
     crop_area: float = 0.9
     delta_reference: Literal['commanded', 'measured'] = 'commanded'
@@ -63,10 +66,11 @@ KNOWN: dict[str, OftSettings] = {
     'bridge': OftSettings(
         ('image_0',), 5, 'quantiles', (), 'eef_delta', 0.2, 'eef_rpy', ((0.0, 1.0),), True,
     ),
-    # ALOHA: two arms of six joints and a gripper each, absolute positions; 25 Hz.
+    # ALOHA: two arms of six joints and an opening (0 to 1) each, absolute positions; 25 Hz. All
+    # fourteen are normalised.
     'aloha': OftSettings(
         ('image', 'left_wrist_image', 'right_wrist_image'), 25, 'extremes', (),
-        'joint_position', 0.04, 'joints', (), False,
+        'joint_position', 0.04, 'joints', (), True, action_gripper=True,
     ),
 }  # fmt: skip
 """By what the name of a data set contains."""

@@ -71,15 +71,16 @@ def test_the_contract_is_the_robots(robot, exported):
     assert all(camera.rotate_180 == (robot == 'libero') for camera in cameras)
     assert (action.space, action.dim, action.horizon, action.period_s, action.gripper) == {
         'libero': ('eef_delta', 7, 8, 0.05, True), 'bridge': ('eef_delta', 7, 5, 0.2, True),
-        'aloha': ('joint_position', 14, 25, 0.04, False),
+        'aloha': ('joint_position', 14, 25, 0.04, True),
     }[robot]  # fmt: skip
     assert (state.source, state.dim, state.body, state.gripper) == {
         'libero': ('eef_axis_angle', 8, 6, True), 'bridge': ('eef_rpy', 7, 6, True),
-        'aloha': ('joints', 14, 14, False),
+        'aloha': ('joints', 14, 13, True),
     }[robot]  # fmt: skip
     high = {'libero': 0.94 * LIBERO_UNITS[0], 'bridge': 0.02, 'aloha': 2.0}[robot]
     assert action.normalisation.high[0] == pytest.approx(high)
     assert manifest.instruction.tokens == 40
+    assert action.gripper_threshold == (None if robot == 'aloha' else 0.5)
 
 
 def test_a_bundle_of_one_robot_is_verified_against_its_folder(robot, exported, capsys):
