@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,7 @@ from dysl_vla_ros.bundle.manifest import (
     ProprioceptionSpec,
     StateSource,
 )
+from dysl_vla_ros.bundle.vocabulary import check_rows
 from dysl_vla_ros.data_types import ActionSpace, LayerLayout
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.export.parts import TOKENIZER, Contract, GatedLayer, Part
@@ -82,6 +84,7 @@ class OftExport:
 
         Raises:
             ConfigError: They do not fit each other, or the robot's joints the proprioception.
+            BundleError: A token of the tokenizer has no embedding.
         """
         config = checkpoint.config
         if checkpoint.dtype != torch.float32:
@@ -93,6 +96,12 @@ class OftExport:
             raise ConfigError('skipping.layout', skipping.modules.layout.layers_total,
                               f'{config.layers} layers, as the model has')  # fmt: skip
         self._gripper = _state_gripper(config, robot)
+        self._instruction = InstructionSpec(
+            tokenizer=TOKENIZER, tokens=config.prompt_tokens, template=TEMPLATE,
+            pad_id=config.pad_id, end_id=EMPTY_ID,
+        )  # fmt: skip
+        check_rows(json.loads(checkpoint.tokenizer), f'{checkpoint.folder}/{TOKENIZER}',
+                   self._instruction, config.text.vocabulary)  # fmt: skip
         self._checkpoint, self._skipping, self._robot = checkpoint, skipping, robot
 
     @property
@@ -134,7 +143,9 @@ class OftExport:
     def _part(self, name: str) -> tuple[nn.Module, tuple[str, ...], tuple[str, ...]]:
         checkpoint, modules = self._checkpoint, self._skipping.modules
         if name == 'vision':
-            return checkpoint.vision(), checkpoint.config.cameras, ('patches',)
+            # OFT+ reads the instruction with its eyes.
+            words = ('tokens',) if checkpoint.config.film else ()
+            return checkpoint.vision(), (*checkpoint.config.cameras, *words), ('patches',)
         if name == 'embed':
             state = ('proprioception',) if checkpoint.config.proprioception_dim else ()
             return checkpoint.embed(), ('patches', 'tokens', *state), ('hidden',)
@@ -185,10 +196,7 @@ class OftExport:
                 normalisation=checkpoint.proprioception or NormalisationSpec((), (), ()),
                 clip=True, source=robot.source, fingers=robot.fingers,
             ),
-            instruction=InstructionSpec(
-                tokenizer=TOKENIZER, tokens=config.prompt_tokens, template=TEMPLATE,
-                pad_id=config.pad_id, end_id=EMPTY_ID,
-            ),
+            instruction=self._instruction,
             action=ActionSpec(
                 space=robot.space, dim=config.action_dim, horizon=config.action_horizon,
                 period_s=robot.period_s, gripper=_action_gripper(action, config, robot),

@@ -61,11 +61,6 @@ def detect_family(folder: Path) -> Family:
             f'{folder}: the diffusion head of OpenVLA-OFT is not supported: it runs the whole '
             'model once per denoising step; fine-tune with use_l1_regression'
         )
-    if any(folder.glob('vision_backbone--*_checkpoint.pt')):
-        raise BundleError(
-            f'{folder}: vision towers with FiLM are not supported: the instruction enters every '
-            'block of them; fine-tune with use_film = False'
-        )
     if any(folder.glob('action_head--*_checkpoint.pt')):
         return 'openvla_oft'
     if any(folder.glob('proprio_projector--*_checkpoint.pt')):

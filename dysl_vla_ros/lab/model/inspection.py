@@ -156,7 +156,9 @@ def _shape(checkpoint: OftCheckpoint) -> dict[str, Any]:
     config, found = checkpoint.config, sizes(checkpoint.config)
     static = len(_evenly(config.layers).static_layers)
     return {
-        'layers': config.layers, 'width': config.width, 'picture [pixels]': config.image_size,
+        'vision': 'towers that the instruction modulates (FiLM, OFT+)' if config.film else
+        'two towers', 'layers': config.layers, 'width': config.width,
+        'picture [pixels]': config.image_size,
         'prompt, longest [tokens]': config.prompt_tokens, 'sequence [tokens]': config.tokens,
         'weights': found.total, 'weights of a layer': found.layer,
         'static layers, at a share of 0.2': static,

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from dysl_vla_ros.data_types import LayerLayout
-from dysl_vla_ros.lab.model.fused_vision import FusedVision
-from dysl_vla_ros.lab.model.openvla_oft import OftConfig, OftEmbed, OftHead, OftLayer
+from dysl_vla_ros.lab.model.openvla_oft import OftConfig, OftEmbed, OftHead, OftLayer, oft_vision
 
 STAGE_1_KEPT = 3.0
 """Hidden states kept per dynamic layer by stage 1, beside twice the adapter's rank."""
@@ -60,7 +59,7 @@ def sizes(config: OftConfig) -> OftSizes:
     with torch.device('meta'):
         found = {
             name: sum(p.numel() for p in part(config).parameters())
-            for name, part in (('vision', FusedVision), ('embed', OftEmbed), ('layer', OftLayer),
+            for name, part in (('vision', oft_vision), ('embed', OftEmbed), ('layer', OftLayer),
                                ('head', OftHead))
         }  # fmt: skip
     return OftSizes(layers=config.layers, **found)

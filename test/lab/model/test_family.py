@@ -45,7 +45,6 @@ def test_a_family_that_does_not_fit_is_refused_with_the_reason(tmp_path, config,
     ('file', 'reason'),
     [
         ('noisy_action_projector--5_checkpoint.pt', 'once per denoising step'),
-        ('vision_backbone--5_checkpoint.pt', 'use_film = False'),
     ],
 )
 def test_variants_of_openvla_oft_that_do_not_fit_are_refused(tmp_path, file, reason):
