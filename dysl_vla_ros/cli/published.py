@@ -177,9 +177,10 @@ def distill_published(given: argparse.Namespace) -> int:
         spec = guide(recording, layout, space, str(opened.data.folder))
         path = given.out / SKIPPING
         modules.cpu()
-        save_oft_skipping(path, OftSkipping(modules, spec, card(space, given.unnorm_key,
-                                                                opened.data)))  # fmt: skip
-        (given.out / STATE).unlink(missing_ok=True)
+        if space.main:
+            about = card(space, given.unnorm_key, opened.data)
+            save_oft_skipping(path, OftSkipping(modules, spec, about))
+            (given.out / STATE).unlink(missing_ok=True)
     console.print(f'{path}: static layers {list(layout.static_layers)} of {layout.layers_total}; '
                   f'now dysl export {folder} BUNDLE --skipping {path}')  # fmt: skip
     return 0

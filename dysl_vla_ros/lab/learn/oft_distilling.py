@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
 
 from dysl_vla_ros.bundle.manifest import CalibrationSpec
 from dysl_vla_ros.data_types import FloatArray, LayerLayout
@@ -94,7 +95,7 @@ def distil_oft(
     settings: DistillSettings, space: Workspace, rank: int = 0, note_every: int = 100,
     seed: int = 0,
 ) -> SkipModules:  # fmt: skip
-    """Both stages; an interrupted one goes on.
+    """Both stages; an interrupted one goes on. Under torchrun all processes distil together.
 
     Args:
         dense: The network, frozen.
@@ -122,8 +123,10 @@ def distil_oft(
         space.write(path.name, {'static_layers': list(layout.static_layers), 'curve': watched})
         space.progress(f'distill {stage}', step, steps, {**figures, **found})
 
-    stream = training.stream(settings.batch, settings.seed)
-    distill(dense, modules, stream, settings, look, note_every, space.folder / STATE)
+    # Each process its own frames; positions are drawn alike, so that gradients can be averaged.
+    own = settings.seed + 1000 * int(PartialState().process_index)
+    distill(dense, modules, training.stream(settings.batch, own), settings, look, note_every,
+            space.folder / STATE, shared=True)  # fmt: skip
     last = watched[-1] if watched else {}
     space.note('distill', rank=modules.rank, static=list(layout.static_layers),
                skip_weight=settings.skip_weight, settings=asdict(settings),
