@@ -60,7 +60,6 @@ class Opened:
         need_torch(folder)
         import torch
 
-        from dysl_vla_ros.lab.data.dataset_format import STATE
         from dysl_vla_ros.lab.data.lerobot import open_lerobot
         from dysl_vla_ros.lab.learn.oft_data import Choice, check_fits
         from dysl_vla_ros.lab.workspace import training_device
@@ -76,7 +75,7 @@ class Opened:
         self.checkpoint: OftCheckpoint = opened[0]
         self.settings: OftSettings = opened[1]
         self.data: LerobotSet = open_lerobot(given.dataset[0])
-        self.choice: Choice = Choice(_pairs(given.pictures), tuple(given.state) or (STATE,),
+        self.choice: Choice = Choice(_pairs(given.pictures), tuple(given.state),
                                      given.turned, actions, given.frames,
                                      getattr(given, 'seed', 0))  # fmt: skip
         check_fits(self.data, self.checkpoint, self.settings, self.choice)
@@ -139,6 +138,17 @@ def _guide(given: argparse.Namespace, opened: Opened, space: Any, console: Conso
     return 0
 
 
+def _memory(opened: Opened, batch: int, rank: int) -> str:
+    """What the distillation will take, before it is begun."""
+    from dysl_vla_ros.lab.model.inspection import evenly
+    from dysl_vla_ros.lab.model.oft_costs import distillation_bytes
+
+    config, size = opened.checkpoint.config, 2 if opened.device.type == 'cuda' else 4
+    found = distillation_bytes(config, evenly(config.layers), batch, rank, size, size)
+    return (f'memory of {opened.device.type}, computed: {found["all"] / 1e9:.2f} GB, of it '
+            f'{found["weights"] / 1e9:.2f} for the frozen weights; a smaller --batch takes less')
+
+
 def distill_published(given: argparse.Namespace) -> int:
     """Adapters and controllers for a published folder, and when to skip."""
     from dysl_vla_ros.lab.learn.distill import DistillSettings
@@ -164,6 +174,7 @@ def distill_published(given: argparse.Namespace) -> int:
     layout = None if given.layers is None else read_layers(
         given.layers, opened.checkpoint.config.layers)  # fmt: skip
     console = Console()
+    console.print(_memory(opened, settings.batch, given.rank or 0), highlight=False)
     with StageBars(console) as bars:
         space = Workspace(given.out, given.out, opened.device, bars.progress, bars.told)
         samples, dense = opened.samples(), opened.dense()

@@ -84,10 +84,19 @@ class LerobotSet:
     tasks: Mapping[int, str]
 
     @property
-    def cameras(self) -> dict[str, Column]:
-        """Its pictures, without ``observation.images.``."""
-        return {name.removeprefix(IMAGE): column for name, column in self.columns.items()
+    def cameras(self) -> dict[str, str]:
+        """Its pictures, without ``observation.images.`` -> the column."""
+        return {name.removeprefix(IMAGE): name for name, column in self.columns.items()
                 if column.picture}  # fmt: skip
+
+    def picture(self, name: str) -> str:
+        """Column of a picture, by its short or its whole name; '' where there is none."""
+        whole = name in self.columns and self.columns[name].picture
+        return name if whole else self.cameras.get(name, '')
+
+    def column(self, *names: str) -> str:
+        """The first of these columns that there is; the first name where there is none."""
+        return next((name for name in names if name in self.columns), names[0])
 
     @property
     def frames(self) -> int:

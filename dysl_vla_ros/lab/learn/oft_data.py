@@ -18,7 +18,7 @@ from torch import Tensor
 from dysl_vla_ros.bundle.manifest import InstructionSpec, NormalisationSpec
 from dysl_vla_ros.engines.openvla_image import lanczos_then_crop
 from dysl_vla_ros.errors import ConfigError, InputError
-from dysl_vla_ros.lab.data.dataset_format import ACTION, IMAGE, STATE
+from dysl_vla_ros.lab.data.dataset_format import ACTION, STATE
 from dysl_vla_ros.lab.data.demonstrations import normalise
 from dysl_vla_ros.lab.data.lerobot import LerobotSet
 from dysl_vla_ros.lab.data.lerobot_frames import EpisodeRows, read_pictures, read_rows
@@ -28,6 +28,8 @@ from dysl_vla_ros.lab.model.published_settings import OftSettings
 from dysl_vla_ros.policy import instruction_tokens
 
 _LONGEST_SHOWN = 5
+_ACTIONS = (ACTION, 'actions')
+"""lerobot's name, and the one of sets that were converted for openpi."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Choice:
     Attributes:
         pictures: Camera of the model -> picture of the set, without ``observation.images.``;
             cameras that are left out have the same name there.
-        state: Columns that make the proprioception, in order.
+        state: Columns that make the proprioception, in order; empty for ``observation.state``, or
+            ``state``.
         turned: Whether the pictures are turned already, as in training; None asks where it
             matters.
         actions: Whether the demonstrated actions are needed.
@@ -46,7 +49,7 @@ class Choice:
     """
 
     pictures: Mapping[str, str] = field(default_factory=dict)
-    state: Sequence[str] = (STATE,)
+    state: Sequence[str] = ()
     turned: bool | None = None
     actions: bool = False
     frames: int = 2000
@@ -102,21 +105,22 @@ def check_fits(
     cameras = data.cameras
     for camera in config.cameras:
         name = choice.pictures.get(camera, camera)
-        if name not in cameras:
+        if not data.picture(name):
             lacking.append(f'picture {name!r} for camera {camera!r}: it has {sorted(cameras)}; '
                            f'--pictures {camera}=NAME')  # fmt: skip
     if unknown := sorted({*choice.pictures} - {*config.cameras}):
         lacking.append(f'camera {unknown}: the model has {list(config.cameras)}')
-    missing = [name for name in choice.state if name not in data.columns]
+    state = state_columns(data, choice)
+    missing = [name for name in state if name not in data.columns]
     wanted = config.proprioception_dim
-    sizes = [data.columns[name].shape for name in choice.state if name in data.columns]
+    sizes = [data.columns[name].shape for name in state if name in data.columns]
     found = sum(int(np.prod(shape)) for shape in sizes)
     if wanted and missing:
         lacking.append(f'column {missing} for the proprioception: --state COLUMN ...')
     elif wanted and found != wanted:
-        names = [name for column in choice.state for name in data.columns[column].names]
+        names = [name for column in state for name in data.columns[column].names]
         lacking.append(f'{wanted} numbers of proprioception ({settings.source}): '
-                       f'{" + ".join(choice.state)} has {found} {names or ""}; '
+                       f'{" + ".join(state)} has {found} {names or ""}; '
                        '--state COLUMN ...')  # fmt: skip
     if settings.rotate_180 and choice.turned is None:
         lacking.append('a word on its pictures: the model saw them turned by 180 degrees; '
@@ -131,10 +135,15 @@ def check_fits(
                           'things', f'what {checkpoint.folder} reads: {listed}')  # fmt: skip
 
 
+def state_columns(data: LerobotSet, choice: Choice) -> tuple[str, ...]:
+    """Columns that make the proprioception."""
+    return tuple(choice.state) or (data.column(STATE, 'state'),)
+
+
 def _lacking_actions(
     data: LerobotSet, checkpoint: OftCheckpoint, settings: OftSettings
 ) -> list[str]:
-    lacking, column = [], data.columns.get(ACTION)
+    lacking, column = [], data.columns.get(data.column(*_ACTIONS))
     dim = checkpoint.config.action_dim
     if column is None or int(np.prod(column.shape)) != dim:
         lacking.append(f'actions of {dim} numbers: it has {None if column is None else column}; '
@@ -155,8 +164,8 @@ def load_oft_samples(
     """
     check_fits(data, checkpoint, settings, choice)
     _check_words(data, checkpoint)
-    columns = [*(choice.state if checkpoint.config.proprioception_dim else ()),
-               *((ACTION,) if choice.actions else ())]  # fmt: skip
+    columns = [*(state_columns(data, choice) if checkpoint.config.proprioception_dim else ()),
+               *((data.column(*_ACTIONS),) if choice.actions else ())]  # fmt: skip
     every = max(data.frames / choice.frames, 1.0) if choice.frames else 1.0
     parts: list[OftSamples] = []
     passed = 0
@@ -188,7 +197,7 @@ def _part(
     turn = settings.rotate_180 and not choice.turned
     images = []
     for camera in config.cameras:
-        column = IMAGE + choice.pictures.get(camera, camera)
+        column = data.picture(choice.pictures.get(camera, camera))
         pictures = [
             _prepared(picture[::-1, ::-1] if turn else picture, config.image_size, settings)
             for picture in read_pictures(data, rows, column, numbers.tolist())
@@ -197,13 +206,15 @@ def _part(
     state = None
     if config.proprioception_dim:
         assert checkpoint.proprioception is not None
-        joined = np.concatenate([rows.numbers[name] for name in choice.state], axis=1)[numbers]
+        columns = state_columns(data, choice)
+        joined = np.concatenate([rows.numbers[name] for name in columns], axis=1)[numbers]
         state = torch.from_numpy(np.clip(normalise(joined, checkpoint.proprioception), -1.0, 1.0))
     known = {text: words(checkpoint, text) for text in {*rows.instruction}}
     tokens = np.concatenate([known[rows.instruction[number]] for number in numbers])
     chunk = None
     if choice.actions:
-        chunk = _chunks(rows.numbers[ACTION], numbers, checkpoint.action, settings)
+        actions = rows.numbers[data.column(*_ACTIONS)]
+        chunk = _chunks(actions, numbers, checkpoint.action, settings)
     episode = np.full(len(numbers), rows.episode.index, np.int64)
     return OftSamples(tuple(images), torch.from_numpy(tokens), state, chunk, episode, numbers)
 

@@ -26,7 +26,7 @@ from dysl_vla_ros.lab.guidance.calibrate import RecordedPass
 from dysl_vla_ros.lab.guidance.guidance import balanced_weights, guidance
 from dysl_vla_ros.lab.learn.distill import DistillSettings, distill, live_pass
 from dysl_vla_ros.lab.learn.layer_scores import TokenSet, choose_static, layer_scores
-from dysl_vla_ros.lab.learn.oft_data import Choice, OftSamples, samples_of_episode
+from dysl_vla_ros.lab.learn.oft_data import Choice, OftSamples, samples_of_episode, state_columns
 from dysl_vla_ros.lab.learn.oft_dense import OftDense
 from dysl_vla_ros.lab.model.oft_skipping import OftSkipping, oft_skip_modules
 from dysl_vla_ros.lab.model.openvla_oft_loader import OftCheckpoint
@@ -144,7 +144,7 @@ def record_episodes(
 
     Half of a chunk is played before the next one takes over, as in the node.
     """
-    columns = choice.state if checkpoint.config.proprioception_dim else ()
+    columns = state_columns(data, choice) if checkpoint.config.proprioception_dim else ()
     played = max(settings.horizon // 2, 1)
     every = max(round(played * settings.period_s * data.fps), 1)
     recording: list[list[RecordedPass]] = []

@@ -154,7 +154,7 @@ def _contract(settings: OftSettings) -> dict[str, Any]:
 
 def _shape(checkpoint: OftCheckpoint) -> dict[str, Any]:
     config, found = checkpoint.config, sizes(checkpoint.config)
-    static = len(_evenly(config.layers).static_layers)
+    static = len(evenly(config.layers).static_layers)
     return {
         'vision': 'towers that the instruction modulates (FiLM, OFT+)' if config.film else
         'two towers', 'layers': config.layers, 'width': config.width,
@@ -169,7 +169,7 @@ def _shape(checkpoint: OftCheckpoint) -> dict[str, Any]:
 def _steps(checkpoint: OftCheckpoint, batch: int) -> tuple[Step, ...]:
     config, found = checkpoint.config, sizes(checkpoint.config)
     flops = pass_flops(config)
-    layout = _evenly(config.layers)
+    layout = evenly(config.layers)
     training = distillation_bytes(config, layout, batch)
     skipping = training['trained'] / 4
     steps = [
@@ -195,7 +195,7 @@ def _steps(checkpoint: OftCheckpoint, batch: int) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _evenly(layers: int) -> LayerLayout:
+def evenly(layers: int) -> LayerLayout:
     """Static layers as many as will be chosen; which ones changes little in what they cost."""
     count = round(STATIC_SHARE * layers) + (2 if layers < 20 else 0)
     count = min(max(count, 2), layers)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from lerobot_files import picture, write_set
@@ -81,6 +83,24 @@ def test_frames_are_spread_evenly_and_actions_are_in_metres(tmp_path):
     low, high = (np.array(getattr(checkpoint.action, side)) for side in ('low', 'high'))
     wanted = np.where(checkpoint.action.mask, 2 * (last - low) / (high - low) - 1, last)
     np.testing.assert_allclose(found.chunk[-1].numpy(), np.tile(wanted, (8, 1)), atol=1e-5)
+
+
+def test_other_names_of_columns_are_found(tmp_path):
+    """Sets converted for openpi say image, state and actions; others observation.image."""
+    checkpoint, settings = opened('libero', tmp_path / 'oft')
+    folder = write_set(tmp_path / 'set', 'v2.1', video=False, fps=20, names={'motors': ['a'] * 8},
+                       cameras=('image', 'wrist_image'))  # fmt: skip
+    plain = {'observation.images.image': 'image', 'observation.state': 'state',
+             'observation.images.wrist_image': 'observation.image', 'action': 'actions'}
+    info = json.loads((folder / 'meta/info.json').read_text())
+    info['features'] = {plain.get(k, k): v for k, v in info['features'].items()}
+    (folder / 'meta/info.json').write_text(json.dumps(info))
+    for path in folder.glob('data/*/*.parquet'):
+        table = pq.read_table(path)
+        pq.write_table(table.rename_columns([plain.get(n, n) for n in table.column_names]), path)
+    choice = Choice({'wrist_image': 'observation.image'}, turned=True, actions=True)
+    found = load_oft_samples(open_lerobot(folder), checkpoint, settings, choice)
+    assert found.chunk.shape == (14, 8, 7) and found.proprioception.shape == (14, 8)
 
 
 def test_a_set_of_another_rate_gives_no_actions_but_all_the_rest(tmp_path):
