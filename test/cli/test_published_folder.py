@@ -66,6 +66,27 @@ def test_commands_alone_lead_to_a_bundle_that_skips(robot, tmp_path, capsys):
     assert main(['verify', str(bundle), *against]) == 0
 
 
+def test_an_interrupted_distillation_goes_on(tmp_path, monkeypatch):
+    import dysl_vla_ros.lab.learn.oft_distilling as module
+
+    published, described = write_both('bridge', tmp_path, layers=4)
+    out = tmp_path / 'out'
+    call = ['distill', str(published), *described, '--out', str(out), '--adapter-steps', '4',
+            '--controller-steps', '4', '--batch', '2', '--note-every', '2']  # fmt: skip
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, 'record_episodes', interrupted)
+        assert main(call) == 130
+    assert (out / module.STATE).is_file() and not (out / module.SKIPPING).is_file()
+    before = json.loads((out / 'distill.json').read_text())['curve']
+    assert main(call) == 0  # nothing is left but to record and to write
+    assert json.loads((out / 'distill.json').read_text())['curve'] == before
+    assert (out / module.SKIPPING).is_file() and not (out / module.STATE).is_file()
+
+
 def test_what_the_set_lacks_is_one_list(tmp_path, capsys):
     torch.set_num_threads(1)
     save_oft(UpstreamOft(2), tmp_path / 'published')

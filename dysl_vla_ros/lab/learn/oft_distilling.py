@@ -115,11 +115,15 @@ def distil_oft(
     held_out = min(max(len(samples.tokens) // 50, 1), settings.batch)
     training = _rows(samples, range(max(len(samples.tokens) - held_out, 1)))
     unseen = samples.batch(range(len(samples.tokens) - held_out, len(samples.tokens)))
-    path, watched = space.results / 'distill.json', list[dict[str, Any]]()
+    path = space.results / 'distill.json'
+    watched = _watched(path) if (space.folder / STATE).is_file() else []
 
     def look(stage: str, step: int, steps: int, figures: Mapping[str, float]) -> None:
         found = _validate(dense, modules, unseen)
-        watched.append({'stage': int(stage.split()[-1]), 'step': step, **figures, **found})
+        number = int(stage.split()[-1])
+        # After an interruption the last look may be repeated.
+        watched[:] = [note for note in watched if (note['stage'], note['step']) < (number, step)]
+        watched.append({'stage': number, 'step': step, **figures, **found})
         space.write(path.name, {'static_layers': list(layout.static_layers), 'curve': watched})
         space.progress(f'distill {stage}', step, steps, {**figures, **found})
 
@@ -209,6 +213,14 @@ def card(space: Workspace, key: str, data: LerobotSet) -> dict[str, Any]:
 def with_calibration(skipping: OftSkipping, spec: CalibrationSpec) -> OftSkipping:
     """The same, guided otherwise."""
     return replace(skipping, calibration=spec)
+
+
+def _watched(path: Path) -> list[dict[str, Any]]:
+    """The curve that an interrupted run had written."""
+    if not path.is_file():
+        return []
+    curve: list[dict[str, Any]] = json.loads(path.read_text('utf-8'))['curve']
+    return curve
 
 
 @torch.no_grad()
