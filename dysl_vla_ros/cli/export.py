@@ -56,7 +56,7 @@ def run(given: argparse.Namespace) -> int:
             bar.update(task, description=name, completed=done, total=total)
 
         manifest = write_bundle(source, folder, given.name or folder.name, settings, tell,
-                                given.force, given.contract_only)  # fmt: skip
+                                given.force, contract_only=given.contract_only)  # fmt: skip
     size = sum(entry.bytes for entry in manifest.files.values()) / 1e6
     console.print(
         f'{manifest.name} ({manifest.precision}): {len(manifest.segments)} graphs, {size:.1f} MB, '

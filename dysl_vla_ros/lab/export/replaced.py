@@ -93,14 +93,44 @@ def carried_over(
     before = _manifest(folder, force)
     fits, lost = _plans(folder, onnx_hash(manifest))
     same_graphs = before is not None and onnx_hash(before) == onnx_hash(manifest)
-    if before is not None and before.calibration != manifest.calibration and not force:
+    if before is not None and not force:
         if same_graphs:
             manifest = replace(manifest, calibration=before.calibration)
-        else:
+        elif _calibrated(before, manifest):
             lost = [f'the calibration ({_words(before.calibration)})', *lost]
     if lost and not force:
         raise _loss(folder, f'{", ".join(lost)}, made for other graphs')
     return manifest, fits
+
+
+def check_loss(folder: Path, manifest: Manifest, force: bool = False) -> None:
+    """Refuse before the first graph what would be refused after the last one.
+
+    Args:
+        folder: The old bundle; may be missing.
+        manifest: Of the new one; its graphs are still to be written.
+        force: Nothing is refused.
+
+    Raises:
+        ConfigError: The new graphs will be others, and a calibration or plans would be lost.
+    """
+    before = _manifest(folder, force)
+    same = before is None or all(
+        getattr(before, name) == getattr(manifest, name)
+        for name in ('static_layers', 'layers_total', 'precision', 'hidden_tokens', 'hidden_width')
+    )
+    if before is None or same or force:
+        return
+    lost = [f'{FOLDER}/{path.parent.name}' for path in folder.glob(f'{FOLDER}/*/{PLANS_NAME}')]
+    if _calibrated(before, manifest):
+        lost = [f'the calibration ({_words(before.calibration)})', *sorted(lost)]
+    if lost:
+        raise _loss(folder, f'{", ".join(lost)}, made for other graphs')
+
+
+def _calibrated(before: Manifest, manifest: Manifest) -> bool:
+    """Whether the old bundle has a calibration of its own; a dense one has nothing to skip."""
+    return bool(before.layout.dynamic_layers) and before.calibration != manifest.calibration
 
 
 def _manifest(folder: Path, force: bool) -> Manifest | None:

@@ -26,7 +26,13 @@ from dysl_vla_ros.errors import BundleError, ConfigError
 from dysl_vla_ros.lab.export.onnx_files import OPSET, FileSettings, write_onnx
 from dysl_vla_ros.lab.export.parts import TOKENIZER, Exportable, part_names
 from dysl_vla_ros.lab.export.precision import to_half
-from dysl_vla_ros.lab.export.replaced import GRAPHS, carried_over, check_bundle, graphs_of
+from dysl_vla_ros.lab.export.replaced import (
+    GRAPHS,
+    carried_over,
+    check_bundle,
+    check_loss,
+    graphs_of,
+)
 from dysl_vla_ros.targets import folder_target, write_whole
 
 Progress = Callable[[int, int, str], None]
@@ -93,6 +99,7 @@ def write_bundle(
     folder = check_bundle(folder, force)
     key = _key(source, settings)
     manifest = _manifest(source, name, settings, key)
+    check_loss(folder, manifest, force)
     before = graphs_of(folder, manifest) if contract_only else None
     partial = folder.with_name(f'.{folder.name}.partial')
     folder_target('bundle', partial, _is_partial, 'what an interrupted export left')
