@@ -85,6 +85,7 @@ setup(
             'matplotlib>=3.7,<4',
             'pyarrow>=15',  # datasets in LeRobot's layout
             'Pillow>=10',  # their pictures
+            'av>=12',  # their videos, AV1 too: a decoder comes with it
             'rosbags>=0.10,<1',  # calibration from an MCAP bag, without ROS
         ],
         'vla': [  # the upstream libraries that the loaders of published models are tested against

@@ -47,7 +47,13 @@ def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
     trained = action.space.startswith('eef') and not is_fake(manifest)
     for name in _FRAMES:
         value, own = getattr(given, name), getattr(action, name)
-        if trained and value not in ('', own):
+        if trained and not own and not value:
+            raise ConfigError(
+                f'action.{name}', value, f'a name: the bundle {manifest.name} moves the end '
+                'effector, and its model does not say in which frame and by which link; set it, '
+                'or export with --frame and --tip',
+            )  # fmt: skip
+        if trained and own and value not in ('', own):
             raise ConfigError(
                 f'action.{name}', value, f"'' or {own!r}, in which the bundle {manifest.name} was "
                 'trained; where the arm only has another name for it, export with that name',
@@ -200,8 +206,8 @@ def _check_joints(config: NodeConfig, manifest: Manifest) -> None:
     """As many joints as the bundle reads and moves, said before a pass needs them."""
     names, action, read = config.action.joint_names, manifest.action, manifest.proprioception
     wanted = {} if action.space.startswith('eef') else {'moves': action.dim - int(action.gripper)}
-    if read.dim:
-        wanted['reads'] = read.dim - int(read.gripper)
+    if read.dim and read.source == 'joints':
+        wanted['reads'] = read.body
     for does, number in wanted.items():
         if names and len(names) != number:
             raise ConfigError(

@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -31,11 +32,12 @@ from dysl_vla_ros.core.pace import Pace
 from dysl_vla_ros.core.run_state import LATCHED, InputStatus, RunState, State
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import Command, FloatArray, Observation, SkipMode
-from dysl_vla_ros.errors import ChunkError, DyslError
+from dysl_vla_ros.errors import ChunkError, DyslError, InputError
 from dysl_vla_ros.loop_status import Counters, Delivery, LoopStatus
 from dysl_vla_ros.motion import Planner
 from dysl_vla_ros.playback import Playback
 from dysl_vla_ros.policy import Pass, Policy
+from dysl_vla_ros.state_source import pose_state
 
 _LOG = logging.getLogger(__name__)
 _INVALID_CHUNKS_FAULT = 3
@@ -157,12 +159,23 @@ class ControlLoop:
             epoch, mode = self._epoch, self.skip_mode
             plan = self._desk.plan(mode)
         try:
+            observation = self._seen(observation)
             if mode == 'compare':
                 return epoch, self.policy.compare(observation, plan)
             return epoch, self.policy.predict(observation, plan)
         except BaseException:
             self.abandon()
             raise
+
+    def _seen(self, observation: Observation) -> Observation:
+        """With what the policy reads of the arm: its joints, or the pose of its tip."""
+        spec = getattr(self.policy.manifest, 'proprioception', None)
+        if spec is None or spec.source == 'joints' or not spec.dim:
+            return observation
+        if not np.isfinite(observation.joints).all():
+            raise InputError(f'joints = {observation.joints}: expected finite numbers')
+        position, rotation = self._planner.pose(observation.joints)
+        return replace(observation, joints=pose_state(spec, position, rotation))
 
     def rerun(self, first: Pass) -> Pass:
         """Run the observation of ``first`` in full, from its first jump; slow, holds no lock."""

@@ -33,7 +33,7 @@ _BOX_MARGIN_M = 0.005
 
 
 class Planner(Protocol):
-    """What ``plan_chunk`` needs of a ``MotionPlanner``."""
+    """What a loop needs of a ``MotionPlanner``."""
 
     def actions(self, normalised: FloatArray) -> FloatArray:
         """Physical actions."""
@@ -45,6 +45,9 @@ class Planner(Protocol):
         self, actions: FloatArray, normalised: FloatArray, start: FloatArray
     ) -> FloatArray:
         """Displacements in normalised space."""
+
+    def pose(self, joints: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Position and rotation of the tip; asked for by policies that read them."""
 
 
 @dataclass(frozen=True)
@@ -296,6 +299,11 @@ class MotionPlanner:
         steps = np.diff(np.vstack([start, rows]), axis=0)
         shortest = steps - 2 * np.pi * np.round(steps / (2 * np.pi))
         return np.where(endless, start + np.cumsum(shortest, axis=0), rows)
+
+    def pose(self, joints: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Position (3,) [m] and rotation (3, 3) of the tip, where there are kinematics."""
+        assert self._kinematics is not None
+        return self._kinematics.forward(joints)
 
     def may_command(self, joints: FloatArray) -> bool:
         """Whether these joints, shape (n,) [rad], lie in the workspace."""

@@ -236,16 +236,18 @@ class Policy:
     def _proprioception(self, observation: Observation) -> NDArray[np.float32]:
         spec = self.manifest.proprioception
         joints = np.asarray(observation.joints, dtype=np.float64)
-        size = spec.dim - int(spec.gripper)
+        size = spec.body
         if joints.shape != (size,):
             raise InputError(f'joints of shape {joints.shape}: expected ({size},)')
         values = [*joints]
         if spec.gripper:
             if observation.gripper is None:
                 raise InputError('gripper = None: expected its measured opening, 0 to 1')
-            values.append(observation.gripper)
+            opening = observation.gripper
+            # Not only the opening: some models read where each finger is.
+            values += [a + (b - a) * opening for a, b in spec.fingers or ((0.0, 1.0),)]
         known = self.manifest.action.joint_names
-        names = [*(known if len(known) == size else range(size)), 'gripper']
+        names = [*(known if len(known) == size else range(size)), *['gripper'] * (spec.dim - size)]
         for name, value in zip(names, values, strict=False):
             if not np.isfinite(value):
                 raise InputError(f'joints: {name} = {value}: expected a finite number')
@@ -351,7 +353,10 @@ def load_tokenizer(manifest: Manifest, text: str) -> Tokenizer:
         ) from None
 
     try:
-        tokenizer: Tokenizer = LibraryTokenizer.from_str(text)
+        library = LibraryTokenizer.from_str(text)
+        library.no_truncation()  # the contract's own length is checked, with an error
+        library.no_padding()
+        tokenizer: Tokenizer = library
     except Exception as error:  # the library raises plain Exception
         raise BundleError(
             f'{manifest.instruction.tokenizer}: {error}; '

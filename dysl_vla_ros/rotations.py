@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from transforms3d import axangles, quaternions  # type: ignore[import-untyped]
+from transforms3d import axangles, euler, quaternions  # type: ignore[import-untyped]
 
 from dysl_vla_ros.data_types import FloatArray
 
@@ -32,3 +32,8 @@ def rotation_vector(rotation: FloatArray) -> FloatArray:
     if length < _TINY_ANGLE:
         return 2.0 * axis
     return np.asarray(axis * (2.0 * math.atan2(length, float(quaternion[0])) / length))
+
+
+def roll_pitch_yaw(rotation: FloatArray) -> FloatArray:
+    """Angles (3,) [rad] about the fixed x, y and z axes, in this order, of a matrix (3, 3)."""
+    return np.asarray(euler.mat2euler(rotation, 'sxyz'))

@@ -91,6 +91,7 @@ PARTS = {
         'subprocess sys threading time', 'numpy',
     ),
     'action_columns': May(),
+    'state_source': May('bundle data_types rotations', '', 'numpy'),
     'motion': May(
         'action_columns bundle collision config core data_types errors kinematics pose_search '
         'rotations', '', 'numpy',
@@ -104,8 +105,8 @@ PARTS = {
         'bundle config core data_types loop_settings loop_status motion playback policy'
     ),
     'control_loop': May(
-        'chunk_desk config core data_types errors loop_status motion playback policy',
-        'threading', 'numpy',
+        'chunk_desk config core data_types errors loop_status motion playback policy '
+        'state_source', 'threading', 'numpy',
     ),
     'ros_packages': May('errors', 'os pathlib'),
     'safe_start': May('errors parameter_file', 'pathlib'),
@@ -149,10 +150,11 @@ PARTS = {
     'lab.data': May(
         'bundle core engines.image_tensor errors sim targets lab.learn lab.model lab.worlds',
         'io multiprocessing os pathlib time',
-        'PIL numpy pyarrow tokenizers torch',
+        'PIL av numpy pyarrow tokenizers torch',
     ),
     'lab.learn': May(
-        'data_types errors sim lab.data lab.guidance lab.model lab.plots lab.workspace lab.worlds',
+        'bundle data_types engines.openvla_image errors policy sim lab.data lab.guidance '
+        'lab.model lab.plots lab.workspace lab.worlds',
         'pathlib time', 'accelerate numpy tokenizers torch',
     ),
     'lab.guidance': May(
@@ -180,10 +182,11 @@ ONLY = {
     'control_msgs': {'ros.gripper_goals', 'ros.speed'},
     'controller_manager_msgs': {'ros.controller_watch'},
     'PIL': {'ros.compressed', 'lab.data.dataset_format', 'lab.evaluation.film_pictures'},
+    'av': {'lab.data.lerobot_video'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros
 }
 # Imported where they are used, or where ImportError is caught: the rest runs without them.
-OPTIONAL = ('control_msgs', 'controller_manager_msgs')
+OPTIONAL = ('av', 'control_msgs', 'controller_manager_msgs')
 # Of the command line too, so that every command says in a second what it takes.
 LATER = ('torch', 'accelerate', 'matplotlib')
 

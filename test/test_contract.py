@@ -46,6 +46,14 @@ def test_a_frame_that_contradicts_the_bundle_is_an_error_that_names_both(
         with_bundle(from_flat({name: value}), manifest)
 
 
+def test_a_policy_that_names_no_frame_takes_the_parameters_and_asks_for_them(manifest):
+    open_one = replace(manifest, action=replace(manifest.action, frame_id='', tip_link=''))
+    given = from_flat({'action.frame_id': 'base', 'action.tip_link': 'flange'})
+    assert frames(with_bundle(given, open_one)) == ('base', 'flange')
+    with pytest.raises(ConfigError, match="action.tip_link = '': expected a name: .* --tip"):
+        with_bundle(from_flat({'action.frame_id': 'base'}), open_one)
+
+
 def test_a_policy_of_joints_was_trained_in_no_frame(manifest):
     joints = replace(manifest, action=replace(manifest.action, space='joint_delta'))
     config = from_flat({'action.frame_id': 'base_link'})

@@ -103,8 +103,10 @@ def test_a_published_checkpoint_is_loaded_distilled_exported_verified_and_moves_
     skipping = distilled(open_oft(published, prompt_tokens=PROMPT_TOKENS))
     save_oft_skipping(skip, skipping)
 
-    described = ['--skipping', str(skip), '--prompt-tokens', str(PROMPT_TOKENS),
-                 '--libero-units', '--joint-names', *JOINTS]  # fmt: skip
+    own = ['--skipping', str(skip), '--prompt-tokens', str(PROMPT_TOKENS), '--joint-names',
+           *JOINTS]  # fmt: skip
+    described = [*own, '--proprioception', 'joints', '--frame', 'base_link', '--tip',
+                 'grasp_link']  # fmt: skip
     assert main(['export', str(published), str(bundle), *described]) == 0
     manifest = open_bundle(bundle).manifest
     assert manifest.calibration == skipping.calibration
@@ -122,8 +124,15 @@ def test_a_published_checkpoint_is_loaded_distilled_exported_verified_and_moves_
 
     moves_the_arm(bundle, monkeypatch)
 
+    # As published it reads the pose of the gripper: the same graphs, another contract.
+    assert main(['export', str(published), str(bundle), *own, '--contract-only']) == 0
+    again = open_bundle(bundle).manifest
+    assert again.files == manifest.files and again.proprioception.source == 'eef_axis_angle'
+    moves_the_arm(bundle, monkeypatch, **{
+        'action.frame_id': 'base_link', 'action.tip_link': 'grasp_link'})  # fmt: skip
 
-def moves_the_arm(bundle: Path, monkeypatch) -> None:
+
+def moves_the_arm(bundle: Path, monkeypatch, **parameters) -> None:
     """Two cameras, seven joints and a gripper; the node opens the bundle by its path."""
     monkeypatch.syspath_prepend(str(ROS))
     from fakes import FakeRobot
@@ -131,7 +140,7 @@ def moves_the_arm(bundle: Path, monkeypatch) -> None:
     ros = _load('ros_rig', ROS / 'conftest.py')
     graph = ros.Graph()
     try:
-        rig = _rig(ros, graph, bundle, FakeRobot)
+        rig = _rig(ros, graph, bundle, FakeRobot, parameters)
         assert rig.configure() == 'SUCCESS'
         assert rig.activate() == 'SUCCESS'
         rig.robot.describe(arm())
@@ -152,7 +161,7 @@ def moves_the_arm(bundle: Path, monkeypatch) -> None:
         graph.close()
 
 
-def _rig(ros, graph, bundle, robot_class):
+def _rig(ros, graph, bundle, robot_class, changes):
     from rclpy.node import Node
     from rclpy.parameter import Parameter
 
@@ -162,7 +171,8 @@ def _rig(ros, graph, bundle, robot_class):
     rig.graph, rig.heard = graph, {}
     rig.robot = robot_class(graph.add(Node('robot', context=graph.context)), JOINTS)
     rig.robot.position = BENT.copy()
-    parameters = {'engine.path': str(bundle), 'armed': True, 'skip.mode': 'max_skip'}
+    parameters = {'engine.path': str(bundle), 'armed': True, 'skip.mode': 'max_skip',
+                  **changes}  # fmt: skip
     rig.node = graph.add(module.VlaNode(
         context=graph.context,
         parameter_overrides=[Parameter(key, value=value) for key, value in parameters.items()],

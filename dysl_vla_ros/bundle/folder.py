@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dysl_vla_ros.bundle import MANIFEST_NAME
+from dysl_vla_ros.bundle.git_lfs import refuse_pointer
 from dysl_vla_ros.bundle.manifest import (
     FORMAT,
     FileEntry,
@@ -95,11 +96,13 @@ def open_bundle(folder: Path) -> Bundle:
         raise BundleError(
             f'{folder}: no {MANIFEST_NAME}; expected a folder written by dysl export'
         )
+    refuse_pointer(manifest_path)
     manifest = manifest_from_dict(load(manifest_path))
     for name, entry in manifest.files.items():
         path = _inside(folder, name)
         if not path.is_file():
             raise BundleError(f'{name}: listed in {MANIFEST_NAME} but missing in {folder}')
+        refuse_pointer(path)
         try:
             size = path.stat().st_size
             if size != entry.bytes:

@@ -112,21 +112,36 @@ class NormalisationSpec:
     mask: tuple[bool, ...]
 
 
+StateSource = Literal['joints', 'eef_axis_angle', 'eef_rpy']
+"""What proprioception is made of: the joints' positions; or the pose of the tip link in the
+actions' frame, position [m] and rotation vector or roll, pitch and yaw [rad]."""
+
+
 @dataclass(frozen=True)
 class ProprioceptionSpec:
     """The vector of joint positions (and gripper opening, when ``gripper``) fed to the model.
 
     Attributes:
         dim: Numbers in the vector.
-        gripper: Whether the last one is the gripper's opening.
+        gripper: Whether it ends with the gripper: its opening, or its fingers.
         normalisation: Of the vector.
         clip: Keep normalised values within [-1, 1], as OpenVLA-OFT does.
+        source: What the other numbers are.
+        fingers: (closed, open) of each number that the gripper has at the end, made from its
+            opening; empty for the opening itself, one number.
     """
 
     dim: int
     gripper: bool
     normalisation: NormalisationSpec
     clip: bool = False
+    source: StateSource = 'joints'
+    fingers: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def body(self) -> int:
+        """Numbers before the gripper's."""
+        return self.dim - (max(len(self.fingers), 1) if self.gripper else 0)
 
 
 @dataclass(frozen=True)
@@ -299,8 +314,19 @@ class Manifest:
             listed = not camera.reference or camera.reference in self.files
             expect(f'{where}.reference', camera.reference, listed, 'a file listed in files')
         joints = self.proprioception
-        least = int(joints.gripper)
+        least = joints.dim - joints.body
         expect('proprioception.dim', joints.dim, joints.dim >= least, f'at least {least}')
+        expect('proprioception.fingers', joints.fingers, joints.gripper or not joints.fingers,
+               'none without a gripper')
+        expect('proprioception.fingers', joints.fingers, len(joints.fingers) <= 4, 'at most 4')
+        for pair in joints.fingers:
+            _plausible('proprioception.fingers', pair)
+        pose = joints.source != 'joints'
+        expect('proprioception.dim', joints.dim, not pose or joints.body == 6,
+               f'{6 + least} for {joints.source}: a pose and the gripper')
+        expect('proprioception.source', joints.source,
+               not pose or self.action.space.startswith('eef'),
+               'joints, where actions move joints and name no frame and no link')
         expect('proprioception.dim', joints.dim, joints.dim <= 1000, 'at most 1000')
         _check_normalisation('proprioception.normalisation', joints.normalisation, joints.dim)
         text = self.instruction

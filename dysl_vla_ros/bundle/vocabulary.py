@@ -35,12 +35,23 @@ def check_ids(tokenizer: Path, instruction: InstructionSpec, embed: Path) -> Non
         return
     if rows is None:
         return
+    check_rows(document, tokenizer.name, instruction, rows)
+
+
+def check_rows(
+    document: dict[str, Any], title: str, instruction: InstructionSpec, rows: int
+) -> None:
+    """As ``check_ids``, of a tokenizer's JSON and the number of rows.
+
+    Raises:
+        BundleError: An id has no row; names token and id.
+    """
     ids = {'instruction.pad_id': instruction.pad_id, 'instruction.end_id': instruction.end_id}
     for name, value in (*ids.items(), *_tokens(document)):
         whole = isinstance(value, int) and not isinstance(value, bool)
         if value is not None and not (whole and 0 <= value < rows):
             raise BundleError(
-                f'{tokenizer.name}: {shown(name)} = {shown(value)}: expected an id within '
+                f'{title}: {shown(name)} = {shown(value)}: expected an id within '
                 f'[0, {rows - 1}], a row of the embedding'
             )
 

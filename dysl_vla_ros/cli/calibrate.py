@@ -15,6 +15,7 @@ from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
 from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest
 from dysl_vla_ros.cli import calibrate_mode
 from dysl_vla_ros.cli.evaluate import latency_seconds
+from dysl_vla_ros.cli.published import add_published, calibrate_published, is_published
 from dysl_vla_ros.cli.stages import StageBars
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.sim.goals import FAMILIES
@@ -33,7 +34,7 @@ _SCORED_FRAMES = 20_000
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('target', type=Path, help='checkpoint, or folder of a bundle: the '
-                        'calibration is written into it')  # fmt: skip
+                        'calibration is written into it; or a published folder')  # fmt: skip
     parser.add_argument('--dataset', type=Path, nargs='+', default=[],
                         help='for a checkpoint: score its layers and choose the static ones')
     source = parser.add_argument_group('recording', 'by default the policy plays in simulation')
@@ -67,6 +68,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='tokens whose score chooses them')  # fmt: skip
     parser.add_argument('--out', type=Path, help='folder of report and plots; default: beside it')
     parser.add_argument('--device', default='', help='torch device; default: a GPU, or the CPU')
+    parser.add_argument('--skipping', type=Path, help='of a published folder: what was distilled '
+                        'for it; when to skip is written into it')  # fmt: skip
+    parser.add_argument('--batch', type=int, default=8, help='of a published folder: frames at a '
+                        'time')  # fmt: skip
+    parser.add_argument('--batches', type=int, default=8, help='how many of them')
+    add_published(parser)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -74,6 +81,8 @@ def run(given: argparse.Namespace) -> int:
     from dysl_vla_ros.lab.workspace import Workspace, training_device
 
     _check(given)
+    if is_published(given.target):
+        return calibrate_published(given)
     out = given.out or given.target.parent / f'{given.target.stem}_calibration'
     console = Console()
     with StageBars(console) as bars:
@@ -98,6 +107,10 @@ def _check(given: argparse.Namespace) -> None:
         raise ConfigError('window', given.window, 'at least 1')
     if not 0.0 < given.drop_rate < 1.0:
         raise ConfigError('drop-rate', given.drop_rate, 'more than 0 and less than 1')
+    if is_published(given.target):
+        if not given.dataset:
+            raise ConfigError('dataset', None, 'a LeRobot data set of the robot')
+        return
     manifest = open_bundle(given.target).manifest if given.target.is_dir() else None
     calibrate_mode.check(given, manifest)
     if given.target.is_dir() and given.dataset:

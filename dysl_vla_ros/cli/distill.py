@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from dysl_vla_ros.cli.published import add_published, distill_published, is_published
 from dysl_vla_ros.cli.stages import StageBars
 from dysl_vla_ros.cli.train import add_data_options, load_data
 
@@ -18,7 +19,8 @@ CHECKPOINT = 'policy.safetensors'
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('checkpoint', type=Path, help='dense; where dysl calibrate chose static '
-                        'layers they are used, otherwise they are chosen now')  # fmt: skip
+                        'layers they are used, otherwise they are chosen now; or the folder of a '
+                        'published OpenVLA-OFT')  # fmt: skip
     parser.add_argument('--dataset', type=Path, nargs='+', required=True)
     parser.add_argument('--out', type=Path, required=True, help='folder of checkpoint and plots')
     parser.add_argument('--preset', default='full', choices=('full', 'toy'))
@@ -33,6 +35,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='updates between looks at held-out samples, and between '
                         'resumable states')  # fmt: skip
     add_data_options(parser)
+    parser.add_argument('--layers', type=Path, help='of a published folder: layers.json of dysl '
+                        'calibrate')  # fmt: skip
+    parser.add_argument('--task-share', type=float, help='share of the demonstrated actions in '
+                        'the target; published folder: 0, the dense model alone')  # fmt: skip
+    parser.add_argument('--episodes', type=int, default=24,
+                        help='of a published folder: episodes that say when to skip')  # fmt: skip
+    add_published(parser)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -47,6 +56,8 @@ def run(given: argparse.Namespace) -> int:
 
     if given.note_every < 1:
         raise ConfigError('note-every', given.note_every, 'at least 1')
+    if is_published(given.checkpoint):
+        return distill_published(given)
     device = training_device(given.device)
     checkpoint = load_checkpoint(given.checkpoint)
     recipe = preset(given.preset, 1, device.type == 'cuda')
@@ -79,6 +90,6 @@ def run(given: argparse.Namespace) -> int:
 def _changed(settings: Any, given: argparse.Namespace) -> Any:
     """The preset's numbers, changed by the command line."""
     changes = {name: getattr(given, name) for name in
-               ('skip_weight', 'adapter_steps', 'controller_steps', 'batch')
+               ('skip_weight', 'adapter_steps', 'controller_steps', 'batch', 'task_share')
                if getattr(given, name) is not None}  # fmt: skip
     return replace(settings, seed=given.seed, **changes)

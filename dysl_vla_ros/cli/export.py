@@ -1,4 +1,4 @@
-"""``dysl export``: a distilled checkpoint -> a bundle, one graph per part."""
+"""``dysl export``: a checkpoint, distilled or published -> a bundle, one graph per part."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from dysl_vla_ros.errors import ConfigError
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('checkpoint', type=Path,
-                        help='distilled checkpoint, or published OpenVLA-OFT folder')  # fmt: skip
+                        help='distilled checkpoint, or published OpenVLA-OFT folder, which needs '
+                        'no distillation: it is exported dense')  # fmt: skip
     parser.add_argument('bundle', type=Path, help='folder to write: new, empty, or a bundle, '
                         'which is replaced when the new one is complete')  # fmt: skip
     parser.add_argument('--name', default='', help="of the model; default: the folder's")
@@ -35,6 +36,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--force', action='store_true',
                         help='replace a bundle although its calibration, plans or added files '
                         'are lost; where the graphs are the same, plans stay')  # fmt: skip
+    parser.add_argument('--contract-only', action='store_true',
+                        help='keep the graphs of the bundle that is there, and write only what '
+                        'its manifest says: a frame, a key, a name')  # fmt: skip
     add_checkpoint_options(parser)
 
 
@@ -60,7 +64,8 @@ def run(given: argparse.Namespace) -> int:
             bar.update(task, description=name, completed=done, total=total)
 
         manifest = write_bundle(source, folder, given.name or folder.name, settings, tell,
-                                given.force, references)  # fmt: skip
+                                given.force, references,
+                                contract_only=given.contract_only)  # fmt: skip
     size = sum(entry.bytes for entry in manifest.files.values()) / 1e6
     console.print(
         f'{manifest.name} ({manifest.precision}): {len(manifest.segments)} graphs, {size:.1f} MB, '

@@ -154,15 +154,16 @@ def random_inputs(opened: OpenedEngine, seed: int, instruction: str) -> Inputs:
     scale = manifest.proprioception.normalisation
     low, high = np.array(scale.low), np.array(scale.high)
     values = low + random.random(len(low)) * (high - low)
-    gripper = manifest.proprioception.gripper and len(values) > 0
+    body, gripper = manifest.proprioception.body, manifest.proprioception.gripper
+    opening = float(random.random() if manifest.proprioception.fingers else values[-1:].sum())
     observation = Observation(
         stamp=0.0,
         images={
             camera.name: _picture(random, camera.height, camera.width)
             for camera in manifest.cameras
         },
-        joints=values[:-1] if gripper else values,
-        gripper=float(values[-1]) if gripper else None,
+        joints=values[:body],
+        gripper=opening if gripper else None,
         instruction=instruction,
     )
     tokenizer = load_tokenizer(manifest, opened.tokenizer)

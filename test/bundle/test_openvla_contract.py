@@ -81,3 +81,37 @@ def test_a_gripper_threshold_leaves_open_and_closed_only(bundle):
 def test_a_threshold_that_a_gripper_cannot_cross_is_refused(bundle):
     with pytest.raises(BundleError, match='gripper_threshold = 1.0'):
         policy(bundle, action={'gripper_threshold': 1.0})
+
+
+def pose_spec(bundle, **changes):
+    base = bundle.manifest.proprioception
+    state = dataclasses.replace(base.normalisation, low=(-1.0,) * 8, high=(1.0,) * 8,
+                                mask=(True,) * 8)  # fmt: skip
+    action = dataclasses.replace(bundle.manifest.action, space='eef_delta')
+    spec = {'dim': 8, 'gripper': True, 'normalisation': state, 'source': 'eef_axis_angle',
+            'fingers': ((0.0, 0.04), (0.0, -0.04)), **changes}  # fmt: skip
+    return dataclasses.replace(
+        bundle.manifest, action=action, proprioception=dataclasses.replace(base, **spec)
+    )
+
+
+def test_two_fingers_are_made_from_one_opening(bundle):
+    manifest = pose_spec(bundle)
+    images = {camera.name: np.zeros((camera.height, camera.width, 3), np.uint8)
+              for camera in manifest.cameras}  # fmt: skip
+    one = Policy(None, manifest, Tokenizer.from_file(str(bundle.path('tokenizer.json'))))
+    seen = Observation(0.0, images, np.arange(6) / 10, 0.75, 'pick up the cube')
+    found = one.prepare(seen)['proprioception'][0]
+    np.testing.assert_allclose(found, [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.03, -0.03], atol=1e-7)
+
+
+def test_a_pose_has_six_numbers_and_needs_a_frame(bundle):
+    with pytest.raises(BundleError, match='7 for eef_rpy: a pose and the gripper'):
+        pose_spec(bundle, source='eef_rpy', fingers=((0.0, 1.0),))
+    with pytest.raises(BundleError, match='none without a gripper'):
+        pose_spec(bundle, gripper=False)
+    with pytest.raises(BundleError, match='joints, where actions move joints'):
+        dataclasses.replace(
+            pose_spec(bundle),
+            action=dataclasses.replace(bundle.manifest.action, space='joint_delta'),
+        )

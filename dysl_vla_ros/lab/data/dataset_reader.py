@@ -30,6 +30,7 @@ from dysl_vla_ros.lab.data.dataset_format import (
     read_document,
 )
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations
+from dysl_vla_ros.lab.data.lerobot import read_columns, version_of
 
 _MADE_BY = 'a dataset written by dysl collect'
 _FREE = 'reach'
@@ -101,28 +102,46 @@ def open_dataset(folder: Path, contract: Contract) -> DatasetFiles:
         ConfigError: Names the field, what was found, and what would be right.
     """
     info = read_document(folder / INFO, _MADE_BY)
+    wrong: list[ConfigError] = []
     for key in ('codebase_version', 'fps', 'total_episodes', 'total_frames', 'data_path',
                 'features'):  # fmt: skip
-        if key not in info:
-            raise ConfigError(f'{INFO}: {key}', 'missing', f'the key {key!r}: {_MADE_BY}')
-    version = str(info['codebase_version'])
+        if info.get(key) is None:
+            wrong.append(ConfigError(f'{INFO}: {key}', 'missing', f'the key {key!r}: {_MADE_BY}'))
+    version = version_of(info.get('codebase_version', 'v3.0'))
     if not version.startswith('v3.'):
-        raise ConfigError(
-            f'{INFO}: codebase_version', version,
+        wrong.append(ConfigError(
+            f'{INFO}: codebase_version', info['codebase_version'],
             'v3.0; convert it with lerobot.datasets.v30.convert_dataset_v21_to_v30',
-        )  # fmt: skip
-    if info['fps'] != contract.fps:
-        raise ConfigError(
+        ))  # fmt: skip
+    if info.get('fps', contract.fps) not in (contract.fps, None):
+        wrong.append(ConfigError(
             f'{INFO}: fps', info['fps'], f'{contract.fps}: the policy plays {contract.fps} '
             'actions per second; record at that rate, or resample',
-        )  # fmt: skip
-    columns = _columns(info['features'], contract)
-    ours = read_document(folder / OURS, f'{_MADE_BY}, which says what the labels mean')
-    _check_goals(ours.get('goals'), contract.goals)
-    if not info['total_frames']:
-        raise ConfigError(f'{INFO}: total_frames', 0, 'at least one frame; dysl collect goes on')
+        ))  # fmt: skip
+    columns = _columns(info.get('features') or {}, contract, wrong)
+    if not wrong:
+        ours = read_document(folder / OURS, f'{_MADE_BY}, which says what the labels mean')
+        _check_goals(ours.get('goals'), contract.goals)
+    if info.get('total_frames') == 0:
+        wrong.append(ConfigError(f'{INFO}: total_frames', 0,
+                                 'at least one frame; dysl collect goes on'))  # fmt: skip
+    _refuse(folder, wrong)
     return DatasetFiles(folder, columns, tuple(_data_files(folder, info)),
                         int(info['total_frames']), ours)  # fmt: skip
+
+
+def _refuse(folder: Path, wrong: Sequence[ConfigError]) -> None:
+    """One error as it is; several as one list, for they mean another robot's set."""
+    if len(wrong) == 1:
+        raise wrong[0]
+    if wrong:
+        listed = '; '.join(f'({number}) {error}' for number, error in enumerate(wrong, start=1))
+        raise ConfigError(
+            str(folder), f'{len(wrong)} things that do not fit', "the bundled policy's robot and "
+            "its simulator's labels, which are trained on here. A set of any other robot goes "
+            'with a model of that robot: dysl calibrate FOLDER and dysl distill FOLDER, FOLDER '
+            f'being a published OpenVLA-OFT. What does not fit: {listed}',
+        )  # fmt: skip
 
 
 def load_dataset(
@@ -149,25 +168,32 @@ def load_dataset(
     return data
 
 
-def _columns(found: Any, contract: Contract) -> dict[str, Feature]:
+def _columns(
+    found: Any, contract: Contract, wrong: list[ConfigError]
+) -> dict[str, Feature]:
+    unreadable: list[str] = []
+    known = read_columns(found, unreadable)
+    wrong += [ConfigError(INFO, 'a description that cannot be read', text) for text in unreadable]
     columns = {}
     for name, wanted in contract.columns.items():
         where = f'{INFO}: features.{name}'
-        if not isinstance(found, dict) or name not in found:
-            have = sorted(found) if isinstance(found, dict) else found
-            raise ConfigError(where, 'missing', f'this column beside {have}: {_MADE_BY}')
-        entry = found[name]
-        shape = tuple(entry.get('shape', ()))
-        goals = shape[:1] if name.startswith('label.') else wanted.shape[:1]
-        if shape != (*goals, *wanted.shape[1:]):
-            raise ConfigError(f'{where}.shape', shape, f'{wanted.shape}{_hint(name)}')
-        if entry.get('dtype') != wanted.dtype:
-            hint = '; export the videos as images' if entry.get('dtype') == 'video' else ''
-            raise ConfigError(f'{where}.dtype', entry.get('dtype'), wanted.dtype + hint)
-        names = entry.get('names')
-        if wanted.names is not None and list(names or ()) != list(wanted.names):
-            raise ConfigError(f'{where}.names', names, f'{list(wanted.names)}{_hint(name)}')
-        columns[name] = Feature(wanted.dtype, shape, wanted.names)
+        entry = known.get(name)
+        if entry is None:
+            if not any(name in text for text in unreadable):
+                wrong.append(ConfigError(where, 'missing',
+                                         f'this column beside {sorted(known)}: {_MADE_BY}'))
+            continue
+        goals = entry.shape[:1] if name.startswith('label.') else wanted.shape[:1]
+        if entry.shape != (*goals, *wanted.shape[1:]):
+            wrong.append(ConfigError(f'{where}.shape', entry.shape,
+                                     f'{wanted.shape}{_hint(name)}'))
+        if entry.dtype != wanted.dtype:
+            hint = '; export the videos as images' if entry.dtype == 'video' else ''
+            wrong.append(ConfigError(f'{where}.dtype', entry.dtype, wanted.dtype + hint))
+        if wanted.names is not None and entry.names != tuple(wanted.names):
+            wrong.append(ConfigError(f'{where}.names', list(entry.names),
+                                     f'{list(wanted.names)}{_hint(name)}'))
+        columns[name] = Feature(wanted.dtype, entry.shape, wanted.names)
     return columns
 
 

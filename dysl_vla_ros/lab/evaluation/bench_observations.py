@@ -112,7 +112,7 @@ def made_up(manifest: Manifest, count: int, seed: int = 0) -> list[Observation]:
         for camera in manifest.cameras
     }
     joints = random.uniform(-1.0, 1.0, manifest.proprioception.dim)
-    joints = joints[: manifest.proprioception.dim - int(manifest.proprioception.gripper)]
+    joints = joints[: manifest.proprioception.body]
     for index in range(count):
         images = {}
         for camera in manifest.cameras:

@@ -12,11 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from dysl_vla_ros.bundle import MANIFEST_NAME
-from dysl_vla_ros.bundle.folder import is_bundle
+from dysl_vla_ros.bundle.folder import Bundle, is_bundle, open_bundle
 from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest, manifest_from_dict
 from dysl_vla_ros.engines.tensorrt.plans import FOLDER, PLANS_NAME, onnx_hash, read_plans
 from dysl_vla_ros.errors import BundleError, ConfigError
 from dysl_vla_ros.targets import folder_target, listed
+
+GRAPHS = 'graphs'
+"""Key of the card: what the graphs were made from, as a hash."""
 
 
 def check_bundle(folder: Path, force: bool = False) -> Path:
@@ -42,6 +45,35 @@ def check_bundle(folder: Path, force: bool = False) -> Path:
     return place
 
 
+def graphs_of(folder: Path, manifest: Manifest) -> Bundle:
+    """The bundle that is there, if its graphs are what the new one needs.
+
+    Args:
+        folder: Of the bundle.
+        manifest: Of the new one; its graphs are still to be written.
+
+    Raises:
+        BundleError: There is none, it is altered, or its graphs are others; says what differs.
+    """
+    if not is_bundle(folder):
+        raise BundleError(f'{folder}: no bundle: --contract-only takes the graphs of one that is '
+                          'there; export without it first')  # fmt: skip
+    before = open_bundle(folder)
+    found = before.manifest
+    differing = [
+        f'{name} {getattr(found, name)!r} instead of {getattr(manifest, name)!r}'
+        for name in ('family', 'precision', 'opset', 'layers_total', 'static_layers',
+                     'hidden_tokens', 'hidden_width')
+        if getattr(found, name) != getattr(manifest, name)
+    ]  # fmt: skip
+    if found.card.get(GRAPHS) != manifest.card[GRAPHS] and not differing:
+        differing = ['other weights, another shape, or how they were stored']
+    if differing:
+        raise BundleError(f'{folder}: its graphs are not those of this model: '
+                          f'{"; ".join(differing)}; export without --contract-only')  # fmt: skip
+    return before
+
+
 def carried_over(
     folder: Path, manifest: Manifest, force: bool = False
 ) -> tuple[Manifest, tuple[Path, ...]]:
@@ -62,14 +94,44 @@ def carried_over(
     before = _manifest(folder, force)
     fits, lost = _plans(folder, onnx_hash(manifest))
     same_graphs = before is not None and onnx_hash(before) == onnx_hash(manifest)
-    if before is not None and before.calibration != manifest.calibration and not force:
+    if before is not None and not force:
         if same_graphs:
             manifest = replace(manifest, calibration=before.calibration)
-        else:
+        elif _calibrated(before, manifest):
             lost = [f'the calibration ({_words(before.calibration)})', *lost]
     if lost and not force:
         raise _loss(folder, f'{", ".join(lost)}, made for other graphs')
     return manifest, fits
+
+
+def check_loss(folder: Path, manifest: Manifest, force: bool = False) -> None:
+    """Refuse before the first graph what would be refused after the last one.
+
+    Args:
+        folder: The old bundle; may be missing.
+        manifest: Of the new one; its graphs are still to be written.
+        force: Nothing is refused.
+
+    Raises:
+        ConfigError: The new graphs will be others, and a calibration or plans would be lost.
+    """
+    before = _manifest(folder, force)
+    same = before is None or all(
+        getattr(before, name) == getattr(manifest, name)
+        for name in ('static_layers', 'layers_total', 'precision', 'hidden_tokens', 'hidden_width')
+    )
+    if before is None or same or force:
+        return
+    lost = [f'{FOLDER}/{path.parent.name}' for path in folder.glob(f'{FOLDER}/*/{PLANS_NAME}')]
+    if _calibrated(before, manifest):
+        lost = [f'the calibration ({_words(before.calibration)})', *sorted(lost)]
+    if lost:
+        raise _loss(folder, f'{", ".join(lost)}, made for other graphs')
+
+
+def _calibrated(before: Manifest, manifest: Manifest) -> bool:
+    """Whether the old bundle has a calibration of its own; a dense one has nothing to skip."""
+    return bool(before.layout.dynamic_layers) and before.calibration != manifest.calibration
 
 
 def _manifest(folder: Path, force: bool) -> Manifest | None:

@@ -14,12 +14,12 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from dysl_vla_ros.bundle import MANIFEST_NAME
-from dysl_vla_ros.bundle.folder import file_entry, write_manifest
+from dysl_vla_ros.bundle.folder import Bundle, file_entry, write_manifest
 from dysl_vla_ros.bundle.manifest import FORMAT, FORMAT_VERSION, FileEntry, Manifest, SegmentSpec
 from dysl_vla_ros.bundle.strict_json import parse
 from dysl_vla_ros.engines.tensorrt.plans import FOLDER as PLANS
@@ -29,7 +29,13 @@ from dysl_vla_ros.lab.export.parts import TOKENIZER, Exportable, part_names
 from dysl_vla_ros.lab.export.precision import to_half
 from dysl_vla_ros.lab.export.references import FOLDER as REFERENCES
 from dysl_vla_ros.lab.export.references import place_references
-from dysl_vla_ros.lab.export.replaced import carried_over, check_bundle
+from dysl_vla_ros.lab.export.replaced import (
+    GRAPHS,
+    carried_over,
+    check_bundle,
+    check_loss,
+    graphs_of,
+)
 from dysl_vla_ros.targets import folder_target, write_whole
 
 Progress = Callable[[int, int, str], None]
@@ -67,11 +73,12 @@ def write_bundle(
     progress: Progress | None = None,
     force: bool = False,
     references: Mapping[str, bytes] | None = None,
+    contract_only: bool = False,
 ) -> Manifest:
     """Export every part and write the manifest.
 
-    What was made for the bundle that is there, its calibration and its plans, goes on where the
-    graphs are the same.
+    The contract is checked before the first graph is written. What was made for the bundle that
+    is there, its calibration and its plans, goes on where the graphs are the same.
 
     Args:
         source: The model.
@@ -81,8 +88,13 @@ def write_bundle(
         progress: Called after every graph.
         force: Take the model's own calibration, and drop what does not fit the new graphs.
         references: Camera -> PNG of what it showed in training, as the model sees it.
+        contract_only: Take the graphs of the bundle that is there, and write only what the
+            manifest says: names, frames, the statistics. Of graphs, the vision graph alone is
+            written again where the cameras have other names.
 
     Raises:
+        BundleError: The contract does not hold; or, with ``contract_only``, there is no bundle,
+            or its graphs were made of other weights.
         ConfigError: Something else is in the folder, or something made for the bundle that is
             there would be lost: the message names it, and nothing is touched.
         BundleError: Another export to the same folder is running.
@@ -91,6 +103,9 @@ def write_bundle(
     settings = settings or ExportSettings()
     folder = check_bundle(folder, force)
     key = _key(source, settings)
+    manifest = _manifest(source, name, settings, key)
+    check_loss(folder, manifest, force)
+    before = graphs_of(folder, manifest) if contract_only else None
     partial = folder.with_name(f'.{folder.name}.partial')
     folder_target('bundle', partial, _is_partial, 'what an interrupted export left')
     with _locked(partial):
@@ -98,32 +113,75 @@ def write_bundle(
         files: dict[str, FileEntry] = {}
         names = part_names(source.layout)
         for count, part in enumerate(names, start=1):
-            spec, entries = _kept(partial, part, key) or _write(
-                source, partial, part, key, settings
+            spec, entries = (
+                _linked(before, manifest, partial, part)
+                or _kept(partial, part, _part_key(key, source, part))
+                or _write(source, partial, part, _part_key(key, source, part), settings)
             )
             segments[part] = spec
             files |= entries
             if progress is not None:
                 progress(count, len(names), part)
-        contract = source.contract()
-        write_whole(partial / TOKENIZER, contract.tokenizer.encode())
+        write_whole(partial / TOKENIZER, source.contract().tokenizer.encode())
         files[TOKENIZER] = file_entry(partial / TOKENIZER)
-        cameras, entries = place_references(partial, folder, contract.cameras, references or {})
+        cameras, entries = place_references(
+            partial, folder, source.contract().cameras, references or {}
+        )
         files |= entries
-        manifest = Manifest(
-            format=FORMAT, version=FORMAT_VERSION, name=name, family=contract.family,
-            precision=settings.precision, opset=OPSET,
-            layers_total=source.layout.layers_total, static_layers=source.layout.static_layers,
-            hidden_tokens=contract.hidden_tokens, hidden_width=contract.hidden_width,
-            cameras=cameras, proprioception=contract.proprioception,
-            instruction=contract.instruction, action=contract.action,
-            calibration=contract.calibration, segments=segments, files=files,
-            card=contract.card,
-        )  # fmt: skip
+        manifest = replace(manifest, segments=segments, files=files, cameras=cameras)
         manifest, plans = carried_over(folder, manifest, force)
         write_manifest(partial, manifest)
         _publish(partial, folder, files, plans)
     return manifest
+
+
+def _manifest(source: Exportable, name: str, settings: ExportSettings, key: str) -> Manifest:
+    """The manifest before there are graphs: all of it but their shapes and checksums.
+
+    Raises:
+        BundleError: A value that no reader would take.
+    """
+    contract, layout = source.contract(), source.layout
+    files = {f'segments/{part}.onnx': FileEntry('0' * 64, 0) for part in part_names(layout)}
+    return Manifest(
+        format=FORMAT, version=FORMAT_VERSION, name=name, family=contract.family,
+        precision=settings.precision, opset=OPSET,
+        layers_total=layout.layers_total, static_layers=layout.static_layers,
+        hidden_tokens=contract.hidden_tokens, hidden_width=contract.hidden_width,
+        cameras=contract.cameras, proprioception=contract.proprioception,
+        instruction=contract.instruction, action=contract.action,
+        calibration=contract.calibration, card={**contract.card, GRAPHS: key},
+        segments={part: SegmentSpec(f'segments/{part}.onnx', (), ())
+                  for part in part_names(layout)},
+        files={**files, TOKENIZER: FileEntry('0' * 64, 0)},
+    )  # fmt: skip
+
+
+def _linked(
+    before: Bundle | None, manifest: Manifest, partial: Path, name: str
+) -> tuple[SegmentSpec, dict[str, FileEntry]] | None:
+    """A graph of the bundle that is there, under the same names in the new folder."""
+    if before is None or (name == 'vision' and _names(before.manifest) != _names(manifest)):
+        return None
+    spec = before.manifest.segments[name]
+    entries = {file: before.manifest.files[file] for file in (spec.file, spec.data) if file}
+    for file in entries:
+        place = partial / file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        os.link(before.path(file).resolve(), place)
+    (partial / _NOTES).mkdir(exist_ok=True)
+    return spec, entries
+
+
+def _names(manifest: Manifest) -> list[str]:
+    return [camera.name for camera in manifest.cameras]
+
+
+def _part_key(key: str, source: Exportable, name: str) -> str:
+    """The vision graph has the cameras' names, too."""
+    names = [camera.name for camera in source.contract().cameras] if name == 'vision' else []
+    return f'{key} {" ".join(names)}'
 
 
 def _write(

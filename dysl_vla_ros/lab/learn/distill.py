@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -100,6 +100,7 @@ def distill(
     progress: Progress | None = None,
     note_every: int = 100,
     state_path: Path | None = None,
+    shared: bool = False,
 ) -> list[dict[str, float]]:
     """Run both stages; ``skipping`` is trained in place, the model is only read.
 
@@ -113,6 +114,8 @@ def distill(
         note_every: Updates between notes.
         state_path: Where the resumable state lies, written with every note; one found there is
             continued, exactly if the source is ``BatchSource``.
+        shared: Several processes distil together, each on batches of its own: gradients are
+            averaged, and the first process writes. All must begin with the same weights.
 
     Returns:
         The loss curve: stage, step and figures per note.
@@ -158,6 +161,8 @@ def distill(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             trained = [p for parameters, _ in groups for p in parameters]
+            if shared:
+                average_gradients(trained)
             torch.nn.utils.clip_grad_norm_(trained, settings.clip)
             optimizer.step()
             if (step + 1) % note_every == 0 or step + 1 == steps:
@@ -165,12 +170,33 @@ def distill(
                 curve.append({'stage': float(stage), 'step': float(step + 1), **note})
                 if progress is not None:
                     progress(f'stage {stage}', step + 1, steps, note)
-                if state_path is not None:
+                if state_path is not None and (not shared or _first()):
                     save_distill_state(
                         state_path, stage, step + 1, curve, skipping, optimizer, generator
                     )
     skipping.eval()
     return curve
+
+
+def average_gradients(parameters: Sequence[Tensor]) -> None:
+    """The mean over all processes; the same parameters must have a gradient in each of them."""
+    found = [p.grad for p in parameters if p.grad is not None]
+    if not _together() or not found:
+        return
+    joined = torch.cat([gradient.reshape(-1) for gradient in found])
+    torch.distributed.all_reduce(joined)
+    joined /= torch.distributed.get_world_size()
+    for gradient, part in zip(found, joined.split([g.numel() for g in found]), strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def _together() -> bool:
+    known = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return known and torch.distributed.get_world_size() > 1
+
+
+def _first() -> bool:
+    return not _together() or torch.distributed.get_rank() == 0
 
 
 def adapter_loss(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from dysl_vla_ros.lab.model.openvla_oft import OpenVlaOft
 
@@ -53,14 +54,22 @@ class OftDense:
     def encode(self, batch: OftBatch) -> Tensor:
         """The state entering layer 0."""
         state = batch.proprioception
+        kind = self._network.embed_part.embed_tokens.weight.dtype
         return self._network.encode(
             tuple(image.to(self._device) for image in batch.images),
             batch.tokens.to(self._device),
-            None if state is None else state.to(self._device),
+            None if state is None else state.to(self._device, kind),
         )
 
     def layer(self, index: int, hidden: Tensor) -> Tensor:
-        """The state after layer ``index``."""
+        """The state after layer ``index``.
+
+        Where a gradient goes through, what is inside the layer is computed again on the way back:
+        of a frozen layer only its input is kept, so that a batch fits beside 7 billion weights.
+        """
+        if torch.is_grad_enabled() and hidden.requires_grad:
+            after: Tensor = checkpoint(self._network.layer, index, hidden, use_reentrant=False)
+            return after
         return self._network.layer(index, hidden)
 
     def head(self, hidden: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from dysl_vla_ros.bundle.git_lfs import refuse_pointer
 from dysl_vla_ros.bundle.manifest import CalibrationSpec, NormalisationSpec
 from dysl_vla_ros.data_types import LayerLayout
 from dysl_vla_ros.errors import BundleError
@@ -131,6 +132,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     if not path.is_file():
         raise BundleError(f'{path}: no such file; expected a checkpoint written by dysl train')
+    refuse_pointer(path)
     with safe_open(str(path), framework='pt') as stream:
         metadata = stream.metadata() or {}
         if metadata.get('kind') != FORMAT:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+from dysl_vla_ros.bundle.git_lfs import refuse_pointer
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.model.tensor_files import listing
 
@@ -13,9 +14,9 @@ Family = Literal['openvla', 'openvla_oft']
 FAMILIES: tuple[Family, ...] = ('openvla', 'openvla_oft')
 
 _EVERY_LAYER = (
-    'its action expert reads the keys and values of every layer of the language model. A layer '
-    'that is skipped has none, and an adapter, which leads from one state to a later one, does '
-    'not make them. Layers that the expert reads cannot be skipped, and it reads all'
+    'its action expert reads the keys and values of every layer of the language model, so a layer '
+    'can only be skipped together with the layer of the expert that reads it. That is planned '
+    '(one decision on the prefix, an adapter on either side), and not written yet'
 )
 _REFUSED: dict[str, str] = {
     'pi0': _EVERY_LAYER,
@@ -24,8 +25,10 @@ _REFUSED: dict[str, str] = {
     'pi0_fast': 'it writes an action of unknown length, token by token; only OpenVLA, whose '
     'actions have seven tokens, is supported',
     'roboflamingo': 'model.flamingo has its layers and its head, but nothing reads its '
-    'checkpoints yet; doc/add_a_model.md says what a reader must supply',
+    'checkpoints yet (perceiver and the gated layers are to be read); doc/add_a_model.md says '
+    'what a reader must supply',
 }
+_ADAPTER = ('adapter_config.json', 'adapter_model.safetensors', 'adapter_model.bin')
 _ALIASES = {
     'pi0fast': 'pi0_fast', 'pi0.5': 'pi05', 'paligemma_with_expert': 'pi0', 'smol_vla': 'smolvla',
     'flamingo': 'roboflamingo',
@@ -39,6 +42,9 @@ def detect_family(folder: Path) -> Family:
         BundleError: No such folder or configuration, an unknown family, or one whose layers
             cannot be skipped, with the reason.
     """
+    if not folder.is_dir():
+        raise BundleError(f'{folder}: no such folder; {listing(folder)}')
+    _refuse_adapter_alone(folder)
     config = read_config(folder)
     # Hugging Face writes model_type, LeRobot writes type.
     found = str(config.get('model_type') or config.get('type') or '').lower()
@@ -55,12 +61,46 @@ def detect_family(folder: Path) -> Family:
             f'{folder}: the diffusion head of OpenVLA-OFT is not supported: it runs the whole '
             'model once per denoising step; fine-tune with use_l1_regression'
         )
-    if any(folder.glob('vision_backbone--*_checkpoint.pt')):
+    if any(folder.glob('action_head--*_checkpoint.pt')):
+        return 'openvla_oft'
+    if any(folder.glob('proprio_projector--*_checkpoint.pt')):
         raise BundleError(
-            f'{folder}: vision towers with FiLM are not supported: the instruction enters every '
-            'block of them; fine-tune with use_film = False'
+            f'{folder}: OpenVLA-OFT with discrete tokens is not supported (a proprioception '
+            'projector, and no action_head--*_checkpoint.pt): expected OpenVLA-OFT with its L1 '
+            'head; its actions are words; fine-tune with use_l1_regression, or copy the head'
         )
-    return 'openvla_oft' if any(folder.glob('action_head--*_checkpoint.pt')) else 'openvla'
+    return 'openvla'
+
+
+def expect_oft(folder: Path) -> None:
+    """Refuse what cannot be exported.
+
+    Raises:
+        BundleError: Another family than OpenVLA-OFT with its L1 head, with the reason.
+    """
+    family = detect_family(folder)
+    if family != 'openvla_oft':
+        raise BundleError(
+            f'{folder}: no action_head--*_checkpoint.pt: expected OpenVLA-OFT with its L1 head. '
+            f'This is {family}, or OpenVLA-OFT fine-tuned with discrete tokens: it writes words, '
+            'seven tokens per action. OpenVLA runs in torch (lab.model.openvla_engine), and is '
+            f'not exported; fine-tune with use_l1_regression; {listing(folder)}'
+        )
+
+
+def _refuse_adapter_alone(folder: Path) -> None:
+    """LoRA matrices without the model that they change."""
+    weights = ('model*.safetensors', 'pytorch_model*.bin', '*.safetensors.index.json')
+    if any(path.name not in _ADAPTER for form in weights for path in folder.glob(form)):
+        return
+    found = [name for part in ('', 'lora_adapter/') for name in _ADAPTER
+             if (folder / part / name).is_file()]  # fmt: skip
+    if found:
+        raise BundleError(
+            f'{folder}: only a LoRA adapter ({", ".join(found)}) and no weights of the model: '
+            'merge it into its base model first (upstream: '
+            'vla-scripts/merge_lora_weights_and_save.py)'
+        )
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -80,6 +120,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise BundleError(f'{path}: no such file; {listing(path.parent)}')
+    refuse_pointer(path)
     try:
         document = json.loads(path.read_text(encoding='utf-8'))
     except ValueError as error:

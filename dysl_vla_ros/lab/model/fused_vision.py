@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -50,9 +51,11 @@ class FusedVision(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: VisionConfig) -> None:
+    def __init__(self, config: VisionConfig, language: int = 0) -> None:
         super().__init__()
-        self.towers = nn.ModuleList(VisionTower(t, config.image_size) for t in config.towers)
+        self.towers = nn.ModuleList(
+            VisionTower(t, config.image_size, language) for t in config.towers
+        )
         joined = sum(tower.width for tower in config.towers)
         self.projector = nn.ModuleDict({
             'fc1': nn.Linear(joined, 4 * joined),
@@ -64,11 +67,17 @@ class FusedVision(nn.Module):
             self.register_buffer(name, table, persistent=False)
 
     def forward(self, *images: Tensor) -> Tensor:
+        return self.see(images)
+
+    def see(self, images: Sequence[Tensor], language: Tensor | None = None) -> Tensor:
+        """Patch tokens, modulated by the language (B, width) where the towers are made for it."""
         kind = next(self.projector.parameters()).dtype
         seen = []
         for image in images:
             pixels = (image.float() - self.mean.float()) / self.std.float()  # one per tower
-            features = [tower(pixels[i].to(kind)) for i, tower in enumerate(self.towers)]
+            features = [
+                tower(pixels[i].to(kind), language) for i, tower in enumerate(self.towers)
+            ]
             seen.append(torch.cat(features, dim=-1))
         x = functional.gelu(self.projector['fc1'](torch.cat(seen, dim=1)))
         patches: Tensor = self.projector['fc3'](functional.gelu(self.projector['fc2'](x)))

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.model.film_vision import FilmVision
 from dysl_vla_ros.lab.model.fused_vision import MEANS, STDS, FusedVision, Rgb
 from dysl_vla_ros.lab.model.llama import LlamaLayer, LlamaNorm, LlamaShape, rotary_table
 from dysl_vla_ros.lab.model.vision_tower import DINO_LARGE, PATCH, SIGLIP_SO400M, TowerShape
@@ -51,6 +52,7 @@ class OftConfig:
         proprioception_dim: Numbers in the proprioception vector; 0 for none, and no token.
         action_horizon: Actions per chunk.
         action_dim: Numbers per action.
+        film: The instruction modulates the towers (OFT+).
     """
 
     text: LlamaShape = LlamaShape()
@@ -64,6 +66,7 @@ class OftConfig:
     proprioception_dim: int = 8
     action_horizon: int = 8
     action_dim: int = 7
+    film: bool = False
 
     def __post_init__(self) -> None:
         """Check sizes that the parts rely on."""
@@ -105,6 +108,13 @@ class OftConfig:
         """Where the actions are read: from one position before the first slot."""
         first = self.tokens - 1 - self.slots - 1
         return slice(first, first + self.slots)
+
+
+def oft_vision(config: OftConfig) -> FusedVision:
+    """The towers, untrained: those of OFT, or of OFT+."""
+    if not config.film:
+        return FusedVision(config)
+    return FilmVision(config, config.text.vocabulary, config.pad_id, END_ID)
 
 
 def visible(hidden: Tensor, config: OftConfig) -> Tensor:
@@ -214,13 +224,16 @@ class OpenVlaOft(nn.Module):
         """Build an untrained network; a 7B one is loaded part by part instead."""
         super().__init__()
         self.config = config
-        self.vision_part = FusedVision(config)
+        self.vision_part = oft_vision(config)
         self.embed_part = OftEmbed(config)
         self.layers = nn.ModuleList(OftLayer(config) for _ in range(config.layers))
         self.head_part = OftHead(config)
 
     def vision(self, *images: Tensor) -> Tensor:
-        """Images in [0, 1], one per camera -> patch tokens (B, patches, width)."""
+        """Images in [0, 1], one per camera -> patch tokens (B, patches, width).
+
+        With FiLM the tokens follow the images.
+        """
         patches: Tensor = self.vision_part(*images)
         return patches
 
@@ -245,7 +258,8 @@ class OpenVlaOft(nn.Module):
         self, images: tuple[Tensor, ...], tokens: Tensor, proprioception: Tensor | None = None
     ) -> Tensor:
         """Vision and embedding: the state entering layer 0."""
-        return self.embed(self.vision(*images), tokens, proprioception)
+        seen = (*images, tokens) if self.config.film else images
+        return self.embed(self.vision(*seen), tokens, proprioception)
 
 
 def _pad_left(front: Tensor, count: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ for. An exporter that asks for one layer, writes it and drops it needs memory fo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -15,10 +16,19 @@ from torch import nn
 
 from dysl_vla_ros.bundle.manifest import NormalisationSpec
 from dysl_vla_ros.errors import BundleError
-from dysl_vla_ros.lab.model.family import detect_family, read_config
+from dysl_vla_ros.lab.model.family import expect_oft, read_config
+from dysl_vla_ros.lab.model.film_vision import open_film
 from dysl_vla_ros.lab.model.fused_vision import FusedVision
-from dysl_vla_ros.lab.model.openvla_oft import OftConfig, OftEmbed, OftHead, OftLayer, OpenVlaOft
+from dysl_vla_ros.lab.model.openvla_oft import (
+    OftConfig,
+    OftEmbed,
+    OftHead,
+    OftLayer,
+    OpenVlaOft,
+    oft_vision,
+)
 from dysl_vla_ros.lab.model.published_model import (
+    TOWERS,
     fill_vision,
     image_size,
     read_colours,
@@ -29,6 +39,7 @@ from dysl_vla_ros.lab.model.published_model import (
 from dysl_vla_ros.lab.model.published_statistics import Bounds, normalisation, read_statistics
 from dysl_vla_ros.lab.model.tensor_files import TensorFiles, listing, open_folder, open_part
 
+WORDS = 'language_model.model.embed_tokens.'
 EMPTY_ID = 29871
 """The token that Llama writes as a lone space; upstream ends every prompt with it."""
 TEMPLATE = 'In: What action should the robot take to {instruction}?\nOut:'
@@ -50,6 +61,7 @@ class OftCheckpoint:
         weights: The model's tensors.
         head_weights: The action head's.
         state_weights: The proprioception projector's; None for a model without.
+        film_weights: The towers of OFT+, which the instruction modulates; None for OFT.
     """
 
     folder: Path
@@ -61,19 +73,24 @@ class OftCheckpoint:
     weights: TensorFiles
     head_weights: TensorFiles
     state_weights: TensorFiles | None
+    film_weights: TensorFiles | None = None
 
     def vision(self) -> FusedVision:
         """Both towers and the projector."""
-        part = _empty(FusedVision, self.config)
-        fill_vision(part, self.weights, self.dtype)
+        part = _empty(oft_vision, self.config)
+        if self.film_weights is None:
+            fill_vision(part, self.weights, self.dtype)
+            return part
+        for tower, prefix in zip(part.towers, TOWERS, strict=True):
+            self.film_weights.fill(tower, prefix, self.dtype)
+        self.weights.fill(part.projector, 'projector.', self.dtype)
+        self.weights.fill(part.get_submodule('words'), WORDS, self.dtype)
         return part
 
     def embed(self) -> OftEmbed:
         """Token embedding and proprioception projector."""
         part = _empty(OftEmbed, self.config)
-        self.weights.fill(
-            part.embed_tokens, 'language_model.model.embed_tokens.', self.dtype
-        )
+        self.weights.fill(part.embed_tokens, WORDS, self.dtype)
         if self.state_weights is not None:
             self.state_weights.fill(part.proprio_projector, '', self.dtype)
         return part
@@ -119,7 +136,8 @@ def open_oft(
 
     Args:
         folder: Weights, ``config.json``, ``dataset_statistics.json``, ``tokenizer.json``,
-            ``action_head--*_checkpoint.pt`` and, for most, ``proprio_projector--*_checkpoint.pt``.
+            ``action_head--*_checkpoint.pt`` and, for most, ``proprio_projector--*_checkpoint.pt``;
+            for OFT+ also ``vision_backbone--*_checkpoint.pt``.
         unnorm_key: Data set whose statistics are used; may be empty where there is one.
         cameras: Names of the images; their number is not in the folder (upstream's
             ``num_images_in_input``). Third person first, then wrist.
@@ -133,19 +151,11 @@ def open_oft(
         BundleError: The folder is of another family, or incomplete; says what is there.
     """
     folder = Path(folder)
-    family = detect_family(folder)
-    if family != 'openvla_oft':
-        raise BundleError(
-            f'{folder}: no action_head--*_checkpoint.pt: expected OpenVLA-OFT with its L1 head. '
-            f'This is {family}, which writes seven tokens per action: it runs in torch '
-            f'(lab.model.openvla_engine), and is not exported; {listing(folder)}'
-        )
+    expect_oft(folder)
     weights = open_folder(folder)
-    head, state = (open_part(folder, stem) for stem in ('action_head', 'proprio_projector'))
-    assert head is not None  # detect_family saw the file
+    head, state, action_dim, state_dim = open_ends(folder)
     statistics = read_statistics(folder, unnorm_key)
-    action_dim = head.shape('model.fc2.weight')[0]
-    state_dim = state.shape('fc1.weight')[1] if state is not None else 0
+    film = open_film(folder)
     published = read_config(folder)
     means, stds = read_colours(folder)
     config = OftConfig(
@@ -153,6 +163,7 @@ def open_oft(
         means=means, stds=stds, image_size=image_size(published, folder), cameras=cameras,
         prompt_tokens=prompt_tokens, pad_id=int(published.get('pad_token_id', _DEFAULTS.pad_id)),
         proprioception_dim=state_dim, action_horizon=action_horizon, action_dim=action_dim,
+        film=film is not None,
     )  # fmt: skip
     return OftCheckpoint(
         folder=folder, config=config,
@@ -160,11 +171,25 @@ def open_oft(
         proprioception=normalisation(statistics, 'proprio', state_dim, bounds)
         if state is not None else None,
         tokenizer=read_tokenizer(folder), dtype=dtype, weights=weights, head_weights=head,
-        state_weights=state,
+        state_weights=state, film_weights=film,
     )  # fmt: skip
 
 
-def _empty(kind: type[Module], config: OftConfig) -> Module:
+def open_ends(folder: Path) -> tuple[TensorFiles, TensorFiles | None, int, int]:
+    """Action head and proprioception projector, and how many numbers they have.
+
+    Raises:
+        BundleError: There is no head, or more than one of either.
+    """
+    head, state = (open_part(folder, stem) for stem in ('action_head', 'proprio_projector'))
+    if head is None:
+        raise BundleError(f'{folder}: no action_head--*_checkpoint.pt; {listing(folder)}')
+    action_dim = head.shape('model.fc2.weight')[0]
+    state_dim = state.shape('fc1.weight')[1] if state is not None else 0
+    return head, state, action_dim, state_dim
+
+
+def _empty(kind: Callable[[OftConfig], Module], config: OftConfig) -> Module:
     """A part without memory for its weights."""
     with torch.device('meta'):
         return kind(config).eval()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from dysl_vla_ros.bundle.git_lfs import refuse_pointer
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.model.family import read_json
 from dysl_vla_ros.lab.model.fused_vision import MEANS, STDS, FusedVision, Rgb
@@ -126,10 +128,10 @@ def read_colours(folder: Path) -> tuple[tuple[Rgb, Rgb], tuple[Rgb, Rgb]]:
 
 
 def read_tokenizer(folder: Path) -> str:
-    """Text of ``tokenizer.json``.
+    """Text of ``tokenizer.json``, with its own truncation and padding off.
 
     Raises:
-        BundleError: It is missing.
+        BundleError: It is missing, or no tokenizer.
     """
     path = folder / TOKENIZER
     if not path.is_file():
@@ -137,7 +139,12 @@ def read_tokenizer(folder: Path) -> str:
             f'{path}: no such file; a tokenizer.model alone is not enough: save the fast '
             f'tokenizer with transformers; {listing(folder)}'
         )
-    return path.read_text(encoding='utf-8')
+    refuse_pointer(path)
+    document = read_json(path)
+    if not isinstance(document.get('model'), dict):
+        raise BundleError(f'{path}: no model: expected a file of the tokenizers library')
+    # The length is the bundle's own: a tokenizer that cuts would drop words without a word.
+    return json.dumps({**document, 'truncation': None, 'padding': None}, ensure_ascii=False)
 
 
 def _tower_shape(weights: TensorFiles, prefix: str, heads: int) -> TowerShape:

@@ -31,20 +31,43 @@ def read_statistics(folder: Path, unnorm_key: str = '') -> Mapping[str, Any]:
     Raises:
         BundleError: No statistics, or none under that name; lists the names.
     """
+    found = all_statistics(folder)
+    chosen: Mapping[str, Any] = found[statistics_key(folder, found, unnorm_key)]
+    return chosen
+
+
+def all_statistics(folder: Path) -> Mapping[str, Any]:
+    """Statistics of every data set of a folder, by name.
+
+    Raises:
+        BundleError: There are none.
+    """
     path = folder / 'dataset_statistics.json'
     found = read_json(path) if path.is_file() else read_config(folder).get('norm_stats')
-    if not found:
+    if not found or not isinstance(found, Mapping):
         raise BundleError(
             f'{folder}: no dataset_statistics.json, and no norm_stats in config.json: expected '
             'one, since actions mean nothing without'
         )
+    return found
+
+
+def statistics_key(folder: Path, found: Mapping[str, Any], unnorm_key: str = '') -> str:
+    """The data set that is meant: the one that was named, or the only one.
+
+    Raises:
+        BundleError: None of that name, or none named of several; lists the names.
+    """
     keys = sorted(found)
     if not unnorm_key and len(keys) == 1:
         unnorm_key = keys[0]
     if unnorm_key not in found:
-        raise BundleError(f'{path}: unnorm_key = {unnorm_key!r}: expected one of {keys}')
-    chosen: Mapping[str, Any] = found[unnorm_key]
-    return chosen
+        shown = [*keys[:8], f'... ({len(keys)} in all)'] if len(keys) > 8 else keys
+        raise BundleError(
+            f'{folder}: unnorm_key = {unnorm_key!r}: expected one of {shown}; name it with '
+            '--unnorm-key'
+        )
+    return unnorm_key
 
 
 def normalisation(

@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from dysl_vla_ros.bundle.git_lfs import refuse_pointer
 from dysl_vla_ros.errors import BundleError
 
 _SINGLE = ('model.safetensors', 'pytorch_model.bin')
@@ -166,6 +167,7 @@ def open_file(path: Path) -> Any:
     """
     if not path.is_file():
         raise BundleError(f'{path}: no such file; {listing(path.parent)}')
+    refuse_pointer(path)
     try:
         if path.suffix == '.safetensors':
             return safe_open(str(path), framework='pt')
@@ -198,6 +200,7 @@ def listing(folder: Path) -> str:
 
 
 def _from_index(index: Path) -> dict[str, Path]:
+    refuse_pointer(index)
     try:
         document = json.loads(index.read_text(encoding='utf-8'))
         pairs = document['weight_map'].items()

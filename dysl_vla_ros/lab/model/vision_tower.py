@@ -68,9 +68,12 @@ class _Scale(nn.Module):
 class _Block(nn.Module):
     """Attention and feed-forward, each pre-normed, scaled and added."""
 
-    def __init__(self, shape: TowerShape) -> None:
+    def __init__(self, shape: TowerShape, language: int = 0) -> None:
         super().__init__()
         width = shape.width
+        if language:  # FiLM
+            self.scale = nn.Linear(language, width)
+            self.shift = nn.Linear(language, width)
         self.heads = shape.heads
         self.norm1 = nn.LayerNorm(width, eps=shape.norm_epsilon)
         self.attn = nn.ModuleDict(
@@ -83,13 +86,15 @@ class _Block(nn.Module):
         )
         self.ls2 = _Scale(width) if shape.layer_scale else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, language: Tensor | None = None) -> Tensor:
         batch, tokens, width = x.shape
         qkv = self.attn['qkv'](self.norm1(x)).view(batch, tokens, 3, self.heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         mixed = functional.scaled_dot_product_attention(query, key, value)
         mixed = mixed.transpose(1, 2).reshape(batch, tokens, width)
         x = x + self.ls1(self.attn['proj'](mixed))
+        if language is not None:
+            x = x * (1.0 + self.scale(language)[:, None]) + self.shift(language)[:, None]
         inner = functional.gelu(self.mlp['fc1'](self.norm2(x)))
         after: Tensor = x + self.ls2(self.mlp['fc2'](inner))
         return after
@@ -99,10 +104,11 @@ class VisionTower(nn.Module):
     """Image (B, 3, size, size), normalised -> patch states (B, patches, width).
 
     The states of the second-to-last block, without the final norm and without the class and
-    register tokens. Those tokens have no position of their own (timm's ``no_embed_class``).
+    register tokens. Those tokens have no position of their own (timm's ``no_embed_class``). With a
+    ``language`` width, every block is modulated by an embedding of that width (FiLM).
     """
 
-    def __init__(self, shape: TowerShape, image_size: int) -> None:
+    def __init__(self, shape: TowerShape, image_size: int, language: int = 0) -> None:
         super().__init__()
         self.prefix = int(shape.class_token) + shape.registers
         patches = (image_size // PATCH) ** 2
@@ -114,9 +120,9 @@ class VisionTower(nn.Module):
             self.cls_token = nn.Parameter(torch.zeros(1, 1, shape.width))
         if shape.registers:
             self.reg_token = nn.Parameter(torch.zeros(1, shape.registers, shape.width))
-        self.blocks = nn.ModuleList(_Block(shape) for _ in range(shape.depth - 1))
+        self.blocks = nn.ModuleList(_Block(shape, language) for _ in range(shape.depth - 1))
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, language: Tensor | None = None) -> Tensor:
         x = self.patch_embed['proj'](image).flatten(2).transpose(1, 2) + self.pos_embed
         prefix = [
             getattr(self, name).expand(len(x), -1, -1)
@@ -125,6 +131,6 @@ class VisionTower(nn.Module):
         ]
         x = torch.cat((*prefix, x), dim=1)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, language)
         patches: Tensor = x[:, self.prefix :]
         return patches

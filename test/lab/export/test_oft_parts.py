@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -180,6 +181,15 @@ def test_a_controller_leaves_the_padding_out_of_its_mean(source):
         found, wanted = controller(padded), controller(bare, torch.ones(1, 60))
         assert torch.allclose(found, wanted, atol=1e-6)
         assert not torch.allclose(found, controller(padded, torch.ones(1, 74)), atol=1e-4)
+
+
+def test_a_token_without_an_embedding_is_named_before_anything_is_written(source):
+    found = source._checkpoint
+    text = json.loads(found.tokenizer)
+    text['model']['vocab']['teapot'] = 32064
+    odd = replace(found, tokenizer=json.dumps(text))
+    with pytest.raises(BundleError, match=r"tokenizer.json: 'teapot' = 32064: .* \[0, 32063\]"):
+        OftExport(odd, None, ROBOT)
 
 
 def test_joints_must_fit_the_proprioception(source):

@@ -6,9 +6,11 @@ import contextlib
 from dataclasses import replace
 
 import pytest
+import torch
 from test_write_bundle import Toy, quick  # noqa: F401 (the fixture)
 
 from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
+from dysl_vla_ros.data_types import LayerLayout
 from dysl_vla_ros.engines.tensorrt.plans import (
     FORMAT,
     FORMAT_VERSION,
@@ -18,6 +20,7 @@ from dysl_vla_ros.engines.tensorrt.plans import (
     write_plans,
 )
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.export.parts import Part
 from dysl_vla_ros.lab.export.write_bundle import ExportSettings, write_bundle
 
 pytestmark = pytest.mark.usefixtures('quick')
@@ -51,11 +54,36 @@ def test_calibration_and_plans_go_on_where_the_graphs_are_the_same(folder):
     assert [path.name for path in folder.parent.iterdir()] == ['toy']
 
 
-def test_what_would_be_lost_is_named_and_stays(folder):
-    before = everything(folder)
+def test_what_would_be_lost_is_named_before_anything_is_built_and_stays(folder):
+    before, toy = everything(folder), Toy()
     with pytest.raises(ConfigError, match='eta 0.77.*plans/orin, made for other graphs.*--force'):
-        write_bundle(Toy(), folder, 'second', OTHER)
-    assert everything(folder) == before
+        write_bundle(toy, folder, 'second', OTHER)
+    assert everything(folder) == before and toy.built == []
+
+
+def test_what_turns_out_to_be_lost_is_named_and_stays(folder):
+    before, toy = everything(folder), Toy('other weights')
+    toy._part = lambda name: Part(Longer(), (torch.zeros(1, 4, 8),), ('hidden',), ('hidden_out',))
+    with pytest.raises(ConfigError, match='eta 0.77.*plans/orin, made for other graphs.*--force'):
+        write_bundle(toy, folder, 'second')
+    assert everything(folder) == before and toy.built
+
+
+class Longer(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(8, 8)
+        self.more = torch.nn.Parameter(torch.zeros(1))
+
+
+def test_a_dense_bundle_has_no_calibration_to_lose(tmp_path):
+    dense = Toy()
+    dense.layout = LayerLayout(3, (0, 1, 2))
+    manifest = write_bundle(dense, tmp_path / 'toy', 'dense')
+    calibration = replace(manifest.calibration, eta=0.77)
+    write_manifest(tmp_path / 'toy', replace(manifest, calibration=calibration))
+    assert write_bundle(dense, tmp_path / 'toy', 'again').calibration.eta == 0.77
+    again = write_bundle(Toy(), tmp_path / 'toy', 'distilled')
+    assert again.static_layers == (0, 2) and again.calibration.eta != 0.77
 
 
 def test_force_takes_the_models_calibration_and_drops_what_does_not_fit(folder):

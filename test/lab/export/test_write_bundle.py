@@ -159,6 +159,55 @@ def test_a_bundle_is_replaced_only_when_the_new_one_is_complete(tmp_path):
 
 
 @pytest.mark.usefixtures('quick')
+def test_the_contract_is_checked_before_the_first_graph_is_written(tmp_path):
+    toy = Toy()
+    good = toy.contract()
+    toy.contract = lambda: replace(good, action=replace(good.action, period_s=0.0))
+    with pytest.raises(BundleError, match='action.period_s'):
+        write_bundle(toy, tmp_path / 'toy', 'toy')
+    assert toy.built == [] and list(tmp_path.iterdir()) == []
+
+
+def renamed(**changes):
+    toy = Toy()
+    base = toy.contract()
+    toy.contract = lambda: replace(base, **{k: change(base) for k, change in changes.items()})
+    return toy
+
+
+@pytest.mark.usefixtures('quick')
+def test_another_frame_or_name_takes_the_graphs_that_are_there(tmp_path):
+    folder = tmp_path / 'toy'
+    before = write_bundle(Toy(), folder, 'toy')
+    toy = renamed(action=lambda c: replace(c.action, frame_id='elsewhere'))
+    after = write_bundle(toy, folder, 'other', contract_only=True)
+    assert toy.built == []
+    assert (after.name, after.action.frame_id) == ('other', 'elsewhere')
+    assert after.files == before.files and open_bundle(folder).manifest == after
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['toy']
+
+
+@pytest.mark.usefixtures('quick')
+def test_other_names_of_cameras_write_the_vision_graph_alone(tmp_path):
+    write_bundle(Toy(), tmp_path / 'toy', 'toy')
+    toy = renamed(cameras=lambda c: (replace(c.cameras[0], name='front'),))
+    write_bundle(toy, tmp_path / 'toy', 'toy', contract_only=True)
+    assert toy.built == ['vision']
+
+
+@pytest.mark.usefixtures('quick')
+def test_graphs_of_other_weights_are_not_taken(tmp_path):
+    with pytest.raises(BundleError, match='no bundle: --contract-only'):
+        write_bundle(Toy(), tmp_path / 'toy', 'toy', contract_only=True)
+    write_bundle(Toy(), tmp_path / 'toy', 'toy')
+    with pytest.raises(BundleError, match='other weights, another shape'):
+        write_bundle(Toy('two'), tmp_path / 'toy', 'toy', contract_only=True)
+    longer = renamed(hidden_tokens=lambda c: 9)
+    with pytest.raises(BundleError, match='hidden_tokens 4 instead of 9'):
+        write_bundle(longer, tmp_path / 'toy', 'toy', contract_only=True)
+
+
+@pytest.mark.usefixtures('quick')
 def test_two_exports_do_not_write_to_one_folder(tmp_path):
     partial = tmp_path / '.toy.partial'
     partial.mkdir()

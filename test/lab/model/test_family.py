@@ -7,7 +7,7 @@ import json
 import pytest
 
 from dysl_vla_ros.errors import BundleError
-from dysl_vla_ros.lab.model.family import detect_family
+from dysl_vla_ros.lab.model.family import detect_family, expect_oft
 
 
 def folder_with(tmp_path, config, *files):
@@ -45,13 +45,45 @@ def test_a_family_that_does_not_fit_is_refused_with_the_reason(tmp_path, config,
     ('file', 'reason'),
     [
         ('noisy_action_projector--5_checkpoint.pt', 'once per denoising step'),
-        ('vision_backbone--5_checkpoint.pt', 'use_film = False'),
     ],
 )
 def test_variants_of_openvla_oft_that_do_not_fit_are_refused(tmp_path, file, reason):
     folder = folder_with(tmp_path, {'model_type': 'openvla'}, 'action_head--5_checkpoint.pt', file)
     with pytest.raises(BundleError, match=reason):
         detect_family(folder)
+
+
+@pytest.mark.parametrize('place', ['', 'lora_adapter'])
+def test_an_adapter_without_its_model_is_named(tmp_path, place):
+    (tmp_path / place).mkdir(exist_ok=True)
+    for name in ('adapter_config.json', 'adapter_model.safetensors'):
+        (tmp_path / place / name).touch()
+    (tmp_path / 'action_head--5_checkpoint.pt').touch()
+    with pytest.raises(BundleError, match='only a LoRA adapter .* merge it into its base model'):
+        detect_family(tmp_path)
+
+
+def test_an_adapter_beside_merged_weights_is_no_matter(tmp_path):
+    folder = folder_with(tmp_path, {'model_type': 'openvla'}, 'action_head--5_checkpoint.pt',
+                         'adapter_config.json', 'model.safetensors.index.json')
+    assert detect_family(folder) == 'openvla_oft'
+
+
+def test_discrete_tokens_are_named(tmp_path):
+    folder = folder_with(tmp_path, {'model_type': 'openvla'}, 'proprio_projector--5_checkpoint.pt')
+    with pytest.raises(BundleError, match='OpenVLA-OFT with discrete tokens'):
+        detect_family(folder)
+    (folder / 'proprio_projector--5_checkpoint.pt').unlink()
+    with pytest.raises(BundleError, match='openvla, or OpenVLA-OFT fine-tuned with discrete'):
+        expect_oft(folder)
+
+
+def test_a_pointer_in_place_of_the_configuration_is_named(tmp_path):
+    (tmp_path / 'config.json').write_text(
+        'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4000\n'
+    )
+    with pytest.raises(BundleError, match='config.json: this is a Git LFS pointer'):
+        detect_family(tmp_path)
 
 
 @pytest.mark.parametrize(('text', 'message'), [('[]', 'expected a JSON object'), ('{', 'JSON')])

@@ -66,18 +66,28 @@ def import_timm():
     return timm
 
 
+ROBOTS = {
+    'libero': {},
+    'bridge': {'cameras': 1, 'proprio': 7, 'horizon': 5, 'key': 'bridge_orig'},
+    'aloha': {'cameras': 3, 'proprio': 14, 'horizon': 25, 'action_dim': 14,
+              'key': 'aloha1_put_X_into_pot_300_demos'},
+}  # fmt: skip
+"""Arguments of ``UpstreamOft`` for the three kinds of folders that upstream publishes."""
+
+
 class UpstreamOft(nn.Module):
     """The published network, tiny, under its published parameter names."""
 
     def __init__(self, layers=6, width=64, heads=4, cameras=2, image_size=28, proprio=8,
-                 seed=0):
+                 seed=0, horizon=8, action_dim=7, key=UNNORM_KEY, film=False):
         super().__init__()
         timm = import_timm()
         import transformers
 
         torch.manual_seed(seed)
         self.cameras, self.image_size = cameras, image_size
-        self.horizon, self.action_dim, self.proprio_dim = 8, 7, proprio
+        self.horizon, self.action_dim, self.proprio_dim = horizon, action_dim, proprio
+        self.key, self.film = key, film
         backbone = nn.Module()
         backbone.featurizer = timm.create_model(
             DINO, pretrained=False, num_classes=0, img_size=image_size, embed_dim=32, depth=3
@@ -86,6 +96,12 @@ class UpstreamOft(nn.Module):
             SIGLIP, pretrained=False, num_classes=0, img_size=image_size, embed_dim=48, depth=4
         )
         self.vision_backbone = backbone
+        # OFT+: a projection of the language per block and tower, for scale and for shift.
+        self.films = nn.ModuleList(
+            nn.ModuleList(nn.ModuleDict({part: nn.Linear(width, tower.embed_dim)
+                                         for part in ('scale', 'shift')}) for _ in tower.blocks)
+            for tower in (backbone.featurizer, backbone.fused_featurizer)
+        ) if film else None  # fmt: skip
         self.projector = nn.ModuleDict(
             {'fc1': nn.Linear(80, 320), 'fc2': nn.Linear(320, width),
              'fc3': nn.Linear(width, width)}
@@ -114,17 +130,35 @@ class UpstreamOft(nn.Module):
         for name, tensor in self.named_parameters():
             _fill(name, tensor)
 
+    def _filmed(self, number, tower, pixels, language):
+        """Stock blocks, taken apart where the language comes in."""
+        x = tower.norm_pre(tower.patch_drop(tower._pos_embed(tower.patch_embed(pixels))))
+        for block, film in zip(tower.blocks[:-1], self.films[number], strict=False):
+            x = x + block.ls1(block.attn(block.norm1(x)))
+            x = x * (1 + film['scale'](language)[:, None]) + film['shift'](language)[:, None]
+            x = x + block.ls2(block.mlp(block.norm2(x)))
+        return x[:, tower.num_prefix_tokens :]
+
+    def language(self, prompt):
+        """Mean over what is no action: BOS, prompt and the end."""
+        end = torch.tensor([[END]])
+        return self.language_model.model.embed_tokens(torch.cat((prompt, end), 1)).mean(dim=1)
+
     @torch.no_grad()
-    def patches(self, images):
+    def patches(self, images, prompt=None):
         """Per camera (1, 3, size, size) in [0, 1] -> (1, patches, width)."""
+        language = self.language(prompt) if self.film else None
         towers = (self.vision_backbone.featurizer, self.vision_backbone.fused_featurizer)
         seen = []
         for image in images:
             features = []
-            for tower, mean, std in zip(towers, MEANS, STDS, strict=True):
+            for number, (tower, mean, std) in enumerate(zip(towers, MEANS, STDS, strict=True)):
                 pixels = (image - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(
                     1, 3, 1, 1
                 )
+                if self.film:
+                    features.append(self._filmed(number, tower, pixels, language))
+                    continue
                 wanted = {len(tower.blocks) - 2}
                 features.append(tower.get_intermediate_layers(pixels, n=wanted)[0])
             seen.append(torch.cat(features, dim=2))
@@ -147,7 +181,8 @@ class UpstreamOft(nn.Module):
         words = llama.embed_tokens(prompt)
         slots = torch.zeros(1, self.horizon * self.action_dim, words.shape[-1])
         end = llama.embed_tokens(torch.tensor([[END]]))
-        parts = (words[:, :1], self.patches(images), self.state(proprioception), words[:, 1:])
+        seen = self.patches(images, prompt)
+        parts = (words[:, :1], seen, self.state(proprioception), words[:, 1:])
         sequence = torch.cat((*parts, slots, end), dim=1)
         size = sequence.shape[1]
         mask = torch.zeros(1, 1, size, size)  # additive: every token sees every token
@@ -206,11 +241,13 @@ def save_oft(upstream, folder, weights='safetensors', shards=2, dtype=torch.floa
     tensors = {
         name.replace('.gamma', '.scale_factor'): tensor.detach().to(dtype).contiguous()
         for name, tensor in upstream.state_dict().items()
-        if not name.startswith(('action_head.', 'proprio_projector.'))
+        if not name.startswith(('action_head.', 'proprio_projector.', 'films.'))
     }
     write_weights(folder, tensors, weights, shards)
+    if upstream.film:
+        save_film(upstream, folder)
     write_json(folder / 'config.json', config_json(upstream))
-    write_json(folder / 'dataset_statistics.json', statistics_json(upstream.proprio_dim))
+    write_json(folder / 'dataset_statistics.json', statistics_of(upstream))
     write_json(folder / 'preprocessor_config.json', {
         'image_processor_type': 'PrismaticImageProcessor', 'means': MEANS, 'stds': STDS,
         'input_sizes': [[3, upstream.image_size] + [upstream.image_size]] * 2,
@@ -223,6 +260,44 @@ def save_oft(upstream, folder, weights='safetensors', shards=2, dtype=torch.floa
             continue
         prefixed = {f'{prefix}{name}': tensor.to(dtype) for name, tensor in state.items()}
         torch.save(prefixed, folder / f'{part}--1000_checkpoint.pt')
+
+
+def save_film(upstream, folder, rank=32, apart=True):
+    """The towers of an OFT+ as fine-tuning saves them: FiLM inside, LoRA matrices apart.
+
+    Args:
+        upstream: With ``film``.
+        folder: Of the published model, whose own towers are those before fine-tuning.
+        rank: Of the LoRA matrices.
+        apart: False for a model that was fine-tuned without.
+    """
+    random, saved = torch.Generator().manual_seed(1), {}
+    for number, name in enumerate(('featurizer', 'fused_featurizer')):
+        tower = getattr(upstream.vision_backbone, name)
+        stem = f'module.vision_backbone.{name}.'
+        for block, film in enumerate(upstream.films[number]):
+            saved |= {f'{stem}blocks.{block}.{part}': tensor
+                      for part, tensor in film.state_dict().items()}  # fmt: skip
+        for key, tensor in tower.state_dict().items():
+            key = key.replace('.gamma', '.scale_factor')
+            if key.startswith('blocks.'):
+                _, block, rest = key.split('.', 2)
+                key = f'blocks.{block}.block.{rest}'
+            linear = apart and key.endswith(('qkv.weight', 'proj.weight', 'fc1.weight',
+                                             'fc2.weight')) and tensor.dim() == 2  # fmt: skip
+            if not linear:
+                name_ = key.replace('.bias', '.base_layer.bias') if apart and key.endswith(
+                    ('qkv.bias', 'attn.proj.bias', 'fc1.bias', 'fc2.bias')) else key  # fmt: skip
+                saved[stem + name_] = tensor
+                continue
+            layer = stem + key.removesuffix('.weight')
+            down = 0.05 * torch.randn(rank, tensor.shape[1], generator=random)
+            up = 0.05 * torch.randn(tensor.shape[0], rank, generator=random)
+            saved |= {f'{layer}.base_layer.weight': tensor - min(rank, 16) / rank * (up @ down),
+                      f'{layer}.lora_A.default.weight': down,
+                      f'{layer}.lora_B.default.weight': up}  # fmt: skip
+    torch.save({name: tensor.detach().clone() for name, tensor in saved.items()},
+               Path(folder) / 'vision_backbone--1000_checkpoint.pt')  # fmt: skip
 
 
 def write_weights(folder, tensors, weights, shards):
@@ -257,7 +332,7 @@ def config_json(upstream):
         'timm_override_act_layers': [None, None], 'use_fused_vision_backbone': True,
         'image_resize_strategy': 'resize-naive', 'n_action_bins': 256, 'pad_token_id': PAD,
         'pad_to_multiple_of': 64, 'torch_dtype': 'bfloat16',
-        'norm_stats': statistics_json(upstream.proprio_dim),
+        'norm_stats': statistics_of(upstream),
         'text_config': {
             'model_type': 'llama', 'pad_token_id': PAD, 'vocab_size': VOCABULARY,
             'torch_dtype': 'bfloat16', 'hidden_size': text.hidden_size,
@@ -266,6 +341,28 @@ def config_json(upstream):
             'num_attention_heads': text.num_attention_heads,
         },
     }  # fmt: skip
+
+
+def statistics_of(upstream):
+    if (upstream.key, upstream.action_dim) == (UNNORM_KEY, 7):
+        return statistics_json(upstream.proprio_dim)
+    return robot_statistics(upstream.key, upstream.action_dim, upstream.proprio_dim)
+
+
+def robot_statistics(key, action_dim, proprio):
+    """ALOHA: joints, all of them normalised; else increments and a gripper that is not."""
+    joints = action_dim == 14
+
+    def numbers(size, reach):
+        values = [reach] * size
+        return {
+            'q01': [-v for v in values], 'q99': values, 'min': [-2 * v for v in values],
+            'max': [2 * v for v in values], 'mean': [0.0] * size, 'std': values,
+        }  # fmt: skip
+
+    action = numbers(action_dim, 1.0 if joints else 0.02)
+    action['mask'] = [True] * action_dim if joints else [True] * 6 + [False]
+    return {key: {'action': action, 'proprio': numbers(proprio, 1.0)}}
 
 
 def statistics_json(proprio):

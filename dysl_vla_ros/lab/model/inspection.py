@@ -1,0 +1,203 @@
+"""What a folder holds, read from its small files and the headers of the large ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dysl_vla_ros.bundle.git_lfs import pointers_in
+from dysl_vla_ros.data_types import LayerLayout
+from dysl_vla_ros.errors import BundleError, ConfigError
+from dysl_vla_ros.lab.model.family import expect_oft
+from dysl_vla_ros.lab.model.oft_costs import (
+    distillation_bytes,
+    distillation_flops,
+    pass_flops,
+    sizes,
+)
+from dysl_vla_ros.lab.model.openvla_oft_loader import OftCheckpoint, open_ends, open_oft
+from dysl_vla_ros.lab.model.published_settings import OftSettings, known_robot, settle
+from dysl_vla_ros.lab.model.published_statistics import all_statistics, statistics_key
+
+STATIC_SHARE = 0.2
+CALIBRATION_FRAMES = 64
+_EXPORTED_PER_S = 1e7
+"""Weights per second: a full-size layer of 0.2 billion takes 20 s on one core."""
+ADAPTER_STEPS, CONTROLLER_STEPS = 2000, 3000
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a command will take; computed.
+
+    Attributes:
+        command: The command.
+        memory: Bytes of working memory.
+        disk: Bytes written.
+        flops: Floating-point operations on the GPU.
+        seconds: What it takes beside, on one core of a CPU.
+        note: What else there is to say.
+    """
+
+    command: str
+    memory: float
+    disk: float = 0.0
+    flops: float = 0.0
+    seconds: float = 0.0
+    note: str = ''
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a folder is, and what can be done with it.
+
+    Attributes:
+        family: Kind of model; '' for one that is not supported.
+        facts: Names and values, for people and as JSON.
+        missing: What keeps a command from running, with the remedy.
+        steps: What the commands will take; empty where they cannot run.
+    """
+
+    family: str
+    facts: Mapping[str, Any]
+    missing: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def supported(self) -> bool:
+        """Whether it can be exported."""
+        return bool(self.family) and not self.missing
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {'supported': self.supported, 'family': self.family, **self.facts,
+                'missing': list(self.missing),
+                'computed': [asdict(step) for step in self.steps]}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the caller knows of the folder.
+
+    Attributes:
+        unnorm_key: Data set whose statistics are used; may be empty where there is one.
+        given: Settings that take the place of what its key says.
+        prompt_tokens: Longest prompt.
+        batch: Samples per update of a distillation.
+    """
+
+    unnorm_key: str = ''
+    given: Mapping[str, Any] = field(default_factory=dict)
+    prompt_tokens: int = 40
+    batch: int = 8
+
+
+def inspect_folder(folder: Path, asked: Asked) -> Report:
+    """Look at a published folder; nothing is written, no large file is read.
+
+    Whatever is wrong with it stands in the report.
+    """
+    facts: dict[str, Any] = {'folder': str(folder)}
+    if not folder.is_dir():
+        return Report('', facts, (f'{folder}: no such folder',))
+    found = pointers_in(folder)
+    missing = [
+        f'{len(found)} files are Git LFS pointers ({", ".join(path.name for path in found[:5])}'
+        f'{", ..." if len(found) > 5 else ""}): run git lfs install and git lfs pull in {folder}'
+    ] if found else []  # fmt: skip
+    try:
+        expect_oft(folder)
+    except BundleError as error:
+        return Report('', facts, (*missing, str(error)))
+    facts['family'] = 'openvla_oft'
+    try:
+        statistics = all_statistics(folder)
+        facts['statistics'] = {key: known_robot(key) for key in sorted(statistics)}
+        key = statistics_key(folder, statistics, asked.unnorm_key)
+    except BundleError as error:
+        return Report('openvla_oft', facts, (*missing, str(error)))
+    facts['unnorm_key'] = key
+    settings, checkpoint = None, None
+    try:
+        _, _, action_dim, state_dim = open_ends(folder)
+        facts |= {'action numbers': action_dim, 'proprioception numbers': state_dim}
+        settings = settle(key, dict(asked.given), action_dim, state_dim)
+        checkpoint = open_oft(
+            folder, key, cameras=settings.cameras, action_horizon=settings.horizon,
+            prompt_tokens=asked.prompt_tokens, bounds=settings.bounds, units=settings.units,
+        )  # fmt: skip
+    except (BundleError, ConfigError) as error:
+        missing.append(str(error))
+    if settings is not None:
+        facts |= _contract(settings)
+    steps: tuple[Step, ...] = ()
+    if checkpoint is not None:
+        facts |= _shape(checkpoint)
+        steps = _steps(checkpoint, asked.batch)
+    return Report('openvla_oft', facts, tuple(missing), steps)
+
+
+def _contract(settings: OftSettings) -> dict[str, Any]:
+    return {
+        'cameras': list(settings.cameras), 'actions per chunk': settings.horizon,
+        'action space': settings.space, 'action period [s]': settings.period_s,
+        '-1 and 1 stand for': settings.bounds,
+        'units of 1.0 [m, rad]': list(settings.units) or 'as in the data set',
+        'proprioception': settings.source,
+        'fingers in it, closed and open': [list(pair) for pair in settings.fingers],
+        'pictures': ('turned by 180 degrees, ' if settings.rotate_180 else '')
+        + f'squashed, centre crop of {settings.crop_area:g}',
+    }  # fmt: skip
+
+
+def _shape(checkpoint: OftCheckpoint) -> dict[str, Any]:
+    config, found = checkpoint.config, sizes(checkpoint.config)
+    static = len(evenly(config.layers).static_layers)
+    return {
+        'vision': 'towers that the instruction modulates (FiLM, OFT+)' if config.film else
+        'two towers', 'layers': config.layers, 'width': config.width,
+        'picture [pixels]': config.image_size,
+        'prompt, longest [tokens]': config.prompt_tokens, 'sequence [tokens]': config.tokens,
+        'weights': found.total, 'weights of a layer': found.layer,
+        'static layers, at a share of 0.2': static,
+        'a dense pass [GFLOP]': round(pass_flops(config) / 1e9, 3),
+    }  # fmt: skip
+
+
+def _steps(checkpoint: OftCheckpoint, batch: int) -> tuple[Step, ...]:
+    config, found = checkpoint.config, sizes(checkpoint.config)
+    flops = pass_flops(config)
+    layout = evenly(config.layers)
+    training = distillation_bytes(config, layout, batch)
+    skipping = training['trained'] / 4
+    steps = [
+        Step(f'dysl export FOLDER BUNDLE --precision {precision}', 3.0 * 4 * found.largest,
+             float(size * found.total), seconds=found.total / _EXPORTED_PER_S,
+             note='one part in memory at a time')
+        for precision, size in (('fp32', 4), ('fp16', 2))
+    ]  # fmt: skip
+    steps.append(Step('dysl verify BUNDLE --against FOLDER', 2.0 * 4 * found.total,
+                      seconds=found.total / _EXPORTED_PER_S,
+                      note='folder and bundle, both in FP32'))  # fmt: skip
+    steps.append(Step('dysl calibrate FOLDER --dataset D',
+                      2.0 * found.total + 3.0 * 2 * batch * config.tokens * config.width
+                      * config.layers, flops=CALIBRATION_FRAMES * flops,
+                      note=f'GPU memory in bfloat16, {CALIBRATION_FRAMES} frames'))  # fmt: skip
+    distil = distillation_flops(config, batch, ADAPTER_STEPS, CONTROLLER_STEPS)
+    steps.append(Step(
+        f'dysl distill FOLDER --dataset D --batch {batch}', training['all'], skipping, distil,
+        note=f'GPU memory [GB]: weights {training["weights"] / 1e9:.1f} in bfloat16, trained '
+        f'{training["trained"] / 1e9:.1f}, stage 1 {training["stage 1"] / 1e9:.1f}, stage 2 '
+        f'{training["stage 2"] / 1e9:.1f}; {ADAPTER_STEPS} + {CONTROLLER_STEPS} updates',
+    ))  # fmt: skip
+    return tuple(steps)
+
+
+def evenly(layers: int) -> LayerLayout:
+    """Static layers as many as will be chosen; which ones changes little in what they cost."""
+    count = round(STATIC_SHARE * layers) + (2 if layers < 20 else 0)
+    count = min(max(count, 2), layers)
+    static = {round(number * (layers - 1) / (count - 1)) for number in range(count)}
+    return LayerLayout(layers, tuple(sorted(static)))

@@ -1,0 +1,84 @@
+"""``dysl inspect`` says what a folder is, and everything that keeps it from being used."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+
+import pytest
+from tiny_bundle import write_tiny_bundle
+
+from dysl_vla_ros.cli.main import main
+
+HAVE = all(importlib.util.find_spec(n) for n in ('torch', 'transformers', 'timm'))
+pytestmark = [pytest.mark.slow]
+published = pytest.mark.skipif(not HAVE, reason='needs torch, transformers and timm')
+POINTER = 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 14000000\n'
+
+
+def inspected(folder, tmp_path, *options):
+    path = tmp_path / 'report.json'
+    code = main(['inspect', str(folder), '--json', str(path), *options])
+    return code, json.loads(path.read_text())
+
+
+def write(robot, folder, **changes):
+    import torch
+    from tiny_oft import ROBOTS, UpstreamOft, save_oft
+
+    torch.set_num_threads(1)
+    save_oft(UpstreamOft(3, **{**ROBOTS[robot], **changes}), folder)
+    return folder
+
+
+@published
+@pytest.mark.parametrize('robot', ['libero', 'bridge', 'aloha'])
+def test_a_published_folder_is_described_with_what_each_step_takes(robot, tmp_path):
+    code, found = inspected(write(robot, tmp_path / 'published'), tmp_path)
+    assert code == 0 and found['supported'] and found['family'] == 'openvla_oft'
+    assert list(found['statistics'].values()) == [robot]
+    assert (found['layers'], found['actions per chunk'], len(found['cameras'])) == {
+        'libero': (3, 8, 2), 'bridge': (3, 5, 1), 'aloha': (3, 25, 3)}[robot]  # fmt: skip
+    commands = [step['command'].split()[1] for step in found['computed']]
+    assert commands == ['export', 'export', 'verify', 'calibrate', 'distill']
+    assert all(step['memory'] > 0 for step in found['computed'])
+    size = sum(p.stat().st_size for p in (tmp_path / 'published').glob('*.safetensors'))
+    assert 0.5 * size < found['computed'][0]['disk'] < 1.2 * size
+
+
+@published
+def test_what_keeps_a_folder_from_export_is_all_said(tmp_path):
+    folder = write('bridge', tmp_path / 'published', key='my_robot')
+    code, found = inspected(folder, tmp_path)
+    assert code == 1 and not found['supported'] and found['statistics'] == {'my_robot': ''}
+    assert '--horizon' in found['missing'][0] and '--cameras' in found['missing'][0]
+    options = ['--cameras', 'a', '--horizon', '5', '--bounds', 'quantiles', '--no-libero-units',
+               '--action-space', 'eef_delta', '--period', '0.1', '--proprioception', 'joints',
+               '--no-rotate-180', '--crop-area', '1.0']  # fmt: skip
+    code, found = inspected(folder, tmp_path, *options)
+    assert code == 0 and found['action period [s]'] == 0.1
+
+
+@published
+def test_pointers_are_named_before_anything_else(tmp_path):
+    folder = write('libero', tmp_path / 'published')
+    for name in ('action_head--1000_checkpoint.pt', 'model-00001-of-00002.safetensors'):
+        (folder / name).write_text(POINTER)
+    code, found = inspected(folder, tmp_path)
+    assert code == 1 and '2 files are Git LFS pointers' in found['missing'][0]
+
+
+@pytest.mark.skipif(not importlib.util.find_spec('torch'), reason='needs torch')
+def test_another_family_is_named_with_the_reason(tmp_path):
+    (tmp_path / 'pi0').mkdir()
+    (tmp_path / 'pi0/config.json').write_text('{"type": "pi0"}')
+    code, found = inspected(tmp_path / 'pi0', tmp_path)
+    assert code == 1 and not found['family'] and 'That is planned' in found['missing'][0]
+    code, found = inspected(tmp_path / 'nowhere', tmp_path)
+    assert code == 1 and 'no such folder' in found['missing'][0]
+
+
+def test_a_bundle_is_described_too(tmp_path):
+    folder = write_tiny_bundle(tmp_path / 'bundle', layers=4)
+    code, found = inspected(folder, tmp_path)
+    assert code == 0 and found['layers'] == 4 and found['size [bytes]'] > 0

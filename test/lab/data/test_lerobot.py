@@ -1,0 +1,124 @@
+"""Data sets of other people are read; a wrong one is refused with all that is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from lerobot_files import TASKS, picture, write_set
+
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.data.lerobot import flat_names, open_lerobot, version_of
+from dysl_vla_ros.lab.data.lerobot_frames import read_pictures, read_rows
+from dysl_vla_ros.lab.data.lerobot_video import read_frames
+
+STATE, FRONT = 'observation.state', 'observation.images.front'
+
+
+def change(folder, edit):
+    path = folder / 'meta/info.json'
+    info = json.loads(path.read_text())
+    edit(info)
+    path.write_text(json.dumps(info))
+
+
+@pytest.mark.parametrize('version', ['v2.1', 'v3.0'])
+@pytest.mark.parametrize('video', [False, True])
+def test_every_frame_is_found_in_its_place(tmp_path, version, video):
+    if video:
+        pytest.importorskip('av', reason='needs PyAV')
+    data = open_lerobot(write_set(tmp_path / 'set', version, video))
+    assert (data.fps, data.robot, data.frames, sorted(data.cameras)) == (
+        10.0, 'so101_follower', 14, ['front', 'wrist'])  # fmt: skip
+    episodes = list(read_rows(data, [STATE]))
+    assert [len(rows.instruction) for rows in episodes] == [6, 8]
+    for number, rows in enumerate(episodes):
+        assert set(rows.instruction) == {TASKS[number]}
+        wanted = np.random.default_rng(number).uniform(-0.3, 0.3, (len(rows.instruction), 8))
+        np.testing.assert_allclose(rows.numbers[STATE], wanted, atol=1e-6)
+        for camera, name in enumerate(('front', 'wrist')):
+            chosen = [0, 1, 4, 5]
+            found = list(read_pictures(data, rows, f'observation.images.{name}', chosen))
+            for frame, image in zip(chosen, found, strict=True):
+                wanted = picture(number, frame, camera, 64)
+                assert np.abs(image[40:, 40:].mean((0, 1)) - wanted[50, 50]).max() < 5
+                assert image[4, 4].min() > 200
+
+
+def test_versions_and_names_come_in_many_forms():
+    assert version_of(3.0) == 'v3.0' == version_of('3.0') and version_of('v2.1') == 'v2.1'
+    assert flat_names({'motors': ['a', 'b']}) == ('a', 'b') == flat_names([['a', 'b']])
+    assert flat_names(None) == () and flat_names({'left': ['a'], 'right': ['b']}) == ('a', 'b')
+
+
+def test_everything_that_is_wrong_is_said_at_once(tmp_path):
+    folder = write_set(tmp_path / 'set', video=False)
+
+    def edit(info):
+        info['fps'] = None
+        info['features']['action'] = None
+        info['features']['observation.state']['shape'] = ['eight']
+        del info['features']['task_index']
+
+    change(folder, edit)
+    (folder / 'meta/tasks.parquet').unlink()
+    (folder / 'data/chunk-000/file-000.parquet').unlink()
+    with pytest.raises(ConfigError) as caught:
+        open_lerobot(folder)
+    for part in ('fps = None', 'features.action', 'features.observation.state', 'no task_index',
+                 'tasks.parquet', 'file-000.parquet: missing', '(6)'):  # fmt: skip
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('edit', 'message'),
+    [
+        (lambda info: info.update(features=[1]), 'features = .1.: expected an object'),
+        (lambda info: info.update(codebase_version='v1.6'), "'v1.6': expected one of v2.0"),
+        (lambda info: info.update(data_path='/etc/{chunk_index}'), 'a path inside the set'),
+        (lambda info: info.update(data_path='{nothing}'), 'expected a path inside the set'),
+        (lambda info: info.update(data_path=None), 'data_path = None'),
+    ],
+)
+def test_a_description_that_cannot_be_read_is_refused(tmp_path, edit, message):
+    folder = write_set(tmp_path / 'set', video=False)
+    change(folder, edit)
+    with pytest.raises(ConfigError, match=message):
+        open_lerobot(folder)
+
+
+@pytest.mark.parametrize('name', ['data/chunk-000/file-000.parquet', 'meta/tasks.parquet'])
+def test_a_git_lfs_pointer_is_named(tmp_path, name):
+    folder = write_set(tmp_path / 'set', video=False)
+    (folder / name).write_text('version https://git-lfs.github.com/spec/v1\noid x\nsize 5\n')
+    with pytest.raises(ConfigError, match='Git LFS pointer for 5 bytes'):
+        open_lerobot(folder)
+
+
+def test_rows_that_are_not_what_the_description_says_are_refused(tmp_path):
+    folder = write_set(tmp_path / 'set', 'v2.1', video=False)
+    lines = (folder / 'meta/episodes.jsonl').read_text().replace('"length": 8', '"length": 9')
+    (folder / 'meta/episodes.jsonl').write_text(lines)
+    with pytest.raises(ConfigError, match='episode 1 = .8 rows.: expected 9 in a row'):
+        list(read_rows(open_lerobot(folder), [STATE]))
+    with pytest.raises(ConfigError, match='observation.pose = .missing'):
+        list(read_rows(open_lerobot(folder), ['observation.pose']))
+
+
+def test_a_video_that_ends_too_early_is_refused(tmp_path):
+    pytest.importorskip('av', reason='needs PyAV')
+    folder = write_set(tmp_path / 'set', 'v2.1')
+    path = folder / 'videos/chunk-000' / FRONT / 'episode_000000.mp4'
+    with pytest.raises(ConfigError, match='shorter than its episodes'):
+        list(read_frames(path, [0.0, 2.0], 0.05))
+    path.write_bytes(b'no video')
+    with pytest.raises(ConfigError, match='episode_000000.mp4'):
+        list(read_frames(path, [0.0], 0.05))
+
+
+def test_videos_without_their_library_say_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'av', None)
+    with pytest.raises(ConfigError, match='pip install'):
+        list(read_frames(tmp_path / 'x.mp4', [0.0], 0.05))
