@@ -56,7 +56,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--params-file', type=Path,
                         help='of the node; default: those of the simulated arm')  # fmt: skip
     parser.add_argument('--keep', type=Path, help='keep finished episodes in this file (JSON '
-                        'lines), and go on from those that are there')  # fmt: skip
+                        'lines), and go on from those that are there; times of rows added later '
+                        'are of another moment of this machine')  # fmt: skip
     parser.add_argument('--json', type=Path, help='write the report here')
     parser.add_argument('--plot', type=Path, help='draw the report into this PNG')
 
