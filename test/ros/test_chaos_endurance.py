@@ -93,9 +93,26 @@ def test_the_terminals_plot_has_a_line_for_each_series():
     assert sparkline([1.0, 2.0, 3.0]) == '▁▄█' and sparkline([]) == ''
 
 
-def test_a_latched_stop_and_an_arm_that_is_hardly_commanded_are_problems():
+def test_an_arm_that_is_hardly_commanded_and_a_run_that_ends_latched_are_problems():
     measured = run()
     measured.states.append((1500.0, 'fault'))
     found = problems(measured)
-    assert found[0] == 'fault at 1500 s'
+    assert found[0] == 'it ended in fault'
     assert 'of 3600 s: at least 50 %' in found[1] and len(found) == 2
+
+
+def test_some_faults_that_were_reset_are_none_and_many_are():
+    def stumbling(times):
+        measured = run()
+        for k in range(times):
+            measured.states += [(500.0 + 60.0 * k, 'fault'), (504.0 + 60.0 * k, 'running')]
+        return problems(measured)
+
+    assert stumbling(5) == []
+    assert stumbling(6) == ['6 faults: at most 5 an hour']
+
+
+def test_an_estop_that_nobody_asked_for_is_a_problem():
+    measured = run()
+    measured.states += [(700.0, 'e-stop'), (710.0, 'running')]
+    assert problems(measured) == ['e-stop at 700 s']

@@ -18,6 +18,8 @@ _GROWTH = 0.01
 _SPARE = 2
 """Descriptors and threads may differ by so many: a service call or a log file in flight."""
 _SPAN_S = 60.0
+_FAULTS_PER_HOUR = 5
+"""Of 450 episodes: an arm that slips off what it presses on moves farther than it was told to."""
 _LONG_S = 120.0
 _LEAST_SHARE = 0.5
 """Of a longer run of the demo; between its episodes nothing is sent."""
@@ -34,12 +36,14 @@ class Run:
         arrivals: When commands arrived [s since the start].
         states: Changes of the node's state [s since the start].
         restarts: Process -> how often its process id changed.
+        faults: (when last said [s since the start], what was said) of each latched fault.
     """
 
     usage: dict[str, list[tuple[float, Usage]]] = field(default_factory=dict)
     arrivals: list[float] = field(default_factory=list)
     states: list[tuple[float, str]] = field(default_factory=list)
     restarts: dict[str, int] = field(default_factory=dict)
+    faults: list[tuple[float, str]] = field(default_factory=list)
 
     def playing(self, until: float) -> list[tuple[float, float]]:
         """Intervals in which the node commanded the arm, a little after each start."""
@@ -96,7 +100,12 @@ def summary(run: Run, until: float) -> dict[str, Any]:
         problems.append(f'{np.mean(counts):.1f} commands per second: at least {MEAN_HZ:g}')
     if counts and min(counts) < LEAST_HZ:
         problems.append(f'a second with {min(counts)} commands: at least {LEAST_HZ}')
-    problems += [f'{state} at {at:.0f} s' for at, state in run.states if state in LATCHED]
+    problems += [f'{state} at {at:.0f} s' for at, state in run.states if state == 'e-stop']
+    latched = sum(state == 'fault' for _, state in run.states)
+    if latched > _FAULTS_PER_HOUR * max(until / 3600.0, 1.0):
+        problems.append(f'{latched} faults: at most {_FAULTS_PER_HOUR} an hour')
+    if run.states and run.states[-1][1] in LATCHED:
+        problems.append(f'it ended in {run.states[-1][1]}')
     if until >= _LONG_S and len(counts) < _LEAST_SHARE * until:
         problems.append(
             f'commanded in {len(counts)} of {until:.0f} s: at least {100 * _LEAST_SHARE:g} %'
@@ -121,6 +130,7 @@ def summary(run: Run, until: float) -> dict[str, Any]:
         'gap_s_longest': round(longest_gap(run, until), 4),
         'warm_up_s': round(warm, 1),
         'processes': processes,
+        'faults': [[round(at, 1), said] for at, said in run.faults],
         'problems': problems,
         'ok': not problems,
     }
