@@ -177,4 +177,8 @@ def test_what_costs_nothing_is_run(words):
 
 @pytest.mark.parametrize('path', re.findall(r'\]\(([^)#h][^)]*)\)', README))
 def test_a_link_of_the_readme_leads_somewhere(path):
-    assert (ROOT / path).exists()
+    name, _, heading = path.partition('#')
+    assert (ROOT / name).exists()
+    if heading:
+        titles = re.findall(r'^#+ (.*)$', (ROOT / name).read_text(), flags=re.MULTILINE)
+        assert heading in {re.sub(r'[^a-z0-9 -]', '', t.lower()).replace(' ', '-') for t in titles}
