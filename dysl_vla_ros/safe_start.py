@@ -18,6 +18,7 @@ _ARGUMENTS_OF_REAL_ARMS = (
     'right_wrist_image_topic',
 )  # fmt: skip
 _PARAMETERS_OF_REAL_ARMS = ('action.joint_names', 'armed', 'command_type')
+_SIMULATED = 'joint_trajectory'
 _GROUPS_OF_REAL_ARMS = ('gripper.', 'arms.')
 """Nobody sets these, of the gripper and of several arms, for the simulated arm."""
 
@@ -43,6 +44,11 @@ def check_simulation(given: Mapping[str, str], files: Iterable[Path], node: str,
     for name in _ARGUMENTS_OF_REAL_ARMS:
         if given[name] and (name, given[name]) != ('armed', 'false'):
             raise ConfigError(name, given[name], instead)
+    if given['command_type'] not in ('', _SIMULATED):
+        raise ConfigError(
+            'command_type', given['command_type'],
+            f'{_SIMULATED} with robot:=sim: the simulated arm follows no other',
+        )  # fmt: skip
     for path in files:
         for name, value in parameters_for(path, node):
             if name in _PARAMETERS_OF_REAL_ARMS or name.startswith(_GROUPS_OF_REAL_ARMS):

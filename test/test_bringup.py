@@ -495,3 +495,10 @@ def test_the_simulated_arm_shows_the_cameras_of_the_bundle_that_runs(tmp_path):
     path.write_text('vla_node:\n  ros__parameters:\n    engine.path: bundles/mine\n')
     assert sim_parameters(params_file=str(path))['engine'] == 'bundles/mine'
     assert sim_parameters(params_file=str(path), engine='fake')['engine'] == 'fake'
+
+
+@pytest.mark.parametrize('kind', ['joint_commands', 'joint_state', 'twist', 'pose'])
+def test_the_simulated_arm_is_sent_nothing_that_it_does_not_follow(kind):
+    with pytest.raises(ConfigError, match='expected joint_trajectory with robot:=sim'):
+        bringup.nodes({'command_type': kind})
+    assert names({'command_type': 'joint_trajectory'})[:1] == ['sim_arm']
