@@ -264,7 +264,7 @@ def _vla_node(given: Mapping[str, str]) -> NodeSpec:
     if given['gripper_action']:
         parameters['gripper.action_name'] = given['gripper_action']
     files = _files(given)
-    _check_gripper(given, files)
+    _check_outputs(given, files)
     parameters.update(_prefixed(given, files))
     remappings = _topic_remappings(given)
     if given['command_topic']:
@@ -334,8 +334,15 @@ def _check_packages(given: Mapping[str, str]) -> None:
             ros_packages.require(argument, *packages)
 
 
-def _check_gripper(given: Mapping[str, str], files: list[Path]) -> None:
-    """A topic or action that the gripper's interface does not use would reach nobody."""
+def _check_outputs(given: Mapping[str, str], files: list[Path]) -> None:
+    """A topic or action that is not used, by several arms or by a gripper, reaches nobody."""
+    several = _last('arms.names', files, '[]') != '[]'
+    for argument in ('command_topic', 'gripper_topic', 'gripper_action'):
+        if several and given[argument]:
+            raise ConfigError(
+                argument, given[argument], 'nothing beside arms.names: each arm has its own, '
+                'arms.<name>.command_topic and arms.<name>.gripper, in the params_file',
+            )  # fmt: skip
     interface = _last('gripper.interface', files, 'topic')
     for argument, needed in (('gripper_topic', 'topic'), ('gripper_action', 'action')):
         if given[argument] and interface != needed:

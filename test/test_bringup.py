@@ -502,3 +502,12 @@ def test_the_simulated_arm_is_sent_nothing_that_it_does_not_follow(kind):
     with pytest.raises(ConfigError, match='expected joint_trajectory with robot:=sim'):
         bringup.nodes({'command_type': kind})
     assert names({'command_type': 'joint_trajectory'})[:1] == ['sim_arm']
+
+
+@pytest.mark.parametrize('argument', ['command_topic', 'gripper_topic', 'gripper_action'])
+def test_one_topic_for_several_arms_is_refused_with_where_theirs_stand(tmp_path, argument):
+    text = 'vla_node: {ros__parameters: {arms: {names: [left, right]}}}'
+    given = {'robot': 'custom', 'params_file': written(tmp_path, text), argument: '/there'}
+    with pytest.raises(ConfigError, match=r'arms.<name>.command_topic and arms.<name>.gripper'):
+        bringup.nodes(given)
+    assert bringup.nodes({**given, argument: ''})
