@@ -45,6 +45,7 @@ def test_in_the_simulated_world_it_reports_states_rows_and_a_verdict(
     assert sum(one['states'] for one in states.values()) == document['offline']['states'] > 2
 
 
+@pytest.mark.slow
 def test_what_was_played_is_kept_beside_the_report_and_not_played_again(
     folder, tmp_path, monkeypatch, capsys
 ):

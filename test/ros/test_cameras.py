@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from camera_drivers import HEIGHT, WIDTH, Driver, coded, scene
-from conftest import wait_for
+from conftest import DOMAIN, wait_for
 
 pytestmark = pytest.mark.ros
 
@@ -189,7 +189,6 @@ def test_a_transport_that_nobody_publishes_is_named_with_the_way_out(
 
 def test_a_topic_of_another_type_is_named(rig):
     import rclpy
-    from conftest import DOMAIN
     from rclpy.context import Context
     from rclpy.node import Node
     from std_msgs.msg import String

@@ -78,8 +78,11 @@ def test_three_minutes_of_faults_over_the_bundled_policy(tmp_path):
 def test_ctrl_c_keeps_what_was_found_and_leaves_no_process(tmp_path):
     path = tmp_path / 'chaos.json'
     env = {**os.environ, 'DYSL_TEST_MARK': str(tmp_path)}
-    process = dysl('chaos', '--only', 'bundle', '--json', str(path), start_new_session=True,
-                   env=env)  # fmt: skip
+    process = dysl(
+        'chaos', '--only', 'bundle', '--json', str(path), start_new_session=True, env=env,
+        # A test run in the background of a shell ignores SIGINT, and so do its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     for line in process.stdout:
         if line.rstrip().endswith(('safe', 'unclear')):
             break

@@ -68,6 +68,7 @@ def test_a_node_that_cannot_start_ends_the_demo_with_its_reason(tmp_path):
     assert 'vla_node ended with code 1' in output and 'manifest.json' in output
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_demo_without_a_single_pass_ends_with_the_reason_and_a_code(tmp_path):
     path = tmp_path / 'params.yaml'

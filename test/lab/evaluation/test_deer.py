@@ -71,6 +71,7 @@ def test_a_pass_leaves_where_two_exits_agree_and_every_exit_tried_counts_a_layer
         assert played.trace.resume_layer is None
 
 
+@pytest.mark.slow
 def test_deer_is_a_row_of_the_evaluation_for_each_ratio(folder, monkeypatch):
     monkeypatch.setattr('dysl_vla_ros.lab.evaluation.workers._DEER_STATES', 6)
     options = EvaluateOptions(bundle=folder, modes=('full', 'deer'), deer_ratios=(0.5, 2.0),

@@ -86,6 +86,7 @@ def test_random_skips_to_the_mean_depth_it_is_given():
     assert np.mean(run) / 16 == pytest.approx(0.3, abs=0.03)
 
 
+@pytest.mark.slow
 def test_random_runs_as_many_layers_as_auto_did_in_the_same_evaluation(bundle):
     found = evaluate(options(bundle, modes=('auto', 'random'), episodes=2, time_limit=4.0))
     auto, random = found['modes']['auto'], found['modes']['random']
@@ -122,6 +123,7 @@ def test_a_report_is_drawn(bundle, tmp_path):
     assert (tmp_path / 'a' / 'report.png').read_bytes().startswith(b'\x89PNG')
 
 
+@pytest.mark.slow
 def test_a_fixed_exit_is_a_row_for_each_layer_and_others_are_compared_with_it(bundle):
     given = options(bundle, modes=('full', 'auto', 'fixed'), exit_layers=(3, 5), time_limit=3.0)
     found = evaluate(given)
@@ -217,6 +219,7 @@ def test_the_command_writes_its_report(bundle, tmp_path, capsys):
     assert document['modes']['full']['families']['push']['episodes'] == 1
 
 
+@pytest.mark.slow
 def test_the_tables_fit_a_terminal_of_eighty_columns(bundle, capsys, monkeypatch):
     monkeypatch.setenv('COLUMNS', '80')
     words = ['evaluate', '--engine', str(bundle), '--episodes', '1', '--time-limit', '1',

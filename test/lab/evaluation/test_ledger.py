@@ -29,6 +29,7 @@ def options(bundle, **changes):
 ROWS = (Row('full'), Row('fixed', exit_layer=3), Row('oracle', tolerance=0.1))
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_and_ends_as_one_without_interruption(bundle, tmp_path):
     given = options(bundle)
     whole = play(given, ROWS)

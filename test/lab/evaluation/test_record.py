@@ -20,6 +20,7 @@ def bundle(tmp_path_factory):
     return tiny_bundle.write_tiny_bundle(tmp_path_factory.mktemp('bundle') / 'tiny')
 
 
+@pytest.mark.slow
 def test_every_accepted_chunk_of_a_recording_has_all_scores(bundle):
     options = EvaluateOptions(bundle=str(bundle), episodes=1, time_limit=1.5, latency=0.05)
     episodes = list(record_episodes(options))
