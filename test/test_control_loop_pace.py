@@ -69,8 +69,8 @@ class Paced(Bench):
             self.checks.restart()
         else:
             own = self.loop._playback.governor.clock.at(self.now)
-            if known == 0.0 and not command.hold:
-                self.checks.restart()
+            if known == 0.0 and not self.commands[-1].hold:
+                self.checks.restart()  # a clock that stands has no speed to go on with
             self.checks.check(SimpleNamespace(**{**vars(command), 'stamp': own}))
             self.commands.append(command)
             self.robot.command(command)
@@ -188,3 +188,17 @@ def test_a_stop_at_a_small_factor_rests_where_the_braking_way_ends():
     bench.run(1.0)
     assert bench.loop.state == 'ready'
     assert 0 <= bench.robot.position[0] - at < SPEED**2 / 20 + 0.3 * SPEED * 2 * TICK
+
+
+@pytest.mark.parametrize('factor', [0.3, 0.1, 0.02])
+def test_after_a_pause_at_a_small_factor_it_rests_and_goes_on(factor):
+    bench = moving()
+    bench.robot.factor = factor
+    bench.run(1.0)
+    bench.loop.pause(bench.now, 'paused')
+    bench.run(0.02 / factor + 0.2)
+    assert bench.loop._playback.governor.at_rest
+    bench.loop.resume(bench.now)
+    bench.run(0.15 / factor + 1.0)  # up to speed
+    assert bench.loop.state == 'running'
+    assert bench.speed(2.0) == pytest.approx(factor * SPEED, rel=0.05)

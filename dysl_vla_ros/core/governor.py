@@ -33,6 +33,8 @@ _LEAD_SHARE = 0.95
 _LEAD_DELAY_S = 1.0 / 15.0
 """and the bound takes a moment to act: a reading's age, and a command's."""
 _INSTANT_S = 1e-6
+_SAME_S = 1e-9
+"""Instants so near to each other are one and the same, but for rounding."""
 _APART_S = 1e-3
 """Points of a message lie at least so far apart [s]."""
 _GIVE_WAY_RAD, _GIVE_WAY_M = 0.02, 0.002
@@ -302,10 +304,10 @@ class Governor:
         lead = self.lead() if follows else None
         if not go or self._runs_ahead(state, lead):
             self._fade = None  # also: the next plan is made anew
-            brakes = len(before.knots) == 1 and before.rest_time > state.time
+            # Made anew at every tick a brake would only ever halve what is left to brake.
             made = (
                 self._remainder(before, state)
-                if brakes and not self.settings.holds_points
+                if before.is_brake(state.time) and not self._is_late(now)
                 else motion_plan.braking(state, self.limits)
             )
         else:
@@ -334,13 +336,16 @@ class Governor:
     def _state(self, now: float) -> Knot:
         """Where the arm is told to be now."""
         assert self.plan is not None
-        if not self.settings.holds_points:
-            return self.plan.at(self.clock.at(now))
-        if now - self._sent_at <= LATE_PERIODS * self.settings.period + 1e-9:
+        if not self._is_late(now):
             return self.plan.at(self.clock.at(now))
         sent = self.plan.at(self.clock.at(self._sent_at))
         at_rest = np.zeros_like(sent.velocity)
         return Knot(self.clock.at(now), sent.position, at_rest, sent.progress, 0.0)
+
+    def _is_late(self, now: float) -> bool:
+        """Whether the receiver stands at the last point, since no next one came in time."""
+        patience = LATE_PERIODS * self.settings.period + 1e-9
+        return self.settings.holds_points and now - self._sent_at > patience
 
     def _kept(self, before: MotionPlan, state: Knot) -> MotionPlan | None:
         """At rates above the knots': the plan made less than a step ago, where nothing is new."""
@@ -353,11 +358,11 @@ class Governor:
 
     def _remainder(self, before: MotionPlan, state: Knot) -> MotionPlan:
         """The rest of the last plan: always allowed, and it ends at rest."""
-        later = tuple(knot for knot in before.knots if knot.time > state.time)
+        later = tuple(k for k in before.knots if k.time - state.time > _SAME_S)
         if later:
             return MotionPlan((state, *later), before.brake)
-        end = before.at(before.rest_time)
-        if before.rest_time - state.time < _INSTANT_S:
+        end = before.end
+        if state.at_rest or before.rest_time - state.time < _INSTANT_S:
             return motion_plan.resting(end.position, state.time, end.progress)
         return MotionPlan((state, end), SHORTEST_BRAKE_S)
 

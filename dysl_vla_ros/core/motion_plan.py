@@ -15,6 +15,10 @@ from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import FloatArray
 
 TAIL_POINTS = 2
+APART_S = 1e-4
+"""Nearer to its end a brake is made anew: a cubic so short is all rounding [s]."""
+_STANDS = 5e-6
+"""No joint faster than this: the arm is told to stand [rad/s, m/s]."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,18 @@ class MotionPlan:
     def rest_time(self) -> float:
         """When the arm rests if nothing follows."""
         return self.knots[-1].time + self.brake
+
+    @property
+    def end(self) -> Knot:
+        """Where it rests; exactly at rest, whatever rounding says."""
+        at = self._braking(self.knots[-1], self.rest_time)
+        return Knot(self.rest_time, at.position, np.zeros_like(at.velocity), at.progress, 0.0)
+
+    def is_brake(self, time: float) -> bool:
+        """Whether nothing but a brake is left at a time, and enough of it to be told in points."""
+        later = [knot for knot in self.knots[1:] if knot.time > time]
+        ends = later[0].time if later else self.rest_time
+        return ends - time > APART_S and (not later or (len(later) == 1 and later[0].at_rest))
 
     def at(self, time: float) -> Knot:
         """Where arm and playback are at a time, not before the first knot."""
@@ -139,4 +155,6 @@ def resting(position: FloatArray, time: float, progress: float) -> MotionPlan:
 
 def braking(state: Knot, limits: MotionLimits) -> MotionPlan:
     """Stop at once, straight on, as hard as the limits allow."""
+    if np.abs(state.velocity).max() < _STANDS:
+        return resting(state.position, state.time, state.progress)
     return MotionPlan((state,), safety.brake_time(state.velocity, limits))

@@ -143,6 +143,19 @@ def test_a_stop_rests_within_what_the_acceleration_needs():
     assert bench.governor.at_rest
 
 
+@pytest.mark.parametrize('holds_points', [False, True])
+@pytest.mark.parametrize('hertz', [250, 500, 1000])
+def test_a_stop_rests_within_what_the_acceleration_needs_at_high_rates_too(hertz, holds_points):
+    bench = moving(
+        bounds=limits(velocity=0.5, acceleration=2.0), period=1 / hertz,
+        holds_points=holds_points,
+    )  # fmt: skip
+    speed = np.abs(bench.commands[-1].window_velocities[0]).max()
+    assert speed > 0.3
+    bench.run(speed / 2.0 + 0.025, go=False)
+    assert bench.governor.at_rest
+
+
 @pytest.mark.parametrize('late', [0.05, 0.1, 0.19, 0.25, 1.0, 30.0])
 def test_a_late_tick_goes_on_where_the_last_window_has_led_the_arm(late):
     bench = moving()
