@@ -6,6 +6,7 @@ module imports neither launch nor rclpy.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ _NEEDS = {
 _PREFIX = re.compile(r'[A-Za-z0-9_/]+')
 _TRUE_FALSE = ('true', 'false')
 _ENCLAVE = re.compile(r'(/[A-Za-z_][A-Za-z0-9_]*)+')
+_NAMESPACE = re.compile(r'(/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*/?)?|/')
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,8 @@ def nodes(arguments: Mapping[str, str]) -> tuple[NodeSpec, ...]:
         ConfigError: An argument or preset is unknown.
     """
     given = check(arguments)
+    if not _NAMESPACE.fullmatch(given['namespace']):
+        raise ConfigError('namespace', given['namespace'], "names such as 'left' or '/cell/left'")
     simulated = given['robot'] == SIM
     if simulated:
         safe_start.check_simulation(given, _own_files(given), NODE, presets())
@@ -369,7 +373,7 @@ def _command_topic(command_type: str, files: list[Path]) -> str:
 
 def _sim_arm(given: Mapping[str, str]) -> NodeSpec:
     parameters: dict[str, Any] = {
-        'seed': int(_number('seed', given['seed'])),
+        'seed': _whole('seed', given['seed']),
         'episodes.auto': not given['instruction'],
     }
     heard = ('instruction', given['instruction_topic'])  # sim_arm gives them
@@ -446,9 +450,12 @@ def _existing(path: str) -> Path:
 
 def _number(name: str, text: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         raise ConfigError(name, text, 'a number') from None
+    if not math.isfinite(number):
+        raise ConfigError(name, text, 'a finite number')
+    return number
 
 
 def _whole(name: str, text: str) -> int:

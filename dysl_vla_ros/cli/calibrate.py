@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -107,11 +108,17 @@ def _check(given: argparse.Namespace) -> None:
         raise ConfigError('window', given.window, 'at least 1')
     if not 0.0 < given.drop_rate < 1.0:
         raise ConfigError('drop-rate', given.drop_rate, 'more than 0 and less than 1')
+    if not 0.0 <= given.depth <= 1.0:
+        raise ConfigError('depth', given.depth, 'a share of the layers, within [0, 1]; 0: none')
+    _named_weights(given.weights)
     if is_published(given.target):
         if not given.dataset:
             raise ConfigError('dataset', None, 'a LeRobot data set of the robot')
         return
     manifest = open_bundle(given.target).manifest if given.target.is_dir() else None
+    numbers = _named_weights(given.weights)
+    if manifest is not None and numbers and len(numbers) != manifest.action.dim:
+        raise ConfigError('weights', list(numbers), f'{manifest.action.dim} numbers')
     calibrate_mode.check(given, manifest)
     if given.target.is_dir() and given.dataset:
         raise ConfigError('dataset', [str(path) for path in given.dataset],
@@ -197,14 +204,28 @@ def _weights(wanted: Sequence[str], episodes: Episodes, dim: int) -> tuple[float
 
     if wanted == ['equal']:
         return equal_weights(dim)
-    if wanted == ['balanced']:
+    numbers = _named_weights(wanted)
+    if not numbers:
         return balanced_weights(episodes)
+    if len(numbers) != dim or min(numbers) < 0 or not max(numbers) > 0:
+        raise ConfigError('weights', list(numbers), f'{dim} numbers, none negative, not all 0')
+    return numbers
+
+
+def _named_weights(wanted: Sequence[str]) -> tuple[float, ...]:
+    """The numbers among them; none where a word says how they are found.
+
+    Raises:
+        ConfigError: Neither words nor numbers that could be weights.
+    """
+    if list(wanted) in (['equal'], ['balanced']):
+        return ()
     try:
         numbers = tuple(float(word) for word in wanted)
     except ValueError:
         raise ConfigError('weights', list(wanted), 'balanced, equal, or numbers') from None
-    if len(numbers) != dim or min(numbers) < 0 or not max(numbers) > 0:
-        raise ConfigError('weights', list(numbers), f'{dim} numbers, none negative, not all 0')
+    if min(numbers) < 0 or not 0 < max(numbers) < math.inf:
+        raise ConfigError('weights', list(numbers), 'numbers, none negative, not all 0')
     return numbers
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import threading
 import time
@@ -25,6 +26,8 @@ from dysl_vla_ros.errors import ConfigError
 
 _REFRESH_S = 0.25
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_LAST_DOMAIN = 232
+"""Of DDS: beyond it the ports are no ports any more."""
 _FIRST_PASS_S = 90.0
 """A simulation in which the model has not run once by then will not mend by waiting."""
 
@@ -32,8 +35,10 @@ _FIRST_PASS_S = 90.0
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('--headless', action='store_true', help='no live view')
-    parser.add_argument('--seconds', type=float, default=0.0, help='end after this time [s]')
-    parser.add_argument('--episodes', type=int, default=0, help='end after this many episodes')
+    parser.add_argument('--seconds', type=float, default=0.0,
+                        help='end after this time [s]; 0: run until Ctrl-C')  # fmt: skip
+    parser.add_argument('--episodes', type=int, default=0,
+                        help='end after this many episodes; 0: run until Ctrl-C')  # fmt: skip
     parser.add_argument('--json', type=Path, help='write the figures here')
     parser.add_argument('--seed', type=int, default=0, help='of the first episode')
     parser.add_argument('--engine', default='', help='bundle folder, or fake')
@@ -47,6 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Start the nodes, watch them until the time is up or Ctrl-C, sum up."""
     check_json(given.json)
+    _check_bounds(given)
     console = Console()
     arguments = _launch_arguments(given)
     asked = ' '.join(word for word in given.arguments if ':=' not in word)
@@ -95,6 +101,17 @@ def run(given: argparse.Namespace) -> int:
         return 1 if bad else 0
     console.print(Text(f'the model did not run once: {why_no_pass(watch.picture)}'))
     return 0 if stop.is_set() and not bad else 1  # who ends it early knows
+
+
+def _check_bounds(given: argparse.Namespace) -> None:
+    if not 0 <= given.seconds < math.inf:
+        raise ConfigError('--seconds', given.seconds, '0 (until Ctrl-C) or more')
+    if given.episodes < 0:
+        raise ConfigError('--episodes', given.episodes, '0 (until Ctrl-C) or more')
+    if given.seed < 0:
+        raise ConfigError('--seed', given.seed, 'a whole number from 0 on')
+    if given.domain_id is not None and not 0 <= given.domain_id <= _LAST_DOMAIN:
+        raise ConfigError('--domain-id', given.domain_id, f'within [0, {_LAST_DOMAIN}]')
 
 
 def _launch_arguments(given: argparse.Namespace) -> dict[str, str]:

@@ -371,3 +371,19 @@ PARTS = int(os.environ.get('DYSL_FUZZ_PARTS', '2'))
 def test_thousands_of_random_chunks_keep_every_limit(part):
     for seed in range(1000 + 25 * part, 1025 + 25 * part):
         fuzz(seed, 200)
+
+
+@pytest.mark.parametrize('rate', [20, 30, 49, 50, 60, 100, 200, 500])
+def test_an_arm_at_rest_stays_at_rest_whatever_the_rate_and_its_jitter(rate):
+    governor = Governor(limits(), GovernorSettings(1.0 / rate))
+    generator, still = np.random.default_rng(0), np.zeros(2)
+    for k in range(60):
+        governor.measure(still, 1.0 + 0.01 * k)
+    assert governor.settle(1.6, 0.0, True)[0] == 'go'
+    for k in range(200):
+        now = 1.6 + (k + 1) / rate + generator.uniform(-0.3, 0.3) / rate
+        governor.measure(still, now)
+        governor.advance(now, False, 0.0)
+        assert governor.at_rest
+        times, _, _ = governor.plan.window(now, 0.2)
+        assert np.diff(times).min() > 1e-3  # what a controller can tell apart

@@ -66,6 +66,8 @@ class EvaluateOptions:
             raise ConfigError('probe', self.probe, 'one of ' + ', '.join(PROBES))
         if self.episodes < 1:
             raise ConfigError('episodes', self.episodes, 'at least 1')
+        if not 0 < self.time_limit <= 3600:
+            raise ConfigError('time_limit', self.time_limit, 'more than 0, at most 3600 seconds')
         if self.workers < 1:
             raise ConfigError('workers', self.workers, 'at least 1')
         if ('oracle' in self.modes) != bool(self.tolerances):

@@ -133,11 +133,16 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         raise BundleError(f'{path}: no such file; expected a checkpoint written by dysl train')
     refuse_pointer(path)
-    with safe_open(str(path), framework='pt') as stream:
-        metadata = stream.metadata() or {}
-        if metadata.get('kind') != FORMAT:
-            raise BundleError(f'{path}: kind = {metadata.get("kind")!r}: expected {FORMAT!r}')
-        tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    try:
+        with safe_open(str(path), framework='pt') as stream:
+            metadata = stream.metadata() or {}
+            if metadata.get('kind') != FORMAT:
+                raise BundleError(f'{path}: kind = {metadata.get("kind")!r}: expected {FORMAT!r}')
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise BundleError(
+            f'{path}: {error}: expected a checkpoint written by dysl train or dysl distill'
+        ) from None
     header: dict[str, Any] = json.loads(metadata['header'])
     return tensors, header
 
