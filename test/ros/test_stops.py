@@ -384,3 +384,22 @@ def test_a_start_by_instruction_that_is_refused_says_why(rig):
     rig.wait_reason('not started', 'workspace.min')
     assert rig.session.state == 'ready'
     assert rig.ask('estop_reset').message == 'nothing to release: the state is ready'
+
+
+@pytest.mark.parametrize('rate', [30.0, 50.0, 100.0])
+def test_after_an_estop_and_after_a_pause_the_commands_end_at_every_rate(rig, rate):
+    rig = rig(command_rate_hz=rate).run()
+
+    def fall_silent(state):
+        rig.wait_state(state)
+        wait_for(lambda: rig.session.last_command is None, what=f'silence in {state}')
+        said = len(rig.robot.trajectories)
+        time.sleep(0.5)
+        assert len(rig.robot.trajectories) == said
+
+    assert rig.ask('pause', True).success
+    fall_silent('paused')
+    assert rig.ask('pause', False).success
+    rig.wait_state('running')
+    rig.publish_bool('estop', True)
+    fall_silent('e-stop')
