@@ -92,6 +92,22 @@ class ArmModel:
             )
         return int(self.model.getFrameId(link, BODY))
 
+    def unmoved(self, base_link: str, tip_link: str) -> tuple[str, ...]:
+        """Joints between two links that could move, and that nothing of the arm moves."""
+        carries = {joint.child: joint for joint in self._joints.values()}
+        ways: list[set[str]] = []
+        for link in (base_link, tip_link):
+            way = set()
+            while link in carries:
+                way.add(carries[link].name)
+                link = carries[link].parent
+            ways.append(way)
+        between = [self._joints[name] for name in self._joints if name in ways[0] ^ ways[1]]
+        return tuple(
+            joint.name for joint in between
+            if joint.kind != 'fixed' and self._follows(joint)[0] is None
+        )  # fmt: skip
+
     def base_placement(self, base_link: str) -> Any:
         """Pose of the base link in the model's world.
 

@@ -153,7 +153,8 @@ def _numbers(
         values = []
     legal = all(math.isfinite(value) and (signed or value > 0.0) for value in values)
     if len(values) != count or not legal:
-        raise _UnreadableError(f'{element.tag} {key} = {text!r}: expected {count} numbers')
+        wanted = f'{count} number{"s" * (count > 1)}{"" if signed else " above 0"}'
+        raise _UnreadableError(f'{element.tag} {key} = {text!r}: expected {wanted}')
     return np.array(values)
 
 

@@ -62,6 +62,8 @@ class ArmKinematics:
         self._local = threading.local()
         self.robot_name = description.name
         self.limits = joint_limits(description, tuple(joint_names), given or GivenLimits())
+        self.unmoved = self._arm.unmoved(base_link, tip_link)
+        """Joints between base and tip that could move, and are none of the arm's."""
 
     def forward(self, joints: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Pose of the tip in the base frame.

@@ -151,7 +151,13 @@ def build_loop(policy: Policy, config: NodeConfig, urdf: str) -> tuple[ControlLo
     collision = ArmCollision(
         urdf, limits.names, base, safety.planes, safety.self_collision, given,
     )  # fmt: skip
-    for doubt in filter(None, (doubts(kinematics.limits), collision.warning)):
+    idle = ''
+    if kinematics.unmoved and not config.arms.names:
+        idle = (
+            f'tip_link = {tip!r} hangs on {", ".join(kinematics.unmoved)} too, none of '
+            'action.joint_names: taken to stand at 0'
+        )
+    for doubt in filter(None, (doubts(kinematics.limits), idle, collision.warning)):
         _LOG.warning(doubt)
     planner = MotionPlanner(
         action, limits, kinematics, config.action, workspace, collision, config.arms.sizes

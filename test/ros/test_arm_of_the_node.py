@@ -181,6 +181,26 @@ def test_a_loop_is_built_with_the_tightened_limits_and_unarmed_unless_told_so():
     assert build(armed=True)[0].armed
 
 
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        ({}, ''),
+        ({'name="tip" type="fixed"': 'name="tip" type="planar"'}, 'tip'),
+        ({'name="tip" type="fixed"': 'name="tip" type="continuous"'}, 'tip'),
+    ],
+)
+def test_a_joint_before_the_tip_that_is_none_of_the_arm_s_is_said(change, words, caplog):
+    urdf = make_urdf()
+    for old, new in change.items():
+        urdf = urdf.replace(old, new)
+    build(urdf)
+    said = [text for text in caplog.messages if 'hangs on' in text]
+    assert said == [
+        f"tip_link = 'grasp_link' hangs on {words} too, none of action.joint_names: taken to "
+        'stand at 0'
+    ] * bool(words)
+
+
 def test_a_loop_that_could_not_rest_in_time_is_not_built():
     assert 'stop.rest_s = 0.5: expected at least 0.60' in refusal(
         lambda: build(limits__acceleration=5.0)

@@ -18,7 +18,11 @@ CHILD = Path(__file__).with_name('child_node.py')
 ARGUMENTS = (
     '-p', 'autostart:=true', '-p', 'armed:=true', '-p', 'start_on_instruction:=true',
     '-p', 'instruction:=go',
+    # The robot shares this process with the test: on a busy machine it may be late.
+    '-p', 'timeout.joint_states_s:=2.0', '-p', 'timeout.image_s:=2.0',
 )  # fmt: skip
+BRAKED = '(running|holding|verifying) -> ready: shut down'
+"""It was told to stop while it played, and took the time to."""
 
 
 def start(*arguments):
@@ -65,7 +69,7 @@ def test_a_signal_ends_it_cleanly_with_the_arm_at_rest_also_when_sent_often(
     assert child.returncode == 0, output
     assert 'Traceback' not in output
     # It braked before it left.
-    assert re.search('(running|holding|verifying) -> ready: shut down', output), output
+    assert re.search(BRAKED, output), output
     last = robot.trajectories[-1][1].points[-1]
     assert not any(last.velocities)
 
@@ -123,7 +127,7 @@ def test_when_its_starter_is_killed_it_ends_cleanly_with_the_arm_at_rest(graph, 
         starter.kill()
         starter.wait(10)
     wait_for(lambda: not alive(node), 15, 'the end of the node')
-    assert 'running -> ready: shut down' in log.read_text()
+    assert re.search(BRAKED, log.read_text())
     assert not any(robot.trajectories[-1][1].points[-1].velocities)
 
 
