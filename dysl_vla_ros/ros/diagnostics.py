@@ -186,6 +186,7 @@ def _commands(
         'lead_rad': _number(loop.lead if loop else None, 4),
         'readings_refused': _number(loop.readings_refused if loop else None),
         'windows_overdue': str(session.publishers.overdue),
+        'speed': session.speed.report,
         'gripper': session.publishers.gripper_report(),
         'listeners': ', '.join(session.around.newest.listeners) or 'none',
         'other_commanders': ', '.join(session.around.newest.others) or 'none',

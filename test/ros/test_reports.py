@@ -32,6 +32,7 @@ KEYS = {
         'state', 'armed', 'command_rate_hz', 'command_gap_ms_max', 'command_jitter_ms_p99',
         'actions_played_hz', 'hold_ratio', 'observation_age_ms_p95', 'queue_depth',
         'starvation_count', 'clipped_ratio', 'seam_jump_last', 'time_stretch', 'hold_reason',
+        'speed', 'gripper', 'controller_check',
     },
     '/vla_node: hardware': {'device'},
 }  # fmt: skip
