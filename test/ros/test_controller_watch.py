@@ -89,7 +89,9 @@ def test_a_controller_that_is_stopped_is_a_problem_and_one_that_runs_again_is_a_
     watch, node = watched.watch, watched.node
     graph.call(node.trigger_configure)
     # "configuring" may be heard first, and is no more active.
-    wait_for(lambda: '/controller is inactive; expected active' in watch.problem(), what='inactive')
+    wait_for(
+        lambda: '/controller is inactive; expected active' in watch.problem(), what='inactive'
+    )
     assert watch.status == 'inactive'
     graph.call(node.trigger_activate)
     wait_for(lambda: watch.status == 'active', what='active')
