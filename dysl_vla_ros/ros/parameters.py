@@ -69,11 +69,16 @@ def declare(node: Node) -> NodeConfig:
             ParameterDescriptor(description=text, read_only=True),
             ignore_override=True,
         )
+    empty = []
     for parameter in parameters(config.arms.names):
         value = value_of(config, parameter)
         node.declare_parameter(
             parameter.name, _ros_value(parameter, value), describe(parameter), ignore_override=True
         )
+        if value == ():
+            empty.append(RosParameter(parameter.name, _LIST_TYPES[parameter.kind], []))
+    # One parameter without a value, and a request for all of them is answered with none.
+    node.set_parameters(empty)
     return config
 
 

@@ -237,7 +237,7 @@ def test_parameters_that_contradict_each_other_fail_configure_and_can_be_mended(
 def test_param_dump_shows_what_is_in_force_and_after_clean_up_what_was_given(rig):
     rig = rig(continuity__hysteresis=0.05)
     manifest = rig.policy.manifest
-    assert value_of(rig, 'action.joint_names') is None
+    assert not value_of(rig, 'action.joint_names')
     assert value_of(rig, 'action_period_s') == 0.0
     assert rig.configure() == 'SUCCESS'
     assert value_of(rig, 'action.joint_names') == list(manifest.action.joint_names)
@@ -270,3 +270,27 @@ def test_a_velocity_scale_under_which_a_window_cannot_rest_in_time_is_refused_li
     assert not answer.successful and answer.reason.startswith('stop.rest_s = 0.5: expected')
     assert value_of(rig, 'limits.velocity_scale') == 0.1
     assert rig.session.config.safety.velocity_scale == 0.1
+
+
+def test_a_request_for_all_parameters_at_once_as_a_dump_makes_it_is_answered(rig):
+    from rcl_interfaces.srv import GetParameters, ListParameters
+
+    rig = rig()
+    for _ in range(2):  # before configure, and after it
+        listed = asked(rig, ListParameters, 'list_parameters', ListParameters.Request())
+        names = listed.result.names
+        assert {'workspace.min', 'home.positions', 'action.joint_names'} <= set(names)
+        request = GetParameters.Request(names=names)
+        answer = asked(rig, GetParameters, 'get_parameters', request)
+        assert len(answer.values) == len(names) > 90
+        assert all(value.type for value in answer.values)  # 0 is "not set"
+        if rig.node._configured is None:
+            assert rig.configure() == 'SUCCESS'
+
+
+def asked(rig, kind, service, request):
+    client = rig.robot.node.create_client(kind, f'vla_node/{service}')
+    assert client.wait_for_service(timeout_sec=5.0)
+    future = client.call_async(request)
+    wait_for(future.done, what=service)
+    return future.result()
