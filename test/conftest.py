@@ -10,6 +10,15 @@ from typing import Any
 
 import pytest
 
+try:
+    from hypothesis import settings
+except ImportError:  # the tests that need it say so
+    pass
+else:
+    # No example may fail for the time that a loaded machine takes.
+    settings.register_profile('any machine', deadline=None)
+    settings.load_profile('any machine')
+
 HERE = Path(__file__).parent
 # Helpers that tests of several folders share: ``import tiny_bundle``, ``import tiny_oft``.
 # Tests of engines lie flat: a folder test/engines/tensorrt would be importable as ``tensorrt``.
