@@ -11,15 +11,15 @@ training, and every exit that is tried counts a layer.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.data_types import FloatArray, Jump, LayerTrace, Observation, SkipPlan
-from dysl_vla_ros.engines.engine import forward
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.evaluation.exits import rms
+from dysl_vla_ros.lab.evaluation.exits import rms, walk
 from dysl_vla_ros.policy import Pass, Policy
 
 _EVERY = 2
@@ -39,7 +39,7 @@ def deer_exits(layers_total: int) -> tuple[int, ...]:
 
 def exit_steps(policy: Policy, observation: Observation) -> tuple[float, ...]:
     """How far each exit is from the one before; shape (exits - 1,), shallowest first."""
-    found = list(_Walk(policy, observation))
+    found = list(_entered(policy, observation))
     moves = policy.manifest.action.dim - int(policy.manifest.action.gripper)
     return tuple(
         rms(after[:, :moves] - before[:, :moves])
@@ -94,12 +94,12 @@ class DeerPolicy:
     def predict(self, observation: Observation, plan: SkipPlan) -> Pass:
         """Whatever was asked for: walk from exit to exit until two agree."""
         begun = time.perf_counter()
-        walk = _Walk(self._policy, observation)
+        exits = _entered(self._policy, observation)
         entered = time.perf_counter()
         before: FloatArray | None = None
         tried, moves = 0, self._moves
         while True:
-            layer, actions = next(walk)
+            layer, actions = next(exits)
             tried += 1
             if before is not None:
                 step = rms(actions[:, :moves] - before[:, :moves])
@@ -122,30 +122,10 @@ class DeerPolicy:
         return self._policy.rerun(first)
 
 
-class _Walk:
-    """From exit to exit: (exit layer, normalised actions), as far as it is asked for."""
-
-    def __init__(self, policy: Policy, observation: Observation) -> None:
-        self._engine = policy.engine
-        self._exits = deer_exits(policy.engine.layout.layers_total)
-        self._hidden = self._engine.encode(policy.prepare(observation))
-        self._engine.synchronize()
-        self._next = 0
-
-    def __iter__(self) -> _Walk:
-        return self
-
-    def __next__(self) -> tuple[int, FloatArray]:
-        if self._next == len(self._exits):
-            raise StopIteration
-        engine, exit_layer = self._engine, self._exits[self._next]
-        first = self._exits[self._next - 1] if self._next else 0
-        for layer in range(first, exit_layer):
-            self._hidden = engine.run_layer(layer, self._hidden)
-        kept = engine.keep(self._hidden)
-        plan = engine.layout.exit_plan(exit_layer)
-        left, _ = forward(engine, self._hidden, plan, start_layer=exit_layer)
-        actions = engine.decode(left)
-        self._hidden = engine.restore(kept)
-        self._next += 1
-        return exit_layer, actions
+def _entered(policy: Policy, observation: Observation) -> Iterator[tuple[int, FloatArray]]:
+    """Encode an observation; then from exit to exit, as far as it is asked for."""
+    engine = policy.engine
+    hidden = engine.encode(policy.prepare(observation))
+    engine.synchronize()
+    exits = deer_exits(engine.layout.layers_total)
+    return islice(walk(engine, hidden, exits), len(exits))

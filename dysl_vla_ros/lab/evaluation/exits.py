@@ -6,14 +6,14 @@ it does not deploy. What an oracle is charged is the depth of the exit that it p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.data_types import FloatArray, Jump, LayerTrace, Observation, SkipPlan
-from dysl_vla_ros.engines.engine import forward
+from dysl_vla_ros.engines.engine import Engine, Hidden, forward
 from dysl_vla_ros.lab.evaluation.episodes import SeenState
 from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.sim.judge import LIFTED
@@ -57,17 +57,36 @@ def all_exits(policy: Policy, observation: Observation) -> Exits:
         EngineError: The back end failed.
     """
     engine = policy.engine
-    layout = engine.layout
     hidden = engine.encode(policy.prepare(observation))
-    early: dict[int, FloatArray] = {}
-    for layer in range(layout.layers_total):
-        if layer in layout.exit_layers:
-            kept = engine.keep(hidden)
-            left, _ = forward(engine, hidden, layout.exit_plan(layer), start_layer=layer)
-            early[layer] = engine.decode(left)
-            hidden = engine.restore(kept)
+    early = dict(walk(engine, hidden, engine.layout.exit_layers))
+    return Exits(early.pop(engine.layout.layers_total), early)
+
+
+def walk(
+    engine: Engine, hidden: Hidden, exits: Iterable[int]
+) -> Iterator[tuple[int, FloatArray]]:
+    """Leave at one exit after the other, and after the last layer; only as far as it is asked.
+
+    Args:
+        engine: Whose layers run.
+        hidden: From ``encode``.
+        exits: Rising.
+
+    Yields:
+        Exit layer, at last ``layers_total``, and its normalised actions (horizon, action_dim).
+    """
+    layout, done = engine.layout, 0
+    for exit_layer in exits:
+        for layer in range(done, exit_layer):
+            hidden = engine.run_layer(layer, hidden)
+        kept, done = engine.keep(hidden), exit_layer
+        left, _ = forward(engine, hidden, layout.exit_plan(exit_layer), start_layer=exit_layer)
+        actions = engine.decode(left)
+        hidden = engine.restore(kept)
+        yield exit_layer, actions
+    for layer in range(done, layout.layers_total):
         hidden = engine.run_layer(layer, hidden)
-    return Exits(engine.decode(hidden), early)
+    yield layout.layers_total, engine.decode(hidden)
 
 
 class OraclePolicy:
