@@ -115,7 +115,7 @@ PARTS = {
         'data_types errors parameter_file ros_packages safe_start sim.robot_description', 'pathlib'
     ),
     'demo': May(
-        'bringup data_types errors hardware.parent',
+        'bringup data_types engines.image_tensor errors hardware.parent',
         'fcntl os pathlib signal subprocess sys tempfile time',
         'numpy rich',
     ),

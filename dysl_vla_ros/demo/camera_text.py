@@ -8,6 +8,7 @@ from rich.style import Style
 from rich.text import Text
 
 from dysl_vla_ros.data_types import ImageArray
+from dysl_vla_ros.engines.image_tensor import resize
 
 _RAMP = ' .:-=+*#%@'
 """Dark to bright."""
@@ -26,7 +27,7 @@ def camera_text(image: ImageArray, columns: int, rows: int, colour: bool) -> Tex
     height, width = image.shape[:2]
     scale = min(columns / width, 2 * rows / height)
     across, down = max(1, int(width * scale)), max(2, int(height * scale) // 2 * 2)
-    small = _shrunk(image, down, across)
+    small = np.rint(resize(image, down, across)).astype(np.uint8)
     text = Text(no_wrap=True)
     for top, bottom in zip(small[::2], small[1::2], strict=True):
         if colour:
@@ -38,18 +39,6 @@ def camera_text(image: ImageArray, columns: int, rows: int, colour: bool) -> Tex
         text.append('\n')
     text.right_crop(1)
     return text
-
-
-def _shrunk(image: ImageArray, rows: int, columns: int) -> ImageArray:
-    """The mean of the pixels of each cell, shape (rows, columns, 3)."""
-    out = np.empty((rows, columns, 3), np.uint8)
-    y = np.linspace(0, image.shape[0], rows + 1).astype(int)
-    x = np.linspace(0, image.shape[1], columns + 1).astype(int)
-    for i in range(rows):
-        band = image[y[i] : max(y[i + 1], y[i] + 1)]
-        for j in range(columns):
-            out[i, j] = band[:, x[j] : max(x[j + 1], x[j] + 1)].mean(axis=(0, 1))
-    return out
 
 
 def _colour(pixel: ImageArray) -> Color:
