@@ -69,16 +69,14 @@ def declare(node: Node) -> NodeConfig:
             ParameterDescriptor(description=text, read_only=True),
             ignore_override=True,
         )
-    empty = []
     for parameter in parameters(config.arms.names):
         value = value_of(config, parameter)
         node.declare_parameter(
             parameter.name, _ros_value(parameter, value), describe(parameter), ignore_override=True
         )
-        if value == ():
-            empty.append(RosParameter(parameter.name, _LIST_TYPES[parameter.kind], []))
-    # One parameter without a value, and a request for all of them is answered with none.
-    node.set_parameters(empty)
+    # Empty lists are declared by their type alone, and while one parameter has no value, a request
+    # for all of them is answered with none.
+    show(node, config)
     return config
 
 
@@ -93,7 +91,7 @@ def read(node: Node) -> NodeConfig:
         for name, parameter in node.get_parameters_by_prefix('').items()
         if name not in NODE_ONLY and not name.startswith(_OF_ROS)
     }
-    return from_flat({name: value for name, value in set_now.items() if value is not None})
+    return from_flat(set_now)
 
 
 def show(node: Node, config: NodeConfig) -> None:
@@ -107,8 +105,7 @@ def show(node: Node, config: NodeConfig) -> None:
     for parameter in parameters(config.arms.names):
         value = value_of(config, parameter)
         wanted = list(value) if isinstance(value, tuple) else value
-        is_now = _plain(declared[parameter.name])
-        if wanted != ([] if is_now is None else is_now):
+        if wanted != _plain(declared[parameter.name]):
             kind = _LIST_TYPES.get(parameter.kind)
             changed.append(RosParameter(parameter.name, kind, wanted))
     if changed:
