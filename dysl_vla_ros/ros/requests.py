@@ -88,15 +88,12 @@ class Requests:
 
     def start(self) -> Answer:
         """Begin to act on the instruction."""
-        loop = self._ready_loop()
+        loop = self._free_loop()
         if isinstance(loop, Answer):
             return loop
-        if loop.state in LATCHED:
-            return Answer(False, f'{loop.state}: {loop.reason}; reset it first')
         if not self._session.inputs.instruction:
             return Answer(False, "instruction = '': expected one; publish it on the topic first")
-        refusal = self._commander_problem() if loop.armed else ''
-        refusal = refusal or loop.start(time.monotonic())
+        refusal = self._motion_problem(loop) or loop.start(time.monotonic())
         if refusal:
             return Answer(False, refusal)
         unseen = self._session.unseen()
@@ -107,13 +104,10 @@ class Requests:
 
     def home(self) -> Answer:
         """Move to ``home.positions``; refused as a start is, and while something plays."""
-        loop = self._ready_loop()
+        loop = self._free_loop()
         if isinstance(loop, Answer):
             return loop
-        if loop.state in LATCHED:
-            return Answer(False, f'{loop.state}: {loop.reason}; reset it first')
-        refusal = self._commander_problem() if loop.armed else ''
-        refusal = refusal or loop.home(time.monotonic())
+        refusal = self._motion_problem(loop) or loop.home(time.monotonic())
         if refusal:
             return Answer(False, refusal)
         self._start_when_ready = False
@@ -200,7 +194,7 @@ class Requests:
 
     def _start_by_instruction(self, loop: ControlLoop, now: float) -> None:
         """As ~/start, tried for a moment; then it is given up, and the state says why."""
-        refusal = (self._commander_problem() if loop.armed else '') or loop.start(now)
+        refusal = self._motion_problem(loop) or loop.start(now)
         if not refusal:
             self._start_when_ready = False
             return
@@ -222,6 +216,10 @@ class Requests:
         if state != 'ready' and state not in PLAYING:
             return f'state is {state} ({self._session.reason}): expected ready'
         return self._commander_problem()
+
+    def _motion_problem(self, loop: ControlLoop) -> str:
+        """Why no motion may begin; in shadow nobody is in the way."""
+        return self._commander_problem() if loop.armed else ''
 
     def _commander_problem(self) -> str:
         """Why nobody should command this arm now."""
@@ -254,6 +252,13 @@ class Requests:
         if self._session.loop is None:
             return Answer(False, f'waiting: {self._session.reason}')
         return self._session.loop
+
+    def _free_loop(self) -> ControlLoop | Answer:
+        """As ``_ready_loop``, and refused while a stop is latched."""
+        loop = self._ready_loop()
+        if not isinstance(loop, Answer) and loop.state in LATCHED:
+            return Answer(False, f'{loop.state}: {loop.reason}; reset it first')
+        return loop
 
     def _stop_for(self, reason: str) -> None:
         self._start_when_ready = False
