@@ -152,9 +152,9 @@ def _memory(opened: Opened, batch: int, rank: int) -> str:
 def distill_published(given: argparse.Namespace) -> int:
     """Adapters and controllers for a published folder, and when to skip."""
     from dysl_vla_ros.lab.learn.distill import DistillSettings
+    from dysl_vla_ros.lab.learn.distilling import STATE
     from dysl_vla_ros.lab.learn.oft_distilling import (
         SKIPPING,
-        STATE,
         card,
         distil_oft,
         guide,

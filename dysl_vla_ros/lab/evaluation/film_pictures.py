@@ -11,6 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 from dysl_vla_ros.data_types import ImageArray
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.film import PICTURE, Film, Frame
+from dysl_vla_ros.lab.evaluation.plots import PHASE_COLOURS
 from dysl_vla_ros.targets import file_target, write_whole
 
 SUFFIXES = ('.png', '.gif')
@@ -25,7 +26,6 @@ _SHOWN = 5
 _LAST_S = 1.5
 _INK, _PALE, _BLANK, _SKIPPED = '#1c2733', '#75808c', '#ffffff', '#e7ebef'
 _RAN = {'skipped': '#2a78b5', 'full': '#e8a33d', 'rerun': '#b8478f'}
-_PHASES = {'reach': '#dfe8f2', 'grasp': '#f6d5c8', 'carry': '#e2eeda', 'release': '#f3dff0'}
 
 
 def check_target(path: Path) -> Path:
@@ -120,7 +120,7 @@ def _map(draw: ImageDraw.ImageDraw, film: Film, place: tuple[int, int, int], sho
     before = ''
     for k, frame in enumerate(film.frames[:shown]):
         x = left + _LEFT + k * step
-        draw.rectangle((x, top, x + step, top + _BAND), _PHASES[frame.phase])
+        draw.rectangle((x, top, x + step, top + _BAND), PHASE_COLOURS[frame.phase])
         for layer, bit in enumerate(frame.mask):
             cell = (x, y + layer * _CELL, x + step - 1, y + (layer + 1) * _CELL - 2)
             draw.rectangle(cell, _RAN[frame.mode] if bit == '1' else _SKIPPED)

@@ -10,7 +10,7 @@ from dysl_vla_ros.errors import DyslError
 from dysl_vla_ros.sim.observer import PHASES
 from dysl_vla_ros.targets import file_target, write_whole
 
-_COLOURS = {'reach': '#dfe8f2', 'grasp': '#f6d5c8', 'carry': '#e2eeda', 'release': '#f3dff0'}
+PHASE_COLOURS = {'reach': '#dfe8f2', 'grasp': '#f6d5c8', 'carry': '#e2eeda', 'release': '#f3dff0'}
 
 
 _SOFTWARE = 'dysl_vla_ros'
@@ -91,7 +91,7 @@ def _episode(axes: Any, mode: str, trace: dict[str, Any] | None) -> None:
     times = trace['time_s']
     ends = [*times[1:], times[-1] + (times[-1] - times[-2] if len(times) > 1 else 0.2)]
     for start, end, phase in zip(times, ends, trace['phase'], strict=True):
-        axes.axvspan(start, end, color=_COLOURS[phase], linewidth=0)
+        axes.axvspan(start, end, color=PHASE_COLOURS[phase], linewidth=0)
     axes.step([*times, ends[-1]], [*trace['layers_run'], trace['layers_run'][-1]],
               where='post', color='#1f4e79')  # fmt: skip
     axes.set(xlabel='time [s]', ylabel='layers run', xlim=(times[0], ends[-1]),
@@ -101,5 +101,5 @@ def _episode(axes: Any, mode: str, trace: dict[str, Any] | None) -> None:
     other.plot([t for t, _ in known], [c for _, c in known], color='#c05020', linewidth=1.0)
     other.set_ylabel('continuity', color='#c05020')
     for phase in PHASES:
-        axes.fill_between([], [], color=_COLOURS[phase], label=phase)
+        axes.fill_between([], [], color=PHASE_COLOURS[phase], label=phase)
     axes.legend(fontsize=7, loc='lower right', ncols=4)

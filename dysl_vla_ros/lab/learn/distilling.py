@@ -64,15 +64,12 @@ def distil_checkpoint(
     skipping = SkipModules(layout, checkpoint.config.width, rank)
     network = checkpoint.network.to(space.device).eval()
     state, path = space.folder / STATE, space.results / 'distill.json'
-    watched = _watched(path) if state.is_file() else []
+    watched = curve_so_far(path) if state.is_file() else []
     drawn = [time.monotonic()]
 
     def look(stage: str, step: int, steps: int, figures: Mapping[str, float]) -> None:
         found = validate_skipping(network, skipping, unseen, min(settings.batch, 128))
-        number = int(stage.split()[-1])
-        # After an interruption the last look may be repeated.
-        watched[:] = [note for note in watched if (note['stage'], note['step']) < (number, step)]
-        watched.append({'stage': number, 'step': step, **figures, 'validation': found})
+        add_look(watched, stage, step, {**figures, 'validation': found})
         space.write(path.name, {'layers_total': layout.layers_total, 'curve': watched,
                                 'static_layers': list(layout.static_layers)})  # fmt: skip
         if space.main and (step == steps or time.monotonic() - drawn[0] > _DRAW_EVERY_S):
@@ -91,7 +88,23 @@ def distil_checkpoint(
     return replace(checkpoint, skipping=skipping.cpu())
 
 
-def _watched(path: Path) -> list[dict[str, Any]]:
+def add_look(
+    curve: list[dict[str, Any]], stage: str, step: int, figures: Mapping[str, Any]
+) -> None:
+    """Note one look; after an interruption the last one may be repeated.
+
+    Args:
+        curve: Changed in place.
+        stage: Ends in its number, as ``distill`` calls it.
+        step: Of the stage.
+        figures: What was seen.
+    """
+    number = int(stage.split()[-1])
+    curve[:] = [note for note in curve if (note['stage'], note['step']) < (number, step)]
+    curve.append({'stage': number, 'step': step, **figures})
+
+
+def curve_so_far(path: Path) -> list[dict[str, Any]]:
     """The curve that an interrupted run had written."""
     if not path.is_file():
         return []

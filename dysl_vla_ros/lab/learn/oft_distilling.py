@@ -25,6 +25,7 @@ from dysl_vla_ros.lab.data.lerobot_frames import read_rows
 from dysl_vla_ros.lab.guidance.calibrate import RecordedPass
 from dysl_vla_ros.lab.guidance.guidance import balanced_weights, guidance
 from dysl_vla_ros.lab.learn.distill import DistillSettings, distill, live_pass
+from dysl_vla_ros.lab.learn.distilling import STATE, add_look, curve_so_far
 from dysl_vla_ros.lab.learn.layer_scores import TokenSet, choose_static, layer_scores
 from dysl_vla_ros.lab.learn.oft_data import Choice, OftSamples, samples_of_episode, state_columns
 from dysl_vla_ros.lab.learn.oft_dense import OftDense
@@ -37,7 +38,6 @@ from dysl_vla_ros.lab.workspace import Workspace
 
 LAYERS = 'layers.json'
 SKIPPING = 'skipping.safetensors'
-STATE = 'distill.state.safetensors'
 
 
 def score_layers(
@@ -116,14 +116,11 @@ def distil_oft(
     training = _rows(samples, range(max(len(samples.tokens) - held_out, 1)))
     unseen = samples.batch(range(len(samples.tokens) - held_out, len(samples.tokens)))
     path = space.results / 'distill.json'
-    watched = _watched(path) if (space.folder / STATE).is_file() else []
+    watched = curve_so_far(path) if (space.folder / STATE).is_file() else []
 
     def look(stage: str, step: int, steps: int, figures: Mapping[str, float]) -> None:
         found = _validate(dense, modules, unseen)
-        number = int(stage.split()[-1])
-        # After an interruption the last look may be repeated.
-        watched[:] = [note for note in watched if (note['stage'], note['step']) < (number, step)]
-        watched.append({'stage': number, 'step': step, **figures, **found})
+        add_look(watched, stage, step, {**figures, **found})
         space.write(path.name, {'static_layers': list(layout.static_layers), 'curve': watched})
         space.progress(f'distill {stage}', step, steps, {**figures, **found})
 
@@ -213,14 +210,6 @@ def card(space: Workspace, key: str, data: LerobotSet) -> dict[str, Any]:
 def with_calibration(skipping: OftSkipping, spec: CalibrationSpec) -> OftSkipping:
     """The same, guided otherwise."""
     return replace(skipping, calibration=spec)
-
-
-def _watched(path: Path) -> list[dict[str, Any]]:
-    """The curve that an interrupted run had written."""
-    if not path.is_file():
-        return []
-    curve: list[dict[str, Any]] = json.loads(path.read_text('utf-8'))['curve']
-    return curve
 
 
 @torch.no_grad()
