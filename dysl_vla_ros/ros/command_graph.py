@@ -17,6 +17,7 @@ _UNKNOWN_PATIENCE_S = 1.0
 """An endpoint is seen a little before its node's name."""
 _OBSERVERS = ('_', 'rosbag2_', 'foxglove_bridge', 'rqt', 'rviz')
 """Beginnings of the names of nodes that only look on: ``ros2 topic echo``, recorders, viewers."""
+_MOST_ASKED = 8
 
 
 def listening_nodes(node: Node, topic: str) -> tuple[tuple[str, str], ...]:
@@ -30,6 +31,11 @@ def listening_nodes(node: Node, topic: str) -> tuple[tuple[str, str], ...]:
     ours = (node.get_namespace(), node.get_name())
     names = {(endpoint.node_namespace, endpoint.node_name) for endpoint in endpoints} - {ours}
     return tuple(sorted(name for name in names if _acts(name[1])))
+
+
+def asked_nodes(node: Node, topic: str) -> tuple[tuple[str, str], ...]:
+    """The first of ``listening_nodes``: so many are asked questions, and listened to."""
+    return listening_nodes(node, topic)[:_MOST_ASKED]
 
 
 def full_name(namespace: str, name: str) -> str:

@@ -15,13 +15,11 @@ from rcl_interfaces.srv import GetParameters
 from rclpy.client import Client
 from rclpy.node import Node
 
-from dysl_vla_ros.ros.command_graph import full_name, listening_nodes
+from dysl_vla_ros.ros.command_graph import asked_nodes, full_name
 from dysl_vla_ros.ros.controller_fit import CHECKED, Fit, Sent, Value, judge
 
 _ANSWER_S = 2.0
 """A question that is not answered for longer is asked again [s]."""
-_MAX_LISTENERS = 8
-"""So many nodes at the command topic are asked."""
 
 
 class ControllerCheck:
@@ -45,7 +43,7 @@ class ControllerCheck:
         """Look for listeners, ask who was not asked, forget who left; never waits."""
         if self._sent.command_type not in CHECKED:
             return
-        found = listening_nodes(self._node, self._topic)[:_MAX_LISTENERS]
+        found = asked_nodes(self._node, self._topic)
         present = {full_name(*name) for name in found}
         for name in self._asked.keys() - present:
             self._asked.pop(name).destroy()

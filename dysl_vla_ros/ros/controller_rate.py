@@ -11,14 +11,13 @@ from collections.abc import Callable
 
 from rclpy.node import Node
 
-from dysl_vla_ros.ros.command_graph import full_name, listening_nodes
+from dysl_vla_ros.ros.command_graph import asked_nodes, full_name
 from dysl_vla_ros.ros.controller_check import Asked
 
 NAME = 'update_rate'
 HIGHEST_HZ = 500.0
 """The highest legal command_rate_hz."""
 _NEAR = 0.999
-_MAX_LISTENERS = 8
 
 
 class ControllerRate:
@@ -43,7 +42,7 @@ class ControllerRate:
 
     def poll(self) -> None:
         """Ask who was not asked, hear who answered; never waits."""
-        for listener in listening_nodes(self._node, self._topic)[:_MAX_LISTENERS]:
+        for listener in asked_nodes(self._node, self._topic):
             name = full_name(*listener)
             rate = self._rate_of(name)
             if rate == 0.0:

@@ -17,15 +17,13 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 
 from dysl_vla_ros.ros import qos
-from dysl_vla_ros.ros.command_graph import full_name, listening_nodes
+from dysl_vla_ros.ros.command_graph import asked_nodes, full_name
 
 SERVICE_TYPE = 'controller_manager_msgs/srv/ListControllers'
 _SEARCH_S = 1.0
 """How often new managers are looked for [s]."""
 _ANSWER_S = 1.0
 """A manager that is silent for longer does not answer [s]."""
-_MAX_LISTENERS = 8
-"""Of so many nodes at the command topic transitions are listened to."""
 
 try:  # optional: not on every machine, and no wheel exists
     from controller_manager_msgs.srv import ListControllers  # type: ignore[import-not-found]
@@ -58,7 +56,7 @@ class ControllerWatch:
     def poll(self) -> None:
         """Look at the graph, ask every manager; never waits."""
         now = time.monotonic()
-        self._listeners = listening_nodes(self._node, self._topic)[:_MAX_LISTENERS]
+        self._listeners = asked_nodes(self._node, self._topic)
         self._listen()
         if ListControllers is not None:
             if now - self._searched_at >= _SEARCH_S:
