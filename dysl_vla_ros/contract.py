@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from dysl_vla_ros.action_columns import action_columns
-from dysl_vla_ros.bundle.manifest import Manifest
+from dysl_vla_ros.bundle.manifest import Fit, Manifest
 from dysl_vla_ros.config import EngineConfig, InputConfig, NodeConfig, SkipConfig
 from dysl_vla_ros.engines.fake.arm import FAKE, FakeArm, is_fake_path
 from dysl_vla_ros.engines.fake.bundle import is_fake
 from dysl_vla_ros.engines.image_tensor import View
 from dysl_vla_ros.errors import ConfigError
 
-FITS = ('squash', 'crop', 'pad')
+FITS = get_args(Fit)
 _ROUNDING = 1e-6
 _FRAMES = ('frame_id', 'tip_link')
 _Area = TypeVar('_Area')

@@ -97,7 +97,8 @@ class ControlLoop:
     @property
     def targets_ahead(self) -> FloatArray:
         """Joint targets that are left to play, shape (k, n), for those who watch."""
-        return self._playback.scheduler.targets_ahead
+        with self._lock:
+            return self._playback.scheduler.targets_ahead
 
     @property
     def limits(self) -> MotionLimits:

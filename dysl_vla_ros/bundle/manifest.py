@@ -17,6 +17,8 @@ FORMAT = 'dysl_vla_bundle'
 FORMAT_VERSION = 1
 """Goes up when a bundle that was written before can no longer be read as it is. A key that is new
 gets a default instead, which says what bundles without it meant."""
+Fit = Literal['squash', 'crop', 'pad']
+"""How a picture of another shape is brought in."""
 _LARGEST = 1e9
 _NARROWEST = 1e-9
 _ELEMENTS = 1 << 28
@@ -90,7 +92,7 @@ class CameraSpec:
     recipe: Literal['crop_resize', 'openvla'] = 'crop_resize'
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    fit: Literal['', 'squash', 'crop', 'pad'] = ''
+    fit: Literal['', Fit] = ''
     reference: str = ''
 
     @property

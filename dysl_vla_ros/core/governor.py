@@ -236,7 +236,7 @@ class Governor:
         """Fall silent: nothing is commanded until ``settle``; where it ended is kept."""
         if self.plan is not None:
             self._silent_since = now
-            self.left = self.plan.at(self.plan.rest_time).position
+            self.left = self.plan.end.position
         self.plan = self.path = self._fade = None
 
     def stand(self, now: float) -> None:
@@ -321,7 +321,7 @@ class Governor:
         if len(made.knots) == 1 and not self._roll_out.may_stop(state):
             made = self._remainder(before, state)
         self.plan, self._sent_at = made, now
-        self.left = made.at(made.rest_time).position
+        self.left = made.end.position
         self._recent.append(_Instant(now, state.position))
         while self._recent[0].time < now - _ASKED_S:
             self._recent.popleft()

@@ -135,10 +135,10 @@ class CommandPublishers:
         for arm, value in zip(self.arms, measured, strict=False):
             part = arm.part(command)
             carried = arm.gripper.carried(part, value)
-            message = self._message(
-                part, arm.joint_names, kinematics, carried, ros_now, stamped
-            )
             if news:
+                message = self._message(
+                    part, arm.joint_names, kinematics, carried, ros_now, stamped
+                )
                 (arm.live if armed else arm.shadow).publish(message)
             arm.gripper.send(part)
 

@@ -151,8 +151,10 @@ class Configured:
 
     def _log_headline(self, now: float) -> None:
         """Every ten seconds what is going on; nothing while that is the same word for word."""
+        if now - self._logged_at < _HEADLINE_S:
+            return
         line = diagnostics.headline(self.session, self.requests.active, now)
-        if now - self._logged_at >= _HEADLINE_S and line != self._logged:
+        if line != self._logged:
             self._node.get_logger().info(line)
             self._logged, self._logged_at = line, now
 

@@ -155,6 +155,15 @@ def make_urdf(joints: tuple[str, ...] = JOINTS) -> str:
     return ''.join(text)
 
 
+def desired_by(message: Any, node: Any) -> np.ndarray:
+    """Where a stamped trajectory has its joints at the node's time, shape (n,) [rad]."""
+    stamp = message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec
+    due = 1e-9 * node.get_clock().now().nanoseconds - stamp
+    times = [p.time_from_start.sec + 1e-9 * p.time_from_start.nanosec for p in message.points]
+    rows = np.array([list(p.positions) for p in message.points])
+    return np.array([np.interp(due, times, column) for column in rows.T])
+
+
 class FakeRobot:
     """Publishes cameras, joints and a robot description; follows joint trajectories.
 
@@ -260,13 +269,7 @@ class FakeRobot:
         elapsed, self._followed_at = now - self._followed_at, now
         if not self.trajectories:
             return
-        message = self.trajectories[-1][1]
-        stamp = message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec
-        due = 1e-9 * self.node.get_clock().now().nanoseconds - stamp
-        times = [p.time_from_start.sec + 1e-9 * p.time_from_start.nanosec
-                 for p in message.points]
-        rows = np.array([list(p.positions) for p in message.points])
-        desired = np.array([np.interp(due, times, column) for column in rows.T])
+        desired = desired_by(self.trajectories[-1][1], self.node)
         share = 1.0 - np.exp(-elapsed / LAG_S)
         self.position = self.position + share * (desired - self.position)
 

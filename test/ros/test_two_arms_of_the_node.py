@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 from conftest import wait_for
-from fakes import FakePass, FakePolicy, FakeRobot
+from fakes import FakePass, FakePolicy, FakeRobot, desired_by
 from motion_checks import LAG_S, MessageChecks
 from two_arms import FLAT, JOINTS, LEFT, RIGHT, two_arm_manifest, two_arm_urdf
 
@@ -103,13 +103,7 @@ class TwoArms(FakeRobot):
         for arm, first in (('left', 0), ('right', 2)):
             if not self.taken[arm]:
                 continue
-            message = self.taken[arm][-1]
-            stamp = message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec
-            due = 1e-9 * self.node.get_clock().now().nanoseconds - stamp
-            times = [p.time_from_start.sec + 1e-9 * p.time_from_start.nanosec
-                     for p in message.points]
-            rows = np.array([list(p.positions) for p in message.points])
-            desired = np.array([np.interp(due, times, column) for column in rows.T])
+            desired = desired_by(self.taken[arm][-1], self.node)
             own = slice(first, first + 2)
             self.position[own] += share * (desired[:2] - self.position[own])
             if arm == 'right':

@@ -82,10 +82,9 @@ class Listener:
         for status in message.status:
             said = status.message
             if status.name.endswith(': commands') and said.startswith('fault'):
-                if not self._run.faults or self.seconds - self._run.faults[-1][0] > _REPEATS_S:
-                    self._run.faults.append((self.seconds, said))
-                else:
-                    self._run.faults[-1] = (self.seconds, said)
+                if self._run.faults and self.seconds - self._run.faults[-1][0] <= _REPEATS_S:
+                    self._run.faults.pop()  # the same one, said again
+                self._run.faults.append((self.seconds, said))
 
     def _on_command(self, message: Any) -> None:
         self._run.arrivals.append(self.seconds)
