@@ -119,11 +119,17 @@ PARTS = {
         'fcntl os pathlib signal subprocess sys tempfile time',
         'numpy rich',
     ),
+    # The page of ``dysl view``: the only server in the house.
+    'view': May(
+        'data_types description errors',
+        'asyncio concurrent hmac io ipaddress pathlib secrets socket threading time urllib',
+        'PIL aiohttp',
+    ),
     'ros': May(
         'action_columns bundle collision config contract control_loop core data_types demo '
         'description engines errors hardware joint_limits kinematics loop_status motion '
-        'parameter_file policy policy_process sim training_range',
-        'errno io os pathlib secrets signal stat sys threading time '
+        'parameter_file policy policy_process sim training_range view',
+        'concurrent errno io os pathlib secrets signal stat sys threading time '
         'traceback',
         f'numpy PIL control_msgs controller_manager_msgs geometry_msgs rcl_interfaces '
         f'rclpy transforms3d {MESSAGES}',
@@ -136,8 +142,8 @@ PARTS = {
     ),
     'cli': May(
         None,
-        'argparse importlib.metadata importlib.util os pathlib platform shlex shutil signal '
-        'subprocess sys textwrap threading time', 'accelerate matplotlib numpy rich torch',
+        'argparse asyncio importlib.metadata importlib.util os pathlib platform shlex shutil '
+        'signal subprocess sys textwrap threading time', 'accelerate matplotlib numpy rich torch',
     ),
     'lab': May(),
     'lab.workspace': May('errors targets', 'pathlib', 'accelerate torch'),
@@ -181,7 +187,8 @@ PARTS = {
 ONLY = {
     'control_msgs': {'ros.gripper_goals', 'ros.speed'},
     'controller_manager_msgs': {'ros.controller_watch'},
-    'PIL': {'ros.compressed', 'lab.data.dataset_format', 'lab.evaluation.film_pictures'},
+    'PIL': {'ros.compressed', 'lab.data.dataset_format', 'lab.evaluation.film_pictures',
+            'view.pictures'},
     'av': {'lab.data.lerobot_video'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros
 }
