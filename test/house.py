@@ -116,7 +116,7 @@ PARTS = {
     ),
     'demo': May(
         'bringup data_types engines.image_tensor errors hardware.parent',
-        'fcntl os pathlib signal subprocess sys tempfile time',
+        'concurrent fcntl os pathlib select signal subprocess sys tempfile termios time tty',
         'numpy rich',
     ),
     # The page of ``dysl view``: the only server in the house.

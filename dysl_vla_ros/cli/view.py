@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import os
 import re
 import signal
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.errors import ConfigError, DyslError
 
 if TYPE_CHECKING:
     from dysl_vla_ros.view.access import Access
@@ -42,6 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
     _check(given)
+    need_server()
     if given.domain_id is not None:
         os.environ['ROS_DOMAIN_ID'] = str(given.domain_id)
     from dysl_vla_ros.bringup import environment
@@ -65,6 +67,20 @@ async def _serve(given: argparse.Namespace, access: Access) -> None:
     end_with_parent()
     with Joined(given.node, given.remap) as node:
         await Server(node, access).run(given.port, stop, lambda url: _say(node.target, url))
+
+
+def need_server() -> None:
+    """Say what is missing before the work.
+
+    Raises:
+        DyslError: A library of the page is not installed.
+    """
+    missing = [name for name in ('aiohttp', 'PIL') if importlib.util.find_spec(name) is None]
+    if missing:
+        raise DyslError(
+            f'the page needs {" and ".join(missing)}: python3 -m pip install '
+            "'dysl_vla_ros[view]', or apt install python3-aiohttp python3-pil"
+        )
 
 
 def _say(target: str, url: str) -> None:

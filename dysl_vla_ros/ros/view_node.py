@@ -30,8 +30,7 @@ from dysl_vla_ros.ros.compressed import check_compressed
 from dysl_vla_ros.ros.images import check_image, to_rgb
 from dysl_vla_ros.ros.view_graph import IMAGE, Topics, full_name, topics_of
 from dysl_vla_ros.ros.view_requests import ViewRequests
-from dysl_vla_ros.view.feed import Feed
-from dysl_vla_ros.view.server import PICTURE_HZ, Answer
+from dysl_vla_ros.view.feed import PICTURE_HZ, Answer, Feed
 from dysl_vla_ros.view.skeleton import skeleton
 
 NODE_NAME = 'dysl_view'

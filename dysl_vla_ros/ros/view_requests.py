@@ -18,7 +18,7 @@ from dysl_vla_ros.core.run_state import ESTOP_RESET_S
 from dysl_vla_ros.data_types import SKIP_MODES
 from dysl_vla_ros.policy import MAX_INSTRUCTION_BYTES
 from dysl_vla_ros.ros import qos
-from dysl_vla_ros.view.server import Answer
+from dysl_vla_ros.view.feed import Answer
 
 _INSIST_S = 0.2
 """A pressed e-stop is a level: it is said so often, also to a node that comes later [s]."""

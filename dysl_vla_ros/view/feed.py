@@ -14,6 +14,16 @@ from dysl_vla_ros.data_types import ImageArray
 PASSES = 400
 """So many passes are kept for a page that is opened later."""
 EVENTS = 200
+PICTURE_HZ = 10.0
+"""Of a camera, at most."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether a request was taken, and a sentence for people."""
+
+    success: bool
+    message: str
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,11 +14,10 @@ from aiohttp import WSMsgType, web
 
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.view.access import Access
-from dysl_vla_ros.view.feed import Cursor, Feed
+from dysl_vla_ros.view.feed import PICTURE_HZ, Answer, Cursor, Feed
 from dysl_vla_ros.view.pictures import jpeg
 
 RATE_HZ = 15.0
-PICTURE_HZ = 10.0
 ANSWER_S = 6.0
 """So long the page waits for an answer of the node."""
 _MOST_BYTES = 16_384
@@ -38,14 +36,6 @@ _HEADERS = {
     'X-Content-Type-Options': 'nosniff',
     'Cache-Control': 'no-store',
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Whether a request was taken, and a sentence for people."""
-
-    success: bool
-    message: str
 
 
 class Robot(Protocol):
