@@ -389,7 +389,7 @@ def _sim_arm(given: Mapping[str, str]) -> NodeSpec:
 
 
 def _rviz(given: Mapping[str, str]) -> NodeSpec:
-    words = ['-d', str(config_folder() / 'rviz' / 'manipulation.rviz')]
+    words = ['-d', str(config_folder() / 'views' / 'manipulation.rviz')]
     frame = _last('action.frame_id', _files(given), '')
     frame = str(_prefixed(given, _files(given)).get('action.frame_id', frame))
     if frame:

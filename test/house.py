@@ -132,7 +132,7 @@ PARTS = {
         'concurrent errno io os pathlib secrets signal stat sys threading time '
         'traceback',
         f'numpy PIL control_msgs controller_manager_msgs geometry_msgs rcl_interfaces '
-        f'rclpy transforms3d {MESSAGES}',
+        f'rclpy transforms3d visualization_msgs {MESSAGES}',
     ),
     # ``dysl chaos`` also runs against another environment: it knows no more of the package.
     'ros.chaos': May(
