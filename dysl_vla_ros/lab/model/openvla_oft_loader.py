@@ -145,14 +145,26 @@ class OftCheckpoint:
         return pieces + [(child, self.head_weights, f'model.{name}.')
                          for name, child in part.named_children() if name != 'norm']
 
-    def network(self) -> OpenVlaOft:
-        """All parts; needs memory for the weights once, and one part more."""
+    def network(self, place: Callable[[nn.Module], None] | None = None) -> OpenVlaOft:
+        """All parts; needs memory for the weights once, and one part more.
+
+        Args:
+            place: Takes each part over as soon as it is read, to another device or in shares;
+                then this machine's memory holds one part at a time.
+        """
         network = _empty(OpenVlaOft, self.config)
-        network.vision_part = self.vision()
-        network.embed_part = self.embed()
+
+        def placed(part: Module) -> Module:
+            part.eval()
+            if place is not None:
+                place(part)
+            return part
+
+        network.vision_part = placed(self.vision())
+        network.embed_part = placed(self.embed())
         for index in range(self.config.layers):
-            network.layers[index] = self.layer(index)
-        network.head_part = self.head()
+            network.layers[index] = placed(self.layer(index))
+        network.head_part = placed(self.head())
         return network.eval()
 
 
