@@ -38,6 +38,7 @@ class RobotSamples:
         before: Action in front of each held-out frame, (frames, dim).
         episodes: Numbers of the held-out episodes.
         starts: First frame of each held-out episode, among them.
+        every: Frames of the set per frame that was loaded.
     """
 
     training: Demonstrations
@@ -45,6 +46,7 @@ class RobotSamples:
     before: NDArray[np.float32]
     episodes: tuple[int, ...]
     starts: tuple[int, ...]
+    every: float = 1.0
 
 
 def read_set(
@@ -115,7 +117,7 @@ def load_robot_samples(
     return RobotSamples(
         _joined(kept[False], texts), _joined(unseen, texts),
         np.concatenate([part.before for part in unseen]),
-        tuple(part.episode for part in unseen), tuple(int(start) for start in starts),
+        tuple(part.episode for part in unseen), tuple(int(start) for start in starts), every,
     )  # fmt: skip
 
 

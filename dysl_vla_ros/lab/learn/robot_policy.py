@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from dysl_vla_ros.bundle.manifest import NormalisationSpec
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations, normalise
 from dysl_vla_ros.lab.data.robot_reading import Reading, reading_from
 from dysl_vla_ros.lab.data.robot_samples import FIT, RobotSamples
-from dysl_vla_ros.lab.data.words import build_tokenizer, encode
+from dysl_vla_ros.lab.data.words import build_tokenizer, encode_all
 from dysl_vla_ros.lab.learn.baselines import baselines, error
 from dysl_vla_ros.lab.learn.dense import fit
 from dysl_vla_ros.lab.learn.train import TrainSettings
@@ -173,7 +172,8 @@ def predict(
         pictures: Frame whose pictures each frame is shown.
         device: Where it runs.
     """
-    tokens = _tokens(checkpoint, data)
+    tokens = encode_all(checkpoint.tokenizer, data.instructions,
+                        checkpoint.config.instruction_tokens)  # fmt: skip
     state = normalise(data.proprioception, checkpoint.statistics.proprioception)
     found = []
     for start in range(0, data.frames, _AT_A_TIME):
@@ -187,12 +187,6 @@ def predict(
                                 torch.from_numpy(state[rows]).to(device))  # fmt: skip
         found.append(actions.float().cpu().numpy())
     return np.concatenate(found)
-
-
-def _tokens(checkpoint: Checkpoint, data: Demonstrations) -> NDArray[np.int64]:
-    tokenizer = Tokenizer.from_str(checkpoint.tokenizer)
-    size = checkpoint.config.instruction_tokens
-    return np.stack([encode(tokenizer, text, size) for text in data.instructions])
 
 
 def _absolute(values: NDArray[np.float32], grippers: tuple[int, ...]) -> NormalisationSpec:
