@@ -62,6 +62,10 @@ setup(
         'kinematics': ['pin>=3.2,<5'],  # Pinocchio: forward and inverse kinematics
         'sim': ['mujoco-core>=4.0,<4.1'],  # physics and ray casting of the simulated arm
         'compressed': ['Pillow>=10'],  # compressed images, JPEG and PNG; apt: python3-pil
+        'remote': [  # a policy that runs elsewhere, and dysl serve: openpi's protocol
+            'websockets>=15,<18',  # its sockets
+            'msgpack>=1.0.3,<2',  # its messages
+        ],
         'ros-jazzy': [  # rclpy for machines without ROS, x86-64
             'ros-jazzy-rclpy[fastrtps]==7.1.6',
             'ros-jazzy-sensor-msgs==5.3.6',
@@ -105,6 +109,8 @@ setup(
             'hypothesis>=6.100,<7',
             'onnx>=1.16,<2',  # writes the tiny bundle of the tests
             'Pillow>=10',  # compressed images
+            'websockets>=15,<18',  # policy servers, over real sockets
+            'msgpack>=1.0.3,<2',
         ],
         'lint': ['ruff>=0.6', 'mypy>=1.11', 'types-PyYAML'],
     },

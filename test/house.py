@@ -80,13 +80,22 @@ PARTS = {
     'engines.cuda': May(
         'bundle data_types errors', 'pathlib', 'numpy onnx torch'
     ),
+    # The other end of a policy server's socket: nothing else of the engines knows the network.
+    'engines.remote': May(
+        'bundle data_types engines.image_tensor errors',
+        'contextlib hashlib pathlib socket ssl threading time urllib.parse',
+        'msgpack numpy websockets yaml',
+    ),
     'engines.fake': May('action_columns bundle data_types errors', 'hashlib', 'numpy'),
     'hardware': May('', 'ctypes os pathlib platform resource shutil signal subprocess threading'),
     'policy': May(
         'bundle config core data_types engines errors', 'time', 'numpy tokenizers'
     ),
+    'remote_policy': May(
+        'bundle config core data_types engines errors policy', 'pathlib time', 'numpy'
+    ),
     'policy_process': May(
-        'bundle config data_types errors policy',
+        'bundle config data_types errors policy remote_policy',
         'concurrent contextlib ctypes faulthandler fcntl mmap os resource signal socket struct '
         'subprocess sys threading time', 'numpy',
     ),
@@ -111,6 +120,11 @@ PARTS = {
     'control_loop': May(
         'chunk_desk config core data_types errors intake loop_status loop_watch motion playback '
         'policy standing state_source way_home', 'threading',
+    ),
+    'serving': May(
+        'bundle core data_types engines.remote errors policy',
+        'concurrent contextlib hmac http io pathlib ssl threading time',
+        'PIL numpy websockets',
     ),
     'ros_packages': May('errors', 'os pathlib'),
     'safe_start': May('errors parameter_file', 'pathlib'),
@@ -140,7 +154,7 @@ PARTS = {
     ),
     'cli': May(
         None,
-        'argparse importlib.metadata importlib.util os pathlib platform shlex shutil signal '
+        'argparse concurrent importlib.metadata importlib.util ipaddress os pathlib platform shlex shutil signal '
         'subprocess sys textwrap threading time', 'accelerate matplotlib numpy rich torch',
     ),
     'lab': May(),
@@ -190,7 +204,8 @@ PARTS = {
 ONLY = {
     'control_msgs': {'ros.gripper_goals', 'ros.speed'},
     'controller_manager_msgs': {'ros.controller_watch'},
-    'PIL': {'ros.compressed', 'lab.data.dataset_format', 'lab.evaluation.film_pictures'},
+    'PIL': {'ros.compressed', 'lab.data.dataset_format', 'lab.evaluation.film_pictures',
+            'serving.pictures'},
     'av': {'lab.data.lerobot_video'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros
 }
