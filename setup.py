@@ -62,6 +62,7 @@ setup(
         'kinematics': ['pin>=3.2,<5'],  # Pinocchio: forward and inverse kinematics
         'sim': ['mujoco-core>=4.0,<4.1'],  # physics and ray casting of the simulated arm
         'compressed': ['Pillow>=10'],  # compressed images, JPEG and PNG; apt: python3-pil
+        'record': ['mcap>=1.2,<2', 'Pillow>=10'],  # record:=true
         'ros-jazzy': [  # rclpy for machines without ROS, x86-64
             'ros-jazzy-rclpy[fastrtps]==7.1.6',
             'ros-jazzy-sensor-msgs==5.3.6',
@@ -111,6 +112,7 @@ setup(
             f'dysl = {NAME}.cli.main:main',
             f'vla_node = {NAME}.ros.vla_node:main',
             f'sim_arm = {NAME}.ros.sim_arm:main',
+            f'vla_recorder = {NAME}.ros.vla_recorder:main',
         ]
     },
     zip_safe=False,
