@@ -152,14 +152,19 @@ PARTS = {
         'io multiprocessing os pathlib time',
         'PIL av numpy pyarrow tokenizers torch',
     ),
+    'lab.data.bags': May(
+        'bundle.git_lfs errors', 'contextlib heapq io pathlib sqlite3 struct tempfile',
+        'lz4 mcap rosbags yaml zstandard',
+    ),
     'lab.learn': May(
         'bundle data_types engines.openvla_image errors policy sim lab.data lab.guidance '
         'lab.model lab.plots lab.workspace lab.worlds',
         'pathlib time', 'accelerate numpy tokenizers torch',
     ),
     'lab.guidance': May(
-        'bundle core data_types errors lab.learn lab.model lab.plots lab.workspace',
-        'pathlib', 'numpy rosbags torch',
+        'bundle core data_types errors lab.data.bags lab.learn lab.model lab.plots '
+        'lab.workspace',
+        'pathlib', 'numpy torch',
     ),
     'lab.model': May(
         'bundle data_types errors targets', 'pathlib', 'numpy safetensors torch'
