@@ -24,6 +24,7 @@ COMMANDS = {
     'headroom': 'How much dynamic depth could save at best, beside every fixed exit (resumes)',
     'inspect': 'Say what a folder is, what is supported, what is missing, what it takes',
     'recipe': 'From nothing to a bundle: every stage of the training (resumes)',
+    'replay': 'Recorded observations through a policy again, and what if',
     'soak': 'Run the demo for a long time: memory, descriptors, threads, rate',
     'train': 'The dense policy from datasets; several GPUs by accelerate launch (resumes)',
     'verify': 'Compare an engine with FP32: every segment, and many ways through the stack',
