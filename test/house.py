@@ -93,7 +93,7 @@ PARTS = {
     'lossless_picture': May('errors', 'io struct zlib', 'numpy PIL'),
     'pass_record': May('data_types errors loop_status policy', '', 'numpy'),
     'action_columns': May(),
-    'state_source': May('bundle data_types rotations', '', 'numpy'),
+    'state_source': May('bundle data_types errors rotations', '', 'numpy'),
     'motion': May(
         'action_columns bundle collision config core data_types errors kinematics pose_search '
         'rotations', '', 'numpy',
@@ -106,9 +106,13 @@ PARTS = {
     'chunk_desk': May(
         'bundle config core data_types loop_settings loop_status motion playback policy'
     ),
+    'standing': May('chunk_desk core loop_status playback'),
+    'intake': May('errors loop_status playback policy standing'),
+    'loop_watch': May('core loop_status playback standing'),
+    'way_home': May('config core data_types motion playback', '', 'numpy'),
     'control_loop': May(
-        'chunk_desk config core data_types errors loop_status motion playback policy '
-        'state_source', 'threading', 'numpy',
+        'chunk_desk config core data_types errors intake loop_status loop_watch motion playback '
+        'policy standing state_source way_home', 'threading',
     ),
     'ros_packages': May('errors', 'os pathlib'),
     'safe_start': May('errors parameter_file', 'pathlib'),
