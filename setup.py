@@ -66,6 +66,7 @@ setup(
             'websockets>=15,<18',  # its sockets
             'msgpack>=1.0.3,<2',  # its messages
         ],
+        'record': ['mcap>=1.2,<2', 'Pillow>=10'],  # record:=true
         'ros-jazzy': [  # rclpy for machines without ROS, x86-64
             'ros-jazzy-rclpy[fastrtps]==7.1.6',
             'ros-jazzy-sensor-msgs==5.3.6',
@@ -119,6 +120,7 @@ setup(
             f'dysl = {NAME}.cli.main:main',
             f'vla_node = {NAME}.ros.vla_node:main',
             f'sim_arm = {NAME}.ros.sim_arm:main',
+            f'vla_recorder = {NAME}.ros.vla_recorder:main',
         ]
     },
     zip_safe=False,

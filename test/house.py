@@ -99,6 +99,8 @@ PARTS = {
         'concurrent contextlib ctypes faulthandler fcntl mmap os resource signal socket struct '
         'subprocess sys threading time', 'numpy',
     ),
+    'lossless_picture': May('errors', 'io struct zlib', 'numpy PIL'),
+    'pass_record': May('data_types errors loop_status policy', '', 'numpy'),
     'action_columns': May(),
     'state_source': May('bundle data_types errors rotations', '', 'numpy'),
     'motion': May(
@@ -130,7 +132,8 @@ PARTS = {
     'safe_start': May('errors parameter_file', 'pathlib'),
     'sim': May('data_types errors rotations', 'xml', 'numpy mujoco'),
     'bringup': May(
-        'data_types errors parameter_file ros_packages safe_start sim.robot_description', 'pathlib'
+        'data_types errors parameter_file ros_packages safe_start sim.robot_description',
+        'importlib.util pathlib',
     ),
     'demo': May(
         'bringup data_types engines.image_tensor errors hardware.parent',
@@ -139,11 +142,11 @@ PARTS = {
     ),
     'ros': May(
         'action_columns bundle collision config contract control_loop core data_types demo '
-        'description engines errors hardware joint_limits kinematics loop_status motion '
-        'parameter_file policy policy_process sim training_range',
-        'errno io os pathlib secrets signal stat sys threading time '
+        'description engines errors hardware joint_limits kinematics loop_settings loop_status '
+        'lossless_picture motion parameter_file pass_record policy policy_process sim training_range',
+        'errno io os pathlib queue secrets shutil signal stat sys threading time '
         'traceback',
-        f'numpy PIL control_msgs controller_manager_msgs geometry_msgs rcl_interfaces '
+        f'numpy PIL mcap control_msgs controller_manager_msgs geometry_msgs rcl_interfaces '
         f'rclpy transforms3d {MESSAGES}',
     ),
     # ``dysl chaos`` also runs against another environment: it knows no more of the package.
@@ -163,6 +166,10 @@ PARTS = {
     'lab.recipe': May(
         'errors sim targets lab.data lab.export lab.guidance lab.learn lab.model lab.workspace '
         'lab.worlds', 'contextlib pathlib shutil time', 'torch',
+    ),
+    'lab.replay': May(
+        'bundle config core data_types engines errors lab.data.bags lab.guidance loop_settings '
+        'lossless_picture pass_record policy targets', 'pathlib', 'matplotlib numpy',
     ),
     'lab.worlds': May('data_types errors sim lab.model.shapes', 'multiprocessing os xml', 'numpy'),
     'lab.data': May(
@@ -204,8 +211,11 @@ PARTS = {
 ONLY = {
     'control_msgs': {'ros.gripper_goals', 'ros.speed'},
     'controller_manager_msgs': {'ros.controller_watch'},
-    'PIL': {'ros.compressed', 'lab.data.dataset_format', 'lab.evaluation.film_pictures',
-            'serving.pictures'},
+    'mcap': {'ros.bag_files', 'lab.data.bags.mcap_storage'},
+    'PIL': {
+        'lossless_picture', 'ros.compressed', 'lab.data.dataset_format',
+        'lab.evaluation.film_pictures', 'serving.pictures',
+    },
     'av': {'lab.data.lerobot_video'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros
 }

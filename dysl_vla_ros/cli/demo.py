@@ -58,8 +58,6 @@ def run(given: argparse.Namespace) -> int:
     asked = ' '.join(word for word in given.arguments if ':=' not in word)
     specs = _told(bringup.nodes(arguments), asked) if asked else bringup.nodes(arguments)
     episodes = 1 if asked else given.episodes
-    if bringup.record_command(arguments):
-        raise ConfigError('record', 'true', 'nothing here: ros2 bag record in another terminal')
     patience = _FIRST_PASS_S if arguments.get('robot', bringup.SIM) == bringup.SIM else 0.0
     reserved = ReservedDomain() if given.domain_id is None else None
     domain = given.domain_id if reserved is None else reserved.number

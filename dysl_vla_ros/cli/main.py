@@ -25,6 +25,7 @@ COMMANDS = {
     'import': 'Recorded topics, or a LeRobot set of any robot, as a set to train on',
     'inspect': 'Say what a folder is, what is supported, what is missing, what it takes',
     'recipe': 'From nothing to a bundle: every stage of the training (resumes)',
+    'replay': 'Recorded observations through a policy again, and what if',
     'serve': 'A policy behind a socket, for other robots and harnesses (openpi, vla-eval)',
     'soak': 'Run the demo for a long time: memory, descriptors, threads, rate',
     'train': 'The dense policy from datasets; several GPUs by accelerate launch (resumes)',

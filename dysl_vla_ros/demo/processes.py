@@ -98,14 +98,14 @@ class Children:
         return {spec.name: process.pid for spec, process, _ in self._running}
 
     def check(self) -> None:
-        """Complain about a node that ended.
+        """Complain about a node that ended and without which nothing goes on.
 
         Raises:
             ChildError: With its exit code and the end of its log.
         """
         for spec, process, log in self._running:
             code = process.poll()
-            if code is not None:
+            if code is not None and spec.essential:
                 raise ChildError(f'{spec.name} ended with code {code}:\n{_tail(log)}')
 
 
