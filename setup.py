@@ -38,6 +38,7 @@ setup(
     maintainer='The dysl_vla_ros developers',
     maintainer_email='maintainers@dysl-vla-ros.dev',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
+    package_data={f'{NAME}.view': ['page/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
         (f'share/{NAME}', ['package.xml']),
@@ -67,6 +68,10 @@ setup(
             'msgpack>=1.0.3,<2',  # its messages
         ],
         'record': ['mcap>=1.2,<2', 'Pillow>=10'],  # record:=true
+        'view': [  # dysl view: a live page in the browser; apt: python3-aiohttp python3-pil
+            'aiohttp>=3.8,<4',
+            'Pillow>=10',
+        ],
         'ros-jazzy': [  # rclpy for machines without ROS, x86-64
             'ros-jazzy-rclpy[fastrtps]==7.1.6',
             'ros-jazzy-sensor-msgs==5.3.6',

@@ -137,14 +137,21 @@ PARTS = {
     ),
     'demo': May(
         'bringup data_types engines.image_tensor errors hardware.parent',
-        'fcntl os pathlib signal subprocess sys tempfile time',
+        'concurrent fcntl os pathlib select signal subprocess sys tempfile termios time tty',
         'numpy rich',
+    ),
+    # The page of ``dysl view``: the only server in the house.
+    'view': May(
+        'data_types description errors',
+        'asyncio concurrent hmac io ipaddress pathlib secrets socket threading time urllib',
+        'PIL aiohttp',
     ),
     'ros': May(
         'action_columns bundle collision config contract control_loop core data_types demo '
         'description engines errors hardware joint_limits kinematics loop_settings loop_status '
-        'lossless_picture motion parameter_file pass_record policy policy_process sim training_range',
-        'errno io os pathlib queue secrets shutil signal stat sys threading time '
+        'lossless_picture motion parameter_file pass_record policy policy_process sim '
+        'training_range view',
+        'concurrent errno io os pathlib queue secrets shutil signal stat sys threading time '
         'traceback',
         f'numpy PIL mcap control_msgs controller_manager_msgs geometry_msgs rcl_interfaces '
         f'rclpy transforms3d {MESSAGES}',
@@ -157,8 +164,9 @@ PARTS = {
     ),
     'cli': May(
         None,
-        'argparse concurrent importlib.metadata importlib.util ipaddress os pathlib platform shlex shutil signal '
-        'subprocess sys textwrap threading time', 'accelerate matplotlib numpy rich torch',
+        'argparse asyncio concurrent importlib.metadata importlib.util ipaddress os pathlib '
+        'platform shlex shutil signal subprocess sys textwrap threading time',
+        'accelerate matplotlib numpy rich torch',
     ),
     'lab': May(),
     'lab.workspace': May('errors targets', 'pathlib', 'accelerate torch'),
@@ -214,7 +222,7 @@ ONLY = {
     'mcap': {'ros.bag_files', 'lab.data.bags.mcap_storage'},
     'PIL': {
         'lossless_picture', 'ros.compressed', 'lab.data.dataset_format',
-        'lab.evaluation.film_pictures', 'serving.pictures',
+        'lab.evaluation.film_pictures', 'serving.pictures', 'view.pictures',
     },
     'av': {'lab.data.lerobot_video'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros

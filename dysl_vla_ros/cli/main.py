@@ -30,6 +30,7 @@ COMMANDS = {
     'soak': 'Run the demo for a long time: memory, descriptors, threads, rate',
     'train': 'The dense policy from datasets; several GPUs by accelerate launch (resumes)',
     'verify': 'Compare an engine with FP32: every segment, and many ways through the stack',
+    'view': 'A running graph in the browser: cameras, arm, layers, and the buttons that matter',
 }
 
 MODULES = {'import': 'import_set'}
