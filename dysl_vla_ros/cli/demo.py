@@ -128,6 +128,7 @@ class _View:
 
     namespace: str
     name: str = 'view'
+    essential: bool = True
 
     def command_line(self, python: str) -> list[str]:
         node = f'/{self.namespace.strip("/")}/vla_node'.replace('//', '/')

@@ -50,6 +50,10 @@ class Program(Protocol):
     def name(self) -> str:
         """Of its log."""
 
+    @property
+    def essential(self) -> bool:
+        """Whether nothing goes on without it."""
+
     def command_line(self, python: str) -> list[str]:
         """Words, for this interpreter."""
 

@@ -22,7 +22,6 @@ from dysl_vla_ros.engines.cuda.pieces import Compiled, Run, Together, runs_of
 from dysl_vla_ros.engines.cuda.stream import CudaStream, Stream
 from dysl_vla_ros.errors import EngineError
 
-
 _HIDDEN = -1e4
 """A key that gets this much or less added to its score gets no attention at all."""
 
