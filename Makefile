@@ -35,9 +35,14 @@ test: $(VENV)/.test
 test-all: $(VENV)/.train
 	$(VENV)/bin/python -m pytest -m "slow and not gpu" $(ARGS)
 
-# Where there is an NVIDIA GPU; DYSL_EVIDENCE=doc/evidence keeps the figures.
-test-gpu: $(VENV)/.train
-	$(VENV)/bin/python -m pytest -m gpu $(ARGS)
+# Where there is an NVIDIA GPU. A machine that has torch, numpy, onnx, safetensors and pytest needs
+# nothing more, no network either; any other gets .venv. The figures go to doc/evidence.
+test-gpu:
+	@for python in $(VENV)/bin/python python3; do \
+	  $$python -c 'import numpy, onnx, pytest, safetensors, torch' 2>/dev/null && break; python=; \
+	done; \
+	[ -n "$$python" ] || { $(MAKE) $(VENV)/.train && python=$(VENV)/bin/python; } && \
+	  $$python -m pytest -m gpu -q test/gpu $(ARGS)
 
 lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check . && $(VENV)/bin/mypy dysl_vla_ros

@@ -60,6 +60,9 @@ class Observation:
     instruction: str
 
 
+MotionSince = tuple[FloatArray | None, ...]
+"""What a skip policy heard since it was last asked: executed displacements, shape (action_dim,)
+each, and None where it forgot the motion."""
 SKIP_THRESHOLD = 0.5
 """tau, unless a plan says otherwise."""
 
@@ -76,12 +79,14 @@ class SkipPlan:
         threshold: tau: a live controller opens iff its score is greater.
         exit_layer: A fixed exit: the state entering this layer goes straight to the last one, no
             controller is asked and no adapter used; ``allow`` says nothing then. None: no exit.
+        since: What moved the allow points since the last look, for those who record it.
     """
 
     allow: tuple[int, ...]
     controllers: Literal['live', 'closed', 'open'] = 'live'
     threshold: float = SKIP_THRESHOLD
     exit_layer: int | None = None
+    since: MotionSince = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)

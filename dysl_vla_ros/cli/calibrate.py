@@ -17,6 +17,7 @@ from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest
 from dysl_vla_ros.cli import calibrate_mode
 from dysl_vla_ros.cli.evaluate import latency_seconds
 from dysl_vla_ros.cli.published import add_published, calibrate_published, is_published
+from dysl_vla_ros.cli.robot_set import load_for
 from dysl_vla_ros.cli.stages import StageBars
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.sim.goals import FAMILIES
@@ -137,7 +138,15 @@ def _checkpoint(
     from dysl_vla_ros.lab.model.checkpoint import load_checkpoint, load_tensors, save_checkpoint
 
     checkpoint = load_checkpoint(given.target)
-    if given.dataset:
+    loaded = None
+    if checkpoint.robot is not None:
+        if not given.dataset:
+            raise ConfigError('dataset', None, 'the set that it was trained on: no simulator '
+                              'plays this robot; its held-out episodes are played along')
+        loaded = load_for(checkpoint, given.dataset, _SCORED_FRAMES, bars.count('read'))
+        checkpoint = choose_layers(checkpoint, loaded[2].training, space, given.static_share,
+                                   given.tokens, 64)  # fmt: skip
+    elif given.dataset:
         data = load_samples(given.dataset, Thinning(most=_SCORED_FRAMES))
         checkpoint = choose_layers(checkpoint, data, space, given.static_share, given.tokens)
     layout = chosen_layers(checkpoint)
@@ -149,6 +158,11 @@ def _checkpoint(
     dim = checkpoint.config.action_dim
     if given.bag is not None:
         episodes = _from_bag(given)
+    elif loaded is not None:
+        from dysl_vla_ros.lab.learn.robot_recording import record_held_out
+
+        episodes = record_held_out(checkpoint, loaded[1], loaded[2], space.device,
+                                   bars.count('episodes'))  # fmt: skip
     else:
         episodes = _played(given, checkpoint, space, bars)
     spec = _guidance(given, episodes, layout, space, dim, checkpoint.calibration)

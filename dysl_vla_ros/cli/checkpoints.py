@@ -95,24 +95,6 @@ def need_torch(path: Path) -> None:
         ) from None
 
 
-def published_settings(folder: Path, given: argparse.Namespace) -> tuple[str, OftSettings]:
-    """Name of the data set whose statistics are used, and what it means.
-
-    Raises:
-        BundleError: Another family, or an incomplete folder.
-        ConfigError: Neither key nor options say it; lists the options.
-    """
-    from dysl_vla_ros.lab.model.family import expect_oft
-    from dysl_vla_ros.lab.model.openvla_oft_loader import open_ends
-    from dysl_vla_ros.lab.model.published_settings import settle
-    from dysl_vla_ros.lab.model.published_statistics import all_statistics, statistics_key
-
-    expect_oft(folder)
-    key = statistics_key(folder, all_statistics(folder), given.unnorm_key)
-    _, _, action_dim, state_dim = open_ends(folder)
-    return key, settle(key, given_settings(given), action_dim, state_dim)
-
-
 def given_settings(given: argparse.Namespace) -> dict[str, Any]:
     """What the command line says of a data set; None leaves it to the key.
 
@@ -144,18 +126,17 @@ def open_published(
         folder: The folder.
         given: The command line.
         dtype: Of the weights; None is float32.
+
+    Raises:
+        BundleError: Another family, or an incomplete folder; lists all that is wrong.
+        ConfigError: Neither key nor options say what the data set is; lists the options.
     """
     import torch
 
-    from dysl_vla_ros.lab.model.openvla_oft_loader import open_oft
+    from dysl_vla_ros.lab.model.oft_survey import Asked, survey_oft
 
-    key, settings = published_settings(folder, given)
-    checkpoint = open_oft(
-        folder, key, cameras=settings.cameras, action_horizon=settings.horizon,
-        prompt_tokens=given.prompt_tokens, bounds=settings.bounds, units=settings.units,
-        dtype=dtype or torch.float32,
-    )  # fmt: skip
-    return checkpoint, settings
+    asked = Asked(given.unnorm_key, given_settings(given), given.prompt_tokens)
+    return survey_oft(folder, asked, dtype or torch.float32).opened()
 
 
 def _exportable_oft(folder: Path, given: argparse.Namespace) -> Exportable:

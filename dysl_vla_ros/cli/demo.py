@@ -69,8 +69,6 @@ def run(given: argparse.Namespace) -> int:
         raise ConfigError('instruction', arguments['instruction'], f'one; told is {asked!r} too')
     specs = _told(bringup.nodes(arguments), asked) if asked else bringup.nodes(arguments)
     episodes = 1 if asked else given.episodes
-    if bringup.record_command(arguments):
-        raise ConfigError('record', 'true', 'nothing here: ros2 bag record in another terminal')
     patience = _FIRST_PASS_S if arguments.get('robot', bringup.SIM) == bringup.SIM else 0.0
     reserved = ReservedDomain() if given.domain_id is None else None
     domain = given.domain_id if reserved is None else reserved.number
@@ -130,6 +128,7 @@ class _View:
 
     namespace: str
     name: str = 'view'
+    essential: bool = True
 
     def command_line(self, python: str) -> list[str]:
         node = f'/{self.namespace.strip("/")}/vla_node'.replace('//', '/')

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from dysl_vla_ros.cli.published import add_published, distill_published, is_published
+from dysl_vla_ros.cli.robot_set import load_for
 from dysl_vla_ros.cli.stages import StageBars
 from dysl_vla_ros.cli.train import add_data_options, load_data
 
@@ -62,7 +63,10 @@ def run(given: argparse.Namespace) -> int:
     checkpoint = load_checkpoint(given.checkpoint)
     recipe = preset(given.preset, 1, device.type == 'cuda')
     settings = _changed(recipe.distill, given)
-    data = load_data(given)
+    if checkpoint.robot is None:
+        data = load_data(given)
+    else:
+        data = load_for(checkpoint, given.dataset, given.max_frames)[2].training
     console = Console()
     with StageBars(console) as bars:
         space = Workspace(given.out, given.out, device, bars.progress, bars.told)

@@ -44,7 +44,8 @@ def run(given: argparse.Namespace) -> int:
         supported = True
     else:
         need_torch(given.folder)
-        from dysl_vla_ros.lab.model.inspection import Asked, inspect_folder
+        from dysl_vla_ros.lab.model.inspection import inspect_folder
+        from dysl_vla_ros.lab.model.oft_survey import Asked
 
         asked = Asked(given.unnorm_key, given_settings(given), given.prompt_tokens, given.batch)
         report = inspect_folder(given.folder.expanduser(), asked)

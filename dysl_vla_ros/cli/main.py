@@ -22,13 +22,19 @@ COMMANDS = {
     'export': 'Turn a checkpoint or a published folder into a bundle, one graph per part',
     'film': 'One simulated episode as a picture or an animation, with its layers',
     'headroom': 'How much dynamic depth could save at best, beside every fixed exit (resumes)',
+    'import': 'Recorded topics, or a LeRobot set of any robot, as a set to train on',
     'inspect': 'Say what a folder is, what is supported, what is missing, what it takes',
     'recipe': 'From nothing to a bundle: every stage of the training (resumes)',
+    'replay': 'Recorded observations through a policy again, and what if',
+    'serve': 'A policy behind a socket, for other robots and harnesses (openpi, vla-eval)',
     'soak': 'Run the demo for a long time: memory, descriptors, threads, rate',
     'train': 'The dense policy from datasets; several GPUs by accelerate launch (resumes)',
     'verify': 'Compare an engine with FP32: every segment, and many ways through the stack',
     'view': 'A running graph in the browser: cameras, arm, layers, and the buttons that matter',
 }
+
+MODULES = {'import': 'import_set'}
+"""Where the command is a word of Python's own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,14 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Options are declared by the subcommand's own module: only that one is imported.
         if words[:1] == [name]:
             try:
-                importlib.import_module(f'dysl_vla_ros.cli.{name}').add_options(command)
+                importlib.import_module(_module(name)).add_options(command)
             except ModuleNotFoundError as error:
                 if (error.name or '').startswith('dysl_vla_ros'):
                     raise
                 print(f'dysl {name}: {error}; dysl doctor says how to get it', file=sys.stderr)
                 return 1
     given = parser.parse_args(words)
-    module = importlib.import_module(f'dysl_vla_ros.cli.{given.command}')
+    module = importlib.import_module(_module(given.command))
     try:
         code: int = module.run(given)
         return code
@@ -67,6 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _module(command: str) -> str:
+    return f'dysl_vla_ros.cli.{MODULES.get(command, command)}'
 
 
 if __name__ == '__main__':

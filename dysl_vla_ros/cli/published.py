@@ -44,6 +44,8 @@ def add_published(parser: argparse.ArgumentParser) -> None:
                        'where the model saw turned ones')  # fmt: skip
     group.add_argument('--frames', type=int, default=2000,
                        help='frames used, evenly spread; 0 for all')  # fmt: skip
+    group.add_argument('--shard', action='store_true', help='under torchrun: split the frozen '
+                       'weights over the GPUs (FSDP), where one is too small')  # fmt: skip
     add_published_options(group)
 
 
@@ -69,7 +71,7 @@ class Opened:
                               'one LeRobot data set')  # fmt: skip
         if given.frames < 0:
             raise ConfigError('frames', given.frames, 'at least 0; 0 uses all')
-        self.device = training_device(given.device)
+        self.device, self._shard = training_device(given.device), bool(given.shard)
         half = torch.bfloat16 if self.device.type == 'cuda' else torch.float32
         opened = open_published(folder, given, half)
         self.checkpoint: OftCheckpoint = opened[0]
@@ -87,10 +89,14 @@ class Opened:
         return load_oft_samples(self.data, self.checkpoint, self.settings, self.choice)
 
     def dense(self) -> OftDense:
-        """The network, frozen, on the device."""
+        """The network, frozen, on the device; with ``--shard`` a share of each part."""
         from dysl_vla_ros.lab.learn.oft_dense import OftDense
 
-        return OftDense(self.checkpoint.network(), self.device)
+        if not self._shard:
+            return OftDense(self.checkpoint.network(), self.device)
+        from dysl_vla_ros.lab.learn.sharding import sharded
+
+        return OftDense(self.checkpoint.network(sharded(self.device)), self.device, placed=True)
 
 
 def _pairs(given: list[str]) -> dict[str, str]:
@@ -138,13 +144,16 @@ def _guide(given: argparse.Namespace, opened: Opened, space: Any, console: Conso
     return 0
 
 
-def _memory(opened: Opened, batch: int, rank: int) -> str:
+def _memory(opened: Opened, batch: int, rank: int, shard: bool) -> str:
     """What the distillation will take, before it is begun."""
+    from accelerate import PartialState
+
     from dysl_vla_ros.lab.model.inspection import evenly
     from dysl_vla_ros.lab.model.oft_costs import distillation_bytes
 
     config, size = opened.checkpoint.config, 2 if opened.device.type == 'cuda' else 4
-    found = distillation_bytes(config, evenly(config.layers), batch, rank, size, size)
+    shares = int(PartialState().num_processes) if shard else 1
+    found = distillation_bytes(config, evenly(config.layers), batch, rank, size, size, shares)
     return (f'memory of {opened.device.type}, computed: {found["all"] / 1e9:.2f} GB, of it '
             f'{found["weights"] / 1e9:.2f} for the frozen weights; a smaller --batch takes less')
 
@@ -174,7 +183,7 @@ def distill_published(given: argparse.Namespace) -> int:
     layout = None if given.layers is None else read_layers(
         given.layers, opened.checkpoint.config.layers)  # fmt: skip
     console = Console()
-    console.print(_memory(opened, settings.batch, given.rank or 0), highlight=False)
+    console.print(_memory(opened, settings.batch, given.rank or 0, given.shard), highlight=False)
     with StageBars(console) as bars:
         space = Workspace(given.out, given.out, opened.device, bars.progress, bars.told)
         samples, dense = opened.samples(), opened.dense()

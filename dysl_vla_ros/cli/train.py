@@ -12,16 +12,22 @@ from typing import Any
 
 from rich.console import Console
 
+from dysl_vla_ros.cli.checkpoints import need_torch
+from dysl_vla_ros.cli.robot_set import add_robot_options, kind_of, train_robot_set
 from dysl_vla_ros.cli.stages import StageBars
+from dysl_vla_ros.errors import ConfigError
 
 CHECKPOINT = 'dense.safetensors'
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument('--dataset', type=Path, nargs='+', required=True,
-                        help='folders; the last frames of the last one are for validation')
-    parser.add_argument('--out', type=Path, required=True, help='folder of checkpoint and plots')
+    parser.add_argument('sets', type=Path, nargs='*', metavar='DATASET',
+                        help='folder of a LeRobot set of any robot, or of dysl import; or those '
+                        'of dysl collect: the last frames of the last one are for validation')
+    parser.add_argument('--dataset', type=Path, nargs='+', default=[], help='the same')
+    parser.add_argument('--out', type=Path, default=Path('runs/dense'),
+                        help='folder of checkpoint and plots; default: runs/dense')  # fmt: skip
     parser.add_argument('--preset', default='full', choices=('full', 'toy'))
     parser.add_argument('--steps', type=int, help='updates')
     parser.add_argument('--ground-steps', type=int, help='updates of the warm-up; 0 leaves it out')
@@ -35,7 +41,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='layers of which they are drawn')  # fmt: skip
     parser.add_argument('--start', type=Path, metavar='CHECKPOINT',
                         help='train this one further, without a warm-up')  # fmt: skip
+    parser.add_argument('--minutes', type=float, default=0.0,
+                        help='updates are lowered to fit, once their speed is known')  # fmt: skip
     add_data_options(parser)
+    add_robot_options(parser)
     parser.add_argument('--save-every', type=float, default=120.0,
                         help='interval of resumable states [s]')  # fmt: skip
 
@@ -52,6 +61,12 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Train; an interrupted training goes on where it was saved last."""
+    given.dataset = [*given.sets, *given.dataset]
+    if not given.dataset:
+        raise ConfigError('dataset', None, 'the folder of a LeRobot set: dysl train DATASET')
+    need_torch(given.dataset[0])
+    if not kind_of(given.dataset):
+        return train_robot_set(given)
     from dysl_vla_ros.lab.learn.dense import forget_states, train_dense
     from dysl_vla_ros.lab.learn.train import describe
     from dysl_vla_ros.lab.model.checkpoint import load_checkpoint, save_checkpoint, with_card
@@ -89,7 +104,8 @@ def dense_settings(given: argparse.Namespace, on_gpu: bool) -> Any:
         ('exits', given.exits),
         ('exit_layers', None if given.exit_layers is None else tuple(given.exit_layers)),
     ) if value is not None}  # fmt: skip
-    train = replace(recipe.train, save_every_s=given.save_every, seed=given.seed, **changes)
+    train = replace(recipe.train, save_every_s=given.save_every, seed=given.seed,
+                    max_seconds=60.0 * given.minutes, **changes)  # fmt: skip
     ground = None
     if given.ground_steps != 0:
         steps = given.ground_steps or recipe.ground.steps

@@ -50,6 +50,10 @@ class Program(Protocol):
     def name(self) -> str:
         """Of its log."""
 
+    @property
+    def essential(self) -> bool:
+        """Whether nothing goes on without it."""
+
     def command_line(self, python: str) -> list[str]:
         """Words, for this interpreter."""
 
@@ -127,14 +131,14 @@ class Children:
         return ''.join(_tail(log) for spec, _, log in self._running if spec.name == name)
 
     def check(self) -> None:
-        """Complain about a node that ended.
+        """Complain about a node that ended and without which nothing goes on.
 
         Raises:
             ChildError: With its exit code and the end of its log.
         """
         for spec, process, log in self._running:
             code = process.poll()
-            if code is not None:
+            if code is not None and spec.essential:
                 raise ChildError(f'{spec.name} ended with code {code}:\n{_tail(log)}')
 
 

@@ -96,6 +96,8 @@ def training_device(name: str = '') -> torch.device:
     """
     if not name:
         name = 'cuda' if torch.cuda.is_available() else 'cpu'
+    if name == 'cpu':
+        PartialState(cpu=True)  # else it leaves the processes of a CPU apart
     if name == 'cuda':
         name = f'cuda:{PartialState().local_process_index}'
     try:

@@ -16,7 +16,6 @@ from dysl_vla_ros.bundle.manifest import (
     ActionSpec,
     CalibrationSpec,
     CameraSpec,
-    InstructionSpec,
     NormalisationSpec,
     ProprioceptionSpec,
     StateSource,
@@ -27,7 +26,7 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.export.parts import TOKENIZER, Contract, GatedLayer, Part
 from dysl_vla_ros.lab.model.oft_skipping import OftSkipping, oft_skip_modules
 from dysl_vla_ros.lab.model.openvla_oft import OftConfig
-from dysl_vla_ros.lab.model.openvla_oft_loader import EMPTY_ID, TEMPLATE, OftCheckpoint
+from dysl_vla_ros.lab.model.openvla_oft_loader import OftCheckpoint
 
 _TWO_ARMS = 12
 """Numbers from which on a policy may move two arms."""
@@ -96,10 +95,7 @@ class OftExport:
             raise ConfigError('skipping.layout', skipping.modules.layout.layers_total,
                               f'{config.layers} layers, as the model has')  # fmt: skip
         self._gripper = _state_gripper(config, robot)
-        self._instruction = InstructionSpec(
-            tokenizer=TOKENIZER, tokens=config.prompt_tokens, template=TEMPLATE,
-            pad_id=config.pad_id, end_id=EMPTY_ID,
-        )  # fmt: skip
+        self._instruction = checkpoint.instruction
         check_rows(json.loads(checkpoint.tokenizer), f'{checkpoint.folder}/{TOKENIZER}',
                    self._instruction, config.text.vocabulary)  # fmt: skip
         self._checkpoint, self._skipping, self._robot = checkpoint, skipping, robot
