@@ -210,8 +210,8 @@ PARTS = {
     ),
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
-        'loop_settings loop_status motion policy sim targets',
-        'multiprocessing os pathlib time', 'PIL matplotlib numpy rich',
+        'lab.data lab.replay loop_settings loop_status motion policy sim targets',
+        'multiprocessing os pathlib time', 'PIL av matplotlib numpy rich',
     ),
 }  # fmt: skip
 
@@ -222,9 +222,10 @@ ONLY = {
     'mcap': {'ros.bag_files', 'lab.data.bags.mcap_storage'},
     'PIL': {
         'lossless_picture', 'ros.compressed', 'lab.data.dataset_format',
-        'lab.evaluation.film_pictures', 'serving.pictures', 'view.pictures',
+        'lab.evaluation.film_bag', 'lab.evaluation.film_pictures',
+        'lab.evaluation.film_video', 'serving.pictures', 'view.pictures',
     },
-    'av': {'lab.data.lerobot_video'},
+    'av': {'lab.data.lerobot_video', 'lab.evaluation.film_video'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros
 }
 # Imported where they are used, or where ImportError is caught: the rest runs without them.
