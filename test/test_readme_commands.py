@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
 PAGES = {
     name: (ROOT / name).read_text(encoding='utf-8')
-    for name in ('README.md', 'doc/install.md', 'doc/real_arm.md', 'doc/orin.md')
+    for name in ('README.md', 'doc/install.md', 'doc/real_arm.md', 'doc/orin.md', 'doc/view.md')
 }
 INTERFACE = (ROOT / 'doc' / 'interface.md').read_text(encoding='utf-8')
 
