@@ -20,7 +20,7 @@ from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.view import need_server
 from dysl_vla_ros.demo.domain import ReservedDomain
 from dysl_vla_ros.demo.figures import Picture, figures, why_no_pass
-from dysl_vla_ros.demo.processes import Children, environment
+from dysl_vla_ros.demo.processes import Children, Program, environment
 from dysl_vla_ros.demo.screen import Screen
 from dysl_vla_ros.demo.view import summary
 from dysl_vla_ros.errors import ConfigError
@@ -79,7 +79,7 @@ def run(given: argparse.Namespace) -> int:
     from dysl_vla_ros.ros.demo_watch import Watch
 
     namespace = arguments.get('namespace', '')
-    programs = [*specs, *([_View(namespace)] if given.view else [])]
+    programs: list[Program] = [*specs, *([_View(namespace)] if given.view else [])]
     began, deaf = time.monotonic(), ''
     console.print(f'ROS_DOMAIN_ID={domain}: the same in another terminal shows this graph')
     with Watch(env, namespace) as watch, Children(programs, env) as children:
