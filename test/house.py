@@ -170,6 +170,11 @@ PARTS = {
     ),
     'lab': May(),
     'lab.workspace': May('errors targets', 'pathlib', 'accelerate torch'),
+    # Families of other packages come in here, by the entry points that their metadata names.
+    'lab.families': May(
+        'data_types errors lab.data lab.export lab.learn lab.model',
+        'importlib.metadata pathlib', 'torch',
+    ),
     'lab.plots': May('bundle data_types lab.guidance targets', 'pathlib', 'matplotlib numpy'),
     'lab.recipe': May(
         'errors sim targets lab.data lab.export lab.guidance lab.learn lab.model lab.workspace '

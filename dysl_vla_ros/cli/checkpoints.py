@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from dysl_vla_ros.bundle.manifest import StateSource
+from dysl_vla_ros.cli.families import add_family_option, export_family, open_family
 from dysl_vla_ros.data_types import ActionSpace
 from dysl_vla_ros.errors import BundleError, ConfigError
 
@@ -61,10 +62,11 @@ def add_published_options(group: Any) -> None:
     group.add_argument('--rotate-180', action=_EITHER, help='turn images, as for LIBERO')
     group.add_argument('--crop-area', type=float,
                        help='share of the image kept by the centre crop')  # fmt: skip
+    add_family_option(group)
 
 
 def open_exportable(path: Path, given: argparse.Namespace) -> Exportable:
-    """A checkpoint file of the bundled policy, or a published OpenVLA-OFT folder.
+    """A checkpoint file of the bundled policy, or a published folder of a known family.
 
     Raises:
         BundleError: Neither.
@@ -78,6 +80,8 @@ def open_exportable(path: Path, given: argparse.Namespace) -> Exportable:
         from dysl_vla_ros.lab.model.checkpoint import load_checkpoint
 
         return SmallParts(load_checkpoint(path))
+    if (added := open_family(path, given)) is not None:
+        return export_family(added, given)
     return _exportable_oft(path, given)
 
 

@@ -66,6 +66,11 @@ class Workspace:
         """Whether this process is the one, of several, that writes files."""
         return bool(PartialState().is_main_process)
 
+    @property
+    def process(self) -> int:
+        """Number of this process, of several that train together."""
+        return int(PartialState().process_index)
+
     def note(self, stage: str, **figures: Any) -> None:
         """Keep what a stage found in ``report.json``, written atomically."""
         if not self.main:
