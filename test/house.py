@@ -78,7 +78,8 @@ PARTS = {
         'ctypes hashlib pathlib shlex threading time weakref', 'numpy',
     ),
     'engines.cuda': May(
-        'bundle data_types errors', 'pathlib', 'numpy onnx torch'
+        'bundle data_types engines.tensorrt.plans errors targets',
+        'hashlib pathlib platform time', 'numpy onnx torch',
     ),
     'engines.fake': May('action_columns bundle data_types errors', 'hashlib', 'numpy'),
     'hardware': May('', 'ctypes os pathlib platform resource shutil signal subprocess threading'),
