@@ -11,7 +11,7 @@ from dysl_vla_ros.errors import DyslError
 
 COMMANDS = {
     'bench': 'What a pass costs on this machine, and what skipping gains',
-    'build': 'Compile the plans of a bundle for the GPU of this machine (TensorRT)',
+    'build': 'Compile a bundle for the GPU of this machine (TensorRT, or torch)',
     'calibrate': 'Choose static layers, and when to skip, from what the policy did',
     'chaos': 'Put faults into the running graph and judge what comes of them',
     'collect': 'Demonstrations or corrections as a LeRobot dataset (resumes)',
