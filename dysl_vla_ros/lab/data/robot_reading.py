@@ -18,7 +18,7 @@ from dysl_vla_ros.bundle.manifest import StateSource
 from dysl_vla_ros.data_types import ActionSpace
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.dataset_format import ACTION, STATE
-from dysl_vla_ros.lab.data.lerobot import Column, LerobotSet
+from dysl_vla_ros.lab.data.lerobot import Column, LerobotSet, plain_name
 from dysl_vla_ros.lab.model.shapes import PATCH, CameraShape
 
 Units = Literal['auto', 'radians', 'degrees', 'as-stored']
@@ -378,8 +378,7 @@ def _cameras(
             width = max(round(small * across / rows / PATCH), 1) * PATCH
         else:
             height = max(round(small * rows / across / PATCH), 1) * PATCH
-        plain = re.sub(r'[^A-Za-z0-9_]', '_', name.removeprefix('observation.images.'))
-        plain = plain if plain[:1].isalpha() else f'camera_{plain}'
+        plain = plain_name(name)
         shapes.append(CameraShape(plain, height, min(width, across // PATCH * PATCH or PATCH)))
         columns[plain] = column
     return tuple(shapes), columns
