@@ -212,7 +212,8 @@ def settle(data: LerobotSet, choice: SetChoice, rows: Rows) -> Reading:
     actions = [part[action_column] for part in rows]
     if len(state_names) == len(action_names) and not data.columns[action_column].names:
         action_names = state_names
-    space = choice.space or guess_space(states, actions, action_names, told)
+    space = choice.space or guess_space(_same(states, state_names, action_names), actions,
+                                        action_names, told)  # fmt: skip
     everything = np.concatenate(states)
     grippers = _grippers(state_names, choice)
     moving = _grippers(action_names, choice)
@@ -266,6 +267,16 @@ def guess_space(
     if pose:
         return 'eef_pose' if absolute else 'eef_delta'
     return 'joint_position' if absolute else 'joint_delta'
+
+
+def _same(
+    states: Sequence[NDArray[np.float32]], state: Sequence[str], action: Sequence[str]
+) -> list[NDArray[np.float32]]:
+    """Of the states, the numbers that actions have too, where they have the same names."""
+    if not {*action} <= {*state}:
+        return list(states)
+    places = [list(state).index(name) for name in action]
+    return [part[:, places] for part in states]
 
 
 def _names(column: str, described: Column) -> tuple[str, ...]:

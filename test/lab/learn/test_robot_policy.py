@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from lerobot_files import write_set
 
@@ -70,6 +72,24 @@ def test_absolute_actions_and_increments_are_told_apart_by_what_follows(lag, spa
     assert guess_space(states, actions, ['a', 'b', 'c'], []) == space
     if not lag:
         assert guess_space(states, actions, ['x', 'y', 'z'], []) == 'eef_delta'
+
+
+def test_actions_without_the_gripper_are_known_by_the_names_of_the_joints(tmp_path):
+    folder = so100(tmp_path / 'set')
+    info = json.loads((folder / 'meta/info.json').read_text())
+    info['features']['observation.state']['names'] = [*SO[:5], 'lift.pos', 'gripper.pos']
+    info['features']['observation.state']['shape'] = [7]
+    (folder / 'meta/info.json').write_text(json.dumps(info))
+    path = folder / 'data/chunk-000/file-000.parquet'
+    table = pq.read_table(path)
+    wider = pa.array([[*row[:5], 0.1, row[5]] for row in table['observation.state'].to_pylist()],
+                     pa.list_(pa.float32()))
+    place = table.column_names.index('observation.state')
+    pq.write_table(table.set_column(place, 'observation.state', wider), path)
+    reading, samples = loaded(folder)
+    assert reading.space.startswith('joint')
+    assert samples.training.proprioception.shape[1] == 7
+    assert fresh(samples.training, reading, TOY, 0).robot.gripper
 
 
 def test_degrees_are_told_from_radians_and_said(tmp_path, monkeypatch):
