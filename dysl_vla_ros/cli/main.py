@@ -54,14 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Options are declared by the subcommand's own module: only that one is imported.
         if words[:1] == [name]:
             try:
-                importlib.import_module(_module(name)).add_options(command)
+                importlib.import_module(module_of(name)).add_options(command)
             except ModuleNotFoundError as error:
                 if (error.name or '').startswith('dysl_vla_ros'):
                     raise
                 print(f'dysl {name}: {error}; dysl doctor says how to get it', file=sys.stderr)
                 return 1
     given = parser.parse_args(words)
-    module = importlib.import_module(_module(given.command))
+    module = importlib.import_module(module_of(given.command))
     try:
         code: int = module.run(given)
         return code
@@ -75,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _module(command: str) -> str:
+def module_of(command: str) -> str:
+    """Where a command's options and its work are."""
     return f'dysl_vla_ros.cli.{MODULES.get(command, command)}'
 
 
