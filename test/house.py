@@ -150,8 +150,8 @@ PARTS = {
     ),
     'cli': May(
         None,
-        'argparse concurrent importlib.metadata importlib.util ipaddress os pathlib platform shlex shutil signal '
-        'subprocess sys textwrap threading time', 'accelerate matplotlib numpy rich torch',
+        'argparse concurrent importlib.metadata importlib.util ipaddress os pathlib platform '
+        'shlex shutil signal subprocess sys textwrap threading time', 'accelerate matplotlib numpy rich torch',
     ),
     'lab': May(),
     'lab.workspace': May('errors targets', 'pathlib', 'accelerate torch'),
@@ -186,7 +186,7 @@ PARTS = {
     ),
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
-        'loop_settings loop_status motion policy sim targets',
+        'loop_settings loop_status motion policy remote_policy serving sim targets',
         'multiprocessing os pathlib time', 'PIL matplotlib numpy rich',
     ),
 }  # fmt: skip
