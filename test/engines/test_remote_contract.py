@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from dysl_vla_ros.engines.remote.contract import contract_of, fitting, read_cont
 from dysl_vla_ros.engines.remote.request import observation_of, request_of, rows_of
 from dysl_vla_ros.errors import BundleError, InputError, LinkError
 
+SERVERS = Path(__file__).parents[2] / 'config' / 'servers'
 ARM = {
     'name': 'arm',
     'request': {
@@ -156,6 +158,25 @@ def test_a_server_names_what_a_request_lacks(tmp_path, changed, words):
 def test_an_answer_of_another_shape_is_refused(contract, rows):
     with pytest.raises(LinkError, match='actions'):
         rows_of({} if rows is None else {'actions': rows}, contract)
+
+
+@pytest.mark.parametrize('resize', [True, False])
+@pytest.mark.parametrize('turned', [True, False])
+def test_a_picture_that_is_sent_turned_arrives_as_the_camera_saw_it(tmp_path, resize, turned):
+    camera = {'height': 16, 'width': 16, 'resize': resize, 'rotate_180': turned}
+    contract = read_contract(written(tmp_path, cameras={'front': camera}))
+    sent = request_of(observed(), contract)
+    saw = observed().images['front']
+    wanted = saw[::-1, ::-1] if turned else saw
+    np.testing.assert_array_equal(sent['observation']['picture'], wanted)
+    np.testing.assert_array_equal(observation_of(sent, contract, 0.0).images['front'], saw)
+
+
+@pytest.mark.parametrize('path', sorted(SERVERS.glob('*.yaml')), ids=lambda path: path.stem)
+def test_the_contracts_that_come_with_the_package_are_read(path):
+    contract = read_contract(path)
+    assert contract.name == path.stem
+    assert contract.manifest().action.dim == contract.action.dim
 
 
 def test_more_rows_and_columns_than_the_contract_uses_are_cut_off(contract):
