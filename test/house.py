@@ -154,8 +154,9 @@ PARTS = {
         'lab.worlds', 'contextlib pathlib shutil time', 'torch',
     ),
     'lab.replay': May(
-        'bundle config core data_types engines errors lab.data.bags lab.guidance loop_settings '
-        'lossless_picture pass_record policy targets', 'pathlib', 'matplotlib numpy',
+        'bundle config contract core data_types engines errors lab.data.bags lab.guidance '
+        'loop_settings lossless_picture pass_record policy targets',
+        'io pathlib', 'PIL matplotlib numpy',
     ),
     'lab.worlds': May('data_types errors sim lab.model.shapes', 'multiprocessing os xml', 'numpy'),
     'lab.data': May(
@@ -198,7 +199,10 @@ ONLY = {
     'control_msgs': {'ros.gripper_goals', 'ros.speed'},
     'controller_manager_msgs': {'ros.controller_watch'},
     'mcap': {'ros.bag_files', 'lab.data.bags.mcap_storage'},
-    'PIL': {'lossless_picture', 'ros.compressed', 'lab.data.dataset_format', 'lab.evaluation.film_pictures'},
+    'PIL': {
+        'lossless_picture', 'ros.compressed', 'lab.data.dataset_format',
+        'lab.evaluation.film_pictures', 'lab.replay.topics',
+    },
     'av': {'lab.data.lerobot_video'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros
 }
