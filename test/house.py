@@ -129,11 +129,12 @@ PARTS = {
     'ros': May(
         'action_columns bundle collision config contract control_loop core data_types demo '
         'description engines errors hardware joint_limits kinematics loop_settings loop_status '
-        'lossless_picture motion parameter_file pass_record policy policy_process sim training_range',
+        'lossless_picture motion parameter_file pass_record policy policy_process sim '
+        'training_range',
         'errno io os pathlib queue secrets shutil signal stat sys threading time '
         'traceback',
-        f'numpy PIL mcap control_msgs controller_manager_msgs geometry_msgs rcl_interfaces '
-        f'rclpy transforms3d {MESSAGES}',
+        f'numpy PIL mcap control_msgs controller_manager_msgs geometry_msgs '
+        f'rcl_interfaces rclpy transforms3d {MESSAGES}',
     ),
     # ``dysl chaos`` also runs against another environment: it knows no more of the package.
     'ros.chaos': May(
@@ -189,7 +190,7 @@ PARTS = {
     ),
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
-        'loop_settings loop_status motion policy sim targets',
+        'lab.replay loop_settings loop_status motion policy sim targets',
         'multiprocessing os pathlib time', 'PIL matplotlib numpy rich',
     ),
 }  # fmt: skip

@@ -53,17 +53,15 @@ def open_steps(
     return TopicSteps(bag, manifest, config, wishes)
 
 
-def observations_of(path: Path, manifest: Manifest, config: NodeConfig) -> list[Observation]:
-    """All observations of a recording, for those who take them as a list.
-
-    Pictures are those that the model saw, of 8 bits, where passes were recorded.
+def observations_of(path: Path) -> list[Observation]:
+    """All observations of a recording of ``record:=true``, as the model saw them, to the bit.
 
     Raises:
-        ConfigError: It is no recording, or lacks what the bundle needs.
+        ConfigError: It is no recording, or has no passes.
         InputError: It holds no observation.
     """
     with open_bag(path) as bag:
-        steps = open_steps(bag, manifest, config, Wishes({}))
+        steps = PassSteps(bag)
         found = [step.observation for step in steps]
         if not found:
             said = '; '.join([*bag.notes, *steps.notes])

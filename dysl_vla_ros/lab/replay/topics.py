@@ -178,8 +178,9 @@ class TopicSteps:
                               f'{", ".join(topics) or "there is none"}')  # fmt: skip
         named = [topic for topic in topics if topic.endswith('/joint_states')]
         if not topics:
-            raise ConfigError('bag', str(self._bag.path), 'joint states, as '
-                              f'{self._manifest.name} reads them: it has {self._bag.listed()}')  # fmt: skip
+            raise ConfigError('bag', str(self._bag.path), f'joint states, as '
+                              f'{self._manifest.name} reads: it has '
+                              f'{self._bag.listed()}')  # fmt: skip
         topic = wish or (named or topics)[0]
         self._check_joints(topic)
         return topic
