@@ -154,8 +154,8 @@ PARTS = {
         'training_range view',
         'concurrent errno io os pathlib queue secrets shutil signal stat sys threading time '
         'traceback',
-        f'numpy PIL mcap control_msgs controller_manager_msgs geometry_msgs rcl_interfaces '
-        f'rclpy transforms3d {MESSAGES}',
+        f'numpy PIL mcap control_msgs controller_manager_msgs geometry_msgs '
+        f'rcl_interfaces rclpy transforms3d {MESSAGES}',
     ),
     # ``dysl chaos`` also runs against another environment: it knows no more of the package.
     'ros.chaos': May(
@@ -182,8 +182,9 @@ PARTS = {
         'lab.worlds', 'contextlib pathlib shutil time', 'torch',
     ),
     'lab.replay': May(
-        'bundle config core data_types engines errors lab.data.bags lab.guidance loop_settings '
-        'lossless_picture pass_record policy targets', 'pathlib', 'matplotlib numpy',
+        'bundle config contract core data_types engines errors lab.data.bags lab.guidance '
+        'loop_settings lossless_picture pass_record policy targets',
+        'io pathlib', 'PIL matplotlib numpy',
     ),
     'lab.worlds': May('data_types errors sim lab.model.shapes', 'multiprocessing os xml', 'numpy'),
     'lab.data': May(
@@ -216,7 +217,7 @@ PARTS = {
     ),
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
-        'loop_settings loop_status motion policy remote_policy serving sim targets',
+        'lab.replay loop_settings loop_status motion policy remote_policy serving sim targets',
         'multiprocessing os pathlib time', 'PIL matplotlib numpy rich',
     ),
 }  # fmt: skip
@@ -228,7 +229,8 @@ ONLY = {
     'mcap': {'ros.bag_files', 'lab.data.bags.mcap_storage'},
     'PIL': {
         'lossless_picture', 'ros.compressed', 'lab.data.dataset_format',
-        'lab.evaluation.film_pictures', 'serving.pictures', 'view.pictures',
+        'lab.evaluation.film_pictures', 'lab.replay.topics', 'serving.pictures',
+        'view.pictures',
     },
     'av': {'lab.data.lerobot_video'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros

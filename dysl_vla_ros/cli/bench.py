@@ -43,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--runs', type=int, default=100, help='timed repetitions of each part')
     parser.add_argument('--warm-up', type=int, default=10, help='untimed ones before')
     parser.add_argument('--observations', type=Path,
-                        help='recorded observations (.npz); default: the simulator where it fits '
+                        help='a recording (bag), or .npz; default: the simulator where it fits '
                         'the bundle, else made up')  # fmt: skip
     parser.add_argument('--count', type=int, default=100,
                         help='observations, where they are not recorded')  # fmt: skip

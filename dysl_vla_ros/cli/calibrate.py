@@ -63,7 +63,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         'shallowest within a point of the best at --depth becomes its mode; 0: '
                         'its mode stays; default: as --episodes')  # fmt: skip
     parser.add_argument('--observations', type=Path, help='of a bundle: compare the modes on '
-                        'recorded observations (.npz, as for dysl bench) instead, by their error '
+                        'a recording (bag, or .npz as for dysl bench) instead, by their error '
                         'to dense; the guidance stays')  # fmt: skip
     parser.add_argument('--static-share', type=float, default=0.2, help='share of static layers')
     parser.add_argument('--tokens', default='slots', choices=('slots', 'all'),

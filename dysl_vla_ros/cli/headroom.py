@@ -51,8 +51,8 @@ _MOST_TOLERANCES = 6
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('--engine', default='', help='bundle folder; default: the bundled model')
-    parser.add_argument('--observations', type=Path, help='recorded observations (.npz, as for '
-                        'dysl bench): the offline part alone')  # fmt: skip
+    parser.add_argument('--observations', type=Path, help='a recording (bag), or '
+                        '.npz as for dysl bench: the offline part alone')  # fmt: skip
     parser.add_argument('--tolerance', type=float, nargs='+', default=list(TOLERANCES),
                         metavar='RMS', help='of the normalised actions to the dense ones')
     parser.add_argument('--exit-layer', type=int, nargs='+', default=[], metavar='LAYER',
