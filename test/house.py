@@ -154,8 +154,8 @@ PARTS = {
         'training_range view',
         'concurrent errno io os pathlib queue secrets shutil signal stat sys threading time '
         'traceback',
-        f'numpy PIL mcap control_msgs controller_manager_msgs geometry_msgs '
-        f'rcl_interfaces rclpy transforms3d {MESSAGES}',
+        f'numpy PIL mcap control_msgs controller_manager_msgs geometry_msgs rcl_interfaces '
+        f'rclpy transforms3d visualization_msgs {MESSAGES}',
     ),
     # ``dysl chaos`` also runs against another environment: it knows no more of the package.
     'ros.chaos': May(
