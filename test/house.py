@@ -47,7 +47,7 @@ PARTS = {
     '__init__': May(),
     'errors': May(),
     'data_types': May('errors', '', 'numpy'),
-    'targets': May('errors', 'os pathlib'),
+    'targets': May('errors', 'contextlib os pathlib'),
     'config': May('data_types errors', 'pathlib', 'yaml'),
     'parameter_file': May('errors', 'pathlib', 'yaml'),
     'bundle': May('data_types errors targets', 'contextlib hashlib mmap pathlib unicodedata'),
@@ -136,11 +136,13 @@ PARTS = {
     ),
     'cli': May(
         None,
-        'argparse importlib.metadata importlib.util os pathlib platform shlex shutil signal '
-        'subprocess sys textwrap threading time', 'accelerate matplotlib numpy rich torch',
+        'argparse errno importlib.metadata importlib.util os pathlib platform shlex shutil signal '
+        'subprocess sys textwrap threading time traceback zipfile zlib',
+        'accelerate matplotlib numpy rich torch',
     ),
     'lab': May(),
-    'lab.workspace': May('errors targets', 'pathlib', 'accelerate torch'),
+    'lab.folders': May('', 'pathlib'),
+    'lab.workspace': May('errors targets lab.folders', 'pathlib', 'accelerate torch'),
     'lab.plots': May('bundle data_types lab.guidance targets', 'pathlib', 'matplotlib numpy'),
     'lab.recipe': May(
         'errors sim targets lab.data lab.export lab.guidance lab.learn lab.model lab.workspace '
@@ -159,7 +161,7 @@ PARTS = {
     ),
     'lab.guidance': May(
         'bundle core data_types errors lab.learn lab.model lab.plots lab.workspace',
-        'pathlib', 'numpy rosbags torch',
+        'pathlib struct', 'numpy rosbags torch',
     ),
     'lab.model': May(
         'bundle data_types errors targets', 'pathlib', 'numpy safetensors torch'
@@ -173,7 +175,7 @@ PARTS = {
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
         'loop_settings loop_status motion policy sim targets',
-        'multiprocessing os pathlib time', 'PIL matplotlib numpy rich',
+        'multiprocessing os pathlib time zipfile zlib', 'PIL matplotlib numpy rich',
     ),
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ in the model's normalised space, so the bag needs neither the bundle nor the act
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,8 @@ def read_bag(path: Path, topic: str = '') -> list[AcceptedChunk]:
                 values = {entry.key: entry.value for entry in message.values}
                 if values.get('outcome') == 'accepted':
                     chunks.append(accepted_chunk(values, len(chunks)))
-    except AnyReaderError as error:
-        raise ConfigError('bag', str(path), f'an MCAP bag ({error})') from None
+    except (AnyReaderError, OSError, ValueError, AssertionError, KeyError, struct.error) as error:
+        raise ConfigError('bag', str(path), f'an MCAP bag, whole ({error})') from None
     return chunks
 
 
