@@ -47,7 +47,7 @@ PARTS = {
     '__init__': May(),
     'errors': May(),
     'data_types': May('errors', '', 'numpy'),
-    'targets': May('errors', 'os pathlib'),
+    'targets': May('errors', 'contextlib os pathlib'),
     'config': May('data_types errors', 'pathlib', 'yaml'),
     'parameter_file': May('errors', 'pathlib', 'yaml'),
     'bundle': May('data_types errors targets', 'contextlib hashlib mmap pathlib unicodedata'),
@@ -165,12 +165,14 @@ PARTS = {
     ),
     'cli': May(
         None,
-        'argparse asyncio concurrent importlib.metadata importlib.util ipaddress os pathlib '
-        'platform shlex shutil signal subprocess sys textwrap threading time',
+        'argparse asyncio concurrent errno importlib.metadata importlib.util ipaddress os pathlib '
+        'platform shlex shutil signal subprocess sys textwrap threading time traceback zipfile '
+        'zlib',
         'accelerate matplotlib numpy rich torch',
     ),
     'lab': May(),
-    'lab.workspace': May('errors targets', 'pathlib', 'accelerate torch'),
+    'lab.folders': May('', 'pathlib'),
+    'lab.workspace': May('errors targets lab.folders', 'pathlib', 'accelerate torch'),
     # Families of other packages come in here, by the entry points that their metadata names.
     'lab.families': May(
         'data_types errors lab.data lab.export lab.learn lab.model',
@@ -218,7 +220,7 @@ PARTS = {
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
         'lab.replay loop_settings loop_status motion policy remote_policy serving sim targets',
-        'multiprocessing os pathlib time', 'PIL matplotlib numpy rich',
+        'multiprocessing os pathlib time zipfile zlib', 'PIL matplotlib numpy rich',
     ),
 }  # fmt: skip
 
