@@ -95,7 +95,7 @@ ARGUMENTS: tuple[LaunchArgument, ...] = (
     LaunchArgument('autostart', 'true', 'Configure and activate vla_node', _TRUE_FALSE),
     LaunchArgument('record', 'false', 'Record what the model saw and the node\'s topics, as MCAP',
                    _TRUE_FALSE),
-    LaunchArgument('record_folder', 'dysl_vla_bags', 'Where to'),
+    LaunchArgument('record_folder', 'dysl_vla_bags', 'Folder of the recordings'),
     LaunchArgument('record_limit_gb', '10', 'Of that folder; then its oldest file goes'),
     LaunchArgument('record_video', 'false', 'Record the cameras\' own streams too, as JPEG',
                    _TRUE_FALSE),

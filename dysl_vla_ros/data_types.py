@@ -51,6 +51,8 @@ class Observation:
         joints: Measured joint positions in the bundle's joint order, shape (n,) [rad or m].
         gripper: Measured opening, 0.0 closed .. 1.0 open; None when the arm has no gripper.
         instruction: What to do, as the user wrote it.
+        seen: Camera name -> what a model saw of it, turned, cropped and resized already, shape
+            (height, width, 3), 0 to 255: of recordings, in place of ``images``.
     """
 
     stamp: float
@@ -58,6 +60,7 @@ class Observation:
     joints: FloatArray
     gripper: float | None
     instruction: str
+    seen: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 MotionSince = tuple[FloatArray | None, ...]

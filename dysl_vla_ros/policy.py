@@ -22,7 +22,7 @@ from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.core import transforms
 from dysl_vla_ros.data_types import FloatArray, LayerTrace, Observation, PassMode, SkipPlan
 from dysl_vla_ros.engines.engine import Engine, Hidden, forward
-from dysl_vla_ros.engines.image_tensor import image_to_tensor
+from dysl_vla_ros.engines.image_tensor import image_to_tensor, values_to_tensor
 from dysl_vla_ros.engines.open_engine import open_engine
 from dysl_vla_ros.errors import BundleError, EngineError, InputError
 
@@ -106,6 +106,10 @@ class Policy:
         """
         inputs: dict[str, NDArray[Any]] = {}
         for camera in self.manifest.cameras:
+            if camera.name in observation.seen:
+                values = observation.seen[camera.name]
+                inputs[camera.name] = values_to_tensor(values, camera)
+                continue
             if camera.name not in observation.images:
                 raise InputError(
                     f'images = {sorted(observation.images)}: expected {camera.name!r} too'

@@ -11,9 +11,9 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,26 @@ ASK = 'dysl'
 """Key of a request, and of an answer, that other servers and clients do not know."""
 _KEPT = 4
 _LOG_PERIOD_S = 5.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 _log = logging.getLogger(__name__)
+
+
+class Reader(Protocol):
+    """What checks an instruction."""
+
+    def tokens(self, instruction: str) -> NDArray[np.int64]:
+        """Its tokens."""
+
+
+@dataclass(frozen=True)
+class _Words:
+    """Reads by a tokenizer, as ``Policy`` does."""
+
+    manifest: Manifest
+    tokenizer: Tokenizer
+
+    def tokens(self, instruction: str) -> NDArray[np.int64]:
+        return instruction_tokens(self.manifest.instruction, self.tokenizer, instruction)
 
 
 class RemotePolicy:
@@ -63,7 +82,7 @@ class RemotePolicy:
         link: Any,
         contract: Contract,
         manifest: Manifest,
-        tokenizer: Tokenizer,
+        reader: Reader,
         deadline_s: float,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -73,7 +92,7 @@ class RemotePolicy:
             link: To the server (``engines.remote.link.Link``).
             contract: What it reads and answers.
             manifest: Of the contract, or of the bundle that the server runs.
-            tokenizer: Counts the words of an instruction.
+            reader: Refuses instructions that are empty or too long.
             deadline_s: Of one request [s].
             clock: Seconds; only measures.
         """
@@ -81,7 +100,7 @@ class RemotePolicy:
         self.engine = _Elsewhere(link)
         self._link = link
         self._contract = contract
-        self._tokenizer = tokenizer
+        self._reader = reader
         self._deadline = deadline_s
         self._clock = clock
 
@@ -92,7 +111,7 @@ class RemotePolicy:
 
     def tokens(self, instruction: str) -> NDArray[np.int64]:
         """As ``Policy.tokens``: an empty or an endless instruction is sent to nobody."""
-        return instruction_tokens(self.manifest.instruction, self._tokenizer, instruction)
+        return self._reader.tokens(instruction)
 
     def predict(self, observation: Observation, plan: SkipPlan) -> Pass:
         """Ask the server; what it may skip is its own affair.
@@ -101,7 +120,7 @@ class RemotePolicy:
             InputError: The observation does not fit the contract.
             LinkError: No answer in time, or none that is of use.
         """
-        return self._ask(observation, self._deadline)
+        return self._ask(observation, plan, self._deadline)
 
     def compare(self, observation: Observation, plan: SkipPlan) -> Pass:
         """Not to be had.
@@ -153,10 +172,10 @@ class RemotePolicy:
         if not np.isfinite(actions).all():
             raise LinkError('a blank observation gives actions that are not finite')
 
-    def _ask(self, observation: Observation, deadline_s: float) -> Pass:
+    def _ask(self, observation: Observation, plan: SkipPlan, deadline_s: float) -> Pass:
         begun = self._clock()
         self.tokens(observation.instruction)
-        request = request_of(observation, self._contract)
+        request = request_of(observation, self._contract) | self._wish(plan)
         prepared = self._clock()
         answer = self._link.ask(request, deadline_s)
         return Pass(
@@ -167,6 +186,18 @@ class RemotePolicy:
             trace=_trace(answer, self.manifest),
             stage_seconds={'preprocess': prepared - begun, 'remote': self._clock() - prepared},
         )
+
+    def _wish(self, plan: SkipPlan) -> dict[str, Any]:
+        """What a server of ours is told of this robot's motion; nothing where none is known.
+
+        After a hold or a drop this side wants the next pass full, and the server knows of neither.
+        """
+        layout = self.manifest.layout
+        if plan.exit_layer is not None:
+            return {ASK: {'mode': 'fixed'}}
+        if layout.dynamic_layers and plan.allow == layout.full_plan().allow:
+            return {ASK: {'mode': 'full', 'reset': True}}
+        return {}
 
     def _normalised(self, answer: Mapping[str, Any]) -> FloatArray:
         rows = self._contract.physical(rows_of(answer, self._contract))
@@ -197,7 +228,7 @@ class VerifiedPolicy:
             policy: Opened and warmed up; runs whatever the server does not.
             server: The same policy, elsewhere.
             deadline_s: After which the full pass is made here [s].
-            clock: Seconds; only measures.
+            clock: Seconds.
         """
         self.manifest = policy.manifest
         self.engine = _Both(policy.engine, server.engine)
@@ -206,6 +237,7 @@ class VerifiedPolicy:
         self._deadline = deadline_s
         self._clock = clock
         self._seen: OrderedDict[int, tuple[Pass, Observation]] = OrderedDict()
+        self._pause, self._ask_from = 0.0, float('-inf')
         self._logged_at = float('-inf')
 
     def report(self) -> dict[str, str | float]:
@@ -239,14 +271,16 @@ class VerifiedPolicy:
             return self._policy.rerun(first)
         begun = self._clock()
         try:
-            if not self._server.engine.up:
+            if not self._server.engine.up or begun < self._ask_from:
                 raise LinkError(str(self._server.report()['state']))
             actions = self._server.full(observation, self._deadline)
         except LinkError as error:
             self.verified_here += 1
             self._warn(error)
+            self._wait_longer(begun)
             return self._policy.rerun(first)
         self.verified += 1
+        self._pause = 0.0
         layout = self.manifest.layout
         return Pass(
             stamp=first.stamp,
@@ -267,6 +301,13 @@ class VerifiedPolicy:
             while len(self._seen) > _KEPT:
                 self._seen.popitem(last=False)
         return result
+
+    def _wait_longer(self, begun: float) -> None:
+        """The arm holds while a late server is waited for: not again and again."""
+        if begun < self._ask_from:
+            return
+        self._pause = min(max(2 * self._pause, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+        self._ask_from = self._clock() + self._pause
 
     def _warn(self, error: LinkError) -> None:
         now = time.monotonic()
@@ -360,7 +401,7 @@ def _open_server(
         config.remote_url, read_token(config.remote_token_file), config.remote_ca_file,
         config.remote_max_message_mb << 20,
     )  # fmt: skip
-    known = load_tokenizer(manifest, tokenizer)
+    known = _Words(manifest, load_tokenizer(manifest, tokenizer))
     return RemotePolicy(Link(address), contract, manifest, known, config.remote_deadline_s)
 
 

@@ -47,7 +47,7 @@ PARTS = {
     '__init__': May(),
     'errors': May(),
     'data_types': May('errors', '', 'numpy'),
-    'targets': May('errors', 'os pathlib'),
+    'targets': May('errors', 'contextlib os pathlib'),
     'config': May('data_types errors', 'pathlib', 'yaml'),
     'parameter_file': May('errors', 'pathlib', 'yaml'),
     'bundle': May('data_types errors targets', 'contextlib hashlib mmap pathlib unicodedata'),
@@ -78,7 +78,8 @@ PARTS = {
         'ctypes hashlib pathlib shlex threading time weakref', 'numpy',
     ),
     'engines.cuda': May(
-        'bundle data_types errors', 'pathlib', 'numpy onnx torch'
+        'bundle data_types engines.tensorrt.plans errors targets',
+        'hashlib pathlib platform time', 'numpy onnx torch',
     ),
     # The other end of a policy server's socket: nothing else of the engines knows the network.
     'engines.remote': May(
@@ -164,20 +165,28 @@ PARTS = {
     ),
     'cli': May(
         None,
-        'argparse asyncio concurrent importlib.metadata importlib.util ipaddress os pathlib '
-        'platform shlex shutil signal subprocess sys textwrap threading time',
+        'argparse asyncio concurrent errno importlib.metadata importlib.util ipaddress os pathlib '
+        'platform shlex shutil signal subprocess sys textwrap threading time traceback zipfile '
+        'zlib',
         'accelerate matplotlib numpy rich torch',
     ),
     'lab': May(),
-    'lab.workspace': May('errors targets', 'pathlib', 'accelerate torch'),
+    'lab.folders': May('', 'pathlib'),
+    'lab.workspace': May('errors targets lab.folders', 'pathlib', 'accelerate torch'),
+    # Families of other packages come in here, by the entry points that their metadata names.
+    'lab.families': May(
+        'data_types errors lab.data lab.export lab.learn lab.model',
+        'importlib.metadata pathlib', 'torch',
+    ),
     'lab.plots': May('bundle data_types lab.guidance targets', 'pathlib', 'matplotlib numpy'),
     'lab.recipe': May(
         'errors sim targets lab.data lab.export lab.guidance lab.learn lab.model lab.workspace '
         'lab.worlds', 'contextlib pathlib shutil time', 'torch',
     ),
     'lab.replay': May(
-        'bundle config core data_types engines errors lab.data.bags lab.guidance loop_settings '
-        'lossless_picture pass_record policy targets', 'pathlib', 'matplotlib numpy',
+        'bundle config contract core data_types engines errors lab.data.bags lab.guidance '
+        'loop_settings lossless_picture pass_record policy targets',
+        'io pathlib', 'PIL matplotlib numpy',
     ),
     'lab.worlds': May('data_types errors sim lab.model.shapes', 'multiprocessing os xml', 'numpy'),
     'lab.data': May(
@@ -210,8 +219,8 @@ PARTS = {
     ),
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
-        'lab.data lab.replay loop_settings loop_status motion policy sim targets',
-        'multiprocessing os pathlib time', 'PIL av matplotlib numpy rich',
+        'lab.data lab.replay loop_settings loop_status motion policy remote_policy serving sim '
+        'targets', 'multiprocessing os pathlib time zipfile zlib', 'PIL av matplotlib numpy rich',
     ),
 }  # fmt: skip
 
@@ -223,7 +232,7 @@ ONLY = {
     'PIL': {
         'lossless_picture', 'ros.compressed', 'lab.data.dataset_format',
         'lab.evaluation.film_bag', 'lab.evaluation.film_pictures',
-        'lab.evaluation.film_video', 'serving.pictures', 'view.pictures',
+        'lab.evaluation.film_video', 'lab.replay.topics', 'serving.pictures', 'view.pictures',
     },
     'av': {'lab.data.lerobot_video', 'lab.evaluation.film_video'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dysl_vla_ros import bringup
+from dysl_vla_ros.cli.inputs import look_at_bundle, need
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.view import need_server
 from dysl_vla_ros.demo.domain import ReservedDomain
@@ -34,6 +35,12 @@ _LAST_DOMAIN = 232
 """Of DDS: beyond it the ports are no ports any more."""
 _FIRST_PASS_S = 90.0
 """A simulation in which the model has not run once by then will not mend by waiting."""
+
+EXAMPLE = """
+dysl demo
+dysl demo put the red cube into the bin
+dysl demo --headless --seconds 60 --json figures.json
+"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +67,7 @@ def run(given: argparse.Namespace) -> int:
     """Start the nodes, watch them until the time is up or Ctrl-C, sum up."""
     check_json(given.json)
     _check_bounds(given)
+    look_at_bundle('--engine', given.engine)
     if given.view:
         need_server()
     console = Console()
@@ -69,6 +77,7 @@ def run(given: argparse.Namespace) -> int:
         raise ConfigError('instruction', arguments['instruction'], f'one; told is {asked!r} too')
     specs = _told(bringup.nodes(arguments), asked) if asked else bringup.nodes(arguments)
     episodes = 1 if asked else given.episodes
+    need('ros-jazzy', 'rclpy')
     patience = _FIRST_PASS_S if arguments.get('robot', bringup.SIM) == bringup.SIM else 0.0
     reserved = ReservedDomain() if given.domain_id is None else None
     domain = given.domain_id if reserved is None else reserved.number

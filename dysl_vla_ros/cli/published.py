@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from dysl_vla_ros.cli.checkpoints import add_published_options, need_torch, open_published
+from dysl_vla_ros.cli.families import (
+    calibrate_family,
+    distill_family,
+    open_family,
+    published_settings,
+)
 from dysl_vla_ros.cli.stages import StageBars
+from dysl_vla_ros.cli.values import COUNT_FROM_0
 from dysl_vla_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,7 +48,7 @@ def add_published(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--turned', action=_TURNED,
                        help='whether the pictures of the set are turned by 180 degrees already, '
                        'where the model saw turned ones')  # fmt: skip
-    group.add_argument('--frames', type=int, default=2000,
+    group.add_argument('--frames', type=COUNT_FROM_0, default=2000,
                        help='frames used, evenly spread; 0 for all')  # fmt: skip
     group.add_argument('--shard', action='store_true', help='under torchrun: split the frozen '
                        'weights over the GPUs (FSDP), where one is too small')  # fmt: skip
@@ -108,10 +114,13 @@ def _pairs(given: list[str]) -> dict[str, str]:
 
 def calibrate_published(given: argparse.Namespace) -> int:
     """Score the layers of a published folder; with ``--skipping``, guide what was distilled."""
-    from dysl_vla_ros.lab.learn.oft_distilling import LAYERS, score_layers
+    from dysl_vla_ros.lab.learn.static_layers import LAYERS, score_layers
     from dysl_vla_ros.lab.workspace import Workspace
 
     folder = given.target
+    need_torch(folder)
+    if (added := open_family(folder, given)) is not None:
+        return calibrate_family(added, given)
     opened = Opened(folder, given, actions=False)
     out = given.out or folder.parent / f'{folder.name}_calibration'
     console = Console()
@@ -120,7 +129,8 @@ def calibrate_published(given: argparse.Namespace) -> int:
         if given.skipping is not None:
             return _guide(given, opened, space, console)
         samples = opened.samples()
-        layout = score_layers(opened.dense(), samples, space, given.static_share, given.tokens,
+        layout = score_layers(opened.dense(), samples.stream(given.batch, 3), space,
+                              given.static_share, given.tokens,
                               given.batch, given.batches)  # fmt: skip
     console.print(f'{out / LAYERS}: static layers {list(layout.static_layers)} of '
                   f'{layout.layers_total}; now dysl distill {folder} --dataset '
@@ -160,25 +170,24 @@ def _memory(opened: Opened, batch: int, rank: int, shard: bool) -> str:
 
 def distill_published(given: argparse.Namespace) -> int:
     """Adapters and controllers for a published folder, and when to skip."""
-    from dysl_vla_ros.lab.learn.distill import DistillSettings
     from dysl_vla_ros.lab.learn.distilling import STATE
     from dysl_vla_ros.lab.learn.oft_distilling import (
         SKIPPING,
         card,
         distil_oft,
         guide,
-        read_layers,
         record_episodes,
-        score_layers,
     )
-    from dysl_vla_ros.lab.model.oft_skipping import OftSkipping, save_oft_skipping
+    from dysl_vla_ros.lab.learn.static_layers import read_layers, score_layers
+    from dysl_vla_ros.lab.model.oft_skipping import save_oft_skipping
+    from dysl_vla_ros.lab.model.skipping_file import Skipping
     from dysl_vla_ros.lab.workspace import Workspace
 
     folder = given.checkpoint
-    changed = {name: getattr(given, name) for name in
-               ('skip_weight', 'adapter_steps', 'controller_steps', 'batch', 'task_share')
-               if getattr(given, name) is not None}  # fmt: skip
-    settings = replace(DistillSettings(batch=8, task_share=0.0, seed=given.seed), **changed)
+    need_torch(folder)
+    if (added := open_family(folder, given)) is not None:
+        return distill_family(added, given)
+    settings = published_settings(given)
     opened = Opened(folder, given, actions=settings.task_share > 0.0)
     layout = None if given.layers is None else read_layers(
         given.layers, opened.checkpoint.config.layers)  # fmt: skip
@@ -188,7 +197,8 @@ def distill_published(given: argparse.Namespace) -> int:
         space = Workspace(given.out, given.out, opened.device, bars.progress, bars.told)
         samples, dense = opened.samples(), opened.dense()
         if layout is None:
-            layout = score_layers(dense, samples, space, given.static_share or 0.2,
+            layout = score_layers(dense, samples.stream(settings.batch, 3), space,
+                                  given.static_share or 0.2,
                                   batch=settings.batch)  # fmt: skip
         modules = distil_oft(dense, opened.checkpoint, layout, samples, settings, space,
                              given.rank or 0, given.note_every, given.seed)  # fmt: skip
@@ -199,7 +209,7 @@ def distill_published(given: argparse.Namespace) -> int:
         modules.cpu()
         if space.main:
             about = card(space, given.unnorm_key, opened.data)
-            save_oft_skipping(path, OftSkipping(modules, spec, about))
+            save_oft_skipping(path, Skipping(modules, spec, about))
             (given.out / STATE).unlink(missing_ok=True)
     console.print(f'{path}: static layers {list(layout.static_layers)} of {layout.layers_total}; '
                   f'now dysl export {folder} BUNDLE --skipping {path}')  # fmt: skip

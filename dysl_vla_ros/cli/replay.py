@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
+from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.replay_tables import motion_tables, replay_tables
 from dysl_vla_ros.cli.report import check_json, write_json
-from dysl_vla_ros.config import EngineConfig
+from dysl_vla_ros.config import EngineConfig, NodeConfig, load_yaml
 from dysl_vla_ros.data_types import SKIP_MODES
 from dysl_vla_ros.errors import ConfigError
 
@@ -91,7 +92,7 @@ def run(given: argparse.Namespace) -> int:
     from dysl_vla_ros.lab.replay.sources import kind_of_source
 
     with open_bag(given.bag) as bag:
-        if kind_of_source(bag, given) == 'motion':
+        if kind_of_source(bag, _cameras(given.camera)) == 'motion':
             return _motion(given, console, bag)
         return _replayed(given, console, bag)
 
@@ -120,9 +121,27 @@ def _words(entries: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def _cameras(entries: Iterable[str]) -> dict[str, str]:
+    found = {}
+    for entry in entries:
+        name, equals, topic = entry.partition('=')
+        if not name or not equals or not topic:
+            raise ConfigError('--camera', entry, 'NAME=TOPIC, as image=/camera/color/image_raw')
+        found[name] = topic
+    return found
+
+
+def _parameters(given: argparse.Namespace) -> NodeConfig:
+    path = given.params_file
+    if path is not None and not path.expanduser().is_file():
+        raise ConfigError('--params-file', str(path), 'a file that exists')
+    return load_yaml(path or config_folder() / 'robots' / 'sim.yaml')
+
+
 def _replayed(given: argparse.Namespace, console: Console, bag: Any) -> int:
     from dysl_vla_ros.lab.replay.fed_policy import Change, open_fed
     from dysl_vla_ros.lab.replay.sources import open_steps
+    from dysl_vla_ros.lab.replay.topics import Wishes
 
     change = Change(tuple(given.layer_on), tuple(given.layer_off), _words(given.word),
                     tuple(given.blank))  # fmt: skip
@@ -131,7 +150,8 @@ def _replayed(given: argparse.Namespace, console: Console, bag: Any) -> int:
     policy = open_fed(config, change)
     try:
         otherwise = _otherwise(given, policy)
-        steps = open_steps(bag, policy.manifest, given)
+        wishes = Wishes(_cameras(given.camera), given.joints, given.instruction, given.every)
+        steps = open_steps(bag, policy.manifest, _parameters(given), wishes, given.topic)
         return _shown(given, console, policy, change, otherwise, steps, bag)
     finally:
         policy.engine.close()

@@ -83,7 +83,14 @@ def image_to_tensor(image: Any, camera: CameraSpec) -> NDArray[np.float32]:
 
 
 def values_to_tensor(values: NDArray[np.float32], camera: CameraSpec) -> NDArray[np.float32]:
-    """Normalise what ``seen_values`` gave: (1, 3, height, width), float32, contiguous."""
+    """Normalise what ``seen_values`` gave: (1, 3, height, width), float32, contiguous.
+
+    Raises:
+        InputError: Of another size than the model takes.
+    """
+    if values.shape != (camera.height, camera.width, 3):
+        raise InputError(f'{camera.name}: a picture as a model saw it, shape {values.shape}: '
+                         f'expected {(camera.height, camera.width, 3)}')  # fmt: skip
     std = np.asarray(camera.std, dtype=np.float32)
     gain = np.float32(1.0) / (np.float32(255.0) * std)
     offset = np.asarray(camera.mean, dtype=np.float32) / std

@@ -6,6 +6,7 @@ files of the bundle, only captured from torch instead of compiled by TensorRT.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,12 +17,15 @@ from torch import Tensor
 
 from dysl_vla_ros.bundle.folder import Bundle
 from dysl_vla_ros.data_types import LayerLayout
+from dysl_vla_ros.engines.cuda.compiled import command, load_compiled, target_of
 from dysl_vla_ros.engines.cuda.engine import CudaEngine, first_line
 from dysl_vla_ros.engines.cuda.onnx_torch import OnnxFunction
 from dysl_vla_ros.engines.cuda.pieces import Compiled, Run, Together, runs_of
 from dysl_vla_ros.engines.cuda.stream import CudaStream, Stream
+from dysl_vla_ros.engines.tensorrt.plans import plans_root
 from dysl_vla_ros.errors import EngineError
 
+_log = logging.getLogger(__name__)
 _HIDDEN = -1e4
 """A key that gets this much or less added to its score gets no attention at all."""
 
@@ -51,7 +55,8 @@ class BundleParts:
         self._graphs = {
             name: OnnxFunction(bundle.graph(name), device) for name in self._manifest.segments
         }
-        self._compiled, self._together = compiled or {}, together
+        self._compiled = {} if compiled is None else compiled
+        self._together = together
         self._padding: int | None = None
         self._spares_mask = self._finds_padding()
         masks = [t for t in self._manifest.segments['embed'].outputs if t.name == 'mask']
@@ -90,7 +95,7 @@ class BundleParts:
         return int((inputs['tokens'] == self._manifest.instruction.pad_id).sum())
 
     def use_padding(self, padding: int | None) -> None:
-        """From now on layers leave out the first so many keys, or mask them where it is None."""
+        """Layers leave out the first so many keys from now on; None masks what is padding."""
         self._padding = padding
 
     def hides_just(self, padding: int, hidden: Tensor) -> Tensor:
@@ -188,20 +193,31 @@ class BundleParts:
         return str(found)
 
 
-def open_cuda_engine(bundle: Bundle, stream: Stream | None = None) -> CudaEngine:
-    """Open a bundle on the CUDA device.
+def open_cuda_engine(
+    bundle: Bundle, stream: Stream | None = None, plans: str = ''
+) -> CudaEngine:
+    """Open a bundle on the CUDA device, with the pieces that ``dysl build`` compiled for it.
 
     Args:
         bundle: Verified bundle.
         stream: Default: a new one on the current CUDA device.
+        plans: Folder given to ``dysl build --plans``; '' = ``plans/`` in the bundle.
 
     Raises:
-        EngineError: There is no device, or a graph cannot be run.
+        EngineError: There is no device, a graph cannot be run, or pieces were compiled that do
+            not fit this machine or are not whole.
     """
     stream = stream or CudaStream()
+    compiled: dict[str, Compiled] = {}
     try:
-        parts = BundleParts(bundle, stream.device)
-        return CudaEngine(parts, _example(bundle), stream)
+        parts = BundleParts(bundle, stream.device, compiled, stream.together)
+        root = plans_root(bundle, plans)
+        target = target_of(stream.device, bundle.manifest)
+        compiled.update(load_compiled(bundle, root, target, parts.runs()))
+        if not compiled:
+            _log.info('%s runs as it was exported; faster after: %s', bundle.manifest.name,
+                      command(bundle, root))  # fmt: skip
+        return CudaEngine(parts, example_of(bundle), stream)
     except RuntimeError as error:  # out of memory, or a kernel that the card cannot run
         size = sum(entry.bytes for entry in bundle.manifest.files.values()) / 1e9
         raise EngineError(
@@ -209,7 +225,7 @@ def open_cuda_engine(bundle: Bundle, stream: Stream | None = None) -> CudaEngine
         ) from error
 
 
-def _example(bundle: Bundle) -> dict[str, NDArray[Any]]:
+def example_of(bundle: Bundle) -> dict[str, NDArray[Any]]:
     """Zeros for every input that the bundle takes from outside."""
     segments = bundle.manifest.segments
     tensors = [t for name in ('vision', 'embed') if name in segments

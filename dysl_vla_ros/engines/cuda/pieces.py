@@ -51,9 +51,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Masked:
-    """An attention that hides some keys."""
+    """An attention that hides some keys, and the step that turns its result, if there is one."""
 
     step: Step
+    turn: Step | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def cut(
         wanted: Names of the results.
         constants: By name.
     """
-    groups: list[list[list[Step]] | Step] = []
+    groups: list[list[list[Step]] | Masked] = []
     forked = _forked(steps)
     if forked is not None:
         before, branches, after = forked
@@ -89,17 +90,21 @@ def cut(
         current: list[Step] = []
         for step in steps:
             if is_masked(step):
-                groups += [[current], step]
+                groups += [[current], Masked(step)]
                 current = []
+            elif not current and groups and _turns(step, last := groups[-1]):
+                # The kernels write tokens before heads: turned back, nothing has to be copied.
+                assert isinstance(last, Masked)
+                groups[-1] = Masked(last.step, step)
             else:
                 current.append(step)
         groups.append([current])
     found: list[Piece] = []
     later = set(wanted)
     for group in reversed(groups):
-        if isinstance(group, Step):
-            found.append(Masked(group))
-            later |= set(group.reads)
+        if isinstance(group, Masked):
+            found.append(group)
+            later |= set(group.step.reads)
             continue
         runs = [_run(part, later, constants) for part in group if part]
         later |= {name for run in runs for name in run.inputs}
@@ -148,7 +153,9 @@ def run_pieces(
             known = {**constants, **dict(zip(one.inputs, inputs, strict=True))}
             found: Sequence[Tensor] = run_steps(one.steps, known, one.outputs)
         else:
-            found = code(inputs, [constants[name] for name in one.weights])
+            # It was compiled for inputs without gaps, and does not look.
+            weights = [constants[name] for name in one.weights]
+            found = code([tensor.contiguous() for tensor in inputs], weights)
         values.update(zip(one.outputs, found, strict=True))
 
     for piece in pieces:
@@ -156,7 +163,9 @@ def run_pieces(
             run(piece)
         elif isinstance(piece, Masked):
             read = [values[n] if n in values else constants[n] for n in piece.step.reads]
-            values[piece.step.writes[0]] = attend(piece.step, read, padding)
+            mixed = values[piece.step.writes[0]] = attend(piece.step, read, padding)
+            if piece.turn is not None:
+                values[piece.turn.writes[0]] = piece.turn.apply(mixed)
         else:
             together([_bound(run, branch) for branch in piece.branches])
     return tuple(values[name] if name in values else constants[name] for name in wanted)
@@ -195,6 +204,13 @@ def _run(part: Sequence[Step], later: set[str], constants: Mapping[str, Tensor])
     )
     key = _key(part, inputs, outputs, weights, constants)
     return Run(tuple(part), inputs, outputs, weights, key)
+
+
+def _turns(step: Step, last: object) -> bool:
+    return (
+        isinstance(last, Masked) and last.turn is None and step.node.operator == 'Transpose'
+        and step.reads[0] == last.step.writes[0]
+    )  # fmt: skip
 
 
 def _is_weight(constant: Tensor) -> bool:

@@ -54,7 +54,7 @@ class ServerCamera:
         height: Rows that are sent.
         width: Columns.
         fit: How a picture of another shape is brought in: ``squash``, ``crop`` or ``pad``.
-        rotate_180: Turn it first.
+        rotate_180: It is sent turned by 180 degrees; a server of ours turns it back.
         channels_first: Sent as (3, height, width).
         resize: False: it is sent as the camera gives it, and the server brings it in.
     """

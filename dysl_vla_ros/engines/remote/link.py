@@ -249,11 +249,12 @@ class Link:
 
     def _connect(self) -> tuple[ClientConnection, dict[str, Any]]:
         headers = {'Authorization': f'Api-Key {self.address.token}'} if self.address.token else {}
-        connection = connect(
+        opening = connect(
             self.address.url, ssl=self._context, compression=None, proxy=None,
             max_size=self.address.largest, additional_headers=headers,
             open_timeout=_HANDSHAKE_S, close_timeout=_CLOSE_S,
         )  # fmt: skip
+        connection = opening.__enter__()  # left by closing it, in another method
         try:
             first = connection.recv(timeout=_HANDSHAKE_S)
             if isinstance(first, str):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dysl_vla_ros.data_types import FloatArray, Observation
 from dysl_vla_ros.engines.image_tensor import as_seen
-from dysl_vla_ros.engines.remote.contract import Contract, ServerState
+from dysl_vla_ros.engines.remote.contract import Contract, ServerCamera, ServerState
 from dysl_vla_ros.errors import InputError, LinkError
 
 Fill = Callable[[str], Any]
@@ -75,7 +75,7 @@ def observation_of(
     if not isinstance(text, str):
         raise InputError(f'the instruction is a {type(text).__name__}: expected a text')
     images = {
-        name: _image(found[f'camera {name}'], name, given.channels_first)
+        name: _image(found[f'camera {name}'], name, given)
         for name, given in contract.cameras.items()
     }
     return Observation(stamp, images, np.array(body, np.float64), opening, text)
@@ -153,7 +153,10 @@ def _picture(observation: Observation, contract: Contract, name: str) -> NDArray
     if name not in observation.images:
         raise InputError(f'images = {sorted(observation.images)}: expected {name!r} too')
     image, given = observation.images[name], contract.cameras[name]
-    image = as_seen(image, contract.camera(name)) if given.resize else np.asarray(image)
+    if given.resize:
+        image = as_seen(image, contract.camera(name))
+    elif given.rotate_180:
+        image = np.asarray(image)[::-1, ::-1]
     return np.ascontiguousarray(image.transpose(2, 0, 1) if given.channels_first else image)
 
 
@@ -169,15 +172,16 @@ def _vector(value: Any, name: str, size: int) -> list[float]:
     return [float(number) for number in numbers]
 
 
-def _image(value: Any, name: str, channels_first: bool) -> NDArray[np.uint8]:
+def _image(value: Any, name: str, given: ServerCamera) -> NDArray[np.uint8]:
+    """As the camera saw it: (height, width, 3), turned back where it was turned to be sent."""
     shape, dtype = getattr(value, 'shape', None), getattr(value, 'dtype', None)
     if shape is not None and len(shape) == 4 and shape[0] == 1:
         value, shape = value[0], shape[1:]
     right = shape is not None and len(shape) == 3 and dtype == np.uint8
-    if right and channels_first:
+    if right and given.channels_first:
         value = np.asarray(value).transpose(1, 2, 0)
     if not right or value.shape[2] != 3 or 0 in value.shape:
         found = type(value).__name__ if shape is None else f'shape {tuple(shape)} of {dtype}'
-        order = '(3, height, width)' if channels_first else '(height, width, 3)'
+        order = '(3, height, width)' if given.channels_first else '(height, width, 3)'
         raise InputError(f'{name}: {found}: expected an RGB image, shape {order} of uint8')
-    return np.ascontiguousarray(value)
+    return np.ascontiguousarray(value[::-1, ::-1] if given.rotate_180 else value)

@@ -18,7 +18,7 @@ from dysl_vla_ros.bundle.manifest import StateSource
 from dysl_vla_ros.data_types import ActionSpace
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.dataset_format import ACTION, STATE
-from dysl_vla_ros.lab.data.lerobot import Column, LerobotSet
+from dysl_vla_ros.lab.data.lerobot import Column, LerobotSet, plain_name
 from dysl_vla_ros.lab.model.shapes import PATCH, CameraShape
 
 Units = Literal['auto', 'radians', 'degrees', 'as-stored']
@@ -212,7 +212,8 @@ def settle(data: LerobotSet, choice: SetChoice, rows: Rows) -> Reading:
     actions = [part[action_column] for part in rows]
     if len(state_names) == len(action_names) and not data.columns[action_column].names:
         action_names = state_names
-    space = choice.space or guess_space(states, actions, action_names, told)
+    space = choice.space or guess_space(_same(states, state_names, action_names), actions,
+                                        action_names, told)  # fmt: skip
     everything = np.concatenate(states)
     grippers = _grippers(state_names, choice)
     moving = _grippers(action_names, choice)
@@ -266,6 +267,16 @@ def guess_space(
     if pose:
         return 'eef_pose' if absolute else 'eef_delta'
     return 'joint_position' if absolute else 'joint_delta'
+
+
+def _same(
+    states: Sequence[NDArray[np.float32]], state: Sequence[str], action: Sequence[str]
+) -> list[NDArray[np.float32]]:
+    """Of the states, the numbers that actions have too, where they have the same names."""
+    if not {*action} <= {*state}:
+        return list(states)
+    places = [list(state).index(name) for name in action]
+    return [part[:, places] for part in states]
 
 
 def _names(column: str, described: Column) -> tuple[str, ...]:
@@ -378,8 +389,7 @@ def _cameras(
             width = max(round(small * across / rows / PATCH), 1) * PATCH
         else:
             height = max(round(small * rows / across / PATCH), 1) * PATCH
-        plain = re.sub(r'[^A-Za-z0-9_]', '_', name.removeprefix('observation.images.'))
-        plain = plain if plain[:1].isalpha() else f'camera_{plain}'
+        plain = plain_name(name)
         shapes.append(CameraShape(plain, height, min(width, across // PATCH * PATCH or PATCH)))
         columns[plain] = column
     return tuple(shapes), columns

@@ -54,7 +54,8 @@ def detect_family(folder: Path) -> Family:
     if name != 'openvla':
         raise BundleError(
             f'{folder}/config.json: model_type = {found!r}: expected one of {FAMILIES}; '
-            'doc/add_a_model.md says how a family is added'
+            'doc/add_a_model.md says how a package of yours adds one, under the entry point '
+            'dysl_vla_ros.families'
         )
     if parts_of(folder, 'noisy_action_projector'):
         raise BundleError(

@@ -188,7 +188,7 @@ class PolicyNetwork(nn.Module):
     def _lay_direct_way(self) -> None:
         """Begin with the first numbers of the proprioception as the actions: stand still.
 
-        They travel in directions of their own, louder than what untrained layers add.
+        They travel in directions of their own, into which no untrained layer writes.
         """
         config, direct = self.config, self.action_head.direct
         assert direct is not None
@@ -196,6 +196,9 @@ class PolicyNetwork(nn.Module):
         size = min(config.proprioception_dim, config.width)
         axes = torch.linalg.qr(torch.randn(config.width, size))[0]
         self.slots -= self.slots @ axes @ axes.T
+        for layer in self.layers:
+            for linear in (layer.attention_out, layer.down):
+                linear.weight -= axes @ (axes.T @ linear.weight)
         nn.init.zeros_(self.action_head.outer.weight)
         nn.init.zeros_(self.action_head.outer.bias)
         nn.init.zeros_(direct.weight)

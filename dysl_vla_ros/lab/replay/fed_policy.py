@@ -226,11 +226,11 @@ def _values(step: Step, camera: CameraSpec) -> NDArray[np.float32]:
 
     What another model saw is resized to this one's size, also where that makes it larger.
     """
-    seen = step.seen.get(camera.name)
+    seen = step.observation.seen.get(camera.name)
     size = camera.height, camera.width
     if seen is not None:
         return seen if seen.shape[:2] == size else resize(seen, *size)
     if camera.name not in step.observation.images:
-        known = sorted({*step.seen, *step.observation.images})
+        known = sorted({*step.observation.seen, *step.observation.images})
         raise InputError(f'pictures of {known}: expected {camera.name!r} too, as the bundle wants')
     return seen_values(step.observation.images[camera.name], camera)

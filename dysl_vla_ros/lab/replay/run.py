@@ -78,7 +78,7 @@ def replay(
         if before is None:
             then = recorded(step)
             result.compared = 'recorded' if then is not None else result.compared
-        light = replace(step, seen={}, observation=replace(step.observation, images={}))
+        light = replace(step, observation=replace(step.observation, images={}, seen={}))
         row = Row(len(result.rows), light, replayed(played), then, played.rules_agree)
         result.rows.append(row)
         if before is None and player.as_recorded(step.record):

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from dysl_vla_ros.data_types import Observation
 from dysl_vla_ros.errors import ConfigError, InputError
@@ -20,8 +17,6 @@ _PICTURE = 'sensor_msgs/msg/CompressedImage'
 _LATE_NS = 2_000_000_000
 """A picture may be written so much later than its pass."""
 
-Pixels = Mapping[str, NDArray[np.float32]]
-
 
 @dataclass(frozen=True)
 class Step:
@@ -29,9 +24,7 @@ class Step:
 
     Attributes:
         seconds: Since the first one of the recording.
-        observation: Pictures as 8-bit values, as the model saw them or as the camera took them.
-        seen: Camera -> what the model saw to the bit, (height, width, 3) from 0 to 255; empty
-            where the recording only holds what the camera took.
+        observation: With what the model saw, to the bit, or what the cameras took.
         record: Of its pass; None where none was recorded.
         again: Of its re-run.
         gap: Passes that are missing before it.
@@ -39,7 +32,6 @@ class Step:
 
     seconds: float
     observation: Observation
-    seen: Pixels = field(default_factory=dict)
     record: PassRecord | None = None
     again: PassRecord | None = None
     gap: int = 0
@@ -150,11 +142,7 @@ class PassSteps:
             except InputError:
                 self._blind += 1
                 return None
-        images = {name: np.clip(np.rint(values), 0, 255).astype(np.uint8)
-                  for name, values in seen.items()}  # fmt: skip
-        return Step(
-            seconds, replace(first.observation, images=images), seen, first, again, gap
-        )
+        return Step(seconds, replace(first.observation, seen=seen), first, again, gap)
 
 
 def passes_in(bag: Bag) -> list[str]:
