@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.ros,
     pytest.mark.slow,
     pytest.mark.skipif(not browser_is_there(), reason=f'no browser: {APT}'),
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(580),
 ]
 ROOT = Path(__file__).resolve().parents[2]
 TRIES = 50
