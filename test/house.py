@@ -47,7 +47,7 @@ PARTS = {
     '__init__': May(),
     'errors': May(),
     'data_types': May('errors', '', 'numpy'),
-    'targets': May('errors', 'contextlib os pathlib'),
+    'targets': May('errors', 'contextlib os pathlib shutil'),
     'config': May('data_types errors', 'pathlib', 'yaml'),
     'parameter_file': May('errors', 'pathlib', 'yaml'),
     'bundle': May('data_types errors targets', 'contextlib hashlib mmap pathlib unicodedata'),
@@ -134,6 +134,10 @@ PARTS = {
         'contextlib os pathlib random shutil signal subprocess sys tempfile textwrap threading '
         'time xml', f'numpy rclpy {MESSAGES}',
     ),
+    # Writes a page of the documentation.
+    'ros.interface_page': May(
+        'bringup data_types demo ros.qos ros.sim_node', 'os sys time', 'diagnostic_msgs rclpy'
+    ),
     'cli': May(
         None,
         'argparse errno importlib.metadata importlib.util os pathlib platform shlex shutil signal '
@@ -175,7 +179,7 @@ PARTS = {
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
         'loop_settings loop_status motion policy sim targets',
-        'multiprocessing os pathlib time zipfile zlib', 'PIL matplotlib numpy rich',
+        'hashlib multiprocessing os pathlib time zipfile zlib', 'PIL matplotlib numpy rich',
     ),
 }  # fmt: skip
 

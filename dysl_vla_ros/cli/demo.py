@@ -101,7 +101,8 @@ def run(given: argparse.Namespace) -> int:
         signal.signal(number, signal.SIG_IGN)
     bad = {name: code for name, code in children.exit_codes.items() if code != 0}
     if bad:
-        console.print(f'exit codes: {bad}')
+        ended = ', '.join(f'{name} ended with code {code}' for name, code in bad.items())
+        console.print(ended, markup=False)
     if watch.picture.passes and asked:
         done = any(outcome['success'] for outcome in watch.picture.outcomes)
         console.print(Text(f'{asked}: {"done" if done else "not done"}'))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from dysl_vla_ros.cli.checkpoints import add_published_options, need_torch, open_published
-from dysl_vla_ros.cli.stages import StageBars
+from dysl_vla_ros.cli.stages import StageBars, listed
 from dysl_vla_ros.cli.values import COUNT_FROM_0
 from dysl_vla_ros.errors import ConfigError
 
@@ -117,7 +117,7 @@ def calibrate_published(given: argparse.Namespace) -> int:
         samples = opened.samples()
         layout = score_layers(opened.dense(), samples, space, given.static_share, given.tokens,
                               given.batch, given.batches)  # fmt: skip
-    console.print(f'{out / LAYERS}: static layers {list(layout.static_layers)} of '
+    console.print(f'{out / LAYERS}: static layers {listed(layout.static_layers)} of '
                   f'{layout.layers_total}; now dysl distill {folder} --dataset '
                   f'{given.dataset[0]} --layers {out / LAYERS} --out FOLDER')  # fmt: skip
     return 0
@@ -193,6 +193,7 @@ def distill_published(given: argparse.Namespace) -> int:
             about = card(space, given.unnorm_key, opened.data)
             save_oft_skipping(path, OftSkipping(modules, spec, about))
             (given.out / STATE).unlink(missing_ok=True)
-    console.print(f'{path}: static layers {list(layout.static_layers)} of {layout.layers_total}; '
+    console.print(f'{path}: static layers {listed(layout.static_layers)} of '
+                  f'{layout.layers_total}; '
                   f'now dysl export {folder} BUNDLE --skipping {path}')  # fmt: skip
     return 0
