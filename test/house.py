@@ -145,6 +145,7 @@ PARTS = {
         'accelerate matplotlib numpy rich torch',
     ),
     'lab': May(),
+    'lab.children': May('', 'contextlib signal'),
     'lab.folders': May('', 'pathlib'),
     'lab.workspace': May('errors targets lab.folders', 'pathlib', 'accelerate torch'),
     'lab.plots': May('bundle data_types lab.guidance targets', 'pathlib', 'matplotlib numpy'),
@@ -152,9 +153,12 @@ PARTS = {
         'errors sim targets lab.data lab.export lab.guidance lab.learn lab.model lab.workspace '
         'lab.worlds', 'contextlib pathlib shutil time', 'torch',
     ),
-    'lab.worlds': May('data_types errors sim lab.model.shapes', 'multiprocessing os xml', 'numpy'),
+    'lab.worlds': May(
+        'data_types errors sim lab.children lab.model.shapes', 'multiprocessing os xml', 'numpy'
+    ),
     'lab.data': May(
-        'bundle core engines.image_tensor errors sim targets lab.learn lab.model lab.worlds',
+        'bundle core engines.image_tensor errors sim targets lab.children lab.learn lab.model '
+        'lab.worlds',
         'io multiprocessing os pathlib time',
         'PIL av numpy pyarrow tokenizers torch',
     ),
@@ -178,7 +182,7 @@ PARTS = {
     ),
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
-        'loop_settings loop_status motion policy sim targets',
+        'loop_settings loop_status motion policy sim targets lab.children',
         'hashlib multiprocessing os pathlib time zipfile zlib', 'PIL matplotlib numpy rich',
     ),
 }  # fmt: skip
