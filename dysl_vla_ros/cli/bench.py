@@ -17,7 +17,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from dysl_vla_ros.bundle.manifest import Manifest
-from dysl_vla_ros.cli.inputs import look_at_arrays, look_at_bundle
+from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_observations
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import BACKENDS, COUNT, COUNT_FROM_0, WORKERS
 from dysl_vla_ros.config import EngineConfig
@@ -50,7 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--runs', type=COUNT, default=100, help='timed repetitions of each part')
     parser.add_argument('--warm-up', type=COUNT_FROM_0, default=10, help='untimed ones before')
     parser.add_argument('--observations', type=Path,
-                        help='recorded observations (.npz); default: the simulator where it fits '
+                        help='a recording (bag), or .npz; default: the simulator where it fits '
                         'the bundle, else made up')  # fmt: skip
     parser.add_argument('--count', type=COUNT, default=100,
                         help='observations, where they are not recorded')  # fmt: skip
@@ -63,7 +63,7 @@ def run(given: argparse.Namespace) -> int:
     """Bench, print a card, write the JSON document."""
     check_json(given.json)
     look_at_bundle('--engine', given.engine)
-    look_at_arrays('--observations', given.observations)
+    look_at_observations('--observations', given.observations)
     document = _roofline() if given.roofline else _bench(given)
     if given.json is not None:
         write_json(given.json, document)

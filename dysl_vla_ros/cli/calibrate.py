@@ -18,12 +18,13 @@ from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest
 from dysl_vla_ros.cli import calibrate_mode
 from dysl_vla_ros.cli.evaluate import latency_seconds
 from dysl_vla_ros.cli.inputs import (
-    look_at_arrays,
     look_at_checkpoint,
     look_at_dataset,
+    look_at_observations,
     need,
 )
 from dysl_vla_ros.cli.published import add_published, calibrate_published, is_published
+from dysl_vla_ros.cli.robot_set import load_for
 from dysl_vla_ros.cli.stages import StageBars
 from dysl_vla_ros.cli.values import (
     COUNT,
@@ -88,7 +89,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         'shallowest within a point of the best at --depth becomes its mode; 0: '
                         'its mode stays; default: as --episodes')  # fmt: skip
     parser.add_argument('--observations', type=Path, help='of a bundle: compare the modes on '
-                        'recorded observations (.npz, as for dysl bench) instead, by their error '
+                        'a recording (bag, or .npz as for dysl bench) instead, by their error '
                         'to dense; the guidance stays')  # fmt: skip
     parser.add_argument('--static-share', type=SHARE_INSIDE, default=0.2,
                         help='share of static layers')  # fmt: skip
@@ -145,7 +146,7 @@ def _check(given: argparse.Namespace) -> None:
     latency_seconds(given.latency)
     _named_weights(given.weights)
     _check_options(given)
-    look_at_arrays('--observations', given.observations)
+    look_at_observations('--observations', given.observations)
     for folder in given.dataset:
         look_at_dataset('--dataset', folder)
     if given.bag is not None and not given.bag.exists():
@@ -181,7 +182,15 @@ def _checkpoint(
     from dysl_vla_ros.lab.model.checkpoint import load_checkpoint, load_tensors, save_checkpoint
 
     checkpoint = load_checkpoint(given.target)
-    if given.dataset:
+    loaded = None
+    if checkpoint.robot is not None:
+        if not given.dataset:
+            raise ConfigError('dataset', None, 'the set that it was trained on: no simulator '
+                              'plays this robot; its held-out episodes are played along')
+        loaded = load_for(checkpoint, given.dataset, _SCORED_FRAMES, bars.count('read'))
+        checkpoint = choose_layers(checkpoint, loaded[2].training, space, given.static_share,
+                                   given.tokens, 64)  # fmt: skip
+    elif given.dataset:
         data = load_samples(given.dataset, Thinning(most=_SCORED_FRAMES))
         checkpoint = choose_layers(checkpoint, data, space, given.static_share, given.tokens)
     layout = chosen_layers(checkpoint)
@@ -193,6 +202,11 @@ def _checkpoint(
     dim = checkpoint.config.action_dim
     if given.bag is not None:
         episodes = _from_bag(given)
+    elif loaded is not None:
+        from dysl_vla_ros.lab.learn.robot_recording import record_held_out
+
+        episodes = record_held_out(checkpoint, loaded[1], loaded[2], space.device,
+                                   bars.count('episodes'))  # fmt: skip
     else:
         episodes = _played(given, checkpoint, space, bars)
     spec = _guidance(given, episodes, layout, space, dim, checkpoint.calibration)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.manifest import StateSource
+from dysl_vla_ros.cli.families import add_family_option, export_family, open_family
 from dysl_vla_ros.cli.inputs import look_at_checkpoint
 from dysl_vla_ros.cli.values import COUNT, SHARE_ABOVE_0, number
 from dysl_vla_ros.data_types import ActionSpace
@@ -67,13 +68,14 @@ def add_published_options(group: Any) -> None:
     group.add_argument('--rotate-180', action=_EITHER, help='turn images, as for LIBERO')
     group.add_argument('--crop-area', type=SHARE_ABOVE_0,
                        help='share of the image kept by the centre crop')  # fmt: skip
+    add_family_option(group)
     for action in group._group_actions:
         if action.default is None and action.dest in _BY_KEY:
             action.help = f"{action.help}; default: its key's"
 
 
 def open_exportable(path: Path, given: argparse.Namespace) -> Exportable:
-    """A checkpoint file of the bundled policy, or a published OpenVLA-OFT folder.
+    """A checkpoint file of the bundled policy, or a published folder of a known family.
 
     Raises:
         BundleError: Neither.
@@ -93,6 +95,8 @@ def open_exportable(path: Path, given: argparse.Namespace) -> Exportable:
         from dysl_vla_ros.lab.model.checkpoint import load_checkpoint
 
         return SmallParts(load_checkpoint(path))
+    if (added := open_family(path, given)) is not None:
+        return export_family(added, given)
     return _exportable_oft(path, given)
 
 
@@ -108,24 +112,6 @@ def need_torch(path: Path) -> None:
         raise BundleError(
             f"{path}: reading a checkpoint needs torch: pip install 'dysl_vla_ros[train]'"
         ) from None
-
-
-def published_settings(folder: Path, given: argparse.Namespace) -> tuple[str, OftSettings]:
-    """Name of the data set whose statistics are used, and what it means.
-
-    Raises:
-        BundleError: Another family, or an incomplete folder.
-        ConfigError: Neither key nor options say it; lists the options.
-    """
-    from dysl_vla_ros.lab.model.family import expect_oft
-    from dysl_vla_ros.lab.model.openvla_oft_loader import open_ends
-    from dysl_vla_ros.lab.model.published_settings import settle
-    from dysl_vla_ros.lab.model.published_statistics import all_statistics, statistics_key
-
-    expect_oft(folder)
-    key = statistics_key(folder, all_statistics(folder), given.unnorm_key)
-    _, _, action_dim, state_dim = open_ends(folder)
-    return key, settle(key, given_settings(given), action_dim, state_dim)
 
 
 def given_settings(given: argparse.Namespace) -> dict[str, Any]:
@@ -159,18 +145,17 @@ def open_published(
         folder: The folder.
         given: The command line.
         dtype: Of the weights; None is float32.
+
+    Raises:
+        BundleError: Another family, or an incomplete folder; lists all that is wrong.
+        ConfigError: Neither key nor options say what the data set is; lists the options.
     """
     import torch
 
-    from dysl_vla_ros.lab.model.openvla_oft_loader import open_oft
+    from dysl_vla_ros.lab.model.oft_survey import Asked, survey_oft
 
-    key, settings = published_settings(folder, given)
-    checkpoint = open_oft(
-        folder, key, cameras=settings.cameras, action_horizon=settings.horizon,
-        prompt_tokens=given.prompt_tokens, bounds=settings.bounds, units=settings.units,
-        dtype=dtype or torch.float32,
-    )  # fmt: skip
-    return checkpoint, settings
+    asked = Asked(given.unnorm_key, given_settings(given), given.prompt_tokens)
+    return survey_oft(folder, asked, dtype or torch.float32).opened()
 
 
 def _exportable_oft(folder: Path, given: argparse.Namespace) -> Exportable:

@@ -11,6 +11,7 @@ from rich.console import Console
 from dysl_vla_ros.cli.inputs import look_at_checkpoint, need
 from dysl_vla_ros.cli.stages import StageBars
 from dysl_vla_ros.cli.values import COUNT, FROM_0, SEED, SHARE_ABOVE_0, WORKERS
+from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.sim.goals import Split
 
 EXPERT_SEED, POLICY_SEED = 10_000_000, 20_000_000
@@ -43,6 +44,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='how the policy runs')  # fmt: skip
     parser.add_argument('--max-actions', type=COUNT, default=300, help='of an episode of a policy')
     parser.add_argument('--per-file', type=COUNT, default=50, help='episodes per data file')
+    parser.add_argument('--topics', action='store_true', help='write a recording of topics, as of '
+                        'a teleoperated arm, instead of a set: for dysl import')  # fmt: skip
     parser.add_argument('--max-seconds', type=FROM_0, default=0.0,
                         help='begin no episode after this time; 0 for no limit')  # fmt: skip
 
@@ -59,6 +62,8 @@ def run(given: argparse.Namespace) -> int:
     seed = given.seed
     if seed is None:
         seed = POLICY_SEED if given.policy else EXPERT_SEED
+    if given.topics:
+        return _topics(given, seed)
     settings = CollectSettings(
         episodes=given.episodes, first_seed=seed, per_file=given.per_file, keep=given.keep,
         label_goals=given.label_goals, noise=given.noise, workers=given.workers,
@@ -71,4 +76,18 @@ def run(given: argparse.Namespace) -> int:
     left = settings.episodes - found
     console.print(f'{given.dataset}: {found} episodes' + (
         f'; {left} are left: the same command goes on' if left > 0 else ''))  # fmt: skip
+    return 0
+
+
+def _topics(given: argparse.Namespace, seed: int) -> int:
+    """Made-up teleoperation."""
+    from dysl_vla_ros.lab.data.teleoperation import record_teleoperation
+
+    if given.policy or given.episodes < 1:
+        raise ConfigError('topics', 'true', 'the expert, which plays at least one episode')
+    console = Console()
+    with StageBars(console) as bars:
+        won = record_teleoperation(given.dataset, given.episodes, seed, bars.count('episodes'))
+    console.print(f'{given.dataset}: {given.episodes} episodes, {won} won; now dysl import '
+                  f'{given.dataset} FOLDER')  # fmt: skip
     return 0

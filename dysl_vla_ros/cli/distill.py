@@ -11,6 +11,7 @@ from rich.console import Console
 
 from dysl_vla_ros.cli.inputs import look_at_checkpoint, look_at_dataset, look_at_file, need
 from dysl_vla_ros.cli.published import add_published, distill_published, is_published
+from dysl_vla_ros.cli.robot_set import load_for
 from dysl_vla_ros.cli.stages import StageBars, listed
 from dysl_vla_ros.cli.train import add_data_options, load_data
 from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, FROM_0, SHARE, SHARE_INSIDE
@@ -73,7 +74,10 @@ def run(given: argparse.Namespace) -> int:
     checkpoint = load_checkpoint(given.checkpoint)
     recipe = preset(given.preset, 1, device.type == 'cuda')
     settings = _changed(recipe.distill, given)
-    data = load_data(given)
+    if checkpoint.robot is None:
+        data = load_data(given)
+    else:
+        data = load_for(checkpoint, given.dataset, given.max_frames)[2].training
     console = Console()
     with StageBars(console) as bars:
         space = Workspace(given.out, given.out, device, bars.progress, bars.told)

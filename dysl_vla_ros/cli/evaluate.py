@@ -48,6 +48,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         metavar='RATIO',
                         help='of mode deer, a row for each: share of the passes that leave at an '
                         'exit, over that of the exit before')  # fmt: skip
+    parser.add_argument('--links', nargs='+', default=[], metavar='LINK',
+                        help='of the modes remote and verified, a row for each: seconds that an '
+                        'answer takes more, then any of unanswered=SHARE, cut=SHARE, '
+                        'down=SECONDS with commas between: 0.1,unanswered=0.05')  # fmt: skip
     parser.add_argument('--episodes', type=COUNT, default=25, help='per family')
     parser.add_argument('--families', nargs='+', default=list(FAMILIES), choices=FAMILIES,
                         metavar='FAMILY',
@@ -117,6 +121,8 @@ def run(given: argparse.Namespace) -> int:
     console.print(_table(document))
     if document['paired']:
         console.print(_paired_table(document))
+    if options.links:
+        console.print(_links_table(document))
     if given.json is not None:
         write_json(given.json, document)
     if given.plot is not None:
@@ -136,6 +142,7 @@ def _options(given: argparse.Namespace) -> EvaluateOptions:
         exit_layers=tuple(given.exit_layer),
         tolerances=tuple(given.tolerance),
         deer_ratios=tuple(given.deer_ratio),
+        links=tuple(given.links),
         episodes=given.episodes,
         first_seed=given.first_seed,
         families=tuple(given.families),
@@ -195,6 +202,23 @@ def _narrow(title: str) -> Table:
     """Fits a terminal of 80 columns."""
     return Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False,
                  title_justify='left')  # fmt: skip
+
+
+def _links_table(document: dict[str, Any]) -> Table:
+    """What became of the requests, and what the arm did meanwhile."""
+    table = _narrow('links')
+    for title in ('mode', 'lost requests', 'unsafe', 'hold %', 'median s', 'at rest %'):
+        table.add_column(title, justify='right', no_wrap=True)
+    for mode, found in document['modes'].items():
+        table.add_row(
+            mode,
+            str(found['requests_lost']),
+            str(found['unsafe_commands']),
+            f'{100 * found["hold_ratio"]:.1f}',
+            f'{found["seconds_median"]:.1f}',
+            f'{100 * found["ended_at_rest"]:.0f}',
+        )
+    return table
 
 
 def _paired_table(document: dict[str, Any]) -> Table:

@@ -14,9 +14,10 @@ from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.folder import is_bundle, open_bundle
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.cli.checkpoints import add_published_options, given_settings, need_torch
+from dysl_vla_ros.cli.families import open_family
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, POSITIVE
-from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.errors import BundleError, ConfigError
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.model.inspection import Report, Step
@@ -51,15 +52,26 @@ def run(given: argparse.Namespace) -> int:
         supported = True
     else:
         need_torch(given.folder)
-        from dysl_vla_ros.lab.model.inspection import Asked, inspect_folder
-
-        asked = Asked(given.unnorm_key, given_settings(given), given.prompt_tokens, given.batch)
-        report = inspect_folder(given.folder.expanduser(), asked)
+        report = _published(given.folder.expanduser(), given)
         document, supported = report.document(), report.supported
         _print(console, report, given.tflops)
     if given.json is not None:
         write_json(given.json, document)
     return 0 if supported else 1
+
+
+def _published(folder: Path, given: argparse.Namespace) -> Report:
+    from dysl_vla_ros.lab.model.inspection import Report, inspect_folder
+    from dysl_vla_ros.lab.model.oft_survey import Asked
+
+    try:
+        if (added := open_family(folder, given)) is not None:
+            return Report(added[0], {'folder': str(folder), 'layers': added[1].layers,
+                                     **added[1].facts})  # fmt: skip
+    except (BundleError, ConfigError) as error:
+        return Report('', {'folder': str(folder)}, (str(error),))
+    asked = Asked(given.unnorm_key, given_settings(given), given.prompt_tokens, given.batch)
+    return inspect_folder(folder, asked)
 
 
 def _print(console: Console, report: Report, tflops: float) -> None:

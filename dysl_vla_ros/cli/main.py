@@ -15,7 +15,7 @@ from dysl_vla_ros.cli.failures import INTERRUPTED, WRONG_CALL, explain
 
 COMMANDS = {
     'bench': 'What a pass costs on this machine, and what skipping gains',
-    'build': 'Compile the plans of a bundle for the GPU of this machine (TensorRT)',
+    'build': 'Compile a bundle for the GPU of this machine (TensorRT, or torch)',
     'calibrate': 'Choose static layers, and when to skip, from what the policy did',
     'chaos': 'Put faults into the running graph and judge what comes of them',
     'collect': 'Demonstrations or corrections as a LeRobot dataset (resumes)',
@@ -26,15 +26,22 @@ COMMANDS = {
     'export': 'Turn a checkpoint or a published folder into a bundle, one graph per part',
     'film': 'One simulated episode as a picture or an animation, with its layers',
     'headroom': 'How much dynamic depth could save at best, beside every fixed exit (resumes)',
+    'import': 'Recorded topics, or a LeRobot set of any robot, as a set to train on',
     'inspect': 'Say what a folder is, what is supported, what is missing, what it takes',
     'recipe': 'From nothing to a bundle: every stage of the training (resumes)',
+    'replay': 'Recorded observations through a policy again, and what if',
+    'serve': 'A policy behind a socket, for other robots and harnesses (openpi, vla-eval)',
     'soak': 'Run the demo for a long time: memory, descriptors, threads, rate',
     'train': 'The dense policy from datasets; several GPUs by accelerate launch (resumes)',
     'verify': 'Compare an engine with FP32: every segment, and many ways through the stack',
+    'view': 'A running graph in the browser: cameras, arm, layers, and the buttons that matter',
 }
 _HELP = ('-h', '--help', 'help')
 _NO_READER = 141
 """128 + SIGPIPE: whoever read the output has left, as with ``dysl doctor | head``."""
+
+MODULES = {'import': 'import_set'}
+"""Where the command is a word of Python's own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not words or words[0] not in COMMANDS:
             return _about(words)
-        module = importlib.import_module(f'dysl_vla_ros.cli.{words[0]}')
+        module = importlib.import_module(module_of(words[0]))
         given = parser_of(words[0]).parse_args(words[1:])
         kept = getattr(module, 'KEPT', '')
         code: int = module.run(given)
@@ -74,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser_of(command: str) -> Parser:
     """The parser of a subcommand, with its options and its example."""
-    module = importlib.import_module(f'dysl_vla_ros.cli.{command}')
+    module = importlib.import_module(module_of(command))
     parser = Parser(command, COMMANDS[command], getattr(module, 'EXAMPLE', ''))
     module.add_options(parser)
     return parser
@@ -126,6 +133,11 @@ def _overview() -> argparse.ArgumentParser:
     for name, text in COMMANDS.items():
         chosen.add_parser(name, help=text)
     return parser
+
+
+def module_of(command: str) -> str:
+    """Where a command's options and its work are."""
+    return f'dysl_vla_ros.cli.{MODULES.get(command, command)}'
 
 
 if __name__ == '__main__':

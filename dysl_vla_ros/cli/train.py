@@ -13,8 +13,10 @@ from typing import Any
 from rich.console import Console
 
 from dysl_vla_ros.cli.inputs import look_at_checkpoint, look_at_dataset, need
+from dysl_vla_ros.cli.robot_set import add_robot_options, kind_of, train_robot_set
 from dysl_vla_ros.cli.stages import StageBars
 from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, POSITIVE, SEED, SHARE_ABOVE_0, whole
+from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.folders import is_workspace
 from dysl_vla_ros.targets import folder_target
 
@@ -27,9 +29,12 @@ KEPT = 'the state saved last is kept; the same command goes on'
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument('--dataset', type=Path, nargs='+', required=True,
-                        help='folders; the last frames of the last one are for validation')
-    parser.add_argument('--out', type=Path, required=True, help='folder of checkpoint and plots')
+    parser.add_argument('sets', type=Path, nargs='*', metavar='DATASET',
+                        help='folder of a LeRobot set of any robot, or of dysl import; or those '
+                        'of dysl collect: the last frames of the last one are for validation')
+    parser.add_argument('--dataset', type=Path, nargs='+', default=[], help='the same')
+    parser.add_argument('--out', type=Path, default=Path('runs/dense'),
+                        help='folder of checkpoint and plots')  # fmt: skip
     parser.add_argument('--preset', default='full', choices=('full', 'toy'),
                         help='toy: everything small, a minute')  # fmt: skip
     parser.add_argument('--steps', type=COUNT, help=f'updates; {_PRESET}')
@@ -45,7 +50,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help=f'layers of which they are drawn; {_PRESET}')  # fmt: skip
     parser.add_argument('--start', type=Path, metavar='CHECKPOINT',
                         help='train this one further, without a warm-up')  # fmt: skip
+    parser.add_argument('--minutes', type=float, default=0.0,
+                        help='updates are lowered to fit, once their speed is known')  # fmt: skip
     add_data_options(parser)
+    add_robot_options(parser)
     parser.add_argument('--save-every', type=POSITIVE, default=120.0,
                         help='interval of resumable states [s]')  # fmt: skip
 
@@ -62,11 +70,16 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Train; an interrupted training goes on where it was saved last."""
+    given.dataset = [*given.sets, *given.dataset]
+    if not given.dataset:
+        raise ConfigError('dataset', None, 'the folder of a LeRobot set: dysl train DATASET')
     look_at_checkpoint('--start', given.start)
     for folder in given.dataset:
-        look_at_dataset('--dataset', folder)
+        look_at_dataset('DATASET', folder)
     folder_target('--out', given.out, is_workspace, 'the folder of an earlier run')
     need('train', 'torch', 'accelerate', 'pyarrow', 'matplotlib')
+    if not kind_of(given.dataset):
+        return train_robot_set(given)
     from dysl_vla_ros.lab.learn.dense import forget_states, train_dense
     from dysl_vla_ros.lab.learn.train import describe
     from dysl_vla_ros.lab.model.checkpoint import load_checkpoint, save_checkpoint, with_card
@@ -104,7 +117,8 @@ def dense_settings(given: argparse.Namespace, on_gpu: bool) -> Any:
         ('exits', given.exits),
         ('exit_layers', None if given.exit_layers is None else tuple(given.exit_layers)),
     ) if value is not None}  # fmt: skip
-    train = replace(recipe.train, save_every_s=given.save_every, seed=given.seed, **changes)
+    train = replace(recipe.train, save_every_s=given.save_every, seed=given.seed,
+                    max_seconds=60.0 * given.minutes, **changes)  # fmt: skip
     ground = None
     if given.ground_steps != 0:
         steps = given.ground_steps or recipe.ground.steps

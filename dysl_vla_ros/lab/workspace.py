@@ -64,6 +64,11 @@ class Workspace:
         """Whether this process is the one, of several, that writes files."""
         return bool(PartialState().is_main_process)
 
+    @property
+    def process(self) -> int:
+        """Number of this process, of several that train together."""
+        return int(PartialState().process_index)
+
     def note(self, stage: str, **figures: Any) -> None:
         """Keep what a stage found in ``report.json``, written atomically."""
         if not self.main:
@@ -89,6 +94,8 @@ def training_device(name: str = '') -> torch.device:
     """
     if not name:
         name = 'cuda' if torch.cuda.is_available() else 'cpu'
+    if name == 'cpu':
+        PartialState(cpu=True)  # else it leaves the processes of a CPU apart
     if name == 'cuda':
         name = f'cuda:{PartialState().local_process_index}'
     try:

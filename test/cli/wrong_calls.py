@@ -41,7 +41,7 @@ CALLS = [
     ('bench --threads -1', 'within [1, 1024]', WRONG),
     ('bench --observations NOWHERE', 'a .npz file of arrays: there is nothing', WRONG),
     ('bench --observations NPZ', 'this one is cut off, or something else', WRONG),
-    ('bench --observations BLANK', 'this file is empty', WRONG),
+    ('bench --observations BLANK.npz', 'this file is empty', WRONG),
     ('bench --json FOREIGN', 'the name of a file: this is a folder', WRONG),
     ('bench --json TEXT', 'a report that dysl wrote', WRONG),
     ('bench --json TEXT/report.json', 'is a file', WRONG),
@@ -127,6 +127,18 @@ CALLS = [
     ('film --mode fst', "--mode = 'fst'", WRONG),
     ('headroom --tolerance 0', '--tolerance', WRONG),
     ('headroom --observations NPZ', 'cut off', WRONG),
+    ('import', 'source, out is missing', WRONG),
+    ('import NOWHERE OUT', 'there is nothing of this name', WRONG),
+    ('import SET OUT --fps -1', '--fps', WRONG),
+    ('replay', 'bag is missing', WRONG),
+    ('replay NOWHERE', 'a recording: there is nothing of this name', WRONG),
+    ('replay SET --engine TEXT', 'this is a file', WRONG),
+    ('replay SET --tau 2', 'within [0, 1]', WRONG),
+    ('serve NOWHERE', 'nothing of this name', WRONG),
+    ('serve --port 99999', 'within [0, 65535]', WRONG),
+    ('serve --backend gpu', 'expected one of auto', WRONG),
+    ('view --port -1', 'within [0, 65535]', WRONG),
+    ('view --domain-id 999', 'within [0, 232]', WRONG),
     ('inspect', 'folder is missing', WRONG),
     ('inspect NOWHERE', 'there is nothing of this name', WRONG),
     ('inspect TEXT', 'this is a file', WRONG),
@@ -139,7 +151,7 @@ CALLS = [
     ('soak --minutes -1', 'a number above 0', WRONG),
     ('soak --engine NOWHERE', 'there is nothing of this name', WRONG),
     ('soak --plot TEXT', 'a picture that dysl soak drew', WRONG),
-    ('train', '--dataset, --out is missing', WRONG),
+    ('train', 'expected the folder of a LeRobot set: dysl train DATASET', WRONG),
     ('train --dataset NOWHERE --out OUT', 'there is nothing of this name', WRONG),
     ('train --dataset TEXT --out OUT', 'this is a file', WRONG),
     ('train --dataset FOREIGN --out OUT', 'in this one there is thesis.tex', WRONG),
@@ -174,7 +186,7 @@ def places(root: Path) -> dict[str, str]:
     head = b'{"__metadata__": {"kind": "dysl_vla_checkpoint_1"}, "w": {"data_offsets": [0, 99]}}'
     (root / 'cut.safetensors').write_bytes(len(head).to_bytes(8, 'little') + head + b'..')
     (root / 'cut.npz').write_bytes(b'PK\x03\x04')
-    (root / 'blank').touch()
+    (root / 'blank.npz').touch()
     for name, info in (('set', '{"codebase_version": "v3.0"}'), ('cutset', '{"codebase_')):
         (root / name / 'meta').mkdir(parents=True)
         (root / name / 'meta' / 'info.json').write_text(info)
