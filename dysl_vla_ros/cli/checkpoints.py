@@ -6,10 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.manifest import StateSource
 from dysl_vla_ros.cli.families import add_family_option, export_family, open_family
+from dysl_vla_ros.cli.inputs import look_at_checkpoint
+from dysl_vla_ros.cli.values import COUNT, SHARE_ABOVE_0, number
 from dysl_vla_ros.data_types import ActionSpace
 from dysl_vla_ros.errors import BundleError, ConfigError
+from dysl_vla_ros.targets import contents, listed
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.export.parts import Exportable
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
 
 PROMPT_TOKENS = 40
 """Every token costs time in every layer."""
+_BY_KEY = ('cameras', 'horizon', 'bounds', 'libero_units', 'action_space', 'period',
+           'proprioception', 'fingers', 'rotate_180', 'crop_area')  # fmt: skip
 _EITHER = argparse.BooleanOptionalAction
 
 
@@ -45,24 +51,27 @@ def add_published_options(group: Any) -> None:
     """Declare what data set and robot of a published folder are, as far as its key does not."""
     group.add_argument('--unnorm-key', default='', help='data set whose statistics are used')
     group.add_argument('--cameras', nargs='+', help='names of the images, third person first')
-    group.add_argument('--horizon', type=int, help='actions per chunk')
-    group.add_argument('--prompt-tokens', type=int, default=PROMPT_TOKENS,
+    group.add_argument('--horizon', type=COUNT, help='actions per chunk')
+    group.add_argument('--prompt-tokens', type=COUNT, default=PROMPT_TOKENS,
                        help="longest prompt; LIBERO's 40 tasks need up to 39")  # fmt: skip
     group.add_argument('--bounds', choices=('quantiles', 'extremes'),
                        help='what -1 and 1 stand for: extremes for ALOHA')  # fmt: skip
     group.add_argument('--libero-units', action=_EITHER,
                        help='an action of 1.0 is 5 cm or 0.5 rad')  # fmt: skip
-    group.add_argument('--action-space', choices=get_args(ActionSpace))
-    group.add_argument('--period', type=float, help='of one action [s]')
+    group.add_argument('--action-space', choices=get_args(ActionSpace), help='what actions are')
+    group.add_argument('--period', type=number(0, 10, above=True), help='of one action [s]')
     group.add_argument('--proprioception', choices=get_args(StateSource),
                        help='what it is made of: joints, or the pose of the tip')  # fmt: skip
-    group.add_argument('--fingers', nargs='+', type=float, metavar='POSITION',
+    group.add_argument('--fingers', nargs='+', type=number(-1000), metavar='POSITION',
                        help='closed and open position of each number that the gripper has in '
                        'the proprioception')  # fmt: skip
     group.add_argument('--rotate-180', action=_EITHER, help='turn images, as for LIBERO')
-    group.add_argument('--crop-area', type=float,
+    group.add_argument('--crop-area', type=SHARE_ABOVE_0,
                        help='share of the image kept by the centre crop')  # fmt: skip
     add_family_option(group)
+    for action in group._group_actions:
+        if action.default is None and action.dest in _BY_KEY:
+            action.help = f"{action.help}; default: its key's"
 
 
 def open_exportable(path: Path, given: argparse.Namespace) -> Exportable:
@@ -72,8 +81,14 @@ def open_exportable(path: Path, given: argparse.Namespace) -> Exportable:
         BundleError: Neither.
         ConfigError: Something is missing that the folder does not say; names the options.
     """
-    if not path.exists():
-        raise BundleError(f'{path}: no such file or folder; expected a checkpoint')
+    if not path.is_dir():
+        look_at_checkpoint('checkpoint', path)
+    elif (path / MANIFEST_NAME).is_file():
+        raise ConfigError('checkpoint', str(path), 'a checkpoint, or a published folder: this is '
+                          'a bundle, which is exported already')  # fmt: skip
+    elif not (path / 'config.json').is_file():
+        raise ConfigError('checkpoint', str(path), 'a checkpoint, or a published folder with a '
+                          f'config.json: here there is {listed(contents(path)) or "nothing"}')
     need_torch(path)
     if path.is_file():
         from dysl_vla_ros.lab.export.small_parts import SmallParts

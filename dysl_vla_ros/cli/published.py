@@ -16,6 +16,7 @@ from dysl_vla_ros.cli.families import (
     published_settings,
 )
 from dysl_vla_ros.cli.stages import StageBars
+from dysl_vla_ros.cli.values import COUNT_FROM_0
 from dysl_vla_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def add_published(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--turned', action=_TURNED,
                        help='whether the pictures of the set are turned by 180 degrees already, '
                        'where the model saw turned ones')  # fmt: skip
-    group.add_argument('--frames', type=int, default=2000,
+    group.add_argument('--frames', type=COUNT_FROM_0, default=2000,
                        help='frames used, evenly spread; 0 for all')  # fmt: skip
     group.add_argument('--shard', action='store_true', help='under torchrun: split the frozen '
                        'weights over the GPUs (FSDP), where one is too small')  # fmt: skip

@@ -12,11 +12,9 @@ import torch
 from accelerate import PartialState
 
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.folders import MARK, REPORT, is_workspace
 from dysl_vla_ros.targets import folder_target, write_whole
 
-REPORT = 'report.json'
-MARK = '.dysl_run'
-"""A file in every folder that a run writes into: others are not touched."""
 Progress = Callable[[str, int, int, Mapping[str, float]], None]
 """Called with (stage, step, steps, newest figures)."""
 
@@ -86,11 +84,6 @@ class Workspace:
             return
         text = json.dumps(document, indent=1, default=str) + '\n'
         write_whole(self.results / name, text.encode())
-
-
-def is_workspace(folder: Path) -> bool:
-    """Whether an earlier run wrote into this folder."""
-    return (folder / MARK).is_file() or (folder / REPORT).is_file()
 
 
 def training_device(name: str = '') -> torch.device:
