@@ -174,7 +174,7 @@ PARTS = {
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
         'loop_settings loop_status motion policy sim targets',
-        'multiprocessing os pathlib time', 'PIL matplotlib numpy rich',
+        'multiprocessing os pathlib sys time', 'PIL matplotlib numpy onnx rich torch',
     ),
 }  # fmt: skip
 
