@@ -220,7 +220,8 @@ PARTS = {
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
         'lab.replay loop_settings loop_status motion policy remote_policy serving sim targets',
-        'multiprocessing os pathlib time zipfile zlib', 'PIL matplotlib numpy rich',
+        'multiprocessing os pathlib sys time zipfile zlib',
+        'PIL matplotlib numpy onnx rich torch',
     ),
 }  # fmt: skip
 
