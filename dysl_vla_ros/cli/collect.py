@@ -17,6 +17,9 @@ EXPERT_SEED, POLICY_SEED = 10_000_000, 20_000_000
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    parser.epilog = ('A real arm is recorded, not simulated: teleoperate it with record:=true of '
+                     'the launch file or ros2 bag record, publish start, success, failure or end '
+                     'on ~/label (std_msgs/String), then dysl import RECORDING FOLDER.')
     parser.add_argument('dataset', type=Path,
                         help='folder (LeRobotDataset v3); one that is there goes on')  # fmt: skip
     parser.add_argument('--episodes', type=int, default=2200, help='in all, four families in turn')

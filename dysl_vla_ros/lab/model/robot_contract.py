@@ -49,7 +49,9 @@ class RobotContract:
 
 def contract_from(values: dict[str, Any]) -> RobotContract:
     """The inverse of ``dataclasses.asdict``, after JSON."""
-    found = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    found: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in values.items()
+    }
     if found.get('displacement') is not None:
         parts = found['displacement']
         found['displacement'] = NormalisationSpec(**{n: tuple(v) for n, v in parts.items()})
