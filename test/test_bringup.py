@@ -399,7 +399,6 @@ def installed(tmp_path, monkeypatch):
     [
         ('rviz', 'ros-jazzy-rviz2', ('rviz2', 'rviz_default_plugins')),
         ('foxglove', 'ros-jazzy-foxglove-bridge', ('foxglove_bridge',)),
-        ('record', 'ros-jazzy-ros2bag', ('ros2bag', 'rosbag2_storage_mcap')),
     ],
 )
 def test_a_view_or_recorder_that_is_not_installed_is_an_error_before_any_node(
@@ -414,8 +413,6 @@ def test_a_view_or_recorder_that_is_not_installed_is_an_error_before_any_node(
             bringup.nodes({argument: 'true'})
     installed(*all_of_them)
     bringup.nodes({argument: 'true'})
-    if argument == 'record':
-        assert bringup.record_command({'record': 'true'})[:3] == ['ros2', 'bag', 'record']
 
 
 def test_the_simulated_arm_has_tf_where_robot_state_publisher_is_installed(installed):
