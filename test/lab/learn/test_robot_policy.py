@@ -173,6 +173,7 @@ def test_all_that_a_set_lacks_is_one_list(tmp_path):
         assert words in text, text
 
 
+@pytest.mark.timeout(1800)
 def test_from_a_set_to_a_bundle_that_says_what_the_set_said(tmp_path, capsys):
     folder, out = so100(tmp_path / 'set'), tmp_path / 'dense'
     assert main(['train', str(folder), '--out', str(out), '--preset', 'toy']) == 0
