@@ -190,17 +190,18 @@ PARTS = {
     ),
     'lab.worlds': May('data_types errors sim lab.model.shapes', 'multiprocessing os xml', 'numpy'),
     'lab.data': May(
-        'bundle core engines.image_tensor errors sim targets lab.learn lab.model lab.worlds',
-        'io multiprocessing os pathlib time',
-        'PIL av numpy pyarrow tokenizers torch',
+        'bundle core data_types engines.image_tensor errors sim targets lab.learn lab.model '
+        'lab.worlds',
+        'contextlib io multiprocessing os pathlib shutil time',
+        'PIL av numpy pyarrow rosbags tokenizers torch',
     ),
     'lab.data.bags': May(
         'bundle.git_lfs errors', 'contextlib heapq io pathlib sqlite3 struct tempfile',
         'lz4 mcap rosbags yaml zstandard',
     ),
     'lab.learn': May(
-        'bundle data_types engines.openvla_image errors policy sim lab.data lab.guidance '
-        'lab.model lab.plots lab.workspace lab.worlds',
+        'bundle core.transforms data_types engines.openvla_image errors policy sim lab.data '
+        'lab.guidance lab.model lab.plots lab.workspace lab.worlds',
         'pathlib time', 'accelerate numpy tokenizers torch',
     ),
     'lab.guidance': May(
