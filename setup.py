@@ -72,6 +72,7 @@ setup(
             'aiohttp>=3.8,<4',
             'Pillow>=10',
         ],
+        'film': ['av>=12', 'Pillow>=10'],  # dysl film as MP4; GIF and PNG need Pillow alone
         'ros-jazzy': [  # rclpy for machines without ROS, x86-64
             'ros-jazzy-rclpy[fastrtps]==7.1.6',
             'ros-jazzy-sensor-msgs==5.3.6',

@@ -220,9 +220,9 @@ PARTS = {
     ),
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
-        'lab.replay loop_settings loop_status motion policy remote_policy serving sim targets',
-        'multiprocessing os pathlib sys time zipfile zlib',
-        'PIL matplotlib numpy onnx rich torch',
+        'lab.data lab.replay loop_settings loop_status motion policy remote_policy serving sim '
+        'targets', 'multiprocessing os pathlib sys time zipfile zlib',
+        'PIL av matplotlib numpy onnx rich torch',
     ),
 }  # fmt: skip
 
@@ -233,10 +233,10 @@ ONLY = {
     'mcap': {'ros.bag_files', 'lab.data.bags.mcap_storage'},
     'PIL': {
         'lossless_picture', 'ros.compressed', 'lab.data.dataset_format',
-        'lab.evaluation.film_pictures', 'lab.replay.topics', 'serving.pictures',
-        'view.pictures',
+        'lab.evaluation.film_bag', 'lab.evaluation.film_pictures',
+        'lab.evaluation.film_video', 'lab.replay.topics', 'serving.pictures', 'view.pictures',
     },
-    'av': {'lab.data.lerobot_video'},
+    'av': {'lab.data.lerobot_video', 'lab.evaluation.film_video'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros
 }
 # Imported where they are used, or where ImportError is caught: the rest runs without them.
