@@ -38,6 +38,7 @@ setup(
     maintainer='The dysl_vla_ros developers',
     maintainer_email='maintainers@dysl-vla-ros.dev',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
+    package_data={f'{NAME}.view': ['page/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
         (f'share/{NAME}', ['package.xml']),
@@ -62,13 +63,22 @@ setup(
         'kinematics': ['pin>=3.2,<5'],  # Pinocchio: forward and inverse kinematics
         'sim': ['mujoco-core>=4.0,<4.1'],  # physics and ray casting of the simulated arm
         'compressed': ['Pillow>=10'],  # compressed images, JPEG and PNG; apt: python3-pil
+        'remote': [  # a policy that runs elsewhere, and dysl serve: openpi's protocol
+            'websockets>=15,<18',  # its sockets
+            'msgpack>=1.0.3,<2',  # its messages
+        ],
         'record': ['mcap>=1.2,<2', 'Pillow>=10'],  # record:=true
+        'view': [  # dysl view: a live page in the browser; apt: python3-aiohttp python3-pil
+            'aiohttp>=3.8,<4',
+            'Pillow>=10',
+        ],
         'ros-jazzy': [  # rclpy for machines without ROS, x86-64
             'ros-jazzy-rclpy[fastrtps]==7.1.6',
             'ros-jazzy-sensor-msgs==5.3.6',
             'ros-jazzy-trajectory-msgs==5.3.6',
             'ros-jazzy-geometry-msgs==5.3.6',
             'ros-jazzy-diagnostic-msgs==5.3.6',
+            'ros-jazzy-visualization-msgs==5.3.6',
             'ros-jazzy-std-srvs==5.3.6',
             'ros-jazzy-lifecycle-msgs==2.0.3',
         ],
@@ -103,9 +113,12 @@ setup(
         'test': [
             'pytest>=7.4,<10',  # 7.4 is Ubuntu 24.04's, which colcon test uses
             'pytest-timeout>=2.3,<3',
+            'pytest-xdist>=3.5,<4',  # make test: two processes
             'hypothesis>=6.100,<7',
             'onnx>=1.16,<2',  # writes the tiny bundle of the tests
             'Pillow>=10',  # compressed images
+            'websockets>=15,<18',  # policy servers, over real sockets
+            'msgpack>=1.0.3,<2',
         ],
         'lint': ['ruff>=0.6', 'mypy>=1.11', 'types-PyYAML'],
     },

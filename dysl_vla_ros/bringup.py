@@ -439,7 +439,7 @@ def _topics_of_arms(files: list[Path]) -> list[str]:
 
 
 def _rviz(given: Mapping[str, str]) -> NodeSpec:
-    words = ['-d', str(config_folder() / 'rviz' / 'manipulation.rviz')]
+    words = ['-d', str(config_folder() / 'views' / 'manipulation.rviz')]
     frame = _last('action.frame_id', _files(given), '')
     frame = str(_prefixed(given, _files(given)).get('action.frame_id', frame))
     if frame:

@@ -6,6 +6,7 @@ Every writer of the package asks here first, before it computes anything, and wr
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ IsOwn = Callable[[Path], bool]
 """Whether an existing file or folder is of the kind that is about to be written."""
 
 _SHOWN = 5
+_PROBE = 4096
 
 
 def file_target(field: str, path: Path, is_own: IsOwn, kind: str) -> Path:
@@ -40,6 +42,7 @@ def file_target(field: str, path: Path, is_own: IsOwn, kind: str) -> Path:
             field, str(path), f'a new file or {kind}: this one is something else; remove it, or '
             'name another',
         )  # fmt: skip
+    check_writable(field, path, place.parent)
     return place
 
 
@@ -72,7 +75,32 @@ def folder_target(field: str, path: Path, is_own: IsOwn, kind: str) -> Path:
             field, str(path), f'an empty folder, a new one, or {kind}: there is {listed(names)} '
             'in this one',
         )  # fmt: skip
+    check_writable(field, path, place)
     return place
+
+
+def check_writable(field: str, path: Path, folder: Path) -> None:
+    """Write a few bytes where ``folder`` is or will be made, and remove them again.
+
+    Args:
+        field: Name of the option or argument, for the message.
+        path: As the user gave it.
+        folder: Absolute; it need not exist.
+
+    Raises:
+        ConfigError: The disk is full or read-only, or this user may not write there.
+    """
+    above = next(place for place in (folder, *folder.parents) if place.exists())
+    probe = above / f'.dysl_probe_{os.getpid()}'
+    try:
+        probe.write_bytes(b'.' * _PROBE)
+    except OSError as error:
+        raise ConfigError(
+            field, str(path), f'a place that can be written: {above}: {error.strerror}'
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, data: bytes | Callable[[Path], object]) -> None:

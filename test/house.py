@@ -47,7 +47,7 @@ PARTS = {
     '__init__': May(),
     'errors': May(),
     'data_types': May('errors', '', 'numpy'),
-    'targets': May('errors', 'os pathlib'),
+    'targets': May('errors', 'contextlib os pathlib'),
     'config': May('data_types errors', 'pathlib', 'yaml'),
     'parameter_file': May('errors', 'pathlib', 'yaml'),
     'bundle': May('data_types errors targets', 'contextlib hashlib mmap pathlib unicodedata'),
@@ -78,15 +78,25 @@ PARTS = {
         'ctypes hashlib pathlib shlex threading time weakref', 'numpy',
     ),
     'engines.cuda': May(
-        'bundle data_types errors', 'pathlib', 'numpy onnx torch'
+        'bundle data_types engines.tensorrt.plans errors targets',
+        'hashlib pathlib platform time', 'numpy onnx torch',
+    ),
+    # The other end of a policy server's socket: nothing else of the engines knows the network.
+    'engines.remote': May(
+        'bundle data_types engines.image_tensor errors',
+        'contextlib hashlib pathlib socket ssl threading time urllib.parse',
+        'msgpack numpy websockets yaml',
     ),
     'engines.fake': May('action_columns bundle data_types errors', 'hashlib', 'numpy'),
     'hardware': May('', 'ctypes os pathlib platform resource shutil signal subprocess threading'),
     'policy': May(
         'bundle config core data_types engines errors', 'time', 'numpy tokenizers'
     ),
+    'remote_policy': May(
+        'bundle config core data_types engines errors policy', 'pathlib time', 'numpy'
+    ),
     'policy_process': May(
-        'bundle config data_types errors policy',
+        'bundle config data_types errors policy remote_policy',
         'concurrent contextlib ctypes faulthandler fcntl mmap os resource signal socket struct '
         'subprocess sys threading time', 'numpy',
     ),
@@ -114,6 +124,11 @@ PARTS = {
         'chunk_desk config core data_types errors intake loop_status loop_watch motion playback '
         'policy standing state_source way_home', 'threading',
     ),
+    'serving': May(
+        'bundle core data_types engines.remote errors policy',
+        'concurrent contextlib hmac http io pathlib ssl threading time',
+        'PIL numpy websockets',
+    ),
     'ros_packages': May('errors', 'os pathlib'),
     'safe_start': May('errors parameter_file', 'pathlib'),
     'sim': May('data_types errors rotations', 'xml', 'numpy mujoco'),
@@ -123,18 +138,24 @@ PARTS = {
     ),
     'demo': May(
         'bringup data_types engines.image_tensor errors hardware.parent',
-        'fcntl os pathlib signal subprocess sys tempfile time',
+        'concurrent fcntl os pathlib select signal subprocess sys tempfile termios time tty',
         'numpy rich',
+    ),
+    # The page of ``dysl view``: the only server in the house.
+    'view': May(
+        'data_types description errors',
+        'asyncio concurrent hmac io ipaddress pathlib secrets socket threading time urllib',
+        'PIL aiohttp',
     ),
     'ros': May(
         'action_columns bundle collision config contract control_loop core data_types demo '
         'description engines errors hardware joint_limits kinematics loop_settings loop_status '
         'lossless_picture motion parameter_file pass_record policy policy_process sim '
-        'training_range',
-        'errno io os pathlib queue secrets shutil signal stat sys threading time '
+        'training_range view',
+        'concurrent errno io os pathlib queue secrets shutil signal stat sys threading time '
         'traceback',
-        f'numpy PIL mcap control_msgs controller_manager_msgs geometry_msgs '
-        f'rcl_interfaces rclpy transforms3d {MESSAGES}',
+        f'numpy PIL mcap control_msgs controller_manager_msgs geometry_msgs rcl_interfaces '
+        f'rclpy transforms3d visualization_msgs {MESSAGES}',
     ),
     # ``dysl chaos`` also runs against another environment: it knows no more of the package.
     'ros.chaos': May(
@@ -144,11 +165,19 @@ PARTS = {
     ),
     'cli': May(
         None,
-        'argparse importlib.metadata importlib.util os pathlib platform shlex shutil signal '
-        'subprocess sys textwrap threading time', 'accelerate matplotlib numpy rich torch',
+        'argparse asyncio concurrent errno importlib.metadata importlib.util ipaddress os pathlib '
+        'platform shlex shutil signal subprocess sys textwrap threading time traceback zipfile '
+        'zlib',
+        'accelerate matplotlib numpy rich torch',
     ),
     'lab': May(),
-    'lab.workspace': May('errors targets', 'pathlib', 'accelerate torch'),
+    'lab.folders': May('', 'pathlib'),
+    'lab.workspace': May('errors targets lab.folders', 'pathlib', 'accelerate torch'),
+    # Families of other packages come in here, by the entry points that their metadata names.
+    'lab.families': May(
+        'data_types errors lab.data lab.export lab.learn lab.model',
+        'importlib.metadata pathlib', 'torch',
+    ),
     'lab.plots': May('bundle data_types lab.guidance targets', 'pathlib', 'matplotlib numpy'),
     'lab.recipe': May(
         'errors sim targets lab.data lab.export lab.guidance lab.learn lab.model lab.workspace '
@@ -190,8 +219,8 @@ PARTS = {
     ),
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
-        'lab.replay loop_settings loop_status motion policy sim targets',
-        'multiprocessing os pathlib time', 'PIL matplotlib numpy rich',
+        'lab.replay loop_settings loop_status motion policy remote_policy serving sim targets',
+        'multiprocessing os pathlib time zipfile zlib', 'PIL matplotlib numpy rich',
     ),
 }  # fmt: skip
 
@@ -202,7 +231,8 @@ ONLY = {
     'mcap': {'ros.bag_files', 'lab.data.bags.mcap_storage'},
     'PIL': {
         'lossless_picture', 'ros.compressed', 'lab.data.dataset_format',
-        'lab.evaluation.film_pictures', 'lab.replay.topics',
+        'lab.evaluation.film_pictures', 'lab.replay.topics', 'serving.pictures',
+        'view.pictures',
     },
     'av': {'lab.data.lerobot_video'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros

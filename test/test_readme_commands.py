@@ -14,13 +14,14 @@ import pytest
 import yaml
 
 from dysl_vla_ros import bringup
-from dysl_vla_ros.cli.main import COMMANDS
+from dysl_vla_ros.cli.main import COMMANDS, module_of
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
 PAGES = {
     name: (ROOT / name).read_text(encoding='utf-8')
-    for name in ('README.md', 'doc/install.md', 'doc/real_arm.md', 'doc/orin.md')
+    for name in ('README.md', 'doc/install.md', 'doc/real_arm.md', 'doc/orin.md',
+                 'doc/tutorial.md')
 }
 INTERFACE = (ROOT / 'doc' / 'interface.md').read_text(encoding='utf-8')
 
@@ -78,7 +79,7 @@ def parser_of(command):
     if command in needs:
         pytest.importorskip(needs[command], reason='make test-all')
     parser = argparse.ArgumentParser(prog=f'dysl {command}', exit_on_error=False)
-    importlib.import_module(f'dysl_vla_ros.cli.{command}').add_options(parser)
+    importlib.import_module(module_of(command)).add_options(parser)
     return parser
 
 

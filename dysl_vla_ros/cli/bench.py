@@ -18,10 +18,11 @@ from rich.progress import Progress
 from rich.text import Text
 
 from dysl_vla_ros.bundle.manifest import Manifest
+from dysl_vla_ros.cli.inputs import look_at_arrays, look_at_bundle
 from dysl_vla_ros.cli.report import check_json, write_json
+from dysl_vla_ros.cli.values import BACKENDS, COUNT, COUNT_FROM_0, WORKERS
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.data_types import Observation
-from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.hardware import snapshot
 from dysl_vla_ros.lab.evaluation import bench_observations, roofline
 from dysl_vla_ros.lab.evaluation.bench_card import card
@@ -33,19 +34,25 @@ FORMAT = 'dysl_vla_bench'
 FORMAT_VERSION = 1
 _LIBRARIES = ('dysl_vla_ros', 'numpy', 'onnxruntime', 'tensorrt', 'torch')
 
+EXAMPLE = """
+dysl bench
+dysl bench --engine runs/bundle --runs 20 --json bench.json
+"""
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('--engine', default='', help='bundle folder; default: the bundled model')
-    parser.add_argument('--backend', default='auto', help='auto, onnxruntime, tensorrt or cuda')
+    parser.add_argument('--backend', default='auto', choices=BACKENDS,
+                        help='what runs the graphs')  # fmt: skip
     parser.add_argument('--plans', default='', help='folder given to dysl build --plans')
-    parser.add_argument('--threads', type=int, default=1, help='of ONNX Runtime')
-    parser.add_argument('--runs', type=int, default=100, help='timed repetitions of each part')
-    parser.add_argument('--warm-up', type=int, default=10, help='untimed ones before')
+    parser.add_argument('--threads', type=WORKERS, default=1, help='of ONNX Runtime')
+    parser.add_argument('--runs', type=COUNT, default=100, help='timed repetitions of each part')
+    parser.add_argument('--warm-up', type=COUNT_FROM_0, default=10, help='untimed ones before')
     parser.add_argument('--observations', type=Path,
                         help='a recording (bag), or .npz; default: the simulator where it fits '
                         'the bundle, else made up')  # fmt: skip
-    parser.add_argument('--count', type=int, default=100,
+    parser.add_argument('--count', type=COUNT, default=100,
                         help='observations, where they are not recorded')  # fmt: skip
     parser.add_argument('--roofline', action='store_true',
                         help='only print the least times on an AGX Orin')  # fmt: skip
@@ -55,6 +62,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Bench, print a card, and the JSON document as the last line."""
     check_json(given.json)
+    look_at_bundle('--engine', given.engine)
+    look_at_arrays('--observations', given.observations)
     document = _roofline() if given.roofline else _bench(given)
     if given.json is not None:
         write_json(given.json, document)
@@ -63,10 +72,6 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _bench(given: argparse.Namespace) -> dict[str, Any]:
-    for name, low in (('runs', 1), ('warm_up', 0), ('count', 1)):
-        if getattr(given, name) < low:
-            raise ConfigError(f'--{name}'.replace('_', '-'), getattr(given, name),
-                              f'at least {low}')  # fmt: skip
     policy = open_policy(
         EngineConfig(
             path=given.engine, backend=given.backend, plans=given.plans, threads=given.threads

@@ -9,21 +9,26 @@ from types import FrameType
 
 from rich.console import Console
 
-from dysl_vla_ros.cli.report import write_json
+from dysl_vla_ros.cli.inputs import look_at_bundle, need
+from dysl_vla_ros.cli.report import check_json, write_json
+from dysl_vla_ros.cli.values import POSITIVE, SEED
 from dysl_vla_ros.demo.domain import ReservedDomain
+from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.ros.chaos.fault import KINDS
 
 _QUICK_MINUTES = 0.9
 """What a quick campaign may take before the last trial begins."""
 
+EXAMPLE = 'dysl chaos --quick --json chaos.json'
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('--quick', action='store_true', help='a choice of faults, one minute')
-    parser.add_argument('--minutes', type=float, help='begin no trial after this time [min]')
+    parser.add_argument('--minutes', type=POSITIVE, help='begin no trial after this time [min]')
     parser.add_argument('--only', nargs='+', choices=KINDS, default=(), metavar='KIND',
                         help='of: ' + ', '.join(KINDS))  # fmt: skip
-    parser.add_argument('--seed', type=int, default=0, help='of the order and of the scene')
+    parser.add_argument('--seed', type=SEED, default=0, help='of the order and of the scene')
     parser.add_argument('--bundle', nargs='?', const='', default='fake', metavar='FOLDER',
                         help='with the bundled policy, or that of a folder; default: a sweep '
                         'that needs no model')  # fmt: skip
@@ -38,6 +43,12 @@ def run(given: argparse.Namespace) -> int:
     Returns:
         Exit code: 0 iff something was tried and nothing was unsafe; 130 after Ctrl-C.
     """
+    check_json(given.json)
+    look_at_bundle('--bundle', given.bundle)
+    if given.prefix is not None and not (given.prefix / 'bin' / 'python').exists():
+        raise ConfigError('--prefix', str(given.prefix), 'a virtual environment: a folder with '
+                          'bin/python')  # fmt: skip
+    need('ros-jazzy', 'rclpy')
     from dysl_vla_ros.ros.chaos import campaign, table
     from dysl_vla_ros.ros.chaos.case import Case
 

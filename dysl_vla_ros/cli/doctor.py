@@ -30,6 +30,11 @@ _REALTIME_FIX = (
     '--cap-add IPC_LOCK; of a systemd unit LimitRTPRIO=99 and LimitMEMLOCK=infinity'
 )
 
+EXAMPLE = """
+dysl doctor
+dysl doctor --engine runs/bundle
+"""
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""

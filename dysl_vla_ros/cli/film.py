@@ -11,6 +11,8 @@ from rich.console import Console
 
 from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.evaluate import latency_seconds
+from dysl_vla_ros.cli.inputs import look_at_bundle, need
+from dysl_vla_ros.cli.values import COUNT_FROM_0, SEED
 from dysl_vla_ros.config import load_yaml
 from dysl_vla_ros.lab.evaluation.modes import MODES, Row, mode_config, mode_policy
 from dysl_vla_ros.sim.goals import FAMILIES
@@ -20,6 +22,9 @@ _MODES = tuple(mode for mode in MODES if mode not in ('oracle', 'deer'))
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.evaluation.episodes import EpisodeSpec
+
+EXAMPLE = 'dysl film put the red cube into the bin --out film.png'
+KEPT = 'nothing is written'
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +36,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help='.gif: an animation, .png: a sheet (default: film.gif)')  # fmt: skip
     add('--engine', default='', help='bundle folder; default: the bundled model')
     add('--mode', default='auto', choices=_MODES, help='default: auto')
-    add('--exit-layer', type=int, default=0, help="of mode fixed; default: the bundle's")
-    add('--seed', type=int, default=1_000_000,
+    add('--exit-layer', type=COUNT_FROM_0, default=0, help="of mode fixed; default: the bundle's")
+    add('--seed', type=SEED, default=1_000_000,
         help='of the scene, or the first to look at (default: 1000000)')  # fmt: skip
     add('--family', default='bin', choices=FAMILIES,
         help="of the seed's own instruction (default: bin)")  # fmt: skip
@@ -42,6 +47,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Play, draw, say what became of it."""
+    look_at_bundle('--engine', given.engine)
+    need('compressed', 'PIL')
     from dysl_vla_ros.lab.evaluation.film import record
     from dysl_vla_ros.lab.evaluation.film_pictures import check_target, write_film
     from dysl_vla_ros.policy import open_policy

@@ -207,7 +207,7 @@ class Configured:
             delivery, result, self._names, loop.action_period, self.session, now
         )
         self.session.recorder.note_chunk({item.key: item.value for item in info.values})
-        self._view.show(self.session.kinematics, loop.targets_ahead)
+        self._view.show(self.session.kinematics, loop.targets_ahead, loop.armed)
         settings = skip_settings(self.session.config, self.session.policy.manifest.calibration)
         self.passes.delivered(delivery, result, now, loop.skip_mode, settings)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING
 from dysl_vla_ros.loop_status import LoopStatus
 from dysl_vla_ros.ros import hardware
-from dysl_vla_ros.ros.chunk_stats import STAGES, ChunkReport
+from dysl_vla_ros.ros.chunk_stats import REMOTE, STAGES, ChunkReport
 from dysl_vla_ros.ros.rate_meter import RateReport
 from dysl_vla_ros.ros.session import Session
 
@@ -105,9 +105,19 @@ def _policy(
     _add_times(values, 'inference_ms', chunks.inference_ms)
     for stage in STAGES:
         _add_times(values, f'{stage}_ms', (chunks.stage_ms or {}).get(stage))
+    link = _link(session)
+    if link:
+        _add_times(values, f'{REMOTE}_ms', (chunks.stage_ms or {}).get(REMOTE))
+        values |= {f'link.{key}': value for key, value in link.items()}
     level, problem = _judge_policy(session, loop, chunks, now)
     line = _headline(session, chunks, rate, active)
     return Status('policy', level, f'{line}: {problem}' if problem else line, values)
+
+
+def _link(session: Session) -> Mapping[str, str]:
+    """Of the link to a policy server; nothing without one."""
+    found: Mapping[str, str] = getattr(session.policy, 'link', {})
+    return found
 
 
 def _judge_policy(
@@ -128,6 +138,9 @@ def _judge_policy(
             f'inference_ms_p95 = {chunks.inference_ms[1]:.0f}: expected at most {budget_ms:.0f}, '
             'the time that is left of a chunk when the next is asked for'
         )
+    state = _link(session).get('state', '')
+    if state.startswith('down'):
+        return WARN, f'the link to the policy server is {state}'
     low, high = config.skip.expected_min, config.skip.expected_max
     if chunks.skip_ratio is not None and not low <= chunks.skip_ratio <= high:
         return WARN, f'skip_ratio = {chunks.skip_ratio:.3f}: expected within [{low:g}, {high:g}]'

@@ -94,13 +94,13 @@ def test_a_cost_below_the_noise_is_not_given_as_a_number(stopped):
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
-        (['--runs', '0'], '--runs = 0: expected at least 1'),
-        (['--warm-up', '-1'], '--warm-up = -1'),
-        (['--backend', 'tpu'], "engine.backend = 'tpu': expected"),
+        (['--runs', '0'], "--runs = '0': expected a whole number, at least 1"),
+        (['--warm-up', '-1'], "--warm-up = '-1'"),
+        (['--backend', 'tpu'], "--backend = 'tpu': expected"),
     ],
 )
 def test_a_wrong_option_is_explained_in_one_line(folder, capsys, words, message):
-    assert main(['bench', '--engine', str(folder), *words]) == 1
+    assert main(['bench', '--engine', str(folder), *words]) == 2
     assert message in capsys.readouterr().err
 
 

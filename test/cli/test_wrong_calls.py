@@ -1,40 +1,40 @@
-"""Calls that nobody could mean end in one line, before the work."""
+"""Calls that nobody could mean end in one line, before anything large is loaded."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+from wrong_calls import CALLS
 
-from dysl_vla_ros.cli.main import main
+from dysl_vla_ros.cli.main import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize(
-    ('words', 'said'),
-    [
-        (['demo', '--seconds', '-1'], '--seconds = -1.0: expected 0 (until Ctrl-C) or more'),
-        (['demo', '--seconds', 'nan'], '--seconds = nan: expected 0 (until Ctrl-C) or more'),
-        (['demo', '--episodes', '-3'], '--episodes = -3: expected 0 (until Ctrl-C) or more'),
-        (['demo', '--domain-id', '999'], '--domain-id = 999: expected within [0, 232]'),
-        (['demo', 'seed:=1e999'], "seed = '1e999': expected a whole number"),
-        (['demo', 'seed:=1.7'], "seed = '1.7': expected a whole number"),
-        (['demo', 'namespace:=a b'], "namespace = 'a b': expected names such as 'left'"),
-        (['demo', 'robot:=ur5e', 'command_rate_hz:=inf'],
-         "command_rate_hz = 'inf': expected a finite number"),
-        (['evaluate', '--time-limit', '0'], 'time_limit = 0.0: expected more than 0'),
-        (['calibrate', 'BUNDLE', '--depth', '5'], 'depth = 5.0: expected a share of the layers'),
-        (['calibrate', 'BUNDLE', '--weights', '1', '2'], 'weights = [1.0, 2.0]: expected 7'),
-        (['calibrate', 'BUNDLE', '--weights', 'a'], "weights = ['a']: expected balanced, equal"),
-        (['calibrate', 'FILE'], 'expected a checkpoint written by dysl train'),
-        (['export', 'FILE', 'OUT'], 'expected a checkpoint written by dysl train'),
-    ],
-)  # fmt: skip
-def test_a_wrong_call_is_one_line_that_says_what_is_right(words, said, tmp_path, capsys):
-    from dysl_vla_ros.engines.open_engine import bundled_model
+@pytest.fixture(scope='module')
+def made(tmp_path_factory):
+    """What each call said, in one process without the large libraries."""
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name('wrong_calls.py')], check=False,
+        cwd=tmp_path_factory.mktemp('calls'), capture_output=True, text=True,
+        env={**os.environ, 'PYTHONPATH': f'{ROOT}{os.pathsep}{os.environ.get("PYTHONPATH", "")}'},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return dict(zip([call for call, _, _ in CALLS], json.loads(done.stdout), strict=True))
 
-    if words[0] in ('calibrate', 'export'):
-        pytest.importorskip('torch')
-    text = tmp_path / 'setup.py'
-    text.write_text('# no checkpoint')
-    places = {'BUNDLE': bundled_model(), 'FILE': text, 'OUT': tmp_path / 'out'}
-    assert main([str(places.get(word, word)) for word in words]) == 1
-    found = capsys.readouterr().err
-    assert said in found and len(found.splitlines()) == 1
+
+@pytest.mark.parametrize(('call', 'said', 'code'), CALLS, ids=[call for call, _, _ in CALLS])
+def test_a_wrong_call_is_one_line_that_says_what_is_right(call, said, code, made):
+    found, out, err = made[call]
+    assert said in err and len(err.splitlines()) == 1 and 'should not happen' not in err, err
+    assert found == code and not out.strip()
+
+
+def test_every_command_is_among_the_wrong_calls():
+    assert {call.split(' ')[0] for call, _, _ in CALLS} >= set(COMMANDS)
+    assert len(CALLS) >= 80

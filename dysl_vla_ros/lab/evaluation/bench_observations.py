@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -34,8 +36,10 @@ def load_recorded(path: Path, manifest: Manifest) -> list[Observation]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError) as error:
-        raise InputError(f'{path}: {error}; expected a .npz file of plain arrays') from None
+    except (OSError, EOFError, ValueError, AttributeError, BadZipFile, zlib.error) as error:
+        raise InputError(
+            f'{path}: {error}; expected a .npz file of plain arrays, whole'
+        ) from None
     gripper = manifest.proprioception.gripper
     cameras = [camera.name for camera in manifest.cameras]
     wanted = [*cameras, 'joints', 'instruction', *(['gripper'] if gripper else [])]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from dysl_vla_ros.bundle.git_lfs import refuse_pointer
 from dysl_vla_ros.errors import BundleError
-from dysl_vla_ros.lab.model.tensor_files import listing
+from dysl_vla_ros.lab.model.tensor_files import listing, parts_of
 
 Family = Literal['openvla', 'openvla_oft']
 FAMILIES: tuple[Family, ...] = ('openvla', 'openvla_oft')
@@ -54,16 +54,17 @@ def detect_family(folder: Path) -> Family:
     if name != 'openvla':
         raise BundleError(
             f'{folder}/config.json: model_type = {found!r}: expected one of {FAMILIES}; '
-            'doc/add_a_model.md says how a family is added'
+            'doc/add_a_model.md says how a package of yours adds one, under the entry point '
+            'dysl_vla_ros.families'
         )
-    if any(folder.glob('noisy_action_projector--*_checkpoint.pt')):
+    if parts_of(folder, 'noisy_action_projector'):
         raise BundleError(
             f'{folder}: the diffusion head of OpenVLA-OFT is not supported: it runs the whole '
             'model once per denoising step; fine-tune with use_l1_regression'
         )
-    if any(folder.glob('action_head--*_checkpoint.pt')):
+    if parts_of(folder, 'action_head'):
         return 'openvla_oft'
-    if any(folder.glob('proprio_projector--*_checkpoint.pt')):
+    if parts_of(folder, 'proprio_projector'):
         raise BundleError(
             f'{folder}: OpenVLA-OFT with discrete tokens is not supported (a proprioception '
             'projector, and no action_head--*_checkpoint.pt): expected OpenVLA-OFT with its L1 '

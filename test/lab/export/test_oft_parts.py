@@ -24,13 +24,13 @@ from dysl_vla_ros.lab.export.parts_engine import PartsEngine
 from dysl_vla_ros.lab.export.precision import to_half
 from dysl_vla_ros.lab.export.write_bundle import ExportSettings, write_bundle
 from dysl_vla_ros.lab.model.oft_skipping import (
-    OftSkipping,
     load_oft_skipping,
     oft_skip_modules,
     save_oft_skipping,
 )
 from dysl_vla_ros.lab.model.openvla_oft import OftConfig, OftLayer
 from dysl_vla_ros.lab.model.openvla_oft_loader import open_oft
+from dysl_vla_ros.lab.model.skipping_file import Skipping
 from dysl_vla_ros.policy import Policy
 
 pytest.importorskip('transformers', reason='needs transformers')
@@ -58,7 +58,7 @@ def source(folder):
     torch.manual_seed(3)
     for parameter in modules.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    return OftExport(checkpoint, OftSkipping(modules), ROBOT)
+    return OftExport(checkpoint, Skipping(modules), ROBOT)
 
 
 @pytest.fixture(scope='module')
