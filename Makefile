@@ -1,7 +1,7 @@
 # make demo | test | test-all | test-gpu | lint | clean. Each sets up .venv by itself; none needs root.
 SHELL := /bin/bash
 VENV ?= .venv
-PYTHON ?= $(shell for v in 3.11 3.12 3.10; do p=$$(command -v python$$v) && $$p -c 'import venv, ensurepip' 2>/dev/null && echo $$p && exit; done; command -v python3)
+PYTHON ?= $(shell for v in 3.11 3.12 3.13 3.10; do p=$$(command -v python$$v) && $$p -c 'import venv, ensurepip' 2>/dev/null && echo $$p && exit; done; command -v python3)
 ARGS ?=
 # One process for the tests that start nodes, one for all others.
 PARALLEL ?= -n 2 --dist loadgroup
@@ -50,8 +50,8 @@ lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check . && $(VENV)/bin/mypy dysl_vla_ros
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info[:2] <= (3, 12)' 2>/dev/null || \
-	  { echo "Python 3.10 to 3.12 is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info[:2] <= (3, 13)' 2>/dev/null || \
+	  { echo "Python 3.10 to 3.13 is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
 
 $(VENV)/.demo: setup.py | $(VENV)/bin/python

@@ -61,7 +61,10 @@ setup(
     extras_require={
         # On a robot these come from ROS (rosdep): rclpy, messages, pinocchio.
         'kinematics': ['pin>=3.2,<5'],  # Pinocchio: forward and inverse kinematics
-        'sim': ['mujoco-core>=4.0,<4.1'],  # physics and ray casting of the simulated arm
+        'sim': [  # physics and ray casting of the simulated arm
+            'mujoco-core>=4.0,<4.1; python_version >= "3.11"',
+            'mujoco>=3.3,<4; python_version < "3.11"',  # of mujoco-core there is no wheel
+        ],
         'compressed': ['Pillow>=10'],  # compressed images, JPEG and PNG; apt: python3-pil
         'remote': [  # a policy that runs elsewhere, and dysl serve: openpi's protocol
             'websockets>=15,<18',  # its sockets

@@ -47,7 +47,7 @@ PARTS = {
     '__init__': May(),
     'errors': May(),
     'data_types': May('errors', '', 'numpy'),
-    'targets': May('errors', 'contextlib os pathlib'),
+    'targets': May('errors', 'contextlib os pathlib shutil'),
     'config': May('data_types errors', 'pathlib', 'yaml'),
     'parameter_file': May('errors', 'pathlib', 'yaml'),
     'bundle': May('data_types errors targets', 'contextlib hashlib mmap pathlib unicodedata'),
@@ -163,6 +163,10 @@ PARTS = {
         'contextlib os pathlib random shutil signal subprocess sys tempfile textwrap threading '
         'time xml', f'numpy rclpy {MESSAGES}',
     ),
+    # Writes a page of the documentation.
+    'ros.interface_page': May(
+        'bringup data_types demo ros.qos ros.sim_node', 'os sys time', 'diagnostic_msgs rclpy'
+    ),
     'cli': May(
         None,
         'argparse asyncio concurrent errno importlib.metadata importlib.util ipaddress os pathlib '
@@ -171,6 +175,7 @@ PARTS = {
         'accelerate matplotlib numpy rich torch',
     ),
     'lab': May(),
+    'lab.children': May('', 'contextlib signal'),
     'lab.folders': May('', 'pathlib'),
     'lab.workspace': May('errors targets lab.folders', 'pathlib', 'accelerate torch'),
     # Families of other packages come in here, by the entry points that their metadata names.
@@ -188,10 +193,12 @@ PARTS = {
         'loop_settings lossless_picture pass_record policy targets',
         'io pathlib', 'PIL matplotlib numpy',
     ),
-    'lab.worlds': May('data_types errors sim lab.model.shapes', 'multiprocessing os xml', 'numpy'),
+    'lab.worlds': May(
+        'data_types errors sim lab.children lab.model.shapes', 'multiprocessing os xml', 'numpy'
+    ),
     'lab.data': May(
-        'bundle core data_types engines.image_tensor errors sim targets lab.learn lab.model '
-        'lab.worlds',
+        'bundle core data_types engines.image_tensor errors sim targets lab.children lab.learn '
+        'lab.model lab.worlds',
         'contextlib io multiprocessing os pathlib shutil time',
         'PIL av numpy pyarrow rosbags tokenizers torch',
     ),
@@ -220,8 +227,8 @@ PARTS = {
     ),
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
-        'lab.data lab.replay loop_settings loop_status motion policy remote_policy serving sim '
-        'targets', 'multiprocessing os pathlib sys time zipfile zlib',
+        'lab.children lab.data lab.replay loop_settings loop_status motion policy remote_policy '
+        'serving sim targets', 'hashlib multiprocessing os pathlib sys time zipfile zlib',
         'PIL av matplotlib numpy onnx rich torch',
     ),
 }  # fmt: skip

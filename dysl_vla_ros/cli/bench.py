@@ -47,6 +47,7 @@ EXAMPLE = """
 dysl bench
 dysl bench --engine runs/bundle --runs 20 --json bench.json
 """
+KEPT = 'with --json, the parts that were measured are there; times do not go on, measure again'
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -65,18 +66,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='observations, where they are not recorded')  # fmt: skip
     parser.add_argument('--roofline', action='store_true',
                         help='only print the least times on an AGX Orin')  # fmt: skip
-    parser.add_argument('--json', type=Path, help='write the report here too')
+    parser.add_argument('--json', type=Path, help='write the report here')
 
 
 def run(given: argparse.Namespace) -> int:
-    """Bench, print a card, and the JSON document as the last line."""
+    """Bench, print a card, write the JSON document."""
     check_json(given.json)
     look_at_bundle('--engine', given.engine)
     look_at_arrays('--observations', given.observations)
     document = _roofline() if given.roofline else _bench(given)
     if given.json is not None:
         write_json(given.json, document)
-    print(json.dumps(document), flush=True)
     return 0
 
 
@@ -104,6 +104,10 @@ def _measure(policy: Policy, given: argparse.Namespace) -> dict[str, Any]:
             progress=_bar(bars, 'parts'),
         )  # fmt: skip
         roof = _roof(policy, given, found['stages'])
+        if given.json is not None:  # what an interruption of the modes leaves
+            parts = {'bundle': _bundle(manifest), **found, 'versions': _versions()}
+            write_json(given.json, {'format': FORMAT, 'version': FORMAT_VERSION,
+                                    'interrupted': 'before the modes', **parts})  # fmt: skip
     after = snapshot.read()
     document = {
         'format': FORMAT,
