@@ -98,16 +98,17 @@ def _measure(policy: Policy, given: argparse.Namespace) -> dict[str, Any]:
     before = snapshot.read()
     with Progress(console=Console(stderr=True), transient=True) as bars:
         modes = bench_modes(policy, observations, progress=_bar(bars, 'modes'))
+        if given.json is not None:  # what an interruption of the parts leaves
+            write_json(given.json, {
+                'format': FORMAT, 'version': FORMAT_VERSION, 'interrupted': 'before the parts',
+                'bundle': _bundle(manifest), 'modes': modes, 'versions': _versions(),
+            })  # fmt: skip
         found = bench_engine(
             policy.engine, policy.prepare(observations[0]), runs=given.runs,
             warm_up=given.warm_up, live_layers=_calibrated(manifest, modes),
             progress=_bar(bars, 'parts'),
         )  # fmt: skip
         roof = _roof(policy, given, found['stages'])
-        if given.json is not None:  # what an interruption of the modes leaves
-            parts = {'bundle': _bundle(manifest), **found, 'versions': _versions()}
-            write_json(given.json, {'format': FORMAT, 'version': FORMAT_VERSION,
-                                    'interrupted': 'before the modes', **parts})  # fmt: skip
     after = snapshot.read()
     document = {
         'format': FORMAT,
