@@ -11,12 +11,12 @@ HAVE_ROS := $(shell [ -n "$$ROS_DISTRO" ] && python3 -c 'import rclpy' 2>/dev/nu
 ifeq ($(HAVE_ROS),yes)
   PYTHON := $(shell command -v python3)
   VENV_FLAGS := --system-site-packages
-  EXTRAS := sim,kinematics,view
+  EXTRAS := sim,kinematics,view,record,bags
   # Before what the shell has on it: the tests are those of this tree, not of an installed copy.
   export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 else
   VENV_FLAGS :=
-  EXTRAS := sim,kinematics,view,ros-jazzy
+  EXTRAS := sim,kinematics,view,record,bags,ros-jazzy
   # The wheels bring all they need; what a sourced workspace or another environment set is not ours.
   unexport PYTHONPATH AMENT_PREFIX_PATH COLCON_PREFIX_PATH CMAKE_PREFIX_PATH LD_LIBRARY_PATH
   unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE

@@ -197,18 +197,18 @@ PARTS = {
         'data_types errors sim lab.children lab.model.shapes', 'multiprocessing os xml', 'numpy'
     ),
     'lab.data': May(
-        'bundle core engines.image_tensor errors sim targets lab.children lab.learn lab.model '
-        'lab.worlds',
-        'io multiprocessing os pathlib time',
-        'PIL av numpy pyarrow tokenizers torch',
+        'bundle core data_types engines.image_tensor errors sim targets lab.children lab.learn '
+        'lab.model lab.worlds',
+        'contextlib io multiprocessing os pathlib shutil time',
+        'PIL av numpy pyarrow rosbags tokenizers torch',
     ),
     'lab.data.bags': May(
         'bundle.git_lfs errors', 'contextlib heapq io pathlib sqlite3 struct tempfile',
         'lz4 mcap rosbags yaml zstandard',
     ),
     'lab.learn': May(
-        'bundle data_types engines.openvla_image errors policy sim lab.data lab.guidance '
-        'lab.model lab.plots lab.workspace lab.worlds',
+        'bundle core.transforms data_types engines.openvla_image errors policy sim lab.data '
+        'lab.guidance lab.model lab.plots lab.workspace lab.worlds',
         'pathlib time', 'accelerate numpy tokenizers torch',
     ),
     'lab.guidance': May(
@@ -227,9 +227,9 @@ PARTS = {
     ),
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
-        'lab.children lab.replay loop_settings loop_status motion policy remote_policy serving '
-        'sim targets',
-        'hashlib multiprocessing os pathlib time zipfile zlib', 'PIL matplotlib numpy rich',
+        'lab.children lab.data lab.replay loop_settings loop_status motion policy remote_policy '
+        'serving sim targets', 'hashlib multiprocessing os pathlib sys time zipfile zlib',
+        'PIL av matplotlib numpy onnx rich torch',
     ),
 }  # fmt: skip
 
@@ -240,10 +240,10 @@ ONLY = {
     'mcap': {'ros.bag_files', 'lab.data.bags.mcap_storage'},
     'PIL': {
         'lossless_picture', 'ros.compressed', 'lab.data.dataset_format',
-        'lab.evaluation.film_pictures', 'lab.replay.topics', 'serving.pictures',
-        'view.pictures',
+        'lab.evaluation.film_bag', 'lab.evaluation.film_pictures',
+        'lab.evaluation.film_video', 'lab.replay.topics', 'serving.pictures', 'view.pictures',
     },
-    'av': {'lab.data.lerobot_video'},
+    'av': {'lab.data.lerobot_video', 'lab.evaluation.film_video'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros
 }
 # Imported where they are used, or where ImportError is caught: the rest runs without them.

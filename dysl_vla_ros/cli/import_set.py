@@ -1,7 +1,4 @@
-"""``dysl import``: recorded topics, or a LeRobot set of any robot -> a set to train on.
-
-Example: dysl import monday_1 monday_2 runs/pick --fps 20 --text 'pick up the cup'
-"""
+"""``dysl import``: recorded topics, or a LeRobot set of any robot -> a set to train on."""
 
 from __future__ import annotations
 
@@ -21,6 +18,10 @@ from dysl_vla_ros.errors import ConfigError
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.data.bag_import import BagChoice, BagEpisodes
 
+EXAMPLE = """
+dysl import monday_1 monday_2 runs/pick --fps 20 --text 'pick up the cup'
+dysl import LEROBOT_SET runs/so100 --cameras image=front --size 240
+"""
 _SAID = argparse.BooleanOptionalAction
 
 EXAMPLE = "dysl import monday_1 monday_2 runs/pick --fps 20 --text 'pick up the cup'"

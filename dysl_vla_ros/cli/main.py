@@ -24,7 +24,7 @@ COMMANDS = {
     'doctor': 'Say what is installed, what is missing, and how to get it',
     'evaluate': 'Closed-loop success, depth and latency over many episodes',
     'export': 'Turn a checkpoint or a published folder into a bundle, one graph per part',
-    'film': 'One simulated episode as a picture or an animation, with its layers',
+    'film': 'An episode or a recording as a video or a picture, with its layers',
     'headroom': 'How much dynamic depth could save at best, beside every fixed exit (resumes)',
     'import': 'Recorded topics, or a LeRobot set of any robot, as a set to train on',
     'inspect': 'Say what a folder is, what is supported, what is missing, what it takes',

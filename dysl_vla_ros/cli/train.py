@@ -23,7 +23,10 @@ from dysl_vla_ros.targets import folder_target
 CHECKPOINT = 'dense.safetensors'
 
 _PRESET = "default: the preset's"
-EXAMPLE = 'dysl train --dataset runs/demos --out runs/dense'
+EXAMPLE = """
+dysl train LEROBOT_SET --out runs/mine --minutes 60
+dysl train --dataset runs/demos --out runs/dense
+"""
 KEPT = 'the state saved last is kept; the same command goes on'
 
 

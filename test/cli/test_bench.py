@@ -47,6 +47,11 @@ def test_the_document_holds_every_part(stopped):
     assert document['observations'] == {'source': 'simulator', 'count': 3}
     assert {'before', 'after', 'slowdowns'} == set(document['hardware'])
     assert document['versions']['numpy']
+    assert document['same_bits'] is True and document['tokens'] > 0
+    roof = document['roof']
+    assert roof['rates']['flops'] > 1e8 and roof['rates']['bandwidth'] > 1e7
+    for stage, row in roof['stages'].items():
+        assert row['measured_ms'] == document['stages'][stage]['p50'] and row['floor_ms'] > 0
     assert 'cpu_threads' in document['hardware']['before']
 
 
@@ -54,7 +59,7 @@ def test_the_card_names_the_physics(stopped):
     text = stopped[1]
     text = ' '.join(text.split())
     for words in ('The backbone is', 'ceiling', 'asking one controller costs', 're-run from',
-                  'max_skip', 'machine'):  # fmt: skip
+                  'max_skip', 'machine', 'floor ms', 'Live at '):  # fmt: skip
         assert words in text
 
 
@@ -70,7 +75,7 @@ def test_the_card_fits_a_terminal_of_eighty_columns(stopped):
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(card(document))
     tables = [line for line in console.export_text().splitlines() if '─' in line]
-    assert len(tables) == 4 and max(map(len, tables)) <= 80
+    assert len(tables) == 5 and max(map(len, tables)) <= 80
 
 
 def test_a_card_says_that_made_up_images_tell_nothing_of_depth(stopped):
