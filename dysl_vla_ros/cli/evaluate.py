@@ -15,13 +15,13 @@ from rich.progress import Progress
 from rich.table import Table
 
 from dysl_vla_ros.bringup import config_folder
-from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file
+from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file, need
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, SEED, SHARE, TIME_LIMIT, WORKERS, number
 from dysl_vla_ros.config import load_yaml
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.evaluate import about, bundle_name, evaluate
-from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting_place
+from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting
 from dysl_vla_ros.lab.evaluation.modes import DESCRIPTIONS, MODES
 from dysl_vla_ros.lab.evaluation.options import PROBES, EvaluateOptions
 from dysl_vla_ros.lab.evaluation.plots import check_plot, plot_evaluation
@@ -88,6 +88,8 @@ def run(given: argparse.Namespace) -> int:
     check_plot(given.plot)
     look_at_bundle('--engine', given.engine)
     look_at_file('--params-file', given.params_file, 'a parameter file')
+    if given.plot is not None:
+        need('train', 'matplotlib')
     options = _options(given)
     total = len(options.specs()) * len(options.rows())
     console = Console()
@@ -95,7 +97,7 @@ def run(given: argparse.Namespace) -> int:
     facts = about(options)
     named = {**facts, 'rows': [asdict(row) for row in options.rows()],
              'episodes': [asdict(spec) for spec in options.specs()]}  # fmt: skip
-    ledger = Ledger(given.keep or waiting_place('evaluate', named), facts)
+    ledger = Ledger(given.keep, facts) if given.keep else waiting('evaluate', named, facts)
     if len(ledger) and given.keep is None:
         console.print(f'goes on after {len(ledger)} of {total} episodes of an interrupted run')
     try:
@@ -103,10 +105,8 @@ def run(given: argparse.Namespace) -> int:
             task = progress.add_task('episodes', total=total)
             document = evaluate(options, lambda row, result: progress.advance(task), ledger)
     except KeyboardInterrupt:
-        console.print(interrupted(len(ledger), total))
+        console.print(interrupted(len(ledger), total, given.keep))
         return 130
-    if given.keep is None:
-        ledger.done()
     document |= {
         'bundle': bundle_name(options.bundle),
         'episodes_per_family': options.episodes,
@@ -127,6 +127,8 @@ def run(given: argparse.Namespace) -> int:
         write_json(given.json, document)
     if given.plot is not None:
         plot_evaluation(given.plot, document)
+    if given.keep is None:  # last of all: a disk that is full now costs no episode
+        ledger.done()
     return 0
 
 
@@ -156,9 +158,10 @@ def _options(given: argparse.Namespace) -> EvaluateOptions:
     )
 
 
-def interrupted(kept: int, total: int) -> str:
+def interrupted(kept: int, total: int, path: Path | None = None) -> str:
     """What is left of a run that was broken off."""
-    return f'interrupted: {kept} of {total} episodes are kept; the same command goes on'
+    where = '' if path is None else f' in {path}'
+    return f'interrupted: {kept} of {total} episodes are kept{where}; the same command goes on'
 
 
 def latency_seconds(text: str) -> float | None:

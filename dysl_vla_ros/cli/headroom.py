@@ -37,7 +37,7 @@ from dysl_vla_ros.lab.evaluation.headroom import (
     tried_states,
     verdict,
 )
-from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting_place
+from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting
 from dysl_vla_ros.lab.evaluation.modes import Row
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 from dysl_vla_ros.policy import open_policy
@@ -155,8 +155,9 @@ def _played(given: argparse.Namespace, console: Console) -> dict[str, Any] | Non
     if path is None:
         named = {**facts, 'splits': given.splits, 'rows': [asdict(row) for row in rows],
                  'episodes': [asdict(spec) for spec in one.specs()]}  # fmt: skip
-        path = waiting_place('headroom', named)
-    ledger = Ledger(path, facts)
+        ledger = waiting('headroom', named, facts)
+    else:
+        ledger = Ledger(path, facts)
     total = len(rows) * sum(len(options.specs()) for options in by_split.values())
     played: dict[str, Played] = {}
     try:
@@ -165,7 +166,7 @@ def _played(given: argparse.Namespace, console: Console) -> dict[str, Any] | Non
             for split, options in by_split.items():
                 played[split] = play(options, rows, lambda row, result: bars.advance(task), ledger)
     except KeyboardInterrupt:
-        console.print(interrupted(len(ledger), total))
+        console.print(interrupted(len(ledger), total, path))
         return None
     if given.keep is None and given.json is None:
         ledger.done()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 import zipfile
 from pathlib import Path
 
@@ -155,3 +156,5 @@ def need(extra: str, *modules: str) -> None:
             found = None
         if found is None:
             raise ModuleNotFoundError(f'{extra}: no {name}', name=name)
+    if 'torch' in modules and sys.stderr.isatty():
+        print('loading torch ...', file=sys.stderr)  # seconds in which nothing else is said

@@ -140,8 +140,8 @@ def test_a_bundle_is_given_a_mode_by_recorded_observations(tmp_path, capsys):
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
-        (['--weights', '1', '2'], r'weights = [1.0, 2.0]: expected 7 numbers'),
-        (['--weights', 'some'], "weights = ['some']: expected balanced"),
+        (['--weights', '1', '2'], '--weights = 1.0 2.0: expected 7 numbers'),
+        (['--weights', 'some'], '--weights = some: expected balanced'),
         (['--dataset', 'data'], 'the static layers of a bundle are fixed'),
         (['--drop-rate', '0'], "--drop-rate = '0'"),
         (['--bag', '/nowhere.mcap'], "--bag = '/nowhere.mcap'"),
