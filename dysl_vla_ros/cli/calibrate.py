@@ -151,6 +151,11 @@ def _check(given: argparse.Namespace) -> None:
         look_at_dataset('--dataset', folder)
     if given.bag is not None and not given.bag.exists():
         raise ConfigError('--bag', str(given.bag), 'an .mcap file, or a folder with one')
+    if given.bag is not None and given.bag.is_dir() and not any(
+        '.mcap' in path.name or '.db3' in path.name for path in given.bag.rglob('*')
+    ):
+        raise ConfigError('--bag', str(given.bag), 'an .mcap file, or a folder with one: in this '
+                          'one there is none')  # fmt: skip
     folder_target('--out', _results(given), is_workspace, 'the folder of an earlier run')
 
 

@@ -67,6 +67,7 @@ CALLS = [
     ('calibrate BUNDLE --weights nan 1 1 1 1 1 1', 'none negative', WRONG),
     ('calibrate BUNDLE --rule fast', 'expected one of ceil, level', WRONG),
     ('calibrate BUNDLE --bag NOWHERE', 'an .mcap file, or a folder with one', WRONG),
+    ('calibrate BUNDLE --bag EMPTY', 'in this one there is none', WRONG),
     ('calibrate BUNDLE --observations NPZ --depth 0.5', 'cut off', WRONG),
     ('calibrate BUNDLE --latency soon', "--latency = 'soon': expected measured, zero", WRONG),
     ('calibrate BUNDLE --latency nan', 'within [0, 10] seconds', WRONG),
@@ -112,6 +113,7 @@ CALLS = [
     ('evaluate --workers 0', 'within [1, 1024]', WRONG),
     ('evaluate --params-file NOWHERE', 'a parameter file: there is nothing', WRONG),
     ('evaluate --params-file FOREIGN', 'a parameter file: this is a folder', WRONG),
+    ('evaluate --params-file BRACKET', '--params-file = ', WRONG),
     ('evaluate --keep TEXT', 'a file that dysl kept episodes in', WRONG),
     ('evaluate --plot TEXT', 'a picture that dysl evaluate drew', WRONG),
     ('evaluate --modes oracle', '--tolerance is missing: expected one or more numbers', WRONG),
@@ -142,6 +144,7 @@ CALLS = [
     ('inspect', 'folder is missing', WRONG),
     ('inspect NOWHERE', 'there is nothing of this name', WRONG),
     ('inspect TEXT', 'this is a file', WRONG),
+    ('inspect FOREIGN', 'in this one there is thesis.tex', WRONG),
     ('inspect CUT', 'not valid JSON', FAILED),
     ('inspect A B', "'B' is one argument too many", WRONG),
     ('recipe', '--folder is missing', WRONG),
@@ -187,6 +190,7 @@ def places(root: Path) -> dict[str, str]:
     (root / 'cut.safetensors').write_bytes(len(head).to_bytes(8, 'little') + head + b'..')
     (root / 'cut.npz').write_bytes(b'PK\x03\x04')
     (root / 'blank.npz').touch()
+    (root / 'bracket.yaml').write_text('vla_node: [1')
     for name, info in (('set', '{"codebase_version": "v3.0"}'), ('cutset', '{"codebase_')):
         (root / name / 'meta').mkdir(parents=True)
         (root / name / 'meta' / 'info.json').write_text(info)
@@ -195,7 +199,7 @@ def places(root: Path) -> dict[str, str]:
         'NOWHERE': 'nowhere', 'TEXT': 'text.txt', 'EMPTY': 'empty', 'FOREIGN': 'foreign',
         'CUT': 'cut', 'NEWER': 'newer', 'OTHER': 'other', 'SHORT': 'short', 'NPZ': 'cut.npz',
         'TENSORS': 'cut.safetensors', 'BLANK': 'blank', 'SET': 'set', 'CUTSET': 'cutset',
-        'LINK': 'link', 'OUT': 'out', 'BUNDLE': str(bundled),
+        'LINK': 'link', 'BRACKET': 'bracket.yaml', 'OUT': 'out', 'BUNDLE': str(bundled),
     }  # fmt: skip
 
 
