@@ -124,7 +124,8 @@ setup(
             'websockets>=15,<18',  # policy servers, over real sockets
             'msgpack>=1.0.3,<2',
         ],
-        'lint': ['ruff>=0.6', 'mypy>=1.11', 'types-PyYAML'],
+        # Pinned: what passes here passes everywhere, and format never differs.
+        'lint': ['ruff==0.17.6', 'mypy==2.4.1', 'types-PyYAML==6.0.12.20261122'],
     },
     entry_points={
         'console_scripts': [

