@@ -147,6 +147,18 @@ PARTS = {
         'lab.worlds', 'contextlib pathlib shutil time', 'torch',
     ),
     'lab.worlds': May('data_types errors sim lab.model.shapes', 'multiprocessing os xml', 'numpy'),
+    'lab.worlds.libero': May(
+        'errors', 'multiprocessing.connection os pathlib subprocess tempfile', 'numpy'
+    ),
+    # Runs in the benchmark's own environment, with its libraries, and knows nothing else of ours.
+    'lab.worlds.libero.inside': May(
+        'lab.worlds.libero', 'contextlib io multiprocessing.connection os pathlib sys warnings',
+        'PIL libero mujoco numpy',
+    ),
+    'lab.libero_recipe': May(
+        'bundle config contract lab.data lab.evaluation lab.export lab.guidance lab.learn '
+        'lab.model lab.workspace lab.worlds policy targets', 'pathlib', 'numpy',
+    ),
     'lab.data': May(
         'bundle core engines.image_tensor errors sim targets lab.learn lab.model lab.worlds',
         'io multiprocessing os pathlib time',
@@ -172,7 +184,7 @@ PARTS = {
     ),
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
-        'loop_settings loop_status motion policy sim targets',
+        'loop_settings loop_status motion policy sim targets lab.worlds.libero',
         'multiprocessing os pathlib time', 'PIL matplotlib numpy rich',
     ),
 }  # fmt: skip
@@ -181,7 +193,8 @@ PARTS = {
 ONLY = {
     'control_msgs': {'ros.gripper_goals', 'ros.speed'},
     'controller_manager_msgs': {'ros.controller_watch'},
-    'PIL': {'ros.compressed', 'lab.data.dataset_format', 'lab.evaluation.film_pictures'},
+    'PIL': {'ros.compressed', 'lab.data.dataset_format', 'lab.evaluation.film_pictures',
+            'lab.worlds.libero.inside.serve'},
     'av': {'lab.data.lerobot_video'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros
 }

@@ -18,7 +18,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('dataset', type=Path,
                         help='folder (LeRobotDataset v3); one that is there goes on')  # fmt: skip
-    parser.add_argument('--episodes', type=int, default=2200, help='in all, four families in turn')
+    parser.add_argument('--episodes', type=int, default=2200,
+                        help='in all, four families in turn; of LIBERO per scene')  # fmt: skip
+    parser.add_argument('--world', default='tabletop', choices=('tabletop', 'libero'))
+    parser.add_argument('--suite', default='libero_object', help='of LIBERO, which takes '
+                        '--episodes, --seed and --workers beside it')  # fmt: skip
     parser.add_argument('--seed', type=int, help='of the first episode; the others count up')
     parser.add_argument('--workers', type=int, default=1, help='processes')
     parser.add_argument('--noise', type=float, default=1.0,
@@ -41,6 +45,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Collect what is missing; an interrupted collection goes on."""
+    if given.world == 'libero':
+        return _libero(given)
     from dysl_vla_ros.lab.data.collect import CollectSettings, collect
 
     seed = given.seed
@@ -58,4 +64,16 @@ def run(given: argparse.Namespace) -> int:
     left = settings.episodes - found
     console.print(f'{given.dataset}: {found} episodes' + (
         f'; {left} are left: the same command goes on' if left > 0 else ''))  # fmt: skip
+    return 0
+
+
+def _libero(given: argparse.Namespace) -> int:
+    from dysl_vla_ros.lab.data.libero import LiberoCollect, collect_libero
+
+    settings = LiberoCollect(given.suite, given.episodes, workers=given.workers,
+                             first_seed=given.seed or 0)  # fmt: skip
+    console = Console()
+    with StageBars(console) as bars:
+        found = collect_libero(given.dataset, settings, bars.count('episodes'))
+    console.print(f'{given.dataset}: {found} won demonstrations of {given.suite}')
     return 0

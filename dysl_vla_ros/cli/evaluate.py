@@ -15,6 +15,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from dysl_vla_ros.bringup import config_folder
+from dysl_vla_ros.cli.evaluate_world import add_world, run_world
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.config import load_yaml
 from dysl_vla_ros.errors import ConfigError
@@ -59,6 +60,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         'lines), and go on from those that are there; times of rows added later '
                         'are of another moment of this machine')  # fmt: skip
     parser.add_argument('--json', type=Path, help='write the report here')
+    add_world(parser)
     parser.add_argument('--plot', type=Path, help='draw the report into this PNG')
 
 
@@ -66,6 +68,8 @@ def run(given: argparse.Namespace) -> int:
     """Evaluate, print a table, write JSON."""
     check_json(given.json)
     check_plot(given.plot)
+    if given.world != 'tabletop':
+        return run_world(given)
     options = _options(given)
     total = len(options.specs()) * len(options.rows())
     console = Console()

@@ -33,6 +33,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         'later jumps cost less')  # fmt: skip
     parser.add_argument('--exit-layers', type=int, nargs=2, metavar=('FIRST', 'LAST'),
                         help='layers of which they are drawn')  # fmt: skip
+    parser.add_argument('--precision', default='auto', choices=('auto', 'bf16', 'fp32'),
+                        help='auto: bf16 on a GPU only; bf16 pays on a CPU with AVX512-BF16 or '
+                        'AMX')  # fmt: skip
     parser.add_argument('--start', type=Path, metavar='CHECKPOINT',
                         help='train this one further, without a warm-up')  # fmt: skip
     add_data_options(parser)
