@@ -155,6 +155,9 @@ PARTS = {
         'lab.worlds.libero', 'contextlib io multiprocessing.connection os pathlib sys warnings',
         'PIL libero mujoco numpy',
     ),
+    'lab.anchors': May(
+        'data_types errors lab.data lab.learn lab.model lab.workspace', 'pathlib'
+    ),
     'lab.libero_recipe': May(
         'bundle config contract lab.data lab.evaluation lab.export lab.guidance lab.learn '
         'lab.model lab.workspace lab.worlds policy targets', 'pathlib', 'numpy',

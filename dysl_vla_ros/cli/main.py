@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dysl_vla_ros.errors import DyslError
 
 COMMANDS = {
+    'anchors': 'Fine-tuned fixed exits and shallow dense models, to compare with (resumes)',
     'bench': 'What a pass costs on this machine, and what skipping gains',
     'build': 'Compile the plans of a bundle for the GPU of this machine (TensorRT)',
     'calibrate': 'Choose static layers, and when to skip, from what the policy did',
@@ -24,6 +25,7 @@ COMMANDS = {
     'headroom': 'How much dynamic depth could save at best, beside every fixed exit (resumes)',
     'inspect': 'Say what a folder is, what is supported, what is missing, what it takes',
     'recipe': 'From nothing to a bundle: every stage of the training (resumes)',
+    'results': 'The page of all comparisons from committed JSON, and the runs it lacks (resumes)',
     'soak': 'Run the demo for a long time: memory, descriptors, threads, rate',
     'train': 'The dense policy from datasets; several GPUs by accelerate launch (resumes)',
     'verify': 'Compare an engine with FP32: every segment, and many ways through the stack',
