@@ -25,7 +25,7 @@ from dysl_vla_ros.lab.evaluation.modes import Row, mode_config, mode_policy
 from dysl_vla_ros.lab.evaluation.statistics import paired_difference, wilson_interval
 from dysl_vla_ros.lab.evaluation.world import Played, Seen, play_episode
 from dysl_vla_ros.lab.worlds.libero.client import LiberoClient
-from dysl_vla_ros.lab.worlds.libero.suites import STARTS, TASKS, known_suites
+from dysl_vla_ros.lab.worlds.libero.suites import OWN_WORDS, STARTS, TASKS, known_suites
 from dysl_vla_ros.lab.worlds.libero.units import official
 from dysl_vla_ros.policy import Policy, open_policy
 from dysl_vla_ros.targets import file_target, write_whole
@@ -72,6 +72,9 @@ class LiberoOptions:
             raise ConfigError('suite', self.suite, 'one of ' + ', '.join(known_suites()))
         if self.control not in CONTROLS:
             raise ConfigError('control', self.control, 'one of ' + ', '.join(CONTROLS))
+        if self.control == 'other_words' and self.suite.endswith(OWN_WORDS):
+            raise ConfigError('control', self.control, f'none or blank with {self.suite}, whose '
+                              'words are its own')  # fmt: skip
         if not 1 <= self.starts <= STARTS:
             raise ConfigError('starts', self.starts, f'within 1 to {STARTS}, the official ones')
         if not self.tasks or not all(0 <= task < TASKS for task in self.tasks):

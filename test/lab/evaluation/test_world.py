@@ -178,3 +178,8 @@ def test_other_words_take_turns_among_the_things_of_the_scene():
 def test_what_cannot_be_evaluated_is_refused(field, value):
     with pytest.raises(ConfigError):
         replace(OPTIONS, **{field: value})
+
+
+def test_other_words_are_not_asked_of_a_suite_that_has_its_own():
+    with pytest.raises(ConfigError, match='libero_object_task'):
+        replace(OPTIONS, suite='libero_object_task', control='other_words')

@@ -13,6 +13,8 @@ STEP_LIMITS = {
 """Actions that an episode may take, by suite."""
 PERTURBATIONS = ('object', 'swap', 'lan', 'task')
 """LIBERO-PRO's, each a suite of its own: other looks, other places, other words, another task."""
+OWN_WORDS = ('_lan', '_task')
+"""Suites whose tasks' true words stand in the task file; its name still says the old ones."""
 WAITING = 10
 """Actions at rest before the policy's first, while things settle."""
 STARTS = 50

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dysl_vla_ros.lab.worlds.libero.suites import WAITING, WIDEST_M
+from dysl_vla_ros.lab.worlds.libero.suites import OWN_WORDS, WAITING, WIDEST_M
 
 os.environ.setdefault('MUJOCO_GL', 'egl')
 warnings.filterwarnings('ignore')
@@ -29,8 +29,6 @@ with contextlib.redirect_stdout(io.StringIO()):
 Floats = NDArray[np.float64]
 REST: Floats = np.array([0, 0, 0, 0, 0, 0, -1.0])
 _REGIONS = ('_contain_region', '_cook_region')
-_OWN_WORDS = ('_lan', '_task')
-"""Suites whose tasks' true words stand in the task file; its name still says the old ones."""
 
 
 def suite_of(name: str) -> Any:
@@ -95,7 +93,7 @@ class LiberoWorld:
         )  # fmt: skip
         self.env.seed(0)
         self.env.reset()
-        own_words = suite.endswith(_OWN_WORDS)
+        own_words = suite.endswith(OWN_WORDS)
         self.instruction = str(self.env.language_instruction if own_words else task.language)
         self.inner: Any = self.env.env
         self.robot: Any = self.inner.robots[0]
