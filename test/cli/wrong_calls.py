@@ -20,7 +20,7 @@ WRONG, FAILED = 2, 1
 
 # Words of the call, what it says, its exit code. Names in capitals are places: see ``places``.
 CALLS = [
-    ('', 'which command? bench, build, calibrate', WRONG),
+    ('', 'which command? anchors, bench, build', WRONG),
     ('evalute', "no command 'evalute': did you mean evaluate?", WRONG),
     ('Demo', 'did you mean demo?', WRONG),
     ('nothing', "there is no command 'nothing'", WRONG),
@@ -141,6 +141,14 @@ CALLS = [
     ('serve --backend gpu', 'expected one of auto', WRONG),
     ('view --port -1', 'within [0, 65535]', WRONG),
     ('view --domain-id 999', 'within [0, 232]', WRONG),
+    ('anchors', 'folder is missing', WRONG),
+    ('anchors NOWHERE --layers 5', 'there is nothing of this name', WRONG),
+    ('anchors FOREIGN', '--exit-layer is missing: expected --exit-layer or --layers', WRONG),
+    ('anchors FOREIGN --layers 0', '--layers', WRONG),
+    ('results --evidence NOWHERE', 'a folder of reports', WRONG),
+    ('results --run nothing', 'expected one of results_tabletop', WRONG),
+    ('results --minutes 0', 'a number above 0', WRONG),
+    ('evaluate --world mars', 'expected one of tabletop, libero', WRONG),
     ('inspect', 'folder is missing', WRONG),
     ('inspect NOWHERE', 'there is nothing of this name', WRONG),
     ('inspect TEXT', 'this is a file', WRONG),
@@ -149,7 +157,7 @@ CALLS = [
     ('inspect A B', "'B' is one argument too many", WRONG),
     ('recipe', '--folder is missing', WRONG),
     ('recipe --folder FOREIGN', 'there is thesis.tex in this one', WRONG),
-    ('recipe --folder OUT --until nothing', 'expected one of dense, dagger', WRONG),
+    ('recipe --folder OUT --until nothing', 'expected one of demonstrations, dense', WRONG),
     ('recipe --folder OUT --start NOWHERE', 'there is nothing of this name', WRONG),
     ('soak --minutes -1', 'a number above 0', WRONG),
     ('soak --engine NOWHERE', 'there is nothing of this name', WRONG),
