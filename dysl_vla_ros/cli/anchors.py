@@ -44,8 +44,8 @@ def run(given: argparse.Namespace) -> int:
     if not given.exit_layer and not given.layers:
         raise ConfigError('exit-layer', [], '--exit-layer or --layers with a number')
     if not given.folder.is_dir():
-        found = 'this is a file' if given.folder.exists() else 'there is nothing of this name'
-        raise ConfigError('folder', str(given.folder), f'that of a run of dysl recipe: {found}')
+        there = 'this is a file' if given.folder.exists() else 'there is nothing of this name'
+        raise ConfigError('folder', str(given.folder), f'that of a run of dysl recipe: {there}')
     need('train', 'torch', 'accelerate', 'pyarrow', 'onnx')
     from dysl_vla_ros.lab.anchors import all_static, make_anchors
     from dysl_vla_ros.lab.data.libero import is_libero
