@@ -124,7 +124,7 @@ def test_a_bundle_is_given_a_mode_by_recorded_observations(tmp_path, capsys):
     np.savez(path, image=images, joints=np.zeros((3, 6)), gripper=np.ones(3),
              instruction='pick up the red cube')  # fmt: skip
     words = ['calibrate', str(bundle), '--observations', str(path), '--device', 'cpu']
-    assert main(words) == 1
+    assert main(words) == 2
     assert 'depth = 0.0: expected more than 0 and at most 1' in capsys.readouterr().err
     assert main([*words, '--depth', '0.5']) == 0
     after = open_bundle(bundle).manifest.calibration
