@@ -95,9 +95,9 @@ def test_the_command_checks_writes_and_refuses_what_is_not_its_own(tmp_path, cap
     assert main([*given, '--write', str(page)]) == 0
     assert main([*given, '--check', str(page)]) == 0
     page.write_text('# Mine\n')
-    assert main([*given, '--write', str(page)]) == 1
+    assert main([*given, '--write', str(page)]) == 2
     assert page.read_text() == '# Mine\n'
-    assert main(['results', '--evidence', str(tmp_path / 'none')]) == 1
+    assert main(['results', '--evidence', str(tmp_path / 'none')]) == 2
     capsys.readouterr()
 
 
