@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 UNIT_NAMES = ('auto', 'radians', 'degrees', 'as-stored')
 CPU, GPU = (2000, 32), (20_000, 64)
 """Updates, and samples per update."""
-NETWORK = {'cpu': {'layers': 8, 'width': 128, 'auxiliary_layer': 2},
-           'gpu': {'layers': 20, 'width': 192, 'auxiliary_layer': 5},
-           'toy': {'layers': 6, 'width': 32, 'head_dim': 16, 'stem_channels': (8, 8, 8),
-                   'auxiliary_layer': 2}}  # fmt: skip
+NETWORK: dict[str, dict[str, Any]] = {
+    'cpu': {'layers': 8, 'width': 128, 'auxiliary_layer': 2},
+    'gpu': {'layers': 20, 'width': 192, 'auxiliary_layer': 5},
+    'toy': {'layers': 6, 'width': 32, 'head_dim': 16, 'stem_channels': (8, 8, 8),
+            'auxiliary_layer': 2},
+}  # fmt: skip
 
 
 def add_robot_options(parser: argparse.ArgumentParser) -> None:

@@ -107,6 +107,13 @@ def test_frames_are_equally_spaced_and_hold_the_newest_of_every_stream(tmp_path)
     np.testing.assert_allclose(shown, expected + shown[0], atol=1)
 
 
+def test_pictures_wait_on_the_disk_and_not_in_memory(tmp_path):
+    (episode,), _ = episodes(write(tmp_path / 'rec', recorded()))
+    message = episode.pictures['wrist'][3][1]
+    assert not any(isinstance(value, np.ndarray) for value in vars(message).values())
+    assert message.data.size == 32 * 48 * 3
+
+
 def test_without_commands_the_next_state_is_the_action(tmp_path):
     messages = [m for m in recorded() if m[0] != '/arm/joint_trajectory']
     (episode,), bag = episodes(write(tmp_path / 'rec', messages))
