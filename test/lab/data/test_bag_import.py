@@ -200,3 +200,21 @@ def test_nothing_is_left_of_an_import_that_fails(tmp_path):
     folder = write(tmp_path / 'rec', messages)
     assert main(['import', str(folder), str(tmp_path / 'set'), '--fps', '30']) == 2
     assert [path.name for path in tmp_path.iterdir()] == ['rec']
+
+
+@pytest.mark.parametrize(('words', 'told'), [
+    (['import', 'NOWHERE', 'OUT'], 'there is nothing of this name'),
+    (['import', 'REC', 'REC'], 'a set is not replaced'),
+    (['import', 'REC', 'OUT', '--cameras', 'wrist'], 'NAME=TOPIC'),
+    (['import', 'REC', 'OUT', '--joints', '/say'], 'no topic /say'),
+    (['import', 'REC', 'OUT', '--joint-names', 'waist', 'hip'], "names in /joint_states"),
+    (['train', 'REC'], 'this is a recording; first dysl import'),
+])  # fmt: skip
+def test_a_wrong_call_says_what_would_be_right(tmp_path, capsys, words, told):
+    folder = write(tmp_path / 'rec', recorded(seconds=1))
+    places = {'REC': str(folder), 'OUT': str(tmp_path / 'out'), 'NOWHERE': str(tmp_path / 'no')}
+    assert main([places.get(word, word) for word in words]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count('\n') == 1
+    assert not (tmp_path / 'out').exists()
