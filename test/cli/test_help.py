@@ -9,7 +9,7 @@ import shlex
 
 import pytest
 
-from dysl_vla_ros.cli.main import COMMANDS, main, parser_of, version
+from dysl_vla_ros.cli.main import COMMANDS, main, module_of, parser_of, version
 
 
 @pytest.mark.parametrize('command', COMMANDS)
@@ -48,7 +48,7 @@ def test_the_version_is_the_package_s(capsys):
 
 @pytest.mark.parametrize('command', COMMANDS)
 def test_what_an_interruption_leaves_is_said(command, capsys, monkeypatch):
-    module = importlib.import_module(f'dysl_vla_ros.cli.{command}')
+    module = importlib.import_module(module_of(command))
 
     def interrupted(given):
         raise KeyboardInterrupt
