@@ -202,3 +202,5 @@ def test_from_a_set_to_a_bundle_that_says_what_the_set_said(tmp_path, capsys):
     assert action.period_s == pytest.approx(1 / 30)
     assert [camera.reference for camera in manifest.cameras] != ['', '']
     assert main(['verify', str(tmp_path / 'bundle'), '--against', policy]) == 0
+    assert main(['calibrate', str(tmp_path / 'bundle')]) == 2
+    assert 'a recording of the arm that bundle moves (--bag)' in capsys.readouterr().err
