@@ -214,7 +214,7 @@ PARTS = {
     'lab.data': May(
         'bundle core data_types engines.image_tensor errors sim targets lab.children lab.learn '
         'lab.model lab.worlds',
-        'contextlib io multiprocessing os pathlib shutil time',
+        'contextlib io multiprocessing os pathlib shutil tempfile time',
         'PIL av numpy pyarrow rosbags tokenizers torch',
     ),
     'lab.data.bags': May(
