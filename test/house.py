@@ -151,7 +151,8 @@ PARTS = {
     'cli': May(
         None,
         'argparse concurrent importlib.metadata importlib.util ipaddress os pathlib platform '
-        'shlex shutil signal subprocess sys textwrap threading time', 'accelerate matplotlib numpy rich torch',
+        'shlex shutil signal subprocess sys textwrap threading time',
+        'accelerate matplotlib numpy rich torch',
     ),
     'lab': May(),
     'lab.workspace': May('errors targets', 'pathlib', 'accelerate torch'),
@@ -187,7 +188,7 @@ PARTS = {
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
         'loop_settings loop_status motion policy remote_policy serving sim targets',
-        'multiprocessing os pathlib time', 'PIL matplotlib numpy rich',
+        'multiprocessing os pathlib time', 'PIL matplotlib numpy openpi_client rich',
     ),
 }  # fmt: skip
 
@@ -198,10 +199,11 @@ ONLY = {
     'PIL': {'ros.compressed', 'lab.data.dataset_format', 'lab.evaluation.film_pictures',
             'serving.pictures'},
     'av': {'lab.data.lerobot_video'},
+    'openpi_client': {'lab.evaluation.broker'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros
 }
 # Imported where they are used, or where ImportError is caught: the rest runs without them.
-OPTIONAL = ('av', 'control_msgs', 'controller_manager_msgs')
+OPTIONAL = ('av', 'control_msgs', 'controller_manager_msgs', 'openpi_client')
 # Of the command line too, so that every command says in a second what it takes.
 LATER = ('torch', 'accelerate', 'matplotlib')
 

@@ -83,7 +83,12 @@ class Place:
 
 
 class PolicyServer:
-    """Serves one policy; ``start`` returns, ``close`` ends every connection."""
+    """Serves one policy; ``start`` returns, ``close`` ends every connection.
+
+    Attributes:
+        place: As it was given.
+        url: Where it is listening.
+    """
 
     def __init__(
         self,
@@ -131,16 +136,12 @@ class PolicyServer:
                 'host, port', f'{place.host}:{place.port}', 'an address of this machine, and a '
                 f'port that is free ({error.strerror or error})',
             ) from None  # fmt: skip
+        address = self._server.socket.getsockname()
+        name = f'[{address[0]}]' if ':' in address[0] else address[0]
+        self.url = f'{"wss" if place.certificate else "ws"}://{name}:{address[1]}'
         self._thread = threading.Thread(
             target=self._server.serve_forever, name='serve', daemon=True
         )
-
-    @property
-    def url(self) -> str:
-        """Where it is listening."""
-        address = self._server.socket.getsockname()
-        host = f'[{address[0]}]' if ':' in address[0] else address[0]
-        return f'{"wss" if self.place.certificate else "ws"}://{host}:{address[1]}'
 
     def start(self) -> None:
         """Take connections, in a thread."""
