@@ -184,7 +184,7 @@ def _narrow(title: str) -> Table:
 def _links_table(document: dict[str, Any]) -> Table:
     """What became of the requests, and what the arm did meanwhile; medians of the last two."""
     table = _narrow('links: requests lost, unsafe commands, held, median seconds of an episode, '
-                    'at rest at its end, longest standstill, jerk RMS [rad/s^3]')  # fmt: skip
+                    'at rest at its end, longest standstill, jerk RMS in rad/s^3')  # fmt: skip
     for title in ('mode', 'lost', 'unsafe', 'hold %', 's', 'rest %', 'still s', 'jerk'):
         table.add_column(title, justify='right', no_wrap=True)
     for mode, found in document['modes'].items():
