@@ -114,8 +114,17 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     return f'{shown}... {len(text)} letters' if len(text) > 100 else None
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the offline parts are slow: importing torch alone takes seconds."""
+    """Tests of the offline parts are slow: importing torch alone takes seconds.
+
+    Where several processes run the tests, one of them runs those that start nodes, one by one:
+    two graphs at a time would take the processor from each other.
+    """
     for item in items:
         if any(item.path.is_relative_to(HERE / folder) for folder in OFFLINE):
             item.add_marker(pytest.mark.slow)
+        if item.path.is_relative_to(HERE / 'ros') or item.get_closest_marker('ros'):
+            item.add_marker(pytest.mark.xdist_group('ros'))
+        else:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))

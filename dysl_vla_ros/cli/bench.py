@@ -22,11 +22,13 @@ from rich.text import Text
 
 from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.bundle.manifest import Manifest
+from dysl_vla_ros.cli.inputs import look_at_arrays, look_at_bundle
 from dysl_vla_ros.cli.report import check_json, write_json
+from dysl_vla_ros.cli.values import BACKENDS, COUNT, COUNT_FROM_0, WORKERS
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.data_types import Observation
 from dysl_vla_ros.engines.open_engine import bundled_model
-from dysl_vla_ros.errors import BundleError, ConfigError, EngineError
+from dysl_vla_ros.errors import BundleError, EngineError
 from dysl_vla_ros.hardware import snapshot
 from dysl_vla_ros.lab.evaluation import bench_observations, roofline
 from dysl_vla_ros.lab.evaluation.bench_card import card
@@ -41,40 +43,44 @@ FORMAT = 'dysl_vla_bench'
 FORMAT_VERSION = 1
 _LIBRARIES = ('dysl_vla_ros', 'numpy', 'onnxruntime', 'tensorrt', 'torch')
 
+EXAMPLE = """
+dysl bench
+dysl bench --engine runs/bundle --runs 20 --json bench.json
+"""
+KEPT = 'with --json, the parts that were measured are there; times do not go on, measure again'
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('--engine', default='', help='bundle folder; default: the bundled model')
-    parser.add_argument('--backend', default='auto', help='auto, onnxruntime, tensorrt or cuda')
+    parser.add_argument('--backend', default='auto', choices=BACKENDS,
+                        help='what runs the graphs')  # fmt: skip
     parser.add_argument('--plans', default='', help='folder given to dysl build --plans')
-    parser.add_argument('--threads', type=int, default=1, help='of ONNX Runtime')
-    parser.add_argument('--runs', type=int, default=100, help='timed repetitions of each part')
-    parser.add_argument('--warm-up', type=int, default=10, help='untimed ones before')
+    parser.add_argument('--threads', type=WORKERS, default=1, help='of ONNX Runtime')
+    parser.add_argument('--runs', type=COUNT, default=100, help='timed repetitions of each part')
+    parser.add_argument('--warm-up', type=COUNT_FROM_0, default=10, help='untimed ones before')
     parser.add_argument('--observations', type=Path,
-                        help='recorded observations (.npz); default: the simulator where it fits '
+                        help='a recording (bag), or .npz; default: the simulator where it fits '
                         'the bundle, else made up')  # fmt: skip
-    parser.add_argument('--count', type=int, default=100,
+    parser.add_argument('--count', type=COUNT, default=100,
                         help='observations, where they are not recorded')  # fmt: skip
     parser.add_argument('--roofline', action='store_true',
                         help='only print the least times on an AGX Orin')  # fmt: skip
-    parser.add_argument('--json', type=Path, help='write the report here too')
+    parser.add_argument('--json', type=Path, help='write the report here')
 
 
 def run(given: argparse.Namespace) -> int:
-    """Bench, print a card, and the JSON document as the last line."""
+    """Bench, print a card, write the JSON document."""
     check_json(given.json)
+    look_at_bundle('--engine', given.engine)
+    look_at_arrays('--observations', given.observations)
     document = _roofline() if given.roofline else _bench(given)
     if given.json is not None:
         write_json(given.json, document)
-    print(json.dumps(document), flush=True)
     return 0
 
 
 def _bench(given: argparse.Namespace) -> dict[str, Any]:
-    for name, low in (('runs', 1), ('warm_up', 0), ('count', 1)):
-        if getattr(given, name) < low:
-            raise ConfigError(f'--{name}'.replace('_', '-'), getattr(given, name),
-                              f'at least {low}')  # fmt: skip
     policy = open_policy(
         EngineConfig(
             path=given.engine, backend=given.backend, plans=given.plans, threads=given.threads
@@ -92,6 +98,11 @@ def _measure(policy: Policy, given: argparse.Namespace) -> dict[str, Any]:
     before = snapshot.read()
     with Progress(console=Console(stderr=True), transient=True) as bars:
         modes = bench_modes(policy, observations, progress=_bar(bars, 'modes'))
+        if given.json is not None:  # what an interruption of the parts leaves
+            write_json(given.json, {
+                'format': FORMAT, 'version': FORMAT_VERSION, 'interrupted': 'before the parts',
+                'bundle': _bundle(manifest), 'modes': modes, 'versions': _versions(),
+            })  # fmt: skip
         found = bench_engine(
             policy.engine, policy.prepare(observations[0]), runs=given.runs,
             warm_up=given.warm_up, live_layers=_calibrated(manifest, modes),

@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dysl_vla_ros.bundle.folder import open_bundle
+from dysl_vla_ros.cli.inputs import look_at_bundle
 from dysl_vla_ros.cli.report import check_json, write_json
+from dysl_vla_ros.cli.values import COUNT_FROM_0, whole
 from dysl_vla_ros.engines.tensorrt.api import load_tensorrt
 from dysl_vla_ros.engines.tensorrt.build import (
     BuildOptions,
@@ -28,6 +30,9 @@ from dysl_vla_ros.errors import EngineError
 if TYPE_CHECKING:
     from dysl_vla_ros.engines.cuda.build import CompileReport
 
+EXAMPLE = 'dysl build runs/bundle'
+KEPT = 'finished plans; the same command goes on'
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -35,9 +40,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--backend', default='tensorrt', choices=('tensorrt', 'cuda'),
                         help='tensorrt; cuda compiles for torch, on a workstation')  # fmt: skip
     parser.add_argument('--plans', default='', help='where to; default: plans/ in the bundle')
-    parser.add_argument('--workspace-mib', type=int, default=0,
+    parser.add_argument('--workspace-mib', type=COUNT_FROM_0, default=0,
                         help='scratch memory a kernel may use; default: all')  # fmt: skip
-    parser.add_argument('--optimization-level', type=int, default=3,
+    parser.add_argument('--optimization-level', type=whole(0, 5), default=3,
                         help='0 builds fast, 5 gives the fastest plans')  # fmt: skip
     parser.add_argument('--force', action='store_true', help='build again what is there')
     parser.add_argument('--json', type=Path, help='write what was built here')
@@ -46,6 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Build; a second call goes on where an interrupted one stopped."""
     check_json(given.json)
+    look_at_bundle('bundle', given.bundle)
     if given.backend == 'cuda':
         return _run_cuda(given)
     options = BuildOptions(given.workspace_mib << 20, given.optimization_level, given.force)

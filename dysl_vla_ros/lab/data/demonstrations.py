@@ -32,6 +32,7 @@ class Demonstrations:
         point: Patch of the first camera that shows the named object and the destination,
             (samples, 2) int64; -1 where there is none or it is out of view.
         offset: Vector from the gripper to both [m], (samples, 2, 3) float32; NaN where none.
+        instructions: What each goal is called, by number; empty for the goals of the simulator.
     """
 
     images: Mapping[str, NDArray[np.uint8]]
@@ -42,6 +43,7 @@ class Demonstrations:
     chunk: NDArray[np.float32]
     point: NDArray[np.int64]
     offset: NDArray[np.float32]
+    instructions: tuple[str, ...] = ()
 
     @property
     def frames(self) -> int:
@@ -110,6 +112,7 @@ def join(parts: Sequence[Demonstrations]) -> Demonstrations:
         chunk=np.concatenate([part.chunk for part in parts]),
         point=np.concatenate([part.point for part in parts]),
         offset=np.concatenate([part.offset for part in parts]),
+        instructions=parts[0].instructions,
     )
 
 

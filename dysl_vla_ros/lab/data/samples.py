@@ -76,10 +76,10 @@ def batch_source(
     cameras = [camera.name for camera in checkpoint.config.cameras]
     data = replace(data, images={name: data.images[name] for name in cameras})
     tokens = checkpoint.config.instruction_tokens
-    table = encode_table(Tokenizer.from_str(checkpoint.tokenizer), all_phrases(), tokens)
-    return BatchSource(
-        data, table, checkpoint.statistics, device, seed, own_share, target_names()
-    )
+    phrases = [(text,) for text in data.instructions] or all_phrases()
+    table = encode_table(Tokenizer.from_str(checkpoint.tokenizer), phrases, tokens)
+    names = None if data.instructions else target_names()
+    return BatchSource(data, table, checkpoint.statistics, device, seed, own_share, names)
 
 
 def split(data: Demonstrations, share: float = 0.02) -> tuple[Demonstrations, Demonstrations]:
@@ -98,4 +98,5 @@ def _part(data: Demonstrations, kept: NDArray[np.bool_], first: int = 0) -> Demo
         proprioception=data.proprioception[first:],
         frame=data.frame[kept] - first, goal=data.goal[kept], own=data.own[kept],
         chunk=data.chunk[kept], point=data.point[kept], offset=data.offset[kept],
+        instructions=data.instructions,
     )  # fmt: skip

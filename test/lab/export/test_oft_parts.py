@@ -22,18 +22,18 @@ from dysl_vla_ros.engines.open_engine import open_engine
 from dysl_vla_ros.errors import BundleError, ConfigError
 from dysl_vla_ros.lab.export.oft_parts import OftExport, OftRobot
 from dysl_vla_ros.lab.export.onnx_files import FileSettings, write_onnx
-from dysl_vla_ros.lab.export.parts import Part
+from dysl_vla_ros.lab.export.parts import GatedLayer, Part
 from dysl_vla_ros.lab.export.parts_engine import PartsEngine
 from dysl_vla_ros.lab.export.precision import to_half
 from dysl_vla_ros.lab.export.write_bundle import ExportSettings, write_bundle
 from dysl_vla_ros.lab.model.oft_skipping import (
-    OftSkipping,
     load_oft_skipping,
     oft_skip_modules,
     save_oft_skipping,
 )
 from dysl_vla_ros.lab.model.openvla_oft import OftConfig, OftLayer
 from dysl_vla_ros.lab.model.openvla_oft_loader import open_oft
+from dysl_vla_ros.lab.model.skipping_file import Skipping
 from dysl_vla_ros.policy import Policy
 
 pytest.importorskip('transformers', reason='needs transformers')
@@ -61,7 +61,7 @@ def source(folder):
     torch.manual_seed(3)
     for parameter in modules.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    return OftExport(checkpoint, OftSkipping(modules), ROBOT)
+    return OftExport(checkpoint, Skipping(modules), ROBOT)
 
 
 @pytest.fixture(scope='module')
@@ -232,6 +232,19 @@ def test_joints_must_fit_the_proprioception(source):
     robot = replace(ROBOT, joint_names=('a', 'b'))
     with pytest.raises(ConfigError, match='8 joints, or 7 and a gripper'):
         OftExport(source._checkpoint, source._skipping, robot)
+
+
+def test_an_exported_layer_has_four_products_and_the_same_numbers(source):
+    """Query, key and value are one product, gate and up another: for TensorRT."""
+    part = source.part('layer_02')
+    linear = [m for m in part.module.modules() if isinstance(m, torch.nn.Linear)]
+    gate = 2 if isinstance(part.module, GatedLayer) else 0
+    assert len(linear) - gate == 4
+    hidden = torch.randn(part.arguments[0].shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        found = part.module(hidden)
+        wanted = source._checkpoint.layer(2)(hidden)
+    np.testing.assert_allclose(found[0] if gate else found, wanted, atol=1e-6)
 
 
 def test_a_full_size_llama_layer_exports_and_runs(tmp_path):
