@@ -44,7 +44,7 @@ test-gpu:
 	  $$python -c 'import numpy, onnx, pytest, safetensors, torch' 2>/dev/null && break; python=; \
 	done; \
 	[ -n "$$python" ] || { $(MAKE) $(VENV)/.train && python=$(VENV)/bin/python; } && \
-	  $$python -m pytest -m gpu -q test/gpu $(ARGS)
+	  env -u OMP_NUM_THREADS $$python -m pytest -m gpu -q test/gpu $(ARGS)
 
 lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check . && $(VENV)/bin/mypy dysl_vla_ros
