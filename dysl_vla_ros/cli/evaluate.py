@@ -15,6 +15,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from dysl_vla_ros.bringup import config_folder
+from dysl_vla_ros.cli.evaluate_world import add_world, run_world
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, SEED, SHARE, TIME_LIMIT, WORKERS, number
@@ -79,6 +80,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         'added later are of another moment of this machine; default: only until '
                         'the run is complete, in the cache folder')  # fmt: skip
     parser.add_argument('--json', type=Path, help='write the report here')
+    add_world(parser)
     parser.add_argument('--plot', type=Path, help='draw the report into this PNG')
 
 
@@ -86,6 +88,8 @@ def run(given: argparse.Namespace) -> int:
     """Evaluate, print a table, write JSON."""
     check_json(given.json)
     check_plot(given.plot)
+    if given.world != 'tabletop':
+        return run_world(given)
     look_at_bundle('--engine', given.engine)
     look_at_file('--params-file', given.params_file, 'a parameter file')
     options = _options(given)

@@ -14,6 +14,7 @@ from dysl_vla_ros.cli.calls import Parser, meant
 from dysl_vla_ros.cli.failures import INTERRUPTED, WRONG_CALL, explain
 
 COMMANDS = {
+    'anchors': 'Fine-tuned fixed exits and shallow dense models, to compare with (resumes)',
     'bench': 'What a pass costs on this machine, and what skipping gains',
     'build': 'Compile a bundle for the GPU of this machine (TensorRT, or torch)',
     'calibrate': 'Choose static layers, and when to skip, from what the policy did',
@@ -30,6 +31,7 @@ COMMANDS = {
     'inspect': 'Say what a folder is, what is supported, what is missing, what it takes',
     'recipe': 'From nothing to a bundle: every stage of the training (resumes)',
     'replay': 'Recorded observations through a policy again, and what if',
+    'results': 'The page of all comparisons from committed JSON, and the runs it lacks (resumes)',
     'serve': 'A policy behind a socket, for other robots and harnesses (openpi, vla-eval)',
     'soak': 'Run the demo for a long time: memory, descriptors, threads, rate',
     'train': 'The dense policy from datasets; several GPUs by accelerate launch (resumes)',

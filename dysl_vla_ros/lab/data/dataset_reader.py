@@ -285,7 +285,7 @@ def _demonstrations(
         raise ConfigError('label.goal', int(goal.max()), f'numbers below {len(contract.goals)}')
     goal = goal.reshape(len(goal), -1)
     frame, column = np.nonzero(goal >= 0)
-    labels = {
+    labels: dict[str, Any] = {
         name: arrays[f'label.{name}'].reshape(*goal.shape, *tail)[frame, column]
         for name, tail in (('own', ()), ('point', (2,)), ('offset', (2, 3)),
                            ('chunk', dataset.columns['label.chunk'].shape[1:]))
