@@ -21,7 +21,7 @@ README = (ROOT / 'README.md').read_text(encoding='utf-8')
 PAGES = {
     name: (ROOT / name).read_text(encoding='utf-8')
     for name in ('README.md', 'doc/install.md', 'doc/real_arm.md', 'doc/orin.md',
-                 'doc/tutorial.md')
+                 'doc/replay.md', 'doc/tutorial.md')
 }
 INTERFACE = (ROOT / 'doc' / 'interface.md').read_text(encoding='utf-8')
 
