@@ -17,9 +17,9 @@ from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest
 from dysl_vla_ros.cli import calibrate_mode
 from dysl_vla_ros.cli.evaluate import latency_seconds
 from dysl_vla_ros.cli.inputs import (
-    look_at_arrays,
     look_at_checkpoint,
     look_at_dataset,
+    look_at_observations,
     need,
 )
 from dysl_vla_ros.cli.published import add_published, calibrate_published, is_published
@@ -144,7 +144,7 @@ def _check(given: argparse.Namespace) -> None:
     latency_seconds(given.latency)
     _named_weights(given.weights)
     _check_options(given)
-    look_at_arrays('--observations', given.observations)
+    look_at_observations('--observations', given.observations)
     for folder in given.dataset:
         look_at_dataset('--dataset', folder)
     if given.bag is not None and not given.bag.exists():

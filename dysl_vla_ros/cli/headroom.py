@@ -14,7 +14,7 @@ from rich.progress import Progress
 from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.evaluate import interrupted, latency_seconds
 from dysl_vla_ros.cli.headroom_tables import closed_table, exits_table, groups_table
-from dysl_vla_ros.cli.inputs import look_at_arrays, look_at_bundle, look_at_file
+from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file, look_at_observations
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, SEED, TIME_LIMIT, WORKERS, number
 from dysl_vla_ros.config import EngineConfig, load_yaml
@@ -85,7 +85,7 @@ def run(given: argparse.Namespace) -> int:
     """Measure, print the tables and a verdict, write JSON."""
     check_json(given.json)
     look_at_bundle('--engine', given.engine)
-    look_at_arrays('--observations', given.observations)
+    look_at_observations('--observations', given.observations)
     look_at_file('--params-file', given.params_file, 'a parameter file')
     if not 1 <= len(given.tolerance) <= _MOST_TOLERANCES:
         raise ConfigError('--tolerance', given.tolerance, f'1 to {_MOST_TOLERANCES} numbers')

@@ -75,6 +75,20 @@ def look_at_arrays(field: str, path: Path | None) -> None:
                           'something else')  # fmt: skip
 
 
+def look_at_observations(field: str, path: Path | None) -> None:
+    """Refuse what is neither a recording nor an ``.npz``; of a recording only that it is there.
+
+    Raises:
+        ConfigError: Says what is there instead.
+    """
+    from dysl_vla_ros.lab.evaluation.bench_observations import is_recording
+
+    if path is None or not is_recording(path):
+        look_at_arrays(field, path)
+    elif not path.expanduser().is_dir():
+        look_at_file(field, path, 'a recording')
+
+
 def look_at_checkpoint(field: str, path: Path | None) -> None:
     """Refuse what is no safetensors file of dysl, or was cut off.
 

@@ -14,6 +14,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from dysl_vla_ros.bringup import config_folder
+from dysl_vla_ros.cli.inputs import look_at_bundle
 from dysl_vla_ros.cli.replay_tables import motion_tables, replay_tables
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.config import EngineConfig, NodeConfig, load_yaml
@@ -103,6 +104,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _check(given: argparse.Namespace) -> None:
+    look_at_bundle('--engine', given.engine)
     if not given.bag.exists():
         raise ConfigError('bag', str(given.bag), 'a recording: an .mcap or .db3 file, a folder '
                           'with them, or a flight file (.json)')  # fmt: skip
