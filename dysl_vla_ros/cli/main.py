@@ -14,6 +14,7 @@ from dysl_vla_ros.cli.calls import Parser, meant
 from dysl_vla_ros.cli.failures import INTERRUPTED, WRONG_CALL, explain
 
 COMMANDS = {
+    'anchors': 'Fine-tuned fixed exits and shallow dense models, to compare with (resumes)',
     'bench': 'What a pass costs on this machine, and what skipping gains',
     'build': 'Compile a bundle for the GPU of this machine (TensorRT, or torch)',
     'calibrate': 'Choose static layers, and when to skip, from what the policy did',
@@ -24,12 +25,13 @@ COMMANDS = {
     'doctor': 'Say what is installed, what is missing, and how to get it',
     'evaluate': 'Closed-loop success, depth and latency over many episodes',
     'export': 'Turn a checkpoint or a published folder into a bundle, one graph per part',
-    'film': 'One simulated episode as a picture or an animation, with its layers',
+    'film': 'An episode or a recording as a video or a picture, with its layers',
     'headroom': 'How much dynamic depth could save at best, beside every fixed exit (resumes)',
     'import': 'Recorded topics, or a LeRobot set of any robot, as a set to train on',
     'inspect': 'Say what a folder is, what is supported, what is missing, what it takes',
     'recipe': 'From nothing to a bundle: every stage of the training (resumes)',
     'replay': 'Recorded observations through a policy again, and what if',
+    'results': 'The page of all comparisons from committed JSON, and the runs it lacks (resumes)',
     'serve': 'A policy behind a socket, for other robots and harnesses (openpi, vla-eval)',
     'soak': 'Run the demo for a long time: memory, descriptors, threads, rate',
     'train': 'The dense policy from datasets; several GPUs by accelerate launch (resumes)',

@@ -36,7 +36,8 @@ def add_robot_options(parser: argparse.ArgumentParser) -> None:
         'a set of any robot', 'a LeRobot set, version 2.0, 2.1 or 3.0, or one of dysl import: '
         'what is left out here is taken from it, and told')  # fmt: skip
     group.add_argument('--cameras', nargs='+', default=[], metavar='NAME',
-                       help='pictures that the policy sees; default: all')  # fmt: skip
+                       help='pictures that the policy sees; image=front calls front image, which '
+                       'is what image_topic:= of the launch file feeds; default: all')
     group.add_argument('--state', nargs='+', default=[], metavar='COLUMN',
                        help='columns of the joints; default: observation.state')  # fmt: skip
     group.add_argument('--action', default='', metavar='COLUMN', help='default: action')
@@ -47,6 +48,9 @@ def add_robot_options(parser: argparse.ArgumentParser) -> None:
                        'are called so')  # fmt: skip
     group.add_argument('--gripper-range', nargs=2, type=float, metavar=('CLOSED', 'OPEN'),
                        help="in the set's units; default: the extremes of the set")  # fmt: skip
+    group.add_argument('--action-scale', nargs='+', type=float, default=[], metavar='FACTOR',
+                       help='metres and radians of 1.0, for each number of an action that is no '
+                       'opening')  # fmt: skip
     group.add_argument('--units', default='auto', choices=UNIT_NAMES,
                        help='of the joints; auto: numbers beyond a turn are degrees')  # fmt: skip
     group.add_argument('--joint-names', nargs='+', default=[], metavar='JOINT',
@@ -91,9 +95,9 @@ def choice_of(given: argparse.Namespace) -> SetChoice:
     pair = given.gripper_range
     return SetChoice(
         tuple(given.cameras), tuple(given.state), given.action, given.action_space,
-        tuple(given.gripper), None if pair is None else (pair[0], pair[1]), given.units,
-        tuple(given.joint_names), given.horizon, given.image_size, given.held_out,
-        given.max_frames, given.seed,
+        tuple(given.gripper), None if pair is None else (pair[0], pair[1]),
+        tuple(given.action_scale), given.units, tuple(given.joint_names), given.horizon,
+        given.image_size, given.held_out, given.max_frames, given.seed,
     )  # fmt: skip
 
 

@@ -23,7 +23,10 @@ from dysl_vla_ros.targets import folder_target
 CHECKPOINT = 'dense.safetensors'
 
 _PRESET = "default: the preset's"
-EXAMPLE = 'dysl train --dataset runs/demos --out runs/dense'
+EXAMPLE = """
+dysl train LEROBOT_SET --out runs/mine --minutes 60
+dysl train --dataset runs/demos --out runs/dense
+"""
 KEPT = 'the state saved last is kept; the same command goes on'
 
 
@@ -48,6 +51,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         f'update, so that later jumps cost less; {_PRESET}')  # fmt: skip
     parser.add_argument('--exit-layers', type=COUNT, nargs=2, metavar=('FIRST', 'LAST'),
                         help=f'layers of which they are drawn; {_PRESET}')  # fmt: skip
+    parser.add_argument('--precision', default='auto', choices=('auto', 'bf16', 'fp32'),
+                        help='auto: bf16 on a GPU only; bf16 pays on a CPU with AVX512-BF16 or '
+                        'AMX')  # fmt: skip
     parser.add_argument('--start', type=Path, metavar='CHECKPOINT',
                         help='train this one further, without a warm-up')  # fmt: skip
     parser.add_argument('--minutes', type=float, default=0.0,

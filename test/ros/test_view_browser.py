@@ -117,8 +117,7 @@ def test_the_page_is_live_beside_a_node_that_keeps_its_rate(graph, address, tmp_
                 'return performance.getEntriesByType("navigation")[0].loadEventEnd'
             ))  # fmt: skip
         browser.wait('view.messages > 3 && view.pictures > 3')
-        browser.wait("document.getElementById('state').textContent === 'running'")
-        browser.wait('Charts.count() > 60', 90.0)
+        browser.wait('Charts.count() > 60', 200.0)
         assert browser.run('return Object.keys(Arm.frames()).length') > 6
         assert browser.run("return document.querySelectorAll('.joint').length") == 6
         began, before, rates = time.monotonic(), browser.run('return view'), len(heard.rates)
@@ -142,6 +141,7 @@ def test_the_estop_of_the_page_brakes_a_moving_arm_every_time(graph, address, tm
     with Browser(tmp_path / 'profile') as browser:
         browser.open(address)
         browser.wait('view.messages > 3')
+        wait_for(lambda: heard.state, 150.0, 'the node')
         while len(delays) < TRIES:
             wait_for(lambda: started(browser, heard), 60.0, said_by(browser, heard))
             time.sleep(random.uniform(0.3, 0.5))  # at no particular moment of the node

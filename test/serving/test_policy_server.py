@@ -368,6 +368,15 @@ def test_a_connection_that_was_cut_is_made_anew_within_the_same_request():
     server.shutdown()
 
 
+def test_a_server_that_goes_while_nobody_asks_is_noticed_all_the_same(serve):
+    server = serve()
+    link = Link(Address(server.url))
+    link.wait(PATIENCE)
+    server.close()
+    told(link, 'refused')
+    link.close()
+
+
 def test_an_error_of_the_server_is_told_by_its_last_line_and_the_next_request_goes_on():
     def reply(client, request):
         if request['n'] == 1:

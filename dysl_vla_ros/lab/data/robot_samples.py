@@ -182,5 +182,6 @@ def _joined(parts: Sequence[_Part], texts: Sequence[str]) -> Demonstrations:
         goal=np.concatenate([part.goal for part in parts]), own=np.ones(frames, np.bool_),
         chunk=np.concatenate([part.chunk for part in parts]),
         point=np.full((frames, 2), -1, np.int64),
-        offset=np.full((frames, 2, 3), np.nan, np.float32), instructions=tuple(texts),
+        offset=np.full((frames, 2, 3), np.nan, np.float32),
+        phrases=tuple((text,) for text in texts),
     )  # fmt: skip

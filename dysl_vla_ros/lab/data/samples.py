@@ -76,9 +76,10 @@ def batch_source(
     cameras = [camera.name for camera in checkpoint.config.cameras]
     data = replace(data, images={name: data.images[name] for name in cameras})
     tokens = checkpoint.config.instruction_tokens
-    phrases = [(text,) for text in data.instructions] or all_phrases()
+    phrases = data.phrases or all_phrases()
     table = encode_table(Tokenizer.from_str(checkpoint.tokenizer), phrases, tokens)
-    names = None if data.instructions else target_names()
+    # Of another world every goal has a name of its own.
+    names = np.arange(len(phrases)) if data.phrases else target_names()
     return BatchSource(data, table, checkpoint.statistics, device, seed, own_share, names)
 
 
@@ -98,5 +99,5 @@ def _part(data: Demonstrations, kept: NDArray[np.bool_], first: int = 0) -> Demo
         proprioception=data.proprioception[first:],
         frame=data.frame[kept] - first, goal=data.goal[kept], own=data.own[kept],
         chunk=data.chunk[kept], point=data.point[kept], offset=data.offset[kept],
-        instructions=data.instructions,
+        phrases=data.phrases,
     )  # fmt: skip
