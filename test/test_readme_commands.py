@@ -41,6 +41,7 @@ KINDS = {
     'dysl --version': 'cli/test_help.py', 'dysl --help': 'cli/test_help.py',
     'dysl import': 'test_tutorial.py', 'dysl inspect': 'cli/test_inspect.py',
     'dysl recipe': 'hours',
+    'dysl replay': 'lab/replay/test_replay.py',
     'dysl soak': 'ros/test_chaos_command.py', 'dysl train': 'cli/test_pipeline.py',
     'dysl anchors': 'hours', 'dysl results': 'cli/test_results.py',
     'dysl verify': 'cli/test_verify_command.py', 'dysl import': 'test_tutorial.py',
