@@ -85,10 +85,10 @@ def run(given: argparse.Namespace) -> int:
             raise ConfigError('--tolerance', tolerance, 'more than 0 and at most 10')
     console, began = Console(), time.monotonic()
     if given.gate:
-        document = try_gate(given, console) | {'bundle': bundle_name(given.engine),
-                                               'date': time.strftime('%Y-%m-%d')}  # fmt: skip
+        told = try_gate(given, console)
+        told |= {'bundle': bundle_name(given.engine), 'date': time.strftime('%Y-%m-%d')}
         if given.json is not None:
-            write_json(given.json, document)
+            write_json(given.json, told)
         return 0
     document = _recorded(given) if given.observations is not None else _played(given, console)
     if document is None:

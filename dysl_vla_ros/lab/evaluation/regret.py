@@ -75,7 +75,8 @@ class RegretGate:
             rows = np.stack([self._features(one, before, after) for one in states])
             errors = np.array([rms(one.early[after] - one.dense) for one in states])
             square = rows.T @ rows + _RIDGE * np.eye(rows.shape[1])
-            self._weights[after] = np.linalg.solve(square, rows.T @ np.log(errors + _SMALL))
+            fitted = np.linalg.solve(square, rows.T @ np.log(errors + _SMALL))
+            self._weights[after] = fitted.astype(np.float64)
 
     def predicted(self, state: Exits, before: int, after: int) -> float:
         """The error that it expects of leaving at ``after``."""
