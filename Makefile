@@ -1,20 +1,22 @@
 # make demo | test | test-all | test-gpu | libero | lint | clean. Each sets up .venv by itself; none needs root.
 SHELL := /bin/bash
 VENV ?= .venv
-PYTHON ?= $(shell for v in 3.11 3.12 3.10; do p=$$(command -v python$$v) && $$p -c 'import venv, ensurepip' 2>/dev/null && echo $$p && exit; done; command -v python3)
+PYTHON ?= $(shell for v in 3.11 3.12 3.13 3.10; do p=$$(command -v python$$v) && $$p -c 'import venv, ensurepip' 2>/dev/null && echo $$p && exit; done; command -v python3)
 ARGS ?=
+# One process for the tests that start nodes, one for all others.
+PARALLEL ?= -n 2 --dist loadgroup
 
 # A sourced ROS 2 brings rclpy and the messages: use them instead of the wheels.
 HAVE_ROS := $(shell [ -n "$$ROS_DISTRO" ] && python3 -c 'import rclpy' 2>/dev/null && echo yes)
 ifeq ($(HAVE_ROS),yes)
   PYTHON := $(shell command -v python3)
   VENV_FLAGS := --system-site-packages
-  EXTRAS := sim,kinematics
+  EXTRAS := sim,kinematics,view,record,bags
   # Before what the shell has on it: the tests are those of this tree, not of an installed copy.
   export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 else
   VENV_FLAGS :=
-  EXTRAS := sim,kinematics,ros-jazzy
+  EXTRAS := sim,kinematics,view,record,bags,ros-jazzy
   # The wheels bring all they need; what a sourced workspace or another environment set is not ours.
   unexport PYTHONPATH AMENT_PREFIX_PATH COLCON_PREFIX_PATH CMAKE_PREFIX_PATH LD_LIBRARY_PATH
   unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
@@ -30,14 +32,19 @@ demo: $(VENV)/.demo
 	$(VENV)/bin/python -m dysl_vla_ros.cli.main demo $(ARGS)
 
 test: $(VENV)/.test
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 test-all: $(VENV)/.train
-	$(VENV)/bin/python -m pytest -m "slow and not gpu" $(ARGS)
+	$(VENV)/bin/python -m pytest -m "slow and not gpu" $(PARALLEL) $(ARGS)
 
-# Where there is an NVIDIA GPU; DYSL_EVIDENCE=doc/evidence keeps the figures.
-test-gpu: $(VENV)/.train
-	$(VENV)/bin/python -m pytest -m gpu $(ARGS)
+# Where there is an NVIDIA GPU. A machine that has torch, numpy, onnx, safetensors and pytest needs
+# nothing more, no network either; any other gets .venv. The figures go to doc/evidence.
+test-gpu:
+	@for python in $(VENV)/bin/python python3; do \
+	  $$python -c 'import numpy, onnx, pytest, safetensors, torch' 2>/dev/null && break; python=; \
+	done; \
+	[ -n "$$python" ] || { $(MAKE) $(VENV)/.train && python=$(VENV)/bin/python; } && \
+	  $$python -m pytest -m gpu -q test/gpu $(ARGS)
 
 # LIBERO in an environment of its own (2.1 GB; its MuJoCo is of 2023): .libero, or LIBERO=FOLDER.
 LIBERO ?= .libero
@@ -56,8 +63,8 @@ lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check . && $(VENV)/bin/mypy dysl_vla_ros
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info[:2] <= (3, 12)' 2>/dev/null || \
-	  { echo "Python 3.10 to 3.12 is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info[:2] <= (3, 13)' 2>/dev/null || \
+	  { echo "Python 3.10 to 3.13 is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
 
 $(VENV)/.demo: setup.py | $(VENV)/bin/python

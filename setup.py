@@ -38,6 +38,7 @@ setup(
     maintainer='The dysl_vla_ros developers',
     maintainer_email='maintainers@dysl-vla-ros.dev',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
+    package_data={f'{NAME}.view': ['page/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
         (f'share/{NAME}', ['package.xml']),
@@ -60,14 +61,28 @@ setup(
     extras_require={
         # On a robot these come from ROS (rosdep): rclpy, messages, pinocchio.
         'kinematics': ['pin>=3.2,<5'],  # Pinocchio: forward and inverse kinematics
-        'sim': ['mujoco-core>=4.0,<4.1'],  # physics and ray casting of the simulated arm
+        'sim': [  # physics and ray casting of the simulated arm
+            'mujoco-core>=4.0,<4.1; python_version >= "3.11"',
+            'mujoco>=3.3,<4; python_version < "3.11"',  # of mujoco-core there is no wheel
+        ],
         'compressed': ['Pillow>=10'],  # compressed images, JPEG and PNG; apt: python3-pil
+        'remote': [  # a policy that runs elsewhere, and dysl serve: openpi's protocol
+            'websockets>=15,<18',  # its sockets
+            'msgpack>=1.0.3,<2',  # its messages
+        ],
+        'record': ['mcap>=1.2,<2', 'Pillow>=10'],  # record:=true
+        'view': [  # dysl view: a live page in the browser; apt: python3-aiohttp python3-pil
+            'aiohttp>=3.8,<4',
+            'Pillow>=10',
+        ],
+        'film': ['av>=12', 'Pillow>=10'],  # dysl film as MP4; GIF and PNG need Pillow alone
         'ros-jazzy': [  # rclpy for machines without ROS, x86-64
             'ros-jazzy-rclpy[fastrtps]==7.1.6',
             'ros-jazzy-sensor-msgs==5.3.6',
             'ros-jazzy-trajectory-msgs==5.3.6',
             'ros-jazzy-geometry-msgs==5.3.6',
             'ros-jazzy-diagnostic-msgs==5.3.6',
+            'ros-jazzy-visualization-msgs==5.3.6',
             'ros-jazzy-std-srvs==5.3.6',
             'ros-jazzy-lifecycle-msgs==2.0.3',
         ],
@@ -86,8 +101,10 @@ setup(
             'pyarrow>=15',  # datasets in LeRobot's layout
             'Pillow>=10',  # their pictures
             'av>=12',  # their videos, AV1 too: a decoder comes with it
-            'rosbags>=0.10,<1',  # calibration from an MCAP bag, without ROS
+            'rosbags>=0.10.11,<1',  # messages of a recording, without ROS
+            'mcap>=1.1,<2',  # MCAP files, whole or cut off
         ],
+        'bags': ['rosbags>=0.10.11,<1', 'mcap>=1.1,<2'],  # recordings, where nothing is trained
         'vla': [  # the upstream libraries that the loaders of published models are tested against
             'transformers>=5.0,<6',  # stock Llama
             'timm>=1.0.9,<1.1',  # stock DINOv2 and SigLIP towers
@@ -100,9 +117,12 @@ setup(
         'test': [
             'pytest>=7.4,<10',  # 7.4 is Ubuntu 24.04's, which colcon test uses
             'pytest-timeout>=2.3,<3',
+            'pytest-xdist>=3.5,<4',  # make test: two processes
             'hypothesis>=6.100,<7',
             'onnx>=1.16,<2',  # writes the tiny bundle of the tests
             'Pillow>=10',  # compressed images
+            'websockets>=15,<18',  # policy servers, over real sockets
+            'msgpack>=1.0.3,<2',
         ],
         'lint': ['ruff>=0.6', 'mypy>=1.11', 'types-PyYAML'],
     },
@@ -111,6 +131,7 @@ setup(
             f'dysl = {NAME}.cli.main:main',
             f'vla_node = {NAME}.ros.vla_node:main',
             f'sim_arm = {NAME}.ros.sim_arm:main',
+            f'vla_recorder = {NAME}.ros.vla_recorder:main',
         ]
     },
     zip_safe=False,

@@ -6,6 +6,7 @@ module imports neither launch nor rclpy.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import re
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ PACKAGE = 'dysl_vla_ros'
 CUSTOM = 'custom'
 """``robot:=custom``: no preset, all parameters from ``params_file``."""
 NODE = 'vla_node'
+RECORDER = 'vla_recorder'
 SIM = 'sim'
 _REMAPPED = (
     'image', 'wrist_image', 'left_wrist_image', 'right_wrist_image', 'joint_states',
@@ -34,9 +36,9 @@ _NAMES_OF_THE_ARM = (
 _NEEDS = {
     'rviz': ('rviz2', 'rviz_default_plugins'),
     'foxglove': ('foxglove_bridge',),
-    'record': ('ros2bag', 'rosbag2_storage_mcap'),
 }
 """Argument -> packages of other people."""
+_LEAST_GB = 0.002
 _PREFIX = re.compile(r'[A-Za-z0-9_/]+')
 _TRUE_FALSE = ('true', 'false')
 _ENCLAVE = re.compile(r'(/[A-Za-z_][A-Za-z0-9_]*)+')
@@ -91,7 +93,13 @@ ARGUMENTS: tuple[LaunchArgument, ...] = (
                    'Parent of the SROS 2 enclaves: /dysl gives /dysl/vla_node; empty = none'),
     LaunchArgument('use_sim_time', 'false', 'Use /clock', _TRUE_FALSE),
     LaunchArgument('autostart', 'true', 'Configure and activate vla_node', _TRUE_FALSE),
-    LaunchArgument('record', 'false', 'Record everything with ros2 bag', _TRUE_FALSE),
+    LaunchArgument('record', 'false', 'Record what the model saw and the node\'s topics, as MCAP',
+                   _TRUE_FALSE),
+    LaunchArgument('record_folder', 'dysl_vla_bags', 'Folder of the recordings'),
+    LaunchArgument('record_limit_gb', '10', 'Of that folder; then its oldest file goes'),
+    LaunchArgument('record_video', 'false', 'Record the cameras\' own streams too, as JPEG',
+                   _TRUE_FALSE),
+    LaunchArgument('record_topics', '', 'Further topics, NAME=TYPE, separated by commas'),
     LaunchArgument('rviz', 'false', 'Start rviz2', _TRUE_FALSE),
     LaunchArgument('foxglove', 'false', 'Start foxglove_bridge', _TRUE_FALSE),
     LaunchArgument('log_level', 'info', 'Of our nodes', ('debug', 'info', 'warn', 'error')),
@@ -226,6 +234,8 @@ def nodes(arguments: Mapping[str, str]) -> tuple[NodeSpec, ...]:
         specs.insert(0, _sim_arm(given))
         if ros_packages.prefix_of('robot_state_publisher') is not None:
             specs.append(_robot_state_publisher(given))
+    if given['record'] == 'true':
+        specs.append(_recorder(given))
     if given['rviz'] == 'true':
         specs.append(_rviz(given))
     if given['foxglove'] == 'true':
@@ -238,13 +248,6 @@ def nodes(arguments: Mapping[str, str]) -> tuple[NodeSpec, ...]:
 def environment() -> dict[str, str]:
     """Variables that every node gets: the Fast DDS profile, unless the user has their own."""
     return ros_packages.fast_dds_profile(config_folder() / 'fastdds.xml')
-
-
-def record_command(arguments: Mapping[str, str]) -> list[str]:
-    """``ros2 bag record`` when asked for, else nothing."""
-    if check(arguments)['record'] != 'true':
-        return []
-    return ['ros2', 'bag', 'record', '--all', '--storage', 'mcap']
 
 
 def _vla_node(given: Mapping[str, str]) -> NodeSpec:
@@ -388,8 +391,55 @@ def _sim_arm(given: Mapping[str, str]) -> NodeSpec:
     )  # fmt: skip
 
 
+def _recorder(given: Mapping[str, str]) -> NodeSpec:
+    """Beside the node, with its names; nobody depends on it."""
+    limit = _number('record_limit_gb', given['record_limit_gb'])
+    if limit < _LEAST_GB:
+        raise ConfigError('record_limit_gb', limit, f'at least {_LEAST_GB:g}')
+    if importlib.util.find_spec('mcap') is None:
+        raise ConfigError('record', 'true', 'the library mcap: python3 -m pip install '
+                          "'mcap>=1.2,<2'; or record:=false")  # fmt: skip
+    folder = Path(given['record_folder']).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError('record_folder', str(folder), 'a folder: this is a file')
+    files = _files(given)
+    topics = [entry.strip() for entry in given['record_topics'].split(',') if entry.strip()]
+    topics += _topics_of_arms(files)
+    parameters: dict[str, Any] = {
+        'folder': str(folder), 'limit_gb': limit, 'video': given['record_video'] == 'true',
+    }  # fmt: skip
+    if topics:
+        parameters['topics'] = topics
+    if given['use_sim_time'] == 'true':
+        parameters['use_sim_time'] = True
+    remappings = _topic_remappings(given)
+    if given['command_topic']:
+        remappings.append((_command_topic(given['command_type'], files), given['command_topic']))
+    return NodeSpec(
+        RECORDER, RECORDER, given['namespace'], parameters=parameters,
+        remappings=tuple(remappings), log_level=given['log_level'],
+        enclave=_enclave(given['enclave'], RECORDER),
+    )  # fmt: skip
+
+
+def _topics_of_arms(files: list[Path]) -> list[str]:
+    """Command topics of several arms, and their grippers', live and in shadow."""
+    found = []
+    named = [value for path in files for name, value in parameters_for(path, NODE)
+             if name == 'arms.names' and isinstance(value, list)]  # fmt: skip
+    for name in named[-1] if named else ():
+        topic = _last(f'arms.{name}.command_topic', files, '')
+        for own, kind in (
+            (topic, 'trajectory_msgs/msg/JointTrajectory'),
+            (f'{name}/gripper_command', 'std_msgs/msg/Float64MultiArray'),
+        ):  # fmt: skip
+            if own:
+                found += [f'{own}={kind}', f'{NODE}/shadow/{own.lstrip("/")}={kind}']
+    return found
+
+
 def _rviz(given: Mapping[str, str]) -> NodeSpec:
-    words = ['-d', str(config_folder() / 'rviz' / 'manipulation.rviz')]
+    words = ['-d', str(config_folder() / 'views' / 'manipulation.rviz')]
     frame = _last('action.frame_id', _files(given), '')
     frame = str(_prefixed(given, _files(given)).get('action.frame_id', frame))
     if frame:

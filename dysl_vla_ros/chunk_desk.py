@@ -146,7 +146,7 @@ class ChunkDesk:
         else:
             self._count.deadline_misses += 1
             reason = f'all {len(chunk.actions)} actions were played before the chunk arrived'
-            return Delivery(accepted=False, rerun=False, reason=reason)
+            return Delivery(accepted=False, rerun=False, reason=reason, since=verdict.since)
         return Delivery(
             accepted=not verdict.rerun,
             rerun=verdict.rerun,
@@ -157,6 +157,7 @@ class ChunkDesk:
             seam_jump=0.0 if verdict.rerun else playback.seam_jump,
             played=played,
             actions_played=self._count.actions_played,
+            since=verdict.since,
         )
 
     def keep_pace(self, horizon: int) -> None:

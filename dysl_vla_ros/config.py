@@ -60,11 +60,11 @@ class EngineConfig:
     backend: str = _parameter(
         'auto',
         'Back end; auto = TensorRT when plans were built (an error if they do not fit this GPU), '
-        'else ONNX Runtime',
-        choices=('auto', 'onnxruntime', 'tensorrt', 'cuda', 'fake'),
+        'cuda when only its pieces were, else ONNX Runtime; remote = a policy server',
+        choices=('auto', 'onnxruntime', 'tensorrt', 'cuda', 'fake', 'remote'),
     )
     plans: str = _parameter(
-        '', 'Folder of TensorRT plans, as given to dysl build; empty = plans/ in the bundle'
+        '', 'Folder of compiled plans, as given to dysl build; empty = plans/ in the bundle'
     )
     warmup_runs: int = _parameter(
         3, 'Passes run at configure, before the first is timed', low=0, high=100
@@ -82,6 +82,41 @@ class EngineConfig:
     restarts: int = _parameter(
         3, "Restarts of the model's process within 10 minutes; beyond them a fault",
         low=0, high=100,
+    )  # fmt: skip
+    remote_url: str = _parameter(
+        '', 'Policy server of the back end remote, or of rerun.where = remote: ws://host:port or '
+        'wss:// for TLS', key='remote.url',
+    )  # fmt: skip
+    remote_contract: str = _parameter(
+        '', 'What that server reads and answers: a YAML file, or the folder of a bundle; empty = '
+        "engine.path's bundle", key='remote.contract',
+    )  # fmt: skip
+    remote_deadline_s: float = _parameter(
+        1.0, 'Longest time for one request to it; then the arm holds and the connection is made '
+        'anew [s]', low=0.05, high=60, key='remote.deadline_s',
+    )  # fmt: skip
+    remote_open_timeout_s: float = _parameter(
+        60.0, 'Longest time for its first answer, at configure: some compile their model then [s]',
+        low=0.1, high=280, key='remote.open_timeout_s',
+    )  # fmt: skip
+    remote_max_message_mb: int = _parameter(
+        16, 'Largest message to or from it [MB]', low=1, high=64, key='remote.max_message_mb'
+    )
+    remote_token_file: str = _parameter(
+        '', "File with the token that it asks for (openpi's api_key); empty = none",
+        key='remote.token_file',
+    )  # fmt: skip
+    remote_ca_file: str = _parameter(
+        '', "File of certificates that a wss:// server may be signed by; empty = the system's",
+        key='remote.ca_file',
+    )  # fmt: skip
+    rerun_where: str = _parameter(
+        'local', 'Where a skipped pass is run again in full: on this machine, or by the policy '
+        'server, and here only while that is away', choices=('local', 'remote'), key='rerun.where',
+    )  # fmt: skip
+    rerun_deadline_s: float = _parameter(
+        0.4, 'With rerun.where = remote: after this long without an answer the full pass runs '
+        'here [s]', low=0.05, high=10, key='rerun.deadline_s',
     )  # fmt: skip
 
 
@@ -573,6 +608,7 @@ class NodeConfig:
             _check_arms(self)
         else:
             _check_gripper(self.gripper, self.action.command_type, self.action.joint_names)
+        _check_remote(self)
         continuity = self.continuity
         if 0 < continuity.threshold < continuity.hysteresis:
             raise ConfigError(
@@ -596,6 +632,30 @@ class NodeConfig:
             )  # fmt: skip
         if any(weight < 0 for weight in self.continuity.weights):
             raise ConfigError('continuity.weights', self.continuity.weights, 'no negative weight')
+
+
+def _check_remote(config: NodeConfig) -> None:
+    """Refuse what a policy server cannot be asked for, or would be killed for."""
+    engine = config.engine
+    remote = engine.backend == 'remote'
+    if not remote and engine.rerun_where != 'remote':
+        return
+    if not engine.remote_url:
+        why = "engine.backend = 'remote'" if remote else "rerun.where = 'remote'"
+        raise ConfigError('remote.url', '', f"the policy server, 'ws://host:port', with {why}")
+    name, deadline = 'remote.deadline_s', engine.remote_deadline_s
+    if not remote:
+        name, deadline = 'rerun.deadline_s', engine.rerun_deadline_s
+    # Beyond it the model's process counts as hung, though it only waits for the server.
+    if deadline >= engine.pass_timeout_s:
+        raise ConfigError(name, deadline, f'less than engine.pass_timeout_s = '
+                          f'{engine.pass_timeout_s:g}')  # fmt: skip
+    if remote and engine.rerun_where == 'remote':
+        raise ConfigError('rerun.where', 'remote', "'local' with engine.backend = 'remote': the "
+                          'server decides what it skips')  # fmt: skip
+    if remote and config.skip.mode == 'compare':
+        raise ConfigError('skip.mode', 'compare', "another mode with engine.backend = 'remote': "
+                          'a policy server makes one pass for one request')  # fmt: skip
 
 
 CARRIES_GRIPPER = {
@@ -962,5 +1022,6 @@ def _nearest(name: str, known: tuple[str, ...]) -> str:
 
 
 if __name__ == '__main__':
-    print('# Parameters of `vla_node`\n\nWritten by `python -m dysl_vla_ros.config`.\n')
+    print('# Parameters of `vla_node`\n\nWritten by `python -m dysl_vla_ros.config`. Those of '
+          '`sim_arm`: [reference](reference.md#parameters-of-sim_arm).\n')
     print(markdown_table(), end='')

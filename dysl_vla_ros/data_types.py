@@ -51,6 +51,8 @@ class Observation:
         joints: Measured joint positions in the bundle's joint order, shape (n,) [rad or m].
         gripper: Measured opening, 0.0 closed .. 1.0 open; None when the arm has no gripper.
         instruction: What to do, as the user wrote it.
+        seen: Camera name -> what a model saw of it, turned, cropped and resized already, shape
+            (height, width, 3), 0 to 255: of recordings, in place of ``images``.
     """
 
     stamp: float
@@ -58,8 +60,12 @@ class Observation:
     joints: FloatArray
     gripper: float | None
     instruction: str
+    seen: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
+MotionSince = tuple[FloatArray | None, ...]
+"""What a skip policy heard since it was last asked: executed displacements, shape (action_dim,)
+each, and None where it forgot the motion."""
 SKIP_THRESHOLD = 0.5
 """tau, unless a plan says otherwise."""
 
@@ -76,12 +82,14 @@ class SkipPlan:
         threshold: tau: a live controller opens iff its score is greater.
         exit_layer: A fixed exit: the state entering this layer goes straight to the last one, no
             controller is asked and no adapter used; ``allow`` says nothing then. None: no exit.
+        since: What moved the allow points since the last look, for those who record it.
     """
 
     allow: tuple[int, ...]
     controllers: Literal['live', 'closed', 'open'] = 'live'
     threshold: float = SKIP_THRESHOLD
     exit_layer: int | None = None
+    since: MotionSince = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -46,3 +46,7 @@ class ChunkError(DyslError):
 
 class KinematicsError(DyslError):
     """The robot description lacks a joint or frame, or a pose cannot be reached."""
+
+
+class LinkError(DyslError):
+    """A policy server is away, late, or answered what is no chunk: the arm holds."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from dysl_vla_ros.core.run_state import State
-from dysl_vla_ros.data_types import ActionChunk, Command, SkipMode
+from dysl_vla_ros.data_types import ActionChunk, Command, MotionSince, SkipMode
 
 _LATENCIES_KEPT = 10
 
@@ -27,6 +27,7 @@ class Delivery:
         played: Actions of the chunk dropped because they were played since its observation.
         actions_played: Actions that the loop has played in all, up to this delivery: with the
             chunks it says what was executed of each.
+        since: What the verification heard of the motion since the plan, for a recorder.
     """
 
     accepted: bool
@@ -38,6 +39,7 @@ class Delivery:
     seam_jump: float = 0.0
     played: float = 0.0
     actions_played: int = 0
+    since: MotionSince = ()
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.core import transforms
 from dysl_vla_ros.data_types import FloatArray, LayerTrace, Observation, PassMode, SkipPlan
 from dysl_vla_ros.engines.engine import Engine, Hidden, forward
-from dysl_vla_ros.engines.image_tensor import image_to_tensor
+from dysl_vla_ros.engines.image_tensor import image_to_tensor, values_to_tensor
 from dysl_vla_ros.engines.open_engine import open_engine
 from dysl_vla_ros.errors import BundleError, EngineError, InputError
 
@@ -106,6 +106,10 @@ class Policy:
         """
         inputs: dict[str, NDArray[Any]] = {}
         for camera in self.manifest.cameras:
+            if camera.name in observation.seen:
+                values = observation.seen[camera.name]
+                inputs[camera.name] = values_to_tensor(values, camera)
+                continue
             if camera.name not in observation.images:
                 raise InputError(
                     f'images = {sorted(observation.images)}: expected {camera.name!r} too'
@@ -113,7 +117,7 @@ class Policy:
             inputs[camera.name] = image_to_tensor(observation.images[camera.name], camera)
         inputs['tokens'] = self.tokens(observation.instruction)
         if self.manifest.proprioception.dim:
-            inputs['proprioception'] = self._proprioception(observation)
+            inputs['proprioception'] = proprioception_input(self.manifest, observation)
         return inputs
 
     def tokens(self, instruction: str) -> NDArray[np.int64]:
@@ -233,30 +237,6 @@ class Policy:
             raise EngineError(f'actions of shape {actions.shape}: expected {wanted}')
         return actions
 
-    def _proprioception(self, observation: Observation) -> NDArray[np.float32]:
-        spec = self.manifest.proprioception
-        joints = np.asarray(observation.joints, dtype=np.float64)
-        size = spec.body
-        if joints.shape != (size,):
-            raise InputError(f'joints of shape {joints.shape}: expected ({size},)')
-        values = [*joints]
-        if spec.gripper:
-            if observation.gripper is None:
-                raise InputError('gripper = None: expected its measured opening, 0 to 1')
-            opening = observation.gripper
-            # Not only the opening: some models read where each finger is.
-            values += [a + (b - a) * opening for a, b in spec.fingers or ((0.0, 1.0),)]
-        known = self.manifest.action.joint_names
-        names = [*(known if len(known) == size else range(size)), *['gripper'] * (spec.dim - size)]
-        for name, value in zip(names, values, strict=False):
-            if not np.isfinite(value):
-                raise InputError(f'joints: {name} = {value}: expected a finite number')
-        scale = spec.normalisation
-        normalised = transforms.normalise(values, scale.low, scale.high, scale.mask)
-        if spec.clip:
-            normalised = np.clip(normalised, -1.0, 1.0)
-        return normalised[None].astype(np.float32)
-
     def _blank(self) -> Inputs:
         manifest = self.manifest
         inputs: dict[str, NDArray[Any]] = {
@@ -269,6 +249,36 @@ class Policy:
         if manifest.proprioception.dim:
             inputs['proprioception'] = np.zeros((1, manifest.proprioception.dim), np.float32)
         return inputs
+
+
+def proprioception_input(manifest: Manifest, observation: Observation) -> NDArray[np.float32]:
+    """What the model reads of the arm, normalised, shape (1, proprioception.dim).
+
+    Raises:
+        InputError: A joint or the opening is missing or not finite.
+    """
+    spec = manifest.proprioception
+    joints = np.asarray(observation.joints, dtype=np.float64)
+    size = spec.body
+    if joints.shape != (size,):
+        raise InputError(f'joints of shape {joints.shape}: expected ({size},)')
+    values = [*joints]
+    if spec.gripper:
+        if observation.gripper is None:
+            raise InputError('gripper = None: expected its measured opening, 0 to 1')
+        opening = observation.gripper
+        # Not only the opening: some models read where each finger is.
+        values += [a + (b - a) * opening for a, b in spec.fingers or ((0.0, 1.0),)]
+    known = manifest.action.joint_names
+    names = [*(known if len(known) == size else range(size)), *['gripper'] * (spec.dim - size)]
+    for name, value in zip(names, values, strict=False):
+        if not np.isfinite(value):
+            raise InputError(f'joints: {name} = {value}: expected a finite number')
+    scale = spec.normalisation
+    normalised = transforms.normalise(values, scale.low, scale.high, scale.mask)
+    if spec.clip:
+        normalised = np.clip(normalised, -1.0, 1.0)
+    return normalised[None].astype(np.float32)
 
 
 def instruction_tokens(

@@ -7,14 +7,41 @@ axis, and its vectors run through pi), so the one nearest to what training saw i
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Protocol
+
 import numpy as np
 
 from dysl_vla_ros.bundle.manifest import ProprioceptionSpec
-from dysl_vla_ros.data_types import FloatArray
+from dysl_vla_ros.data_types import FloatArray, Observation
+from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.rotations import roll_pitch_yaw, rotation_vector
 
 _TURN = 2.0 * np.pi
 _TINY = 1e-9
+
+
+class HasPose(Protocol):
+    """A planner, as far as it knows where the tip is."""
+
+    def pose(self, joints: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Position (3,) [m] and rotation (3, 3) of the tip in the actions' frame."""
+
+
+def as_read(
+    observation: Observation, spec: ProprioceptionSpec | None, planner: HasPose
+) -> Observation:
+    """An observation with what the policy reads of the arm: its joints, or the pose of its tip.
+
+    Raises:
+        InputError: Joints that are not finite numbers.
+    """
+    if spec is None or spec.source == 'joints' or not spec.dim:
+        return observation
+    if not np.isfinite(observation.joints).all():
+        raise InputError(f'joints = {observation.joints}: expected finite numbers')
+    position, rotation = planner.pose(observation.joints)
+    return replace(observation, joints=pose_state(spec, position, rotation))
 
 
 def pose_state(

@@ -6,7 +6,9 @@ Every writer of the package asks here first, before it computes anything, and wr
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ IsOwn = Callable[[Path], bool]
 """Whether an existing file or folder is of the kind that is about to be written."""
 
 _SHOWN = 5
+_PROBE = 4096
 
 
 def file_target(field: str, path: Path, is_own: IsOwn, kind: str) -> Path:
@@ -40,6 +43,7 @@ def file_target(field: str, path: Path, is_own: IsOwn, kind: str) -> Path:
             field, str(path), f'a new file or {kind}: this one is something else; remove it, or '
             'name another',
         )  # fmt: skip
+    check_writable(field, path, place.parent)
     return place
 
 
@@ -72,7 +76,32 @@ def folder_target(field: str, path: Path, is_own: IsOwn, kind: str) -> Path:
             field, str(path), f'an empty folder, a new one, or {kind}: there is {listed(names)} '
             'in this one',
         )  # fmt: skip
+    check_writable(field, path, place)
     return place
+
+
+def check_writable(field: str, path: Path, folder: Path) -> None:
+    """Write a few bytes where ``folder`` is or will be made, and remove them again.
+
+    Args:
+        field: Name of the option or argument, for the message.
+        path: As the user gave it.
+        folder: Absolute; it need not exist.
+
+    Raises:
+        ConfigError: The disk is full or read-only, or this user may not write there.
+    """
+    above = next(place for place in (folder, *folder.parents) if place.exists())
+    probe = above / f'.dysl_probe_{os.getpid()}'
+    try:
+        probe.write_bytes(b'.' * _PROBE)
+    except OSError as error:
+        raise ConfigError(
+            field, str(path), f'a place that can be written: {above}: {error.strerror}'
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, data: bytes | Callable[[Path], object]) -> None:
@@ -102,6 +131,22 @@ def write_whole(path: Path, data: bytes | Callable[[Path], object]) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def keep_before(path: Path) -> Path | None:
+    """Let the file that is about to be replaced stay, as ``NAME.before.SUFFIX`` beside it.
+
+    Args:
+        path: A file of ours; what was kept before it is replaced.
+
+    Returns:
+        Where it is kept; None where there was none.
+    """
+    if not path.is_file():
+        return None
+    kept = path.with_name(f'{path.stem}.before{path.suffix}')
+    write_whole(kept, lambda place: shutil.copyfile(path, place))
+    return kept
 
 
 def contents(folder: Path) -> list[str]:

@@ -9,7 +9,6 @@ from functools import partial
 
 from launch.actions import (
     DeclareLaunchArgument,
-    ExecuteProcess,
     OpaqueFunction,
     SetEnvironmentVariable,
     Shutdown,
@@ -48,9 +47,6 @@ def start(context):
     specs = bringup.nodes(arguments)
     actions = [SetEnvironmentVariable(*item) for item in bringup.environment().items()]
     actions += [node(spec) for spec in specs]
-    command = bringup.record_command(arguments)
-    if command:
-        actions.append(ExecuteProcess(cmd=command, output='screen'))
     return actions
 
 

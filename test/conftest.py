@@ -22,7 +22,7 @@ else:
 HERE = Path(__file__).parent
 # Helpers that tests of several folders share: ``import tiny_bundle``, ``import tiny_oft``.
 # Tests of engines lie flat: a folder test/engines/tensorrt would be importable as ``tensorrt``.
-HELPERS = ('.', 'bundle', 'engines', 'lab/data', 'lab/learn', 'lab/model')
+HELPERS = ('.', 'bundle', 'engines', 'gpu', 'lab/data', 'lab/learn', 'lab/model')
 sys.path[:0] = [str(HERE / folder) for folder in HELPERS]
 
 # Of lab/, all but the evaluation.
@@ -30,6 +30,26 @@ OFFLINE = ('lab/model', 'lab/data', 'lab/worlds', 'lab/learn', 'lab/guidance', '
 HAVE_TORCH = importlib.util.find_spec('torch') is not None
 # Whole folders: their conftest.py imports torch too.
 collect_ignore = [] if HAVE_TORCH else list(OFFLINE)
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """A machine with a GPU and little else has no pytest-timeout: then nothing is timed."""
+    if importlib.util.find_spec('pytest_timeout') is None:
+        parser.addini('timeout', 'read by pytest-timeout')
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Likewise its marker."""
+    config.addinivalue_line('markers', 'timeout(seconds): read by pytest-timeout')
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """``-m gpu`` reads nothing but test/gpu: the rest needs a simulator, ROS or a network."""
+    if config.option.markexpr != 'gpu' or not collection_path.is_relative_to(HERE):
+        return None
+    place = HERE / 'gpu'
+    inside = collection_path in (HERE, place) or place in collection_path.parents
+    return None if inside and not collection_path.name.endswith('_on_the_cpu.py') else True
 
 
 def pytest_report_header() -> str:
@@ -51,6 +71,8 @@ OPTIONAL = {
     'rich': 'apt install python3-rich',
     'tokenizers': 'python3 -m pip install tokenizers',
     'PIL': 'apt install python3-pil',
+    'transformers': "python3 -m pip install 'transformers>=5,<6'",
+    'yaml': 'apt install python3-yaml',
 }
 
 
@@ -92,8 +114,17 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     return f'{shown}... {len(text)} letters' if len(text) > 100 else None
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the offline parts are slow: importing torch alone takes seconds."""
+    """Tests of the offline parts are slow: importing torch alone takes seconds.
+
+    Where several processes run the tests, one of them runs those that start nodes, one by one:
+    two graphs at a time would take the processor from each other.
+    """
     for item in items:
         if any(item.path.is_relative_to(HERE / folder) for folder in OFFLINE):
             item.add_marker(pytest.mark.slow)
+        if item.path.is_relative_to(HERE / 'ros') or item.get_closest_marker('ros'):
+            item.add_marker(pytest.mark.xdist_group('ros'))
+        else:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))

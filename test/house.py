@@ -47,7 +47,7 @@ PARTS = {
     '__init__': May(),
     'errors': May(),
     'data_types': May('errors', '', 'numpy'),
-    'targets': May('errors', 'os pathlib'),
+    'targets': May('errors', 'contextlib os pathlib shutil'),
     'config': May('data_types errors', 'pathlib', 'yaml'),
     'parameter_file': May('errors', 'pathlib', 'yaml'),
     'bundle': May('data_types errors targets', 'contextlib hashlib mmap pathlib unicodedata'),
@@ -78,20 +78,32 @@ PARTS = {
         'ctypes hashlib pathlib shlex threading time weakref', 'numpy',
     ),
     'engines.cuda': May(
-        'bundle data_types errors', 'pathlib', 'numpy onnx torch'
+        'bundle data_types engines.tensorrt.plans errors targets',
+        'hashlib pathlib platform time', 'numpy onnx torch',
+    ),
+    # The other end of a policy server's socket: nothing else of the engines knows the network.
+    'engines.remote': May(
+        'bundle data_types engines.image_tensor errors',
+        'contextlib hashlib pathlib socket ssl threading time urllib.parse',
+        'msgpack numpy websockets yaml',
     ),
     'engines.fake': May('action_columns bundle data_types errors', 'hashlib', 'numpy'),
     'hardware': May('', 'ctypes os pathlib platform resource shutil signal subprocess threading'),
     'policy': May(
         'bundle config core data_types engines errors', 'time', 'numpy tokenizers'
     ),
+    'remote_policy': May(
+        'bundle config core data_types engines errors policy', 'pathlib time', 'numpy'
+    ),
     'policy_process': May(
-        'bundle config data_types errors policy',
+        'bundle config data_types errors policy remote_policy',
         'concurrent contextlib ctypes faulthandler fcntl mmap os resource signal socket struct '
         'subprocess sys threading time', 'numpy',
     ),
+    'lossless_picture': May('errors', 'io struct zlib', 'numpy PIL'),
+    'pass_record': May('data_types errors loop_status policy', '', 'numpy'),
     'action_columns': May(),
-    'state_source': May('bundle data_types rotations', '', 'numpy'),
+    'state_source': May('bundle data_types errors rotations', '', 'numpy'),
     'motion': May(
         'action_columns bundle collision config core data_types errors kinematics pose_search '
         'rotations', '', 'numpy',
@@ -104,29 +116,46 @@ PARTS = {
     'chunk_desk': May(
         'bundle config core data_types loop_settings loop_status motion playback policy'
     ),
+    'standing': May('chunk_desk core loop_status playback'),
+    'intake': May('errors loop_status playback policy standing'),
+    'loop_watch': May('core loop_status playback standing'),
+    'way_home': May('config core data_types motion playback', '', 'numpy'),
     'control_loop': May(
-        'chunk_desk config core data_types errors loop_status motion playback policy '
-        'state_source', 'threading', 'numpy',
+        'chunk_desk config core data_types errors intake loop_status loop_watch motion playback '
+        'policy standing state_source way_home', 'threading',
+    ),
+    'serving': May(
+        'bundle core data_types engines.remote errors policy',
+        'concurrent contextlib hmac http io pathlib ssl threading time',
+        'PIL numpy websockets',
     ),
     'ros_packages': May('errors', 'os pathlib'),
     'safe_start': May('errors parameter_file', 'pathlib'),
     'sim': May('data_types errors rotations', 'xml', 'numpy mujoco'),
     'bringup': May(
-        'data_types errors parameter_file ros_packages safe_start sim.robot_description', 'pathlib'
+        'data_types errors parameter_file ros_packages safe_start sim.robot_description',
+        'importlib.util pathlib',
     ),
     'demo': May(
         'bringup data_types engines.image_tensor errors hardware.parent',
-        'fcntl os pathlib signal subprocess sys tempfile time',
+        'concurrent fcntl os pathlib select signal subprocess sys tempfile termios time tty',
         'numpy rich',
+    ),
+    # The page of ``dysl view``: the only server in the house.
+    'view': May(
+        'data_types description errors',
+        'asyncio concurrent hmac io ipaddress pathlib secrets socket threading time urllib',
+        'PIL aiohttp',
     ),
     'ros': May(
         'action_columns bundle collision config contract control_loop core data_types demo '
-        'description engines errors hardware joint_limits kinematics loop_status motion '
-        'parameter_file policy policy_process sim training_range',
-        'errno io os pathlib secrets signal stat sys threading time '
+        'description engines errors hardware joint_limits kinematics loop_settings loop_status '
+        'lossless_picture motion parameter_file pass_record policy policy_process sim '
+        'training_range view',
+        'concurrent errno io os pathlib queue secrets shutil signal stat sys threading time '
         'traceback',
-        f'numpy PIL control_msgs controller_manager_msgs geometry_msgs rcl_interfaces '
-        f'rclpy transforms3d {MESSAGES}',
+        f'numpy PIL mcap control_msgs controller_manager_msgs geometry_msgs rcl_interfaces '
+        f'rclpy transforms3d visualization_msgs {MESSAGES}',
     ),
     # ``dysl chaos`` also runs against another environment: it knows no more of the package.
     'ros.chaos': May(
@@ -134,19 +163,31 @@ PARTS = {
         'contextlib os pathlib random shutil signal subprocess sys tempfile textwrap threading '
         'time xml', f'numpy rclpy {MESSAGES}',
     ),
+    # Writes a page of the documentation.
+    'ros.interface_page': May(
+        'bringup data_types demo ros.qos ros.sim_node', 'os sys time', 'diagnostic_msgs rclpy'
+    ),
     'cli': May(
         None,
-        'argparse importlib.metadata importlib.util os pathlib platform shlex shutil signal '
-        'subprocess sys textwrap threading time', 'accelerate matplotlib numpy rich torch',
+        'argparse asyncio concurrent errno importlib.metadata importlib.util ipaddress os pathlib '
+        'platform shlex shutil signal subprocess sys textwrap threading time traceback zipfile '
+        'zlib',
+        'accelerate matplotlib numpy rich torch',
     ),
     'lab': May(),
-    'lab.workspace': May('errors targets', 'pathlib', 'accelerate torch'),
+    'lab.children': May('', 'contextlib signal'),
+    'lab.folders': May('', 'pathlib'),
+    'lab.workspace': May('errors targets lab.folders', 'pathlib', 'accelerate torch'),
+    # Families of other packages come in here, by the entry points that their metadata names.
+    'lab.families': May(
+        'data_types errors lab.data lab.export lab.learn lab.model',
+        'importlib.metadata pathlib', 'torch',
+    ),
     'lab.plots': May('bundle data_types lab.guidance targets', 'pathlib', 'matplotlib numpy'),
     'lab.recipe': May(
         'errors sim targets lab.data lab.export lab.guidance lab.learn lab.model lab.workspace '
         'lab.worlds', 'contextlib pathlib shutil time', 'torch',
     ),
-    'lab.worlds': May('data_types errors sim lab.model.shapes', 'multiprocessing os xml', 'numpy'),
     'lab.worlds.libero': May(
         'errors', 'multiprocessing.connection os pathlib subprocess tempfile', 'numpy'
     ),
@@ -162,19 +203,33 @@ PARTS = {
         'bundle config contract lab.data lab.evaluation lab.export lab.guidance lab.learn '
         'lab.model lab.workspace lab.worlds policy targets', 'pathlib', 'numpy',
     ),
+    'lab.replay': May(
+        'bundle config contract core data_types engines errors lab.data.bags lab.guidance '
+        'loop_settings lossless_picture pass_record policy targets',
+        'io pathlib', 'PIL matplotlib numpy',
+    ),
+    'lab.worlds': May(
+        'data_types errors sim lab.children lab.model.shapes', 'multiprocessing os xml', 'numpy'
+    ),
     'lab.data': May(
-        'bundle core engines.image_tensor errors sim targets lab.learn lab.model lab.worlds',
-        'io multiprocessing os pathlib time',
-        'PIL av numpy pyarrow tokenizers torch',
+        'bundle core data_types engines.image_tensor errors sim targets lab.children lab.learn '
+        'lab.model lab.worlds',
+        'contextlib io multiprocessing os pathlib shutil time',
+        'PIL av numpy pyarrow rosbags tokenizers torch',
+    ),
+    'lab.data.bags': May(
+        'bundle.git_lfs errors', 'contextlib heapq io pathlib sqlite3 struct tempfile',
+        'lz4 mcap rosbags yaml zstandard',
     ),
     'lab.learn': May(
-        'bundle data_types engines.openvla_image errors policy sim lab.data lab.guidance '
-        'lab.model lab.plots lab.workspace lab.worlds',
+        'bundle core.transforms data_types engines.openvla_image errors policy sim lab.data '
+        'lab.guidance lab.model lab.plots lab.workspace lab.worlds',
         'pathlib time', 'accelerate numpy tokenizers torch',
     ),
     'lab.guidance': May(
-        'bundle core data_types errors lab.learn lab.model lab.plots lab.workspace',
-        'pathlib', 'numpy rosbags torch',
+        'bundle core data_types errors lab.data.bags lab.learn lab.model lab.plots '
+        'lab.workspace',
+        'pathlib', 'numpy torch',
     ),
     'lab.model': May(
         'bundle data_types errors targets', 'pathlib', 'numpy safetensors torch'
@@ -187,8 +242,10 @@ PARTS = {
     ),
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
-        'loop_settings loop_status motion policy sim targets lab.worlds.libero',
-        'multiprocessing os pathlib time', 'PIL matplotlib numpy rich',
+        'lab.children lab.data lab.replay loop_settings loop_status motion policy remote_policy '
+        'serving sim targets lab.worlds.libero',
+        'hashlib multiprocessing os pathlib sys time zipfile zlib',
+        'PIL av matplotlib numpy onnx rich torch',
     ),
 }  # fmt: skip
 
@@ -196,9 +253,14 @@ PARTS = {
 ONLY = {
     'control_msgs': {'ros.gripper_goals', 'ros.speed'},
     'controller_manager_msgs': {'ros.controller_watch'},
-    'PIL': {'ros.compressed', 'lab.data.dataset_format', 'lab.evaluation.film_pictures',
-            'lab.worlds.libero.inside.serve'},
-    'av': {'lab.data.lerobot_video'},
+    'mcap': {'ros.bag_files', 'lab.data.bags.mcap_storage'},
+    'PIL': {
+        'lossless_picture', 'ros.compressed', 'lab.data.dataset_format',
+        'lab.evaluation.film_bag', 'lab.evaluation.film_pictures',
+        'lab.evaluation.film_video', 'lab.replay.topics', 'lab.worlds.libero.inside.serve',
+        'serving.pictures', 'view.pictures',
+    },
+    'av': {'lab.data.lerobot_video', 'lab.evaluation.film_video'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros
 }
 # Imported where they are used, or where ImportError is caught: the rest runs without them.

@@ -30,8 +30,9 @@ from dysl_vla_ros.lab.guidance.record import record
 from dysl_vla_ros.lab.learn.distill import DistillSettings, distill, live_pass
 from dysl_vla_ros.lab.learn.layer_scores import choose_static, layer_scores
 from dysl_vla_ros.lab.learn.oft_dense import OftBatch, OftDense
-from dysl_vla_ros.lab.model.oft_skipping import OftSkipping, oft_skip_modules, save_oft_skipping
+from dysl_vla_ros.lab.model.oft_skipping import oft_skip_modules, save_oft_skipping
 from dysl_vla_ros.lab.model.openvla_oft_loader import EMPTY_ID, TEMPLATE, OftCheckpoint, open_oft
+from dysl_vla_ros.lab.model.skipping_file import Skipping
 
 pytestmark = [pytest.mark.slow, pytest.mark.ros, pytest.mark.timeout(900)]
 ROS = Path(__file__).parent / 'ros'
@@ -56,7 +57,7 @@ def observations(checkpoint: OftCheckpoint, number: int, count: int) -> OftBatch
     return OftBatch(tuple(images), tokens, joints)
 
 
-def distilled(checkpoint: OftCheckpoint) -> OftSkipping:
+def distilled(checkpoint: OftCheckpoint) -> Skipping:
     """Choose static layers, distil, calibrate."""
     network = checkpoint.network()
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -82,7 +83,7 @@ def distilled(checkpoint: OftCheckpoint) -> OftSkipping:
     recording = record(dense, modules, episodes, played=4)
     spec, report = calibrate(recording, (1.0,) * 6 + (0.1,))
     assert report.chunks == 18
-    return OftSkipping(modules, spec, {'recorded': report.chunks})
+    return Skipping(modules, spec, {'recorded': report.chunks})
 
 
 def _endless(stream):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -271,6 +272,13 @@ class Manifest:
             self._check_action, self._check_inputs, self._check_calibration, self._check_segments
         ):  # fmt: skip
             check()
+
+    @property
+    def digest(self) -> str:
+        """Of what a pass is made of: two bundles with the same one run the same model."""
+        files = sorted((name, entry.sha256) for name, entry in self.files.items())
+        text = repr((self.name, self.layers_total, self.static_layers, files))
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def layout(self) -> LayerLayout:

@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from dysl_vla_ros.cli.stages import StageBars
+from dysl_vla_ros.cli.values import SEED
 from dysl_vla_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.anchors import AnchorSettings
+
+
+EXAMPLE = 'dysl anchors runs/full --exit-layer 8 5 --layers 9'
+KEPT = 'every finished checkpoint and the state saved last are kept; the same command goes on'
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -21,14 +26,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('folder', type=Path, help='of a run of dysl recipe, of either world, that '
                         'has a dense policy; --preset as it had')  # fmt: skip
     parser.add_argument('--exit-layer', type=int, nargs='+', default=[], metavar='LAYER',
-                        help='fixed exits to fine-tune, by as many updates as the distillation')
+                        help='fixed exits to fine-tune, by as many updates as the distillation; '
+                        'default: none')  # fmt: skip
     parser.add_argument('--layers', type=int, nargs='+', default=[], metavar='N',
-                        help='depths of dense policies to train from nothing by the recipe')
-    parser.add_argument('--preset', default='full', choices=('full', 'toy'))
+                        help='depths of dense policies to train from nothing by the recipe; '
+                        'default: none')  # fmt: skip
+    parser.add_argument('--preset', default='full', choices=('full', 'toy'),
+                        help='as the run had')  # fmt: skip
     parser.add_argument('--out', type=Path, help='checkpoints and bundles; default: anchors in '
                         'the folder')  # fmt: skip
-    parser.add_argument('--precision', default='auto', choices=('auto', 'bf16', 'fp32'))
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--precision', default='auto', choices=('auto', 'bf16', 'fp32'),
+                        help='auto: bf16 on a GPU only')  # fmt: skip
+    parser.add_argument('--seed', type=SEED, default=0, help='of weights and order')
     parser.add_argument('--device', default='', help='torch device; default: a GPU, or the CPU')
 
 

@@ -5,24 +5,44 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
+from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
 from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest
 from dysl_vla_ros.cli import calibrate_mode
 from dysl_vla_ros.cli.evaluate import latency_seconds
+from dysl_vla_ros.cli.inputs import (
+    look_at_arrays,
+    look_at_checkpoint,
+    look_at_dataset,
+    need,
+)
 from dysl_vla_ros.cli.published import add_published, calibrate_published, is_published
+from dysl_vla_ros.cli.robot_set import load_for
 from dysl_vla_ros.cli.stages import StageBars
+from dysl_vla_ros.cli.values import (
+    COUNT,
+    COUNT_FROM_0,
+    DEPTH,
+    SEED,
+    SHARE_INSIDE,
+    TIME_LIMIT,
+    WORKERS,
+)
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.folders import is_workspace
 from dysl_vla_ros.sim.goals import FAMILIES
+from dysl_vla_ros.targets import contents, folder_target, keep_before, listed
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.guidance.calibrate import RecordedPass
+    from dysl_vla_ros.lab.guidance.kept_recording import KeptRecording
     from dysl_vla_ros.lab.workspace import Workspace
 
     Episodes = Sequence[Sequence[RecordedPass]]
@@ -30,6 +50,12 @@ if TYPE_CHECKING:
 FIRST_SEED = 30_000_000
 _SCORED_FRAMES = 20_000
 """Layers are scored on the held-out end of so many frames; more would only take memory."""
+
+EXAMPLE = """
+dysl calibrate runs/bundle --depth 0.46
+dysl calibrate runs/dense/dense.safetensors --dataset runs/demos
+"""
+KEPT = 'finished episodes are kept beside the report; the same command goes on'
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -41,50 +67,53 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     source = parser.add_argument_group('recording', 'by default the policy plays in simulation')
     source.add_argument('--bag', type=Path, help='MCAP file or bag folder with ~/chunk_info')
     source.add_argument('--topic', default='', help='of the chunks in the bag')
-    source.add_argument('--episodes', type=int, default=24, help='per family')
-    source.add_argument('--first-seed', type=int, default=FIRST_SEED)
+    source.add_argument('--episodes', type=COUNT, default=24, help='per family')
+    source.add_argument('--first-seed', type=SEED, default=FIRST_SEED,
+                        help='of the first episode; the others count up')  # fmt: skip
     source.add_argument('--latency', default='measured',
                         help='of a bundle: measured, zero, or seconds')  # fmt: skip
-    source.add_argument('--time-limit', type=float, default=30.0, help='per episode [s]')
-    source.add_argument('--workers', type=int, default=1, help='processes that simulate')
+    source.add_argument('--time-limit', type=TIME_LIMIT, default=30.0, help='per episode [s]')
+    source.add_argument('--workers', type=WORKERS, default=1, help='processes that simulate')
     parser.add_argument('--weights', nargs='+', default=['balanced'], metavar='WEIGHT',
                         help='balanced: no dimension drowns the others; equal; or numbers')
-    parser.add_argument('--window', type=int, default=5, help='k, steps averaged')
-    parser.add_argument('--drop-rate', type=float, default=0.15,
+    parser.add_argument('--window', type=COUNT, default=5, help='k, steps averaged')
+    parser.add_argument('--drop-rate', type=SHARE_INSIDE, default=0.15,
                         help='share of chunks that may count as holding a drop')  # fmt: skip
-    parser.add_argument('--depth', type=float, default=0.0,
+    parser.add_argument('--depth', type=DEPTH, default=0.0,
                         help='layers run / all layers that both rules are fitted to, re-runs '
                         'included; not with --bag, which lacks the scores')  # fmt: skip
     parser.add_argument('--rule', default='', choices=('', 'ceil', 'level'),
                         help='guidance rule; default: as it was, at first level')  # fmt: skip
-    parser.add_argument('--compare', type=int, metavar='EPISODES',
+    parser.add_argument('--compare', type=COUNT_FROM_0, metavar='EPISODES',
                         help='of a bundle, per family: fixed exits against the dynamic modes; the '
                         'shallowest within a point of the best at --depth becomes its mode; 0: '
                         'its mode stays; default: as --episodes')  # fmt: skip
     parser.add_argument('--observations', type=Path, help='of a bundle: compare the modes on '
-                        'recorded observations (.npz, as for dysl bench) instead, by their error '
+                        'a recording (bag, or .npz as for dysl bench) instead, by their error '
                         'to dense; the guidance stays')  # fmt: skip
-    parser.add_argument('--static-share', type=float, default=0.2, help='share of static layers')
+    parser.add_argument('--static-share', type=SHARE_INSIDE, default=0.2,
+                        help='share of static layers')  # fmt: skip
     parser.add_argument('--tokens', default='slots', choices=('slots', 'all'),
                         help='tokens whose score chooses them')  # fmt: skip
     parser.add_argument('--out', type=Path, help='folder of report and plots; default: beside it')
     parser.add_argument('--device', default='', help='torch device; default: a GPU, or the CPU')
     parser.add_argument('--skipping', type=Path, help='of a published folder: what was distilled '
                         'for it; when to skip is written into it')  # fmt: skip
-    parser.add_argument('--batch', type=int, default=8, help='of a published folder: frames at a '
-                        'time')  # fmt: skip
-    parser.add_argument('--batches', type=int, default=8, help='how many of them')
+    parser.add_argument('--batch', type=COUNT, default=8,
+                        help='of a published folder: frames at a time')  # fmt: skip
+    parser.add_argument('--batches', type=COUNT, default=8, help='how many of them')
     add_published(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Calibrate and write the result back, atomically."""
+    _check(given)
+    need('train', 'torch', 'accelerate', 'matplotlib')
     from dysl_vla_ros.lab.workspace import Workspace, training_device
 
-    _check(given)
     if is_published(given.target):
         return calibrate_published(given)
-    out = given.out or given.target.parent / f'{given.target.stem}_calibration'
+    out = _results(given)
     console = Console()
     with StageBars(console) as bars:
         space = Workspace(out, out, training_device(given.device), bars.progress)
@@ -99,18 +128,34 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
+def _results(given: argparse.Namespace) -> Path:
+    folder: Path | None = given.out
+    return folder or given.target.parent / f'{given.target.stem}_calibration'
+
+
 def _check(given: argparse.Namespace) -> None:
     if not given.target.exists():
-        raise ConfigError('target', str(given.target), 'a checkpoint or the folder of a bundle')
-    if given.episodes < 1:
-        raise ConfigError('episodes', given.episodes, 'at least 1')
-    if given.window < 1:
-        raise ConfigError('window', given.window, 'at least 1')
-    if not 0.0 < given.drop_rate < 1.0:
-        raise ConfigError('drop-rate', given.drop_rate, 'more than 0 and less than 1')
-    if not 0.0 <= given.depth <= 1.0:
-        raise ConfigError('depth', given.depth, 'a share of the layers, within [0, 1]; 0: none')
+        raise ConfigError('target', str(given.target), 'a checkpoint, the folder of a bundle, or '
+                          'a published folder: there is nothing of this name')  # fmt: skip
+    if not given.target.is_dir():
+        look_at_checkpoint('target', given.target)
+    elif not any(given.target.glob('*.json')):
+        there = listed(contents(given.target)) or 'nothing'
+        raise ConfigError('target', str(given.target), 'a checkpoint, the folder of a bundle, or '
+                          f'a published folder: in this one there is {there}')  # fmt: skip
+    latency_seconds(given.latency)
     _named_weights(given.weights)
+    _check_options(given)
+    look_at_arrays('--observations', given.observations)
+    for folder in given.dataset:
+        look_at_dataset('--dataset', folder)
+    if given.bag is not None and not given.bag.exists():
+        raise ConfigError('--bag', str(given.bag), 'an .mcap file, or a folder with one')
+    folder_target('--out', _results(given), is_workspace, 'the folder of an earlier run')
+
+
+def _check_options(given: argparse.Namespace) -> None:
+    """What the options say together."""
     if is_published(given.target):
         if not given.dataset:
             raise ConfigError('dataset', None, 'a LeRobot data set of the robot')
@@ -137,7 +182,15 @@ def _checkpoint(
     from dysl_vla_ros.lab.model.checkpoint import load_checkpoint, load_tensors, save_checkpoint
 
     checkpoint = load_checkpoint(given.target)
-    if given.dataset:
+    loaded = None
+    if checkpoint.robot is not None:
+        if not given.dataset:
+            raise ConfigError('dataset', None, 'the set that it was trained on: no simulator '
+                              'plays this robot; its held-out episodes are played along')
+        loaded = load_for(checkpoint, given.dataset, _SCORED_FRAMES, bars.count('read'))
+        checkpoint = choose_layers(checkpoint, loaded[2].training, space, given.static_share,
+                                   given.tokens, 64)  # fmt: skip
+    elif given.dataset:
         data = load_samples(given.dataset, Thinning(most=_SCORED_FRAMES))
         checkpoint = choose_layers(checkpoint, data, space, given.static_share, given.tokens)
     layout = chosen_layers(checkpoint)
@@ -149,11 +202,17 @@ def _checkpoint(
     dim = checkpoint.config.action_dim
     if given.bag is not None:
         episodes = _from_bag(given)
+    elif loaded is not None:
+        from dysl_vla_ros.lab.learn.robot_recording import record_held_out
+
+        episodes = record_held_out(checkpoint, loaded[1], loaded[2], space.device,
+                                   bars.count('episodes'))  # fmt: skip
     else:
         episodes = _played(given, checkpoint, space, bars)
     spec = _guidance(given, episodes, layout, space, dim, checkpoint.calibration)
     stored = {tensor.dtype for tensor in load_tensors(given.target)[0].values()}
     dtype = torch.float32 if torch.float32 in stored else torch.float16
+    bars.say(f'the checkpoint before this calibration: {keep_before(given.target)}')
     save_checkpoint(given.target, replace(checkpoint, calibration=spec), dtype)
     return spec, [_table(space.report['calibrate'], spec)]
 
@@ -164,18 +223,28 @@ def _bundle(
     manifest = open_bundle(given.target).manifest
     if given.observations is not None:
         spec, table = calibrate_mode.choose_on_recorded(given, manifest, space, bars)
+        bars.say(f'the calibration before this one: {keep_before(given.target / MANIFEST_NAME)}')
         _write(given.target, manifest, spec)
         return spec, [table]
     before = manifest.calibration
-    episodes = _from_bag(given) if given.bag is not None else _evaluated(given, bars)
+    manifest_path = given.target / MANIFEST_NAME
+    kept: KeptRecording | None = None
+    if given.bag is not None:
+        episodes = _from_bag(given)
+    else:
+        episodes, kept = _evaluated(given, space, bars)
     spec = _guidance(given, episodes, manifest.layout, space, manifest.action.dim, before)
     spec = replace(spec, mode=before.mode, exit_layer=before.exit_layer)
+    if spec != before:  # else it was written by the run that this one goes on with
+        bars.say(f'the calibration before this one: {keep_before(manifest_path)}')
     manifest = _write(given.target, manifest, spec)
     tables = [_table(space.report['calibrate'], spec)]
     if given.bag is None and calibrate_mode.compared_episodes(given):
         spec, table = calibrate_mode.choose_in_simulation(given, manifest, space, bars)
         _write(given.target, manifest, spec)
         tables.append(table)
+    if kept is not None:
+        kept.done()
     return spec, tables
 
 
@@ -261,10 +330,15 @@ def _played(
     return [result.passes for result in results]
 
 
-def _evaluated(given: argparse.Namespace, bars: StageBars) -> Episodes:
+def _evaluated(
+    given: argparse.Namespace, space: Workspace, bars: StageBars
+) -> tuple[Episodes, KeptRecording]:
     """Closed loop of the bundle in the robot's own control loop."""
+    from dysl_vla_ros.lab.evaluation.evaluate import about
+    from dysl_vla_ros.lab.evaluation.ledger import waiting_place
     from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
     from dysl_vla_ros.lab.evaluation.record import record_episodes
+    from dysl_vla_ros.lab.guidance.kept_recording import KeptEpisode, KeptRecording
     from dysl_vla_ros.lab.guidance.recordings import AcceptedChunk, episodes_of
 
     options = EvaluateOptions(
@@ -272,9 +346,14 @@ def _evaluated(given: argparse.Namespace, bars: StageBars) -> Episodes:
         first_seed=given.first_seed, latency=latency_seconds(given.latency),
         time_limit=given.time_limit,
     )  # fmt: skip
-    total, won = len(options.specs()), 0
-    episodes: list[Sequence[RecordedPass]] = []
-    for number, played in enumerate(record_episodes(options), start=1):
+    facts = about(options)
+    named = {**facts, 'bundle': facts['bundle']['files'],
+             'episodes': [asdict(spec) for spec in options.specs()]}  # fmt: skip
+    kept = KeptRecording(waiting_place('recording', named, space.folder))
+    total = len(options.specs())
+    if kept.episodes:
+        bars.say(f'goes on after {len(kept.episodes)} of {total} recorded episodes')
+    for played in record_episodes(options, len(kept.episodes)):
         chunks = [
             # C is reported for the actions that were still to be executed.
             AcceptedChunk(d.chunk.epoch, d.chunk.displacements,
@@ -282,10 +361,11 @@ def _evaluated(given: argparse.Namespace, bars: StageBars) -> Episodes:
                           d.chunk.trace.scores)
             for d in played.accepted if d.chunk is not None
         ]  # fmt: skip
-        episodes += episodes_of(chunks, played.actions)
-        won += played.success
-        bars.progress('episodes', number, total, {'won': won})
-    return episodes
+        kept.add(KeptEpisode(tuple(chunks), played.actions, bool(played.success)))
+        won = sum(one.success for one in kept.episodes)
+        bars.progress('episodes', len(kept.episodes), total, {'won': won})
+    found = [episodes_of(one.chunks, one.actions) for one in kept.episodes]
+    return [run for runs in found for run in runs], kept
 
 
 def _table(found: dict[str, Any], spec: CalibrationSpec) -> Table:

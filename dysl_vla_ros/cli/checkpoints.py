@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.manifest import StateSource
+from dysl_vla_ros.cli.families import add_family_option, export_family, open_family
+from dysl_vla_ros.cli.inputs import look_at_checkpoint
+from dysl_vla_ros.cli.values import COUNT, SHARE_ABOVE_0, number
 from dysl_vla_ros.data_types import ActionSpace
 from dysl_vla_ros.errors import BundleError, ConfigError
+from dysl_vla_ros.targets import contents, listed
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.export.parts import Exportable
+    from dysl_vla_ros.lab.model.checkpoint import Checkpoint
     from dysl_vla_ros.lab.model.openvla_oft_loader import OftCheckpoint
     from dysl_vla_ros.lab.model.published_settings import OftSettings
 
 PROMPT_TOKENS = 40
 """Every token costs time in every layer."""
+_BY_KEY = ('cameras', 'horizon', 'bounds', 'libero_units', 'action_space', 'period',
+           'proprioception', 'fingers', 'rotate_180', 'crop_area')  # fmt: skip
 _EITHER = argparse.BooleanOptionalAction
 
 
@@ -44,41 +53,67 @@ def add_published_options(group: Any) -> None:
     """Declare what data set and robot of a published folder are, as far as its key does not."""
     group.add_argument('--unnorm-key', default='', help='data set whose statistics are used')
     group.add_argument('--cameras', nargs='+', help='names of the images, third person first')
-    group.add_argument('--horizon', type=int, help='actions per chunk')
-    group.add_argument('--prompt-tokens', type=int, default=PROMPT_TOKENS,
+    group.add_argument('--horizon', type=COUNT, help='actions per chunk')
+    group.add_argument('--prompt-tokens', type=COUNT, default=PROMPT_TOKENS,
                        help="longest prompt; LIBERO's 40 tasks need up to 39")  # fmt: skip
     group.add_argument('--bounds', choices=('quantiles', 'extremes'),
                        help='what -1 and 1 stand for: extremes for ALOHA')  # fmt: skip
     group.add_argument('--libero-units', action=_EITHER,
                        help='an action of 1.0 is 5 cm or 0.5 rad')  # fmt: skip
-    group.add_argument('--action-space', choices=get_args(ActionSpace))
-    group.add_argument('--period', type=float, help='of one action [s]')
+    group.add_argument('--action-space', choices=get_args(ActionSpace), help='what actions are')
+    group.add_argument('--period', type=number(0, 10, above=True), help='of one action [s]')
     group.add_argument('--proprioception', choices=get_args(StateSource),
                        help='what it is made of: joints, or the pose of the tip')  # fmt: skip
-    group.add_argument('--fingers', nargs='+', type=float, metavar='POSITION',
+    group.add_argument('--fingers', nargs='+', type=number(-1000), metavar='POSITION',
                        help='closed and open position of each number that the gripper has in '
                        'the proprioception')  # fmt: skip
     group.add_argument('--rotate-180', action=_EITHER, help='turn images, as for LIBERO')
-    group.add_argument('--crop-area', type=float,
+    group.add_argument('--crop-area', type=SHARE_ABOVE_0,
                        help='share of the image kept by the centre crop')  # fmt: skip
+    add_family_option(group)
+    for action in group._group_actions:
+        if action.default is None and action.dest in _BY_KEY:
+            action.help = f"{action.help}; default: its key's"
 
 
 def open_exportable(path: Path, given: argparse.Namespace) -> Exportable:
-    """A checkpoint file of the bundled policy, or a published OpenVLA-OFT folder.
+    """A checkpoint file of the bundled policy, or a published folder of a known family.
 
     Raises:
         BundleError: Neither.
         ConfigError: Something is missing that the folder does not say; names the options.
     """
-    if not path.exists():
-        raise BundleError(f'{path}: no such file or folder; expected a checkpoint')
+    if not path.is_dir():
+        look_at_checkpoint('checkpoint', path)
+    elif (path / MANIFEST_NAME).is_file():
+        raise ConfigError('checkpoint', str(path), 'a checkpoint, or a published folder: this is '
+                          'a bundle, which is exported already')  # fmt: skip
+    elif not (path / 'config.json').is_file():
+        raise ConfigError('checkpoint', str(path), 'a checkpoint, or a published folder with a '
+                          f'config.json: here there is {listed(contents(path)) or "nothing"}')
     need_torch(path)
     if path.is_file():
         from dysl_vla_ros.lab.export.small_parts import SmallParts
         from dysl_vla_ros.lab.model.checkpoint import load_checkpoint
 
-        return SmallParts(load_checkpoint(path))
+        return SmallParts(_renamed(load_checkpoint(path), given))
+    if (added := open_family(path, given)) is not None:
+        return export_family(added, given)
     return _exportable_oft(path, given)
+
+
+def _renamed(checkpoint: Checkpoint, given: argparse.Namespace) -> Checkpoint:
+    """A checkpoint of any robot, with the names that the command line gives its parts."""
+    if checkpoint.robot is None:
+        return checkpoint
+    names = tuple(given.joint_names)
+    known = checkpoint.robot.joint_names
+    if names and len(names) != len(known):
+        raise ConfigError('joint-names', names, f'{len(known)} names, of {", ".join(known)}')
+    changes: dict[str, Any] = {name: value for name, value in (
+        ('joint_names', names), ('frame_id', given.frame), ('tip_link', given.tip),
+        ('delta_reference', given.delta_reference)) if value}  # fmt: skip
+    return replace(checkpoint, robot=replace(checkpoint.robot, **changes))
 
 
 def need_torch(path: Path) -> None:
@@ -93,24 +128,6 @@ def need_torch(path: Path) -> None:
         raise BundleError(
             f"{path}: reading a checkpoint needs torch: pip install 'dysl_vla_ros[train]'"
         ) from None
-
-
-def published_settings(folder: Path, given: argparse.Namespace) -> tuple[str, OftSettings]:
-    """Name of the data set whose statistics are used, and what it means.
-
-    Raises:
-        BundleError: Another family, or an incomplete folder.
-        ConfigError: Neither key nor options say it; lists the options.
-    """
-    from dysl_vla_ros.lab.model.family import expect_oft
-    from dysl_vla_ros.lab.model.openvla_oft_loader import open_ends
-    from dysl_vla_ros.lab.model.published_settings import settle
-    from dysl_vla_ros.lab.model.published_statistics import all_statistics, statistics_key
-
-    expect_oft(folder)
-    key = statistics_key(folder, all_statistics(folder), given.unnorm_key)
-    _, _, action_dim, state_dim = open_ends(folder)
-    return key, settle(key, given_settings(given), action_dim, state_dim)
 
 
 def given_settings(given: argparse.Namespace) -> dict[str, Any]:
@@ -144,18 +161,17 @@ def open_published(
         folder: The folder.
         given: The command line.
         dtype: Of the weights; None is float32.
+
+    Raises:
+        BundleError: Another family, or an incomplete folder; lists all that is wrong.
+        ConfigError: Neither key nor options say what the data set is; lists the options.
     """
     import torch
 
-    from dysl_vla_ros.lab.model.openvla_oft_loader import open_oft
+    from dysl_vla_ros.lab.model.oft_survey import Asked, survey_oft
 
-    key, settings = published_settings(folder, given)
-    checkpoint = open_oft(
-        folder, key, cameras=settings.cameras, action_horizon=settings.horizon,
-        prompt_tokens=given.prompt_tokens, bounds=settings.bounds, units=settings.units,
-        dtype=dtype or torch.float32,
-    )  # fmt: skip
-    return checkpoint, settings
+    asked = Asked(given.unnorm_key, given_settings(given), given.prompt_tokens)
+    return survey_oft(folder, asked, dtype or torch.float32).opened()
 
 
 def _exportable_oft(folder: Path, given: argparse.Namespace) -> Exportable:

@@ -9,11 +9,20 @@ from typing import Any
 
 from rich.console import Console
 
+from dysl_vla_ros.cli.inputs import look_at_checkpoint, look_at_dataset, look_at_file, need
 from dysl_vla_ros.cli.published import add_published, distill_published, is_published
-from dysl_vla_ros.cli.stages import StageBars
+from dysl_vla_ros.cli.robot_set import load_for
+from dysl_vla_ros.cli.stages import StageBars, listed
 from dysl_vla_ros.cli.train import add_data_options, load_data
+from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, FROM_0, SHARE, SHARE_INSIDE
+from dysl_vla_ros.lab.folders import is_workspace
+from dysl_vla_ros.targets import folder_target
 
 CHECKPOINT = 'policy.safetensors'
+
+_PRESET = "default: the preset's"
+EXAMPLE = 'dysl distill runs/dense/dense.safetensors --dataset runs/demos --out runs/dysl'
+KEPT = 'the state saved last is kept; the same command goes on'
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -21,32 +30,37 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('checkpoint', type=Path, help='dense; where dysl calibrate chose static '
                         'layers they are used, otherwise they are chosen now; or the folder of a '
                         'published OpenVLA-OFT')  # fmt: skip
-    parser.add_argument('--dataset', type=Path, nargs='+', required=True)
+    parser.add_argument('--dataset', type=Path, nargs='+', required=True, help='folders')
     parser.add_argument('--out', type=Path, required=True, help='folder of checkpoint and plots')
-    parser.add_argument('--preset', default='full', choices=('full', 'toy'))
-    parser.add_argument('--skip-weight', type=float,
-                        help='what a skipped position is worth in action error: more skips more')
-    parser.add_argument('--adapter-steps', type=int, help='updates of stage 1')
-    parser.add_argument('--controller-steps', type=int, help='updates of stage 2')
-    parser.add_argument('--batch', type=int, help='samples per update')
-    parser.add_argument('--rank', type=int, help='of the adapters')
-    parser.add_argument('--static-share', type=float, help='share of static layers')
-    parser.add_argument('--note-every', type=int, default=100,
+    parser.add_argument('--preset', default='full', choices=('full', 'toy'),
+                        help='toy: everything small, a minute')  # fmt: skip
+    parser.add_argument('--skip-weight', type=FROM_0,
+                        help='what a skipped position is worth in action error: more skips '
+                        f'more; {_PRESET}')  # fmt: skip
+    parser.add_argument('--adapter-steps', type=COUNT_FROM_0,
+                        help=f'updates of stage 1; {_PRESET}')  # fmt: skip
+    parser.add_argument('--controller-steps', type=COUNT_FROM_0,
+                        help=f'updates of stage 2; {_PRESET}')  # fmt: skip
+    parser.add_argument('--batch', type=COUNT, help=f'samples per update; {_PRESET}')
+    parser.add_argument('--rank', type=COUNT, help=f'of the adapters; {_PRESET}')
+    parser.add_argument('--static-share', type=SHARE_INSIDE,
+                        help=f'share of static layers; {_PRESET}')  # fmt: skip
+    parser.add_argument('--note-every', type=COUNT, default=100,
                         help='updates between looks at held-out samples, and between '
                         'resumable states')  # fmt: skip
     add_data_options(parser)
     parser.add_argument('--layers', type=Path, help='of a published folder: layers.json of dysl '
                         'calibrate')  # fmt: skip
-    parser.add_argument('--task-share', type=float, help='share of the demonstrated actions in '
+    parser.add_argument('--task-share', type=SHARE, help='share of the demonstrated actions in '
                         'the target; published folder: 0, the dense model alone')  # fmt: skip
-    parser.add_argument('--episodes', type=int, default=24,
+    parser.add_argument('--episodes', type=COUNT, default=24,
                         help='of a published folder: episodes that say when to skip')  # fmt: skip
     add_published(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Distil; an interrupted distillation goes on where it was saved last."""
-    from dysl_vla_ros.errors import ConfigError
+    _check(given)
     from dysl_vla_ros.lab.learn.dense import forget_states
     from dysl_vla_ros.lab.learn.distilling import distil_checkpoint
     from dysl_vla_ros.lab.learn.layer_choice import choose_layers, chosen_layers
@@ -54,15 +68,16 @@ def run(given: argparse.Namespace) -> int:
     from dysl_vla_ros.lab.recipe import preset
     from dysl_vla_ros.lab.workspace import Workspace, training_device
 
-    if given.note_every < 1:
-        raise ConfigError('note-every', given.note_every, 'at least 1')
     if is_published(given.checkpoint):
         return distill_published(given)
     device = training_device(given.device)
     checkpoint = load_checkpoint(given.checkpoint)
     recipe = preset(given.preset, 1, device.type == 'cuda')
     settings = _changed(recipe.distill, given)
-    data = load_data(given)
+    if checkpoint.robot is None:
+        data = load_data(given)
+    else:
+        data = load_for(checkpoint, given.dataset, given.max_frames)[2].training
     console = Console()
     with StageBars(console) as bars:
         space = Workspace(given.out, given.out, device, bars.progress, bars.told)
@@ -82,9 +97,20 @@ def run(given: argparse.Namespace) -> int:
         path = given.out / CHECKPOINT
         save_checkpoint(path, with_card(checkpoint, **card))
         forget_states(space, 'distill')
-    console.print(f'{path}: static layers {list(layout.static_layers)} of {layout.layers_total}; '
+    console.print(f'{path}: static layers {listed(layout.static_layers)} of '
+                  f'{layout.layers_total}; '
                   f'now dysl calibrate {path}')  # fmt: skip
     return 0
+
+
+def _check(given: argparse.Namespace) -> None:
+    if not is_published(given.checkpoint):
+        look_at_checkpoint('checkpoint', given.checkpoint)
+    for folder in given.dataset:
+        look_at_dataset('--dataset', folder)
+    look_at_file('--layers', given.layers, 'layers.json of dysl calibrate')
+    folder_target('--out', given.out, is_workspace, 'the folder of an earlier run')
+    need('train', 'torch', 'accelerate', 'pyarrow', 'matplotlib')
 
 
 def _changed(settings: Any, given: argparse.Namespace) -> Any:

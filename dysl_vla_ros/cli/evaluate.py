@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import platform
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,15 +16,22 @@ from rich.table import Table
 
 from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.evaluate_world import add_world, run_world
+from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file
 from dysl_vla_ros.cli.report import check_json, write_json
+from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, SEED, SHARE, TIME_LIMIT, WORKERS, number
 from dysl_vla_ros.config import load_yaml
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.evaluate import about, bundle_name, evaluate
-from dysl_vla_ros.lab.evaluation.ledger import Ledger
+from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting_place
 from dysl_vla_ros.lab.evaluation.modes import DESCRIPTIONS, MODES
 from dysl_vla_ros.lab.evaluation.options import PROBES, EvaluateOptions
 from dysl_vla_ros.lab.evaluation.plots import check_plot, plot_evaluation
 from dysl_vla_ros.sim.goals import FAMILIES, Split
+
+EXAMPLE = """
+dysl evaluate --episodes 2
+dysl evaluate --modes full auto --episodes 250 --workers 2 --json report.json
+"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -33,32 +40,45 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--modes', nargs='+', default=['full', 'auto'], choices=MODES,
                         help='; '.join(f'{m}: {text}' for m, text in DESCRIPTIONS.items())
                         + '; the first is compared with the others')  # fmt: skip
-    parser.add_argument('--exit-layer', type=int, nargs='+', default=[], metavar='LAYER',
+    parser.add_argument('--exit-layer', type=COUNT_FROM_0, nargs='+', default=[], metavar='LAYER',
                         help='of mode fixed, a row for each: layers 0 to LAYER - 1 run, then the '
                         "last; default: the bundle's")  # fmt: skip
-    parser.add_argument('--tolerance', type=float, nargs='+', default=[], metavar='RMS',
+    parser.add_argument('--tolerance', type=number(0, 10), nargs='+', default=[], metavar='RMS',
                         help='of mode oracle, a row for each: of the normalised actions')
-    parser.add_argument('--deer-ratio', type=float, nargs='+', default=[], metavar='RATIO',
+    parser.add_argument('--deer-ratio', type=number(0.01, 100), nargs='+', default=[],
+                        metavar='RATIO',
                         help='of mode deer, a row for each: share of the passes that leave at an '
                         'exit, over that of the exit before')  # fmt: skip
-    parser.add_argument('--episodes', type=int, default=25, help='per family')
-    parser.add_argument('--families', nargs='+', default=list(FAMILIES), choices=FAMILIES)
-    parser.add_argument('--first-seed', type=int, default=1_000_000)
-    parser.add_argument('--split', default='train', choices=get_args(Split))
+    parser.add_argument('--links', nargs='+', default=[], metavar='LINK',
+                        help='of the modes remote and verified, a row for each: seconds that an '
+                        'answer takes more, then any of unanswered=SHARE, cut=SHARE, '
+                        'down=SECONDS with commas between: 0.1,unanswered=0.05')  # fmt: skip
+    parser.add_argument('--episodes', type=COUNT, default=25, help='per family')
+    parser.add_argument('--families', nargs='+', default=list(FAMILIES), choices=FAMILIES,
+                        metavar='FAMILY',
+                        help='kinds of task: ' + ', '.join(FAMILIES))  # fmt: skip
+    parser.add_argument('--first-seed', type=SEED, default=1_000_000,
+                        help='of the first episode; the others count up')  # fmt: skip
+    parser.add_argument('--split', default='train', choices=get_args(Split),
+                        help='scenes and phrasings')  # fmt: skip
     parser.add_argument('--latency', default='measured', help='measured, zero, or seconds')
-    parser.add_argument('--time-limit', type=float, default=30.0, help='per episode [s]')
-    parser.add_argument('--workers', type=int, default=1)
-    parser.add_argument('--random-depth', type=float,
+    parser.add_argument('--time-limit', type=TIME_LIMIT, default=30.0, help='per episode [s]')
+    parser.add_argument('--workers', type=WORKERS, default=1, help='processes')
+    parser.add_argument('--random-depth', type=SHARE,
                         help='mean share of dynamic layers that mode random runs; default: '
                         'as many as auto ran')  # fmt: skip
-    parser.add_argument('--probe', default='none', choices=PROBES)
-    parser.add_argument('--skip-rule', default='', choices=('', 'ceil', 'level'))
-    parser.add_argument('--tau', type=float, help='a controller opens above this score')
+    parser.add_argument('--probe', default='none', choices=PROBES,
+                        help='whether it reads and sees: another instruction, or no '
+                        'image')  # fmt: skip
+    parser.add_argument('--skip-rule', default='', choices=('', 'ceil', 'level'), metavar='RULE',
+                        help="ceil or level; default: the bundle's")  # fmt: skip
+    parser.add_argument('--tau', type=SHARE, help='a controller opens above this score')
     parser.add_argument('--params-file', type=Path,
                         help='of the node; default: those of the simulated arm')  # fmt: skip
     parser.add_argument('--keep', type=Path, help='keep finished episodes in this file (JSON '
-                        'lines), and go on from those that are there; times of rows added later '
-                        'are of another moment of this machine')  # fmt: skip
+                        'lines), also when all are there, and go on from them; times of rows '
+                        'added later are of another moment of this machine; default: only until '
+                        'the run is complete, in the cache folder')  # fmt: skip
     parser.add_argument('--json', type=Path, help='write the report here')
     add_world(parser)
     parser.add_argument('--plot', type=Path, help='draw the report into this PNG')
@@ -68,20 +88,29 @@ def run(given: argparse.Namespace) -> int:
     """Evaluate, print a table, write JSON."""
     check_json(given.json)
     check_plot(given.plot)
+    look_at_bundle('--engine', given.engine)
+    look_at_file('--params-file', given.params_file, 'a parameter file')
     if given.world != 'tabletop':
         return run_world(given)
     options = _options(given)
     total = len(options.specs()) * len(options.rows())
     console = Console()
     began = time.monotonic()
-    ledger = Ledger(given.keep, about(options)) if given.keep is not None else None
+    facts = about(options)
+    named = {**facts, 'rows': [asdict(row) for row in options.rows()],
+             'episodes': [asdict(spec) for spec in options.specs()]}  # fmt: skip
+    ledger = Ledger(given.keep or waiting_place('evaluate', named), facts)
+    if len(ledger) and given.keep is None:
+        console.print(f'goes on after {len(ledger)} of {total} episodes of an interrupted run')
     try:
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task('episodes', total=total)
             document = evaluate(options, lambda row, result: progress.advance(task), ledger)
     except KeyboardInterrupt:
-        console.print(interrupted(given.keep, 0 if ledger is None else len(ledger), total))
+        console.print(interrupted(len(ledger), total))
         return 130
+    if given.keep is None:
+        ledger.done()
     document |= {
         'bundle': bundle_name(options.bundle),
         'episodes_per_family': options.episodes,
@@ -96,6 +125,8 @@ def run(given: argparse.Namespace) -> int:
     console.print(_table(document))
     if document['paired']:
         console.print(_paired_table(document))
+    if options.links:
+        console.print(_links_table(document))
     if given.json is not None:
         write_json(given.json, document)
     if given.plot is not None:
@@ -115,6 +146,7 @@ def _options(given: argparse.Namespace) -> EvaluateOptions:
         exit_layers=tuple(given.exit_layer),
         tolerances=tuple(given.tolerance),
         deer_ratios=tuple(given.deer_ratio),
+        links=tuple(given.links),
         episodes=given.episodes,
         first_seed=given.first_seed,
         families=tuple(given.families),
@@ -128,11 +160,9 @@ def _options(given: argparse.Namespace) -> EvaluateOptions:
     )
 
 
-def interrupted(path: Path | None, kept: int, total: int) -> str:
+def interrupted(kept: int, total: int) -> str:
     """What is left of a run that was broken off."""
-    if path is None:
-        return 'interrupted: nothing is kept; --keep FILE keeps finished episodes'
-    return f'interrupted: {kept} of {total} episodes are in {path}; the same command goes on'
+    return f'interrupted: {kept} of {total} episodes are kept; the same command goes on'
 
 
 def latency_seconds(text: str) -> float | None:
@@ -176,6 +206,23 @@ def _narrow(title: str) -> Table:
     """Fits a terminal of 80 columns."""
     return Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False,
                  title_justify='left')  # fmt: skip
+
+
+def _links_table(document: dict[str, Any]) -> Table:
+    """What became of the requests, and what the arm did meanwhile."""
+    table = _narrow('links')
+    for title in ('mode', 'lost requests', 'unsafe', 'hold %', 'median s', 'at rest %'):
+        table.add_column(title, justify='right', no_wrap=True)
+    for mode, found in document['modes'].items():
+        table.add_row(
+            mode,
+            str(found['requests_lost']),
+            str(found['unsafe_commands']),
+            f'{100 * found["hold_ratio"]:.1f}',
+            f'{found["seconds_median"]:.1f}',
+            f'{100 * found["ended_at_rest"]:.0f}',
+        )
+    return table
 
 
 def _paired_table(document: dict[str, Any]) -> Table:

@@ -33,7 +33,8 @@ def add_world(parser: argparse.ArgumentParser) -> None:
                                       'and --json; the rest is of the tabletop')  # fmt: skip
     group.add_argument('--suite', default='libero_object', help='with _object, _swap, _lan or '
                        '_task behind its name: perturbed by LIBERO-PRO')  # fmt: skip
-    group.add_argument('--tasks', type=int, nargs='+', default=list(range(10)))
+    group.add_argument('--tasks', type=int, nargs='+', default=list(range(10)),
+                       help='numbers of tasks; default: all ten')  # fmt: skip
     group.add_argument('--starts', type=int, default=50, help='official ones of each task')
     group.add_argument('--control', default='none', choices=('none', 'other_words', 'blank'),
                        help="other_words: another task's, in the same scene")  # fmt: skip
@@ -41,7 +42,7 @@ def add_world(parser: argparse.ArgumentParser) -> None:
                        'drawn: below 1 faster, and not the benchmark')  # fmt: skip
     group.add_argument('--replan', type=int, default=8, help='actions played of each chunk')
     group.add_argument('--observations', type=Path, help='of mode deer: .npz from which '
-                       'its thresholds are taken')  # fmt: skip
+                       'its thresholds are taken; default: none')  # fmt: skip
 
 
 def run_world(given: argparse.Namespace) -> int:

@@ -10,7 +10,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dysl_vla_ros.bundle.manifest import CameraSpec
 from dysl_vla_ros.cli.checkpoints import add_checkpoint_options, open_exportable
+from dysl_vla_ros.cli.stages import listed
+from dysl_vla_ros.cli.values import COUNT_FROM_0
 from dysl_vla_ros.errors import ConfigError
+
+EXAMPLE = 'dysl export runs/dysl/policy.safetensors runs/bundle'
+KEPT = 'the bundle that was there stays; the same command goes on'
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='fp32 for a CPU and as the reference, fp16 for TensorRT')  # fmt: skip
     parser.add_argument('--half-weights', action='store_true',
                         help='fp32 in half the space: store weights as float16')  # fmt: skip
-    parser.add_argument('--external-from-mib', type=int, default=32,
+    parser.add_argument('--external-from-mib', type=COUNT_FROM_0, default=32,
                         help='weights of this size and more go to a file beside their '
                         'graph')  # fmt: skip
     parser.add_argument('--reference', action='append', default=[], metavar='CAMERA=FILE',
@@ -69,7 +74,7 @@ def run(given: argparse.Namespace) -> int:
     size = sum(entry.bytes for entry in manifest.files.values()) / 1e6
     console.print(
         f'{manifest.name} ({manifest.precision}): {len(manifest.segments)} graphs, {size:.1f} MB, '
-        f'static layers {list(manifest.static_layers)} of {manifest.layers_total}: {folder}'
+        f'static layers {listed(manifest.static_layers)} of {manifest.layers_total}: {folder}'
     )
     return 0
 

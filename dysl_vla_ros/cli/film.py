@@ -1,4 +1,4 @@
-"""``dysl film``: one simulated episode as a picture or an animation, with its layers."""
+"""``dysl film``: an episode or a recording as a video or a picture, with its layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from rich.console import Console
 
 from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.evaluate import latency_seconds
+from dysl_vla_ros.cli.inputs import look_at_bundle, need
+from dysl_vla_ros.cli.values import COUNT_FROM_0, SEED
 from dysl_vla_ros.config import load_yaml
+from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.modes import MODES, Row, mode_config, mode_policy
 from dysl_vla_ros.sim.goals import FAMILIES
 
@@ -21,6 +24,9 @@ _MODES = tuple(mode for mode in MODES if mode not in ('oracle', 'deer'))
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.evaluation.episodes import EpisodeSpec
 
+EXAMPLE = 'dysl film put the red cube into the bin --out film.png'
+KEPT = 'nothing is written'
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -28,11 +34,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add('instruction', nargs='*', metavar='WORD',
         help="what to do: put the red cube into the bin; none: the seed's own")  # fmt: skip
     add('--out', type=Path, default=Path('film.gif'),
-        help='.gif: an animation, .png: a sheet (default: film.gif)')  # fmt: skip
+        help='.mp4: a video, .gif: an animation, .png: a sheet (default: film.gif)')  # fmt: skip
+    add('--bag', type=Path, help='a recording (record:=true, or ~/chunk_info and a camera) '
+                                 'instead of an episode')  # fmt: skip
+    add('--camera', default='', help='of the recording (default: the first)')
     add('--engine', default='', help='bundle folder; default: the bundled model')
     add('--mode', default='auto', choices=_MODES, help='default: auto')
-    add('--exit-layer', type=int, default=0, help="of mode fixed; default: the bundle's")
-    add('--seed', type=int, default=1_000_000,
+    add('--exit-layer', type=COUNT_FROM_0, default=0, help="of mode fixed; default: the bundle's")
+    add('--seed', type=SEED, default=1_000_000,
         help='of the scene, or the first to look at (default: 1000000)')  # fmt: skip
     add('--family', default='bin', choices=FAMILIES,
         help="of the seed's own instruction (default: bin)")  # fmt: skip
@@ -42,11 +51,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Play, draw, say what became of it."""
+    look_at_bundle('--engine', given.engine)
+    need('compressed', 'PIL')
     from dysl_vla_ros.lab.evaluation.film import record
     from dysl_vla_ros.lab.evaluation.film_pictures import check_target, write_film
     from dysl_vla_ros.policy import open_policy
 
     check_target(given.out)
+    if given.bag is not None:
+        return _of_bag(given)
+    if given.camera:
+        raise ConfigError('--camera', given.camera, '--bag beside it')
     latency, spec = latency_seconds(given.latency), _spec(given)
     config = load_yaml(config_folder() / 'robots' / 'sim.yaml')
     policy = open_policy(replace(config.engine, path=given.engine))
@@ -61,6 +76,21 @@ def run(given: argparse.Namespace) -> int:
         f'wrote {given.out}'
     )
     return 0 if film.success else 1
+
+
+def _of_bag(given: argparse.Namespace) -> int:
+    from dysl_vla_ros.lab.evaluation.film_bag import film_of
+    from dysl_vla_ros.lab.evaluation.film_pictures import write_film
+
+    if given.instruction or given.engine:
+        named = ' '.join(given.instruction) or given.engine
+        raise ConfigError('--bag', str(given.bag), f'no {named!r} beside it: nothing is played')
+    film = film_of(given.bag, given.camera)
+    write_film(given.out, film)
+    Console(highlight=False).print(
+        f'{film.instruction}: {len(film.frames)} passes in {film.seconds:.1f} s; wrote {given.out}'
+    )
+    return 0
 
 
 def _spec(given: argparse.Namespace) -> EpisodeSpec:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,7 +15,9 @@ from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.evaluate import interrupted, latency_seconds
 from dysl_vla_ros.cli.headroom_gate import add_gate, try_gate
 from dysl_vla_ros.cli.headroom_tables import closed_table, exits_table, groups_table
+from dysl_vla_ros.cli.inputs import look_at_arrays, look_at_bundle, look_at_file
 from dysl_vla_ros.cli.report import check_json, write_json
+from dysl_vla_ros.cli.values import COUNT, SEED, TIME_LIMIT, WORKERS, number
 from dysl_vla_ros.config import EngineConfig, load_yaml
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.bench_observations import fits_the_simulator, load_recorded
@@ -36,7 +38,7 @@ from dysl_vla_ros.lab.evaluation.headroom import (
     tried_states,
     verdict,
 )
-from dysl_vla_ros.lab.evaluation.ledger import Ledger
+from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting_place
 from dysl_vla_ros.lab.evaluation.modes import Row
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 from dysl_vla_ros.policy import open_policy
@@ -48,25 +50,31 @@ TOLERANCES = (0.03, 0.06, 0.12, 0.25)
 _MOST_TOLERANCES = 6
 """More columns do not fit a terminal."""
 
+EXAMPLE = 'dysl headroom --episodes 2 --json headroom.json'
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('--engine', default='', help='bundle folder; default: the bundled model')
-    parser.add_argument('--observations', type=Path, help='recorded observations (.npz, as for '
-                        'dysl bench): the offline part alone')  # fmt: skip
-    parser.add_argument('--tolerance', type=float, nargs='+', default=list(TOLERANCES),
-                        metavar='RMS', help='of the normalised actions to the dense ones')
-    parser.add_argument('--exit-layer', type=int, nargs='+', default=[], metavar='LAYER',
+    parser.add_argument('--observations', type=Path, help='a recording (bag), or '
+                        '.npz as for dysl bench: the offline part alone')  # fmt: skip
+    parser.add_argument('--tolerance', type=number(0, 10, above=True), nargs='+',
+                        default=list(TOLERANCES), metavar='RMS',
+                        help='of the normalised actions to the dense ones')  # fmt: skip
+    parser.add_argument('--exit-layer', type=COUNT, nargs='+', default=[], metavar='LAYER',
                         help='fixed exits in closed loop; default: from a quarter to half the '
                         'depth')  # fmt: skip
-    parser.add_argument('--episodes', type=int, default=15, help='per family and split')
-    parser.add_argument('--families', nargs='+', default=list(FAMILIES), choices=FAMILIES)
+    parser.add_argument('--episodes', type=COUNT, default=15, help='per family and split')
+    parser.add_argument('--families', nargs='+', default=list(FAMILIES), choices=FAMILIES,
+                        metavar='FAMILY',
+                        help='kinds of task: ' + ', '.join(FAMILIES))  # fmt: skip
     parser.add_argument('--splits', nargs='+', default=['train', 'heldout_objects'],
                         choices=get_args(Split), help='scenes and phrasings')  # fmt: skip
-    parser.add_argument('--first-seed', type=int, default=31_000_000)
+    parser.add_argument('--first-seed', type=SEED, default=31_000_000,
+                        help='of the first episode; the others count up')  # fmt: skip
     parser.add_argument('--latency', default='0.02', help='of every pass, seconds or zero')
-    parser.add_argument('--time-limit', type=float, default=30.0, help='per episode [s]')
-    parser.add_argument('--workers', type=int, default=1)
+    parser.add_argument('--time-limit', type=TIME_LIMIT, default=30.0, help='per episode [s]')
+    parser.add_argument('--workers', type=WORKERS, default=1, help='processes')
     parser.add_argument('--params-file', type=Path,
                         help='of the node; default: those of the simulated arm')  # fmt: skip
     parser.add_argument('--keep', type=Path, help='finished episodes, to go on from; default: '
@@ -78,6 +86,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Measure, print the tables and a verdict, write JSON."""
     check_json(given.json)
+    look_at_bundle('--engine', given.engine)
+    look_at_arrays('--observations', given.observations)
+    look_at_file('--params-file', given.params_file, 'a parameter file')
     if not 1 <= len(given.tolerance) <= _MOST_TOLERANCES:
         raise ConfigError('--tolerance', given.tolerance, f'1 to {_MOST_TOLERANCES} numbers')
     for tolerance in given.tolerance:
@@ -148,7 +159,12 @@ def _played(given: argparse.Namespace, console: Console) -> dict[str, Any] | Non
     path = given.keep
     if path is None and given.json is not None:
         path = given.json.with_suffix('.episodes.jsonl')
-    ledger = Ledger(path, about(one))
+    facts = about(one)
+    if path is None:
+        named = {**facts, 'splits': given.splits, 'rows': [asdict(row) for row in rows],
+                 'episodes': [asdict(spec) for spec in one.specs()]}  # fmt: skip
+        path = waiting_place('headroom', named)
+    ledger = Ledger(path, facts)
     total = len(rows) * sum(len(options.specs()) for options in by_split.values())
     played: dict[str, Played] = {}
     try:
@@ -157,8 +173,10 @@ def _played(given: argparse.Namespace, console: Console) -> dict[str, Any] | Non
             for split, options in by_split.items():
                 played[split] = play(options, rows, lambda row, result: bars.advance(task), ledger)
     except KeyboardInterrupt:
-        console.print(interrupted(path, len(ledger), total))
+        console.print(interrupted(len(ledger), total))
         return None
+    if given.keep is None and given.json is None:
+        ledger.done()
     states = [state for found in played.values() for state in tried_states(found[DENSE])]
     return {
         'offline': offline(states, manifest.layers_total, given.tolerance),

@@ -10,21 +10,26 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.folder import is_bundle, open_bundle
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.cli.checkpoints import add_published_options, given_settings, need_torch
+from dysl_vla_ros.cli.families import open_family
 from dysl_vla_ros.cli.report import check_json, write_json
-from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.cli.values import COUNT, POSITIVE
+from dysl_vla_ros.errors import BundleError, ConfigError
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.model.inspection import Report, Step
+
+EXAMPLE = 'dysl inspect runs/bundle'
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('folder', type=Path, help='of a published model, or a bundle')
-    parser.add_argument('--batch', type=int, default=8, help='of the distillation')
-    parser.add_argument('--tflops', type=float, default=100.0,
+    parser.add_argument('--batch', type=COUNT, default=8, help='of the distillation')
+    parser.add_argument('--tflops', type=POSITIVE, default=100.0,
                         help='what the GPU sustains, for the times [TFLOP/s]; an H100 did 400 in '
                         'FP16')  # fmt: skip
     parser.add_argument('--json', type=Path, help='write the report here too')
@@ -34,9 +39,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Look and print; exit code 1 where the folder cannot be exported."""
     check_json(given.json)
-    for name in ('batch', 'tflops'):
-        if not getattr(given, name) > 0:
-            raise ConfigError(name, getattr(given, name), 'more than 0')
+    if not given.folder.is_dir():
+        found = 'this is a file' if given.folder.exists() else 'there is nothing of this name'
+        raise ConfigError('folder', str(given.folder),
+                          f'the folder of a bundle or of a published model: {found}')  # fmt: skip
+    if (given.folder / MANIFEST_NAME).is_file():
+        open_bundle(given.folder)
     console = Console(highlight=False)
     if is_bundle(given.folder):
         document = _bundle(open_bundle(given.folder).manifest)
@@ -44,15 +52,26 @@ def run(given: argparse.Namespace) -> int:
         supported = True
     else:
         need_torch(given.folder)
-        from dysl_vla_ros.lab.model.inspection import Asked, inspect_folder
-
-        asked = Asked(given.unnorm_key, given_settings(given), given.prompt_tokens, given.batch)
-        report = inspect_folder(given.folder.expanduser(), asked)
+        report = _published(given.folder.expanduser(), given)
         document, supported = report.document(), report.supported
         _print(console, report, given.tflops)
     if given.json is not None:
         write_json(given.json, document)
     return 0 if supported else 1
+
+
+def _published(folder: Path, given: argparse.Namespace) -> Report:
+    from dysl_vla_ros.lab.model.inspection import Report, inspect_folder
+    from dysl_vla_ros.lab.model.oft_survey import Asked
+
+    try:
+        if (added := open_family(folder, given)) is not None:
+            return Report(added[0], {'folder': str(folder), 'layers': added[1].layers,
+                                     **added[1].facts})  # fmt: skip
+    except (BundleError, ConfigError) as error:
+        return Report('', {'folder': str(folder)}, (str(error),))
+    asked = Asked(given.unnorm_key, given_settings(given), given.prompt_tokens, given.batch)
+    return inspect_folder(folder, asked)
 
 
 def _print(console: Console, report: Report, tflops: float) -> None:

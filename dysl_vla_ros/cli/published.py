@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from dysl_vla_ros.cli.checkpoints import add_published_options, need_torch, open_published
-from dysl_vla_ros.cli.stages import StageBars
+from dysl_vla_ros.cli.families import (
+    calibrate_family,
+    distill_family,
+    open_family,
+    published_settings,
+)
+from dysl_vla_ros.cli.stages import StageBars, listed
+from dysl_vla_ros.cli.values import COUNT_FROM_0
 from dysl_vla_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,8 +48,10 @@ def add_published(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--turned', action=_TURNED,
                        help='whether the pictures of the set are turned by 180 degrees already, '
                        'where the model saw turned ones')  # fmt: skip
-    group.add_argument('--frames', type=int, default=2000,
+    group.add_argument('--frames', type=COUNT_FROM_0, default=2000,
                        help='frames used, evenly spread; 0 for all')  # fmt: skip
+    group.add_argument('--shard', action='store_true', help='under torchrun: split the frozen '
+                       'weights over the GPUs (FSDP), where one is too small')  # fmt: skip
     add_published_options(group)
 
 
@@ -69,7 +77,7 @@ class Opened:
                               'one LeRobot data set')  # fmt: skip
         if given.frames < 0:
             raise ConfigError('frames', given.frames, 'at least 0; 0 uses all')
-        self.device = training_device(given.device)
+        self.device, self._shard = training_device(given.device), bool(given.shard)
         half = torch.bfloat16 if self.device.type == 'cuda' else torch.float32
         opened = open_published(folder, given, half)
         self.checkpoint: OftCheckpoint = opened[0]
@@ -87,10 +95,14 @@ class Opened:
         return load_oft_samples(self.data, self.checkpoint, self.settings, self.choice)
 
     def dense(self) -> OftDense:
-        """The network, frozen, on the device."""
+        """The network, frozen, on the device; with ``--shard`` a share of each part."""
         from dysl_vla_ros.lab.learn.oft_dense import OftDense
 
-        return OftDense(self.checkpoint.network(), self.device)
+        if not self._shard:
+            return OftDense(self.checkpoint.network(), self.device)
+        from dysl_vla_ros.lab.learn.sharding import sharded
+
+        return OftDense(self.checkpoint.network(sharded(self.device)), self.device, placed=True)
 
 
 def _pairs(given: list[str]) -> dict[str, str]:
@@ -102,10 +114,13 @@ def _pairs(given: list[str]) -> dict[str, str]:
 
 def calibrate_published(given: argparse.Namespace) -> int:
     """Score the layers of a published folder; with ``--skipping``, guide what was distilled."""
-    from dysl_vla_ros.lab.learn.oft_distilling import LAYERS, score_layers
+    from dysl_vla_ros.lab.learn.static_layers import LAYERS, score_layers
     from dysl_vla_ros.lab.workspace import Workspace
 
     folder = given.target
+    need_torch(folder)
+    if (added := open_family(folder, given)) is not None:
+        return calibrate_family(added, given)
     opened = Opened(folder, given, actions=False)
     out = given.out or folder.parent / f'{folder.name}_calibration'
     console = Console()
@@ -114,9 +129,10 @@ def calibrate_published(given: argparse.Namespace) -> int:
         if given.skipping is not None:
             return _guide(given, opened, space, console)
         samples = opened.samples()
-        layout = score_layers(opened.dense(), samples, space, given.static_share, given.tokens,
+        layout = score_layers(opened.dense(), samples.stream(given.batch, 3), space,
+                              given.static_share, given.tokens,
                               given.batch, given.batches)  # fmt: skip
-    console.print(f'{out / LAYERS}: static layers {list(layout.static_layers)} of '
+    console.print(f'{out / LAYERS}: static layers {listed(layout.static_layers)} of '
                   f'{layout.layers_total}; now dysl distill {folder} --dataset '
                   f'{given.dataset[0]} --layers {out / LAYERS} --out FOLDER')  # fmt: skip
     return 0
@@ -138,48 +154,51 @@ def _guide(given: argparse.Namespace, opened: Opened, space: Any, console: Conso
     return 0
 
 
-def _memory(opened: Opened, batch: int, rank: int) -> str:
+def _memory(opened: Opened, batch: int, rank: int, shard: bool) -> str:
     """What the distillation will take, before it is begun."""
+    from accelerate import PartialState
+
     from dysl_vla_ros.lab.model.inspection import evenly
     from dysl_vla_ros.lab.model.oft_costs import distillation_bytes
 
     config, size = opened.checkpoint.config, 2 if opened.device.type == 'cuda' else 4
-    found = distillation_bytes(config, evenly(config.layers), batch, rank, size, size)
+    shares = int(PartialState().num_processes) if shard else 1
+    found = distillation_bytes(config, evenly(config.layers), batch, rank, size, size, shares)
     return (f'memory of {opened.device.type}, computed: {found["all"] / 1e9:.2f} GB, of it '
             f'{found["weights"] / 1e9:.2f} for the frozen weights; a smaller --batch takes less')
 
 
 def distill_published(given: argparse.Namespace) -> int:
     """Adapters and controllers for a published folder, and when to skip."""
-    from dysl_vla_ros.lab.learn.distill import DistillSettings
     from dysl_vla_ros.lab.learn.distilling import STATE
     from dysl_vla_ros.lab.learn.oft_distilling import (
         SKIPPING,
         card,
         distil_oft,
         guide,
-        read_layers,
         record_episodes,
-        score_layers,
     )
-    from dysl_vla_ros.lab.model.oft_skipping import OftSkipping, save_oft_skipping
+    from dysl_vla_ros.lab.learn.static_layers import read_layers, score_layers
+    from dysl_vla_ros.lab.model.oft_skipping import save_oft_skipping
+    from dysl_vla_ros.lab.model.skipping_file import Skipping
     from dysl_vla_ros.lab.workspace import Workspace
 
     folder = given.checkpoint
-    changed = {name: getattr(given, name) for name in
-               ('skip_weight', 'adapter_steps', 'controller_steps', 'batch', 'task_share')
-               if getattr(given, name) is not None}  # fmt: skip
-    settings = replace(DistillSettings(batch=8, task_share=0.0, seed=given.seed), **changed)
+    need_torch(folder)
+    if (added := open_family(folder, given)) is not None:
+        return distill_family(added, given)
+    settings = published_settings(given)
     opened = Opened(folder, given, actions=settings.task_share > 0.0)
     layout = None if given.layers is None else read_layers(
         given.layers, opened.checkpoint.config.layers)  # fmt: skip
     console = Console()
-    console.print(_memory(opened, settings.batch, given.rank or 0), highlight=False)
+    console.print(_memory(opened, settings.batch, given.rank or 0, given.shard), highlight=False)
     with StageBars(console) as bars:
         space = Workspace(given.out, given.out, opened.device, bars.progress, bars.told)
         samples, dense = opened.samples(), opened.dense()
         if layout is None:
-            layout = score_layers(dense, samples, space, given.static_share or 0.2,
+            layout = score_layers(dense, samples.stream(settings.batch, 3), space,
+                                  given.static_share or 0.2,
                                   batch=settings.batch)  # fmt: skip
         modules = distil_oft(dense, opened.checkpoint, layout, samples, settings, space,
                              given.rank or 0, given.note_every, given.seed)  # fmt: skip
@@ -190,8 +209,9 @@ def distill_published(given: argparse.Namespace) -> int:
         modules.cpu()
         if space.main:
             about = card(space, given.unnorm_key, opened.data)
-            save_oft_skipping(path, OftSkipping(modules, spec, about))
+            save_oft_skipping(path, Skipping(modules, spec, about))
             (given.out / STATE).unlink(missing_ok=True)
-    console.print(f'{path}: static layers {list(layout.static_layers)} of {layout.layers_total}; '
+    console.print(f'{path}: static layers {listed(layout.static_layers)} of '
+                  f'{layout.layers_total}; '
                   f'now dysl export {folder} BUNDLE --skipping {path}')  # fmt: skip
     return 0

@@ -12,38 +12,63 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dysl_vla_ros.cli.inputs import look_at_checkpoint, need
+from dysl_vla_ros.cli.values import COUNT, POSITIVE, SEED, WORKERS, whole
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.folders import is_workspace
+from dysl_vla_ros.targets import folder_target
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.recipe import Recipe
 
+_PRESET = "default: the preset's"
+EXAMPLE = 'dysl recipe --preset toy --folder runs/toy'
+KEPT = 'every finished stage and the state saved last are kept; the same command goes on'
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument('--preset', default='full', choices=('full', 'toy'))
-    parser.add_argument('--world', default='tabletop', choices=('tabletop', 'libero'))
+    parser.add_argument('--preset', default='full', choices=('full', 'toy'),
+                        help='toy: everything small, a minute')  # fmt: skip
+    parser.add_argument('--world', default='tabletop', choices=('tabletop', 'libero'),
+                        help='libero: make libero')  # fmt: skip
     parser.add_argument('--suite', default='libero_object', help='of LIBERO')
-    parser.add_argument('--episodes', type=int, help='of LIBERO, demonstrations per scene')
-    parser.add_argument('--steps', type=int, help='of LIBERO, updates of the dense training')
+    parser.add_argument('--episodes', type=COUNT,
+                        help=f'of LIBERO, demonstrations per scene; {_PRESET}')  # fmt: skip
+    parser.add_argument('--steps', type=COUNT,
+                        help=f'of LIBERO, updates of the dense training; {_PRESET}')  # fmt: skip
     parser.add_argument('--precision', default='auto', choices=('auto', 'bf16', 'fp32'),
                         help='of the trainings; auto: bf16 on a GPU only')  # fmt: skip
     parser.add_argument('--folder', type=Path, required=True, help='intermediate files; large')
     parser.add_argument('--results', type=Path, help='checkpoints and plots; default: --folder')
-    parser.add_argument('--workers', type=int, default=2, help='processes that simulate')
+    parser.add_argument('--workers', type=WORKERS, default=2, help='processes that simulate')
     parser.add_argument('--device', default='', help='torch device; default: a GPU, or the CPU')
     parser.add_argument('--until', default='bundle',
-                        choices=('demonstrations', 'dense', 'dagger', 'policy', 'bundle'))
+                        choices=('demonstrations', 'dense', 'dagger', 'policy',
+                                 'bundle'),
+                        help='last stage')  # fmt: skip
     parser.add_argument('--start', type=Path, help='checkpoint in place of the first training')
-    parser.add_argument('--collect-seconds', type=float, help='limit of the collection')
-    parser.add_argument('--train-seconds', type=float, help='limit of the first training')
-    parser.add_argument('--round-seconds', type=float, help='limit of each DAgger training')
-    parser.add_argument('--round-episodes', type=int, help='episodes of each DAgger round')
-    parser.add_argument('--rounds', type=int, help='number of DAgger rounds')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--collect-seconds', type=POSITIVE,
+                        help=f'limit of the collection; {_PRESET}')  # fmt: skip
+    parser.add_argument('--train-seconds', type=POSITIVE,
+                        help=f'limit of the first training; {_PRESET}')  # fmt: skip
+    parser.add_argument('--round-seconds', type=POSITIVE,
+                        help=f'limit of each DAgger training; {_PRESET}')  # fmt: skip
+    parser.add_argument('--round-episodes', type=COUNT,
+                        help=f'episodes of each DAgger round; {_PRESET}')  # fmt: skip
+    parser.add_argument('--rounds', type=whole(0, 100), help=f'number of DAgger rounds; {_PRESET}')
+    parser.add_argument('--seed', type=SEED, default=0, help='of everything random')
 
 
 def run(given: argparse.Namespace) -> int:
     """Run every stage whose file is not there yet."""
+    look_at_checkpoint('--start', given.start)
+    for name in ('folder', 'results'):
+        if getattr(given, name) is not None:
+            folder_target(f'--{name}', getattr(given, name), is_workspace,
+                          'the folder of an earlier run')  # fmt: skip
+    need('train', 'torch', 'accelerate', 'pyarrow', 'matplotlib', 'onnx', 'onnxscript')
+    need('sim', 'mujoco')
     from dysl_vla_ros.lab import recipe as recipes
     from dysl_vla_ros.lab.workspace import training_device
 

@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.report import check_json, write_json
+from dysl_vla_ros.cli.values import COUNT_FROM_0, WORKERS
 from dysl_vla_ros.config import load_yaml
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.results_page import LARGEST, load_evidence, render
@@ -21,6 +22,8 @@ from dysl_vla_ros.targets import file_target, write_whole
 PIECES = ('results_tabletop', 'results_heldout', 'ablation_tabletop', 'ablation_k1_tabletop',
           'ablation_k9_tabletop', 'latency_quarter_tabletop',
           'latency_half_tabletop', 'latency_one_tabletop', 'latency_three_tabletop')  # fmt: skip
+EXAMPLE = 'dysl results --write doc/results.md'
+KEPT = 'finished episodes are kept; the same command goes on'
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -29,17 +32,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='folder of the JSON')  # fmt: skip
     parser.add_argument('--write', type=Path, help='write the page here; default: print it')
     parser.add_argument('--check', type=Path, help='say whether this page is what would be '
-                        'written')  # fmt: skip
+                        'written; default: write or print')  # fmt: skip
     group = parser.add_argument_group('runs', 'play what is missing, then write its JSON')
     group.add_argument('--run', nargs='+', default=[], choices=PIECES, metavar='PIECE',
-                       help=', '.join(PIECES))  # fmt: skip
+                       help=', '.join(PIECES) + '; default: none')  # fmt: skip
     group.add_argument('--minutes', type=float, default=120.0, help='of each piece; the same '
                        'command goes on')  # fmt: skip
-    group.add_argument('--episodes', type=int, default=0, help="per family; default: the piece's")
-    group.add_argument('--workers', type=int, default=2)
+    group.add_argument('--episodes', type=COUNT_FROM_0, default=0, help="per family; default: the piece's")
+    group.add_argument('--workers', type=WORKERS, default=2, help='processes that simulate')
     group.add_argument('--engine', default='', help='bundle folder; default: the bundled model')
     group.add_argument('--anchor', default='', metavar='NAME', help='--engine is a bundle of dysl '
-                       'anchors, fixed_D or layers_N: a row of the tables of --run')  # fmt: skip
+                       'anchors, fixed_D or layers_N: a row of the tables of --run; default: the deep policy')  # fmt: skip
     group.add_argument('--keep', type=Path, default=Path('runs/results'),
                        help='folder of finished episodes')  # fmt: skip
 

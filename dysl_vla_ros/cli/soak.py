@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -11,24 +12,30 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from dysl_vla_ros import bringup
-from dysl_vla_ros.cli.report import write_json
+from dysl_vla_ros.cli.inputs import look_at_bundle, need
+from dysl_vla_ros.cli.report import check_json, write_json
+from dysl_vla_ros.cli.values import POSITIVE, SEED
 from dysl_vla_ros.demo.domain import ReservedDomain
 from dysl_vla_ros.demo.processes import Children, environment
-from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.targets import file_target, write_whole
 
 if TYPE_CHECKING:
     from dysl_vla_ros.ros.chaos.endurance import Run
 
+_SOFTWARE = 'dysl soak'
+"""Stands in the PNG: a picture of somebody else's is not overwritten."""
 _SAMPLE_S = 5.0
 _LEAST_SAMPLES = 24
 _WRITE_EVERY = 6
 
+EXAMPLE = 'dysl soak --minutes 10 --json soak.json'
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument('--minutes', type=float, default=60.0, help='length of the run [min]')
+    parser.add_argument('--minutes', type=POSITIVE, default=60.0, help='length of the run [min]')
     parser.add_argument('--engine', default='', help='bundle folder, or fake')
-    parser.add_argument('--seed', type=int, default=0, help='of the first episode')
+    parser.add_argument('--seed', type=SEED, default=0, help='of the first episode')
     parser.add_argument('--json', type=Path, help='write the figures here, as they grow')
     parser.add_argument('--plot', type=Path, help='draw them here (needs matplotlib)')
 
@@ -40,14 +47,18 @@ def run(given: argparse.Namespace) -> int:
         Exit code: 0 iff the rate held and nothing grew.
 
     Raises:
-        ConfigError: ``minutes`` is not positive.
+        ConfigError: Nothing can be written where it should, or there is no such bundle.
         ChildError: A process ended by itself.
     """
+    check_json(given.json)
+    look_at_bundle('--engine', given.engine)
+    if given.plot is not None:
+        file_target('--plot', given.plot, _is_plot, 'a picture that dysl soak drew')
+        need('train', 'matplotlib')
+    need('ros-jazzy', 'rclpy')
     from dysl_vla_ros.ros.chaos import endurance, proc
     from dysl_vla_ros.ros.chaos.listener import Listener
 
-    if not given.minutes > 0:
-        raise ConfigError('--minutes', given.minutes, 'more than 0')
     console = Console(highlight=False, soft_wrap=True)
     specs = bringup.nodes({'engine': given.engine, 'seed': str(given.seed)})
     reserved = ReservedDomain()
@@ -71,7 +82,10 @@ def run(given: argparse.Namespace) -> int:
                 if given.json is not None and len(measured.usage['vla_node']) % _WRITE_EVERY == 0:
                     write_json(given.json, _document(measured, until))
         except KeyboardInterrupt:
-            console.print('interrupted', markup=False)
+            kept = 'what was measured so far is summed up below'
+            if given.json is not None:
+                kept += f', and kept in {given.json}'
+            console.print(f'interrupted: {kept}', markup=False)
         until = listener.seconds
     document = _document(measured, until)
     for line in endurance.text(measured, until):
@@ -120,10 +134,8 @@ def _document(measured: Run, until: float) -> dict[str, Any]:
 
 def _plot(measured: Run, until: float, path: Path) -> str:
     """Draw memory, descriptors, threads and rate; a sentence about it."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return '--plot needs matplotlib: python -m pip install matplotlib'
+    from matplotlib.figure import Figure
+
     from dysl_vla_ros.ros.chaos import endurance
 
     figure = Figure(figsize=(8, 9), layout='constrained')
@@ -140,11 +152,18 @@ def _plot(measured: Run, until: float, path: Path) -> str:
         axis.set_ylabel(title)
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
+        axis.yaxis.get_major_locator().set_params(integer=True)
     axes[0].legend()
     axes[3].set_xlabel('minutes')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    draw = partial(figure.savefig, format='png', dpi=120, metadata={'Software': _SOFTWARE})
+    write_whole(path.expanduser(), draw)
     return f'wrote {path}'
+
+
+def _is_plot(path: Path) -> bool:
+    with path.open('rb') as stream:
+        head = stream.read(4096)
+    return head.startswith(b'\x89PNG') and f'Software\0{_SOFTWARE}'.encode() in head
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

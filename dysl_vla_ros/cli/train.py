@@ -12,49 +12,80 @@ from typing import Any
 
 from rich.console import Console
 
+from dysl_vla_ros.cli.inputs import look_at_checkpoint, look_at_dataset, need
+from dysl_vla_ros.cli.robot_set import add_robot_options, kind_of, train_robot_set
 from dysl_vla_ros.cli.stages import StageBars
+from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, POSITIVE, SEED, SHARE_ABOVE_0, whole
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.folders import is_workspace
+from dysl_vla_ros.targets import folder_target
 
 CHECKPOINT = 'dense.safetensors'
+
+_PRESET = "default: the preset's"
+EXAMPLE = """
+dysl train LEROBOT_SET --out runs/mine --minutes 60
+dysl train --dataset runs/demos --out runs/dense
+"""
+KEPT = 'the state saved last is kept; the same command goes on'
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument('--dataset', type=Path, nargs='+', required=True,
-                        help='folders; the last frames of the last one are for validation')
-    parser.add_argument('--out', type=Path, required=True, help='folder of checkpoint and plots')
-    parser.add_argument('--preset', default='full', choices=('full', 'toy'))
-    parser.add_argument('--steps', type=int, help='updates')
-    parser.add_argument('--ground-steps', type=int, help='updates of the warm-up; 0 leaves it out')
-    parser.add_argument('--batch', type=int, help='samples per update and process')
-    parser.add_argument('--learning-rate', type=float)
-    parser.add_argument('--layers', type=int, help='depth of the backbone')
-    parser.add_argument('--width', type=int, help='of a token')
-    parser.add_argument('--exits', type=int, help='early exits trained in every update, so that '
-                        'later jumps cost less')  # fmt: skip
-    parser.add_argument('--exit-layers', type=int, nargs=2, metavar=('FIRST', 'LAST'),
-                        help='layers of which they are drawn')  # fmt: skip
+    parser.add_argument('sets', type=Path, nargs='*', metavar='DATASET',
+                        help='folder of a LeRobot set of any robot, or of dysl import; or those '
+                        'of dysl collect: the last frames of the last one are for validation')
+    parser.add_argument('--dataset', type=Path, nargs='+', default=[], help='the same')
+    parser.add_argument('--out', type=Path, default=Path('runs/dense'),
+                        help='folder of checkpoint and plots')  # fmt: skip
+    parser.add_argument('--preset', default='full', choices=('full', 'toy'),
+                        help='toy: everything small, a minute')  # fmt: skip
+    parser.add_argument('--steps', type=COUNT, help=f'updates; {_PRESET}')
+    parser.add_argument('--ground-steps', type=COUNT_FROM_0,
+                        help=f'updates of the warm-up; 0 leaves it out; {_PRESET}')  # fmt: skip
+    parser.add_argument('--batch', type=COUNT, help=f'samples per update and process; {_PRESET}')
+    parser.add_argument('--learning-rate', type=SHARE_ABOVE_0, help=f'largest; {_PRESET}')
+    parser.add_argument('--layers', type=whole(2), help=f'depth of the backbone; {_PRESET}')
+    parser.add_argument('--width', type=whole(8), help=f'of a token; {_PRESET}')
+    parser.add_argument('--exits', type=COUNT_FROM_0, help='early exits trained in every '
+                        f'update, so that later jumps cost less; {_PRESET}')  # fmt: skip
+    parser.add_argument('--exit-layers', type=COUNT, nargs=2, metavar=('FIRST', 'LAST'),
+                        help=f'layers of which they are drawn; {_PRESET}')  # fmt: skip
     parser.add_argument('--precision', default='auto', choices=('auto', 'bf16', 'fp32'),
                         help='auto: bf16 on a GPU only; bf16 pays on a CPU with AVX512-BF16 or '
                         'AMX')  # fmt: skip
     parser.add_argument('--start', type=Path, metavar='CHECKPOINT',
                         help='train this one further, without a warm-up')  # fmt: skip
+    parser.add_argument('--minutes', type=float, default=0.0,
+                        help='updates are lowered to fit, once their speed is known')  # fmt: skip
     add_data_options(parser)
-    parser.add_argument('--save-every', type=float, default=120.0,
+    add_robot_options(parser)
+    parser.add_argument('--save-every', type=POSITIVE, default=120.0,
                         help='interval of resumable states [s]')  # fmt: skip
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Declare what every command that reads a dataset takes."""
-    parser.add_argument('--free-motion', type=float, default=0.4,
+    parser.add_argument('--free-motion', type=SHARE_ABOVE_0, default=0.4,
                         help='share of the frames of free motion that is used')  # fmt: skip
-    parser.add_argument('--max-frames', type=int, default=0,
+    parser.add_argument('--max-frames', type=COUNT_FROM_0, default=0,
                         help='frames loaded per dataset, 27 kB each at 96x96; 0 for all')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seed', type=SEED, default=0, help='of everything random')
     parser.add_argument('--device', default='', help='torch device; default: a GPU, or the CPU')
 
 
 def run(given: argparse.Namespace) -> int:
     """Train; an interrupted training goes on where it was saved last."""
+    given.dataset = [*given.sets, *given.dataset]
+    if not given.dataset:
+        raise ConfigError('dataset', None, 'the folder of a LeRobot set: dysl train DATASET')
+    look_at_checkpoint('--start', given.start)
+    for folder in given.dataset:
+        look_at_dataset('DATASET', folder)
+    folder_target('--out', given.out, is_workspace, 'the folder of an earlier run')
+    need('train', 'torch', 'accelerate', 'pyarrow', 'matplotlib')
+    if not kind_of(given.dataset):
+        return train_robot_set(given)
     from dysl_vla_ros.lab.learn.dense import forget_states, train_dense
     from dysl_vla_ros.lab.learn.train import describe
     from dysl_vla_ros.lab.model.checkpoint import load_checkpoint, save_checkpoint, with_card
@@ -92,7 +123,8 @@ def dense_settings(given: argparse.Namespace, on_gpu: bool) -> Any:
         ('exits', given.exits),
         ('exit_layers', None if given.exit_layers is None else tuple(given.exit_layers)),
     ) if value is not None}  # fmt: skip
-    train = replace(recipe.train, save_every_s=given.save_every, seed=given.seed, **changes)
+    train = replace(recipe.train, save_every_s=given.save_every, seed=given.seed,
+                    max_seconds=60.0 * given.minutes, **changes)  # fmt: skip
     ground = None
     if given.ground_steps != 0:
         steps = given.ground_steps or recipe.ground.steps

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
+import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,9 @@ from rich.table import Table
 from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.cli.checkpoints import add_checkpoint_options, open_exportable
+from dysl_vla_ros.cli.inputs import look_at_arrays, look_at_bundle, look_at_checkpoint
 from dysl_vla_ros.cli.report import check_json, write_json
+from dysl_vla_ros.cli.values import BACKENDS, COUNT, FROM_0, SEED, WORKERS
 from dysl_vla_ros.data_types import Observation
 from dysl_vla_ros.engines.open_engine import OpenedEngine, open_engine
 from dysl_vla_ros.errors import BundleError, ConfigError
@@ -27,25 +31,28 @@ from dysl_vla_ros.policy import Policy, load_tokenizer
 
 Inputs = dict[str, NDArray[Any]]
 
+EXAMPLE = 'dysl verify runs/half --against runs/bundle'
+KEPT = 'nothing is written'
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('bundle', help='folder under test')
-    parser.add_argument('--backend', default='auto',
-                        help='engine under test; auto, onnxruntime, tensorrt or cuda')  # fmt: skip
+    parser.add_argument('--backend', default='auto', choices=BACKENDS, help='engine under test')
     parser.add_argument('--plans', default='', help='folder given to dysl build --plans')
     parser.add_argument('--against', type=Path,
                         help='FP32 bundle, run on ONNX Runtime, or checkpoint, run on torch; '
                         'default: the bundle itself, if FP32, on ONNX Runtime')  # fmt: skip
-    parser.add_argument('--patterns', type=int, default=64, help='ways through the stack')
-    parser.add_argument('--observations', type=int, default=3, help='random ones')
+    parser.add_argument('--patterns', type=COUNT, default=64, help='ways through the stack')
+    parser.add_argument('--observations', type=COUNT, default=3, help='random ones')
     parser.add_argument('--inputs', type=Path, help='recorded ones: an .npz with the inputs of '
                         'the graphs, observations along the first axis')  # fmt: skip
-    parser.add_argument('--instruction', default='pick up the red cube')
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--threads', type=int, default=1, help='of ONNX Runtime')
+    parser.add_argument('--instruction', default='pick up the red cube',
+                        help='what the policy is told')  # fmt: skip
+    parser.add_argument('--seed', type=SEED, default=0, help='of everything random')
+    parser.add_argument('--threads', type=WORKERS, default=1, help='of ONNX Runtime')
     for name in ('cosine', 'relative', 'actions', 'gate'):
-        parser.add_argument(f'--budget-{name}', type=float, default=None,
+        parser.add_argument(f'--budget-{name}', type=FROM_0, default=None,
                             help='default: by the precision of the bundle')  # fmt: skip
     parser.add_argument('--json', type=Path, help='write the report here')
     add_checkpoint_options(parser)
@@ -54,6 +61,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Compare, print, write; exit code 1 above the budget."""
     check_json(given.json)
+    look_at_bundle('bundle', given.bundle, ('fake',))
+    look_at_arrays('--inputs', given.inputs)
+    if given.against is not None and not given.against.is_dir():
+        look_at_checkpoint('--against', given.against)
     opened = open_engine(given.bundle, given.backend, given.threads, given.plans)
     manifest = opened.manifest
     reference = open_reference(given, opened)
@@ -77,7 +88,9 @@ def run(given: argparse.Namespace) -> int:
     _print(console, report, total)
     console.print(f'{opened.engine.device} against {reference.device}: '
                   + ('within the budget' if report.within else '[red]above the budget[/]')
-                  + f' {asdict(budget)}')  # fmt: skip
+                  + f': cosine at least {budget.cosine:g}, relative error at most '
+                  f'{budget.relative:g}, of actions {budget.actions:g}, of gates '
+                  f'{budget.gate:g}')  # fmt: skip
     if given.json is not None:
         document = {
             'bundle': manifest.name, 'precision': manifest.precision,
@@ -190,7 +203,7 @@ def read_inputs(path: Path, manifest: Manifest) -> list[Inputs]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError, AttributeError, BadZipFile, zlib.error) as error:
         raise BundleError(f'{path}: cannot be read as .npz: {error}') from None
     missing = sorted(set(specs) - set(arrays))
     if missing:

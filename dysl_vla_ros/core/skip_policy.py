@@ -9,11 +9,22 @@ rising continuity never removes any.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dysl_vla_ros.core.continuity import ContinuityHistory, DropDetector, DropState
-from dysl_vla_ros.data_types import SKIP_THRESHOLD, FloatArray, SkipMode, SkipPlan, frozen_array
+from dysl_vla_ros.data_types import (
+    SKIP_THRESHOLD,
+    FloatArray,
+    MotionSince,
+    SkipMode,
+    SkipPlan,
+    frozen_array,
+)
+
+_HEARD = 1000
+"""Displacements kept for a recorder that never asks: those of a minute."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +70,13 @@ class Verdict:
         continuity: C after each action that is still to be executed; None where unknown.
         drop_index: First action, counted in those, that begins a drop; None when none does.
         rerun: Whether the observation must be run again without skipping.
+        since: What was heard of the motion since the plan, or the verdict, before.
     """
 
     continuity: tuple[float | None, ...]
     drop_index: int | None
     rerun: bool
+    since: MotionSince = ()
 
 
 class SkipPolicy:
@@ -84,6 +97,7 @@ class SkipPolicy:
         self._allow = self._dense()
         self._full_passes_due = 0
         self._reruns_in_a_row = 0
+        self._heard: deque[FloatArray | None] = deque(maxlen=_HEARD)
 
     @property
     def continuity(self) -> float | None:
@@ -98,6 +112,8 @@ class SkipPolicy:
     def restart(self) -> None:
         """Forget the motion and go back to dense: after a hold, a stop, a new instruction."""
         self._history.clear()
+        self._heard.clear()
+        self._heard.append(None)
         self._drop = DropState()
         self._allow = self._dense()
         self._full_passes_due = 0
@@ -107,6 +123,7 @@ class SkipPolicy:
         """Note one executed action; the guidance rule is applied once for each."""
         before = self._history.last()
         after = self._history.append(displacement)
+        self._heard.append(frozen_array(displacement))
         self._drop = self._detector.step(self._drop, after)
         if after is None:
             return
@@ -121,6 +138,9 @@ class SkipPolicy:
 
     def plan(self, mode: SkipMode) -> SkipPlan:
         """Which layers the next pass may skip."""
+        return replace(self._plan(mode), since=self._take_heard())
+
+    def _plan(self, mode: SkipMode) -> SkipPlan:
         if mode == 'full':
             return SkipPlan(self._dense())
         if mode == 'fixed':
@@ -146,7 +166,7 @@ class SkipPolicy:
             and drop_index is not None
             and self._reruns_in_a_row < self.settings.max_consecutive
         )
-        return Verdict(tuple(values), drop_index, rerun)
+        return Verdict(tuple(values), drop_index, rerun, self._take_heard())
 
     def accepted(self, verdict: Verdict, was_rerun: bool) -> None:
         """Note the chunk that will be executed."""
@@ -160,6 +180,11 @@ class SkipPolicy:
             self._reruns_in_a_row = 0
         if self._reruns_in_a_row >= self.settings.max_consecutive:
             self._full_passes_due = max(self._full_passes_due, 1)
+
+    def _take_heard(self) -> MotionSince:
+        heard = tuple(self._heard)
+        self._heard.clear()
+        return heard
 
     def _live(self, allow: tuple[int, ...]) -> SkipPlan:
         return SkipPlan(allow, threshold=self.settings.tau)

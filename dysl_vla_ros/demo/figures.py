@@ -41,6 +41,7 @@ class Picture:
         gaps: Longest gap as reported by the node [ms].
         jitters: (time [s], 99 % jitter [ms]) as reported by the node.
         outcomes: Seed, family and success of every episode that ended.
+        heard_at: When the node was heard last, or listening began [s].
     """
 
     values: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -57,6 +58,7 @@ class Picture:
     gaps: list[float] = field(default_factory=list)
     jitters: list[tuple[float, float]] = field(default_factory=list)
     outcomes: list[dict[str, Any]] = field(default_factory=list)
+    heard_at: float = 0.0
 
     def command_value(self, key: str) -> str:
         """A key of the commands status; '' while unknown."""

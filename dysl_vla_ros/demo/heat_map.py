@@ -9,6 +9,7 @@ from rich.text import Text
 
 _CELLS = {(False, False): '·', (True, False): '▀', (False, True): '▄', (True, True): '█'}
 _COLOURS = {'skipped': 'cyan', 'full': 'yellow', 'rerun': 'magenta'}
+_LETTERS = {'full': 'F', 'rerun': 'R'}
 _PHASES = 'phase '
 
 
@@ -27,12 +28,13 @@ class PassSeen:
     phase: str = ''
 
 
-def heat_map(passes: Sequence[PassSeen], columns: int) -> Text:
+def heat_map(passes: Sequence[PassSeen], columns: int, colour: bool = True) -> Text:
     """The newest passes at the right; the last row names phases where they begin.
 
     Args:
         passes: Oldest first, all with as many layers.
         columns: Width in cells, the labels' six included.
+        colour: False adds letters for full passes and re-runs, which colours tell else.
     """
     shown = list(passes)[-(max(columns, 8) - len(_PHASES)) :]
     text = Text(no_wrap=True)
@@ -44,6 +46,9 @@ def heat_map(passes: Sequence[PassSeen], columns: int) -> Text:
             pair = item.mask[top] == '1', item.mask[top + 1 : top + 2] == '1'
             text.append(_CELLS[pair], _COLOURS.get(item.mode, 'white') if any(pair) else 'dim')
         text.append('\n')
+    if shown and not colour:
+        text.append('pass  ', 'dim')
+        text.append(''.join(_LETTERS.get(item.mode, ' ') for item in shown) + '\n')
     if any(item.phase for item in shown):
         text.append(_PHASES, 'dim')
         text.append(_phase_row(shown))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from dysl_vla_ros import bringup
 from dysl_vla_ros.errors import DyslError
@@ -42,10 +43,25 @@ def environment(domain_id: int) -> dict[str, str]:
     }
 
 
+class Program(Protocol):
+    """What can be started: a node's ``NodeSpec``, or another program beside them."""
+
+    @property
+    def name(self) -> str:
+        """Of its log."""
+
+    @property
+    def essential(self) -> bool:
+        """Whether nothing goes on without it."""
+
+    def command_line(self, python: str) -> list[str]:
+        """Words, for this interpreter."""
+
+
 class Children:
     """Starts nodes; as a context manager it stops them with SIGINT and waits."""
 
-    def __init__(self, specs: Sequence[bringup.NodeSpec], env: dict[str, str]) -> None:
+    def __init__(self, specs: Sequence[Program], env: dict[str, str]) -> None:
         """Prepare; entering starts.
 
         Args:
@@ -55,7 +71,7 @@ class Children:
         self._specs = specs
         self._env = env
         self._folder = tempfile.TemporaryDirectory(prefix='dysl_demo_')
-        self._running: list[tuple[bringup.NodeSpec, subprocess.Popen[bytes], Path]] = []
+        self._running: list[tuple[Program, subprocess.Popen[bytes], Path]] = []
         self.exit_codes: dict[str, int] = {}
 
     def __enter__(self) -> Children:
@@ -97,15 +113,32 @@ class Children:
         """Name -> process id, of everything that was started."""
         return {spec.name: process.pid for spec, process, _ in self._running}
 
+    def words(self, name: str) -> str:
+        """All that a program has printed so far."""
+        return '\n'.join(
+            log.read_text(encoding='utf-8', errors='replace')
+            for spec, _, log in self._running if spec.name == name
+        )
+
+    def printed_at(self, name: str, now: float) -> float:
+        """When a program printed something last, on the steady clock that shows ``now`` [s]."""
+        ages = [time.time() - log.stat().st_mtime for spec, _, log in self._running
+                if spec.name == name]  # fmt: skip
+        return now - min(ages, default=0.0)
+
+    def last_words(self, name: str) -> str:
+        """The end of what a program has printed."""
+        return ''.join(_tail(log) for spec, _, log in self._running if spec.name == name)
+
     def check(self) -> None:
-        """Complain about a node that ended.
+        """Complain about a node that ended and without which nothing goes on.
 
         Raises:
             ChildError: With its exit code and the end of its log.
         """
         for spec, process, log in self._running:
             code = process.poll()
-            if code is not None:
+            if code is not None and spec.essential:
                 raise ChildError(f'{spec.name} ended with code {code}:\n{_tail(log)}')
 
 

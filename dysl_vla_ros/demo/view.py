@@ -15,6 +15,7 @@ from rich.text import Text
 from dysl_vla_ros.demo.camera_text import camera_text
 from dysl_vla_ros.demo.figures import Picture, number
 from dysl_vla_ros.demo.heat_map import heat_map
+from dysl_vla_ros.demo.keys import HELP, Operator
 
 _FEWEST_ROWS = 9
 """Of the upper half, however small the terminal."""
@@ -54,34 +55,41 @@ def sparkline(values: Sequence[float], low: float | None = None, high: float | N
     return ''.join(_BARS[min(max(round((v - low) / span * top), 0), top)] for v in values)
 
 
-def live_view(picture: Picture, seconds: float, size: Size = DEFAULT_SIZE) -> Panel:
+def live_view(
+    picture: Picture, seconds: float, size: Size = DEFAULT_SIZE, operator: Operator | None = None
+) -> Panel:
     """The screen at one instant: camera and figures above, layers over time below.
 
     Args:
         picture: What is known.
         seconds: Since the demo began [s].
         size: Of the terminal, and whether it shows colours.
+        operator: Whoever types; None where nobody can.
     """
     inner, layers = size.columns - 4, len(picture.seen[-1].mask) if picture.seen else 20
-    below = [heat_map(picture.seen, inner)] if picture.seen else []
-    rows = max(size.rows - 3 - (layers + 1) // 2 - 1, _FEWEST_ROWS)
+    below = [heat_map(picture.seen, inner, size.colour)] if picture.seen else []
+    rows = max(
+        size.rows - 3 - (layers + 1) // 2 - 1 - (not size.colour), _FEWEST_ROWS - (not size.colour)
+    )
     above = Table.grid(padding=(0, 1))
     above.add_column(width=inner - 2 * rows - 1 if picture.frame is not None else inner)
-    cells: list[RenderableType] = [_figures(picture)]
+    cells: list[RenderableType] = [_figures(picture, operator)]
     if picture.frame is not None:
         above.add_column(width=2 * rows)
         cells.append(camera_text(picture.frame, 2 * rows, rows, size.colour))
     above.add_row(*cells)
-    title = f'dysl_vla_ros   {seconds:.0f} s   Ctrl-C ends'
+    title = f'dysl_vla_ros   {seconds:.0f} s   {"Ctrl-C ends" if operator is None else HELP}'
     legend = 'layers run:  cyan skipped pass   yellow full   magenta re-run   · jumped'
     return Panel(Group(above, *below), title=title, title_align='left', border_style='blue',
                  subtitle=legend if below and size.colour else None)  # fmt: skip
 
 
-def _figures(picture: Picture) -> Table:
+def _figures(picture: Picture, operator: Operator | None) -> Table:
     command, policy, chunk = picture.command_value, picture.policy_value, picture.chunk
     state = command('state') or 'starting'
     told = Text(picture.episode.get('instruction') or '(between two episodes)', style='bold')
+    if operator is not None and operator.typed is not None:
+        told = Text(f'> {operator.typed}_', style='bold reverse')
     table = Table.grid(padding=(0, 1))
     table.add_column(style='dim', justify='right')
     table.add_column(overflow='ellipsis', no_wrap=True)
@@ -89,19 +97,22 @@ def _figures(picture: Picture) -> Table:
     add('told', told)
     add('state', Text(f'{state}  {command("hold_reason")}'.replace('n/a', ''),
                       style=_STATE_COLOURS.get(state, 'white')))  # fmt: skip
-    add('phase', picture.episode.get('phase') or '-')
-    add('won', f'{picture.episode.get("successes", "0")} of '
-               f'{picture.episode.get("episodes", "0")} episodes')  # fmt: skip
+    add('phase', f'{picture.episode.get("phase") or "-"}   won '
+                 f'{picture.episode.get("successes", "0")} of '
+                 f'{picture.episode.get("episodes", "0")} episodes')  # fmt: skip
     add('commands', f'{command("command_rate_hz") or "-"} Hz, longest gap '
                     f'{command("command_gap_ms_max") or "-"} ms')  # fmt: skip
     depth = f'{chunk.get("layers_run", "-")} of {chunk.get("layers_total", "-")} layers'
     add('pass', f'{_ms(picture.pass_ms)}, {depth}; dense {_ms(_dense_ms(picture))}')
-    add('re-runs', f'{policy("rerun_count") or 0} of {policy("chunks_total") or 0} chunks')
+    add('mode', f'{policy("skip_mode") or "-"}, re-runs {policy("rerun_count") or 0} of '
+                f'{policy("chunks_total") or 0} chunks')  # fmt: skip
     add('skipped', f'{sparkline(list(picture.skip_ratio)[-20:], 0.0, 1.0)} '
                    f'{policy("skip_ratio") or "-"}')  # fmt: skip
     add('continuity', f'{sparkline(list(picture.continuity)[-20:])} '
                       f'{policy("continuity_last") or "-"}, drop: '
                       f'{policy("continuity_threshold") or "-"}')  # fmt: skip
+    if operator is not None and operator.said and operator.typed is None:
+        add('answer', Text(operator.said))
     return table
 
 

@@ -68,6 +68,14 @@ class RunsLayers(Protocol):
         """From the state entering layer ``first`` to the state entering layer ``end``."""
 
 
+@runtime_checkable
+class AsksAhead(Protocol):
+    """An engine that launches a layer and the controller behind it at once."""
+
+    def run_layer_and_ask(self, layer: int, hidden: Hidden) -> Hidden:
+        """The state after ``layer``; ``skip_score`` of the next layer is asked for next."""
+
+
 def forward(
     engine: Engine,
     hidden: Hidden,
@@ -114,6 +122,8 @@ def forward(
         for (first, end), allow in zip(segments, plan.allow, strict=True)
         for layer in range(first, end)
     }
+    asks = plan.controllers != 'open'
+    ahead = engine if asks and isinstance(engine, AsksAhead) else None
     run: list[int] = []
     jumps: list[Jump] = []
     scores: dict[int, float] = {}
@@ -133,7 +143,11 @@ def forward(
                 jumps.append(Jump(layer=layer, target=end))
                 layer = end
                 continue
-        hidden = engine.run_layer(layer, hidden)
+        asked_from, _ = allow_of.get(layer + 1, (layer + 2, 0))
+        if ahead is not None and layer + 1 >= asked_from:
+            hidden = ahead.run_layer_and_ask(layer, hidden)
+        else:
+            hidden = engine.run_layer(layer, hidden)
         run.append(layer)
         layer += 1
     return hidden, LayerTrace(

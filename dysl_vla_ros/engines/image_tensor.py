@@ -79,11 +79,22 @@ def image_to_tensor(image: Any, camera: CameraSpec) -> NDArray[np.float32]:
     Raises:
         InputError: Not an RGB uint8 image, or smaller than the result.
     """
-    scaled = _brought_in(image, camera)
+    return values_to_tensor(seen_values(image, camera), camera)
+
+
+def values_to_tensor(values: NDArray[np.float32], camera: CameraSpec) -> NDArray[np.float32]:
+    """Normalise what ``seen_values`` gave: (1, 3, height, width), float32, contiguous.
+
+    Raises:
+        InputError: Of another size than the model takes.
+    """
+    if values.shape != (camera.height, camera.width, 3):
+        raise InputError(f'{camera.name}: a picture as a model saw it, shape {values.shape}: '
+                         f'expected {(camera.height, camera.width, 3)}')  # fmt: skip
     std = np.asarray(camera.std, dtype=np.float32)
     gain = np.float32(1.0) / (np.float32(255.0) * std)
     offset = np.asarray(camera.mean, dtype=np.float32) / std
-    normalised = scaled * gain - offset
+    normalised = values * gain - offset
     return np.ascontiguousarray(normalised.transpose(2, 0, 1)[None])
 
 
@@ -96,7 +107,7 @@ def as_seen(image: Any, camera: CameraSpec) -> ImageArray:
     Raises:
         InputError: As ``image_to_tensor``.
     """
-    return _rounded(_brought_in(image, camera))
+    return _rounded(seen_values(image, camera))
 
 
 def fitted_size(
@@ -182,8 +193,12 @@ def resize(image: NDArray[Any], height: int, width: int) -> NDArray[np.float32]:
     )
 
 
-def _brought_in(image: Any, camera: CameraSpec) -> NDArray[np.float32]:
-    """Turned, fitted, cropped and resized: (height, width, 3), 0 to 255."""
+def seen_values(image: Any, camera: CameraSpec) -> NDArray[np.float32]:
+    """Turned, fitted, cropped and resized: (height, width, 3), 0 to 255, fractions kept.
+
+    Raises:
+        InputError: As ``image_to_tensor``.
+    """
     shape, dtype = getattr(image, 'shape', None), getattr(image, 'dtype', None)
     if shape is None or len(shape) != 3 or shape[2] != 3 or dtype != np.uint8:
         found = type(image).__name__ if shape is None else f'shape {tuple(shape)} of {dtype}'

@@ -15,7 +15,7 @@ from dysl_vla_ros.engines.fake.arm import FAKE, JointSweep, arm_of, is_fake_path
 from dysl_vla_ros.engines.fake.bundle import FAKE_TOKENIZER, Sweep, fake_manifest
 from dysl_vla_ros.engines.fake.engine import FakeEngine
 from dysl_vla_ros.engines.tensorrt.cuda_driver import open_driver
-from dysl_vla_ros.engines.tensorrt.plans import build_command, has_plans, plans_root
+from dysl_vla_ros.engines.tensorrt.plans import build_command, has_compiled, has_plans, plans_root
 from dysl_vla_ros.errors import BundleError, EngineError
 
 _SHARE = Path('share', 'dysl_vla_ros', 'models')
@@ -74,11 +74,15 @@ def choose_backend(bundle: Bundle, backend: str, plans: str = '') -> str:
     """The back end that ``engine.backend`` means for a bundle.
 
     ``auto`` is decided by what lies in the folder, never by what fails: whoever built plans wants
-    them used, so from then on it is TensorRT or an error. Without plans it is ONNX Runtime.
+    them used, so from then on it is TensorRT or an error, and where only the cuda back end was
+    built for, that one. Without either it is ONNX Runtime.
     """
     if backend != 'auto':
         return backend
-    return 'tensorrt' if plans or has_plans(plans_root(bundle)) else 'onnxruntime'
+    root = plans_root(bundle, plans)
+    if has_compiled(root) and not has_plans(root):
+        return 'cuda'
+    return 'tensorrt' if plans or has_plans(root) else 'onnxruntime'
 
 
 def bundled_model() -> Path:
@@ -127,7 +131,7 @@ def _open_on(bundle: Bundle, backend: str, threads: int, plans: str) -> Engine:
                 f"engine.backend = 'cuda': {error}; it runs the bundle's graphs from torch: "
                 "pip install 'dysl_vla_ros[cuda]', with the torch that fits your driver"
             ) from None
-        return open_cuda_engine(bundle)
+        return open_cuda_engine(bundle, plans=plans)
     raise EngineError(
         f"engine.backend = {backend!r}: expected 'auto', 'onnxruntime', 'tensorrt', 'cuda' or "
         "'fake'"

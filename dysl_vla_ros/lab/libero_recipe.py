@@ -207,7 +207,7 @@ def _observations(path: Path, data: Demonstrations) -> None:
     chosen = np.flatnonzero(data.own)
     chosen = chosen[np.linspace(0, len(chosen) - 1, min(_SHOWN, len(chosen))).astype(int)]
     frames, state = data.frame[chosen], data.proprioception[data.frame[chosen]]
-    texts = np.array([data.phrases[goal][0] for goal in data.goal[chosen]])
+    texts = np.array([data.instructions[goal] for goal in data.goal[chosen]])
     with path.open('wb') as stream:
         np.savez(stream, joints=state[:, :-1], gripper=state[:, -1], instruction=texts,
                  **{name: images[frames] for name, images in data.images.items()})  # type: ignore[arg-type]

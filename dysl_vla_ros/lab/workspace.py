@@ -12,11 +12,9 @@ import torch
 from accelerate import PartialState
 
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.folders import MARK, REPORT, is_workspace
 from dysl_vla_ros.targets import folder_target, write_whole
 
-REPORT = 'report.json'
-MARK = '.dysl_run'
-"""A file in every folder that a run writes into: others are not touched."""
 Progress = Callable[[str, int, int, Mapping[str, float]], None]
 """Called with (stage, step, steps, newest figures)."""
 
@@ -66,6 +64,11 @@ class Workspace:
         """Whether this process is the one, of several, that writes files."""
         return bool(PartialState().is_main_process)
 
+    @property
+    def process(self) -> int:
+        """Number of this process, of several that train together."""
+        return int(PartialState().process_index)
+
     def note(self, stage: str, **figures: Any) -> None:
         """Keep what a stage found in ``report.json``, written atomically."""
         if not self.main:
@@ -83,11 +86,6 @@ class Workspace:
         write_whole(self.results / name, text.encode())
 
 
-def is_workspace(folder: Path) -> bool:
-    """Whether an earlier run wrote into this folder."""
-    return (folder / MARK).is_file() or (folder / REPORT).is_file()
-
-
 def training_device(name: str = '') -> torch.device:
     """The device of this process; of several processes each takes the GPU of its own number.
 
@@ -96,6 +94,8 @@ def training_device(name: str = '') -> torch.device:
     """
     if not name:
         name = 'cuda' if torch.cuda.is_available() else 'cpu'
+    if name == 'cpu':
+        PartialState(cpu=True)  # else it leaves the processes of a CPU apart
     if name == 'cuda':
         name = f'cuda:{PartialState().local_process_index}'
     try:

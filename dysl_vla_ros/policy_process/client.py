@@ -38,6 +38,7 @@ class ProcessPolicy:
         manifest: The contract of the bundle.
         engine: What is read of an engine: ``device`` and ``close``.
         restarts: Processes started after the first one.
+        link: Of its link to a policy server, as of the last answer; nothing without one.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class ProcessPolicy:
         self._cancelled = ''
         self._closed = False
         self.restarts = 0
+        self.link: dict[str, str] = {}
         self._last_end = ''
         self._process: ModelProcess | None = None
         try:
@@ -217,6 +219,7 @@ class ProcessPolicy:
         assert self._process is not None
         answer = self._process.ask(request, timeout, bounds)
         _log(answer)
+        self.link = _link(answer)
         if answer.kind == 'error':
             raise read_error(answer)
         return answer
@@ -261,6 +264,16 @@ def _text(answer: Message, name: str) -> str:
     if data is None or data.dtype != np.uint8:
         raise WireError(f'{name}: missing')
     return data.tobytes().decode('utf-8', errors='replace')
+
+
+def _link(answer: Message) -> dict[str, str]:
+    """What the process says about its link, as text, bounded."""
+    said = answer.values.get('link')
+    pairs = list(said.items())[:20] if isinstance(said, dict) else []
+    return {
+        key[:40]: value[:300] if isinstance(value, str) else f'{value:g}'
+        for key, value in pairs if isinstance(value, (str, int, float))
+    }  # fmt: skip
 
 
 def _log(answer: Message) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dysl_vla_ros import policy
+from typing import cast
+
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.policy import Policy
 from dysl_vla_ros.policy_process.client import ProcessPolicy
+from dysl_vla_ros.remote_policy import open_anywhere
 
 
 def open_policy(config: EngineConfig) -> Policy | ProcessPolicy:
@@ -17,5 +19,5 @@ def open_policy(config: EngineConfig) -> Policy | ProcessPolicy:
         ConfigError: A parameter does not fit.
     """
     if config.in_process:
-        return policy.open_policy(config)
+        return cast(Policy, open_anywhere(config)[0])
     return ProcessPolicy(config)

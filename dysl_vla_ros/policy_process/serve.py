@@ -15,11 +15,12 @@ import numpy as np
 from dysl_vla_ros.bundle.manifest import manifest_to_dict
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.errors import DyslError, EngineError
-from dysl_vla_ros.policy import Pass, Policy, open_with_tokenizer
+from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.policy_process.exit_codes import NONSENSE, OUT_OF_MEMORY
 from dysl_vla_ros.policy_process.messages import read_request, say_error, say_pass
 from dysl_vla_ros.policy_process.shared_memory import SharedMemory
 from dysl_vla_ros.policy_process.wire import Channel, Message, WireError
+from dysl_vla_ros.remote_policy import open_anywhere
 
 _log = logging.getLogger(__name__)
 _KEPT_STATES = 2
@@ -28,7 +29,7 @@ _LOGS_KEPT, _LONGEST_LOG = 50, 2000
 Open = Callable[[EngineConfig], tuple[Policy, str]]
 
 
-def serve(stream: socket.socket, memory: int, opener: Open = open_with_tokenizer) -> int:
+def serve(stream: socket.socket, memory: int, opener: Open = open_anywhere) -> int:
     """Answer until the other side is gone.
 
     Args:
@@ -49,9 +50,8 @@ def serve(stream: socket.socket, memory: int, opener: Open = open_with_tokenizer
     try:
         while True:
             answer = server.answer(channel.receive())
-            answer = Message(
-                answer.kind, {**answer.values, 'logs': logs.take()}, answer.arrays
-            )
+            beside = {'logs': logs.take(), 'link': server.link()}
+            answer = Message(answer.kind, {**answer.values, **beside}, answer.arrays)
             channel.send(answer)
     except (EOFError, OSError):
         return 0
@@ -89,6 +89,11 @@ class Server:
         except Exception as error:
             _log.exception('%s failed', request.kind)
             return say_error(error)
+
+    def link(self) -> dict[str, str | float]:
+        """Of the link to a policy server, for diagnostics; nothing without one."""
+        report = getattr(self._policy, 'report', None)
+        return {} if report is None else report()
 
     def close(self) -> None:
         """Release the device."""

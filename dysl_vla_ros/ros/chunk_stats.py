@@ -11,6 +11,8 @@ import numpy as np
 from dysl_vla_ros.loop_status import Delivery
 
 STAGES = ('preprocess', 'encode', 'backbone', 'decode')
+REMOTE = 'remote'
+"""The stage of a policy server: request, pass and answer."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,8 @@ class ChunkStats:
                 backbone_share=backbone / total if total > 0 else None,
                 inference_ms=_quantiles(self._totals),
                 stage_ms={
-                    name: _quantiles(self._stages[name]) for name in STAGES if self._stages[name]
+                    name: _quantiles(self._stages[name])
+                    for name in (*STAGES, REMOTE) if self._stages.get(name)
                 },
                 observation_age_ms_p95=float(np.quantile(self._ages, 0.95)),
                 last_at=self._last_at,

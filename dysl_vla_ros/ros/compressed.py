@@ -94,6 +94,17 @@ def encode_png(image: ImageArray) -> bytes:
     return stream.getvalue()
 
 
+def to_jpeg(image: ImageArray, quality: int = 90) -> bytes:
+    """An RGB picture (height, width, 3) as JPEG.
+
+    Raises:
+        InputError: Pillow is not installed.
+    """
+    stream = io.BytesIO()
+    _pillow('a picture').fromarray(image).save(stream, 'JPEG', quality=quality)
+    return stream.getvalue()
+
+
 def _pillow(stream: str) -> Any:
     try:
         from PIL import Image

@@ -16,6 +16,7 @@ from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING
 from dysl_vla_ros.data_types import ImageArray
 from dysl_vla_ros.errors import ConfigError, DyslError
+from dysl_vla_ros.loop_settings import skip_settings
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.ros import diagnostics, qos
@@ -27,6 +28,7 @@ from dysl_vla_ros.ros.controller_fit import Sent, sent_by
 from dysl_vla_ros.ros.flight_recorder import FlightRecorder
 from dysl_vla_ros.ros.inputs import Inputs
 from dysl_vla_ros.ros.observer import Observer
+from dysl_vla_ros.ros.pass_log import PassLog
 from dysl_vla_ros.ros.path_view import PathView
 from dysl_vla_ros.ros.references import read_references
 from dysl_vla_ros.ros.reports import Reports
@@ -94,6 +96,8 @@ class Configured:
             speed,
             Observer('the report of a state', self._on_state),
         )
+        self.passes = PassLog(node, policy)
+        self.session.watch = self.passes.watch
         self.session.remember(remembered.latched, remembered.disarmed)
         self.requests = Requests(self.session, remembered=remembered)
         self.services = Services(node, self.requests)
@@ -120,6 +124,7 @@ class Configured:
         self.session.destroy()
         self.reports.destroy()
         self._view.destroy()
+        self.passes.destroy()
         if close_engine:
             self.session.policy.engine.close()
 
@@ -202,7 +207,9 @@ class Configured:
             delivery, result, self._names, loop.action_period, self.session, now
         )
         self.session.recorder.note_chunk({item.key: item.value for item in info.values})
-        self._view.show(self.session.kinematics, loop.targets_ahead)
+        self._view.show(self.session.kinematics, loop.targets_ahead, loop.armed)
+        settings = skip_settings(self.session.config, self.session.policy.manifest.calibration)
+        self.passes.delivered(delivery, result, now, loop.skip_mode, settings)
 
 
 def _sent(config: NodeConfig, publishers: CommandPublishers) -> dict[str, Sent]:

@@ -20,6 +20,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from dysl_vla_ros.demo.figures import Picture
 from dysl_vla_ros.ros import qos
+from dysl_vla_ros.ros.view_requests import ViewRequests
 
 
 class Watch:
@@ -28,7 +29,7 @@ class Watch:
     def __init__(self, env: Mapping[str, str], namespace: str = '') -> None:
         """Take the domain of the graph from ``env``; listen in the namespace of the nodes."""
         self._namespace = namespace
-        self.picture = Picture()
+        self.picture = Picture(heard_at=time.monotonic())
         # The middleware reads its settings from the process when the context is made.
         os.environ.update({k: v for k, v in env.items() if k.startswith(('ROS_', 'FAST'))})
 
@@ -36,6 +37,8 @@ class Watch:
         """Join the graph."""
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         self._node = Node('dysl_demo', namespace=self._namespace)
+        self.requests = ViewRequests(self._node, self._node.resolve_topic_name('vla_node'))
+        self.requests.follow('', self._node.resolve_topic_name('instruction'))
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         listen = self._node.create_subscription
@@ -66,10 +69,12 @@ class Watch:
             self._executor.spin_once(timeout_sec=left)
 
     def _on_diagnostics(self, message: Any) -> None:
+        self.picture.heard_at = time.monotonic()
         for status in message.status:
             self.picture.note_status(status.name, _values(status), time.monotonic())
 
     def _on_chunk(self, message: Any) -> None:
+        self.picture.heard_at = time.monotonic()
         self.picture.note_pass(_values(message))
 
     def _on_continuity(self, message: Any) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING
 from dysl_vla_ros.loop_status import LoopStatus
 from dysl_vla_ros.ros import hardware
-from dysl_vla_ros.ros.chunk_stats import STAGES, ChunkReport
+from dysl_vla_ros.ros.chunk_stats import REMOTE, STAGES, ChunkReport
 from dysl_vla_ros.ros.rate_meter import RateReport
 from dysl_vla_ros.ros.session import Session
 
@@ -105,9 +105,19 @@ def _policy(
     _add_times(values, 'inference_ms', chunks.inference_ms)
     for stage in STAGES:
         _add_times(values, f'{stage}_ms', (chunks.stage_ms or {}).get(stage))
+    link = _link(session)
+    if link:
+        _add_times(values, f'{REMOTE}_ms', (chunks.stage_ms or {}).get(REMOTE))
+        values |= {f'link.{key}': value for key, value in link.items()}
     level, problem = _judge_policy(session, loop, chunks, now)
     line = _headline(session, chunks, rate, active)
     return Status('policy', level, f'{line}: {problem}' if problem else line, values)
+
+
+def _link(session: Session) -> Mapping[str, str]:
+    """Of the link to a policy server; nothing without one."""
+    found: Mapping[str, str] = getattr(session.policy, 'link', {})
+    return found
 
 
 def _judge_policy(
@@ -119,7 +129,11 @@ def _judge_policy(
         return (WARN, unseen) if unseen else (OK, '')
     # Counted from the start of this motion: before it no pass was asked for.
     silent = now - max(chunks.last_at or 0.0, session.playing_since)
-    if silent > config.inputs.max_observation_age_s:
+    stale = silent > config.inputs.max_observation_age_s
+    state = _link(session).get('state', '')
+    if state.startswith('down'):
+        return STALE if stale else WARN, f'the link to the policy server is {state}'
+    if stale:
         return STALE, f'no pass for {silent:.1f} s; last refusal: {loop.last_rejection or "none"}'
     horizon, period = session.policy.manifest.action.horizon, config.timing.action_period_s
     budget_ms = 1e3 * config.timing.request_threshold * horizon * period

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.data_types import Observation
-from dysl_vla_ros.errors import DyslError, EngineError, InputError, ModelProcessError
+from dysl_vla_ros.errors import DyslError, EngineError, InputError, LinkError, ModelProcessError
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Pass
 from dysl_vla_ros.ros.observer import Observer
@@ -109,7 +109,7 @@ class InferenceWorker:
             try:
                 if not self._one_pass(loop):
                     self._stop.wait(_POLL_S)
-            except InputError as error:
+            except (InputError, LinkError) as error:
                 loop.abandon(str(error))
                 self._log_now_and_then(error)
                 self._stop.wait(_RETRY_S)
@@ -155,11 +155,13 @@ class InferenceWorker:
             return
         _LOG.info('the model process is back after %.1f s', time.monotonic() - begun)
 
-    def _log_now_and_then(self, error: InputError) -> None:
+    def _log_now_and_then(self, error: DyslError) -> None:
         now = time.monotonic()
         if now - self._logged_at > _LOG_PERIOD_S:
             self._logged_at = now
-            _LOG.warning('this observation cannot be used: %s', error)
+            lost = isinstance(error, LinkError)
+            what = 'no chunk from the policy server' if lost else 'this observation cannot be used'
+            _LOG.warning('%s: %s', what, error)
 
     def _one_pass(self, loop: ControlLoop) -> bool:
         """Predict and deliver; False when there is no newer image than at the last pass."""

@@ -48,3 +48,6 @@ LATCHED = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 
 REPORT = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, depth=10)
 """Chunks, continuity, diagnostics: a recorder should miss none."""
+
+RECORD = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, depth=20)
+"""`~/pass`, `~/seen/<camera>`: a recording without a gap; only made while somebody listens."""

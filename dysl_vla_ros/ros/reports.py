@@ -15,6 +15,8 @@ from dysl_vla_ros.bundle.manifest import Manifest, manifest_to_dict
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Pass
 from dysl_vla_ros.ros import chunk_messages, diagnostics, qos
+from dysl_vla_ros.ros.layer_view import LayerView
+from dysl_vla_ros.ros.plots import Plots
 from dysl_vla_ros.ros.session import Session
 
 INTERFACE_VERSION = 2
@@ -43,6 +45,7 @@ class Reports:
         self._skip_ratio = node.create_publisher(Float64, '~/skip_ratio', qos.REPORT)
         self._skip_ratio_pass = node.create_publisher(Float64, '~/skip_ratio_pass', qos.REPORT)
         self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', qos.REPORT)
+        self._plots, self._layers = Plots(node), LayerView(node)
         self._levels: tuple[int, ...] = ()
 
     def destroy(self) -> None:
@@ -52,6 +55,8 @@ class Reports:
             self._continuity, self._skip_ratio, self._skip_ratio_pass, self._diagnostics,
         ):  # fmt: skip
             self._node.destroy_publisher(publisher)
+        self._plots.destroy()
+        self._layers.destroy()
 
     def state(self, state: str) -> None:
         """Publish `~/state`."""
@@ -79,6 +84,8 @@ class Reports:
         chunk = delivery.chunk
         if chunk is None:
             return info
+        self._plots.chunk(chunk)
+        self._layers.show(chunk.trace.layer_mask, chunk.mode)
         known = [value for value in delivery.continuity if value is not None]
         if known:
             self._continuity.publish(Float64(data=known[-1]))
@@ -102,6 +109,8 @@ class Reports:
             only_changes: Publish only when a level differs from what was published last.
         """
         statuses = diagnostics.collect(session, active, time.monotonic())
+        if not only_changes:
+            self._plots.rate(session.meter.report(time.monotonic()).rate_hz)
         levels = tuple(status.level for status in statuses)
         if only_changes and levels == self._levels:
             return

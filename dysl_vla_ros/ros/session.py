@@ -76,6 +76,7 @@ class Session:
         self.state = 'waiting'
         self.reason = NO_DESCRIPTION
         self.before_tick: Callable[[ControlLoop, float], None] = lambda loop, now: None
+        self.watch: Callable[[Policy], Any] = lambda policy: policy
         self._description = ''
         self._description_problem = NO_DESCRIPTION
         self._early_estop = ''
@@ -92,7 +93,8 @@ class Session:
                 return ''
             return 'robot_description changed: ignored; clean up and configure again to use it'
         try:
-            loop, self.kinematics = build_loop(self.policy, self.config, urdf)
+            watched = self.watch(self.policy)
+            loop, self.kinematics = build_loop(watched, self.config, urdf)
         except (DyslError, ValueError, RuntimeError) as error:  # the last two of libraries
             self._description_problem = f'robot_description: {error}'
             return self._description_problem

@@ -24,6 +24,7 @@ from dysl_vla_ros.ros.sim_guard import SimGuard
 from dysl_vla_ros.sim import arm
 from dysl_vla_ros.sim.camera import CAMERAS
 from dysl_vla_ros.sim.director import Director, DirectorSettings
+from dysl_vla_ros.sim.request import find_episode
 from dysl_vla_ros.sim.robot_description import urdf
 from dysl_vla_ros.sim.world import World
 
@@ -38,11 +39,12 @@ _UNDER_WAY = ('running', 'verifying', 'holding', 'homing', 'stale', 'paused')
 _LATE_S = 0.25
 """Farther behind real time than this, the simulation gives up catching up."""
 
-_PARAMETERS: tuple[tuple[str, Any, str], ...] = (
+PARAMETERS: tuple[tuple[str, Any, str], ...] = (
     ('episodes.auto', True, 'Give instructions, judge them, lay out the next scene'),
     ('episodes.families', ['pick', 'bin', 'place', 'push'], 'Task families, taken in turn'),
     ('episodes.split', 'train', 'Scenes and phrasings: train or heldout'),
-    ('episodes.instruction', '', 'What a person asks for: tried once, in a scene that holds it'),
+    ('episodes.instruction', '', 'What a person asks for: tried once, in a scene that holds it; '
+     'also after ~/reset'),
     ('episodes.time_limit_s', 30.0, 'Longest episode [s]'),
     ('seed', 0, 'Of the first episode, and of the next after ~/reset'),
     ('cameras', ['image'], 'Cameras to publish: image, wrist_image'),
@@ -69,7 +71,7 @@ class SimNode(Node):
             ConfigError: A parameter is wrong, or another arm is on its topics.
         """
         super().__init__(NODE_NAME, **options)
-        for name, default, text in _PARAMETERS:
+        for name, default, text in PARAMETERS:
             self.declare_parameter(name, default, ParameterDescriptor(description=text))
         self.failed = False
         self._cameras = self._checked_cameras()
@@ -199,14 +201,21 @@ class SimNode(Node):
         self._policy_state = message.data
 
     def _on_reset(self, request: Any, response: Any) -> Any:
-        seed = int(self._value('seed'))
+        seed, text = int(self._value('seed')), str(self._value('episodes.instruction'))
         try:
+            # Looked for before the lock is taken: the physics must not wait for it.
+            seed = find_episode(text, seed).seed if text else seed
             with self._lock:
-                self._director.skip_to(seed, time.monotonic())
+                if text or self._auto:
+                    self._director.ask(text, seed, time.monotonic())
+                    self._auto = True
+                else:  # the policy is told by somebody else
+                    self._director.skip_to(seed, time.monotonic())
         except ConfigError as error:
             response.success, response.message = False, str(error)
             return response
-        response.success, response.message = True, f'episode of seed {seed} laid out'
+        what = repr(text) if text else f'the episode of seed {seed}'
+        response.success, response.message = True, f'{what} follows'
         return response
 
     # ---- physics -----------------------------------------------------------------------------

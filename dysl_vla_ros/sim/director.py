@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dysl_vla_ros.errors import ConfigError
@@ -67,6 +67,7 @@ class Director:
         self._step: Step = 'idle'
         self._since = 0.0
         self._good_since: float | None = None
+        self._asked: DirectorSettings | None = None
         self.episode = self._lay_out()
 
     @property
@@ -100,6 +101,9 @@ class Director:
                 self._begin(now)
         elif self._step == 'running':
             self._judge(now)
+        elif self._asked is not None:
+            if quiet and now - self._since >= SETTLE_S:
+                self._take_asked(now)
         elif self._step == 'stopping' and self.settings.instruction:
             self._go('done', now)
         elif self._step == 'stopping' and quiet and now - self._since >= SETTLE_S:
@@ -120,6 +124,36 @@ class Director:
         self.episode = self._lay_out()
         self.outcome = 'none'
         self._go('fresh' if self._step != 'idle' else 'idle', now)
+
+    def ask(self, instruction: str, seed: int, now: float) -> None:
+        """Next, what a person asks for: the policy is stopped first, then the scene is changed.
+
+        Args:
+            instruction: Tried once; '' goes on with the episodes' own.
+            seed: Scenes are looked through from here on.
+            now: Current time [s].
+
+        Raises:
+            ConfigError: Nobody could judge it; nothing is changed.
+        """
+        if seed < 0:
+            raise ConfigError('seed', seed, 'an integer >= 0')
+        if instruction:
+            find_episode(instruction, seed)
+        self._asked = replace(self.settings, instruction=instruction, first_seed=seed)
+        if self._step == 'idle':
+            self._take_asked(now)
+            self._go('idle', now)
+        else:
+            self._go('stopping', now)
+
+    def _take_asked(self, now: float) -> None:
+        assert self._asked is not None
+        self.settings, self._asked = self._asked, None
+        self._seed = self.settings.first_seed
+        self.episode = self._lay_out()
+        self.outcome = 'none'
+        self._go('fresh', now)
 
     def _begin(self, now: float) -> None:
         self.outcome = 'running'

@@ -82,3 +82,65 @@ def test_a_bundle_is_described_too(tmp_path):
     folder = write_tiny_bundle(tmp_path / 'bundle', layers=4)
     code, found = inspected(folder, tmp_path)
     assert code == 0 and found['layers'] == 4 and found['size [bytes]'] > 0
+
+
+@published
+def test_what_is_missing_is_one_list_for_inspect_and_for_export(tmp_path, capsys):
+    folder = write('libero', tmp_path / 'published')
+    index = json.loads((folder / 'model.safetensors.index.json').read_text())
+    layer = 'language_model.model.layers.2.'
+    kept = {name: file for name, file in index['weight_map'].items()
+            if not name.startswith(layer)}  # fmt: skip
+    (folder / 'model.safetensors.index.json').write_text(json.dumps({'weight_map': kept}))
+    assert main(['inspect', str(folder)]) == 1
+    said = capsys.readouterr().out
+    assert '9 tensors' in said and f'{layer}mlp.up_proj.weight is missing' in said
+    (folder / 'tokenizer.json').unlink()
+    (folder / 'preprocessor_config.json').write_text(POINTER)
+    (folder / 'model-00002-of-00002.safetensors').unlink()
+    code, found = inspected(folder, tmp_path)
+    assert code == 1 and found['cameras'] == ['image', 'wrist_image']
+    wanted = ('1 file is a Git LFS pointer (preprocessor_config.json)',
+              'names model-00002-of-00002.safetensors, not there',
+              'tokenizer.json: no such file')  # fmt: skip
+    assert len(found['missing']) == 3
+    capsys.readouterr()
+    for command in ('export', 'distill', 'calibrate'):
+        words = {'export': [str(tmp_path / 'bundle')],
+                 'distill': ['--out', str(tmp_path / 'out'), '--dataset', str(tmp_path)],
+                 'calibrate': ['--dataset', str(tmp_path)]}[command]  # fmt: skip
+        assert main([command, str(folder), *words]) == 1
+        said = capsys.readouterr().err
+        assert '3 things are missing or wrong' in said and all(w in said for w in wanted), said
+        assert said.count('holds action_head') == 1
+    assert not (tmp_path / 'bundle').exists()
+
+
+@published
+def test_a_folder_without_its_head_is_told_what_else_it_lacks(tmp_path):
+    folder = write('bridge', tmp_path / 'published')
+    for name in ('action_head--1000_checkpoint.pt', 'tokenizer.json'):
+        (folder / name).unlink()
+    code, found = inspected(folder, tmp_path)
+    assert code == 1 and not found['supported'] and len(found['missing']) == 2
+    assert 'no action_head' in found['missing'][0] and 'tokenizer.json' in found['missing'][1]
+
+
+@published
+def test_files_linked_from_a_cache_and_names_of_every_official_kind_are_read(tmp_path):
+    """As the hub's cache keeps them; heads named by ``save_latest_checkpoint_only``."""
+    plain, cache, snapshot = (write('libero', tmp_path / 'plain'), tmp_path / 'blobs',
+                              tmp_path / 'snapshot')  # fmt: skip
+    cache.mkdir()
+    snapshot.mkdir()
+    for number, path in enumerate(sorted(plain.iterdir())):
+        blob = path.rename(cache / f'{number:064d}')
+        (snapshot / path.name.replace('--1000_', '--latest_')).symlink_to(blob)
+    for name in ('added_tokens.json', 'special_tokens_map.json', 'tokenizer_config.json'):
+        (snapshot / name).write_text('{}')
+    (snapshot / 'lora_adapter').mkdir()
+    (snapshot / 'lora_adapter/adapter_config.json').write_text('{}')
+    (snapshot / 'config.json.back.20250101').write_text('{}')
+    code, found = inspected(snapshot, tmp_path)
+    assert code == 0, found['missing']
+    assert found['unnorm_key'] == 'libero_spatial_no_noops'

@@ -143,9 +143,9 @@ def test_a_bundle_is_given_a_mode_by_recorded_observations(tmp_path, capsys):
         (['--weights', '1', '2'], r'weights = [1.0, 2.0]: expected 7 numbers'),
         (['--weights', 'some'], "weights = ['some']: expected balanced"),
         (['--dataset', 'data'], 'the static layers of a bundle are fixed'),
-        (['--drop-rate', '0'], 'drop-rate = 0.0'),
-        (['--bag', '/nowhere.mcap'], "bag = '/nowhere.mcap'"),
-        (['--compare', '-1'], 'compare = -1: expected at least 0'),
+        (['--drop-rate', '0'], "--drop-rate = '0'"),
+        (['--bag', '/nowhere.mcap'], "--bag = '/nowhere.mcap'"),
+        (['--compare', '-1'], "--compare = '-1': expected a whole number, at least 0"),
         (['--observations', '/nowhere.npz', '--depth', '0.5'], '/nowhere.npz'),
         (['--observations', 'a.npz', '--depth', '0.5', '--bag', 'b'], 'one of --observations'),
     ],
@@ -156,6 +156,6 @@ def test_wrong_options_of_calibrate_are_refused_and_change_nothing(
     bundle = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny')
     before = (bundle / 'manifest.json').read_bytes()
     short = ['--episodes', '1', '--time-limit', '0.6', '--latency', 'zero', '--device', 'cpu']
-    assert main(['calibrate', str(bundle), *short, *words]) == 1
+    assert main(['calibrate', str(bundle), *short, *words]) == 2
     assert message in capsys.readouterr().err
     assert (bundle / 'manifest.json').read_bytes() == before

@@ -92,7 +92,7 @@ def test_what_the_set_lacks_is_one_list(tmp_path, capsys):
     save_oft(UpstreamOft(2), tmp_path / 'published')
     write_set(tmp_path / 'set', 'v2.1', video=False, state=6, action=6, fps=30)
     call = ['--dataset', str(tmp_path / 'set'), '--out', str(tmp_path / 'out')]
-    assert main(['distill', str(tmp_path / 'published'), *call, '--task-share', '0.5']) == 1
+    assert main(['distill', str(tmp_path / 'published'), *call, '--task-share', '0.5']) == 2
     said = capsys.readouterr().err
     for part in ("picture 'image'", "picture 'wrist_image'", '8 numbers of proprioception',
                  '--no-turned', 'actions of 7 numbers', 'a rate of 20 Hz', '(6)',
@@ -107,12 +107,12 @@ def test_instructions_that_the_prompt_does_not_hold_are_named_before_training(tm
     write_set(tmp_path / 'set', video=False, cameras=('image_0',), state=7,
               tasks=('pick up the red cube and put it on the plate ' * 4,))
     call = ['--dataset', str(tmp_path / 'set'), '--out', str(tmp_path / 'out')]
-    assert main(['calibrate', str(tmp_path / 'published'), *call]) == 1
+    assert main(['calibrate', str(tmp_path / 'published'), *call]) in (1, 2)
     assert '1 of 1 instructions' in capsys.readouterr().err
 
 
 def test_a_published_folder_needs_a_data_set(tmp_path, capsys):
     torch.set_num_threads(1)
     save_oft(UpstreamOft(2), tmp_path / 'published')
-    assert main(['calibrate', str(tmp_path / 'published')]) == 1
+    assert main(['calibrate', str(tmp_path / 'published')]) == 2
     assert 'a LeRobot data set of the robot' in capsys.readouterr().err

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from dysl_vla_ros.demo.figures import COMMANDS, POLICY, Picture, figures
+from dysl_vla_ros.demo.keys import Operator
 from dysl_vla_ros.demo.view import Size, live_view, sparkline, summary
 
 
@@ -72,3 +73,21 @@ def test_the_view_fits_the_terminal(size):
 
 def test_the_summary_shows_missing_values_as_a_dash():
     assert '-' in shown(summary(figures(Picture())))
+
+
+def test_what_is_typed_and_what_was_answered_stand_in_the_view():
+    operator = Operator()
+    operator.press('i', 'running', 'auto', 0)
+    operator.press('put it', 'running', 'auto', 0)
+    assert '> put it_' in shown(live_view(busy(), 3.0, operator=operator))
+    operator.press('\x1b', 'running', 'auto', 0)
+    operator.said = 'refused: no such thing'
+    text = shown(live_view(busy(), 3.0, operator=operator))
+    assert 'refused: no such thing' in text and 'q quit' in text
+
+
+def test_without_colours_letters_tell_full_passes_from_others():
+    picture = busy()
+    picture.note_pass({'layer_mask': '1' * 20, 'mode': 'full'})
+    text = shown(live_view(picture, 3.0, Size(80, 23, colour=False)))
+    assert any('pass ' in line and 'F' in line for line in text.splitlines())

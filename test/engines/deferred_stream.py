@@ -64,6 +64,11 @@ class DeferredStream:
     def order(self, body):
         self._queue.append(body)
 
+    def together(self, bodies):
+        """In the other order: bodies that need each other fail."""
+        for body in reversed(bodies):
+            body()
+
     def capture(self, body):
         self._drain()
         for _ in range(4):  # three warm-ups and the capture itself

@@ -61,7 +61,7 @@ def test_the_evidence_names_device_versions_and_command(report, tmp_path):
     path = oft.write_evidence(report, tmp_path / 'evidence')
     document = json.loads(path.read_text())
     assert path.name == 'openvla_oft_cuda_deferred_cpu_stream.json'
-    assert document['command'] == 'pytest -m gpu test/gpu'
+    assert document['command'] == 'make test-gpu'
     assert {'torch', 'cuda', 'transformers', 'python'} == set(document['versions'])
     assert document['tokens'] == CONFIG.tokens and document['device']
     assert set(document['backbones']) == {

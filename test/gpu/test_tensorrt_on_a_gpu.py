@@ -8,6 +8,7 @@ folder, the figures are written there as JSON.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import itertools
 import json
 import os
@@ -21,24 +22,40 @@ import pytest
 
 pytestmark = pytest.mark.gpu
 
+from dysl_vla_ros.engines.tensorrt.api import load_tensorrt
+from dysl_vla_ros.engines.tensorrt.cuda_driver import open_driver
+from dysl_vla_ros.errors import EngineError
+
+
+def open_both():
+    """The driver and TensorRT; skips in one line that says why not."""
+    try:
+        driver = open_driver()
+    except EngineError as error:
+        pytest.skip(f'TensorRT: {error}', allow_module_level=True)
+    try:
+        return driver, load_tensorrt()
+    except EngineError as error:
+        found, words = driver.gpu.compute_capability, str(error)
+        if importlib.util.find_spec('tensorrt_rtx') and not found.startswith(RTX_RUNS):
+            words += f'; TensorRT-RTX is installed, but refuses compute capability {found}'
+        pytest.skip(words, allow_module_level=True)
+
+
+RTX_RUNS = ('8.0', '8.6', '8.9', '12.')
+"""Compute capabilities; it says so itself where it is given another."""
+DRIVER, TRT = open_both()
+
+from tiny_bundle import TOKENS, write_tiny_bundle
+
 from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.data_types import SkipPlan
 from dysl_vla_ros.engines.engine import forward
 from dysl_vla_ros.engines.onnxruntime.engine import OnnxEngine
-from dysl_vla_ros.engines.tensorrt.api import load_tensorrt
 from dysl_vla_ros.engines.tensorrt.build import build_plans
-from dysl_vla_ros.engines.tensorrt.cuda_driver import open_driver
 from dysl_vla_ros.engines.tensorrt.engine import open_tensorrt_engine
 from dysl_vla_ros.engines.tensorrt.plans import find_plans, plans_root, target_of
-from dysl_vla_ros.errors import EngineError
 from dysl_vla_ros.lab.evaluation.latency import bench_engine
-
-try:
-    DRIVER, TRT = open_driver(), load_tensorrt()
-except EngineError as error:
-    pytest.skip(str(error), allow_module_level=True)
-
-from tiny_bundle import TOKENS, write_tiny_bundle
 
 CAMERAS = (('image', 96, 96), ('wrist_image', 32, 64))
 TOLERANCE = 1e-3

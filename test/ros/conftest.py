@@ -81,6 +81,21 @@ class Graph:
 
 
 @pytest.fixture
+def scheduled_as_on_a_robot() -> None:
+    """For a test of gaps between commands: the command thread goes before all others."""
+
+
+@pytest.fixture(autouse=True)
+def modest(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node inside the test run must neither starve it nor lock its memory, as root may."""
+    from dysl_vla_ros.hardware import realtime
+
+    monkeypatch.setattr(realtime, '_lock_memory', list)
+    if 'scheduled_as_on_a_robot' not in request.fixturenames:
+        monkeypatch.setattr(realtime, 'claim', realtime.Realtime)
+
+
+@pytest.fixture
 def graph() -> Iterator[Graph]:
     graph = Graph()
     yield graph

@@ -125,6 +125,7 @@ def test_in_the_nodes_own_process_a_hanging_pass_keeps_its_engine_from_a_second_
     assert rig.activate() == 'SUCCESS'
 
 
+@pytest.mark.usefixtures('scheduled_as_on_a_robot')
 def test_a_model_that_is_killed_in_motion_never_delays_a_command_and_comes_back(
     rig, process_policy
 ):
@@ -142,6 +143,7 @@ def test_a_model_that_is_killed_in_motion_never_delays_a_command_and_comes_back(
     assert gaps.longest() < 0.12  # four periods on a busy machine; a restart takes half a second
 
 
+@pytest.mark.usefixtures('scheduled_as_on_a_robot')
 def test_a_model_that_stands_still_for_a_second_never_delays_a_command(rig, process_policy):
     rig = rig(process_policy).run()
     wait_for(lambda: abs(rig.robot.position).max() > 0.01, what='motion')

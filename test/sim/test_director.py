@@ -21,6 +21,10 @@ class ScriptedWorld:
         self.good = False
         return draw_episode(seed, family, split)
 
+    def lay_out(self, episode):
+        self.resets.append((episode.seed, 'asked'))
+        return episode
+
     def success(self):
         return self.good
 
@@ -90,6 +94,32 @@ def test_skipping_to_a_seed_lays_it_out_and_counts_nothing():
     now = run(made, 0.0, 2.0)
     made.skip_to(77, now)
     assert made.seed == 77 and made.episodes == 0 and made.instruction == ''
+
+
+def test_what_is_asked_for_waits_until_the_policy_has_stopped_and_is_tried_once():
+    made = director(time_limit=2.0)
+    now = run(made, 0.0, 2.0)
+    made.ask('put the red cube into the bin', 10, now)
+    assert made.instruction == ''  # told to stop
+    run(made, now, 2.0, last_command=now + 2.0)
+    assert len(made.world.resets) == 1
+    now = run(made, now + 2.0, 3.0, last_command=now + 2.0)
+    assert made.instruction == 'put the red cube into the bin'
+    assert made.world.resets[1][1] == 'asked' and made.episode.goal.relation == 'inside'
+    run(made, now, 9.0, last_command=now)
+    assert made.instruction == '' and made.episodes == 1 and len(made.world.resets) == 2
+    made.ask('', 30, now + 9.0)
+    run(made, now + 9.0, 3.0, last_command=now)
+    assert made.instruction and made.seed == 30
+
+
+def test_nonsense_that_is_asked_for_changes_nothing():
+    made = director()
+    now = run(made, 0.0, 2.0)
+    said = made.instruction
+    with pytest.raises(ConfigError, match='fetch a beer'):
+        made.ask('fetch a beer', 0, now)
+    assert made.instruction == said
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
 """Torch on an NVIDIA GPU, one CUDA graph per part: for workstations, and for measuring.
 
 Every graph reads and writes one hidden buffer on one stream, so any skip pattern is a sequence
-of launches without allocation. A gate has a graph of its own, launched only when its controller
-is asked: the launch hides behind the layer that is still running, and a pass that asks no
-controller computes none. All layers together are one more graph, for passes that skip nothing.
+of launches without allocation. A pass that asks no controller computes none; where one is asked,
+the layer before it and its gate are one graph, so that asking costs no launch. All layers together
+are one more graph, for passes that skip nothing.
+
+Pictures travel to the device while the next input is still being staged. Where parts know how much
+of the state is padding, layers are captured once per length of a prompt, without a mask: at the
+first observation with that length, which therefore takes longer (tenths of a second).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -53,6 +57,20 @@ class StatefulParts(Protocol):
         """The buffers they write; kept and restored together with the hidden state."""
 
 
+@runtime_checkable
+class PaddedParts(Protocol):
+    """Parts whose layers mask the padding of a shorter prompt, or leave it out."""
+
+    def padding_of(self, inputs: Mapping[str, NDArray[Any]]) -> int | None:
+        """How many rows of the state are padding; None where no mask depends on it."""
+
+    def use_padding(self, padding: int | None) -> None:
+        """Layers leave out the first so many keys from now on; None masks what is padding."""
+
+    def hides_just(self, padding: int, hidden: torch.Tensor) -> torch.Tensor:
+        """Whether the mask of a state hides the first so many keys and no other, one bool."""
+
+
 @dataclass(frozen=True)
 class CudaHidden:
     """The content of the hidden buffer after the call with this number."""
@@ -63,6 +81,13 @@ class CudaHidden:
 @dataclass(frozen=True)
 class _Kept:
     buffers: tuple[torch.Tensor, ...]
+    padding: int | None
+
+
+_NOTHING = (-1, -1)
+"""No controller was asked together with the layer before."""
+_PICTURE = 64 << 10
+"""Bytes; inputs from this size on are copied by themselves, as soon as they are staged."""
 
 
 class CudaEngine:
@@ -102,11 +127,19 @@ class CudaEngine:
         }
         for name, sample in samples.items():
             self._staged[name].copy_(sample)
+        self._pictures = {
+            name for name, one in self._staged.items()
+            if one.numel() * one.element_size() >= _PICTURE
+        }  # fmt: skip
+        self._send(self._pictures)
         self._gate = self._stream.pinned((1,), torch.float32)
+        self._asked = _NOTHING
         self._hidden, self._actions = self._shaped_buffers(parts)
-        self._launches = {
-            name: self._stream.capture(body) for name, body in self._bodies(parts).items()
-        }
+        # By padding: None has the layers that mask what is padding.
+        self._padding: int | None = None
+        self._layers: dict[int | None, dict[str, Callable[[], None]]] = {}
+        self._others = self._captured(self._bodies(parts))
+        self._use_padding(dict(example))
 
     @property
     def layout(self) -> LayerLayout:
@@ -128,8 +161,11 @@ class CudaEngine:
                 raise EngineError(f'input {name!r}: {found}: expected {wanted}')
         if self._inputs_in_use:
             self.synchronize()  # the copy before may still be reading the staged inputs
-        for name, staged in self._staged.items():
-            np.copyto(staged.numpy(), inputs[name])
+        for name in sorted(self._staged, key=lambda one: one not in self._pictures):
+            np.copyto(self._staged[name].numpy(), inputs[name])
+            if name in self._pictures:
+                self._send((name,))
+        self._use_padding(inputs)
         self._inputs_in_use = True
         return self._launch('embed')
 
@@ -137,6 +173,13 @@ class CudaEngine:
         """Launch a layer."""
         self._check(hidden)
         return self._launch(f'layer_{layer}')
+
+    def run_layer_and_ask(self, layer: int, hidden: CudaHidden) -> CudaHidden:
+        """Launch a layer and the controller of the next one, as one graph."""
+        self._check(hidden)
+        after = self._launch(f'asked_{layer}')
+        self._asked = (layer + 1, after.serial)
+        return after
 
     def run_layers(self, first: int, end: int, hidden: CudaHidden) -> CudaHidden:
         """Launch layers ``first`` to ``end - 1``: all of them together are one graph."""
@@ -148,9 +191,11 @@ class CudaEngine:
         return hidden
 
     def skip_score(self, layer: int, hidden: CudaHidden) -> float:
-        """Launch a controller, wait for it, read one pinned float."""
+        """Launch a controller unless it was with its layer; wait, and read one pinned float."""
         self._check(hidden)
-        self._run(f'gate_{layer}')
+        if self._asked != (layer, hidden.serial):
+            self._run(f'gate_{layer}')
+            self._asked = (layer, hidden.serial)
         self.synchronize()
         return float(self._gate[0])
 
@@ -165,13 +210,14 @@ class CudaEngine:
         living = self._living()
         kept = tuple(self._stream.buffer(tuple(one.shape), one.dtype) for one in living)
         self._stream.order(lambda: _copy(living, kept))
-        return _Kept(kept)
+        return _Kept(kept, self._padding)
 
     def restore(self, kept: object) -> CudaHidden:
         """Copy back into the buffers."""
         assert isinstance(kept, _Kept)
         living = self._living()
         self._stream.order(lambda: _copy(kept.buffers, living))
+        self._padding = kept.padding
         self._serial += 1
         return CudaHidden(self._serial)
 
@@ -210,7 +256,8 @@ class CudaEngine:
         """Destroy the graphs and let go of weights and buffers; a second call does nothing."""
         if self._parts is None:
             return
-        self._launches.clear()
+        self._layers.clear()
+        self._others.clear()
         self._stream.close()
         self._parts = None
 
@@ -234,31 +281,16 @@ class CudaEngine:
         )
 
     def _bodies(self, parts: TorchParts) -> dict[str, Callable[[], object]]:
-        """What each graph does; every result goes into a buffer of this engine."""
-        hidden, layout = self._hidden, self._layout
-        every = range(layout.layers_total)
+        """What each graph does that is no layer; results go into buffers of this engine."""
+        hidden = self._hidden
 
         def embed() -> None:
             self._upload()
             hidden.copy_(parts.embed(self._inputs))
 
-        def chain() -> None:
-            state = hidden
-            for layer in every:
-                state = parts.layer(layer, state)
-            hidden.copy_(state)
-
-        def gate(layer: int) -> None:
-            score = parts.score(layer, hidden).float()
-            self._gate.copy_(score.reshape(1), non_blocking=True)
-
-        bodies: dict[str, Callable[[], object]] = {'embed': embed, 'chain': chain}
-        for layer in every:
-            bodies[f'layer_{layer}'] = _bound(
-                lambda i: hidden.copy_(parts.layer(i, hidden)), layer
-            )
-        for layer in layout.dynamic_layers:
-            bodies[f'gate_{layer}'] = _bound(gate, layer)
+        bodies: dict[str, Callable[[], object]] = {'embed': embed}
+        for layer in self._layout.dynamic_layers:
+            bodies[f'gate_{layer}'] = _bound(self._score, layer)
             bodies[f'bridge_{layer}'] = _bound(
                 lambda i: hidden.copy_(parts.bridge(i, hidden)), layer
             )
@@ -267,9 +299,81 @@ class CudaEngine:
         )
         return bodies
 
+    def _layer_bodies(self, parts: TorchParts) -> dict[str, Callable[[], object]]:
+        """What the graphs of layers do: one, one with the gate behind it, all of them."""
+        hidden = self._hidden
+        every = range(self._layout.layers_total)
+
+        def chain() -> None:
+            state = hidden
+            for layer in every:
+                state = parts.layer(layer, state)
+            hidden.copy_(state)
+
+        def step(layer: int) -> None:
+            hidden.copy_(parts.layer(layer, hidden))
+
+        def asked(layer: int) -> None:
+            step(layer)
+            self._score(layer + 1)
+
+        bodies: dict[str, Callable[[], object]] = {'chain': chain}
+        for layer in every:
+            bodies[f'layer_{layer}'] = _bound(step, layer)
+        for layer in self._layout.dynamic_layers:
+            bodies[f'asked_{layer - 1}'] = _bound(asked, layer - 1)
+        return bodies
+
+    def _score(self, layer: int) -> None:
+        assert self._parts is not None
+        score = self._parts.score(layer, self._hidden).float()
+        self._gate.copy_(score.reshape(1), non_blocking=True)
+
+    def _captured(
+        self, bodies: Mapping[str, Callable[[], object]]
+    ) -> dict[str, Callable[[], None]]:
+        return {name: self._stream.capture(body) for name, body in bodies.items()}
+
+    def _use_padding(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+        """Choose the layers for these staged inputs; capture them when they are the first."""
+        parts = self._parts
+        if parts is None:
+            raise EngineError('the engine is closed')
+        padding = parts.padding_of(inputs) if isinstance(parts, PaddedParts) else None
+        if padding not in self._layers:
+            self._layers[padding] = self._layers_for(parts, padding)
+        self._padding = padding
+
+    def _layers_for(self, parts: TorchParts, padding: int | None) -> dict[str, Callable[[], None]]:
+        if padding is None or not isinstance(parts, PaddedParts):
+            return self._captured(self._layer_bodies(parts))
+        if not self._hides_just(parts, padding):
+            if None not in self._layers:
+                self._layers[None] = self._captured(self._layer_bodies(parts))
+            return self._layers[None]
+        bodies = self._layer_bodies(parts)
+        return self._captured({
+            name: _with_padding(parts, padding, body) for name, body in bodies.items()
+        })  # fmt: skip
+
+    def _hides_just(self, parts: PaddedParts, padding: int) -> bool:
+        """Ask the layers' own mask, of the state that these inputs give."""
+        found: list[torch.Tensor] = []
+        self._run('embed')
+        self._stream.order(lambda: found.append(parts.hides_just(padding, self._hidden)))
+        self.synchronize()
+        return bool(found[0])
+
+    def _send(self, names: Iterable[str]) -> None:
+        """Copy staged inputs to the device; the host goes on."""
+        for name in names:
+            target, source = self._inputs[name], self._staged[name]
+            self._stream.order(_bound_copy(target, source))
+
     def _upload(self) -> None:
         for name, buffer in self._inputs.items():
-            buffer.copy_(self._staged[name], non_blocking=True)
+            if name not in self._pictures:
+                buffer.copy_(self._staged[name], non_blocking=True)
 
     # ---- running -----------------------------------------------------------------------------
 
@@ -280,7 +384,7 @@ class CudaEngine:
         return (self._hidden, *state)
 
     def _run(self, name: str) -> None:
-        launch = self._launches.get(name)
+        launch = self._others.get(name) or self._layers.get(self._padding, {}).get(name)
         if launch is None:
             raise EngineError(f'{name}: the engine is closed, or the policy has no such part')
         try:
@@ -308,6 +412,21 @@ def first_line(error: Exception) -> str:
 
 def _bound(body: Callable[[int], object], layer: int) -> Callable[[], object]:
     return lambda: body(layer)
+
+
+def _with_padding(
+    parts: PaddedParts, padding: int, body: Callable[[], object]
+) -> Callable[[], object]:
+    def padded() -> None:
+        parts.use_padding(padding)
+        body()
+        parts.use_padding(None)
+
+    return padded
+
+
+def _bound_copy(target: torch.Tensor, source: torch.Tensor) -> Callable[[], object]:
+    return lambda: target.copy_(source, non_blocking=True)
 
 
 def _copy(sources: tuple[torch.Tensor, ...], targets: tuple[torch.Tensor, ...]) -> None:

@@ -6,8 +6,7 @@ what it launches is what the graph replays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from dysl_vla_ros.engines.cuda.onnx_torch_ops import Apply, Node, build
+from dysl_vla_ros.engines.cuda.onnx_attention import join_attention
+from dysl_vla_ros.engines.cuda.onnx_steps import Step, needed
+from dysl_vla_ros.engines.cuda.onnx_torch_ops import Node, build
+from dysl_vla_ros.engines.cuda.pieces import Compiled, Masked, Piece, Together, cut, run_pieces
 from dysl_vla_ros.errors import EngineError
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One node: what it reads and writes, and what no later step reads any more."""
-
-    apply: Apply
-    reads: tuple[str, ...]
-    writes: tuple[str, ...]
 
 
 class OnnxFunction:
@@ -54,37 +47,68 @@ class OnnxFunction:
         self._inputs = tuple(
             value.name for value in model.graph.input if value.name not in self._constants
         )
-        self._steps: list[_Step] = []
+        self._steps: list[Step] = []
         with torch.no_grad():
             for node in model.graph.node:
                 self._add(node)
-        self._plans: dict[tuple[frozenset[str], tuple[str, ...]], list[_Step]] = {}
-        self._drop_unread([value.name for value in model.graph.output])
+        outputs = [value.name for value in model.graph.output]
+        self._steps = join_attention(self._steps, self._constants, outputs)
+        self._plans: dict[tuple[frozenset[str], tuple[str, ...]], tuple[Piece, ...]] = {}
+        self._drop_unread(outputs)
 
-    def __call__(self, given: Mapping[str, Tensor], wanted: Sequence[str]) -> tuple[Tensor, ...]:
+    def __call__(
+        self,
+        given: Mapping[str, Tensor],
+        wanted: Sequence[str],
+        compiled: Mapping[str, Compiled] | None = None,
+        together: Together | None = None,
+        padding: int | None = None,
+    ) -> tuple[Tensor, ...]:
         """Compute some values from others, running only the nodes that this needs.
 
         Args:
             given: Values by name: inputs of the graph, or any value inside it.
             wanted: Names of the values to return.
+            compiled: See ``pieces.run_pieces``, as the rest.
+            together: Default: one after the other.
+            padding: Keys that a masked attention leaves out at the front.
+
+        Raises:
+            EngineError: A wanted value depends on an input that is not given.
+        """
+        pieces = self.pieces(tuple(given), wanted)
+        return run_pieces(
+            pieces, given, wanted, self._constants, compiled or {}, together or one_by_one, padding
+        )
+
+    @property
+    def constants(self) -> Mapping[str, Tensor]:
+        """Weights and whatever else was folded, by name."""
+        return self._constants
+
+    def pieces(self, given: Sequence[str], wanted: Sequence[str]) -> tuple[Piece, ...]:
+        """How some values are computed from others.
 
         Raises:
             EngineError: A wanted value depends on an input that is not given.
         """
         key = frozenset(given), tuple(wanted)
-        steps = self._plans.get(key)
-        if steps is None:
-            steps = self._plans[key] = self._plan(*key)
-        last = {name: index for index, step in enumerate(steps) for name in step.reads}
-        values = dict(given)
-        for index, step in enumerate(steps):
-            outputs = step.apply(*(self._value(name, values) for name in step.reads))
-            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-            values.update(zip(step.writes, outputs, strict=False))
-            for name in step.reads:  # what nobody reads again makes room in the graph's memory
-                if last[name] == index and name in values and name not in wanted:
-                    del values[name]
-        return tuple(_known(self._value(name, values)) for name in wanted)
+        if key not in self._plans:
+            steps, read = needed(self._steps, *key)
+            missing = sorted(read - key[0] - set(self._constants))
+            if missing:
+                raise EngineError(
+                    f'{self._name}: {", ".join(wanted)} depends on {", ".join(missing)}: expected '
+                    f'nothing but {", ".join(sorted(given))}; export the bundle again'
+                )
+            self._plans[key] = cut(steps, given, wanted, self._constants)
+        return self._plans[key]
+
+    def mask_of(self, given: Sequence[str], wanted: Sequence[str]) -> str:
+        """Name of what a masked attention adds to its scores; '' where none is masked."""
+        masks = [piece.step.reads[3] for piece in self.pieces(given, wanted)
+                 if isinstance(piece, Masked)]  # fmt: skip
+        return masks[0] if masks else ''
 
     def _add(self, node: Any) -> None:
         """Fold a node of constants, or append it as a step."""
@@ -111,38 +135,18 @@ class OnnxFunction:
             outputs = outputs if isinstance(outputs, tuple) else (outputs,)
             self._constants.update(zip(node.output, outputs, strict=False))
             return
-        self._steps.append(_Step(apply, tuple(node.input), tuple(node.output)))
+        self._steps.append(Step(apply, tuple(node.input), tuple(node.output), described))
 
     def _drop_unread(self, outputs: Sequence[str]) -> None:
         """Free constants that only folding read, such as weights before they were widened."""
         read = {name for step in self._steps for name in step.reads} | set(outputs)
         self._constants = {k: v for k, v in self._constants.items() if k in read}
 
-    def _plan(self, given: frozenset[str], wanted: tuple[str, ...]) -> list[_Step]:
-        needed = set(wanted)
-        chosen = []
-        for step in reversed(self._steps):
-            if needed & (set(step.writes) - given):
-                chosen.append(step)
-                needed |= set(step.reads)
-        made = {name for step in chosen for name in step.writes}
-        missing = sorted(needed - given - made - set(self._constants) - {''})
-        if missing:
-            raise EngineError(
-                f'{self._name}: {", ".join(wanted)} depends on {", ".join(missing)}: expected '
-                f'nothing but {", ".join(sorted(given))}; export the bundle again'
-            )
-        return chosen[::-1]
 
-    def _value(self, name: str, values: Mapping[str, Tensor]) -> Tensor | None:
-        if not name:  # an optional input that is left out
-            return None
-        return values[name] if name in values else self._constants[name]
-
-
-def _known(value: Tensor | None) -> Tensor:
-    assert value is not None
-    return value
+def one_by_one(bodies: Sequence[Callable[[], None]]) -> None:
+    """Run bodies in turn."""
+    for body in bodies:
+        body()
 
 
 def _tensor(proto: TensorProto, device: torch.device) -> Tensor:

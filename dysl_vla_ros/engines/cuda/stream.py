@@ -7,7 +7,7 @@ graph. Tests replace this class by one that behaves just so on a CPU.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -37,6 +37,9 @@ class Stream(Protocol):
 
     def order(self, body: Body) -> None:
         """Run a body's operations after all that was launched before."""
+
+    def together(self, bodies: Sequence[Body]) -> None:
+        """Run bodies that do not need each other; part of a body of ``order`` or ``capture``."""
 
     def capture(self, body: Body) -> Callable[[], None]:
         """Record a body; returns what launches it.
@@ -70,6 +73,7 @@ class CudaStream:
         self._stream = torch.cuda.Stream(self._device)
         self._pool = torch.cuda.graph_pool_handle()
         self._graphs: list[torch.cuda.CUDAGraph] = []
+        self._beside: list[torch.cuda.Stream] = []
 
     @property
     def device(self) -> torch.device:
@@ -95,6 +99,20 @@ class CudaStream:
         """Run a body with this stream as the current one."""
         with torch.no_grad(), torch.cuda.stream(self._stream):
             body()
+
+    def together(self, bodies: Sequence[Body]) -> None:
+        """The first body on this stream, each other one on a stream beside it."""
+        main = torch.cuda.current_stream(self._device)
+        while len(self._beside) < len(bodies) - 1:
+            self._beside.append(torch.cuda.Stream(self._device))
+        others = self._beside[: len(bodies) - 1]
+        for stream, body in zip(others, bodies[1:], strict=True):
+            stream.wait_stream(main)
+            with torch.cuda.stream(stream):
+                body()
+        bodies[0]()
+        for stream in others:
+            main.wait_stream(stream)
 
     def capture(self, body: Body) -> Callable[[], None]:
         """Warm up on the stream, then record there."""

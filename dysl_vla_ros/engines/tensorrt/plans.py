@@ -26,6 +26,8 @@ from dysl_vla_ros.targets import write_whole
 FORMAT = 'dysl_vla_plans'
 FORMAT_VERSION = 1
 PLANS_NAME = 'plans.json'
+COMPILED_NAME = 'compiled.json'
+"""What Inductor compiled for the cuda back end lies beside, in folders of its own."""
 FOLDER = 'plans'
 
 
@@ -251,9 +253,35 @@ def write_plans(folder: Path, manifest: PlansManifest) -> None:
     write_whole(folder / PLANS_NAME, text.encode())
 
 
+def has_compiled(root: Path) -> bool:
+    """Whether somebody compiled pieces for the cuda back end there, for whatever machine."""
+    return any(root.glob(f'*/{COMPILED_NAME}'))
+
+
 def is_plans_root(root: Path) -> bool:
-    """Whether a folder holds nothing but folders of plans."""
-    return all((entry / PLANS_NAME).is_file() for entry in root.iterdir())
+    """Whether a folder holds nothing but folders of plans, or of what Inductor compiled."""
+    return all(
+        (entry / PLANS_NAME).is_file() or (entry / COMPILED_NAME).is_file()
+        for entry in root.iterdir()
+    )
+
+
+def built_folders(root: Path) -> list[Path]:
+    """Folders of plans, and of what Inductor compiled."""
+    names = (PLANS_NAME, COMPILED_NAME)
+    return sorted(path.parent for name in names for path in root.glob(f'*/{name}'))
+
+
+def graphs_of(folder: Path) -> str:
+    """``onnx_hash`` of the bundle that a folder was built from.
+
+    Raises:
+        BundleError: It does not say.
+    """
+    if (folder / PLANS_NAME).is_file():
+        return read_plans(folder).target.onnx
+    target = load(folder / COMPILED_NAME).get('target')
+    return str(target.get('onnx')) if isinstance(target, dict) else ''
 
 
 def _why_not(folder: Path, target: Target) -> str:

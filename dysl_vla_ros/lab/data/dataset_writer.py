@@ -74,7 +74,7 @@ class DatasetWriter:
             self._info = read_document(folder / INFO, 'written by dysl collect')
             self._go_on(ours)
         else:
-            self._info = _empty(columns, fps, robot)
+            self._info = empty_info(columns, fps, robot)
             write_document(folder / OURS, dict(ours))
         self._forget_uncounted()
 
@@ -110,7 +110,7 @@ class DatasetWriter:
         data, listed = (numbered(path, self._files) for path in (DATA_PATH, EPISODES_PATH))
         write_table(self._folder / data, pa.concat_tables(tables))
         write_table(self._folder / listed, pa.Table.from_pylist(rows))
-        write_table(self._folder / TASKS, _task_table(self._tasks))
+        write_table(self._folder / TASKS, task_table(self._tasks))
         write_document(self._folder / STATS, as_document(self._stats))
         total = self.episodes + len(paths)
         self._info |= {
@@ -177,7 +177,8 @@ def is_dataset(folder: Path) -> bool:
     return (folder / OURS).is_file() or (folder / INFO).is_file()
 
 
-def _empty(columns: Mapping[str, Feature], fps: int, robot: str) -> dict[str, Any]:
+def empty_info(columns: Mapping[str, Feature], fps: int, robot: str) -> dict[str, Any]:
+    """meta/info.json of a set without an episode."""
     return {
         'codebase_version': VERSION, 'robot_type': robot, 'total_episodes': 0, 'total_frames': 0,
         'total_tasks': 0, 'chunks_size': FILES_PER_CHUNK, 'data_files_size_in_mb': FILE_SIZE_MB,
@@ -187,7 +188,7 @@ def _empty(columns: Mapping[str, Feature], fps: int, robot: str) -> dict[str, An
     }  # fmt: skip
 
 
-def _task_table(tasks: Mapping[str, int]) -> pa.Table:
+def task_table(tasks: Mapping[str, int]) -> pa.Table:
     """Instruction -> number, such that pandas reads the instruction as the index."""
     table = pa.table({'task_index': pa.array(tasks.values(), pa.int64()),
                       _TASK_COLUMN: pa.array(tasks, pa.string())})  # fmt: skip

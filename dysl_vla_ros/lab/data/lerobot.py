@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,6 +167,12 @@ def flat_names(found: object) -> tuple[str, ...]:
         return tuple(name for part in found for name in (
             flat_names(part) if isinstance(part, (list, tuple, Mapping)) else (str(part),)))
     return (str(found),) if isinstance(found, str) else ()
+
+
+def plain_name(camera: str) -> str:
+    """A camera's name as a bundle and a topic can have it."""
+    plain = re.sub(r'[^A-Za-z0-9_]', '_', camera.removeprefix(IMAGE))
+    return plain if plain[:1].isalpha() else f'camera_{plain}'
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import pyarrow.parquet as pq
+import numpy as np
 
 from dysl_vla_ros.bundle.manifest import CameraSpec
 from dysl_vla_ros.engines.image_tensor import as_seen
 from dysl_vla_ros.errors import ConfigError, InputError
-from dysl_vla_ros.lab.data.dataset_format import (
-    DATA_PATH,
-    IMAGE,
-    INFO,
-    decode_png,
-    encode_png,
-    numbered,
-    read_document,
-)
+from dysl_vla_ros.lab.data.dataset_format import IMAGE, decode_png, encode_png
+from dysl_vla_ros.lab.data.lerobot import open_lerobot, plain_name
+from dysl_vla_ros.lab.data.lerobot_frames import read_pictures, read_rows
 
 
 def from_file(path: Path, camera: CameraSpec) -> bytes:
@@ -34,27 +28,31 @@ def from_file(path: Path, camera: CameraSpec) -> bytes:
 
 
 def from_dataset(folder: Path, cameras: Iterable[CameraSpec]) -> dict[str, bytes]:
-    """The first picture of each camera in a dataset in LeRobot's layout, v3, with images.
+    """The first picture of each camera in a LeRobot set, of images or videos.
 
-    Cameras that the dataset does not have are left out.
+    Cameras that the set does not have are left out.
 
     Raises:
-        ConfigError: It is no such dataset, or has none of the cameras.
+        ConfigError: It is no such set, or has none of the cameras.
     """
-    info = read_document(folder / INFO, 'a dataset in LeRobot\'s layout, v3')
-    path = folder / numbered(str(info.get('data_path', DATA_PATH)), 0)
-    try:
-        file = pq.ParquetFile(path)
-        rows = next(file.iter_batches(batch_size=1), None)
-        found = {}
-        for camera in cameras:
-            if rows is not None and IMAGE + camera.name in rows.schema.names:
-                found[camera.name] = _seen(rows[IMAGE + camera.name][0].as_py()['bytes'], camera)
-    except (OSError, ValueError, KeyError, TypeError, InputError) as error:
-        raise ConfigError('dataset', str(path), f'pictures of each camera: {error}') from None
-    if not found:
-        wanted = ', '.join(IMAGE + camera.name for camera in cameras)
-        raise ConfigError('dataset', str(folder), f'images inside its files, one of {wanted}')
+    wanted = list(cameras)
+    data = open_lerobot(folder)
+    columns = {plain_name(name): column for name, column in data.cameras.items()}
+    used = {camera.name: columns[camera.name] for camera in wanted if camera.name in columns}
+    if not used:
+        names = ', '.join(IMAGE + camera.name for camera in wanted)
+        raise ConfigError('dataset', str(folder), f'one of the pictures {names}; it has '
+                          f'{sorted(data.cameras)}')  # fmt: skip
+    rows = next(read_rows(data, []))
+    found = {}
+    for camera in wanted:
+        if camera.name not in used:
+            continue
+        picture = next(iter(read_pictures(data, rows, used[camera.name], [0])))
+        try:
+            found[camera.name] = encode_png(as_seen(np.ascontiguousarray(picture), camera))
+        except InputError as error:
+            raise ConfigError('dataset', str(folder), str(error)) from None
     return found
 
 

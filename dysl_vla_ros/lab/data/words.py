@@ -42,6 +42,12 @@ def encode(tokenizer: Tokenizer, phrase: str, length: int) -> NDArray[np.int64]:
     return np.array(ids + [PAD_ID] * (length - len(ids)), dtype=np.int64)
 
 
+def encode_all(tokenizer: str, phrases: Iterable[str], length: int) -> NDArray[np.int64]:
+    """Token ids of phrases, (phrases, length); the tokenizer as its JSON."""
+    known = Tokenizer.from_str(tokenizer)
+    return np.stack([encode(known, phrase, length) for phrase in phrases])
+
+
 def encode_table(
     tokenizer: Tokenizer, phrases: Iterable[Iterable[str]], length: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -14,22 +16,30 @@ _PERIOD_S = 0.2
 
 
 def load_recorded(path: Path, manifest: Manifest) -> list[Observation]:
-    """Read observations from a ``.npz`` file.
+    """Read observations from a recording, or from a ``.npz`` file.
 
     Args:
-        path: Arrays by name: one per camera of the bundle, uint8 (n, height, width, 3), RGB;
+        path: A bag of ``record:=true``. Of a ``.npz``, arrays by name: one per camera of the
+            bundle, uint8 (n, height, width, 3), RGB;
             ``joints`` (n, joints) in the bundle's order [rad]; ``gripper`` (n,) opening 0..1,
             where the bundle has one; ``instruction``, one text or n.
         manifest: Of the bundle that is to see them.
 
     Raises:
         InputError: The file cannot be read, or an array is missing or has another length.
+        ConfigError: The bag lacks what the bundle needs.
     """
+    if path.suffix != '.npz' and path.exists():
+        from dysl_vla_ros.lab.replay.sources import observations_of
+
+        return observations_of(path)
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError) as error:
-        raise InputError(f'{path}: {error}; expected a .npz file of plain arrays') from None
+    except (OSError, EOFError, ValueError, AttributeError, BadZipFile, zlib.error) as error:
+        raise InputError(
+            f'{path}: {error}; expected a .npz file of plain arrays, whole'
+        ) from None
     gripper = manifest.proprioception.gripper
     cameras = [camera.name for camera in manifest.cameras]
     wanted = [*cameras, 'joints', 'instruction', *(['gripper'] if gripper else [])]

@@ -20,9 +20,10 @@ from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.gripper_filter import GripperFilter
 from dysl_vla_ros.core.run_state import InputStatus
 from dysl_vla_ros.core.safety import MotionLimits
-from dysl_vla_ros.data_types import ImageArray, Observation
-from dysl_vla_ros.errors import InputError
+from dysl_vla_ros.data_types import Command, ImageArray, Observation
+from dysl_vla_ros.errors import InputError, LinkError
 from dysl_vla_ros.kinematics import ArmKinematics
+from dysl_vla_ros.lab.evaluation.link_weather import WeatherLink
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.motion import MotionPlanner
 from dysl_vla_ros.policy import Pass, Policy
@@ -37,6 +38,9 @@ _READY = InputStatus(True)
 _SUCCESS_HELD_S = 0.5
 """An episode ends once its success has lasted this long."""
 _MAX_CALLS = 3
+_RETRY_S = 0.1
+"""As the node's worker, after a request without an answer."""
+_AT_REST = 0.01
 
 ImageFilter = Callable[[str, ImageArray], ImageArray]
 
@@ -104,6 +108,9 @@ class EpisodeResult:
         refused: Why the policy does not take the instruction: the arm never moved, as a robot
             would not, and the episode is lost.
         seen: What the exits of its passes would have done, where they were tried.
+        lost: Requests to a policy server that got no answer.
+        unsafe: Commands whose window leaves the limits of position or speed.
+        resting: Whether the arm stood still at the end.
     """
 
     spec: EpisodeSpec
@@ -126,6 +133,9 @@ class EpisodeResult:
     depth_trace: tuple[tuple[float, int, float | None, str], ...] = ()
     refused: str = ''
     seen: tuple[SeenState, ...] = ()
+    lost: int = 0
+    unsafe: int = 0
+    resting: bool = False
 
 
 @dataclass
@@ -133,6 +143,7 @@ class _Tally:
     layers: int = 0
     controllers: int = 0
     reruns: int = 0
+    unsafe: int = 0
     phase_layers: dict[str, list[int]] = field(default_factory=lambda: {p: [0, 0] for p in PHASES})
     pass_seconds: list[float] = field(default_factory=list)
     backbone_seconds: list[float] = field(default_factory=list)
@@ -141,10 +152,13 @@ class _Tally:
 
 @dataclass
 class _InFlight:
-    """A pass whose result exists but has not arrived yet, in simulated time."""
+    """A pass whose result exists but has not arrived yet, in simulated time.
+
+    Where a policy server did not answer there is no result, but a problem.
+    """
 
     epoch: int
-    result: Pass
+    result: Pass | None
     arrives: float
     seconds: float
     backbone: float
@@ -152,6 +166,7 @@ class _InFlight:
     controllers: int
     phase: str
     began: float
+    problem: str = ''
 
 
 def arm_limits(config: NodeConfig) -> MotionLimits:
@@ -188,6 +203,7 @@ def run_episode(
     latency: float | None = None,
     image_filter: ImageFilter | None = None,
     on_delivery: Callable[[Delivery], None] | None = None,
+    link: WeatherLink | None = None,
 ) -> EpisodeResult:
     """Run one episode to success or to its time limit.
 
@@ -200,6 +216,7 @@ def run_episode(
         latency: Seconds that every pass takes in simulated time; None takes what it measured.
         image_filter: Changes each image before the policy sees it (blank images, say).
         on_delivery: Told what became of every pass: for recordings.
+        link: To the policy's server, where it has one.
     """
     if spec.request:
         episode = world.lay_out(find_episode(spec.request, spec.seed))
@@ -208,16 +225,18 @@ def run_episode(
     instruction = spec.instruction or episode.instruction
     refused = _refusal(policy, instruction)
     config = with_bundle(config, policy.manifest)
-    loop = ControlLoop(policy, config, arm_limits(config), planner, armed=True)
+    limits = arm_limits(config)
+    loop = ControlLoop(policy, config, limits, planner, armed=True)
     gripper = GripperFilter(config.gripper)
     tick = 1.0 / config.timing.command_rate_hz
-    tally, pending, succeeded_at = _Tally(), None, None
+    tally, pending, succeeded_at, retry, speed = _Tally(), None, None, 0.0, 0.0
     loop.tick(world.time, world.joint_positions, _READY)
     loop.start(world.time)
     while world.time < spec.time_limit and not refused:
         now = world.time
         command = loop.tick(now, world.joint_positions, _READY)
         if command is not None:
+            tally.unsafe += not within(command, limits)
             world.command_trajectory(
                 command.window_times, command.window_positions, command.window_velocities
             )
@@ -225,18 +244,26 @@ def run_episode(
             if opening is not None:
                 world.command_gripper(opening)
         for _ in range(_MAX_CALLS):
-            if pending is None and loop.wants_pass(now):
+            if pending is None and now >= retry and loop.wants_pass(now):
                 observation = _observe(world, policy, instruction, image_filter)
-                pending = _begin(loop, observation, world.phase(), latency)
+                pending = _begin(loop, observation, world.phase(), latency, link)
             if pending is None or pending.arrives > now:
                 break
-            pending = _arrive(loop, pending, tally, latency, on_delivery)
+            if pending.problem:
+                loop.abandon(pending.problem)
+                pending, retry = None, now + _RETRY_S
+                break
+            pending = _arrive(loop, pending, tally, latency, on_delivery, link)
+        before = world.joint_positions
         world.advance(tick)
+        speed = float(np.max(np.abs(world.joint_positions - before))) / tick
         succeeded_at = (succeeded_at or world.time) if world.success() else None
         if succeeded_at is not None and world.time - succeeded_at >= _SUCCESS_HELD_S:
             break
         if loop.state in ('e-stop', 'fault'):
             break
+    if loop.state in ('e-stop', 'fault'):  # it brakes along its path: until then it moves
+        speed = _brake(loop, world, limits, tick, tally)
     status = loop.status()
     return EpisodeResult(
         spec=spec,
@@ -258,7 +285,40 @@ def run_episode(
         limited=status.limited,
         depth_trace=tuple(tally.trace),
         refused=refused,
+        lost=0 if link is None else link.lost,
+        unsafe=tally.unsafe,
+        resting=speed < _AT_REST,
     )
+
+
+def within(command: Command, limits: MotionLimits) -> bool:
+    """Whether a command's window keeps to the limits of position and speed."""
+    slack = 1e-6
+    positions, speeds = command.window_positions, np.abs(command.window_velocities)
+    return bool(
+        np.isfinite(positions).all()
+        and (positions >= limits.lower - slack).all()
+        and (positions <= limits.upper + slack).all()
+        and (speeds <= limits.velocity * (1 + slack)).all()
+    )
+
+
+def _brake(
+    loop: ControlLoop, world: World, limits: MotionLimits, tick: float, tally: _Tally
+) -> float:
+    """Let a latched loop come to rest; the speed that is left [rad/s]."""
+    speed = 0.0
+    for _ in range(int(1.0 / tick)):
+        command = loop.tick(world.time, world.joint_positions, _READY)
+        if command is not None:
+            tally.unsafe += not within(command, limits)
+            world.command_trajectory(
+                command.window_times, command.window_positions, command.window_velocities
+            )
+        before = world.joint_positions
+        world.advance(tick)
+        speed = float(np.max(np.abs(world.joint_positions - before))) / tick
+    return speed
 
 
 def _refusal(policy: Policy, instruction: str) -> str:
@@ -286,28 +346,35 @@ def _observe(
 
 
 def _begin(
-    loop: ControlLoop, observation: Observation, phase: str, latency: float | None
-) -> _InFlight:
-    began = time.perf_counter()
-    epoch, result = loop.predict(observation)
+    loop: ControlLoop, observation: Observation, phase: str, latency: float | None,
+    link: WeatherLink | None,
+) -> _InFlight:  # fmt: skip
+    began, epoch, result, problem = time.perf_counter(), 0, None, ''
+    try:
+        epoch, result = loop.predict(observation)
+    except LinkError as error:
+        problem = str(error)
     seconds = time.perf_counter() - began
+    taken = (seconds if latency is None else latency) + (0.0 if link is None else link.take())
     return _InFlight(
         epoch=epoch,
         result=result,
-        arrives=observation.stamp + (seconds if latency is None else latency),
+        arrives=observation.stamp + taken,
         seconds=seconds,
-        backbone=result.stage_seconds.get('backbone', 0.0),
-        layers=len(result.trace.layers_run),
-        controllers=len(result.trace.scores),
+        backbone=0.0 if result is None else result.stage_seconds.get('backbone', 0.0),
+        layers=0 if result is None else len(result.trace.layers_run),
+        controllers=0 if result is None else len(result.trace.scores),
         phase=phase,
         began=observation.stamp,
+        problem=problem,
     )
 
 
 def _arrive(
     loop: ControlLoop, pending: _InFlight, tally: _Tally, latency: float | None,
-    on_delivery: Callable[[Delivery], None] | None,
+    on_delivery: Callable[[Delivery], None] | None, link: WeatherLink | None,
 ) -> _InFlight | None:  # fmt: skip
+    assert pending.result is not None
     delivery = loop.deliver(pending.epoch, pending.result, pending.arrives)
     if on_delivery is not None:
         on_delivery(delivery)
@@ -318,10 +385,11 @@ def _arrive(
     began = time.perf_counter()
     result = loop.rerun(pending.result)
     seconds = time.perf_counter() - began
+    taken = (seconds if latency is None else latency) + (0.0 if link is None else link.take())
     return _InFlight(
         epoch=pending.epoch,
         result=result,
-        arrives=pending.arrives + (seconds if latency is None else latency),
+        arrives=pending.arrives + taken,
         seconds=pending.seconds + seconds,
         backbone=pending.backbone + result.stage_seconds.get('backbone', 0.0),
         layers=pending.layers + len(result.trace.layers_run),

@@ -25,7 +25,7 @@ class Frame:
         mask: '1' for each layer that ran; of a chunk that was run again, of both passes.
         mode: ``full``, ``skipped`` or ``rerun``.
         continuity: Of the motion before it; None while there is too little.
-        phase: What the arm was doing.
+        phase: What the arm was doing; '' where nobody says.
     """
 
     time: float
@@ -42,14 +42,14 @@ class Film:
 
     Attributes:
         instruction: What the policy was told.
-        success: As the simulator judges.
-        seconds: Simulated duration [s].
+        success: As the simulator judges; None of a recording, which nobody judged.
+        seconds: Duration [s].
         frames: Passes whose chunk was executed, in order.
         last: The picture at the end.
     """
 
     instruction: str
-    success: bool
+    success: bool | None
     seconds: float
     frames: tuple[Frame, ...]
     last: ImageArray
@@ -83,7 +83,8 @@ def record(policy: Policy, config: NodeConfig, spec: EpisodeSpec, latency: float
         time, image, phase = seen[0]
         first = delivery.continuity[0] if delivery.continuity else None
         if delivery.accepted:
-            frames.append(Frame(time, image, _joined(masks), delivery.chunk.mode, first, phase))
+            ran, mode = joined_masks(masks), delivery.chunk.mode
+            frames.append(Frame(time, image, ran, mode, first, phase))
         masks.clear()
 
     result = run_episode(
@@ -96,5 +97,6 @@ def record(policy: Policy, config: NodeConfig, spec: EpisodeSpec, latency: float
     )  # fmt: skip
 
 
-def _joined(masks: list[str]) -> str:
+def joined_masks(masks: list[str]) -> str:
+    """Of a pass and its re-run: '1' for each layer that ran in either."""
     return ''.join('1' if '1' in bits else '0' for bits in zip(*masks, strict=True))

@@ -1,4 +1,4 @@
-"""A film as pictures: a sheet (PNG), or one picture after the other (GIF)."""
+"""A film as pictures: a sheet (PNG), or one picture after the other (MP4, GIF)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from PIL.PngImagePlugin import PngInfo
 from dysl_vla_ros.data_types import ImageArray
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.film import PICTURE, Film, Frame
+from dysl_vla_ros.lab.evaluation.film_video import need_encoder, write_video
 from dysl_vla_ros.lab.evaluation.plots import PHASE_COLOURS
 from dysl_vla_ros.targets import file_target, write_whole
 
-SUFFIXES = ('.png', '.gif')
+SUFFIXES = ('.mp4', '.gif', '.png')
 _OWN = b'dysl film'
 """Stands in each file: somebody else's picture is not overwritten."""
-_HEAD = 1 << 16
+_HEAD = 1 << 18
 _MARGIN, _LEFT, _GAP = 14, 74, 10
 _CELL = 9
 _BAND = 20
@@ -36,6 +37,8 @@ def check_target(path: Path) -> Path:
     """
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigError('--out', str(path), f'a name that ends in {" or ".join(SUFFIXES)}')
+    if path.suffix.lower() == '.mp4':
+        need_encoder()
     return file_target('--out', path, _is_ours, 'a film that dysl film made')
 
 
@@ -53,11 +56,13 @@ def write_film(path: Path, film: Film) -> None:
         note.add_text('Software', _OWN.decode())
         write_whole(target, partial(sheet(film).save, format='PNG', pnginfo=note, optimize=True))
         return
-    pictures = [
-        _instant(film, index).quantize(128) for index in range(len(film.frames) + 1)
-    ]  # fmt: skip
     times = [frame.time for frame in film.frames] + [film.seconds, film.seconds + _LAST_S]
     shown = [max(20, round(1e3 * (b - a))) for a, b in zip(times[:-1], times[1:], strict=True)]
+    instants = (_instant(film, index) for index in range(len(film.frames) + 1))
+    if path.suffix.lower() == '.mp4':
+        write_whole(target, lambda place: write_video(place, instants, shown, _OWN.decode()))
+        return
+    pictures = [picture.quantize(128) for picture in instants]
     write_whole(
         target,
         partial(
@@ -111,6 +116,7 @@ def _map(draw: ImageDraw.ImageDraw, film: Film, place: tuple[int, int, int], sho
     left, top, width = place
     layers = len(film.frames[0].mask)
     step = (width - _LEFT) / len(film.frames)
+    gap = 1 if step > 2 else 0
     y = top + _BAND + 2
     draw.text((left, y + layers * _CELL / 2 - 8), 'layers', _PALE, _font(13))
     bottom = y + layers * _CELL + 8
@@ -120,10 +126,10 @@ def _map(draw: ImageDraw.ImageDraw, film: Film, place: tuple[int, int, int], sho
     before = ''
     for k, frame in enumerate(film.frames[:shown]):
         x = left + _LEFT + k * step
-        draw.rectangle((x, top, x + step, top + _BAND), PHASE_COLOURS[frame.phase])
+        draw.rectangle((x, top, x + step, top + _BAND), PHASE_COLOURS.get(frame.phase, _BLANK))
         for layer, bit in enumerate(frame.mask):
-            cell = (x, y + layer * _CELL, x + step - 1, y + (layer + 1) * _CELL - 2)
-            draw.rectangle(cell, _RAN[frame.mode] if bit == '1' else _SKIPPED)
+            cell = (x, y + layer * _CELL, x + max(step - gap, 0), y + (layer + 1) * _CELL - 2)
+            draw.rectangle(cell, _RAN.get(frame.mode, _PALE) if bit == '1' else _SKIPPED)
         if frame.continuity is not None:
             down = min(max(-frame.continuity, 0.0), 2.0) / 2.0 * _CURVE
             points.append((x + step / 2, bottom + down))
@@ -157,11 +163,15 @@ def _chosen(film: Film) -> list[tuple[ImageArray, str]]:
         for before, frame in zip((None, *film.frames), film.frames, strict=False)
         if before is None or before.phase != frame.phase
     ][: _SHOWN - 1]
+    if len(firsts) == 1:  # no phases are known
+        firsts = list(film.frames[:: max(1, -(-len(film.frames) // (_SHOWN - 1)))])
     shown = [
-        (f.image, f'{f.time:.1f} s, {f.phase}: {f.mask.count("1")} of {len(f.mask)} layers')
+        (f.image, f'{f.time:.1f} s{f.phase and ", "}{f.phase}: {f.mask.count("1")} of '
+                  f'{len(f.mask)} layers')
         for f in firsts
-    ]
-    return [*shown, (film.last, f'{film.seconds:.1f} s: {"done" if film.success else "not done"}')]
+    ]  # fmt: skip
+    ended = '' if film.success is None else ': done' if film.success else ': not done'
+    return [*shown, (film.last, f'{film.seconds:.1f} s{ended}')]
 
 
 def _title(film: Film) -> str:

@@ -6,7 +6,9 @@ episodes could not be paired with these.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -57,6 +59,11 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._found)
 
+    def done(self) -> None:
+        """The run is complete: what was kept in case of an interruption is removed."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
     def get(self, row: Row, spec: EpisodeSpec) -> EpisodeResult | None:
         """An episode that is finished, else None."""
         return self._found.get((row, spec))
@@ -67,6 +74,25 @@ class Ledger:
         if self._path is not None:
             with self._path.open('a', encoding='utf-8') as stream:
                 stream.write(json.dumps({'row': asdict(row), 'result': asdict(result)}) + '\n')
+
+
+def waiting_place(
+    command: str, about: Mapping[str, Any], folder: Path | None = None
+) -> Path:
+    """Where a run keeps its episodes until it is complete, unless the user names a place.
+
+    The same command, and no other, finds them again.
+
+    Args:
+        command: Its name.
+        about: As given to ``Ledger``, with all else that names the run.
+        folder: Where; None is the user's cache.
+    """
+    if folder is None:
+        cache = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
+        folder = cache / 'dysl_vla_ros'
+    named = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    return folder / f'{command}-{named}.episodes.jsonl'
 
 
 def _is_ledger(path: Path) -> bool:

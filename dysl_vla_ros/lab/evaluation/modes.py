@@ -15,7 +15,7 @@ from dysl_vla_ros.policy import Pass, Policy
 
 Mode = Literal[
     'full', 'auto', 'ceil', 'level', 'max_skip', 'fixed', 'no_pre_skip', 'no_rerun', 'closed',
-    'static_only', 'random', 'deer', 'oracle',
+    'static_only', 'random', 'deer', 'oracle', 'remote', 'verified',
 ]  # fmt: skip
 MODES: tuple[Mode, ...] = get_args(Mode)
 DESCRIPTIONS: dict[Mode, str] = {
@@ -33,8 +33,11 @@ DESCRIPTIONS: dict[Mode, str] = {
     'deer': 'leaves where two neighbouring exits agree (DeeR-VLA), one row for each --deer-ratio',
     'oracle': 'runs everything and plays the shallowest exit within --tolerance of dense; layers '
     'are counted as if it had known',
+    'remote': 'auto by a policy server, one row for each of --links',
+    'verified': 'auto here, full passes after a drop by a policy server, one row for each of '
+    '--links',
 }
-_VERIFIED = ('auto', 'ceil', 'level', 'no_pre_skip', 'full')
+_VERIFIED = ('auto', 'ceil', 'level', 'no_pre_skip', 'full', 'remote', 'verified')
 _SKIP_MODES: dict[Mode, str] = {
     'full': 'full', 'max_skip': 'max_skip', 'no_pre_skip': 'max_skip', 'fixed': 'fixed',
     'deer': 'full', 'oracle': 'full',
@@ -52,6 +55,7 @@ class Row:
             model's normalised action space; 0 plays dense.
         share: Of ``random``: mean share of the dynamic layers that it runs.
         ratio: Of ``deer``: share that leaves at an exit, over that of the exit before.
+        link: Of ``remote`` and ``verified``: how good their link is.
     """
 
     mode: Mode
@@ -59,12 +63,15 @@ class Row:
     tolerance: float = 0.0
     share: float = 0.0
     ratio: float = 0.0
+    link: str = ''
 
     @property
     def name(self) -> str:
         """As tables and reports call it: ``'fixed 8'``."""
         if self.mode == 'fixed' and self.exit_layer:
             return f'fixed {self.exit_layer}'
+        if self.link:
+            return f'{self.mode} {self.link}'
         if self.mode == 'deer':
             return f'deer {self.ratio:g}'
         return f'oracle {self.tolerance:g}' if self.mode == 'oracle' else self.mode

@@ -8,11 +8,13 @@ from typing import Literal, get_args
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeSpec
+from dysl_vla_ros.lab.evaluation.link_weather import Weather
 from dysl_vla_ros.lab.evaluation.modes import MODES, Mode, Row
 from dysl_vla_ros.sim.goals import FAMILIES, Family, Split
 
 Probe = Literal['none', 'shuffled_instruction', 'blank_image']
 PROBES: tuple[Probe, ...] = get_args(Probe)
+SERVED: tuple[Mode, ...] = ('remote', 'verified')
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class EvaluateOptions:
         exit_layers: Of mode ``fixed``, a row for each; none takes the parameters' or the bundle's.
         tolerances: Of mode ``oracle``, a row for each.
         deer_ratios: Of mode ``deer``, a row for each.
+        links: Of the modes ``remote`` and ``verified``, a row for each: ``Weather.read``.
         episodes: Per family.
         first_seed: Seeds count up from here.
         families: Task families.
@@ -43,6 +46,7 @@ class EvaluateOptions:
     exit_layers: tuple[int, ...] = ()
     tolerances: tuple[float, ...] = ()
     deer_ratios: tuple[float, ...] = ()
+    links: tuple[str, ...] = ()
     episodes: int = 25
     first_seed: int = 1_000_000
     families: tuple[Family, ...] = FAMILIES
@@ -85,6 +89,15 @@ class EvaluateOptions:
         for ratio in self.deer_ratios:
             if not 0.01 <= ratio <= 100:
                 raise ConfigError('deer_ratio', ratio, 'within [0.01, 100]')
+        served = [mode for mode in self.modes if mode in SERVED]
+        if bool(served) != bool(self.links):
+            raise ConfigError('links', list(self.links), 'one or more with the modes '
+                              f'{" and ".join(SERVED)}, none without them')  # fmt: skip
+        for link in self.links:
+            Weather.read(link)
+        if served and self.latency is None:
+            raise ConfigError('latency', 'measured', 'a number of seconds with the modes '
+                              f'{" and ".join(SERVED)}, to which a link adds its own')  # fmt: skip
         if self.exit_layers and 'fixed' not in self.modes:
             raise ConfigError('exit_layer', list(self.exit_layers), 'none without the mode fixed')
         if self.random_depth is None:
@@ -99,6 +112,8 @@ class EvaluateOptions:
         for mode in self.modes:
             if mode == 'fixed':
                 found += [Row(mode, exit_layer=layer) for layer in self.exit_layers or (0,)]
+            elif mode in SERVED:
+                found += [Row(mode, link=link) for link in self.links]
             elif mode == 'deer':
                 found += [Row(mode, ratio=ratio) for ratio in self.deer_ratios]
             elif mode == 'oracle':

@@ -60,6 +60,9 @@ def summary(results: Sequence[EpisodeResult]) -> dict[str, Any]:
         'backbone_share': share,
         'hold_ratio': sum(r.holds for r in results) / max(sum(r.commands for r in results), 1),
         'limited_commands': sum(result.limited for result in results),
+        'requests_lost': sum(result.lost for result in results),
+        'unsafe_commands': sum(result.unsafe for result in results),
+        'ended_at_rest': sum(result.resting for result in results) / len(results),
     }
 
 

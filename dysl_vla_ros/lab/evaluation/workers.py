@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dysl_vla_ros.data_types import ImageArray
+from dysl_vla_ros.lab.children import deaf_to_ctrl_c
 from dysl_vla_ros.lab.evaluation.bench_observations import simulated
 from dysl_vla_ros.lab.evaluation.deer import DeerPolicy, exit_steps, thresholds
 from dysl_vla_ros.lab.evaluation.episodes import (
@@ -20,9 +21,12 @@ from dysl_vla_ros.lab.evaluation.episodes import (
     run_episode,
 )
 from dysl_vla_ros.lab.evaluation.exits import OraclePolicy, goal_distance
+from dysl_vla_ros.lab.evaluation.link_weather import Weather, WeatherLink
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_config, mode_policy
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
+from dysl_vla_ros.lab.evaluation.served import own_link, remote_policy
 from dysl_vla_ros.policy import open_policy
+from dysl_vla_ros.remote_policy import VerifiedPolicy
 from dysl_vla_ros.sim.tasks import draw_episode, nameable_goals
 from dysl_vla_ros.sim.wording import instruction, phrasings
 from dysl_vla_ros.sim.world import World
@@ -46,13 +50,15 @@ class _Bench:
         self.policy = open_policy(replace(options.config.engine, path=options.bundle))
         self.world = World()
         self.planner = arm_planner(self.policy.manifest.action, options.config)
+        self._link: Any = None
         self._deer_steps: list[tuple[float, ...]] | None = None
 
     def run(self, job: Job) -> tuple[Job, EpisodeResult]:
         options, told = self.options, job.spec
         if options.probe == 'shuffled_instruction':
             told = replace(told, instruction=another_instruction(told))
-        policy = self._policy_of(job)
+        link = self._link_of(job)
+        policy = self._policy_of(job) if link is None else self._served(job, link)
         result = run_episode(
             self.world,
             policy,
@@ -61,9 +67,28 @@ class _Bench:
             told,
             latency=options.latency,
             image_filter=_blank if options.probe == 'blank_image' else None,
+            link=link,
         )
         seen = tuple(policy.seen) if job.row.mode == 'oracle' else ()
         return job, replace(result, spec=job.spec, seen=seen)
+
+    def _link_of(self, job: Job) -> WeatherLink | None:
+        """To a server in this process, over its sockets, where the row has one."""
+        if not job.row.link:
+            return None
+        if self._link is None:
+            self._link = own_link(self.policy, self.options.config)
+        weather = Weather.read(job.row.link)
+        return WeatherLink(self._link, weather, job.spec.seed, lambda: self.world.time)
+
+    def _served(self, job: Job, link: WeatherLink) -> Any:
+        config = self.options.config.engine
+        server = remote_policy(self.policy, link, config.remote_deadline_s)
+        if job.row.mode == 'remote':
+            return server
+        return VerifiedPolicy(
+            self.policy, server, config.rerun_deadline_s, lambda: self.world.time
+        )
 
     def _policy_of(self, job: Job) -> Any:
         if job.row.mode == 'oracle':
@@ -122,5 +147,7 @@ def run_all(options: EvaluateOptions, jobs: Sequence[Job]) -> Iterator[tuple[Job
     # Each worker is one process with one thread: two on one core would spoil the latencies.
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     context = multiprocessing.get_context('spawn')
-    with context.Pool(options.workers, _start_worker, (options,)) as pool:
+    with deaf_to_ctrl_c():
+        workers = context.Pool(options.workers, _start_worker, (options,))
+    with workers as pool:
         yield from pool.imap_unordered(_work, jobs)

@@ -16,7 +16,6 @@ from dysl_vla_ros.bundle.manifest import (
     ActionSpec,
     CalibrationSpec,
     CameraSpec,
-    InstructionSpec,
     NormalisationSpec,
     ProprioceptionSpec,
     StateSource,
@@ -25,9 +24,10 @@ from dysl_vla_ros.bundle.vocabulary import check_rows
 from dysl_vla_ros.data_types import ActionSpace, LayerLayout
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.export.parts import TOKENIZER, Contract, GatedLayer, Part
-from dysl_vla_ros.lab.model.oft_skipping import OftSkipping, oft_skip_modules
+from dysl_vla_ros.lab.model.oft_skipping import oft_skip_modules
 from dysl_vla_ros.lab.model.openvla_oft import OftConfig
-from dysl_vla_ros.lab.model.openvla_oft_loader import EMPTY_ID, TEMPLATE, OftCheckpoint
+from dysl_vla_ros.lab.model.openvla_oft_loader import OftCheckpoint
+from dysl_vla_ros.lab.model.skipping_file import Skipping
 
 _TWO_ARMS = 12
 """Numbers from which on a policy may move two arms."""
@@ -73,7 +73,7 @@ class OftExport:
     """``Exportable`` over a published folder and the file with controllers and adapters."""
 
     def __init__(
-        self, checkpoint: OftCheckpoint, skipping: OftSkipping | None, robot: OftRobot
+        self, checkpoint: OftCheckpoint, skipping: Skipping | None, robot: OftRobot
     ) -> None:
         """Join them; reads no weights.
 
@@ -91,15 +91,12 @@ class OftExport:
             raise ConfigError('dtype', checkpoint.dtype, 'float32: parts are exported from it')
         if skipping is None:
             dense = LayerLayout(config.layers, tuple(range(config.layers)))
-            skipping = OftSkipping(oft_skip_modules(dense, config), None, {'dense': True})
+            skipping = Skipping(oft_skip_modules(dense, config), None, {'dense': True})
         if skipping.modules.layout.layers_total != config.layers:
             raise ConfigError('skipping.layout', skipping.modules.layout.layers_total,
                               f'{config.layers} layers, as the model has')  # fmt: skip
         self._gripper = _state_gripper(config, robot)
-        self._instruction = InstructionSpec(
-            tokenizer=TOKENIZER, tokens=config.prompt_tokens, template=TEMPLATE,
-            pad_id=config.pad_id, end_id=EMPTY_ID,
-        )  # fmt: skip
+        self._instruction = checkpoint.instruction
         check_rows(json.loads(checkpoint.tokenizer), f'{checkpoint.folder}/{TOKENIZER}',
                    self._instruction, config.text.vocabulary)  # fmt: skip
         self._checkpoint, self._skipping, self._robot = checkpoint, skipping, robot
@@ -156,6 +153,7 @@ class OftExport:
         if kind == 'bridge':
             return _copy(modules.adapter(index)), ('hidden',), ('hidden_out',)
         layer = checkpoint.layer(index)
+        layer.fuse()
         if index + 1 not in self.layout.dynamic_layers:
             return layer, ('hidden',), ('hidden_out',)
         gated = GatedLayer(layer, _copy(modules.controller(index + 1)))

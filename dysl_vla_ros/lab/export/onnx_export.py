@@ -7,9 +7,10 @@ from pathlib import Path
 
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.lab.export.onnx_files import FileSettings
-from dysl_vla_ros.lab.export.small_parts import RobotContract, SmallParts
+from dysl_vla_ros.lab.export.small_parts import SmallParts
 from dysl_vla_ros.lab.export.write_bundle import ExportSettings, Precision, Progress, write_bundle
 from dysl_vla_ros.lab.model.checkpoint import Checkpoint
+from dysl_vla_ros.lab.model.robot_contract import RobotContract
 
 
 def export_bundle(

@@ -14,7 +14,8 @@ from pathlib import Path
 from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.folder import Bundle, is_bundle, open_bundle
 from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest, manifest_from_dict
-from dysl_vla_ros.engines.tensorrt.plans import FOLDER, PLANS_NAME, onnx_hash, read_plans
+from dysl_vla_ros.engines.tensorrt.plans import FOLDER, built_folders, onnx_hash
+from dysl_vla_ros.engines.tensorrt.plans import graphs_of as graphs_of_plans
 from dysl_vla_ros.errors import BundleError, ConfigError
 from dysl_vla_ros.targets import folder_target, listed
 
@@ -122,7 +123,7 @@ def check_loss(folder: Path, manifest: Manifest, force: bool = False) -> None:
     )
     if before is None or same or force:
         return
-    lost = [f'{FOLDER}/{path.parent.name}' for path in folder.glob(f'{FOLDER}/*/{PLANS_NAME}')]
+    lost = [f'{FOLDER}/{path.name}' for path in built_folders(folder / FOLDER)]
     if _calibrated(before, manifest):
         lost = [f'the calibration ({_words(before.calibration)})', *sorted(lost)]
     if lost:
@@ -148,15 +149,15 @@ def _manifest(folder: Path, force: bool) -> Manifest | None:
 def _plans(folder: Path, graphs: str) -> tuple[tuple[Path, ...], list[str]]:
     """Folders of plans of the same graphs, and the names of the others."""
     fits, others = [], []
-    for path in sorted((folder / FOLDER).glob(f'*/{PLANS_NAME}')):
+    for path in built_folders(folder / FOLDER):
         try:
-            same = read_plans(path.parent).target.onnx == graphs
+            same = graphs_of_plans(path) == graphs
         except BundleError:
             same = False
         if same:
-            fits.append(path.parent)
+            fits.append(path)
         else:
-            others.append(f'{FOLDER}/{path.parent.name}')
+            others.append(f'{FOLDER}/{path.name}')
     return tuple(fits), others
 
 

@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -23,29 +22,7 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.export.parts import TOKENIZER, Contract, GatedLayer, Part
 from dysl_vla_ros.lab.model.checkpoint import Checkpoint
 from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
-
-
-@dataclass(frozen=True)
-class RobotContract:
-    """What the actions mean on the robot the demonstrations came from.
-
-    Attributes:
-        joint_names: In the order of the proprioception.
-        period_s: How long one action lasts [s].
-        frame_id: Frame of the deltas.
-        tip_link: Link they move.
-        gripper_threshold: The demonstrations open and close all the way; what lies between is
-            the policy's doubt, not an opening.
-    """
-
-    joint_names: tuple[str, ...] = (
-        'shoulder_pan_joint', 'shoulder_lift_joint', 'elbow_joint',
-        'wrist_1_joint', 'wrist_2_joint', 'wrist_3_joint',
-    )  # fmt: skip
-    period_s: float = 0.05
-    frame_id: str = 'base_link'
-    tip_link: str = 'grasp_link'
-    gripper_threshold: float = 0.5
+from dysl_vla_ros.lab.model.robot_contract import RobotContract
 
 
 class _Vision(nn.Module):
@@ -78,7 +55,8 @@ class SmallParts:
         if checkpoint.skipping is None:
             expected = 'a distilled checkpoint; run dysl distill'
             raise ConfigError('checkpoint.skipping', None, expected)
-        self._checkpoint, self._robot = checkpoint, robot or RobotContract()
+        self._checkpoint = checkpoint
+        self._robot = robot or checkpoint.robot or RobotContract()
         self._network = checkpoint.network.cpu().float().eval()
         self._skipping = checkpoint.skipping.cpu().float().eval()
 
@@ -135,7 +113,7 @@ class SmallParts:
         }
 
     def contract(self) -> Contract:
-        """End-effector increments of the bundled arm."""
+        """Of the robot that it was trained for."""
         checkpoint, robot = self._checkpoint, self._robot
         config, statistics = checkpoint.config, checkpoint.statistics
         calibration = checkpoint.calibration or CalibrationSpec(
@@ -145,18 +123,19 @@ class SmallParts:
         return Contract(
             family='dysl_small', hidden_tokens=config.tokens, hidden_width=config.width,
             cameras=tuple(
-                # The simulated camera's pixels are square: other pictures are cropped.
-                CameraSpec(c.name, c.height, c.width, fit='crop') for c in config.cameras
+                CameraSpec(c.name, c.height, c.width, fit=robot.fit) for c in config.cameras
             ),
             proprioception=ProprioceptionSpec(
-                dim=config.proprioception_dim, gripper=True,
-                normalisation=statistics.proprioception,
+                dim=config.proprioception_dim, gripper=robot.state_gripper,
+                normalisation=statistics.proprioception, source=robot.source,
+                fingers=robot.fingers,
             ),
             instruction=InstructionSpec(tokenizer=TOKENIZER, tokens=config.instruction_tokens),
             action=ActionSpec(
-                space='eef_delta', dim=config.action_dim, horizon=config.action_horizon,
-                period_s=robot.period_s, gripper=True, delta_reference='commanded',
-                normalisation=statistics.action, displacement=statistics.action,
+                space=robot.space, dim=config.action_dim, horizon=config.action_horizon,
+                period_s=robot.period_s, gripper=robot.gripper,
+                delta_reference=robot.delta_reference, normalisation=statistics.action,
+                displacement=robot.displacement or statistics.action,
                 joint_names=robot.joint_names, frame_id=robot.frame_id, tip_link=robot.tip_link,
                 gripper_threshold=robot.gripper_threshold,
             ),

@@ -103,7 +103,7 @@ def write_bundle(
     settings = settings or ExportSettings()
     folder = check_bundle(folder, force)
     key = _key(source, settings)
-    manifest = _manifest(source, name, settings, key)
+    manifest = manifest_of(source, name, settings, key)
     check_loss(folder, manifest, force)
     before = graphs_of(folder, manifest) if contract_only else None
     partial = folder.with_name(f'.{folder.name}.partial')
@@ -135,7 +135,7 @@ def write_bundle(
     return manifest
 
 
-def _manifest(source: Exportable, name: str, settings: ExportSettings, key: str) -> Manifest:
+def manifest_of(source: Exportable, name: str, settings: ExportSettings, key: str) -> Manifest:
     """The manifest before there are graphs: all of it but their shapes and checksums.
 
     Raises:

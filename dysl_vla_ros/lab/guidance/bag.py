@@ -1,4 +1,4 @@
-"""Chunks from an MCAP bag of `~/chunk_info`, without ROS.
+"""Chunks from a bag of `~/chunk_info`, without ROS.
 
 The node publishes one message per pass; those that were accepted carry the chunk's displacements
 in the model's normalised space, so the bag needs neither the bundle nor the action space.
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.data.bags.bag import Bag, open_bag
 from dysl_vla_ros.lab.guidance.recordings import AcceptedChunk
 
 TYPE = 'diagnostic_msgs/msg/DiagnosticStatus'
@@ -23,34 +23,20 @@ def read_bag(path: Path, topic: str = '') -> list[AcceptedChunk]:
     """The accepted chunks of a bag, in order.
 
     Args:
-        path: An ``.mcap`` file, or the folder that ``ros2 bag record`` writes.
+        path: The folder that ``ros2 bag record`` writes, or one of its files.
         topic: Of the chunk messages; by default the one whose name ends with ``/chunk_info``.
 
     Raises:
         ConfigError: Not a bag, no such topic, or recorded by a node that did not publish the
             displacements.
     """
-    try:
-        from rosbags.highlevel import AnyReader, AnyReaderError
-        from rosbags.typesys import Stores, get_typestore
-    except ImportError:
-        raise ConfigError('bag', str(path), "the rosbags library: pip install 'dysl_vla_ros"
-                          "[train]'") from None  # fmt: skip
-    if not path.exists():
-        raise ConfigError('bag', str(path), 'an .mcap file, or a folder with one')
     chunks: list[AcceptedChunk] = []
-    try:
-        with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-            known = {c.topic: c.msgtype for c in reader.connections}
-            name = _topic(known, topic)
-            wanted = [c for c in reader.connections if c.topic == name]
-            for connection, _, data in reader.messages(connections=wanted):
-                message: Any = reader.deserialize(data, connection.msgtype)
-                values = {entry.key: entry.value for entry in message.values}
-                if values.get('outcome') == 'accepted':
-                    chunks.append(accepted_chunk(values, len(chunks)))
-    except AnyReaderError as error:
-        raise ConfigError('bag', str(path), f'an MCAP bag ({error})') from None
+    with open_bag(path) as bag:
+        name = _topic(bag, topic)
+        for message in bag.messages([name]):
+            values = {entry.key: entry.value for entry in message.message.values}
+            if values.get('outcome') == 'accepted':
+                chunks.append(accepted_chunk(values, len(chunks)))
     return chunks
 
 
@@ -87,13 +73,11 @@ def accepted_chunk(values: Mapping[str, str], number: int) -> AcceptedChunk:
     return AcceptedChunk(epoch, displacements, dropped, counter, scores)
 
 
-def _topic(known: Mapping[str, str | None], wanted: str) -> str:
+def _topic(bag: Bag, wanted: str) -> str:
     if wanted:
-        if wanted not in known:
-            raise ConfigError('topic', wanted, f'one of {sorted(known)}')
         return wanted
-    found = [name for name, kind in known.items() if name.endswith(TOPIC) and kind == TYPE]
+    found = bag.find(TYPE, ending=TOPIC)
     if len(found) != 1:
         raise ConfigError('topic', found, f'exactly one topic that ends with {TOPIC}, or its name '
-                          f'given; the bag has {sorted(known)}')  # fmt: skip
+                          f'given; the recording has {bag.listed()}')  # fmt: skip
     return found[0]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from dysl_vla_ros.bundle.manifest import InstructionSpec, NormalisationSpec
+from dysl_vla_ros.bundle.manifest import NormalisationSpec
 from dysl_vla_ros.engines.openvla_image import lanczos_then_crop
 from dysl_vla_ros.errors import ConfigError, InputError
 from dysl_vla_ros.lab.data.dataset_format import ACTION, STATE
@@ -23,7 +23,7 @@ from dysl_vla_ros.lab.data.demonstrations import normalise
 from dysl_vla_ros.lab.data.lerobot import LerobotSet
 from dysl_vla_ros.lab.data.lerobot_frames import EpisodeRows, read_pictures, read_rows
 from dysl_vla_ros.lab.learn.oft_dense import OftBatch
-from dysl_vla_ros.lab.model.openvla_oft_loader import EMPTY_ID, TEMPLATE, OftCheckpoint
+from dysl_vla_ros.lab.model.openvla_oft_loader import OftCheckpoint
 from dysl_vla_ros.lab.model.published_settings import OftSettings
 from dysl_vla_ros.policy import instruction_tokens
 
@@ -243,11 +243,8 @@ def words(checkpoint: OftCheckpoint, instruction: str) -> NDArray[np.int64]:
     Raises:
         InputError: It is empty or too long.
     """
-    spec = InstructionSpec(
-        tokenizer='', tokens=checkpoint.config.prompt_tokens, template=TEMPLATE,
-        pad_id=checkpoint.config.pad_id, end_id=EMPTY_ID,
-    )  # fmt: skip
-    return instruction_tokens(spec, Tokenizer.from_str(checkpoint.tokenizer), instruction)
+    tokenizer = Tokenizer.from_str(checkpoint.tokenizer)
+    return instruction_tokens(checkpoint.instruction, tokenizer, instruction)
 
 
 def _check_words(data: LerobotSet, checkpoint: OftCheckpoint) -> None:

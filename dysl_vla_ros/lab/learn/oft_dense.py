@@ -31,9 +31,11 @@ class OftBatch:
 class OftDense:
     """``DenseModel`` over the whole network, frozen."""
 
-    def __init__(self, network: OpenVlaOft, device: torch.device | str = 'cpu') -> None:
-        """Move ``network`` to the device and freeze it."""
-        self._network = network.to(device).eval().requires_grad_(False)
+    def __init__(
+        self, network: OpenVlaOft, device: torch.device | str = 'cpu', placed: bool = False
+    ) -> None:
+        """Move ``network`` to the device and freeze it; ``placed`` says that it is there."""
+        self._network = network if placed else network.to(device).eval().requires_grad_(False)
         self._device = torch.device(device)
 
     @property

@@ -1,20 +1,17 @@
 """A published OpenVLA-OFT and a data set -> static layers, then controllers and adapters.
 
-The published network stays frozen and its folder untouched: what is found goes into files of its
-own, ``layers.json`` and ``skipping.safetensors``.
+The published network stays frozen and its folder untouched: what is found goes into a file of its
+own, ``skipping.safetensors``.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import PartialState
 
 from dysl_vla_ros.bundle.manifest import CalibrationSpec
 from dysl_vla_ros.data_types import FloatArray, LayerLayout
@@ -26,68 +23,16 @@ from dysl_vla_ros.lab.guidance.calibrate import RecordedPass
 from dysl_vla_ros.lab.guidance.guidance import balanced_weights, guidance
 from dysl_vla_ros.lab.learn.distill import DistillSettings, distill, live_pass
 from dysl_vla_ros.lab.learn.distilling import STATE, add_look, curve_so_far
-from dysl_vla_ros.lab.learn.layer_scores import TokenSet, choose_static, layer_scores
 from dysl_vla_ros.lab.learn.oft_data import Choice, OftSamples, samples_of_episode, state_columns
 from dysl_vla_ros.lab.learn.oft_dense import OftDense
-from dysl_vla_ros.lab.model.oft_skipping import OftSkipping, oft_skip_modules
+from dysl_vla_ros.lab.model.oft_skipping import oft_skip_modules
 from dysl_vla_ros.lab.model.openvla_oft_loader import OftCheckpoint
 from dysl_vla_ros.lab.model.published_settings import OftSettings
 from dysl_vla_ros.lab.model.skipping import SkipModules
-from dysl_vla_ros.lab.plots import plot_layers
+from dysl_vla_ros.lab.model.skipping_file import Skipping
 from dysl_vla_ros.lab.workspace import Workspace
 
-LAYERS = 'layers.json'
 SKIPPING = 'skipping.safetensors'
-
-
-def score_layers(
-    dense: OftDense, samples: OftSamples, space: Workspace, share: float = 0.2,
-    tokens: TokenSet = 'slots', batch: int = 8, batches: int = 8,
-) -> LayerLayout:  # fmt: skip
-    """Choose the static layers and write ``layers.json`` and a plot.
-
-    Args:
-        dense: The network.
-        samples: Of a data set; no label is used.
-        space: Gets what is found.
-        share: Of static layers.
-        tokens: Whose score decides.
-        batch: Frames at a time.
-        batches: How many.
-    """
-    scores = layer_scores(dense, samples.stream(batch, 3), batch, batches)
-    layout = choose_static(scores[tokens], share)
-    found = {
-        'layers_total': layout.layers_total, 'static': list(layout.static_layers),
-        'chosen_by': tokens, 'frames': batch * batches,
-        'longest_segment': max((end - first for first, end in layout.segments), default=0),
-        'score_all_tokens': [round(score, 5) for score in scores['all']],
-        'score_action_slots': [round(score, 5) for score in scores['slots']],
-    }  # fmt: skip
-    space.note('layers', **found)
-    space.write(LAYERS, found)
-    if space.main:
-        plot_layers(space.results / 'layers.png', {'all tokens': scores['all'],
-                    'action slots': scores['slots']}, layout.static_layers)  # fmt: skip
-    return layout
-
-
-def read_layers(path: Path, layers: int) -> LayerLayout:
-    """The layout that ``score_layers`` wrote.
-
-    Raises:
-        ConfigError: Another file, or of a model of another depth.
-    """
-    try:
-        found = json.loads(path.read_text('utf-8'))
-        total, static = found['layers_total'], tuple(found['static'])
-        fits = total == layers and all(isinstance(n, int) and 0 <= n < layers for n in static)
-    except (OSError, ValueError, TypeError, KeyError):
-        total, fits = None, False
-    if not fits:
-        raise ConfigError('layers', str(path), f'{LAYERS} of a model of {layers} layers, as dysl '
-                          f'calibrate FOLDER --dataset writes it (this says {total})')  # fmt: skip
-    return LayerLayout(layers, static)
 
 
 def distil_oft(
@@ -125,7 +70,7 @@ def distil_oft(
         space.progress(f'distill {stage}', step, steps, {**figures, **found})
 
     # Each process its own frames; positions are drawn alike, so that gradients can be averaged.
-    own = settings.seed + 1000 * int(PartialState().process_index)
+    own = settings.seed + 1000 * space.process
     distill(dense, modules, training.stream(settings.batch, own), settings, look, note_every,
             space.folder / STATE, shared=True)  # fmt: skip
     last = watched[-1] if watched else {}
@@ -207,7 +152,7 @@ def card(space: Workspace, key: str, data: LerobotSet) -> dict[str, Any]:
             'frames': data.frames, 'report': dict(space.report)}  # fmt: skip
 
 
-def with_calibration(skipping: OftSkipping, spec: CalibrationSpec) -> OftSkipping:
+def with_calibration(skipping: Skipping, spec: CalibrationSpec) -> Skipping:
     """The same, guided otherwise."""
     return replace(skipping, calibration=spec)
 

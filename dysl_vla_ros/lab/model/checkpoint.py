@@ -22,6 +22,7 @@ from dysl_vla_ros.bundle.manifest import CalibrationSpec, NormalisationSpec
 from dysl_vla_ros.data_types import LayerLayout
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
+from dysl_vla_ros.lab.model.robot_contract import RobotContract, contract_from
 from dysl_vla_ros.lab.model.shapes import CameraShape, PolicyConfig, Statistics
 from dysl_vla_ros.lab.model.skipping import SkipModules
 from dysl_vla_ros.targets import file_target, write_whole
@@ -41,6 +42,7 @@ class Checkpoint:
         skipping: Controllers and adapters; None before distillation.
         calibration: Guidance numbers; None before calibration.
         card: Where it comes from: data, steps, seeds, figures.
+        robot: What its numbers mean; None is the bundled arm.
     """
 
     config: PolicyConfig
@@ -50,6 +52,7 @@ class Checkpoint:
     skipping: SkipModules | None = None
     calibration: CalibrationSpec | None = None
     card: dict[str, Any] = field(default_factory=dict)
+    robot: RobotContract | None = None
 
 
 def save_checkpoint(
@@ -68,6 +71,8 @@ def save_checkpoint(
         header['static_layers'] = layout.static_layers
         header['rank'] = checkpoint.skipping.rank
         tensors |= {f'skipping.{k}': v for k, v in checkpoint.skipping.state_dict().items()}
+    if checkpoint.robot is not None:
+        header['robot'] = dataclasses.asdict(checkpoint.robot)
     if checkpoint.calibration is not None:
         header['calibration'] = dataclasses.asdict(checkpoint.calibration)
     save_tensors(path, {k: v.to(dtype) for k, v in tensors.items()}, header)
@@ -94,7 +99,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     statistics = {name: _normalisation(spec) for name, spec in header['statistics'].items()}
     return Checkpoint(
         config, Statistics(**statistics), header['tokenizer'], network, skipping, calibration,
-        header.get('card', {}),
+        header.get('card', {}), contract_from(header['robot']) if 'robot' in header else None,
     )  # fmt: skip
 
 

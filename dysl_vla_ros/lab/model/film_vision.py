@@ -82,6 +82,10 @@ class _Merged(Mapping[str, Tensor]):
         rank = len(down)
         return tensor.float() + min(rank, _ALPHA) / rank * (up @ down)
 
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Of a tensor; LoRA changes no shape."""
+        return self._saved.shape(self._names[name])
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 

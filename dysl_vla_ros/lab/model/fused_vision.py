@@ -72,13 +72,13 @@ class FusedVision(nn.Module):
     def see(self, images: Sequence[Tensor], language: Tensor | None = None) -> Tensor:
         """Patch tokens, modulated by the language (B, width) where the towers are made for it."""
         kind = next(self.projector.parameters()).dtype
-        seen = []
-        for image in images:
-            pixels = (image.float() - self.mean.float()) / self.std.float()  # one per tower
-            features = [
-                tower(pixels[i].to(kind), language) for i, tower in enumerate(self.towers)
-            ]
-            seen.append(torch.cat(features, dim=-1))
-        x = functional.gelu(self.projector['fc1'](torch.cat(seen, dim=1)))
+        # All cameras in one batch: a tower's matrices are read once, its kernels launched once.
+        several = torch.cat(tuple(images))
+        pixels = (several.float() - self.mean.float()) / self.std.float()  # one per tower
+        if language is not None:
+            language = language.repeat(len(images), 1)
+        features = [tower(pixels[i].to(kind), language) for i, tower in enumerate(self.towers)]
+        seen = torch.cat(features, dim=-1).unflatten(0, (len(images), -1))
+        x = functional.gelu(self.projector['fc1'](seen.transpose(0, 1).flatten(1, 2)))
         patches: Tensor = self.projector['fc3'](functional.gelu(self.projector['fc2'](x)))
         return patches

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dysl_vla_ros.bundle.git_lfs import pointers_in
 from dysl_vla_ros.data_types import LayerLayout
-from dysl_vla_ros.errors import BundleError, ConfigError
-from dysl_vla_ros.lab.model.family import expect_oft
 from dysl_vla_ros.lab.model.oft_costs import (
     distillation_bytes,
     distillation_flops,
     pass_flops,
     sizes,
 )
-from dysl_vla_ros.lab.model.openvla_oft_loader import OftCheckpoint, open_ends, open_oft
-from dysl_vla_ros.lab.model.published_settings import OftSettings, known_robot, settle
-from dysl_vla_ros.lab.model.published_statistics import all_statistics, statistics_key
+from dysl_vla_ros.lab.model.oft_survey import Asked, survey_oft
+from dysl_vla_ros.lab.model.openvla_oft_loader import OftCheckpoint
+from dysl_vla_ros.lab.model.published_settings import OftSettings, known_robot
 
 STATIC_SHARE = 0.2
 CALIBRATION_FRAMES = 64
@@ -77,66 +74,31 @@ class Report:
                 'computed': [asdict(step) for step in self.steps]}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What the caller knows of the folder.
-
-    Attributes:
-        unnorm_key: Data set whose statistics are used; may be empty where there is one.
-        given: Settings that take the place of what its key says.
-        prompt_tokens: Longest prompt.
-        batch: Samples per update of a distillation.
-    """
-
-    unnorm_key: str = ''
-    given: Mapping[str, Any] = field(default_factory=dict)
-    prompt_tokens: int = 40
-    batch: int = 8
-
-
 def inspect_folder(folder: Path, asked: Asked) -> Report:
-    """Look at a published folder; nothing is written, no large file is read.
+    """Look at a published folder; nothing is written, no weight is read.
 
     Whatever is wrong with it stands in the report.
     """
     facts: dict[str, Any] = {'folder': str(folder)}
     if not folder.is_dir():
         return Report('', facts, (f'{folder}: no such folder',))
-    found = pointers_in(folder)
-    missing = [
-        f'{len(found)} files are Git LFS pointers ({", ".join(path.name for path in found[:5])}'
-        f'{", ..." if len(found) > 5 else ""}): run git lfs install and git lfs pull in {folder}'
-    ] if found else []  # fmt: skip
-    try:
-        expect_oft(folder)
-    except BundleError as error:
-        return Report('', facts, (*missing, str(error)))
+    found = survey_oft(folder, asked)
+    missing = tuple(str(error) for error in found.wrong)
+    if not found.oft:
+        return Report('', facts, missing)
     facts['family'] = 'openvla_oft'
-    try:
-        statistics = all_statistics(folder)
-        facts['statistics'] = {key: known_robot(key) for key in sorted(statistics)}
-        key = statistics_key(folder, statistics, asked.unnorm_key)
-    except BundleError as error:
-        return Report('openvla_oft', facts, (*missing, str(error)))
-    facts['unnorm_key'] = key
-    settings, checkpoint = None, None
-    try:
-        _, _, action_dim, state_dim = open_ends(folder)
-        facts |= {'action numbers': action_dim, 'proprioception numbers': state_dim}
-        settings = settle(key, dict(asked.given), action_dim, state_dim)
-        checkpoint = open_oft(
-            folder, key, cameras=settings.cameras, action_horizon=settings.horizon,
-            prompt_tokens=asked.prompt_tokens, bounds=settings.bounds, units=settings.units,
-        )  # fmt: skip
-    except (BundleError, ConfigError) as error:
-        missing.append(str(error))
-    if settings is not None:
-        facts |= _contract(settings)
+    facts['statistics'] = {key: known_robot(key) for key in sorted(found.statistics)}
+    if found.unnorm_key:
+        facts['unnorm_key'] = found.unnorm_key
+    if found.dims is not None:
+        facts |= {'action numbers': found.dims[0], 'proprioception numbers': found.dims[1]}
+    if found.settings is not None:
+        facts |= _contract(found.settings)
     steps: tuple[Step, ...] = ()
-    if checkpoint is not None:
-        facts |= _shape(checkpoint)
-        steps = _steps(checkpoint, asked.batch)
-    return Report('openvla_oft', facts, tuple(missing), steps)
+    if found.checkpoint is not None:
+        facts |= _shape(found.checkpoint)
+        steps = _steps(found.checkpoint, asked.batch)
+    return Report('openvla_oft', facts, missing, steps)
 
 
 def _contract(settings: OftSettings) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def pass_flops(config: OftConfig) -> float:
 
 def distillation_bytes(
     config: OftConfig, layout: LayerLayout, batch: int, rank: int = 0, weight_bytes: int = 2,
-    state_bytes: int = 2,
+    state_bytes: int = 2, shares: int = 1,
 ) -> dict[str, float]:  # fmt: skip
     """Memory of both stages of a distillation.
 
@@ -86,6 +86,8 @@ def distillation_bytes(
         rank: Of the adapters; 0 is width / 16.
         weight_bytes: Of a frozen weight; 2 on a GPU (bfloat16).
         state_bytes: Of a number of a hidden state.
+        shares: GPUs that the frozen weights are split over; each keeps its share and, while it
+            computes, the whole of the largest part.
 
     Returns:
         Bytes of ``weights``, ``trained``, ``stage 1``, ``stage 2``, and ``all``: weights, what is
@@ -102,7 +104,9 @@ def distillation_bytes(
     slots = HEAD_KEPT * config.slots / config.tokens
     two = states + rest * state * state_bytes + (STAGE_2_KEPT + slots) * state * 4
     two += LAYER_INSIDE * state * 4
-    found = {'weights': float(sizes(config).total * weight_bytes),
+    size = sizes(config)
+    kept = size.total if shares == 1 else size.total / shares + size.largest
+    found = {'weights': float(kept * weight_bytes),
              'trained': float(trained * _OPTIMISED), 'stage 1': one, 'stage 2': two}  # fmt: skip
     return {**found, 'all': found['weights'] + found['trained'] + max(one, two)}
 

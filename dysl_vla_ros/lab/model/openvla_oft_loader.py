@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from dysl_vla_ros.bundle.manifest import NormalisationSpec
+from dysl_vla_ros.bundle.manifest import InstructionSpec, NormalisationSpec
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.model.family import expect_oft, read_config
 from dysl_vla_ros.lab.model.film_vision import open_film
@@ -28,8 +28,8 @@ from dysl_vla_ros.lab.model.openvla_oft import (
     oft_vision,
 )
 from dysl_vla_ros.lab.model.published_model import (
+    TOKENIZER,
     TOWERS,
-    fill_vision,
     image_size,
     read_colours,
     read_tokenizer,
@@ -45,6 +45,8 @@ EMPTY_ID = 29871
 TEMPLATE = 'In: What action should the robot take to {instruction}?\nOut:'
 _DEFAULTS = OftConfig()
 Module = TypeVar('Module', bound=nn.Module)
+Piece = tuple[nn.Module, TensorFiles, str]
+"""A module, where its weights lie, and what stands in front of their names there."""
 
 
 @dataclass(frozen=True)
@@ -75,49 +77,94 @@ class OftCheckpoint:
     state_weights: TensorFiles | None
     film_weights: TensorFiles | None = None
 
+    @property
+    def instruction(self) -> InstructionSpec:
+        """How text becomes tokens."""
+        return InstructionSpec(
+            tokenizer=TOKENIZER, tokens=self.config.prompt_tokens, template=TEMPLATE,
+            pad_id=self.config.pad_id, end_id=EMPTY_ID,
+        )  # fmt: skip
+
     def vision(self) -> FusedVision:
         """Both towers and the projector."""
-        part = _empty(oft_vision, self.config)
-        if self.film_weights is None:
-            fill_vision(part, self.weights, self.dtype)
-            return part
-        for tower, prefix in zip(part.towers, TOWERS, strict=True):
-            self.film_weights.fill(tower, prefix, self.dtype)
-        self.weights.fill(part.projector, 'projector.', self.dtype)
-        self.weights.fill(part.get_submodule('words'), WORDS, self.dtype)
-        return part
+        return self._filled(oft_vision, self._of_vision)
 
     def embed(self) -> OftEmbed:
         """Token embedding and proprioception projector."""
-        part = _empty(OftEmbed, self.config)
-        self.weights.fill(part.embed_tokens, WORDS, self.dtype)
-        if self.state_weights is not None:
-            self.state_weights.fill(part.proprio_projector, '', self.dtype)
-        return part
+        return self._filled(OftEmbed, self._of_embed)
 
     def layer(self, index: int) -> OftLayer:
         """One decoder layer."""
-        part = _empty(OftLayer, self.config)
-        self.weights.fill(part, f'language_model.model.layers.{index}.', self.dtype)
-        return part
+        return self._filled(OftLayer, lambda part: self._of_layer(part, index))
 
     def head(self) -> OftHead:
         """Final norm and action head."""
-        part = _empty(OftHead, self.config)
-        self.weights.fill(part.norm, 'language_model.model.norm.', self.dtype)
-        for name, child in part.named_children():
-            if name != 'norm':
-                self.head_weights.fill(child, f'model.{name}.', self.dtype)
+        return self._filled(OftHead, self._of_head)
+
+    def lacking(self) -> list[str]:
+        """Tensors of any part that are missing or have another shape; reads no weight."""
+        layer = _empty(OftLayer, self.config)
+        pieces = [
+            *self._of_vision(_empty(oft_vision, self.config)),
+            *self._of_embed(_empty(OftEmbed, self.config)),
+            *(piece for index in range(self.config.layers)
+              for piece in self._of_layer(layer, index)),
+            *self._of_head(_empty(OftHead, self.config)),
+        ]  # fmt: skip
+        return [text for module, files, prefix in pieces
+                for text in files.lacking(module, prefix)]  # fmt: skip
+
+    def _filled(
+        self, kind: Callable[[OftConfig], Module], of: Callable[[Module], list[Piece]]
+    ) -> Module:
+        part = _empty(kind, self.config)
+        for module, files, prefix in of(part):
+            files.fill(module, prefix, self.dtype)
         return part
 
-    def network(self) -> OpenVlaOft:
-        """All parts; needs memory for the weights once, and one part more."""
+    def _of_vision(self, part: FusedVision) -> list[Piece]:
+        eyes = self.film_weights or self.weights
+        pieces: list[Piece] = [(tower, eyes, prefix)
+                               for tower, prefix in zip(part.towers, TOWERS, strict=True)]
+        pieces.append((part.projector, self.weights, 'projector.'))
+        if self.film_weights is not None:
+            pieces.append((part.get_submodule('words'), self.weights, WORDS))
+        return pieces
+
+    def _of_embed(self, part: OftEmbed) -> list[Piece]:
+        pieces: list[Piece] = [(part.embed_tokens, self.weights, WORDS)]
+        if self.state_weights is not None:
+            pieces.append((part.proprio_projector, self.state_weights, ''))
+        return pieces
+
+    def _of_layer(self, part: OftLayer, index: int) -> list[Piece]:
+        return [(part, self.weights, f'language_model.model.layers.{index}.')]
+
+    def _of_head(self, part: OftHead) -> list[Piece]:
+        pieces: list[Piece] = [(part.norm, self.weights, 'language_model.model.norm.')]
+        return pieces + [(child, self.head_weights, f'model.{name}.')
+                         for name, child in part.named_children() if name != 'norm']
+
+    def network(self, place: Callable[[nn.Module], None] | None = None) -> OpenVlaOft:
+        """All parts; needs memory for the weights once, and one part more.
+
+        Args:
+            place: Takes each part over as soon as it is read, to another device or in shares;
+                then this machine's memory holds one part at a time.
+        """
         network = _empty(OpenVlaOft, self.config)
-        network.vision_part = self.vision()
-        network.embed_part = self.embed()
+
+        def placed(part: Module) -> Module:
+            part.eval()
+            if place is not None:
+                place(part)
+            return part
+
+        network.vision_part = placed(self.vision())
+        network.embed_part = placed(self.embed())
         for index in range(self.config.layers):
-            network.layers[index] = self.layer(index)
-        network.head_part = self.head()
+            network.layers[index] = placed(self.layer(index))
+        network.head_part = placed(self.head())
         return network.eval()
 
 

@@ -17,6 +17,9 @@ from dysl_vla_ros.lab.model.shapes import CameraShape, PolicyConfig
 Answers = tuple[Tensor, Tensor, Tensor]
 """Of the auxiliary heads; see ``AuxiliaryHeads.forward``."""
 
+_LOUD = 3.0
+"""Length, on the straight way, of a proprioception of 1."""
+
 
 class RMSNorm(nn.Module):
     """Root-mean-square norm, computed in float32 (Zhang and Sennrich, 2019)."""
@@ -116,11 +119,12 @@ class ActionHead(nn.Module):
         self.norm = RMSNorm(config.width)
         self.inner = nn.Linear(config.width, 2 * config.width)
         self.outer = nn.Linear(2 * config.width, config.action_dim)
+        self.direct = nn.Linear(config.width, config.action_dim) if config.direct else None
 
     def forward(self, hidden: Tensor) -> Tensor:
-        slots = self.norm(hidden[:, -self.horizon :])
-        actions: Tensor = self.outer(functional.silu(self.inner(slots)))
-        return actions
+        state = hidden[:, -self.horizon :]
+        actions: Tensor = self.outer(functional.silu(self.inner(self.norm(state))))
+        return actions if self.direct is None else actions + self.direct(state)
 
 
 class AuxiliaryHeads(nn.Module):
@@ -171,9 +175,38 @@ class PolicyNetwork(nn.Module):
         self.joints_in = nn.Linear(config.proprioception_dim, width)
         self.joints_out = nn.Linear(width, width)
         self.slots = nn.Parameter(torch.randn(config.action_horizon, width) * 0.7)
+        self.joints_to_slots = (
+            nn.Linear(config.proprioception_dim, width, bias=False) if config.direct else None
+        )
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.action_head = ActionHead(config)
         self.auxiliary = AuxiliaryHeads(config)
+        if config.direct:
+            self._lay_direct_way()
+
+    @torch.no_grad()
+    def _lay_direct_way(self) -> None:
+        """Begin with the first numbers of the proprioception as the actions: stand still.
+
+        They travel in directions of their own, into which no untrained layer writes.
+        """
+        config, direct = self.config, self.action_head.direct
+        assert direct is not None
+        assert self.joints_to_slots is not None
+        size = min(config.proprioception_dim, config.width)
+        axes = torch.linalg.qr(torch.randn(config.width, size))[0]
+        self.slots -= self.slots @ axes @ axes.T
+        for layer in self.layers:
+            for linear in (layer.attention_out, layer.down):
+                linear.weight -= axes @ (axes.T @ linear.weight)
+        nn.init.zeros_(self.action_head.outer.weight)
+        nn.init.zeros_(self.action_head.outer.bias)
+        nn.init.zeros_(direct.weight)
+        nn.init.zeros_(direct.bias)
+        nn.init.zeros_(self.joints_to_slots.weight)
+        self.joints_to_slots.weight[:, :size] = _LOUD * axes
+        same = min(size, config.action_dim)
+        direct.weight[:same] = axes[:, :same].T / _LOUD
 
     def vision(self, *images: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1], one per camera -> patch tokens (B, patches, width)."""
@@ -190,6 +223,8 @@ class PolicyNetwork(nn.Module):
         """
         joints = self.joints_out(functional.silu(self.joints_in(proprioception)))
         slots = self.slots.expand(patches.shape[0], -1, -1)
+        if self.joints_to_slots is not None:
+            slots = slots + self.joints_to_slots(proprioception)[:, None]
         return torch.cat((patches, self.words(tokens), joints[:, None], slots), dim=1)
 
     def layer(self, index: int, hidden: Tensor) -> Tensor:

@@ -61,6 +61,8 @@ class PolicyConfig:
         stem_channels: After the first, second and third halving of the image.
         auxiliary_layer: The training-time losses read the state entering this layer.
         names: Names that an object can have; patches are asked for them in training.
+        direct: Carry the proprioception to the actions by a straight way too: for absolute joint
+            positions, of which most is where the joints are.
     """
 
     vocabulary: int
@@ -79,6 +81,7 @@ class PolicyConfig:
     stem_channels: tuple[int, int, int] = (32, 64, 128)
     auxiliary_layer: int = 6
     names: int = 12
+    direct: bool = False
 
     def __post_init__(self) -> None:
         """Check what must divide, and what must be there at all."""

@@ -7,9 +7,9 @@ Reads sharded or single safetensors, and sharded or single ``.bin`` / ``.pt`` fi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +19,14 @@ from dysl_vla_ros.bundle.git_lfs import refuse_pointer
 from dysl_vla_ros.errors import BundleError
 
 _SINGLE = ('model.safetensors', 'pytorch_model.bin')
+
+
+@runtime_checkable
+class Shaped(Protocol):
+    """Tensors that are made when they are read; their shapes are known before."""
+
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Of one of them."""
 
 
 class TensorFiles:
@@ -73,34 +81,52 @@ class TensorFiles:
         Raises:
             BundleError: Tensors are missing or have another shape; they are listed.
         """
-        wrong: list[str] = []
-        for name, parameter in list(module.named_parameters()):
-            stored = prefix + name
-            if stored not in self._where:
-                wrong.append(f'{stored} is missing; {self._near(stored)}')
-                continue
-            tensor = self.read(stored)
-            if tensor.shape != parameter.shape:
-                wrong.append(
-                    f'{stored} has the shape {tuple(tensor.shape)}: expected '
-                    f'{tuple(parameter.shape)}'
-                )
-                continue
+        if wrong := self.lacking(module, prefix):
+            raise BundleError(f'{self._title}: {few(wrong)}')
+        for name, _ in list(module.named_parameters()):
+            tensor = self.read(prefix + name)
             # A copy: the file can be closed, and nothing can write through to it.
             kept = tensor.to(dtype or tensor.dtype, copy=True)
             owner, _, leaf = name.rpartition('.')
             setattr(module.get_submodule(owner), leaf, nn.Parameter(kept, requires_grad=False))
-        if wrong:
-            more = f'\n... and {len(wrong) - 8} more' if len(wrong) > 8 else ''
-            raise BundleError(f'{self._title}:\n' + '\n'.join(wrong[:8]) + more)
+
+    def lacking(self, module: nn.Module, prefix: str) -> list[str]:
+        """What ``fill`` would refuse: tensors that are missing or have another shape.
+
+        Names and headers are looked at, no weight is read.
+        """
+        wrong: list[str] = []
+        for name, parameter in module.named_parameters():
+            stored = prefix + name
+            if stored not in self._where:
+                # Of a layer that is missing as a whole one look around is enough.
+                near = '' if wrong else f'; {self._near(stored)}'
+                wrong.append(f'{stored} is missing{near}')
+                continue
+            try:
+                found = self.shape(stored)
+            except BundleError as error:
+                wrong.append(str(error))
+                continue
+            if found != tuple(parameter.shape):
+                wrong.append(
+                    f'{stored} has the shape {found}: expected {tuple(parameter.shape)}'
+                )
+        return wrong
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor.
+        """Shape of a tensor; its weights are not read.
 
         Raises:
             BundleError: There is no such tensor.
         """
-        return tuple(self.read(name).shape)
+        path = self._where.get(name)
+        source = None if path is None else self._source(path)
+        if isinstance(source, Shaped):
+            return source.shape_of(name)
+        if source is None or isinstance(source, Mapping) or name not in source.keys():  # noqa: SIM118
+            return tuple(self.read(name).shape)
+        return tuple(source.get_slice(name).get_shape())
 
     def _source(self, path: Path) -> Any:
         if path not in self._open:
@@ -137,7 +163,8 @@ def open_folder(folder: Path) -> TensorFiles:
 def open_part(folder: Path, stem: str) -> TensorFiles | None:
     """Weights of a part saved beside the model: ``<stem>--<step>_checkpoint.pt``.
 
-    A ``module.`` in front of every name, left by distributed training, is stripped.
+    As upstream, any name with the stem and ``checkpoint`` in it will do. A ``module.`` in front of
+    every name, left by distributed training, is stripped.
 
     Returns:
         None where there is no such file.
@@ -145,7 +172,7 @@ def open_part(folder: Path, stem: str) -> TensorFiles | None:
     Raises:
         BundleError: Several steps lie there; which one belongs to the weights is not ours to say.
     """
-    found = sorted(folder.glob(f'{stem}--*_checkpoint.pt'))
+    found = parts_of(folder, stem)
     if not found:
         return None
     if len(found) > 1:
@@ -157,6 +184,11 @@ def open_part(folder: Path, stem: str) -> TensorFiles | None:
     state = open_file(path)
     plain = {name.removeprefix('module.'): tensor for name, tensor in state.items()}
     return TensorFiles(dict.fromkeys(plain, path), str(path), {path: plain})
+
+
+def parts_of(folder: Path, stem: str) -> list[Path]:
+    """Files of a part that was saved beside the model, sorted."""
+    return sorted(folder.glob(f'{stem}*checkpoint*.pt'))
 
 
 def open_file(path: Path) -> Any:
@@ -211,6 +243,12 @@ def _from_index(index: Path) -> dict[str, Path]:
     if missing:
         raise BundleError(f'{index}: names {_some(missing)}, not there; {listing(index.parent)}')
     return where
+
+
+def few(wrong: Sequence[str], most: int = 8) -> str:
+    """What is wrong, one to a line; of a long list the first."""
+    more = f'\n... and {len(wrong) - most} more' if len(wrong) > most else ''
+    return '\n'.join(wrong[:most]) + more
 
 
 def _some(names: Iterable[str], most: int = 8) -> str:

@@ -90,7 +90,7 @@ def other_goals(folder):
 
 WRONG = {
     'no dataset at all': (
-        lambda f: (f / 'meta/info.json').unlink(), ['info.json', "'missing'", 'dysl collect']),
+        lambda f: (f / 'meta/info.json').unlink(), ['meta/info.json', 'in this one there is']),
     'a missing key of the description': (
         info(('fps',), None), ['info.json: fps', "'missing'"]),
     'another rate': (
@@ -140,7 +140,7 @@ def test_training_refuses_a_wrong_dataset_before_the_first_step(
     code = main(['train', '--dataset', str(folder), '--out', str(tmp_path / 'out'),
                  '--preset', 'toy', '--device', 'cpu', '--free-motion', '1'])  # fmt: skip
     error = capsys.readouterr().err
-    assert code == 1
+    assert code in (1, 2)
     for part in expected:
         assert part in error, error
     assert not (tmp_path / 'out' / 'dense.safetensors').exists()

@@ -232,5 +232,5 @@ def test_the_tables_fit_a_terminal_of_eighty_columns(bundle, capsys, monkeypatch
 
 
 def test_a_wrong_latency_is_refused(bundle, capsys):
-    assert main(['evaluate', '--engine', str(bundle), '--latency', 'soon']) == 1
+    assert main(['evaluate', '--engine', str(bundle), '--latency', 'soon']) == 2
     assert "latency = 'soon'" in capsys.readouterr().err

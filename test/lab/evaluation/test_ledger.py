@@ -108,6 +108,32 @@ def test_an_interrupted_command_says_what_is_kept(bundle, tmp_path, monkeypatch,
              'full', 'auto', '--time-limit', '1', '--latency', 'zero']  # fmt: skip
     assert main([*words, '--keep', str(path)]) == 130
     text = ' '.join(capsys.readouterr().out.split())
-    assert '1 of 2 episodes are in' in text and 'the same command goes on' in text
+    assert '1 of 2 episodes are kept; the same command goes on' in text
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_a_command_goes_on_without_being_told_where_and_leaves_nothing_behind(
+    bundle, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    played = []
+
+    def one_at_a_time(options, jobs):
+        from dysl_vla_ros.lab.evaluation.workers import run_all
+
+        for result in run_all(options, jobs[:1]):
+            played.append(result)
+            yield result
+        if len(jobs) > 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, 'run_all', one_at_a_time)
+    words = ['evaluate', '--engine', bundle, '--episodes', '1', '--families', 'pick', '--modes',
+             'full', 'auto', '--time-limit', '1', '--latency', 'zero']  # fmt: skip
     assert main(words) == 130
-    assert 'nothing is kept; --keep FILE' in ' '.join(capsys.readouterr().out.split())
+    assert main([*words, '--first-seed', '7']) == 130  # another run, with a file of its own
+    assert len(list((tmp_path / 'cache').rglob('*.jsonl'))) == 2
+    assert main(words) == 0
+    assert 'goes on after 1 of 2 episodes' in ' '.join(capsys.readouterr().out.split())
+    assert len(played) == 3
+    assert len(list((tmp_path / 'cache').rglob('*.jsonl'))) == 1

@@ -105,5 +105,5 @@ def test_a_bag_without_the_topic_names_those_it_has(tmp_path):
 def test_a_file_that_is_no_bag_is_refused(tmp_path):
     path = tmp_path / 'notes.mcap'
     path.write_text('not a bag')
-    with pytest.raises(ConfigError, match='an MCAP bag'):
+    with pytest.raises(ConfigError, match='neither MCAP nor sqlite3'):
         read_bag(path)

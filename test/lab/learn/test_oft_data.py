@@ -19,7 +19,8 @@ from dysl_vla_ros.lab.data.lerobot import open_lerobot
 from dysl_vla_ros.lab.export.oft_parts import OftExport, OftRobot
 from dysl_vla_ros.lab.export.write_bundle import ExportSettings, _manifest
 from dysl_vla_ros.lab.learn.oft_data import Choice, check_fits, load_oft_samples
-from dysl_vla_ros.lab.learn.oft_distilling import _steps, read_layers
+from dysl_vla_ros.lab.learn.oft_distilling import _steps
+from dysl_vla_ros.lab.learn.static_layers import read_layers
 from dysl_vla_ros.lab.model.openvla_oft_loader import open_oft
 from dysl_vla_ros.lab.model.published_settings import settle
 from dysl_vla_ros.policy import Policy

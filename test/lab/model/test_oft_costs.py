@@ -123,3 +123,10 @@ def test_a_distillation_of_the_published_model_fits_a_card_of_24_gb_at_batch_1()
     layout = LayerLayout(32, (0, 1, 8, 15, 24, 31))
     one, eight = (distillation_bytes(OftConfig(), layout, batch)['all'] for batch in (1, 8))
     assert 15e9 < one < 24e9 < eight < 40e9
+
+
+def test_four_cards_of_12_gb_hold_the_published_model_in_shares():
+    layout = LayerLayout(32, (0, 1, 8, 15, 24, 31))
+    whole, shared = (distillation_bytes(OftConfig(), layout, 1, shares=n) for n in (1, 4))
+    assert shared['all'] < 12e9 < whole['all']
+    assert shared['weights'] == pytest.approx(15.1e9 / 4 + 2 * sizes(OftConfig()).vision, rel=0.02)

@@ -210,6 +210,23 @@ def test_each_tower_gets_the_image_in_its_own_normalisation(network, upstream, i
     assert worst(other, upstream.patches(images)) > 0.01
 
 
+def test_cameras_share_one_batch_of_each_tower_and_samples_keep_apart(network, upstream):
+    """Two samples of two cameras: each tower runs once, and nobody sees another's patches."""
+    random = torch.Generator().manual_seed(5)
+    pictures = [torch.rand(2, 3, 28, 28, generator=random) for _ in range(2)]
+    batches = []
+    hooks = [tower.register_forward_pre_hook(lambda _, given: batches.append(len(given[0])))
+             for tower in network.vision_part.towers]  # fmt: skip
+    with torch.no_grad():
+        found = network.vision(*pictures)
+    for hook in hooks:
+        hook.remove()
+    assert batches == [4, 4]
+    for sample in range(2):
+        wanted = upstream.patches([camera[sample : sample + 1] for camera in pictures])
+        assert worst(found[sample : sample + 1], wanted) < CLOSE
+
+
 def test_the_order_of_the_cameras_matters(network, upstream, images, proprioception):
     tokens = prompt(35)
     found = run(network, images[::-1], tokens, proprioception)

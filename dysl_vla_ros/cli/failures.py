@@ -1,0 +1,87 @@
+"""What stopped a command -> one line that says what to do, and the exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import traceback
+
+from dysl_vla_ros.errors import ConfigError, DyslError
+
+WRONG_CALL, FAILED, INTERRUPTED = 2, 1, 130
+_TRACEBACK = 'DYSL_TRACEBACK'
+_EXTRAS = {
+    'mujoco': 'sim', 'pinocchio': 'kinematics', 'coal': 'kinematics', 'PIL': 'compressed',
+    'rclpy': 'ros-jazzy', 'torch': 'train', 'accelerate': 'train', 'safetensors': 'train',
+    'onnx': 'train', 'onnxscript': 'train', 'onnx_ir': 'train', 'matplotlib': 'train',
+    'pyarrow': 'train', 'av': 'train', 'rosbags': 'train',
+}  # fmt: skip
+_ADVICE = {
+    errno.ENOSPC: 'make room, or name a place on another disk',
+    errno.EDQUOT: 'your quota of this disk is used up: make room, or name another place',
+    errno.EFBIG: 'files may not become this large here (ulimit -f)',
+    errno.EROFS: 'this disk is read-only: name another place',
+    errno.EACCES: 'your user may not: name another place, or change its rights',
+    errno.EPERM: 'your user may not: name another place, or change its rights',
+    errno.ENOENT: 'is the name right?',
+    errno.EISDIR: 'this is a folder, a file is needed',
+    errno.ENOTDIR: 'a part of this path is a file, not a folder',
+    errno.ENAMETOOLONG: 'name a shorter one',
+    errno.EMFILE: 'too many files are open (ulimit -n)',
+    errno.ENOMEM: 'close something else, or take less at a time',
+}  # fmt: skip
+
+
+def explain(error: BaseException) -> tuple[str, int]:
+    """One line without the command's name, and the exit code.
+
+    Args:
+        error: What a command raised. Of faults of our own the line says how to see more.
+    """
+    if os.environ.get(_TRACEBACK):
+        traceback.print_exception(type(error), error, error.__traceback__)
+    if isinstance(error, DyslError):
+        code = WRONG_CALL if isinstance(error, ConfigError) else FAILED
+        return one_line(str(error)), code
+    if isinstance(error, ImportError) and not (error.name or '').startswith('dysl_vla_ros'):
+        return _missing(error), FAILED
+    if isinstance(error, OSError):
+        return _system(error), FAILED
+    if isinstance(error, MemoryError):
+        return f'not enough memory{_detail(error)}: {_ADVICE[errno.ENOMEM]}', FAILED
+    return (
+        f'{type(error).__name__}{_detail(error)}; this should not happen: '
+        f'{_TRACEBACK}=1 before the command shows where'
+    ), FAILED  # fmt: skip
+
+
+def one_line(text: str) -> str:
+    """Line breaks, and the indentation after them, become spaces."""
+    return ' '.join(text.split())
+
+
+def _missing(error: ImportError) -> str:
+    top = (error.name or '').split('.')[0]
+    if not isinstance(error, ModuleNotFoundError):
+        return f'{top or "a library"} cannot be loaded{_detail(error)}; dysl doctor says more'
+    extra = _EXTRAS.get(top)
+    how = 'dysl doctor says how to get it'
+    if top == 'rclpy':
+        how = ('source /opt/ros/<distro>/setup.bash, or without ROS, from the source folder: '
+               "python -m pip install -e '.[ros-jazzy]'")  # fmt: skip
+    elif extra is not None:
+        cpu = '-c constraints-cpu.txt ' if extra == 'train' else ''  # else torch with CUDA, 6.5 GB
+        how = f"from the source folder: python -m pip install {cpu}-e '.[{extra}]'"
+    return f'needs {top}, which is not installed; {how}'
+
+
+def _system(error: OSError) -> str:
+    what = error.strerror or one_line(str(error)) or type(error).__name__
+    place = f'{error.filename}: ' if error.filename else ''
+    advice = _ADVICE.get(error.errno or 0)
+    return one_line(f'{place}{what}') + (f': {advice}' if advice else '')
+
+
+def _detail(error: BaseException) -> str:
+    said = one_line(str(error))[:300]
+    return f' ({said})' if said else ''

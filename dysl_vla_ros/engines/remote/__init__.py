@@ -1,0 +1,1 @@
+"""A policy that runs elsewhere: the openpi protocol over a WebSocket, strictly."""

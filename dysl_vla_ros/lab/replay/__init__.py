@@ -1,0 +1,1 @@
+"""Recorded observations through a policy again, offline."""

@@ -1,0 +1,1 @@
+"""A policy behind a socket: for other people's robots and harnesses."""

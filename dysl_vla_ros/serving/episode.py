@@ -1,0 +1,213 @@
+"""One client's episode: what it saw and what it played, so that skipping is guided as on a robot.
+
+The client plays rows of each answer and then asks again. How many it played is what it says, or
+else what the server was told; their displacements are the executed motion that guides the next
+pass. A drop of continuity in what it is about to play makes the pass full before it is answered.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dysl_vla_ros.bundle.manifest import Manifest
+from dysl_vla_ros.core import transforms
+from dysl_vla_ros.core.skip_policy import SkipPolicy, SkipSettings
+from dysl_vla_ros.data_types import FloatArray, Observation, SkipMode
+from dysl_vla_ros.engines.remote.contract import Contract
+from dysl_vla_ros.engines.remote.request import observation_of
+from dysl_vla_ros.errors import ConfigError, InputError
+from dysl_vla_ros.policy import Pass, Policy
+
+ASK = 'dysl'
+"""Key of a request, and of an answer, that other clients and servers do not know."""
+SERVED_MODES: tuple[SkipMode, ...] = ('auto', 'full', 'max_skip', 'fixed')
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """How clients are served.
+
+    Attributes:
+        skip: When to skip.
+        mode: Unless a request says another.
+        plays: Rows of each answer that clients play before they ask again; 0 = all.
+        silence_s: After so long without a request the arm has come to rest: the next pass is
+            full [s].
+    """
+
+    skip: SkipSettings
+    mode: SkipMode = 'auto'
+    plays: int = 0
+    silence_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Check ranges and choices."""
+        if self.mode not in SERVED_MODES:
+            raise ConfigError('mode', self.mode, 'one of ' + ', '.join(SERVED_MODES))
+        if self.plays < 0:
+            raise ConfigError('plays', self.plays, 'at least 0')
+        if not self.silence_s > 0:
+            raise ConfigError('silence', self.silence_s, 'more than 0 seconds')
+        if self.mode == 'fixed' and not self.skip.exit_layer:
+            raise ConfigError('mode', 'fixed', 'another one: the bundle names no exit layer')
+
+
+class Episode:
+    """Of one connection; all episodes are asked by one thread."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        contract: Contract,
+        settings: ServeSettings,
+        clock: Callable[[], float] = time.monotonic,
+        decides: bool = False,
+    ) -> None:
+        """Begin with nothing played.
+
+        Args:
+            policy: Opened and warmed up.
+            contract: Of requests and answers.
+            settings: How clients are served.
+            clock: Seconds.
+            decides: Whether grippers are told to open or to close, where the contract has a
+                threshold; else the opening is said as the model means it.
+        """
+        self._decides = decides
+        self.contract = contract
+        self._policy = policy
+        self._settings = settings
+        self._clock = clock
+        self._rows = contract.action.horizon
+        self._plays = min(settings.plays or self._rows, self._rows)
+        self._skip = SkipPolicy(policy.manifest.layout.segments, settings.skip)
+        self._played: FloatArray | None = None
+        self._instruction = ''
+        self._asked_at = float('-inf')
+
+    def reset(self) -> None:
+        """A new episode: what was played before counts no more."""
+        self._skip.restart()
+        self._played = None
+
+    def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Run the policy once, twice where continuity drops.
+
+        Args:
+            request: By the contract; under ``dysl`` it may say ``reset`` (this is a new
+                episode), ``mode``, ``played`` (rows of the last answer) and ``aside`` (the
+                question has nothing to do with the episode).
+
+        Raises:
+            InputError: The request does not fit; names the key.
+            EngineError: The back end failed.
+        """
+        now = self._clock()
+        said = _said(request)
+        observation = observation_of(request, self.contract, now)
+        mode: SkipMode = said.get('mode') or self._settings.mode
+        if mode not in SERVED_MODES:
+            raise InputError(f'{ASK}.mode = {str(mode)[:20]!r}: expected one of {SERVED_MODES}')
+        if said.get('aside'):
+            plan = SkipPolicy(self._skip.segments, self._settings.skip).plan(mode)
+            result = self._policy.predict(observation, plan)
+            return self._say(result, None, again=False)
+        self._go_on(observation, said, now)
+        result = self._policy.predict(observation, self._skip.plan(mode))
+        return self._verified(result, observation)
+
+    def _go_on(self, observation: Observation, said: Mapping[str, Any], now: float) -> None:
+        """Note what was played since the last answer, or that a new episode begins."""
+        changed = observation.instruction != self._instruction
+        silent = now - self._asked_at > self._settings.silence_s
+        self._instruction, self._asked_at = observation.instruction, now
+        if changed or silent or said.get('reset'):
+            self.reset()
+            return
+        count = said.get('played', self._plays)
+        if type(count) is not int or count < 0:
+            raise InputError(f'{ASK}.played = {str(count)[:20]!r}: expected a number of rows')
+        for row in () if self._played is None else self._played[:count]:
+            self._skip.played(row)
+        self._played = None
+
+    def _verified(self, result: Pass, observation: Observation) -> dict[str, Any]:
+        steps = self._steps(result, observation)
+        skipped = result.mode == 'skipped' and result.trace.resume_layer is not None
+        verdict = self._skip.verify(steps[: self._plays], skipped)
+        again = verdict.rerun
+        first = result
+        if again:
+            result = self._policy.rerun(first)
+            steps = self._steps(result, observation)
+            verdict = self._skip.verify(steps[: self._plays], False)
+        self._skip.accepted(verdict, was_rerun=again)
+        self._played = steps
+        before = len(first.trace.layers_run) if again else 0
+        return self._say(result, self._skip.continuity, again, before)
+
+    def _say(
+        self, result: Pass, continuity: float | None, again: bool, before: int = 0
+    ) -> dict[str, Any]:
+        manifest, trace = self._policy.manifest, result.trace
+        physical = physical_actions(manifest, result.normalised)[: self._rows]
+        # A re-run resumes at its first jump: what ran before that belongs to it.
+        ran = tuple(range(trace.layers_total)) if again else trace.layers_run
+        return {
+            self.contract.action.key: self.contract.answer(physical, self._decides),
+            ASK: {
+                'mode': 'full' if again else result.mode,
+                'rerun': again,
+                'skip_ratio': 1.0 - len(ran) / trace.layers_total,
+                'layers_run': list(ran),
+                'layers_total': trace.layers_total,
+                'layers_spent': before + len(trace.layers_run),
+                'scores': {str(layer): float(score) for layer, score in trace.scores.items()},
+                'continuity': continuity,
+            },
+        }
+
+    def _steps(self, result: Pass, observation: Observation) -> FloatArray:
+        """Displacements of a pass's rows, as continuity is computed from them."""
+        return displacements(self._policy.manifest, result.normalised, observation)
+
+
+def physical_actions(manifest: Manifest, normalised: FloatArray) -> FloatArray:
+    """Actions in metres, radians and openings, (horizon, dim), as the model means them."""
+    spec = manifest.action.normalisation
+    return transforms.unnormalise(normalised, spec.low, spec.high, spec.mask)
+
+
+def displacements(
+    manifest: Manifest, normalised: FloatArray, observation: Observation
+) -> FloatArray:
+    """Per-step displacements of a chunk without the arm's model, (horizon, dim).
+
+    Where the request does not say from where the first of the absolute actions starts, its step
+    is taken to be as the second one.
+    """
+    action = manifest.action
+    if action.space.endswith('delta'):
+        return normalised
+    physical = physical_actions(manifest, normalised)
+    moves = action.dim - int(action.gripper)
+    source = manifest.proprioception.source
+    known = source == ('joints' if action.space == 'joint_position' else 'eef_axis_angle')
+    first = observation.joints
+    if not known or len(first) != moves:
+        first = 2 * physical[0, :moves] - physical[min(1, len(physical) - 1), :moves]
+    spec = action.displacement
+    steps = transforms.steps_of_absolute(physical, np.asarray(first), action.space)
+    return transforms.normalise(steps, spec.low, spec.high, spec.mask)
+
+
+def _said(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = request.get(ASK, {})
+    if not isinstance(found, Mapping):
+        raise InputError(f'{ASK} is a {type(found).__name__}: expected a map')
+    return found

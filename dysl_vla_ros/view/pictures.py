@@ -1,0 +1,25 @@
+"""Pictures for the page: JPEG, no wider than it shows them."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image
+
+from dysl_vla_ros.view.feed import Shot
+
+WIDEST = 640
+"""Wider pictures are halved until they are no wider [pixels]."""
+_QUALITY = 80
+
+
+def jpeg(shot: Shot) -> bytes:
+    """The file to send; what came as a file goes on as it is."""
+    if isinstance(shot.image, bytes):
+        return shot.image
+    image = shot.image
+    while image.shape[1] > WIDEST:
+        image = image[::2, ::2]
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, 'JPEG', quality=_QUALITY)
+    return out.getvalue()

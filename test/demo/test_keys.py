@@ -1,0 +1,60 @@
+"""Keys of the demo: what each asks for, and a line that is typed."""
+
+from __future__ import annotations
+
+import pytest
+
+from dysl_vla_ros.data_types import SKIP_MODES
+from dysl_vla_ros.demo.keys import MODES, Operator, Wish
+
+
+def pressed(keys, state='running', mode='auto', seed=7, operator=None):
+    return (operator or Operator()).press(keys, state, mode, seed)
+
+
+@pytest.mark.parametrize(('key', 'wish'), [
+    ('q', Wish('quit')),
+    ('p', Wish('pause', True)),
+    ('n', Wish('scene', 8)),
+    ('s', Wish('start')),
+    ('m', Wish('mode', 'full')),
+])  # fmt: skip
+def test_each_key_asks_for_one_thing(key, wish):
+    assert pressed(key) == [wish]
+
+
+def test_pause_resumes_what_is_paused():
+    assert pressed('p', state='paused') == [Wish('pause', False)]
+
+
+def test_the_mode_key_goes_round_through_every_mode():
+    assert MODES == SKIP_MODES
+    seen, mode = [], 'auto'
+    for _ in MODES:
+        (wish,) = pressed('m', mode=mode)
+        mode = wish.value
+        seen.append(mode)
+    assert sorted(seen) == sorted(MODES) and seen[-1] == 'auto'
+
+
+def test_a_line_is_typed_and_sent_with_enter_and_its_letters_are_no_keys():
+    operator = Operator()
+    assert pressed('iput q and p', operator=operator) == []
+    assert operator.typed == 'put q and p'
+    assert pressed('\x7fn\rq', operator=operator) == [
+        Wish('instruct', 'put q and n'), Wish('quit')
+    ]  # fmt: skip
+    assert operator.typed is None
+
+
+@pytest.mark.parametrize('keys', ['iabc\x1b', 'i\r', 'i   \n'])
+def test_escape_or_an_empty_line_asks_for_nothing(keys):
+    operator = Operator()
+    assert pressed(keys, operator=operator) == [] and operator.typed is None
+    assert pressed('q', operator=operator) == [Wish('quit')]
+
+
+def test_other_keys_and_a_line_without_end_do_no_harm():
+    operator = Operator()
+    assert pressed('xyz\t\x00', operator=operator) == []
+    assert pressed('i' + 'a' * 5000, operator=operator) == [] and len(operator.typed) == 200

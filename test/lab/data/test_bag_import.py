@@ -1,0 +1,196 @@
+"""Recorded topics become the episodes that were recorded: numbers, pictures, labels, words."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / 'bags'))
+from bag_files import SECOND, STORE, write
+
+from dysl_vla_ros.cli.main import main
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.data.bag_import import BagChoice, BagEpisodes
+from dysl_vla_ros.lab.data.bag_messages import picture_of
+from dysl_vla_ros.lab.data.lerobot import open_lerobot
+from dysl_vla_ros.lab.data.lerobot_frames import read_pictures, read_rows
+
+IMAGE, JOINTS = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/JointState'
+TRAJECTORY, TEXT = 'trajectory_msgs/msg/JointTrajectory', 'std_msgs/msg/String'
+START = 1_700_000_000 * SECOND
+NAMES = ('waist', 'elbow', 'gripper')
+
+
+def stamp(time_ns):
+    return STORE.types['builtin_interfaces/msg/Time'](sec=time_ns // SECOND,
+                                                      nanosec=time_ns % SECOND)  # fmt: skip
+
+
+def header(time_ns):
+    return STORE.types['std_msgs/msg/Header'](stamp=stamp(time_ns), frame_id='')
+
+
+def picture(number, time_ns, encoding='rgb8'):
+    """A picture whose red says its number."""
+    data = np.zeros((32, 48, 3), np.uint8)
+    data[..., 0] = number
+    data[..., 2] = 200
+    data = data if encoding == 'rgb8' else data[..., ::-1]
+    return STORE.types[IMAGE](header=header(time_ns), height=32, width=48, encoding=encoding,
+                              is_bigendian=0, step=144,
+                              data=np.ascontiguousarray(data).reshape(-1))  # fmt: skip
+
+
+def joints(values, time_ns, names=NAMES):
+    return STORE.types[JOINTS](header=header(time_ns), name=list(names),
+                               position=np.array(values, np.float64), velocity=np.zeros(0),
+                               effort=np.zeros(0))  # fmt: skip
+
+
+def command(values, time_ns, names=NAMES):
+    point = STORE.types['trajectory_msgs/msg/JointTrajectoryPoint'](
+        positions=np.array(values, np.float64), velocities=np.zeros(0),
+        accelerations=np.zeros(0), effort=np.zeros(0),
+        time_from_start=STORE.types['builtin_interfaces/msg/Duration'](sec=0, nanosec=0),
+    )  # fmt: skip
+    return STORE.types[TRAJECTORY](header=header(time_ns), joint_names=list(names),
+                                   points=[point])  # fmt: skip
+
+
+def recorded(seconds=3, labels=(), late_ns=2_000_000, encoding='rgb8', silent=(), shift=0):
+    """Joints at 100 Hz, commands at 50 Hz, a camera at 30 Hz; recorded a little late."""
+    found = []
+    for number in range(seconds * 100):
+        time_ns = START + number * SECOND // 100
+        if not (silent and silent[0] <= number / 100 < silent[1]):
+            found.append((time_ns, '/joint_states', JOINTS,
+                          joints((number / 100, -number / 100, 0.5), time_ns + shift)))
+        if number % 2 == 0:
+            # Another order of names than the joints'.
+            found.append((time_ns, '/arm/joint_trajectory', TRAJECTORY,
+                          command((0.0, number / 100 + 0.1, -number / 100), time_ns,
+                                  ('gripper', 'waist', 'elbow'))))  # fmt: skip
+    for number in range(seconds * 30):
+        time_ns = START + number * SECOND // 30
+        found.append((time_ns, '/wrist/color/image_raw', IMAGE,
+                      picture(number, time_ns, encoding)))
+    found.append((START, '/instruction', TEXT, STORE.types[TEXT](data='pick up the cup')))
+    found += [(START + int(at * SECOND), '/vla_node/label', TEXT, STORE.types[TEXT](data=text))
+              for at, text in labels]  # fmt: skip
+    found.sort(key=lambda entry: entry[0])
+    return [(topic, kind, at + late_ns, message) for at, topic, kind, message in found]
+
+
+def episodes(folder, **choice):
+    bag = BagEpisodes(folder, BagChoice(**{'fps': 10, **choice}))
+    return list(bag.episodes()), bag
+
+
+def test_frames_are_equally_spaced_and_hold_the_newest_of_every_stream(tmp_path):
+    (episode,), bag = episodes(write(tmp_path / 'rec', recorded()))
+    assert bag.topics.cameras == {'wrist': '/wrist/color/image_raw'}
+    assert bag.topics.action == '/arm/joint_trajectory'
+    assert (bag.state_names, bag.names_of_actions) == (NAMES, ('gripper', 'waist', 'elbow'))
+    assert episode.instruction == 'pick up the cup'
+    steps = np.diff(episode.state[:, 0])
+    np.testing.assert_allclose(steps, 0.1, atol=1e-6)
+    # The command in force when the frame was taken, not a later one.
+    ahead = episode.action[:, 1] - episode.state[:, 0]
+    assert (ahead > 0.07).all()
+    assert (ahead < 0.11).all()
+    shown = [int(picture_of(*entry)[0, 0, 0]) for entry in episode.pictures['wrist']]
+    expected = np.floor((episode.state[:, 0] - episode.state[0, 0]) * 30 + 1e-3)
+    np.testing.assert_allclose(shown, expected + shown[0], atol=1)
+
+
+def test_without_commands_the_next_state_is_the_action(tmp_path):
+    messages = [m for m in recorded() if m[0] != '/arm/joint_trajectory']
+    (episode,), bag = episodes(write(tmp_path / 'rec', messages))
+    assert bag.topics.action == 'next'
+    np.testing.assert_array_equal(episode.action[:-1], episode.state[1:])
+
+
+def test_labels_cut_episodes_and_failures_are_left_out(tmp_path):
+    labels = [(0.2, 'start'), (0.9, 'success'), (1.0, 'start'), (1.6, 'end'), (1.8, 'failure'),
+              (2.0, 'start: again'), (2.7, 'success: fine')]  # fmt: skip
+    folder = write(tmp_path / 'rec', recorded(labels=labels))
+    kept, _ = episodes(folder)
+    assert [e.result for e in kept] == ['success', 'success']
+    assert [round(float(e.state[0, 0]), 1) for e in kept] == [0.2, 2.0]
+    assert [e.result for e in episodes(folder, keep_failures=True)[0]] == [
+        'success', 'failure', 'success']
+
+
+def test_a_silent_stream_cuts_the_episode(tmp_path):
+    found, _ = episodes(write(tmp_path / 'rec', recorded(silent=(1.0, 2.0))), most_silent_s=0.3)
+    assert len(found) == 2
+    assert found[1].state[0, 0] >= 2.0
+
+
+def test_stamps_of_another_clock_are_not_believed(tmp_path):
+    (episode,), bag = episodes(write(tmp_path / 'rec', recorded(shift=-10**9 * SECOND)))
+    assert len(episode.state) > 25
+    assert any("off the recorder's clock" in note for note in bag.notes)
+
+
+def test_all_that_is_missing_is_one_list(tmp_path):
+    messages = [m for m in recorded() if m[0] in ('/joint_states',)]
+    messages += [(f'/{arm}/joint_trajectory', TRAJECTORY, START, command((0, 0, 0), START))
+                 for arm in ('left', 'right')]  # fmt: skip
+    folder = write(tmp_path / 'rec', messages)
+    with pytest.raises(ConfigError) as caught:
+        BagEpisodes(folder, BagChoice(joints='/joint_stats'))
+    text = str(caught.value)
+    for words in ('4 things missing', '--cameras NAME=TOPIC', 'perhaps /joint_states',
+                  '/left/joint_trajectory, /right/joint_trajectory; --action TOPIC',
+                  '--text WORDS', '/joint_states (sensor_msgs/msg/JointState, 300)'):
+        assert words in text, text
+
+
+@pytest.mark.parametrize('encoding', ['rgb8', 'bgr8'])
+def test_the_command_writes_a_set_that_reads_as_it_was_recorded(tmp_path, encoding, capsys):
+    folder = write(tmp_path / 'rec', recorded(encoding=encoding))
+    out = tmp_path / 'set'
+    assert main(['import', str(folder), str(folder), str(out), '--fps', '10', '--pictures',
+                 'png']) == 0
+    assert '2 episodes' in capsys.readouterr().out
+    data = open_lerobot(out)
+    assert (data.fps, len(data.episodes), list(data.cameras)) == (10.0, 2, ['wrist'])
+    assert data.columns['action'].names == ('gripper', 'waist', 'elbow')
+    rows = list(read_rows(data, ['observation.state', 'action']))
+    assert rows[1].instruction[0] == 'pick up the cup'
+    np.testing.assert_allclose(np.diff(rows[1].numbers['observation.state'][:, 0]), 0.1,
+                               atol=1e-6)  # fmt: skip
+    (first,) = read_pictures(data, rows[1], 'observation.images.wrist', [3])
+    assert first[0, 0].tolist() == [first[0, 0, 0], 0, 200]
+    assert abs(int(first[0, 0, 0]) - 9) <= 1
+    assert json.loads((out / 'meta/dysl.json').read_text())['format'] == 'dysl_robot_1'
+    # A second time into the same folder: nothing is replaced.
+    assert main(['import', str(folder), str(out), '--pictures', 'png']) == 1
+    assert len(open_lerobot(out).episodes) == 2
+
+
+def test_a_set_of_videos_is_read_back(tmp_path):
+    pytest.importorskip('av')
+    folder, out = write(tmp_path / 'rec', recorded(seconds=2)), tmp_path / 'set'
+    assert main(['import', str(folder), str(out), '--fps', '10']) == 0
+    data = open_lerobot(out)
+    assert data.columns['observation.images.wrist'].dtype == 'video'
+    (rows,) = read_rows(data, ['observation.state'])
+    shown = [p[0, 0, 0] for p in read_pictures(data, rows, 'observation.images.wrist', [2, 9])]
+    assert abs(int(shown[1]) - int(shown[0]) - 21) <= 12
+
+
+def test_nothing_is_left_of_an_import_that_fails(tmp_path):
+    messages = recorded()
+    broken = STORE.types[IMAGE](header=header(START + 2 * SECOND), height=32, width=48,
+                                encoding='bayer_rggb8', is_bigendian=0, step=48,
+                                data=np.zeros(32 * 48, np.uint8))  # fmt: skip
+    messages.append(('/wrist/color/image_raw', IMAGE, START + 2 * SECOND, broken))
+    folder = write(tmp_path / 'rec', messages)
+    assert main(['import', str(folder), str(tmp_path / 'set'), '--fps', '30']) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ['rec']
