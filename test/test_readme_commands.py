@@ -30,7 +30,9 @@ PROGRAMS = ('make', 'dysl', 'ros2', 'colcon', 'rosdep', 'sudo', 'pip', 'python',
 # First words of a command, the longest that fit count -> what it needs, or the test that runs it.
 KINDS = {
     'make demo': 'ros/test_demo.py', 'make test': '../.ci/run', 'make test-all': '../.ci/run',
+    'make libero': 'hours',
     'make lint': '../Makefile', 'make test-gpu': 'needs-gpu', 'make clean': '../Makefile',
+    'dysl anchors': 'lab/learn/test_anchors.py',
     'dysl bench': 'cli/test_bench.py', 'dysl build': 'needs-gpu',
     'dysl calibrate': 'cli/test_pipeline.py', 'dysl chaos': 'ros/test_chaos_command.py',
     'dysl collect': 'cli/test_pipeline.py', 'dysl demo': 'ros/test_demo.py',
@@ -40,6 +42,7 @@ KINDS = {
     'dysl headroom': 'cli/test_headroom_command.py', 'dysl help': 'cli/test_help.py',
     'dysl --version': 'cli/test_help.py', 'dysl --help': 'cli/test_help.py',
     'dysl inspect': 'cli/test_inspect.py', 'dysl recipe': 'hours',
+    'dysl results': 'cli/test_results.py',
     'dysl soak': 'ros/test_chaos_command.py', 'dysl train': 'cli/test_pipeline.py',
     'dysl verify': 'cli/test_verify_command.py',
     'ros2': 'needs-ros', 'colcon': 'needs-ros', 'rosdep': 'needs-ros', 'sudo': 'needs-ros',

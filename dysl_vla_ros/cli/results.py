@@ -26,6 +26,10 @@ EXAMPLE = 'dysl results --write doc/results.md'
 KEPT = 'finished episodes are kept; the same command goes on'
 
 
+_LEFT = 3
+"""Exit code of a run whose time was over before the end."""
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('--evidence', type=Path, default=Path('doc/evidence'),
@@ -38,11 +42,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                        help=', '.join(PIECES) + '; default: none')  # fmt: skip
     group.add_argument('--minutes', type=float, default=120.0, help='of each piece; the same '
                        'command goes on')  # fmt: skip
-    group.add_argument('--episodes', type=COUNT_FROM_0, default=0, help="per family; default: the piece's")
+    group.add_argument('--episodes', type=COUNT_FROM_0, default=0,
+                       help="per family; default: the piece's")  # fmt: skip
     group.add_argument('--workers', type=WORKERS, default=2, help='processes that simulate')
     group.add_argument('--engine', default='', help='bundle folder; default: the bundled model')
     group.add_argument('--anchor', default='', metavar='NAME', help='--engine is a bundle of dysl '
-                       'anchors, fixed_D or layers_N: a row of the tables of --run; default: the deep policy')  # fmt: skip
+                       'anchors, fixed_D or layers_N: a row of the tables of --run; default: the '
+                       'deep policy')  # fmt: skip
     group.add_argument('--keep', type=Path, default=Path('runs/results'),
                        help='folder of finished episodes')  # fmt: skip
 
@@ -109,4 +115,4 @@ def _run(given: argparse.Namespace, console: Console) -> int:
                   'date': time.strftime('%Y-%m-%d'), 'seconds': time.monotonic() - began}
         write_json(target, found)
         console.print(f'{target}: written')
-    return 2 if left else 0
+    return _LEFT if left else 0

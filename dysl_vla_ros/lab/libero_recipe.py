@@ -27,7 +27,6 @@ from dysl_vla_ros.lab.evaluation.modes import Row, mode_config
 from dysl_vla_ros.lab.evaluation.record import ScoredPolicy
 from dysl_vla_ros.lab.evaluation.world import play_episode
 from dysl_vla_ros.lab.export.onnx_export import export_bundle
-from dysl_vla_ros.lab.export.small_parts import RobotContract
 from dysl_vla_ros.lab.guidance.calibrate import RecordedPass
 from dysl_vla_ros.lab.guidance.guidance import equal_weights, guidance
 from dysl_vla_ros.lab.learn.dense import DenseSettings, forget_states, train_dense
@@ -41,6 +40,7 @@ from dysl_vla_ros.lab.model.checkpoint import (
     save_checkpoint,
     with_card,
 )
+from dysl_vla_ros.lab.model.robot_contract import RobotContract
 from dysl_vla_ros.lab.workspace import Workspace
 from dysl_vla_ros.lab.worlds.libero.client import LiberoClient
 from dysl_vla_ros.lab.worlds.libero.suites import JOINTS, PERIOD_S, STARTS
@@ -50,6 +50,7 @@ from dysl_vla_ros.targets import write_whole
 ROBOT = RobotContract(
     joint_names=tuple(f'panda_joint{number}' for number in range(1, JOINTS + 1)),
     period_s=PERIOD_S, frame_id='panda_link0', tip_link='panda_grasp',
+    delta_reference='measured',
 )  # fmt: skip
 _OBSERVATIONS = 'observations.npz'
 _SHOWN = 300

@@ -95,9 +95,9 @@ def test_the_command_checks_writes_and_refuses_what_is_not_its_own(tmp_path, cap
     assert main([*given, '--write', str(page)]) == 0
     assert main([*given, '--check', str(page)]) == 0
     page.write_text('# Mine\n')
-    assert main([*given, '--write', str(page)]) == 1
+    assert main([*given, '--write', str(page)]) == 2
     assert page.read_text() == '# Mine\n'
-    assert main(['results', '--evidence', str(tmp_path / 'none')]) == 1
+    assert main(['results', '--evidence', str(tmp_path / 'none')]) == 2
     capsys.readouterr()
 
 
@@ -108,7 +108,7 @@ def test_a_piece_is_played_in_goes_and_its_page_has_the_rows(tmp_path, capsys):
     evidence.mkdir()
     given = ['results', '--evidence', str(evidence), '--keep', str(tmp_path / 'keep'), '--workers',
              '1', '--episodes', '1', '--run', 'ablation_tabletop', 'ablation_k1_tabletop']
-    assert main([*given, '--minutes', '1e-9']) == 2, 'two pieces are left'
+    assert main([*given, '--minutes', '1e-9']) == 3, 'two pieces are left'
     assert not list(evidence.glob('*.json')), 'no time, no file'
     assert main(given) == 0
     lines = (tmp_path / 'keep' / 'ablation_tabletop.jsonl').read_text().count('\n')
