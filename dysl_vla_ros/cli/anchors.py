@@ -21,6 +21,10 @@ EXAMPLE = 'dysl anchors runs/full --exit-layer 8 --layers 9'
 KEPT = 'finished checkpoints and the state saved last; the same command goes on'
 
 
+EXAMPLE = 'dysl anchors runs/full --exit-layer 8 5 --layers 9'
+KEPT = 'every finished checkpoint and the state saved last are kept; the same command goes on'
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('folder', type=Path, help='of a run of dysl recipe, of either world, that '

@@ -44,7 +44,7 @@ def add_world(parser: argparse.ArgumentParser) -> None:
                        'benchmark')  # fmt: skip
     group.add_argument('--replan', type=COUNT, default=8, help='actions played of each chunk')
     group.add_argument('--observations', type=Path, help='of mode deer: .npz from which '
-                       'its thresholds are taken')  # fmt: skip
+                       'its thresholds are taken; default: none')  # fmt: skip
 
 
 def run_world(given: argparse.Namespace) -> int:

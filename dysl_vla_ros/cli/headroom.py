@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.evaluate import interrupted, latency_seconds
+from dysl_vla_ros.cli.headroom_gate import add_gate, try_gate
 from dysl_vla_ros.cli.headroom_tables import closed_table, exits_table, groups_table
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file, look_at_observations
 from dysl_vla_ros.cli.report import check_json, write_json
@@ -78,6 +79,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='of the node; default: those of the simulated arm')  # fmt: skip
     parser.add_argument('--keep', type=Path, help='finished episodes, to go on from; default: '
                         'beside --json')  # fmt: skip
+    add_gate(parser)
     parser.add_argument('--json', type=Path, help='write the report here')
 
 
@@ -93,6 +95,12 @@ def run(given: argparse.Namespace) -> int:
         if not 0 < tolerance <= 10:
             raise ConfigError('--tolerance', tolerance, 'more than 0 and at most 10')
     console, began = Console(), time.monotonic()
+    if given.gate:
+        told = try_gate(given, console)
+        told |= {'bundle': bundle_name(given.engine), 'date': time.strftime('%Y-%m-%d')}
+        if given.json is not None:
+            write_json(given.json, told)
+        return 0
     document = _recorded(given) if given.observations is not None else _played(given, console)
     if document is None:
         return 130

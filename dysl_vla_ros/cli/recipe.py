@@ -31,12 +31,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--preset', default='full', choices=('full', 'toy'),
                         help='toy: everything small, a minute')  # fmt: skip
     parser.add_argument('--world', default='tabletop', choices=('tabletop', 'libero'),
-                        help='whose tasks are learnt')  # fmt: skip
+                        help='libero: make libero')  # fmt: skip
     parser.add_argument('--suite', default='libero_object', help='of LIBERO')
     parser.add_argument('--episodes', type=COUNT,
-                        help='of LIBERO, demonstrations per scene; default: the preset\'s')
+                        help=f'of LIBERO, demonstrations per scene; {_PRESET}')  # fmt: skip
     parser.add_argument('--steps', type=COUNT,
-                        help='of LIBERO, updates of the dense training; default: the preset\'s')
+                        help=f'of LIBERO, updates of the dense training; {_PRESET}')  # fmt: skip
     parser.add_argument('--precision', default='auto', choices=('auto', 'bf16', 'fp32'),
                         help='of the trainings; auto: bf16 on a GPU only')  # fmt: skip
     parser.add_argument('--folder', type=Path, required=True, help='intermediate files; large')

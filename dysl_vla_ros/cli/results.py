@@ -22,6 +22,12 @@ from dysl_vla_ros.targets import file_target, write_whole
 PIECES = ('results_tabletop', 'results_heldout', 'ablation_tabletop', 'ablation_k1_tabletop',
           'ablation_k9_tabletop', 'latency_quarter_tabletop',
           'latency_half_tabletop', 'latency_one_tabletop', 'latency_three_tabletop')  # fmt: skip
+EXAMPLE = 'dysl results --write doc/results.md'
+KEPT = 'finished episodes are kept; the same command goes on'
+
+
+_LEFT = 3
+"""Exit code of a run whose time was over before the end."""
 
 EXAMPLE = 'dysl results --check doc/results.md'
 KEPT = 'finished episodes; the same command goes on'
@@ -33,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='folder of the JSON')  # fmt: skip
     parser.add_argument('--write', type=Path, help='write the page here; default: print it')
     parser.add_argument('--check', type=Path, help='say whether this page is what would be '
-                        'written')  # fmt: skip
+                        'written; default: write or print')  # fmt: skip
     group = parser.add_argument_group('runs', 'play what is missing, then write its JSON')
     group.add_argument('--run', nargs='+', default=[], choices=PIECES, metavar='PIECE',
                        help=', '.join(PIECES))  # fmt: skip
@@ -44,7 +50,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--workers', type=WORKERS, default=2, help='processes')
     group.add_argument('--engine', default='', help='bundle folder; default: the bundled model')
     group.add_argument('--anchor', default='', metavar='NAME', help='--engine is a bundle of dysl '
-                       'anchors, fixed_D or layers_N: a row of the tables of --run')  # fmt: skip
+                       'anchors, fixed_D or layers_N: a row of the tables of --run; default: the '
+                       'deep policy')  # fmt: skip
     group.add_argument('--keep', type=Path, default=Path('runs/results'),
                        help='folder of finished episodes')  # fmt: skip
 
@@ -111,4 +118,4 @@ def _run(given: argparse.Namespace, console: Console) -> int:
                   'date': time.strftime('%Y-%m-%d'), 'seconds': time.monotonic() - began}
         write_json(target, found)
         console.print(f'{target}: written')
-    return 2 if left else 0
+    return _LEFT if left else 0

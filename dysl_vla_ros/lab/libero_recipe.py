@@ -50,6 +50,7 @@ from dysl_vla_ros.targets import write_whole
 ROBOT = RobotContract(
     joint_names=tuple(f'panda_joint{number}' for number in range(1, JOINTS + 1)),
     period_s=PERIOD_S, frame_id='panda_link0', tip_link='panda_grasp',
+    delta_reference='measured',
 )  # fmt: skip
 _OBSERVATIONS = 'observations.npz'
 _SHOWN = 300
@@ -207,7 +208,7 @@ def _observations(path: Path, data: Demonstrations) -> None:
     chosen = np.flatnonzero(data.own)
     chosen = chosen[np.linspace(0, len(chosen) - 1, min(_SHOWN, len(chosen))).astype(int)]
     frames, state = data.frame[chosen], data.proprioception[data.frame[chosen]]
-    texts = np.array([data.phrases[goal][0] for goal in data.goal[chosen]])
+    texts = np.array([data.instructions[goal] for goal in data.goal[chosen]])
     with path.open('wb') as stream:
         np.savez(stream, joints=state[:, :-1], gripper=state[:, -1], instruction=texts,
                  **{name: images[frames] for name, images in data.images.items()})  # type: ignore[arg-type]

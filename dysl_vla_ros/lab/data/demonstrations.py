@@ -32,8 +32,7 @@ class Demonstrations:
         point: Patch of the first camera that shows the named object and the destination,
             (samples, 2) int64; -1 where there is none or it is out of view.
         offset: Vector from the gripper to both [m], (samples, 2, 3) float32; NaN where none.
-        phrases: How each goal is said, by its number; empty where the goals are the bundled
-            tasks'.
+        instructions: What each goal is called, by number; empty for the goals of the simulator.
     """
 
     images: Mapping[str, NDArray[np.uint8]]
@@ -44,12 +43,7 @@ class Demonstrations:
     chunk: NDArray[np.float32]
     point: NDArray[np.int64]
     offset: NDArray[np.float32]
-    phrases: tuple[tuple[str, ...], ...] = ()
-
-    @property
-    def instructions(self) -> tuple[str, ...]:
-        """The first phrasing of each goal; none where the goals are the bundled tasks'."""
-        return tuple(texts[0] for texts in self.phrases)
+    instructions: tuple[str, ...] = ()
 
     @property
     def frames(self) -> int:
@@ -104,8 +98,8 @@ def join(parts: Sequence[Demonstrations]) -> Demonstrations:
     """One body of data from several; frames are renumbered."""
     if not parts:
         raise ConfigError('datasets', 0, 'at least one dataset')
-    if len({part.phrases for part in parts}) > 1:
-        raise ConfigError('phrases', len(parts), 'datasets of the same tasks')
+    if len({part.instructions for part in parts}) > 1:
+        raise ConfigError('instructions', len(parts), 'datasets of the same tasks')
     starts = np.cumsum([0, *(part.frames for part in parts[:-1])])
     shifted = [part.frame + start for part, start in zip(parts, starts, strict=True)]
     return Demonstrations(
@@ -120,7 +114,7 @@ def join(parts: Sequence[Demonstrations]) -> Demonstrations:
         chunk=np.concatenate([part.chunk for part in parts]),
         point=np.concatenate([part.point for part in parts]),
         offset=np.concatenate([part.offset for part in parts]),
-        phrases=parts[0].phrases,
+        instructions=parts[0].instructions,
     )
 
 

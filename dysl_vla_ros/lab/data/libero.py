@@ -229,7 +229,7 @@ def _joined(episodes: Sequence[dict[str, Any]], words: Sequence[str]) -> Demonst
     return Demonstrations(
         images={name: np.concatenate([found[name] for found in episodes]) for name in CAMERAS},
         proprioception=np.concatenate([found['state'] for found in episodes]),
-        phrases=tuple((text,) for text in words), **whole,
+        instructions=tuple(words), **whole,
     )  # fmt: skip
 
 

@@ -183,5 +183,5 @@ def _joined(parts: Sequence[_Part], texts: Sequence[str]) -> Demonstrations:
         chunk=np.concatenate([part.chunk for part in parts]),
         point=np.full((frames, 2), -1, np.int64),
         offset=np.full((frames, 2, 3), np.nan, np.float32),
-        phrases=tuple((text,) for text in texts),
+        instructions=tuple(texts),
     )  # fmt: skip

@@ -76,11 +76,19 @@ def batch_source(
     cameras = [camera.name for camera in checkpoint.config.cameras]
     data = replace(data, images={name: data.images[name] for name in cameras})
     tokens = checkpoint.config.instruction_tokens
-    phrases = data.phrases or all_phrases()
+    phrases = [(text,) for text in data.instructions] or all_phrases()
     table = encode_table(Tokenizer.from_str(checkpoint.tokenizer), phrases, tokens)
-    # Of another world every goal has a name of its own.
-    names = np.arange(len(phrases)) if data.phrases else target_names()
+    names = _names(data, checkpoint.config.names)
     return BatchSource(data, table, checkpoint.statistics, device, seed, own_share, names)
+
+
+def _names(data: Demonstrations, known: int) -> NDArray[np.int64] | None:
+    """What the named object is called, per goal; None where nothing says where it shows."""
+    if not data.instructions:
+        return target_names()
+    # Of another world every goal has a name of its own.
+    shown = len(data.instructions) <= known and bool((data.point >= 0).any())
+    return np.arange(len(data.instructions)) if shown else None
 
 
 def split(data: Demonstrations, share: float = 0.02) -> tuple[Demonstrations, Demonstrations]:
@@ -99,5 +107,5 @@ def _part(data: Demonstrations, kept: NDArray[np.bool_], first: int = 0) -> Demo
         proprioception=data.proprioception[first:],
         frame=data.frame[kept] - first, goal=data.goal[kept], own=data.own[kept],
         chunk=data.chunk[kept], point=data.point[kept], offset=data.offset[kept],
-        phrases=data.phrases,
+        instructions=data.instructions,
     )  # fmt: skip

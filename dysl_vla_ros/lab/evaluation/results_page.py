@@ -158,6 +158,9 @@ def _pareto(evidence: Mapping[str, Found]) -> list[str]:
     parts += _missing(PARETO, seen)
     if oracle is not None:
         parts += ['### Oracle: the shallowest exit within a tolerance of dense', _oracle(oracle)]
+    for name, found in evidence.items():
+        if 'gate' in found:
+            parts += ['### A gate trained on the errors of exits', _gate(name, found)]
     parts.append('### LIBERO')
     libero = [(name, found) for name, found in evidence.items() if found.get('world') == 'libero']
     for name, found in libero:
@@ -255,6 +258,20 @@ def _oracle(found: Found) -> str:
             wins = round(told['success_rate'] * part['episodes'])
             lines.append(f'| {split} | {name} | {part["episodes"]} | '
                          f'{_won(wins, part["episodes"])} | {told["layers_run_mean"]:.1f} |')
+    return '\n'.join(lines)
+
+
+def _gate(name: str, found: Found) -> str:
+    lines = [
+        f'`{name}.json`: {found["states"]} states of the scripted expert, half of them to '
+        f'calibrate on, seeds from {found["first_seed"]:,}. Offline: {found["verdict"]}.', '',
+        '| | layers, looks charged | looks free | error to dense | p95 | above 0.25 |',
+        '| --- ' * 6 + '|',
+    ]  # fmt: skip
+    for one in found['gate']:
+        lines.append(f'| {one["name"]} | {one["layers"]:.1f} | {one["layers_free"]:.1f} | '
+                     f'{one["error_mean"]:.4f} | {one["error_p95"]:.4f} | '
+                     f'{100 * one["harmful"]:.1f} % |')  # fmt: skip
     return '\n'.join(lines)
 
 

@@ -75,18 +75,17 @@ def fresh_checkpoint(data: Demonstrations, network: Mapping[str, Any], seed: int
         CameraShape(name, images.shape[1], images.shape[2], _dropped_rows(name, data))
         for name, images in data.images.items()
     )
-    known = [phrase for goal in data.phrases for phrase in goal] or all_words()
-    tokenizer = build_tokenizer(known)
+    tokenizer = build_tokenizer(data.instructions or all_words())
     config = PolicyConfig(
         vocabulary=tokenizer.get_vocab_size(), cameras=cameras, instruction_tokens=12,
         proprioception_dim=data.proprioception.shape[1], action_horizon=data.chunk.shape[1],
-        action_dim=data.chunk.shape[2], **{'names': max(12, len(data.phrases)), **network},
+        action_dim=data.chunk.shape[2], **{'names': max(12, len(data.instructions)), **network},
     )  # fmt: skip
     return Checkpoint(config, statistics(data), tokenizer.to_str(), PolicyNetwork(config))
 
 
 def _dropped_rows(camera: str, data: Demonstrations) -> int:
-    if not data.phrases:
+    if not data.instructions:
         return DROPPED_ROWS
     return LIBERO_DROPPED_ROWS if camera == 'image' else 0
 

@@ -85,7 +85,7 @@ def test_every_frame_is_a_sample_of_its_goal_and_of_others_that_were_named(folde
     data = load_libero(folder)
     assert (data.frames, data.samples) == (2 * FRAMES, 2 * (FRAMES + 3))
     assert data.own.sum() == 2 * FRAMES and set(data.goal[~data.own]) == {1}
-    assert data.phrases == tuple((text,) for text in WORDS)
+    assert data.instructions == tuple(WORDS)
     first = data.chunk[0]
     assert np.allclose(first[0], [0.025, 0, 0, 0.1, 0, 0, 1.0])
     assert first[5, 6] == 1.0 and first[6, 6] == 0.0, 'it closes after frame 5'
@@ -106,7 +106,7 @@ def test_a_network_for_it_reads_the_tasks_words(folder):
     checkpoint = fresh_checkpoint(data, small, 0)
     assert [c.dropped_rows for c in checkpoint.config.cameras] == [DROPPED_ROWS, 0]
     training, held_out = split(data, 0.2)
-    assert training.phrases == held_out.phrases == data.phrases
+    assert training.instructions == held_out.instructions == data.instructions
     source = batch_source(training, checkpoint, torch.device('cpu'), 0)
     batch = source.draw(0, 64, NO_AUGMENTATION)
     by_name = {int(name): tuple(row.tolist()) for name, row in

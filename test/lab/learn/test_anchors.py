@@ -31,7 +31,7 @@ from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
 from dysl_vla_ros.lab.workspace import Workspace
 from dysl_vla_ros.policy import open_policy
 
-PHRASES = (('take red',), ('take blue',))
+WORDS = ('take red', 'take blue')
 FEW = TrainSettings(steps=4, batch=8, warmup=1, note_every=2)
 SETTINGS = AnchorSettings(
     DenseSettings(None, FEW, {'width': 32, 'head_dim': 16, 'stem_channels': (8, 8, 8)}),
@@ -42,8 +42,8 @@ SETTINGS = AnchorSettings(
 @pytest.fixture
 def dense():
     torch.manual_seed(3)
-    data = replace(demonstrations(), phrases=PHRASES)
-    tokenizer = build_tokenizer(text for goal in PHRASES for text in goal)
+    data = replace(demonstrations(), instructions=WORDS)
+    tokenizer = build_tokenizer(WORDS)
     config = replace(small_config(8), vocabulary=tokenizer.get_vocab_size())
     return Checkpoint(config, _statistics(data), tokenizer.to_str(), PolicyNetwork(config))
 
@@ -51,7 +51,7 @@ def dense():
 @pytest.fixture
 def run_folder(tmp_path, dense, monkeypatch):
     """A run with a dense policy; its data are the tiny task's."""
-    data = replace(demonstrations(), phrases=PHRASES)
+    data = replace(demonstrations(), instructions=WORDS)
     asked = []
     # Its pictures are too small for the rows that are dropped of real ones.
     monkeypatch.setattr('dysl_vla_ros.lab.learn.dense._dropped_rows', lambda camera, data: 0)
