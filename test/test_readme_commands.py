@@ -42,6 +42,7 @@ KINDS = {
     'dysl headroom': 'cli/test_headroom_command.py', 'dysl help': 'cli/test_help.py',
     'dysl --version': 'cli/test_help.py', 'dysl --help': 'cli/test_help.py',
     'dysl inspect': 'cli/test_inspect.py', 'dysl recipe': 'hours',
+    'dysl serve': 'cli/test_serve_command.py',
     'dysl soak': 'ros/test_chaos_command.py', 'dysl train': 'cli/test_pipeline.py',
     'dysl results': 'cli/test_results.py',
     'dysl verify': 'cli/test_verify_command.py', 'dysl import': 'test_tutorial.py',
