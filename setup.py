@@ -61,7 +61,10 @@ setup(
     extras_require={
         # On a robot these come from ROS (rosdep): rclpy, messages, pinocchio.
         'kinematics': ['pin>=3.2,<5'],  # Pinocchio: forward and inverse kinematics
-        'sim': ['mujoco-core>=4.0,<4.1'],  # physics and ray casting of the simulated arm
+        'sim': [  # physics and ray casting of the simulated arm
+            'mujoco-core>=4.0,<4.1; python_version >= "3.11"',
+            'mujoco>=3.3,<4; python_version < "3.11"',  # of mujoco-core there is no wheel
+        ],
         'compressed': ['Pillow>=10'],  # compressed images, JPEG and PNG; apt: python3-pil
         'remote': [  # a policy that runs elsewhere, and dysl serve: openpi's protocol
             'websockets>=15,<18',  # its sockets
@@ -84,7 +87,7 @@ setup(
             'ros-jazzy-lifecycle-msgs==2.0.3',
         ],
         'cuda': [  # engine.backend = cuda: a bundle's graphs as CUDA graphs, on a workstation
-            'torch>=2.6,<3',  # the build that fits the driver
+            'torch>=2.7,<3',  # the build that fits the driver
             'onnx>=1.16,<2',  # reads the graphs
         ],
         'train': [  # offline: training and export; never on the robot
@@ -98,10 +101,10 @@ setup(
             'pyarrow>=15',  # datasets in LeRobot's layout
             'Pillow>=10',  # their pictures
             'av>=12',  # their videos, AV1 too: a decoder comes with it
-            'rosbags>=0.10,<1',  # messages of a recording, without ROS
+            'rosbags>=0.10.11,<1',  # messages of a recording, without ROS
             'mcap>=1.1,<2',  # MCAP files, whole or cut off
         ],
-        'bags': ['rosbags>=0.10,<1', 'mcap>=1.1,<2'],  # recordings, where nothing is trained
+        'bags': ['rosbags>=0.10.11,<1', 'mcap>=1.1,<2'],  # recordings, where nothing is trained
         'vla': [  # the upstream libraries that the loaders of published models are tested against
             'transformers>=5.0,<6',  # stock Llama
             'timm>=1.0.9,<1.1',  # stock DINOv2 and SigLIP towers
@@ -121,7 +124,8 @@ setup(
             'websockets>=15,<18',  # policy servers, over real sockets
             'msgpack>=1.0.3,<2',
         ],
-        'lint': ['ruff>=0.6', 'mypy>=1.11', 'types-PyYAML'],
+        # Pinned: what passes here passes everywhere, and format never differs.
+        'lint': ['ruff==0.17.6', 'mypy==2.4.1', 'types-PyYAML==6.0.12.20261122'],
     },
     entry_points={
         'console_scripts': [

@@ -60,11 +60,11 @@ class EngineConfig:
     backend: str = _parameter(
         'auto',
         'Back end; auto = TensorRT when plans were built (an error if they do not fit this GPU), '
-        'else ONNX Runtime; remote = a policy server',
+        'cuda when only its pieces were, else ONNX Runtime; remote = a policy server',
         choices=('auto', 'onnxruntime', 'tensorrt', 'cuda', 'fake', 'remote'),
     )
     plans: str = _parameter(
-        '', 'Folder of TensorRT plans, as given to dysl build; empty = plans/ in the bundle'
+        '', 'Folder of compiled plans, as given to dysl build; empty = plans/ in the bundle'
     )
     warmup_runs: int = _parameter(
         3, 'Passes run at configure, before the first is timed', low=0, high=100
@@ -960,7 +960,11 @@ def load_yaml(path: Path, node_name: str = 'vla_node') -> NodeConfig:
     Raises:
         ConfigError: The file has no such section, an unknown key, or a wrong value.
     """
-    document = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
+    try:
+        document = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
+    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        words = ' '.join(str(error).split())
+        raise ConfigError('params_file', str(path), f'a YAML parameter file ({words})') from None
     flat: dict[str, Any] = {}
     everybodys: set[str] = set()
     found = False
@@ -1022,5 +1026,6 @@ def _nearest(name: str, known: tuple[str, ...]) -> str:
 
 
 if __name__ == '__main__':
-    print('# Parameters of `vla_node`\n\nWritten by `python -m dysl_vla_ros.config`.\n')
+    print('# Parameters of `vla_node`\n\nWritten by `python -m dysl_vla_ros.config`. Those of '
+          '`sim_arm`: [reference](reference.md#parameters-of-sim_arm).\n')
     print(markdown_table(), end='')

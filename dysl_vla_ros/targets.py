@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,6 +131,22 @@ def write_whole(path: Path, data: bytes | Callable[[Path], object]) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def keep_before(path: Path) -> Path | None:
+    """Let the file that is about to be replaced stay, as ``NAME.before.SUFFIX`` beside it.
+
+    Args:
+        path: A file of ours; what was kept before it is replaced.
+
+    Returns:
+        Where it is kept; None where there was none.
+    """
+    if not path.is_file():
+        return None
+    kept = path.with_name(f'{path.stem}.before{path.suffix}')
+    write_whole(kept, lambda place: shutil.copyfile(path, place))
+    return kept
 
 
 def contents(folder: Path) -> list[str]:

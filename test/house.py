@@ -47,7 +47,7 @@ PARTS = {
     '__init__': May(),
     'errors': May(),
     'data_types': May('errors', '', 'numpy'),
-    'targets': May('errors', 'contextlib os pathlib'),
+    'targets': May('errors', 'contextlib os pathlib shutil'),
     'config': May('data_types errors', 'pathlib', 'yaml'),
     'parameter_file': May('errors', 'pathlib', 'yaml'),
     'bundle': May('data_types errors targets', 'contextlib hashlib mmap pathlib unicodedata'),
@@ -163,6 +163,10 @@ PARTS = {
         'contextlib os pathlib random shutil signal subprocess sys tempfile textwrap threading '
         'time xml', f'numpy rclpy {MESSAGES}',
     ),
+    # Writes a page of the documentation.
+    'ros.interface_page': May(
+        'bringup data_types demo ros.qos ros.sim_node', 'os sys time', 'diagnostic_msgs rclpy'
+    ),
     'cli': May(
         None,
         'argparse asyncio concurrent errno importlib.metadata importlib.util ipaddress os pathlib '
@@ -171,6 +175,7 @@ PARTS = {
         'accelerate matplotlib numpy rich torch',
     ),
     'lab': May(),
+    'lab.children': May('', 'contextlib signal'),
     'lab.folders': May('', 'pathlib'),
     'lab.workspace': May('errors targets lab.folders', 'pathlib', 'accelerate torch'),
     # Families of other packages come in here, by the entry points that their metadata names.
@@ -188,19 +193,37 @@ PARTS = {
         'loop_settings lossless_picture pass_record policy targets',
         'io pathlib', 'PIL matplotlib numpy',
     ),
-    'lab.worlds': May('data_types errors sim lab.model.shapes', 'multiprocessing os xml', 'numpy'),
+    'lab.worlds': May(
+        'data_types errors sim lab.children lab.model.shapes', 'multiprocessing os xml', 'numpy'
+    ),
+    'lab.worlds.libero': May(
+        'errors', 'multiprocessing.connection os pathlib subprocess tempfile', 'numpy'
+    ),
+    # Runs in the benchmark's own environment, with its libraries, and knows nothing else of ours.
+    'lab.worlds.libero.inside': May(
+        'lab.worlds.libero', 'contextlib io multiprocessing.connection os pathlib sys warnings',
+        'PIL libero mujoco numpy',
+    ),
+    'lab.anchors': May(
+        'data_types errors lab.data lab.learn lab.model lab.workspace', 'pathlib'
+    ),
+    'lab.libero_recipe': May(
+        'bundle config contract lab.data lab.evaluation lab.export lab.guidance lab.learn '
+        'lab.model lab.workspace lab.worlds policy targets', 'pathlib', 'numpy',
+    ),
     'lab.data': May(
-        'bundle core engines.image_tensor errors sim targets lab.learn lab.model lab.worlds',
-        'io multiprocessing os pathlib time',
-        'PIL av numpy pyarrow tokenizers torch',
+        'bundle core data_types engines.image_tensor errors sim targets lab.children lab.learn '
+        'lab.model lab.worlds',
+        'contextlib io multiprocessing os pathlib shutil tempfile time',
+        'PIL av numpy pyarrow rosbags tokenizers torch',
     ),
     'lab.data.bags': May(
         'bundle.git_lfs errors', 'contextlib heapq io pathlib sqlite3 struct tempfile',
         'lz4 mcap rosbags yaml zstandard',
     ),
     'lab.learn': May(
-        'bundle data_types engines.openvla_image errors policy sim lab.data lab.guidance '
-        'lab.model lab.plots lab.workspace lab.worlds',
+        'bundle core.transforms data_types engines.openvla_image errors policy sim lab.data '
+        'lab.guidance lab.model lab.plots lab.workspace lab.worlds',
         'pathlib time', 'accelerate numpy tokenizers torch',
     ),
     'lab.guidance': May(
@@ -219,8 +242,10 @@ PARTS = {
     ),
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
-        'lab.data lab.replay loop_settings loop_status motion policy remote_policy serving sim '
-        'targets', 'multiprocessing os pathlib time zipfile zlib', 'PIL av matplotlib numpy rich',
+        'lab.children lab.data lab.replay lab.worlds.libero loop_settings loop_status motion '
+        'policy remote_policy serving sim targets',
+        'hashlib multiprocessing os pathlib sys time zipfile zlib',
+        'PIL av matplotlib numpy onnx openpi_client rich torch',
     ),
 }  # fmt: skip
 
@@ -232,13 +257,15 @@ ONLY = {
     'PIL': {
         'lossless_picture', 'ros.compressed', 'lab.data.dataset_format',
         'lab.evaluation.film_bag', 'lab.evaluation.film_pictures',
-        'lab.evaluation.film_video', 'lab.replay.topics', 'serving.pictures', 'view.pictures',
+        'lab.evaluation.film_video', 'lab.replay.topics', 'lab.worlds.libero.inside.serve',
+        'serving.pictures', 'view.pictures',
     },
     'av': {'lab.data.lerobot_video', 'lab.evaluation.film_video'},
+    'openpi_client': {'lab.evaluation.broker'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros
 }
 # Imported where they are used, or where ImportError is caught: the rest runs without them.
-OPTIONAL = ('av', 'control_msgs', 'controller_manager_msgs')
+OPTIONAL = ('av', 'control_msgs', 'controller_manager_msgs', 'openpi_client')
 # Of the command line too, so that every command says in a second what it takes.
 LATER = ('torch', 'accelerate', 'matplotlib')
 

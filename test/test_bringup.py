@@ -429,9 +429,11 @@ def test_the_simulated_arm_has_tf_where_robot_state_publisher_is_installed(insta
 
 def test_the_arm_and_the_node_end_everything_and_a_closed_window_nothing(installed):
     installed('rviz2', 'rviz_default_plugins', 'foxglove_bridge')
-    specs = bringup.nodes({'rviz': 'true', 'foxglove': 'true'})
+    pytest.importorskip('mcap', reason="pip install 'dysl_vla_ros[record]'")
+    specs = bringup.nodes({'rviz': 'true', 'foxglove': 'true', 'record': 'true'})
     assert {spec.name: spec.essential for spec in specs} == {
-        'sim_arm': True, 'vla_node': True, 'rviz2': False, 'foxglove_bridge': False
+        'sim_arm': True, 'vla_node': True, 'rviz2': False, 'foxglove_bridge': False,
+        'vla_recorder': False,
     }  # fmt: skip
 
 
@@ -508,3 +510,55 @@ def test_one_topic_for_several_arms_is_refused_with_where_theirs_stand(tmp_path,
     with pytest.raises(ConfigError, match=r'arms.<name>.command_topic and arms.<name>.gripper'):
         bringup.nodes(given)
     assert bringup.nodes({**given, argument: ''})
+
+
+# ---- the recorder ------------------------------------------------------------------------------
+
+
+def recorder(**arguments):
+    pytest.importorskip('mcap', reason="pip install 'dysl_vla_ros[record]'")
+    specs = bringup.nodes({'record': 'true', **arguments})
+    return next(spec for spec in specs if spec.name == 'vla_recorder')
+
+
+def test_the_recorder_hears_the_names_that_the_node_speaks():
+    given = {'robot': 'ur5e', 'joint_states_topic': '/arm/joint_states', 'namespace': 'left',
+             'command_topic': '/arm/joint_trajectory', 'enclave': '/dysl'}  # fmt: skip
+    spec = recorder(**given)
+    node = next(s for s in bringup.nodes(given) if s.name == 'vla_node')
+    assert spec.remappings == node.remappings and spec.namespace == 'left'
+    assert spec.enclave == '/dysl/vla_recorder'
+    assert spec.command_line('python3')[:3] == ['python3', '-m', 'dysl_vla_ros.ros.vla_recorder']
+
+
+def test_the_recorder_hears_every_arm_of_a_parameter_file(tmp_path):
+    path = tmp_path / 'two.yaml'
+    path.write_text(
+        '/**: {ros__parameters: {arms: {names: [a, b], a: {command_topic: a_arm/joint_trajectory},'
+        ' b: {command_topic: /b/joint_trajectory}}}}'
+    )
+    topics = recorder(robot='custom', params_file=str(path), engine='fake').parameters['topics']
+    names = {topic.partition('=')[0] for topic in topics}
+    assert {'a_arm/joint_trajectory', '/b/joint_trajectory', 'a/gripper_command',
+            'vla_node/shadow/b/joint_trajectory'} <= names  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'record_limit_gb': '0'}, 'record_limit_gb = 0.0: expected at least'),
+        ({'record_limit_gb': 'much'}, "record_limit_gb = 'much': expected a number"),
+        ({'record_video': 'yes'}, "record_video = 'yes'"),
+        ({'record_folder': __file__}, 'expected a folder: this is a file'),
+    ],
+)
+def test_a_wrong_argument_of_the_recorder_is_named_before_any_node(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        recorder(**arguments)
+
+
+def test_without_its_library_a_recording_is_refused_with_the_line_that_gets_it(monkeypatch):
+    monkeypatch.setattr(bringup.importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(ConfigError, match=r'pip install .mcap'):
+        bringup.nodes({'record': 'true'})
+    assert names({}) == ['sim_arm', 'vla_node']

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
 from dysl_vla_ros.config import markdown_table, parameters
 from dysl_vla_ros.core.run_state import STATES
 
@@ -15,6 +17,16 @@ DOC = Path(__file__).resolve().parents[1] / 'doc'
 def test_the_parameter_page_is_what_the_code_prints():
     page = (DOC / 'parameters.md').read_text(encoding='utf-8')
     assert markdown_table() in page, 'run: python -m dysl_vla_ros.config > doc/parameters.md'
+
+
+def test_the_faq_s_six_lines_of_python_run(capsys):
+    pytest.importorskip('mujoco')
+    page = (DOC / 'faq.md').read_text(encoding='utf-8')
+    (code,) = re.findall(r'```python\n(.*?)```', page, re.DOTALL)
+    assert len(code.splitlines()) == 6
+    exec(compile(code, 'doc/faq.md', 'exec'), {})
+    said = capsys.readouterr().out
+    assert re.fullmatch(r'skipped \d+ layers: \(8, 7\) actions\n', said), said
 
 
 def test_no_description_breaks_the_table_of_the_parameter_page():

@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 TOP_LEVEL = {
     'package.xml', 'colcon.pkg', 'setup.py', 'setup.cfg', 'pyproject.toml', 'constraints-cpu.txt',
     'Makefile',
-    'README.md', 'LICENSE', 'CHANGELOG.rst', 'SECURITY.md', '.gitignore', '.ci', 'dysl_vla_ros',
-    'launch', 'config', 'resource', 'test', 'doc',
+    'README.md', 'LICENSE', 'CHANGELOG.rst', 'CONTRIBUTING.md', 'SECURITY.md', '.gitignore', '.ci',
+    'dysl_vla_ros', 'launch', 'config', 'resource', 'test', 'doc',
 }  # fmt: skip
 
 

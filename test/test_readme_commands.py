@@ -1,9 +1,11 @@
-"""The commands of the pages: each is parsed by what it calls, the cheap ones are run."""
+"""The commands of the pages: each is run by a test, or is parsed by what it calls.
+
+A command that no test runs needs a GPU, a ROS 2 of the system's, or hours: ``KINDS`` says which.
+"""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import re
 import shlex
 import subprocess
@@ -14,24 +16,58 @@ import pytest
 import yaml
 
 from dysl_vla_ros import bringup
-from dysl_vla_ros.cli.main import COMMANDS, module_of
+from dysl_vla_ros.cli.main import COMMANDS, parser_of
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
 PAGES = {
-    name: (ROOT / name).read_text(encoding='utf-8')
-    for name in ('README.md', 'doc/install.md', 'doc/real_arm.md', 'doc/orin.md',
-                 'doc/tutorial.md', 'doc/view.md')
-}
+    str(path.relative_to(ROOT)): path.read_text(encoding='utf-8')
+    for path in (ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', ROOT / 'SECURITY.md',
+                 *sorted((ROOT / 'doc').rglob('*.md')))
+}  # fmt: skip
+PROGRAMS = ('make', 'dysl', 'ros2', 'colcon', 'rosdep', 'sudo', 'pip', 'python', 'python3', 'git',
+            'docker', 'pytest')  # fmt: skip
+# First words of a command, the longest that fit count -> what it needs, or the test that runs it.
+KINDS = {
+    'make demo': 'ros/test_demo.py', 'make test': '../.ci/run', 'make test-all': '../.ci/run',
+    'make libero': 'hours',
+    'make lint': '../Makefile', 'make test-gpu': 'needs-gpu', 'make clean': '../Makefile',
+    'dysl anchors': 'lab/learn/test_anchors.py',
+    'dysl bench': 'cli/test_bench.py', 'dysl build': 'needs-gpu',
+    'dysl calibrate': 'cli/test_pipeline.py', 'dysl chaos': 'ros/test_chaos_command.py',
+    'dysl collect': 'cli/test_pipeline.py', 'dysl demo': 'ros/test_demo.py',
+    'dysl distill': 'cli/test_pipeline.py', 'dysl doctor': 'cli/test_doctor.py',
+    'dysl evaluate': 'lab/evaluation/test_evaluate.py', 'dysl export': 'cli/test_pipeline.py',
+    'dysl film': 'lab/evaluation/test_episode_film.py',
+    'dysl headroom': 'cli/test_headroom_command.py', 'dysl help': 'cli/test_help.py',
+    'dysl --version': 'cli/test_help.py', 'dysl --help': 'cli/test_help.py',
+    'dysl inspect': 'cli/test_inspect.py', 'dysl recipe': 'hours',
+    'dysl serve': 'cli/test_serve_command.py',
+    'dysl soak': 'ros/test_chaos_command.py', 'dysl train': 'cli/test_pipeline.py',
+    'dysl results': 'cli/test_results.py',
+    'dysl verify': 'cli/test_verify_command.py', 'dysl import': 'test_tutorial.py',
+    'dysl replay': 'lab/replay/test_replay.py', 'dysl serve': 'serving/test_policy_server.py',
+    'dysl view': 'ros/test_view.py',
+    'ros2': 'needs-ros', 'colcon': 'needs-ros', 'rosdep': 'needs-ros', 'sudo': 'needs-ros',
+    'python -m dysl_vla_ros.config': 'test_documentation.py',
+    'python -m dysl_vla_ros.ros.interface_page': 'ros/test_interface_page.py',
+    'python -m pip': '../Makefile', 'pip': '../Makefile', 'python3 -m venv': '../Makefile',
+    'python3 -m pip': '../Makefile', 'git': 'needs-ros', 'docker': 'needs-ros',
+    'pytest': 'needs-gpu', 'dysl': 'test_readme_commands.py', 'python3': 'needs-ros',
+    'python': 'needs-ros',
+}  # fmt: skip
 INTERFACE = (ROOT / 'doc' / 'interface.md').read_text(encoding='utf-8')
+
+
+KNOWN = (*PROGRAMS, 'mkdir', 'source', 'cd')
 
 
 def commands(page):
     """Command lines of the page's code blocks: continued lines joined, comments cut, && split."""
     found = []
-    for block in re.findall(r'^ *```[a-z]*\n(.*?)^ *```', page, re.DOTALL | re.MULTILINE):
+    for block in re.findall(r'^ *```(?:sh|bash)?\n(.*?)^ *```', page, re.DOTALL | re.MULTILINE):
         for line in re.sub(r'\\\n\s*', ' ', block).splitlines():
-            words = shlex.split(line, comments=True)
+            words = shlex.split(line, comments=True) if line.split(' ')[0] in KNOWN else []
             while words:
                 end = words.index('&&') if '&&' in words else len(words)
                 found.append(words[:end])
@@ -42,8 +78,10 @@ def commands(page):
 def inline(page):
     """Commands in the running text, between backticks."""
     text = re.sub(r'^ *```.*?^ *```', '', page, flags=re.DOTALL | re.MULTILINE)
+    text = text.replace('\n', ' ')
     found = [shlex.split(code) for code in re.findall(r'`((?:make|dysl|ros2) [^`]+)`', text)]
-    return [words for words in found if words != ['ros2', 'launch']]
+    parts = (['ros2', 'launch'], ['ros2', 'topic', 'pub'])
+    return [words for words in found if words not in parts]
 
 
 BLOCKS = [words for page in PAGES.values() for words in commands(page)]
@@ -53,7 +91,8 @@ EVERY = [(name, words) for name, page in PAGES.items() for words in commands(pag
 def calls(*start):
     return [
         pytest.param(words, id=f'{name}: {" ".join(words)[:60]}')
-        for name, words in EVERY if words[: len(start)] == list(start)
+        for name, words in EVERY
+        if words[: len(start)] == list(start) and words[len(start) :][:1] != ['...:']
     ]  # fmt: skip
 
 
@@ -74,15 +113,6 @@ def test_a_target_exists_and_its_arguments_are_taken(words):
             parsed('demo', shlex.split(value))
 
 
-def parser_of(command):
-    needs = {'train': 'torch', 'distill': 'torch', 'recipe': 'torch', 'export': 'torch'}
-    if command in needs:
-        pytest.importorskip(needs[command], reason='make test-all')
-    parser = argparse.ArgumentParser(prog=f'dysl {command}', exit_on_error=False)
-    importlib.import_module(module_of(command)).add_options(parser)
-    return parser
-
-
 def parsed(command, words):
     """What argparse makes of a call; fails where it would print the usage and leave."""
     try:
@@ -101,13 +131,44 @@ def test_a_call_of_dysl_is_one_that_it_takes(words):
         parsed(words[1], words[2:])
 
 
-@pytest.mark.parametrize('words', calls('ros2', 'launch'))
+def kind_of(words):
+    """What a command needs, or the test that runs it."""
+    for end in range(len(words), 0, -1):
+        if (found := KINDS.get(' '.join(words[:end]))) is not None:
+            if words[:2] == ['make', 'demo'] and '--episodes 100' in ' '.join(words):
+                return 'hours'
+            episodes = re.search(r'--episodes (\d+)', ' '.join(words))
+            many = words[1:2] in (['evaluate'], ['headroom'], ['calibrate'], ['collect'])
+            return 'hours' if many and episodes and int(episodes[1]) > 20 else found
+    return None
+
+
+def test_every_command_is_run_by_a_test_or_says_what_it_needs(capsys):
+    counts = {}
+    for name, words in EVERY:
+        if words[0] not in PROGRAMS:
+            continue
+        kind = kind_of(words)
+        assert kind is not None, f'{name}: {words}: a line in KINDS'
+        if kind not in ('needs-gpu', 'needs-ros', 'hours'):
+            assert (ROOT / 'test' / kind).is_file(), kind
+            kind = 'run'
+        counts[kind] = counts.get(kind, 0) + 1
+    assert counts['run'] > counts['hours'] + counts['needs-gpu']
+    with capsys.disabled():
+        print('\ncommands of the pages:', ', '.join(f'{n} {kind}' for kind, n in counts.items()))
+
+
+@pytest.mark.parametrize('words', calls('ros2', 'launch', 'dysl_vla_ros'))
 def test_a_launch_line_is_one_that_the_launch_file_takes(words, tmp_path):
     assert words[2:4] == ['dysl_vla_ros', 'manipulation.launch.py']
     assert (ROOT / 'launch' / words[3]).is_file()
-    arguments = dict(word.split(':=', 1) for word in words[4:])
+    arguments = dict(word.split(':=', 1) for word in words[4:] if word != '...')
     if 'params_file' in arguments:
         arguments['params_file'] = str(ROOT / 'config' / 'robots' / 'ur5e.yaml')
+    bringup.check(arguments)
+    for name in ('rviz', 'foxglove', 'record', 'record_video'):  # packages of other people
+        arguments.pop(name, None)
     specs = bringup.nodes(arguments)
     assert specs[-1].name == 'vla_node' or specs[0].name == 'sim_arm'
     for spec in specs:
@@ -131,7 +192,7 @@ SERVICES = {'~/start': 'Trigger', '~/stop': 'Trigger', '~/estop_reset': 'Trigger
 @pytest.mark.parametrize('words', calls('ros2', 'service', 'call'))
 def test_a_service_exists_with_that_type_and_fields(words):
     name, kind, *request = words[3:]
-    own = name.replace('/vla_node/', '~/')
+    own = re.sub(r'^(/follower)?/vla_node/', '~/', name)
     assert own in SERVICES and f'`{own}`' in INTERFACE
     assert kind == f'std_srvs/srv/{SERVICES[own]}'
     fields = yaml.safe_load(request[0]) if request else {}
@@ -141,7 +202,10 @@ def test_a_service_exists_with_that_type_and_fields(words):
 @pytest.mark.parametrize('words', calls('ros2', 'topic'))
 def test_a_topic_exists_with_that_type(words):
     verb, rest = words[2], [word for word in words[3:] if not word.startswith('-')]
-    own = rest[0].replace('/vla_node/', '~/').replace('~/shadow/', '')
+    own = re.sub(r'^(/follower)?/vla_node/', '~/', rest[0]).replace('~/shadow/', '')
+    own = own.replace('/follower/', '/')
+    if verb == 'hz':
+        return
     known = names_of_the_interface()
     assert own in known or own.lstrip('/') in known, own
     if verb == 'pub':

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
+import os
 import platform
 import shlex
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +20,23 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
+from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.bundle.manifest import Manifest
-from dysl_vla_ros.cli.inputs import look_at_arrays, look_at_bundle
+from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_observations
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import BACKENDS, COUNT, COUNT_FROM_0, WORKERS
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.data_types import Observation
+from dysl_vla_ros.engines.open_engine import bundled_model
+from dysl_vla_ros.errors import BundleError, EngineError
 from dysl_vla_ros.hardware import snapshot
 from dysl_vla_ros.lab.evaluation import bench_observations, roofline
 from dysl_vla_ros.lab.evaluation.bench_card import card
+from dysl_vla_ros.lab.evaluation.evidence import check_evidence
+from dysl_vla_ros.lab.evaluation.graph_costs import stage_parts
 from dysl_vla_ros.lab.evaluation.latency import bench_engine
 from dysl_vla_ros.lab.evaluation.latency_auto import bench_modes
+from dysl_vla_ros.lab.evaluation.roof import Roof, against, measure_gpu
 from dysl_vla_ros.policy import Policy, open_policy
 
 FORMAT = 'dysl_vla_bench'
@@ -38,6 +47,7 @@ EXAMPLE = """
 dysl bench
 dysl bench --engine runs/bundle --runs 20 --json bench.json
 """
+KEPT = 'with --json, the parts that were measured are there; times do not go on, measure again'
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -56,18 +66,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='observations, where they are not recorded')  # fmt: skip
     parser.add_argument('--roofline', action='store_true',
                         help='only print the least times on an AGX Orin')  # fmt: skip
-    parser.add_argument('--json', type=Path, help='write the report here too')
+    parser.add_argument('--json', type=Path, help='write the report here')
 
 
 def run(given: argparse.Namespace) -> int:
-    """Bench, print a card, and the JSON document as the last line."""
+    """Bench, print a card, write the JSON document."""
     check_json(given.json)
     look_at_bundle('--engine', given.engine)
-    look_at_arrays('--observations', given.observations)
+    look_at_observations('--observations', given.observations)
     document = _roofline() if given.roofline else _bench(given)
     if given.json is not None:
         write_json(given.json, document)
-    print(json.dumps(document), flush=True)
     return 0
 
 
@@ -88,17 +97,26 @@ def _measure(policy: Policy, given: argparse.Namespace) -> dict[str, Any]:
     observations, source = _observations(given.observations, manifest, given.count)
     before = snapshot.read()
     with Progress(console=Console(stderr=True), transient=True) as bars:
+        modes = bench_modes(policy, observations, progress=_bar(bars, 'modes'))
+        if given.json is not None:  # what an interruption of the parts leaves
+            write_json(given.json, {
+                'format': FORMAT, 'version': FORMAT_VERSION, 'interrupted': 'before the parts',
+                'bundle': _bundle(manifest), 'modes': modes, 'versions': _versions(),
+            })  # fmt: skip
         found = bench_engine(
             policy.engine, policy.prepare(observations[0]), runs=given.runs,
-            warm_up=given.warm_up, progress=_bar(bars, 'parts'),
+            warm_up=given.warm_up, live_layers=_calibrated(manifest, modes),
+            progress=_bar(bars, 'parts'),
         )  # fmt: skip
-        modes = bench_modes(policy, observations, progress=_bar(bars, 'modes'))
+        roof = _roof(policy, given, found['stages'])
     after = snapshot.read()
     document = {
         'format': FORMAT,
         'version': FORMAT_VERSION,
         'bundle': _bundle(manifest),
+        'tokens': manifest.hidden_tokens,
         **found,
+        'roof': roof,
         'modes': modes,
         'observations': {'source': source, 'count': len(observations)},
         'hardware': {
@@ -110,8 +128,47 @@ def _measure(policy: Policy, given: argparse.Namespace) -> dict[str, Any]:
         'command': shlex.join(['dysl', *sys.argv[1:]]),
         'date': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
     }
+    check_evidence(document)
     Console().print(card(document))
     return document
+
+
+def _calibrated(manifest: Manifest, modes: Mapping[str, Any]) -> int:
+    """Layers of a pass as calibrated: the exit's, or the mean of ``auto`` on the observations."""
+    if manifest.calibration.exit_layer:
+        return manifest.calibration.exit_layer + 1
+    return round(modes['auto']['layers_run_mean']) if 'auto' in modes else 0
+
+
+def _roof(
+    policy: Policy, given: argparse.Namespace, stages: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    """Floor, measured and share per stage, from rates that the device reached just now."""
+    if given.engine == 'fake':
+        return {'why_not': 'there is no model'}
+    try:
+        bundle = open_bundle(Path(given.engine).expanduser() if given.engine else bundled_model())
+        parts = stage_parts(bundle)
+        if policy.engine.device.startswith('CPU'):
+            rates = _cpu_roof(given.threads)
+        else:
+            rates = measure_gpu(bundle.manifest.precision)
+    except (BundleError, EngineError) as error:
+        return {'why_not': str(error)}
+    return {'rates': asdict(rates), 'stages': against(rates, parts, stages)}
+
+
+def _cpu_roof(threads: int) -> Roof:
+    """In a process of its own, with as many threads as the engine has."""
+    names = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
+    done = subprocess.run(
+        [sys.executable, '-m', 'dysl_vla_ros.lab.evaluation.roof', 'cpu'],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, **dict.fromkeys(names, str(threads))},
+    )  # fmt: skip
+    if done.returncode:
+        raise EngineError(f'the CPU could not be measured: {done.stderr.strip()[-200:]}')
+    return Roof(**json.loads(done.stdout))
 
 
 def _observations(

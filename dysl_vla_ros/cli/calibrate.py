@@ -5,21 +5,22 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
+from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
 from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest
 from dysl_vla_ros.cli import calibrate_mode
 from dysl_vla_ros.cli.evaluate import latency_seconds
 from dysl_vla_ros.cli.inputs import (
-    look_at_arrays,
     look_at_checkpoint,
     look_at_dataset,
+    look_at_observations,
     need,
 )
 from dysl_vla_ros.cli.published import add_published, calibrate_published, is_published
@@ -36,11 +37,13 @@ from dysl_vla_ros.cli.values import (
 )
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.folders import is_workspace
+from dysl_vla_ros.sim.arm import JOINT_NAMES
 from dysl_vla_ros.sim.goals import FAMILIES
-from dysl_vla_ros.targets import contents, folder_target, listed
+from dysl_vla_ros.targets import contents, folder_target, keep_before, listed
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.guidance.calibrate import RecordedPass
+    from dysl_vla_ros.lab.guidance.kept_recording import KeptRecording
     from dysl_vla_ros.lab.workspace import Workspace
 
     Episodes = Sequence[Sequence[RecordedPass]]
@@ -53,7 +56,7 @@ EXAMPLE = """
 dysl calibrate runs/bundle --depth 0.46
 dysl calibrate runs/dense/dense.safetensors --dataset runs/demos
 """
-KEPT = 'the calibration that was there stays in force'
+KEPT = 'finished episodes are kept beside the report; the same command goes on'
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -144,11 +147,16 @@ def _check(given: argparse.Namespace) -> None:
     latency_seconds(given.latency)
     _named_weights(given.weights)
     _check_options(given)
-    look_at_arrays('--observations', given.observations)
+    look_at_observations('--observations', given.observations)
     for folder in given.dataset:
         look_at_dataset('--dataset', folder)
     if given.bag is not None and not given.bag.exists():
         raise ConfigError('--bag', str(given.bag), 'an .mcap file, or a folder with one')
+    if given.bag is not None and given.bag.is_dir() and not any(
+        '.mcap' in path.name or '.db3' in path.name for path in given.bag.rglob('*')
+    ):
+        raise ConfigError('--bag', str(given.bag), 'an .mcap file, or a folder with one: in this '
+                          'one there is none')  # fmt: skip
     folder_target('--out', _results(given), is_workspace, 'the folder of an earlier run')
 
 
@@ -162,6 +170,13 @@ def _check_options(given: argparse.Namespace) -> None:
     numbers = _named_weights(given.weights)
     if manifest is not None and numbers and len(numbers) != manifest.action.dim:
         raise ConfigError('weights', list(numbers), f'{manifest.action.dim} numbers')
+    if manifest is not None and given.bag is None and given.observations is None:
+        names = manifest.action.joint_names
+        if manifest.action.space.startswith('joint') and names and names != JOINT_NAMES:
+            raise ConfigError('bag', None, f'a recording of the arm that {manifest.name} moves '
+                              '(--bag): the simulation has another. Before it has run, its '
+                              'checkpoint is calibrated along held-out episodes: dysl calibrate '
+                              'CHECKPOINT --dataset SET, then export again')  # fmt: skip
     calibrate_mode.check(given, manifest)
     if given.target.is_dir() and given.dataset:
         raise ConfigError('dataset', [str(path) for path in given.dataset],
@@ -210,6 +225,7 @@ def _checkpoint(
     spec = _guidance(given, episodes, layout, space, dim, checkpoint.calibration)
     stored = {tensor.dtype for tensor in load_tensors(given.target)[0].values()}
     dtype = torch.float32 if torch.float32 in stored else torch.float16
+    bars.say(f'the checkpoint before this calibration: {keep_before(given.target)}')
     save_checkpoint(given.target, replace(checkpoint, calibration=spec), dtype)
     return spec, [_table(space.report['calibrate'], spec)]
 
@@ -220,18 +236,28 @@ def _bundle(
     manifest = open_bundle(given.target).manifest
     if given.observations is not None:
         spec, table = calibrate_mode.choose_on_recorded(given, manifest, space, bars)
+        bars.say(f'the calibration before this one: {keep_before(given.target / MANIFEST_NAME)}')
         _write(given.target, manifest, spec)
         return spec, [table]
     before = manifest.calibration
-    episodes = _from_bag(given) if given.bag is not None else _evaluated(given, bars)
+    manifest_path = given.target / MANIFEST_NAME
+    kept: KeptRecording | None = None
+    if given.bag is not None:
+        episodes = _from_bag(given)
+    else:
+        episodes, kept = _evaluated(given, space, bars)
     spec = _guidance(given, episodes, manifest.layout, space, manifest.action.dim, before)
     spec = replace(spec, mode=before.mode, exit_layer=before.exit_layer)
+    if spec != before:  # else it was written by the run that this one goes on with
+        bars.say(f'the calibration before this one: {keep_before(manifest_path)}')
     manifest = _write(given.target, manifest, spec)
     tables = [_table(space.report['calibrate'], spec)]
     if given.bag is None and calibrate_mode.compared_episodes(given):
         spec, table = calibrate_mode.choose_in_simulation(given, manifest, space, bars)
         _write(given.target, manifest, spec)
         tables.append(table)
+    if kept is not None:
+        kept.done()
     return spec, tables
 
 
@@ -317,10 +343,15 @@ def _played(
     return [result.passes for result in results]
 
 
-def _evaluated(given: argparse.Namespace, bars: StageBars) -> Episodes:
+def _evaluated(
+    given: argparse.Namespace, space: Workspace, bars: StageBars
+) -> tuple[Episodes, KeptRecording]:
     """Closed loop of the bundle in the robot's own control loop."""
+    from dysl_vla_ros.lab.evaluation.evaluate import about
+    from dysl_vla_ros.lab.evaluation.ledger import waiting_place
     from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
     from dysl_vla_ros.lab.evaluation.record import record_episodes
+    from dysl_vla_ros.lab.guidance.kept_recording import KeptEpisode, KeptRecording
     from dysl_vla_ros.lab.guidance.recordings import AcceptedChunk, episodes_of
 
     options = EvaluateOptions(
@@ -328,9 +359,14 @@ def _evaluated(given: argparse.Namespace, bars: StageBars) -> Episodes:
         first_seed=given.first_seed, latency=latency_seconds(given.latency),
         time_limit=given.time_limit,
     )  # fmt: skip
-    total, won = len(options.specs()), 0
-    episodes: list[Sequence[RecordedPass]] = []
-    for number, played in enumerate(record_episodes(options), start=1):
+    facts = about(options)
+    named = {**facts, 'bundle': facts['bundle']['files'],
+             'episodes': [asdict(spec) for spec in options.specs()]}  # fmt: skip
+    kept = KeptRecording(waiting_place('recording', named, space.folder))
+    total = len(options.specs())
+    if kept.episodes:
+        bars.say(f'goes on after {len(kept.episodes)} of {total} recorded episodes')
+    for played in record_episodes(options, len(kept.episodes)):
         chunks = [
             # C is reported for the actions that were still to be executed.
             AcceptedChunk(d.chunk.epoch, d.chunk.displacements,
@@ -338,10 +374,11 @@ def _evaluated(given: argparse.Namespace, bars: StageBars) -> Episodes:
                           d.chunk.trace.scores)
             for d in played.accepted if d.chunk is not None
         ]  # fmt: skip
-        episodes += episodes_of(chunks, played.actions)
-        won += played.success
-        bars.progress('episodes', number, total, {'won': won})
-    return episodes
+        kept.add(KeptEpisode(tuple(chunks), played.actions, bool(played.success)))
+        won = sum(one.success for one in kept.episodes)
+        bars.progress('episodes', len(kept.episodes), total, {'won': won})
+    found = [episodes_of(one.chunks, one.actions) for one in kept.episodes]
+    return [run for runs in found for run in runs], kept
 
 
 def _table(found: dict[str, Any], spec: CalibrationSpec) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +62,8 @@ def choose_in_simulation(
         bars: Progress.
     """
     from dysl_vla_ros.lab.evaluation.choice import POINT, by_success, choose, rows_within
-    from dysl_vla_ros.lab.evaluation.evaluate import play, report
+    from dysl_vla_ros.lab.evaluation.evaluate import about, play, report
+    from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting_place
     from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 
     rows, total = rows_within(manifest.layers_total, given.depth), manifest.layers_total
@@ -79,7 +80,11 @@ def choose_in_simulation(
         done += 1
         bars.progress('modes', done, count, {})
 
-    played = play(options, rows, show)
+    facts = about(options)
+    named = {**facts, 'rows': [asdict(row) for row in rows],
+             'episodes': [asdict(spec) for spec in options.specs()]}  # fmt: skip
+    ledger = Ledger(waiting_place('modes', named, space.folder), facts)
+    played = play(options, rows, show, ledger)
     chosen = choose(by_success(played), total, given.depth, POINT).row
     found = report(played)
     space.write('modes.json', {'chosen': chosen.name, 'depth': given.depth,
@@ -98,6 +103,7 @@ def choose_in_simulation(
             f'{one["layers_run_mean"]:.2f}',
             f'{one["pass_ms"]["mean"]:.1f}',
         )
+    ledger.done()
     return _with(manifest.calibration, chosen), table
 
 

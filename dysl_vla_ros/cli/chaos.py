@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -15,6 +17,10 @@ from dysl_vla_ros.cli.values import POSITIVE, SEED
 from dysl_vla_ros.demo.domain import ReservedDomain
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.ros.chaos.fault import KINDS
+
+if TYPE_CHECKING:
+    from dysl_vla_ros.ros.chaos.campaign import Options
+    from dysl_vla_ros.ros.chaos.case import Case
 
 _QUICK_MINUTES = 0.9
 """What a quick campaign may take before the last trial begins."""
@@ -50,7 +56,6 @@ def run(given: argparse.Namespace) -> int:
                           'bin/python')  # fmt: skip
     need('ros-jazzy', 'rclpy')
     from dysl_vla_ros.ros.chaos import campaign, table
-    from dysl_vla_ros.ros.chaos.case import Case
 
     minutes = given.minutes
     if given.quick and minutes is None:
@@ -61,7 +66,10 @@ def run(given: argparse.Namespace) -> int:
         reserved.number,
     )  # fmt: skip
     console = Console(highlight=False, soft_wrap=True)
-    cases: list[Case] = []
+    cases = _kept(given, options)
+    before = tuple(cases)
+    if cases:
+        console.print(f'{given.json}: goes on after {len(cases)} faults that were tried')
 
     def tell(case: Case) -> None:
         cases.append(case)
@@ -74,16 +82,30 @@ def run(given: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     interrupted = False
     try:
-        campaign.run(options, tell)
+        campaign.run(options, tell, before)
     except KeyboardInterrupt:
         interrupted = True
     console.print(table.total(cases), markup=False)
     if given.json is not None:
-        write_json(given.json, campaign.report(cases, options))
+        write_json(given.json, campaign.report(cases, options, complete=not interrupted))
         console.print(f'wrote {given.json}', markup=False)
     if interrupted:
+        kept = 'nothing is kept: --json FILE keeps what was tried'
+        if given.json is not None:
+            kept = f'{len(cases)} faults are in {given.json}; the same command goes on'
+        console.print(f'interrupted: {kept}', markup=False)
         return 130
     return 0 if cases and not any(case.verdict == 'unsafe' for case in cases) else 1
+
+
+def _kept(given: argparse.Namespace, options: Options) -> list[Case]:
+    """Of a run that was broken off with the same options."""
+    from dysl_vla_ros.ros.chaos.campaign import broken_off
+
+    if given.json is None or not given.json.expanduser().is_file():
+        return []
+    text = given.json.expanduser().read_text(encoding='utf-8')
+    return broken_off(json.loads(text), options) if text else []
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

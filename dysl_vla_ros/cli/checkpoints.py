@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -17,6 +18,7 @@ from dysl_vla_ros.targets import contents, listed
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.export.parts import Exportable
+    from dysl_vla_ros.lab.model.checkpoint import Checkpoint
     from dysl_vla_ros.lab.model.openvla_oft_loader import OftCheckpoint
     from dysl_vla_ros.lab.model.published_settings import OftSettings
 
@@ -86,7 +88,7 @@ def open_exportable(path: Path, given: argparse.Namespace) -> Exportable:
     elif (path / MANIFEST_NAME).is_file():
         raise ConfigError('checkpoint', str(path), 'a checkpoint, or a published folder: this is '
                           'a bundle, which is exported already')  # fmt: skip
-    elif not (path / 'config.json').is_file():
+    elif not any(path.glob('*.json')):
         raise ConfigError('checkpoint', str(path), 'a checkpoint, or a published folder with a '
                           f'config.json: here there is {listed(contents(path)) or "nothing"}')
     need_torch(path)
@@ -94,10 +96,24 @@ def open_exportable(path: Path, given: argparse.Namespace) -> Exportable:
         from dysl_vla_ros.lab.export.small_parts import SmallParts
         from dysl_vla_ros.lab.model.checkpoint import load_checkpoint
 
-        return SmallParts(load_checkpoint(path))
+        return SmallParts(_renamed(load_checkpoint(path), given))
     if (added := open_family(path, given)) is not None:
         return export_family(added, given)
     return _exportable_oft(path, given)
+
+
+def _renamed(checkpoint: Checkpoint, given: argparse.Namespace) -> Checkpoint:
+    """A checkpoint of any robot, with the names that the command line gives its parts."""
+    if checkpoint.robot is None:
+        return checkpoint
+    names = tuple(given.joint_names)
+    known = checkpoint.robot.joint_names
+    if names and len(names) != len(known):
+        raise ConfigError('joint-names', names, f'{len(known)} names, of {", ".join(known)}')
+    changes: dict[str, Any] = {name: value for name, value in (
+        ('joint_names', names), ('frame_id', given.frame), ('tip_link', given.tip),
+        ('delta_reference', given.delta_reference)) if value}  # fmt: skip
+    return replace(checkpoint, robot=replace(checkpoint.robot, **changes))
 
 
 def need_torch(path: Path) -> None:

@@ -117,7 +117,8 @@ def run(given: argparse.Namespace) -> int:
         signal.signal(number, signal.SIG_IGN)
     bad = {name: code for name, code in children.exit_codes.items() if code != 0}
     if bad:
-        console.print(f'exit codes: {bad}')
+        ended = ', '.join(f'{name} ended with code {code}' for name, code in bad.items())
+        console.print(ended, markup=False)
     if deaf:
         console.print(Text(deaf))
         return 1

@@ -12,7 +12,7 @@ from rich.console import Console
 from dysl_vla_ros.cli.inputs import look_at_checkpoint, look_at_dataset, look_at_file, need
 from dysl_vla_ros.cli.published import add_published, distill_published, is_published
 from dysl_vla_ros.cli.robot_set import load_for
-from dysl_vla_ros.cli.stages import StageBars
+from dysl_vla_ros.cli.stages import StageBars, listed
 from dysl_vla_ros.cli.train import add_data_options, load_data
 from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, FROM_0, SHARE, SHARE_INSIDE
 from dysl_vla_ros.lab.folders import is_workspace
@@ -97,8 +97,10 @@ def run(given: argparse.Namespace) -> int:
         path = given.out / CHECKPOINT
         save_checkpoint(path, with_card(checkpoint, **card))
         forget_states(space, 'distill')
-    console.print(f'{path}: static layers {list(layout.static_layers)} of {layout.layers_total}; '
-                  f'now dysl calibrate {path}')  # fmt: skip
+    known = '' if checkpoint.robot is None else f' --dataset {given.dataset[0]}'
+    console.print(f'{path}: static layers {listed(layout.static_layers)} of '
+                  f'{layout.layers_total}; '
+                  f'now dysl calibrate {path}{known}')  # fmt: skip
     return 0
 
 

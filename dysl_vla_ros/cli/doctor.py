@@ -22,7 +22,7 @@ from dysl_vla_ros.errors import DyslError
 from dysl_vla_ros.hardware import realtime
 
 _MARKS = {'ok': ('ok', '32'), 'missing': ('--', '33'), 'broken': ('!!', '31')}
-_WIDTH = 100
+_WIDTH = 80
 
 _REALTIME_FIX = (
     "in /etc/security/limits.d/: '@realtime - rtprio 99' and '@realtime - memlock unlimited', "
@@ -98,10 +98,10 @@ def findings(engine: str = '', plans: str = '') -> list[Finding]:
 
 def _python() -> Finding:
     version = platform.python_version()
-    fits = (3, 10) <= sys.version_info[:2] <= (3, 12)
+    fits = (3, 10) <= sys.version_info[:2] <= (3, 13)
     return Finding(
         'Python', 'ok' if fits else 'broken', f'{version} on {platform.machine()}', 'everything',
-        '' if fits else 'use Python 3.10 to 3.12',
+        '' if fits else 'use Python 3.10 to 3.13',
     )  # fmt: skip
 
 

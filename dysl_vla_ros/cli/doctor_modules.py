@@ -71,6 +71,12 @@ class Library:
         return ', or '.join(ways)
 
 
+_SIM = 'the simulated arm: robot:=sim, dysl demo'
+_MUJOCO = (
+    Library('mujoco', 'mujoco-core', _SIM, '', False, (4, 0), (4, 1))
+    if sys.version_info >= (3, 11)
+    else Library('mujoco', 'mujoco', _SIM, '', False, (3, 3), (4,))  # no wheel of the other one
+)
 LIBRARIES = (
     Library('numpy', 'numpy', 'everything', 'python3-numpy', True, (1, 24), (3,)),
     Library('yaml', 'PyYAML', 'parameter files', 'python3-yaml', True, (5, 4), (7,)),
@@ -82,11 +88,13 @@ LIBRARIES = (
             (1, 17), (2,)),
     Library('tokenizers', 'tokenizers', 'bundles whose instruction is more than a list of words '
             '(OpenVLA-OFT; not the bundled model)', '', False, (0, 15), (1,)),
-    Library('mujoco', 'mujoco-core', 'the simulated arm: robot:=sim, dysl demo', '', False,
-            (4, 0), (4, 1)),
+    _MUJOCO,
     Library('rich', 'rich', 'the live view of dysl demo, progress bars', 'python3-rich', False,
             (10,), (16,)),
     Library('PIL', 'Pillow', 'compressed images', 'python3-pil', False, (9,)),
+    Library('websockets', 'websockets', 'policy servers: engine.backend = remote, dysl serve', '',
+            False, (15,), (18,)),
+    Library('msgpack', 'msgpack', 'policy servers', 'python3-msgpack', False, (1, 0, 3), (2,)),
     Library('cv_bridge', '', 'image conversion by OpenCV (the node has its own without it)',
             'ros-$ROS_DISTRO-cv-bridge', heavy=True),
     Library('torch', 'torch', 'training, export, and the cuda engine (offline)', '', False,

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dysl_vla_ros.bundle.manifest import CameraSpec
 from dysl_vla_ros.cli.checkpoints import add_checkpoint_options, open_exportable
+from dysl_vla_ros.cli.stages import listed
 from dysl_vla_ros.cli.values import COUNT_FROM_0
 from dysl_vla_ros.errors import ConfigError
 
@@ -73,7 +74,7 @@ def run(given: argparse.Namespace) -> int:
     size = sum(entry.bytes for entry in manifest.files.values()) / 1e6
     console.print(
         f'{manifest.name} ({manifest.precision}): {len(manifest.segments)} graphs, {size:.1f} MB, '
-        f'static layers {list(manifest.static_layers)} of {manifest.layers_total}: {folder}'
+        f'static layers {listed(manifest.static_layers)} of {manifest.layers_total}: {folder}'
     )
     return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,8 +13,9 @@ from rich.progress import Progress
 
 from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.evaluate import interrupted, latency_seconds
+from dysl_vla_ros.cli.headroom_gate import add_gate, try_gate
 from dysl_vla_ros.cli.headroom_tables import closed_table, exits_table, groups_table
-from dysl_vla_ros.cli.inputs import look_at_arrays, look_at_bundle, look_at_file
+from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file, look_at_observations
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, SEED, TIME_LIMIT, WORKERS, number
 from dysl_vla_ros.config import EngineConfig, load_yaml
@@ -37,7 +38,7 @@ from dysl_vla_ros.lab.evaluation.headroom import (
     tried_states,
     verdict,
 )
-from dysl_vla_ros.lab.evaluation.ledger import Ledger
+from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting
 from dysl_vla_ros.lab.evaluation.modes import Row
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 from dysl_vla_ros.policy import open_policy
@@ -78,6 +79,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='of the node; default: those of the simulated arm')  # fmt: skip
     parser.add_argument('--keep', type=Path, help='finished episodes, to go on from; default: '
                         'beside --json')  # fmt: skip
+    add_gate(parser)
     parser.add_argument('--json', type=Path, help='write the report here')
 
 
@@ -85,7 +87,7 @@ def run(given: argparse.Namespace) -> int:
     """Measure, print the tables and a verdict, write JSON."""
     check_json(given.json)
     look_at_bundle('--engine', given.engine)
-    look_at_arrays('--observations', given.observations)
+    look_at_observations('--observations', given.observations)
     look_at_file('--params-file', given.params_file, 'a parameter file')
     if not 1 <= len(given.tolerance) <= _MOST_TOLERANCES:
         raise ConfigError('--tolerance', given.tolerance, f'1 to {_MOST_TOLERANCES} numbers')
@@ -93,6 +95,12 @@ def run(given: argparse.Namespace) -> int:
         if not 0 < tolerance <= 10:
             raise ConfigError('--tolerance', tolerance, 'more than 0 and at most 10')
     console, began = Console(), time.monotonic()
+    if given.gate:
+        told = try_gate(given, console)
+        told |= {'bundle': bundle_name(given.engine), 'date': time.strftime('%Y-%m-%d')}
+        if given.json is not None:
+            write_json(given.json, told)
+        return 0
     document = _recorded(given) if given.observations is not None else _played(given, console)
     if document is None:
         return 130
@@ -151,7 +159,13 @@ def _played(given: argparse.Namespace, console: Console) -> dict[str, Any] | Non
     path = given.keep
     if path is None and given.json is not None:
         path = given.json.with_suffix('.episodes.jsonl')
-    ledger = Ledger(path, about(one))
+    facts = about(one)
+    if path is None:
+        named = {**facts, 'splits': given.splits, 'rows': [asdict(row) for row in rows],
+                 'episodes': [asdict(spec) for spec in one.specs()]}  # fmt: skip
+        ledger = waiting('headroom', named, facts)
+    else:
+        ledger = Ledger(path, facts)
     total = len(rows) * sum(len(options.specs()) for options in by_split.values())
     played: dict[str, Played] = {}
     try:
@@ -160,8 +174,10 @@ def _played(given: argparse.Namespace, console: Console) -> dict[str, Any] | Non
             for split, options in by_split.items():
                 played[split] = play(options, rows, lambda row, result: bars.advance(task), ledger)
     except KeyboardInterrupt:
-        console.print(interrupted(path, len(ledger), total))
+        console.print(interrupted(len(ledger), total, path))
         return None
+    if given.keep is None and given.json is None:
+        ledger.done()
     states = [state for found in played.values() for state in tried_states(found[DENSE])]
     return {
         'offline': offline(states, manifest.layers_total, given.tolerance),

@@ -14,6 +14,7 @@ from dysl_vla_ros.cli.calls import Parser, meant
 from dysl_vla_ros.cli.failures import INTERRUPTED, WRONG_CALL, explain
 
 COMMANDS = {
+    'anchors': 'Fine-tuned fixed exits and shallow dense models, to compare with (resumes)',
     'bench': 'What a pass costs on this machine, and what skipping gains',
     'build': 'Compile a bundle for the GPU of this machine (TensorRT, or torch)',
     'calibrate': 'Choose static layers, and when to skip, from what the policy did',
@@ -30,6 +31,7 @@ COMMANDS = {
     'inspect': 'Say what a folder is, what is supported, what is missing, what it takes',
     'recipe': 'From nothing to a bundle: every stage of the training (resumes)',
     'replay': 'Recorded observations through a policy again, and what if',
+    'results': 'The page of all comparisons from committed JSON, and the runs it lacks (resumes)',
     'serve': 'A policy behind a socket, for other robots and harnesses (openpi, vla-eval)',
     'soak': 'Run the demo for a long time: memory, descriptors, threads, rate',
     'train': 'The dense policy from datasets; several GPUs by accelerate launch (resumes)',
@@ -55,12 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = _without_help_verb(list(sys.argv[1:] if arguments is None else arguments))
     name = f'dysl {words[0]}' if words and words[0] in COMMANDS else 'dysl'
-    kept = ''
+    kept, options = '', frozenset[str]()
     try:
         if not words or words[0] not in COMMANDS:
             return _about(words)
         module = importlib.import_module(module_of(words[0]))
-        given = parser_of(words[0]).parse_args(words[1:])
+        parser = parser_of(words[0])
+        options = parser.options()
+        given = parser.parse_args(words[1:])
         kept = getattr(module, 'KEPT', '')
         code: int = module.run(given)
         sys.stdout.flush()
@@ -74,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _NO_READER
     except Exception as error:
-        text, code = explain(error)
+        text, code = explain(error, options)
         print(f'{name}: {text}', file=sys.stderr)
         return code
 

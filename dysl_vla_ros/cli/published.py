@@ -15,7 +15,7 @@ from dysl_vla_ros.cli.families import (
     open_family,
     published_settings,
 )
-from dysl_vla_ros.cli.stages import StageBars
+from dysl_vla_ros.cli.stages import StageBars, listed
 from dysl_vla_ros.cli.values import COUNT_FROM_0
 from dysl_vla_ros.errors import ConfigError
 
@@ -132,7 +132,7 @@ def calibrate_published(given: argparse.Namespace) -> int:
         layout = score_layers(opened.dense(), samples.stream(given.batch, 3), space,
                               given.static_share, given.tokens,
                               given.batch, given.batches)  # fmt: skip
-    console.print(f'{out / LAYERS}: static layers {list(layout.static_layers)} of '
+    console.print(f'{out / LAYERS}: static layers {listed(layout.static_layers)} of '
                   f'{layout.layers_total}; now dysl distill {folder} --dataset '
                   f'{given.dataset[0]} --layers {out / LAYERS} --out FOLDER')  # fmt: skip
     return 0
@@ -211,6 +211,7 @@ def distill_published(given: argparse.Namespace) -> int:
             about = card(space, given.unnorm_key, opened.data)
             save_oft_skipping(path, Skipping(modules, spec, about))
             (given.out / STATE).unlink(missing_ok=True)
-    console.print(f'{path}: static layers {list(layout.static_layers)} of {layout.layers_total}; '
+    console.print(f'{path}: static layers {listed(layout.static_layers)} of '
+                  f'{layout.layers_total}; '
                   f'now dysl export {folder} BUNDLE --skipping {path}')  # fmt: skip
     return 0

@@ -10,10 +10,11 @@ import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dysl_vla_ros.cli.inputs import look_at_checkpoint, need
 from dysl_vla_ros.cli.values import COUNT, POSITIVE, SEED, WORKERS, whole
+from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.folders import is_workspace
 from dysl_vla_ros.targets import folder_target
 
@@ -29,12 +30,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('--preset', default='full', choices=('full', 'toy'),
                         help='toy: everything small, a minute')  # fmt: skip
+    parser.add_argument('--world', default='tabletop', choices=('tabletop', 'libero'),
+                        help='libero: make libero')  # fmt: skip
+    parser.add_argument('--suite', default='libero_object', help='of LIBERO')
+    parser.add_argument('--episodes', type=COUNT,
+                        help=f'of LIBERO, demonstrations per scene; {_PRESET}')  # fmt: skip
+    parser.add_argument('--steps', type=COUNT,
+                        help=f'of LIBERO, updates of the dense training; {_PRESET}')  # fmt: skip
+    parser.add_argument('--precision', default='auto', choices=('auto', 'bf16', 'fp32'),
+                        help='of the trainings; auto: bf16 on a GPU only')  # fmt: skip
     parser.add_argument('--folder', type=Path, required=True, help='intermediate files; large')
     parser.add_argument('--results', type=Path, help='checkpoints and plots; default: --folder')
     parser.add_argument('--workers', type=WORKERS, default=2, help='processes that simulate')
     parser.add_argument('--device', default='', help='torch device; default: a GPU, or the CPU')
     parser.add_argument('--until', default='bundle',
-                        choices=('dense', 'dagger', 'policy', 'bundle'),
+                        choices=('demonstrations', 'dense', 'dagger', 'policy', 'bundle'),
                         help='last stage')  # fmt: skip
     parser.add_argument('--start', type=Path, help='checkpoint in place of the first training')
     parser.add_argument('--collect-seconds', type=POSITIVE,
@@ -64,6 +74,11 @@ def run(given: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.WARNING, format='%(message)s', stream=sys.stdout)
     logging.getLogger('dysl_vla_ros').setLevel(logging.INFO)
     device = training_device(given.device)
+    if given.world == 'libero':
+        return _libero(given, device)
+    if given.until == 'demonstrations':
+        raise ConfigError('until', given.until, 'dense, dagger, policy or bundle; the '
+                          'demonstrations alone: dysl collect')  # fmt: skip
     recipe = adjusted(recipes.preset(given.preset, given.workers, device.type == 'cuda'), given)
     recipes.run(recipe, given.folder, given.results or given.folder, device, given.workers,
                 given.until, given.start)  # fmt: skip
@@ -80,6 +95,8 @@ def adjusted(recipe: Recipe, given: argparse.Namespace) -> Recipe:
                                                  max_seconds=given.collect_seconds))  # fmt: skip
     if given.train_seconds:
         recipe = replace(recipe, train=replace(recipe.train, max_seconds=given.train_seconds))
+    recipe = replace(recipe, ground=replace(recipe.ground, precision=given.precision),
+                     train=replace(recipe.train, precision=given.precision))  # fmt: skip
     rounds = recipe.rounds
     if given.rounds is not None:
         rounds = tuple((rounds * given.rounds)[: given.rounds])
@@ -88,5 +105,28 @@ def adjusted(recipe: Recipe, given: argparse.Namespace) -> Recipe:
                        for r in rounds)  # fmt: skip
     if given.round_episodes:
         rounds = tuple(replace(r, episodes=given.round_episodes) for r in rounds)
-    rounds = tuple(replace(r, train=replace(r.train, seed=n)) for n, r in enumerate(rounds, 1))
+    rounds = tuple(replace(r, train=replace(r.train, seed=n, precision=given.precision))
+                   for n, r in enumerate(rounds, 1))  # fmt: skip
     return replace(recipe, rounds=rounds)
+
+
+def _libero(given: argparse.Namespace, device: Any) -> int:
+    from dysl_vla_ros.lab.libero_recipe import libero_preset, run_libero
+    from dysl_vla_ros.lab.recipe import Printer
+    from dysl_vla_ros.lab.workspace import Workspace
+
+    if given.until == 'dagger':
+        raise ConfigError('until', given.until, 'demonstrations, dense, policy or bundle')
+    recipe = libero_preset(given.preset, given.suite, given.workers, device.type == 'cuda')
+    changes = {name: value for name, value in (('steps', given.steps),
+               ('max_seconds', given.train_seconds)) if value}  # fmt: skip
+    train = replace(recipe.train, precision=given.precision, seed=given.seed, **changes)
+    ground = recipe.ground and replace(recipe.ground, precision=given.precision)
+    if given.episodes:
+        recipe = replace(recipe, collect=replace(recipe.collect, episodes=given.episodes))
+    recipe = replace(recipe, train=train, ground=ground, seed=given.seed)
+    printer = Printer()
+    results = given.results or given.folder
+    space = Workspace(given.folder, results, device, printer.progress, printer.told)
+    print(run_libero(recipe, space, given.until))
+    return 0

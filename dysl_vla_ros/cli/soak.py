@@ -82,7 +82,10 @@ def run(given: argparse.Namespace) -> int:
                 if given.json is not None and len(measured.usage['vla_node']) % _WRITE_EVERY == 0:
                     write_json(given.json, _document(measured, until))
         except KeyboardInterrupt:
-            console.print('interrupted', markup=False)
+            kept = 'what was measured so far is summed up below'
+            if given.json is not None:
+                kept += f', and kept in {given.json}'
+            console.print(f'interrupted: {kept}', markup=False)
         until = listener.seconds
     document = _document(measured, until)
     for line in endurance.text(measured, until):
@@ -149,6 +152,7 @@ def _plot(measured: Run, until: float, path: Path) -> str:
         axis.set_ylabel(title)
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
+        axis.yaxis.get_major_locator().set_params(integer=True)
     axes[0].legend()
     axes[3].set_xlabel('minutes')
     draw = partial(figure.savefig, format='png', dpi=120, metadata={'Software': _SOFTWARE})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -54,9 +54,29 @@ class StageBars:
         """Progress of a stage that only counts: a function of (done, total)."""
         return lambda done, total: self.progress(stage, done, total, {})
 
+    def say(self, text: str) -> None:
+        """A line above the bars."""
+        if self._shown:
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
     def told(self, stage: str, figures: Mapping[str, Any]) -> None:
         """What a stage found."""
         if self._shown:
-            shown = {k: round(v, 4) if isinstance(v, float) else v for k, v in figures.items()
-                     if not isinstance(v, dict)}  # fmt: skip
-            self._console.print(f'{stage}: {shown}', highlight=False)
+            shown = ', '.join(f'{name.replace("_", " ")} {_shown(value)}'
+                              for name, value in figures.items()
+                              if not isinstance(value, dict))  # fmt: skip
+            self._console.print(f'{stage}: {shown}', highlight=False, markup=False)
+
+
+def listed(numbers: Iterable[object]) -> str:
+    """Numbers as one writes them: 0, 3 and 19."""
+    words = [str(number) for number in numbers]
+    return ' and '.join([', '.join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f'{value:.4g}'
+    if isinstance(value, (list, tuple)):
+        return listed(_shown(one) for one in value) or 'none'
+    return str(value)

@@ -88,7 +88,9 @@ def run(given: argparse.Namespace) -> int:
     _print(console, report, total)
     console.print(f'{opened.engine.device} against {reference.device}: '
                   + ('within the budget' if report.within else '[red]above the budget[/]')
-                  + f' {asdict(budget)}')  # fmt: skip
+                  + f': cosine at least {budget.cosine:g}, relative error at most '
+                  f'{budget.relative:g}, of actions {budget.actions:g}, of gates '
+                  f'{budget.gate:g}')  # fmt: skip
     if given.json is not None:
         document = {
             'bundle': manifest.name, 'precision': manifest.precision,

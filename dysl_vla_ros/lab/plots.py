@@ -19,6 +19,7 @@ matplotlib.use('Agg')
 
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 
 def plot_curve(path: Path, curve: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
@@ -27,6 +28,7 @@ def plot_curve(path: Path, curve: Sequence[Mapping[str, float]], names: Sequence
     steps = [note['step'] for note in curve]
     for name in names:
         axes.plot(steps, [note.get(name, np.nan) for note in curve], label=name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel='update', yscale='log', title='training')
     axes.grid(alpha=0.3)
     axes.legend()
@@ -40,6 +42,7 @@ def plot_layers(path: Path, scores: Mapping[str, Sequence[float]], static: Seque
         axes.plot(values, marker='o', markersize=3, label=name)
     for layer in static:
         axes.axvline(layer, color='grey', linewidth=0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel='layer', ylabel='score', yscale='symlog')
     axes.legend()
     _save(path, figure)
@@ -62,6 +65,7 @@ def plot_distillation(path: Path, curve: Sequence[Mapping[str, Any]], layers: in
         left.plot([int(layer) for layer in found],
                   [entry['error_added'] for entry in found.values()], 'o-', markersize=3,
                   label=f'update {step}')  # fmt: skip
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.axhline(0.0, color='grey', linewidth=0.6)
     left.set(xlabel='dynamic layer', ylabel='action error added',
              title='its adapter in place of the rest of the segment')  # fmt: skip
@@ -70,6 +74,7 @@ def plot_distillation(path: Path, curve: Sequence[Mapping[str, Any]], layers: in
                label='mean depth, all controllers live')  # fmt: skip
     right.plot(steps, [note['validation']['live_error'] / note['validation']['dense_error']
                        for note in curve], label='action error / dense')  # fmt: skip
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.axvline(last, color='grey', linewidth=0.6)
     right.set(xlabel='update; stage 2 begins at the line', ylim=(0.0, None))
     right.legend()

@@ -129,7 +129,11 @@ def _judge_policy(
         return (WARN, unseen) if unseen else (OK, '')
     # Counted from the start of this motion: before it no pass was asked for.
     silent = now - max(chunks.last_at or 0.0, session.playing_since)
-    if silent > config.inputs.max_observation_age_s:
+    stale = silent > config.inputs.max_observation_age_s
+    state = _link(session).get('state', '')
+    if state.startswith('down'):
+        return STALE if stale else WARN, f'the link to the policy server is {state}'
+    if stale:
         return STALE, f'no pass for {silent:.1f} s; last refusal: {loop.last_rejection or "none"}'
     horizon, period = session.policy.manifest.action.horizon, config.timing.action_period_s
     budget_ms = 1e3 * config.timing.request_threshold * horizon * period
@@ -138,9 +142,6 @@ def _judge_policy(
             f'inference_ms_p95 = {chunks.inference_ms[1]:.0f}: expected at most {budget_ms:.0f}, '
             'the time that is left of a chunk when the next is asked for'
         )
-    state = _link(session).get('state', '')
-    if state.startswith('down'):
-        return WARN, f'the link to the policy server is {state}'
     low, high = config.skip.expected_min, config.skip.expected_max
     if chunks.skip_ratio is not None and not low <= chunks.skip_ratio <= high:
         return WARN, f'skip_ratio = {chunks.skip_ratio:.3f}: expected within [{low:g}, {high:g}]'

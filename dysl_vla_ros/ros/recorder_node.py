@@ -57,6 +57,7 @@ class RecorderNode(Node):
         self._video = bool(self.declare_parameter('video', False).value)
         extra = self.declare_parameter('topics', Parameter.Type.STRING_ARRAY).value or ()
         self.failed = False
+        self._ended = False
         self._kinds: dict[Any, Kind] = {}
         self._cameras: dict[str, bool] = {}
         topics = (*TOPICS, *further(tuple(extra)))
@@ -73,6 +74,7 @@ class RecorderNode(Node):
 
     def finish(self) -> None:
         """End the file."""
+        self._ended = True
         try:
             self._files.close()
         except (OSError, ValueError) as error:
@@ -149,12 +151,13 @@ class RecorderNode(Node):
     # ---- what is written ---------------------------------------------------------------------
 
     def _write(self, name: str, kind: Kind, data: bytes, said_once: bool) -> None:
-        if not self.failed:
+        if not self.failed and not self._ended:
             self._try(lambda: self._files.write(name, kind, data, time.time_ns(), said_once))
 
     def _on_timer(self) -> None:
-        if not self.failed:
-            self._try(self._files.flush)
+        if self.failed or self._ended:
+            return
+        self._try(self._files.flush)
         if self._video:
             self._follow_video()
 

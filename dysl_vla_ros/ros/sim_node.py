@@ -39,7 +39,7 @@ _UNDER_WAY = ('running', 'verifying', 'holding', 'homing', 'stale', 'paused')
 _LATE_S = 0.25
 """Farther behind real time than this, the simulation gives up catching up."""
 
-_PARAMETERS: tuple[tuple[str, Any, str], ...] = (
+PARAMETERS: tuple[tuple[str, Any, str], ...] = (
     ('episodes.auto', True, 'Give instructions, judge them, lay out the next scene'),
     ('episodes.families', ['pick', 'bin', 'place', 'push'], 'Task families, taken in turn'),
     ('episodes.split', 'train', 'Scenes and phrasings: train or heldout'),
@@ -71,7 +71,7 @@ class SimNode(Node):
             ConfigError: A parameter is wrong, or another arm is on its topics.
         """
         super().__init__(NODE_NAME, **options)
-        for name, default, text in _PARAMETERS:
+        for name, default, text in PARAMETERS:
             self.declare_parameter(name, default, ParameterDescriptor(description=text))
         self.failed = False
         self._cameras = self._checked_cameras()

@@ -1,4 +1,4 @@
-"""``dysl bench`` on a tiny bundle: a card for people, and one JSON document as the last line."""
+"""``dysl bench`` on a tiny bundle: a card for people, and one JSON document with ``--json``."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ def stopped(tmp_path_factory, folder):
     return code, out.getvalue(), path
 
 
-def test_the_last_line_is_the_json_document_that_the_file_holds(stopped):
+def test_the_card_is_for_people_and_json_is_only_in_the_file(stopped):
     code, text, path = stopped
-    document = json.loads(text.splitlines()[-1])
-    assert code == 0 and document == json.loads(path.read_text())
+    document = json.loads(path.read_text())
+    assert code == 0 and '{' not in text and 'interrupted' not in document
+    assert max(map(len, text.splitlines())) <= 80
     assert document['format'] == 'dysl_vla_bench' and document['bundle']['name'] == 'tiny'
 
 
@@ -46,6 +47,11 @@ def test_the_document_holds_every_part(stopped):
     assert document['observations'] == {'source': 'simulator', 'count': 3}
     assert {'before', 'after', 'slowdowns'} == set(document['hardware'])
     assert document['versions']['numpy']
+    assert document['same_bits'] is True and document['tokens'] > 0
+    roof = document['roof']
+    assert roof['rates']['flops'] > 1e8 and roof['rates']['bandwidth'] > 1e7
+    for stage, row in roof['stages'].items():
+        assert row['measured_ms'] == document['stages'][stage]['p50'] and row['floor_ms'] > 0
     assert 'cpu_threads' in document['hardware']['before']
 
 
@@ -53,7 +59,7 @@ def test_the_card_names_the_physics(stopped):
     text = stopped[1]
     text = ' '.join(text.split())
     for words in ('The backbone is', 'ceiling', 'asking one controller costs', 're-run from',
-                  'max_skip', 'machine'):  # fmt: skip
+                  'max_skip', 'machine', 'floor ms', 'Live at '):  # fmt: skip
         assert words in text
 
 
@@ -69,7 +75,7 @@ def test_the_card_fits_a_terminal_of_eighty_columns(stopped):
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(card(document))
     tables = [line for line in console.export_text().splitlines() if '─' in line]
-    assert len(tables) == 4 and max(map(len, tables)) <= 80
+    assert len(tables) == 5 and max(map(len, tables)) <= 80
 
 
 def test_a_card_says_that_made_up_images_tell_nothing_of_depth(stopped):
@@ -104,10 +110,11 @@ def test_a_wrong_option_is_explained_in_one_line(folder, capsys, words, message)
     assert message in capsys.readouterr().err
 
 
-def test_the_floors_are_printed_without_any_bundle(capsys):
-    assert main(['bench', '--roofline']) == 0
+def test_the_floors_are_printed_without_any_bundle(capsys, tmp_path):
+    path = tmp_path / 'floors.json'
+    assert main(['bench', '--roofline', '--json', str(path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    document = json.loads(lines[-1])
+    document = json.loads(path.read_text())
     assert document['tokens'] == 605
     assert document['floors_ms']['full']['fp16'] == pytest.approx(209, abs=0.5)
     assert '| full (32 of 32) | 209 | 115 | |' in lines

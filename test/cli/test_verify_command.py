@@ -85,7 +85,7 @@ def test_rounding_is_within_the_budget_that_the_command_line_sets(good, tmp_path
 @pytest.mark.parametrize('words', [(), ('--against', 'itself')])
 def test_onnx_runtime_is_not_compared_with_itself(good, words, capsys):
     words = [good if word == 'itself' else word for word in words]
-    assert run(good, *words) == 1
+    assert run(good, *words) == 2
     assert 'ONNX Runtime would be compared with itself' in capsys.readouterr().err
 
 
@@ -115,6 +115,6 @@ def test_recorded_inputs_are_taken_and_checked(good, tmp_path, capsys):
 
 
 def test_a_checkpoint_that_is_not_there_is_named(good, capsys):
-    assert run(good, '--against', 'nowhere/policy.safetensors') == 1
+    assert run(good, '--against', 'nowhere/policy.safetensors') == 2
     error = capsys.readouterr().err
-    assert 'nowhere/policy.safetensors: no such file or folder' in error
+    assert "'nowhere/policy.safetensors': expected a checkpoint" in error

@@ -84,6 +84,28 @@ def engine(stream):
     return made
 
 
+def test_asking_a_controller_costs_no_launch(engine, stream):
+    """The layer before and its gate are one graph; the host waits once per question."""
+    entering = engine.keep(engine.encode(observation(1)))
+    counts = {}
+    for plan in (LAYOUT.full_plan(), LAYOUT.watched_plan()):
+        hidden = engine.restore(entering)
+        before = stream.launched, stream.waits
+        _, trace = forward(engine, hidden, plan)
+        counts[len(trace.scores)] = stream.launched - before[0], stream.waits - before[1]
+    asked = len(LAYOUT.dynamic_layers)
+    assert counts == {0: (1, 0), asked: (LAYOUT.layers_total, asked)}
+
+
+def test_a_score_that_came_with_the_layer_is_the_score_of_the_state(engine):
+    hidden = engine.run_layer_and_ask(0, engine.encode(observation(2)))
+    kept = engine.keep(hidden)
+    early = engine.skip_score(1, hidden)
+    hidden = engine.run_layer(5, engine.run_layer(4, hidden))  # others are asked in between
+    engine.skip_score(6, hidden)
+    assert engine.skip_score(1, engine.restore(kept)) == early
+
+
 def plans(layout):
     """Every allow point of every segment, controllers open."""
     points = [range(first, end + 1) for first, end in layout.segments]

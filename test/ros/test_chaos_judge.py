@@ -301,3 +301,24 @@ def test_a_point_with_too_few_numbers_is_a_defect_and_a_fault():
     broken = read_window(trajectory(0, (2, 1)), arrival=1.0, wall=1000.0)
     assert '1 velocities for 2 joints' in broken.defect
     assert any('1 velocities' in s for s in problems([*steady(True), broken]).values())
+
+
+def test_a_campaign_goes_on_where_the_same_one_was_broken_off():
+    from dataclasses import replace
+
+    from dysl_vla_ros.ros.chaos import campaign
+    from dysl_vla_ros.ros.chaos.case import Case
+
+    options = campaign.Options(only=('camera',), seed=3)
+    faults = campaign.chosen(options)
+    cases = [Case(one.name, one.kind, 'holds', verdict='safe') for one in faults[:2]]
+    left = campaign.report(cases, options)
+    assert [case.name for case in campaign.broken_off(left, options)] == [
+        one.name for one in faults[:2]
+    ]
+    for other in (replace(options, seed=4), replace(options, only=('joints',)),
+                  replace(options, engine='')):  # fmt: skip
+        assert campaign.broken_off(left, other) == []
+    assert campaign.broken_off(campaign.report(cases, options, complete=True), options) == []
+    assert campaign.broken_off({**left, 'cases': [{'nonsense': 1}]}, options) == []
+    assert campaign.broken_off([1], options) == []

@@ -222,8 +222,45 @@ def test_the_policy_grants_nothing_that_no_node_creates(generated):
     names = {name for *_, name in generated}
     if not names >= {'/joint_commands', '/twist_commands', '/clock', '/image/compressed'}:
         pytest.skip('needs what the other tests of this file generate: run them together')
-    assert sorted(granted() - generated - NOT_INSTALLABLE) == []
+    others = {grant for grant in granted() if grant[0] == 'vla_recorder'}
+    assert sorted(granted() - generated - NOT_INSTALLABLE - others) == []
     assert sorted(NOT_INSTALLABLE - granted()) == []
+
+
+@pytest.mark.parametrize('packed', [False, True])
+def test_the_recorder_may_listen_to_what_it_records_and_to_nothing_else(
+    graph, namespace, monkeypatch, tmp_path, packed
+):
+    pytest.importorskip('mcap', reason="pip install 'dysl_vla_ros[record]'")
+    from rclpy.node import Node
+    from rclpy.parameter import Parameter
+    from sensor_msgs.msg import CompressedImage, Image
+
+    from dysl_vla_ros.ros.recorder_node import RecorderNode
+
+    robot = graph.add(Node('robot', context=graph.context, namespace=namespace))
+    for camera in ('image', 'wrist_image'):
+        kind, ending = (CompressedImage, '/compressed') if packed else (Image, '')
+        robot.create_publisher(kind, camera + ending, 1)
+    given = {'folder': str(tmp_path), 'video': True}
+    recorder = graph.add(
+        RecorderNode(
+            context=graph.context, namespace=namespace,
+            parameter_overrides=[Parameter(name, value=value) for name, value in given.items()],
+        )
+    )
+    vla_node(graph, namespace, monkeypatch, {})
+    of_cameras = {'/image', '/wrist_image'}
+    if packed:
+        of_cameras = {f'{name}/compressed' for name in of_cameras}
+    wanted = {grant for grant in granted() if grant[0] == 'vla_recorder'} - {
+        ('vla_recorder', 'topic', 'subscribe', f'/{name}{ending}')
+        for name in ('image', 'wrist_image') for ending in ('', '/compressed')
+        if f'/{name}{ending}' not in of_cameras
+    }
+    wait_for(lambda: created(robot, 'vla_recorder') >= wanted, what='all subscriptions')
+    assert sorted(created(robot, 'vla_recorder') - wanted) == []
+    graph.call(recorder.finish)
 
 
 def test_what_cannot_be_generated_is_what_the_code_would_create():
@@ -244,7 +281,7 @@ def test_the_policy_has_the_form_of_the_schema():
     }  # fmt: skip
     (enclaves,) = root
     paths = [enclave.get('path') for enclave in enclaves]
-    assert paths == ['/dysl/vla_node', '/dysl/sim_arm']
+    assert paths == ['/dysl/vla_node', '/dysl/vla_recorder', '/dysl/sim_arm']
     for enclave in enclaves:
         (profiles,) = enclave
         for profile in profiles:

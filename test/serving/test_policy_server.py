@@ -285,8 +285,10 @@ def test_the_harness_gets_row_by_row_and_episodes_begin_anew(serve):
         client.send(message(kind, payload, seq))
         return unpack(client.recv())
 
-    seen = {'images': {'agentview': np.zeros((96, 96, 3), np.uint8)}, 'states': asked()['observation/state'],
-            'task_description': 'pick'}  # fmt: skip
+    seen = {
+        'images': {'agentview': np.zeros((96, 96, 3), np.uint8)},
+        'states': asked()['observation/state'], 'task_description': 'pick',
+    }  # fmt: skip
     with connect(server.url + HARNESS, compression=None) as client:
         hello = ask(client, 'hello', {'harness_version': '0'}, 1)
         assert (hello['type'], hello['seq']) == ('hello', 1)
@@ -366,6 +368,15 @@ def test_a_connection_that_was_cut_is_made_anew_within_the_same_request():
     assert asked_for == [0, 1, 1, 2]
     link.close()
     server.shutdown()
+
+
+def test_a_server_that_goes_while_nobody_asks_is_noticed_all_the_same(serve):
+    server = serve()
+    link = Link(Address(server.url))
+    link.wait(PATIENCE)
+    server.close()
+    told(link, 'refused')
+    link.close()
 
 
 def test_an_error_of_the_server_is_told_by_its_last_line_and_the_next_request_goes_on():

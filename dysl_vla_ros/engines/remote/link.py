@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _HANDSHAKE_S = 5.0
 _CLOSE_S = 0.2
+_LOOK_S = 0.5
 _LONGEST_ERROR = 300
 _LEAST_S = 1e-3
 
@@ -240,8 +241,10 @@ class Link:
             if self._closed:
                 self._drop('closed')
             while self._connection is connection:
-                self._wake.wait(1.0)
+                self._wake.wait(_LOOK_S)
                 self._wake.clear()
+                if connection.close_code is not None:  # nobody was asking, and it went
+                    self._drop('the server closed the connection')
             with contextlib.suppress(Exception):  # whatever the end of a dead connection raises
                 connection.close()
             if not self._closed:

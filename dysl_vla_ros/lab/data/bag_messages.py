@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -80,15 +79,14 @@ def picture_of(kind: str, message: Any) -> NDArray[np.uint8]:
 
 def _yuv(data: NDArray[np.uint8], encoding: str) -> NDArray[np.uint8]:
     """4:2:2, full range, BT.601."""
-    from PIL import Image
-
     pairs = data.reshape(data.shape[0], -1, 4)
     at = (1, 0, 3, 2) if encoding in ('yuv422', 'uyvy') else (0, 1, 2, 3)
-    first, u, second, v = (pairs[..., n] for n in at)
-    planes = np.stack([np.stack([first, second], -1), np.repeat(u[..., None], 2, -1),
-                       np.repeat(v[..., None], 2, -1)], -1)  # fmt: skip
-    image = Image.fromarray(planes.reshape(data.shape[0], -1, 3), 'YCbCr')
-    return np.asarray(image.convert('RGB'), np.uint8)
+    first, u, second, v = (pairs[..., n].astype(np.float32) for n in at)
+    light = np.stack([first, second], -1)
+    blue, red = u[..., None] - 128.0, v[..., None] - 128.0
+    rgb = np.stack([light + 1.402 * red, light - 0.344136 * blue - 0.714136 * red,
+                    light + 1.772 * blue], -1)  # fmt: skip
+    return np.clip(np.rint(rgb), 0, 255).astype(np.uint8).reshape(data.shape[0], -1, 3)
 
 
 def by_name(
@@ -102,11 +100,3 @@ def by_name(
         return None
     return values[[places[name] for name in wanted]]
 
-
-def encoded(picture: NDArray[np.uint8]) -> bytes:
-    """A picture in little memory, nearly as it was: JPEG."""
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, 'JPEG', quality=97, subsampling=0)
-    return stream.getvalue()

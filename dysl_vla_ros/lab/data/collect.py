@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.children import deaf_to_ctrl_c
 from dysl_vla_ros.lab.data.contract import FPS, ROBOT, contract, goal_names
 from dysl_vla_ros.lab.data.dataset_writer import DatasetWriter
 from dysl_vla_ros.lab.data.episode_record import (
@@ -107,9 +108,11 @@ def collect(folder: Path, settings: CollectSettings, progress: Progress | None =
         progress(min(done, settings.episodes), settings.episodes)
     if waiting:
         context = multiprocessing.get_context('spawn')
-        with context.Pool(
-            min(settings.workers, len(waiting)), _start_worker, (folder, settings)
-        ) as pool:
+        with deaf_to_ctrl_c():
+            workers = context.Pool(
+                min(settings.workers, len(waiting)), _start_worker, (folder, settings)
+            )
+        with workers as pool:
             for _ in pool.imap_unordered(_collect_episode, waiting):
                 done += 1
                 if progress is not None:

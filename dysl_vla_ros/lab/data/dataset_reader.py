@@ -138,9 +138,10 @@ def _refuse(folder: Path, wrong: Sequence[ConfigError]) -> None:
         listed = '; '.join(f'({number}) {error}' for number, error in enumerate(wrong, start=1))
         raise ConfigError(
             str(folder), f'{len(wrong)} things that do not fit', "the bundled policy's robot and "
-            "its simulator's labels, which are trained on here. A set of any other robot goes "
-            'with a model of that robot: dysl calibrate FOLDER and dysl distill FOLDER, FOLDER '
-            f'being a published OpenVLA-OFT. What does not fit: {listed}',
+            "its simulator's labels, which this checkpoint is trained on. A set of any other "
+            'robot makes a policy of its own: dysl train DATASET; or goes with a published '
+            'OpenVLA-OFT: dysl calibrate FOLDER, dysl distill FOLDER. What does not fit: '
+            f'{listed}',
         )  # fmt: skip
 
 
@@ -284,7 +285,7 @@ def _demonstrations(
         raise ConfigError('label.goal', int(goal.max()), f'numbers below {len(contract.goals)}')
     goal = goal.reshape(len(goal), -1)
     frame, column = np.nonzero(goal >= 0)
-    labels = {
+    labels: dict[str, Any] = {
         name: arrays[f'label.{name}'].reshape(*goal.shape, *tail)[frame, column]
         for name, tail in (('own', ()), ('point', (2,)), ('offset', (2, 3)),
                            ('chunk', dataset.columns['label.chunk'].shape[1:]))

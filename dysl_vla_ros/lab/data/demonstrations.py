@@ -98,6 +98,8 @@ def join(parts: Sequence[Demonstrations]) -> Demonstrations:
     """One body of data from several; frames are renumbered."""
     if not parts:
         raise ConfigError('datasets', 0, 'at least one dataset')
+    if len({part.instructions for part in parts}) > 1:
+        raise ConfigError('instructions', len(parts), 'datasets of the same tasks')
     starts = np.cumsum([0, *(part.frames for part in parts[:-1])])
     shifted = [part.frame + start for part, start in zip(parts, starts, strict=True)]
     return Demonstrations(

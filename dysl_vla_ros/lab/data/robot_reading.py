@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -28,7 +28,10 @@ _TURN = 2.0 * np.pi
 _GRIPPER = re.compile('grip|finger|jaw', re.IGNORECASE)
 _POSE = re.compile(r'^(eef_|ee_|d|delta_)?(x|pos_x|x_pos)$', re.IGNORECASE)
 _EULER = re.compile('roll|rpy', re.IGNORECASE)
-_HELD_OUT_MOST = 40
+_LATER = 6
+"""Frames after which a gripper's command shows in its position."""
+_LONGEST_STEP = 0.2
+"""No hand moves farther in one action [m]."""
 _CHUNK_S = 0.5
 
 
@@ -37,12 +40,13 @@ class SetChoice:
     """What the user says of a set; empty leaves it to the set.
 
     Attributes:
-        cameras: Pictures, without ``observation.images.``.
+        cameras: Pictures, without ``observation.images.``; ``name=picture`` renames one.
         state: Columns that make the proprioception.
         action: Column of the actions.
         space: Of the actions.
         gripper: Names of the numbers that are openings; ``none`` for none.
         gripper_range: Closed and open, in the set's units.
+        action_scale: Metres and radians of each number of an action that is no opening.
         units: Of the joints.
         joint_names: Other names for the joints, in order.
         horizon: Actions per chunk.
@@ -58,6 +62,7 @@ class SetChoice:
     space: ActionSpace | Literal[''] = ''
     gripper: tuple[str, ...] = ()
     gripper_range: tuple[float, float] | None = None
+    action_scale: tuple[float, ...] = ()
     units: Units = 'auto'
     joint_names: tuple[str, ...] = ()
     horizon: int = 0
@@ -176,7 +181,7 @@ def columns_needed(data: LerobotSet, choice: SetChoice) -> tuple[tuple[str, ...]
                            f'{option}')  # fmt: skip
     if not data.cameras:
         lacking.append('pictures: no column of images or videos')
-    for name in choice.cameras:
+    for _, name in _pairs(data, choice):
         if not data.picture(name):
             lacking.append(f'picture {name!r}: it has {sorted(data.cameras)}; --cameras NAME ...')
     if choice.gripper and choice.gripper != ('none',):
@@ -230,6 +235,7 @@ def settle(data: LerobotSet, choice: SetChoice, rows: Rows) -> Reading:
     same = len(action_names) == len(renamed) and not space.startswith('eef')
     action = _numbers('action', (action_column,), renamed if same else action_names, moving,
                       scale, ends)  # fmt: skip
+    action = _scaled(action, choice, space, actions, told)
     shapes, columns = _cameras(data, choice)
     horizon = choice.horizon or int(np.clip(round(_CHUNK_S * data.fps), 8, 32))
     told.append(f'{space}, chunks of {horizon} actions at {data.fps:g} Hz')
@@ -283,7 +289,9 @@ def _names(column: str, described: Column) -> tuple[str, ...]:
     """Of the numbers of a column; where it has none, by number."""
     size = int(np.prod(described.shape))
     if len(described.names) == size:
-        return tuple(name.removesuffix('.pos') for name in described.names)
+        plain = [name.removesuffix('.pos') for name in described.names]
+        return tuple(name if name not in plain[:place] else f'{name}_{place + 1}'
+                     for place, name in enumerate(plain))  # fmt: skip
     stem = 'action' if column.startswith('action') else 'joint'
     return tuple(f'{stem}_{number}' for number in range(1, size + 1))
 
@@ -338,14 +346,78 @@ def _ends(
             if choice.gripper_range is None:
                 told.append(f'{names[place]} ({kind}): closed at {pair[0]:.4g}, open at '
                             f'{pair[1]:.4g}, the extremes of the set (--gripper-range)')
-    if space != 'joint_delta' and choice.gripper_range is None:
+    _turn_round(ends, states, actions, grippers, moving, told)
+    if space.startswith('joint_p') and choice.gripper_range is None:
         # What is commanded and what is measured of one gripper are the same quantity.
         for place, other in zip(grippers, moving, strict=False):
             one, two = ends[f'state {place}'], ends[f'action {other}']
-            if abs(one[1] - two[1]) < abs(two[1] - two[0]):
+            upwards = one[0] < one[1] and two[0] < two[1]
+            if upwards and abs(one[1] - two[1]) < abs(two[1] - two[0]):
                 ends[f'state {place}'] = ends[f'action {other}'] = (
                     min(one[0], two[0]), max(one[1], two[1]))
     return ends
+
+
+def _turn_round(
+    ends: dict[str, tuple[float, float]], states: Sequence[NDArray[np.float32]],
+    actions: Sequence[NDArray[np.float32]], grippers: tuple[int, ...], moving: tuple[int, ...],
+    told: list[str],
+) -> None:  # fmt: skip
+    """Give what moves against the first finger its ends the other way round, in place.
+
+    The second finger of a hand may count downwards, and a command may say 1 for closed.
+    """
+    if not grippers:
+        return
+    state = np.concatenate(states)
+    for place in grippers[1:]:
+        if place - 1 in grippers and _together(state[:, place - 1], state[:, place]) < -0.5:
+            first, last = ends[f'state {place}']
+            if ends[f'state {place - 1}'][0] < ends[f'state {place - 1}'][1]:
+                ends[f'state {place}'] = (last, first)
+    if len(moving) != 1 and len(moving) != len(grippers):
+        return
+    for place, other in zip(moving, grippers, strict=False):
+        later = [(a[:-_LATER, place], s[_LATER:, other])
+                 for a, s in zip(actions, states, strict=True) if len(a) > 2 * _LATER]  # fmt: skip
+        if not later:
+            continue
+        commanded, stood = (np.concatenate(side) for side in zip(*later, strict=True))
+        if _together(commanded, stood) < -0.3:
+            closed, opened = ends[f'action {place}']
+            ends[f'action {place}'] = (opened, closed)
+            told.append(f'a larger command closes the gripper: closed at {opened:.4g}, open at '
+                        f'{closed:.4g}')  # fmt: skip
+
+
+def _together(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Correlation; 0 where one does not move."""
+    if one.std() < 1e-9 or other.std() < 1e-9:
+        return 0.0
+    return float(np.corrcoef(one, other)[0, 1])
+
+
+def _scaled(
+    action: Numbers, choice: SetChoice, space: str, values: Sequence[NDArray[np.float32]],
+    told: list[str],
+) -> Numbers:  # fmt: skip
+    """Actions in metres and radians, as far as the user or the numbers say."""
+    motion = [n for n in range(len(action.names)) if n not in action.gripper]
+    if choice.action_scale:
+        if len(choice.action_scale) != len(motion):
+            raise ConfigError('action-scale', choice.action_scale, f'{len(motion)} numbers, of '
+                              f'{", ".join(action.names[n] for n in motion)}')  # fmt: skip
+        gain = list(action.gain)
+        for place, factor in zip(motion, choice.action_scale, strict=True):
+            gain[place] *= factor
+        return replace(action, gain=tuple(gain))
+    if space == 'eef_delta':
+        step = float(np.abs(np.concatenate(values)[:, motion[:3]]).max())
+        if step > _LONGEST_STEP:
+            told.append(f'increments up to {step:.2g} are no metres per action: before an arm '
+                        'moves by them give --action-scale (LIBERO: 0.05 0.05 0.05 0.5 0.5 '
+                        '0.5)')  # fmt: skip
+    return action
 
 
 def _numbers(
@@ -380,7 +452,7 @@ def _cameras(
 ) -> tuple[tuple[CameraShape, ...], dict[str, str]]:
     """Sizes that patches divide, near the picture's own shape; names without dots and slashes."""
     shapes, columns = [], {}
-    for name in choice.cameras or tuple(data.cameras):
+    for plain, name in _pairs(data, choice):
         column = data.picture(name)
         rows, across = _picture_size(data.columns[column])
         small = max(min(choice.image_size, rows, across) // PATCH, 1) * PATCH
@@ -389,10 +461,18 @@ def _cameras(
             width = max(round(small * across / rows / PATCH), 1) * PATCH
         else:
             height = max(round(small * rows / across / PATCH), 1) * PATCH
-        plain = plain_name(name)
         shapes.append(CameraShape(plain, height, min(width, across // PATCH * PATCH or PATCH)))
         columns[plain] = column
     return tuple(shapes), columns
+
+
+def _pairs(data: LerobotSet, choice: SetChoice) -> list[tuple[str, str]]:
+    """Name for the policy, and picture of the set; depth is left out."""
+    if not choice.cameras:
+        seen = [name for name in data.cameras if 'depth' not in name.lower()]
+        return [(plain_name(name), name) for name in seen or data.cameras]
+    pairs = [text.rpartition('=') for text in choice.cameras]
+    return [(plain_name(given or name), name) for given, _, name in pairs]
 
 
 def _picture_size(column: Column) -> tuple[int, int]:

@@ -78,8 +78,17 @@ def batch_source(
     tokens = checkpoint.config.instruction_tokens
     phrases = [(text,) for text in data.instructions] or all_phrases()
     table = encode_table(Tokenizer.from_str(checkpoint.tokenizer), phrases, tokens)
-    names = None if data.instructions else target_names()
+    names = _names(data, checkpoint.config.names)
     return BatchSource(data, table, checkpoint.statistics, device, seed, own_share, names)
+
+
+def _names(data: Demonstrations, known: int) -> NDArray[np.int64] | None:
+    """What the named object is called, per goal; None where nothing says where it shows."""
+    if not data.instructions:
+        return target_names()
+    # Of another world every goal has a name of its own.
+    shown = len(data.instructions) <= known and bool((data.point >= 0).any())
+    return np.arange(len(data.instructions)) if shown else None
 
 
 def split(data: Demonstrations, share: float = 0.02) -> tuple[Demonstrations, Demonstrations]:

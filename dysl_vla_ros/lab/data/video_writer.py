@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +43,10 @@ class VideoWriter:
         self._stream: Any = self._container.add_stream(encoder, rate=fps, options=options)
         self._stream.height, self._stream.width = size
         self._stream.pix_fmt = 'yuv420p'
-        self._stream.time_base = Fraction(1, fps)
-        self._count = 0
 
     def add(self, picture: NDArray[np.uint8]) -> None:
         """Add a picture (rows, columns, 3), RGB."""
         frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format='rgb24')
-        frame.pts = self._count
-        frame.time_base = self._stream.time_base
-        self._count += 1
         for packet in self._stream.encode(frame):
             self._container.mux(packet)
 

@@ -28,7 +28,8 @@ def card(document: Mapping[str, Any]) -> RenderableType:
         document: The JSON document of ``dysl bench``.
     """
     parts: list[RenderableType] = [
-        _pass(document), _depths(document), _controllers(document), _reruns(document),
+        _pass(document), _roof(document), _depths(document), _controllers(document),
+        _reruns(document),
         _modes(document), _hardware(document['hardware']),
     ]  # fmt: skip
     title = f'{document["bundle"]["name"]} on {document["device"]}'
@@ -48,6 +49,25 @@ def _pass(document: Mapping[str, Any]) -> Text:
         'faster: the ceiling. "of ideal" is what the layers that are not run really save: 100 % '
         'when skipping itself costs nothing. Milliseconds below are of the backbone alone.'
     )
+
+
+def _roof(document: Mapping[str, Any]) -> RenderableType:
+    found = document['roof']
+    if 'stages' not in found:
+        return Text(f'No floors: {found["why_not"]}')
+    rates = found['rates']
+    told = Text(
+        f'This device, a moment ago: {rates["flops"] / 1e12:.4g} TFLOP/s in one product, '
+        f'{rates["bandwidth"] / 1e9:.4g} GB/s in one copy ({rates["what"]}). A stage takes at '
+        'least the longer of its products at that rate and its weights at that rate: the floor.'
+    )
+    table = _table('stage', 'floor ms', 'measured ms', 'share')
+    for name, row in found['stages'].items():
+        table.add_row(
+            name, f'{row["floor_ms"]:.3f}', f'{row["measured_ms"]:.3f}',
+            f'{100 * row["share"]:.0f} %',
+        )  # fmt: skip
+    return Group(told, table)
 
 
 def _depths(document: Mapping[str, Any]) -> Table:
@@ -75,12 +95,16 @@ def _controllers(document: Mapping[str, Any]) -> Text:
     cost = f'{one:.3f} ms in a pass ({100 * one / layer:.0f} % of a layer)'
     if one <= 0:
         cost = 'less than the noise in a pass'
+    live = found['live']
     return Text(
         f'A layer takes {layer:.3f} ms; asking one controller costs {cost}, '
         f'{found["one_read_ms"]["p50"]:.3f} ms on an idle device.\n'
         f'All {found["count"]} asked and forced closed: '
         f'{found["all_closed"]["p50"]:.2f} ms, where asking none takes '
-        f'{document["stages"]["backbone"]["p50"]:.2f} ms.'
+        f'{document["stages"]["backbone"]["p50"]:.2f} ms.\n'
+        f'Live at {live["layers_run"]} layers, {live["asked"]} of them asked: '
+        f'{live["backbone"]["p50"]:.2f} ms, where that depth without a question takes '
+        f'{live["unasked_ms"]:.2f} ms.'
     )
 
 

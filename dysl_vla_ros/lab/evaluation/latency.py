@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.data_types import LayerLayout, SkipPlan
-from dysl_vla_ros.engines.engine import Engine, forward
+from dysl_vla_ros.engines.engine import AsksAhead, Engine, forward
 
 Clock = Callable[[], float]
 Progress = Callable[[int, int], None]
@@ -129,6 +129,7 @@ def bench_engine(
     *,
     runs: int = 100,
     warm_up: int = 10,
+    live_layers: int = 0,
     clock: Clock = time.perf_counter,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -139,6 +140,8 @@ def bench_engine(
         inputs: One prepared observation.
         runs: Timed repetitions of each.
         warm_up: Untimed repetitions first.
+        live_layers: Layers that a pass with live controllers runs, as calibrated; 0 takes half
+            of the dynamic ones.
         clock: Seconds.
         progress: Called with (rounds done, rounds).
 
@@ -147,7 +150,8 @@ def bench_engine(
         backbone over the share of layers not run, i.e. 1 when a skipped layer costs nothing.
     """
     layout = engine.layout
-    cases = _cases(engine, inputs)
+    live = _live_count(layout, live_layers)
+    cases = _cases(engine, inputs, live)
     found = time_together(cases, engine.synchronize, runs, warm_up, clock, progress)
     dynamic = len(layout.dynamic_layers)
     full = found[f'depth {dynamic}']
@@ -166,7 +170,8 @@ def bench_engine(
             _depth(layout, count, found[f'depth {count}'], full.p50, total)
             for count in range(dynamic, -1, -1)
         ],
-        'controllers': _controllers(found, full.p50, dynamic),
+        'controllers': _controllers(found, full.p50, layout, live),
+        'same_bits': same_bits(engine, inputs),
         'reruns': [
             {
                 'resume_layer': first,
@@ -181,7 +186,9 @@ def bench_engine(
     }
 
 
-def _cases(engine: Engine, inputs: Mapping[str, NDArray[Any]]) -> dict[str, Case]:
+def _cases(
+    engine: Engine, inputs: Mapping[str, NDArray[Any]], live: int
+) -> dict[str, Case]:
     """Everything that ``bench_engine`` times."""
     layout = engine.layout
     full = layout.full_plan()
@@ -217,6 +224,10 @@ def _cases(engine: Engine, inputs: Mapping[str, NDArray[Any]]) -> dict[str, Case
             cases[f'rerun {first}'] = rerun(trace.resume_state, first)
     if layout.dynamic_layers:
         cases['closed'] = backbone(layout.watched_plan())
+        deciding = _decided(engine, live)
+        cases['live'] = Case(
+            lambda hidden: forward(deciding, hidden, _live_plan(layout)), enter
+        )
         asked = layout.dynamic_layers[0]
         cases['gate'] = Case(
             lambda hidden: engine.skip_score(asked, hidden),
@@ -249,14 +260,102 @@ def _depth(
 
 
 def _controllers(
-    found: Mapping[str, Quantiles], full_ms: float, dynamic: int
+    found: Mapping[str, Quantiles], full_ms: float, layout: LayerLayout, live: int
 ) -> dict[str, Any] | None:
-    """What asking costs: all controllers forced closed, and one read on an idle device."""
+    """What asking costs: live at one depth, all forced closed, and one read on an idle device."""
+    dynamic = len(layout.dynamic_layers)
     if not dynamic:
         return None
+    plan = plan_for_layers(layout, live)
+    asked = sum(
+        min(allow, end - 1) - first + 1
+        for (first, end), allow in zip(layout.segments, plan.allow, strict=True)
+        if first < end
+    )
     return {
         'count': dynamic,
+        'live': {
+            'layers_run': layers_run(layout, plan),
+            'asked': asked,
+            'backbone': asdict(found['live']),
+            'unasked_ms': found[f'depth {live}'].p50,
+            'one_ms': (found['live'].p50 - found[f'depth {live}'].p50) / asked,
+        },
         'all_closed': asdict(found['closed']),
+        'all_closed_of_dense': found['closed'].p50 / full_ms,
         'one_in_a_pass_ms': (found['closed'].p50 - full_ms) / dynamic,
         'one_read_ms': asdict(found['gate']),
     }
+
+
+class _Decided:
+    """An engine whose controllers are asked, waited for, and overruled."""
+
+    def __init__(self, engine: Engine, jumps: frozenset[int]) -> None:
+        self._engine, self._jumps = engine, jumps
+        self.layout, self.device = engine.layout, engine.device
+        self.run_layer, self.bridge, self.keep = engine.run_layer, engine.bridge, engine.keep
+        self.encode, self.restore, self.decode = engine.encode, engine.restore, engine.decode
+        self.synchronize, self.close = engine.synchronize, engine.close
+
+    def skip_score(self, layer: int, hidden: Any) -> float:
+        self._engine.skip_score(layer, hidden)
+        return float(layer in self._jumps)
+
+
+class _DecidedAhead(_Decided):
+    """Likewise, of an engine that launches a controller with the layer before it."""
+
+    def __init__(self, engine: Any, jumps: frozenset[int]) -> None:
+        super().__init__(engine, jumps)
+        self._ahead = engine
+
+    def run_layer_and_ask(self, layer: int, hidden: Any) -> Any:
+        return self._ahead.run_layer_and_ask(layer, hidden)
+
+
+def _decided(engine: Engine, live: int) -> Engine:
+    """Controllers that open where ``plan_for_layers`` jumps."""
+    layout = engine.layout
+    plan = plan_for_layers(layout, live)
+    jumps = frozenset(
+        allow for (_, end), allow in zip(layout.segments, plan.allow, strict=True) if allow < end
+    )
+    kind = _DecidedAhead if isinstance(engine, AsksAhead) else _Decided
+    return kind(engine, jumps)
+
+
+def _live_plan(layout: LayerLayout) -> SkipPlan:
+    return SkipPlan(tuple(first for first, _ in layout.segments), 'live')
+
+
+def _live_count(layout: LayerLayout, live_layers: int) -> int:
+    """Dynamic layers of a pass that runs so many layers."""
+    dynamic = len(layout.dynamic_layers)
+    static = layout.layers_total - dynamic
+    return min(max(live_layers - static, 0), dynamic) if live_layers else dynamic // 2
+
+
+def same_bits(engine: Engine, inputs: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether a re-run resumed at each first jump gives the actions of a full pass, bit for bit.
+
+    Args:
+        engine: Any back end.
+        inputs: One prepared observation.
+    """
+    layout = engine.layout
+    full = layout.full_plan()
+    entering = engine.keep(engine.encode(inputs))
+    wanted = engine.decode(forward(engine, engine.restore(entering), full)[0])
+    if not np.isfinite(wanted).all():
+        return False
+    for index, (first, end) in enumerate(layout.segments):
+        if first < end:
+            allow = [stop if i != index else first for i, (_, stop) in enumerate(layout.segments)]
+            plan = SkipPlan(tuple(allow), 'open')
+            _, trace = forward(engine, engine.restore(entering), plan)
+            hidden = engine.restore(trace.resume_state)
+            again, _ = forward(engine, hidden, full, trace.resume_layer or 0)
+            if not np.array_equal(engine.decode(again), wanted):
+                return False
+    return True

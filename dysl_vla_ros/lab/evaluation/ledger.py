@@ -6,7 +6,10 @@ episodes could not be paired with these.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +20,7 @@ from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult, EpisodeSpec, See
 from dysl_vla_ros.lab.evaluation.modes import Row
 from dysl_vla_ros.targets import file_target, write_whole
 
+_LOG = logging.getLogger(__name__)
 FORMAT = 'dysl_vla_episodes'
 FORMAT_VERSION = 1
 _Key = tuple[Row, EpisodeSpec]
@@ -46,16 +50,27 @@ class Ledger:
             write_whole(self._path, head.encode())
             return
         lines = self._path.read_text(encoding='utf-8').split('\n')
-        _check_same(self._path, json.loads(lines[0])['about'], about)
-        # What follows the last line break was cut off while it was written.
-        for line in lines[1:-1]:
-            row, result = _read(json.loads(line))
-            self._found[row, result.spec] = result
+        try:
+            begun = json.loads(lines[0])['about']
+            # What follows the last line break was cut off while it was written.
+            found = [_read(json.loads(line)) for line in lines[1:-1]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                '--keep', str(self._path), 'a file that dysl kept episodes in, as it was written: '
+                f'this one is damaged ({error}); remove it, or name another',
+            ) from None  # fmt: skip
+        _check_same(self._path, begun, about)
+        self._found.update({(row, result.spec): result for row, result in found})
         if lines[-1]:
             write_whole(self._path, ('\n'.join(lines[:-1]) + '\n').encode())
 
     def __len__(self) -> int:
         return len(self._found)
+
+    def done(self) -> None:
+        """The run is complete: what was kept in case of an interruption is removed."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
 
     def get(self, row: Row, spec: EpisodeSpec) -> EpisodeResult | None:
         """An episode that is finished, else None."""
@@ -67,6 +82,40 @@ class Ledger:
         if self._path is not None:
             with self._path.open('a', encoding='utf-8') as stream:
                 stream.write(json.dumps({'row': asdict(row), 'result': asdict(result)}) + '\n')
+
+
+def waiting_place(
+    command: str, about: Mapping[str, Any], folder: Path | None = None
+) -> Path:
+    """Where a run keeps its episodes until it is complete, unless the user names a place.
+
+    The same command, and no other, finds them again.
+
+    Args:
+        command: Its name.
+        about: As given to ``Ledger``, with all else that names the run.
+        folder: Where; None is the user's cache.
+    """
+    if folder is None:
+        cache = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
+        folder = cache / 'dysl_vla_ros'
+    named = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    return folder / f'{command}-{named}.episodes.jsonl'
+
+
+def waiting(command: str, named: Mapping[str, Any], about: Mapping[str, Any]) -> Ledger:
+    """The ledger at ``waiting_place``; one without a file where none can be written there.
+
+    Args:
+        command: Its name.
+        named: All that names the run.
+        about: As given to ``Ledger``.
+    """
+    try:
+        return Ledger(waiting_place(command, named), about)
+    except (ConfigError, OSError) as error:
+        _LOG.warning('an interruption of this run will lose its episodes: %s', error)
+        return Ledger(None, about)
 
 
 def _is_ledger(path: Path) -> bool:

@@ -80,6 +80,7 @@ def _depth(axes: Any, document: dict[str, Any]) -> None:
         axes.bar(places, [one['layers_by_phase'][p] or 0.0 for p in PHASES], width, label=mode)
     axes.axhline(next(iter(found.values()))['layers_total'], color='black', linewidth=0.6)
     axes.set_xticks(range(len(PHASES)), PHASES)
+    axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set(ylabel='layers run per chunk', title='Depth by phase, re-runs included')
     axes.legend(fontsize=7)
 
@@ -94,6 +95,7 @@ def _episode(axes: Any, mode: str, trace: dict[str, Any] | None) -> None:
         axes.axvspan(start, end, color=PHASE_COLOURS[phase], linewidth=0)
     axes.step([*times, ends[-1]], [*trace['layers_run'], trace['layers_run'][-1]],
               where='post', color='#1f4e79')  # fmt: skip
+    axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel='time [s]', ylabel='layers run', xlim=(times[0], ends[-1]),
              title=f'{mode}: "{trace["instruction"]}" (seed {trace["seed"]})')  # fmt: skip
     other = axes.twinx()

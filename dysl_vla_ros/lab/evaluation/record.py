@@ -56,19 +56,26 @@ class ScoredPolicy:
         return replace(again, trace=replace(again.trace, scores=first.trace.scores))
 
 
-def record_episodes(options: EvaluateOptions) -> Iterator[RecordedEpisode]:
+def record_episodes(options: EvaluateOptions, first: int = 0) -> Iterator[RecordedEpisode]:
     """Play the episodes of ``options`` in mode ``auto``, one after the other.
 
     Every pass knows all scores, so an observation costs two passes; measured latencies count both.
 
+    Args:
+        options: What to play.
+        first: Episodes at the beginning that are left out, since they were played before.
+
     Yields:
         One recording per episode, in the order of ``options.specs()``.
     """
+    specs = options.specs()[first:]
+    if not specs:
+        return
     config = replace(options.config, skip=replace(options.config.skip, mode='auto'))
     policy: Any = ScoredPolicy(open_policy(replace(config.engine, path=options.bundle)))
     planner = arm_planner(policy.manifest.action, config)
     world = World()
-    for spec in options.specs():
+    for spec in specs:
         accepted: list[Delivery] = []
 
         def keep(delivery: Delivery, accepted: list[Delivery] = accepted) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from dysl_vla_ros.data_types import ImageArray
+from dysl_vla_ros.lab.children import deaf_to_ctrl_c
 from dysl_vla_ros.lab.evaluation.bench_observations import simulated
+from dysl_vla_ros.lab.evaluation.broker import broker_episode
 from dysl_vla_ros.lab.evaluation.deer import DeerPolicy, exit_steps, thresholds
 from dysl_vla_ros.lab.evaluation.episodes import (
     EpisodeResult,
@@ -57,6 +59,12 @@ class _Bench:
         if options.probe == 'shuffled_instruction':
             told = replace(told, instruction=another_instruction(told))
         link = self._link_of(job)
+        if job.row.mode == 'broker':
+            assert link is not None
+            config, latency = options.config, options.latency or 0.0
+            return job, broker_episode(
+                self.world, self.policy, self.planner, config, told, link, latency
+            )
         policy = self._policy_of(job) if link is None else self._served(job, link)
         result = run_episode(
             self.world,
@@ -146,5 +154,7 @@ def run_all(options: EvaluateOptions, jobs: Sequence[Job]) -> Iterator[tuple[Job
     # Each worker is one process with one thread: two on one core would spoil the latencies.
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     context = multiprocessing.get_context('spawn')
-    with context.Pool(options.workers, _start_worker, (options,)) as pool:
+    with deaf_to_ctrl_c():
+        workers = context.Pool(options.workers, _start_worker, (options,))
+    with workers as pool:
         yield from pool.imap_unordered(_work, jobs)

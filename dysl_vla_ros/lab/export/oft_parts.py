@@ -153,6 +153,7 @@ class OftExport:
         if kind == 'bridge':
             return _copy(modules.adapter(index)), ('hidden',), ('hidden_out',)
         layer = checkpoint.layer(index)
+        layer.fuse()
         if index + 1 not in self.layout.dynamic_layers:
             return layer, ('hidden',), ('hidden_out',)
         gated = GatedLayer(layer, _copy(modules.controller(index + 1)))

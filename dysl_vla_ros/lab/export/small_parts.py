@@ -128,6 +128,7 @@ class SmallParts:
             proprioception=ProprioceptionSpec(
                 dim=config.proprioception_dim, gripper=robot.state_gripper,
                 normalisation=statistics.proprioception, source=robot.source,
+                fingers=robot.fingers,
             ),
             instruction=InstructionSpec(tokenizer=TOKENIZER, tokens=config.instruction_tokens),
             action=ActionSpec(

@@ -19,6 +19,7 @@ from dysl_vla_ros.lab.model.shapes import CameraShape, PolicyConfig
 from dysl_vla_ros.lab.plots import plot_curve
 from dysl_vla_ros.lab.workspace import Workspace
 from dysl_vla_ros.lab.worlds.cell import DROPPED_ROWS
+from dysl_vla_ros.lab.worlds.libero.units import DROPPED_ROWS as LIBERO_DROPPED_ROWS
 from dysl_vla_ros.sim.wording import all_words
 
 GROUNDED = 'grounded.safetensors'
@@ -71,16 +72,22 @@ def fresh_checkpoint(data: Demonstrations, network: Mapping[str, Any], seed: int
     """An untrained policy that fits the demonstrations."""
     torch.manual_seed(seed)
     cameras = tuple(
-        CameraShape(name, images.shape[1], images.shape[2], DROPPED_ROWS)
+        CameraShape(name, images.shape[1], images.shape[2], _dropped_rows(name, data))
         for name, images in data.images.items()
     )
-    tokenizer = build_tokenizer(all_words())
+    tokenizer = build_tokenizer(data.instructions or all_words())
     config = PolicyConfig(
         vocabulary=tokenizer.get_vocab_size(), cameras=cameras, instruction_tokens=12,
         proprioception_dim=data.proprioception.shape[1], action_horizon=data.chunk.shape[1],
-        action_dim=data.chunk.shape[2], **network,
+        action_dim=data.chunk.shape[2], **{'names': max(12, len(data.instructions)), **network},
     )  # fmt: skip
     return Checkpoint(config, statistics(data), tokenizer.to_str(), PolicyNetwork(config))
+
+
+def _dropped_rows(camera: str, data: Demonstrations) -> int:
+    if not data.instructions:
+        return DROPPED_ROWS
+    return LIBERO_DROPPED_ROWS if camera == 'image' else 0
 
 
 def fit(

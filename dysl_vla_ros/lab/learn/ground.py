@@ -19,6 +19,7 @@ from dysl_vla_ros.lab.learn.losses import grounding_loss
 from dysl_vla_ros.lab.learn.train import (
     TrainSettings,
     build_optimizer,
+    halved,
     learning_rate,
     load_state,
     save_state,
@@ -72,7 +73,8 @@ def ground(
         The last note: losses, and the share of named objects found.
     """
     on_gpu = source.device.type == 'cuda'
-    accelerator = Accelerator(mixed_precision='bf16' if on_gpu else 'no', cpu=not on_gpu)
+    mixed = 'bf16' if halved(settings.precision, on_gpu) else 'no'
+    accelerator = Accelerator(mixed_precision=mixed, cpu=not on_gpu)
     lower = Lower(network.to(source.device))
     plain = build_optimizer(lower, settings)
     model, optimizer = accelerator.prepare(lower, plain)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from accelerate import Accelerator
@@ -27,6 +27,7 @@ from dysl_vla_ros.lab.model.checkpoint import load_tensors, save_tensors
 from dysl_vla_ros.lab.model.policy_network import Answers, PolicyNetwork
 
 log = logging.getLogger(__name__)
+Precision = Literal['auto', 'bf16', 'fp32']
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class TrainSettings:
         ema: Decay of the averaged weights, which are the result.
         clip: Largest norm of the gradient.
         max_seconds: With more than 0, ``steps`` is lowered, once the speed is known, to fit.
+        precision: ``auto`` is bf16 autocast on a GPU and float32 on the CPU; ``bf16`` is both:
+            four times as fast on a CPU that has AVX512-BF16 or AMX, slower on one that has not.
         compile: Compile layers with torch.compile.
         save_every_s: Interval of resumable states [s]; 0 saves none.
         note_every: Updates between entries of the loss curve.
@@ -63,6 +66,7 @@ class TrainSettings:
     ema: float = 0.999
     clip: float = 1.0
     max_seconds: float = 0.0
+    precision: Precision = 'auto'
     compile: bool = False
     save_every_s: float = 0.0
     note_every: int = 50
@@ -77,6 +81,9 @@ class TrainSettings:
         for name, low in (('steps', 1), ('batch', 1), ('warmup', 0), ('note_every', 1)):
             if getattr(self, name) < low:
                 raise ConfigError(f'train.{name}', getattr(self, name), f'at least {low}')
+        if self.precision not in get_args(Precision):
+            raise ConfigError('train.precision', self.precision,
+                              'one of ' + ', '.join(get_args(Precision)))  # fmt: skip
         if not 0.0 <= self.ema < 1.0:
             raise ConfigError('train.ema', self.ema, 'within [0, 1)')
         first, last = self.exit_layers
@@ -131,7 +138,7 @@ def train(
                           'least one of them')  # fmt: skip
     on_gpu = source.device.type == 'cuda'
     accelerator = Accelerator(
-        mixed_precision='bf16' if on_gpu else 'no', cpu=not on_gpu
+        mixed_precision='bf16' if halved(settings.precision, on_gpu) else 'no', cpu=not on_gpu
     )
     averaged = copy.deepcopy(network).to(source.device).eval().requires_grad_(False)
     if settings.compile:
@@ -199,6 +206,11 @@ def train(
     seconds = time.monotonic() - began
     log.info('%d updates in %.0f s; validation %s', step - first, seconds, validation)
     return TrainResult(averaged.cpu(), curve, validation, step, seconds)
+
+
+def halved(precision: Precision, on_gpu: bool) -> bool:
+    """Whether matrices are multiplied in bf16; weights and optimizer stay in float32."""
+    return precision == 'bf16' or (precision == 'auto' and on_gpu)
 
 
 def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:

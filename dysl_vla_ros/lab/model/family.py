@@ -16,22 +16,28 @@ FAMILIES: tuple[Family, ...] = ('openvla', 'openvla_oft')
 _EVERY_LAYER = (
     'its action expert reads the keys and values of every layer of the language model, so a layer '
     'can only be skipped together with the layer of the expert that reads it. That is planned '
-    '(one decision on the prefix, an adapter on either side), and not written yet'
+    '(one decision on the prefix, an adapter on either side), and not written yet; see '
+    'doc/models/pi0.md'
+)
+_MEMORY = (
+    'its layers run in torch (lab.model.flamingo), but nothing reads its checkpoints yet '
+    '(perceiver and the gated layers are to be read), and its head has a memory, which a graph '
+    'that is exported must pass on as a second state. Both are planned; see '
+    'doc/models/roboflamingo.md'
 )
 _REFUSED: dict[str, str] = {
     'pi0': _EVERY_LAYER,
     'pi05': _EVERY_LAYER,
     'smolvla': _EVERY_LAYER,
-    'pi0_fast': 'it writes an action of unknown length, token by token; only OpenVLA, whose '
-    'actions have seven tokens, is supported',
-    'roboflamingo': 'model.flamingo has its layers and its head, but nothing reads its '
-    'checkpoints yet (perceiver and the gated layers are to be read); doc/add_a_model.md says '
-    'what a reader must supply',
+    'pi0_fast': 'it writes an action of unknown length, token by token, so that a pass has no '
+    'one depth. Nothing is planned for it; see doc/models/pi0.md',
+    'roboflamingo': _MEMORY,
+    'deer': f'{_MEMORY}. Its exits are a mode of dysl evaluate (deer) for any bundle already',
 }
 _ADAPTER = ('adapter_config.json', 'adapter_model.safetensors', 'adapter_model.bin')
 _ALIASES = {
     'pi0fast': 'pi0_fast', 'pi0.5': 'pi05', 'paligemma_with_expert': 'pi0', 'smol_vla': 'smolvla',
-    'flamingo': 'roboflamingo',
+    'flamingo': 'roboflamingo', 'deer_vla': 'deer', 'pi0-fast': 'pi0_fast',
 }  # fmt: skip
 
 
@@ -45,6 +51,8 @@ def detect_family(folder: Path) -> Family:
     if not folder.is_dir():
         raise BundleError(f'{folder}: no such folder; {listing(folder)}')
     _refuse_adapter_alone(folder)
+    if name := _without_configuration(folder):
+        raise BundleError(f'{folder}: {name} is not supported: {_REFUSED[name]}')
     config = read_config(folder)
     # Hugging Face writes model_type, LeRobot writes type.
     found = str(config.get('model_type') or config.get('type') or '').lower()
@@ -71,6 +79,20 @@ def detect_family(folder: Path) -> Family:
             'head; its actions are words; fine-tune with use_l1_regression, or copy the head'
         )
     return 'openvla'
+
+
+def _without_configuration(folder: Path) -> str:
+    """Families whose official code writes no ``config.json``, by what it does write."""
+    if (folder / 'config.json').exists():
+        return ''
+    if (folder / 'params').is_dir():  # openpi, in JAX's layout
+        return 'pi0'
+    saved = [path.name.lower() for path in folder.glob('*checkpoint_gripper*.pth')]
+    if not saved:
+        return ''
+    # DeeR says at how many layers its exits stand.
+    return 'deer' if any('deer' in name or '_length_' in name or 'exit' in name
+                         for name in saved) else 'roboflamingo'  # fmt: skip
 
 
 def expect_oft(folder: Path) -> None:

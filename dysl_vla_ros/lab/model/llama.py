@@ -6,6 +6,7 @@ is what OpenVLA-OFT was fine-tuned with, and causal with kept keys and values, w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -127,23 +128,48 @@ class LlamaLayer(nn.Module):
         mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=past is None)
         return self._rest(x, mixed.transpose(1, 2).reshape(x.shape)), (key, value)
 
+    def fuse(self) -> None:
+        """Join products of one input: query, key and value; gate and up.
+
+        The same numbers by two larger products instead of five. TensorRT has computed separate
+        products behind one norm wrongly at batch 1, and takes longer to build them.
+        """
+        attention, mlp = self.self_attn, self.mlp
+        self.self_attn = nn.ModuleDict({
+            'qkv_proj': _joined([attention[f'{part}_proj'] for part in 'qkv']),
+            'o_proj': attention['o_proj'],
+        })  # fmt: skip
+        self.mlp = nn.ModuleDict({
+            'gate_up_proj': _joined([mlp['gate_proj'], mlp['up_proj']]),
+            'down_proj': mlp['down_proj'],
+        })  # fmt: skip
+
     def _project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         batch, tokens, _ = x.shape
-        normed = self.input_layernorm(x)
+        normed, attention = self.input_layernorm(x), self.self_attn
+        parts = attention['qkv_proj'](normed).chunk(3, dim=-1) if 'qkv_proj' in attention else (
+            [attention[f'{part}_proj'](normed) for part in 'qkv'])  # fmt: skip
         query, key, value = (
-            self.self_attn[f'{part}_proj'](normed)
-            .view(batch, tokens, self.heads, -1)
-            .transpose(1, 2)
-            for part in 'qkv'
+            part.reshape(batch, tokens, self.heads, -1).transpose(1, 2) for part in parts
         )
         return rotate(query, cos, sin), rotate(key, cos, sin), value
 
     def _rest(self, x: Tensor, mixed: Tensor) -> Tensor:
         x = x + self.self_attn['o_proj'](mixed)
-        normed = self.post_attention_layernorm(x)
-        gated = functional.silu(self.mlp['gate_proj'](normed)) * self.mlp['up_proj'](normed)
-        after: Tensor = x + self.mlp['down_proj'](gated)
+        normed, mlp = self.post_attention_layernorm(x), self.mlp
+        gate, up = mlp['gate_up_proj'](normed).chunk(2, dim=-1) if 'gate_up_proj' in mlp else (
+            mlp['gate_proj'](normed), mlp['up_proj'](normed))  # fmt: skip
+        after: Tensor = x + mlp['down_proj'](functional.silu(gate) * up)
         return after
+
+
+def _joined(products: Sequence[nn.Module]) -> nn.Linear:
+    """One product that gives the numbers of several, one after another."""
+    weight = torch.cat([product.get_parameter('weight') for product in products])
+    with torch.device('meta'):
+        joined = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+    joined.weight = nn.Parameter(weight.detach(), requires_grad=False)
+    return joined
 
 
 def rotary_table(tokens: int, shape: LlamaShape) -> tuple[Tensor, Tensor]:

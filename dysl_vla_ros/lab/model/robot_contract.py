@@ -25,6 +25,7 @@ class RobotContract:
         gripper: Whether an action ends, for each arm, with an opening.
         state_gripper: Whether the proprioception does.
         source: What the proprioception is made of.
+        fingers: Of a gripper that has several numbers in it, see ``ProprioceptionSpec``.
         fit: How a picture of another shape is brought in.
         displacement: Range of the steps of absolute actions; None: that of the actions.
     """
@@ -42,6 +43,7 @@ class RobotContract:
     gripper: bool = True
     state_gripper: bool = True
     source: StateSource = 'joints'
+    fingers: tuple[tuple[float, float], ...] = ()
     # The simulated camera's pixels are square: other pictures are cropped.
     fit: Fit = 'crop'
     displacement: NormalisationSpec | None = None
@@ -49,7 +51,10 @@ class RobotContract:
 
 def contract_from(values: dict[str, Any]) -> RobotContract:
     """The inverse of ``dataclasses.asdict``, after JSON."""
-    found = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    found: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in values.items()
+    }
+    found['fingers'] = tuple(tuple(pair) for pair in found.get('fingers', ()))
     if found.get('displacement') is not None:
         parts = found['displacement']
         found['displacement'] = NormalisationSpec(**{n: tuple(v) for n, v in parts.items()})

@@ -72,7 +72,11 @@ class Change:
 
 
 class ForcedEngine:
-    """An engine some of whose layers are forced; asks and runs nothing else differently."""
+    """An engine some of whose layers are forced; asks and runs nothing else differently.
+
+    The controller right behind a layer that is off is not asked, and does not open: it reads what
+    that layer would have left.
+    """
 
     def __init__(self, engine: Engine, change: Change) -> None:
         """Args: the engine, and which layers."""
@@ -82,7 +86,7 @@ class ForcedEngine:
         self._closed = {
             layer for first, end in engine.layout.segments for forced in change.on
             if first <= forced < end for layer in range(first, forced + 1)
-        }  # fmt: skip
+        } | {layer + 1 for layer in change.off}  # fmt: skip
 
     @property
     def layout(self) -> LayerLayout:

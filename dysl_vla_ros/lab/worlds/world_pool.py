@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dysl_vla_ros.lab.children import deaf_to_ctrl_c
 from dysl_vla_ros.lab.worlds.cell import CAMERA_SIZES, Cell, EpisodeSpec, Outcome
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ class WorldPool:
                 target=_serve, daemon=True,
                 args=(theirs, self.worlds, self._shared.names),
             )  # fmt: skip
-            process.start()
+            with deaf_to_ctrl_c():
+                process.start()
             theirs.close()
             self._pipes.append(ours)
             self._processes.append(process)

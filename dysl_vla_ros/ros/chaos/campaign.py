@@ -81,14 +81,20 @@ def chosen(options: Options) -> list[Fault]:
     return sorted(shuffled, key=lambda fault: (_GRAPHS.index(fault.graph), turn[fault.name]))
 
 
-def run(options: Options, tell: Callable[[Case], None]) -> None:
+def run(
+    options: Options, tell: Callable[[Case], None], tried: Sequence[Case] = ()
+) -> None:
     """Try the chosen faults, one after another.
 
     Args:
         options: Which, and over what.
         tell: Called with each case as soon as it is known.
+        tried: Cases of a run that was broken off: their faults are not tried again.
     """
-    faults = chosen(options)
+    done = {case.name for case in tried}
+    faults = [fault for fault in chosen(options) if fault.name not in done]
+    if not faults:
+        return
     environment = find_environment(options.prefix, options.domain)
     began = time.monotonic()
     recording = Recording()
@@ -98,13 +104,42 @@ def run(options: Options, tell: Callable[[Case], None]) -> None:
         rig = Rig(graph, relay, recording, wiring=options.engine == 'fake')
         for number, fault in enumerate(faults):
             over = options.minutes is not None and time.monotonic() - began > 60 * options.minutes
-            if over and number >= LEAST:
+            if over and number + len(done) >= LEAST:
                 return
             tell(attempt(rig, fault))
 
 
-def report(cases: Sequence[Case], options: Options) -> dict[str, Any]:
-    """The document of ``--json``."""
+def broken_off(document: Any, options: Options) -> list[Case]:
+    """The cases of a report that an interruption left, where the same was asked for; else none.
+
+    Args:
+        document: JSON of ``report``.
+        options: What is asked for now.
+    """
+    fresh = report([], options)
+    same = ('engine', 'prefix', 'quick', 'only', 'seed', 'chosen')
+    if not isinstance(document, dict) or document.get('complete') is not False:
+        return []
+    if any(document.get(name) != fresh[name] for name in same):
+        return []
+    known = {fault.name for fault in chosen(options)}
+    try:
+        cases = [Case(**entry) for entry in document['cases']]
+    except (KeyError, TypeError):
+        return []
+    return cases if {case.name for case in cases} <= known else []
+
+
+def report(
+    cases: Sequence[Case], options: Options, complete: bool = False
+) -> dict[str, Any]:
+    """The document of ``--json``.
+
+    Args:
+        cases: So far.
+        options: Of the campaign.
+        complete: Whether nothing is left to try in the time that was given.
+    """
     counts = {
         name: sum(case.verdict == name for case in cases)
         for name in ('safe', 'unsafe', 'unclear')
@@ -115,7 +150,9 @@ def report(cases: Sequence[Case], options: Options) -> dict[str, Any]:
         'engine': options.engine or 'the bundled policy',
         'prefix': None if options.prefix is None else str(options.prefix),
         'quick': options.quick,
+        'only': list(options.only),
         'seed': options.seed,
         'chosen': len(chosen(options)),
+        'complete': complete,
         'cases': [case.document() for case in cases],
     }

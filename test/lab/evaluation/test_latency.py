@@ -17,6 +17,7 @@ from dysl_vla_ros.lab.evaluation.latency import (
     layers_run,
     plan_for_layers,
     quantiles,
+    same_bits,
     time_together,
 )
 
@@ -103,6 +104,31 @@ def test_controllers_are_timed_alone_and_all_forced_closed(report):
     assert found['all_closed']['p50'] == pytest.approx(100 + 7 * 0.5)
     assert found['one_in_a_pass_ms'] == pytest.approx(0.5)
     assert found['one_read_ms']['p50'] == pytest.approx(0.5)
+
+
+def test_live_controllers_are_timed_at_the_depth_that_is_asked_for():
+    """Both segments jump after two of their layers: asked there, and at every layer before."""
+    engine = TimedEngine(LAYOUT)
+    report = bench_engine(engine, {}, runs=2, warm_up=0, live_layers=7, clock=engine.clock)
+    live = report['controllers']['live']
+    assert live['layers_run'] == 7
+    unasked = 7 * 10 + 2 * 2
+    assert live['unasked_ms'] == pytest.approx(unasked)
+    assert live['asked'] == 2 + 2 + 2
+    assert live['backbone']['p50'] == pytest.approx(unasked + live['asked'] * 0.5)
+    assert live['one_ms'] == pytest.approx(0.5)
+
+
+def test_an_engine_whose_resumed_reruns_differ_is_told_from_one_whose_do_not(report):
+    assert report['same_bits'] is True
+
+    class Forgetful(TimedEngine):
+        def decode(self, hidden):
+            self.told = getattr(self, 'told', 0) + 1
+            return super().decode(hidden) + self.told
+
+    assert same_bits(TimedEngine(LAYOUT), {})
+    assert not same_bits(Forgetful(LAYOUT), {})
 
 
 def test_reruns_are_timed_resumed_and_from_scratch(report):

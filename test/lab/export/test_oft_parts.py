@@ -10,16 +10,19 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from deferred_stream import DeferredStream
 from tiny_oft import UpstreamOft, save_oft
 
 from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.data_types import LayerLayout, Observation, SkipPlan
+from dysl_vla_ros.engines.cuda import onnx_attention, pieces
+from dysl_vla_ros.engines.cuda.bundle import BundleParts, open_cuda_engine
 from dysl_vla_ros.engines.engine import forward
 from dysl_vla_ros.engines.open_engine import open_engine
 from dysl_vla_ros.errors import BundleError, ConfigError
 from dysl_vla_ros.lab.export.oft_parts import OftExport, OftRobot
 from dysl_vla_ros.lab.export.onnx_files import FileSettings, write_onnx
-from dysl_vla_ros.lab.export.parts import Part
+from dysl_vla_ros.lab.export.parts import GatedLayer, Part
 from dysl_vla_ros.lab.export.parts_engine import PartsEngine
 from dysl_vla_ros.lab.export.precision import to_half
 from dysl_vla_ros.lab.export.write_bundle import ExportSettings, write_bundle
@@ -95,6 +98,39 @@ def test_the_bundle_gives_the_actions_of_the_upstream_libraries(policy, upstream
     engine = policy.engine
     hidden, _ = forward(engine, engine.encode(inputs), engine.layout.full_plan())
     np.testing.assert_allclose(engine.decode(hidden), wanted[0].numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize('lie', [0, 1])
+def test_the_cuda_engine_leaves_out_what_the_mask_hides_and_nothing_else(
+    policy, bundle, monkeypatch, lie
+):
+    """For prompts of any length; where the rows are not those of the mask, the mask stays."""
+    given = []
+
+    def attend(step, tensors, padding):
+        given.append(padding)
+        return onnx_attention.attend(step, tensors, padding)
+
+    monkeypatch.setattr(pieces, 'attend', attend)
+    right = BundleParts.padding_of
+    monkeypatch.setattr(
+        BundleParts, 'padding_of', lambda self, inputs: right(self, inputs) + lie
+    )
+    opened = open_bundle(bundle)
+    engine = open_cuda_engine(opened, DeferredStream())
+    words = ('pick up the red cube', 'put it on the plate', 'pick up', 'pick up the red cube')
+    for seed, instruction in enumerate(words):
+        inputs = policy.prepare(observation(seed, instruction))
+        padding = int((inputs['tokens'] == opened.manifest.instruction.pad_id).sum())
+        engine.encode(inputs)  # captures
+        for plan in (LAYOUT.full_plan(), LAYOUT.watched_plan(), LAYOUT.open_plan()):
+            given.clear()
+            found, trace = forward(engine, engine.encode(inputs), plan)
+            actions = engine.decode(found)
+            assert set(given) == {None if lie else padding} and padding > 0
+            wanted, expected = forward(policy.engine, policy.engine.encode(inputs), plan)
+            np.testing.assert_allclose(actions, policy.engine.decode(wanted), atol=1e-4)
+            assert trace.scores == pytest.approx(expected.scores, abs=1e-4)
 
 
 def test_every_way_through_the_stack_is_that_of_torch(policy, source):
@@ -196,6 +232,19 @@ def test_joints_must_fit_the_proprioception(source):
     robot = replace(ROBOT, joint_names=('a', 'b'))
     with pytest.raises(ConfigError, match='8 joints, or 7 and a gripper'):
         OftExport(source._checkpoint, source._skipping, robot)
+
+
+def test_an_exported_layer_has_four_products_and_the_same_numbers(source):
+    """Query, key and value are one product, gate and up another: for TensorRT."""
+    part = source.part('layer_02')
+    linear = [m for m in part.module.modules() if isinstance(m, torch.nn.Linear)]
+    gate = 2 if isinstance(part.module, GatedLayer) else 0
+    assert len(linear) - gate == 4
+    hidden = torch.randn(part.arguments[0].shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        found = part.module(hidden)
+        wanted = source._checkpoint.layer(2)(hidden)
+    np.testing.assert_allclose(found[0] if gate else found, wanted, atol=1e-6)
 
 
 def test_a_full_size_llama_layer_exports_and_runs(tmp_path):

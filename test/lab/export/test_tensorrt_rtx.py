@@ -208,7 +208,9 @@ def test_a_layer_of_llama_2_7b_at_605_tokens_builds_in_float16(tmp_path):
     config = OftConfig()
     assert (config.width, config.tokens) == (4096, 605)
     with torch.no_grad():
-        module = GatedLayer(OftLayer(config), Controller(config.width)).eval()
+        layer = OftLayer(config)
+        layer.fuse()  # as it is exported
+        module = GatedLayer(layer, Controller(config.width)).eval()
     part = Part(module, (torch.zeros(1, 605, 4096),), ('hidden',), ('hidden_out', 'gate'))
     spec = write_onnx(to_half(part), tmp_path, 'layer_00.onnx', FileSettings())
     del part, module

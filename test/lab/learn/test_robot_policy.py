@@ -92,6 +92,37 @@ def test_actions_without_the_gripper_are_known_by_the_names_of_the_joints(tmp_pa
     assert fresh(samples.training, reading, TOY, 0).robot.gripper
 
 
+def test_a_hand_of_two_fingers_and_a_command_that_closes_upwards_are_turned_round(tmp_path):
+    names = ['x', 'y', 'z', 'roll', 'pitch', 'yaw', 'gripper', 'gripper']
+    folder = so100(tmp_path / 'set', state=8, action=7, names=names)
+    info = json.loads((folder / 'meta/info.json').read_text())
+    info['features']['action']['names'] = names[:7]
+    (folder / 'meta/info.json').write_text(json.dumps(info))
+    path = folder / 'data/chunk-000/file-000.parquet'
+    table = pq.read_table(path)
+    width = [0.04 * (n % 12 < 6) for n in range(len(table))]
+    state = [[*row[:6], w, -w] for row, w in
+             zip(table['observation.state'].to_pylist(), width, strict=True)]  # fmt: skip
+    # The command goes in front by six frames: -1 opens.
+    steps = np.diff([row[:6] for row in state], axis=0, append=[state[-1][:6]]).tolist()
+    action = [[*row, 1.0 - 2.0 * (width[min(n + 6, len(width) - 1)] > 0)]
+              for n, row in enumerate(steps)]  # fmt: skip
+    for name, values in (('observation.state', state), ('action', action)):
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, pa.array(values, pa.list_(pa.float32())))
+    pq.write_table(table, path)
+    reading, samples = loaded(folder)
+    assert (reading.space, reading.source) == ('eef_delta', 'eef_rpy')
+    hand = samples.training.proprioception[:, 6:]
+    np.testing.assert_allclose(hand[:, 0], hand[:, 1], atol=1e-5)
+    assert any('a larger command closes' in line for line in reading.told)
+    assert any('no metres per action' in line for line in reading.told)
+    contract = fresh(samples.training, reading, TOY, 0).robot
+    assert contract.fingers == ((0.0, 1.0), (0.0, 1.0))
+    scaled, _ = loaded(folder, action_scale=(0.05,) * 3 + (0.5,) * 3)
+    assert scaled.action.gain[:6] == (0.05,) * 3 + (0.5,) * 3
+
+
 def test_degrees_are_told_from_radians_and_said(tmp_path, monkeypatch):
     folder = so100(tmp_path / 'set')
     plain, _ = loaded(folder)
@@ -143,6 +174,7 @@ def test_all_that_a_set_lacks_is_one_list(tmp_path):
         assert words in text, text
 
 
+@pytest.mark.timeout(1800)
 def test_from_a_set_to_a_bundle_that_says_what_the_set_said(tmp_path, capsys):
     folder, out = so100(tmp_path / 'set'), tmp_path / 'dense'
     assert main(['train', str(folder), '--out', str(out), '--preset', 'toy']) == 0
@@ -159,7 +191,7 @@ def test_from_a_set_to_a_bundle_that_says_what_the_set_said(tmp_path, capsys):
     assert main(['distill', str(out / 'dense.safetensors'), '--dataset', str(folder), '--out',
                  str(done), '--preset', 'toy']) == 0
     policy = str(done / 'policy.safetensors')
-    assert main(['calibrate', policy]) == 1
+    assert main(['calibrate', policy]) == 2
     assert 'the set that it was trained on' in capsys.readouterr().err
     assert main(['calibrate', policy, '--dataset', str(folder)]) == 0
     assert main(['export', policy, str(tmp_path / 'bundle'), '--dataset', str(folder)]) == 0
@@ -170,3 +202,5 @@ def test_from_a_set_to_a_bundle_that_says_what_the_set_said(tmp_path, capsys):
     assert action.period_s == pytest.approx(1 / 30)
     assert [camera.reference for camera in manifest.cameras] != ['', '']
     assert main(['verify', str(tmp_path / 'bundle'), '--against', policy]) == 0
+    assert main(['calibrate', str(tmp_path / 'bundle')]) == 2
+    assert 'a recording of the arm that bundle moves (--bag)' in capsys.readouterr().err

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.model.family import detect_family, expect_oft
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def folder_with(tmp_path, config, *files):
@@ -32,6 +36,7 @@ def test_openvla_with_an_action_head_is_openvla_oft(tmp_path):
         ({'type': 'smolvla'}, 'keys and values of every layer'),
         ({'type': 'pi0fast'}, 'unknown length'),
         ({'model_type': 'RoboFlamingo'}, 'nothing reads its checkpoints yet'),
+        ({'model_type': 'deer'}, 'a mode of dysl evaluate'),
         ({'model_type': 'gpt2'}, "model_type = 'gpt2': expected one of"),
         ({}, "model_type = '': expected one of"),
     ],
@@ -39,6 +44,34 @@ def test_openvla_with_an_action_head_is_openvla_oft(tmp_path):
 def test_a_family_that_does_not_fit_is_refused_with_the_reason(tmp_path, config, reason):
     with pytest.raises(BundleError, match=reason):
         detect_family(folder_with(tmp_path, config))
+
+
+@pytest.mark.parametrize(
+    ('names', 'reason'),
+    [
+        (('checkpoint_gripper_post_hist_1__aug_10_4_ws_12_mpt_dolly_3b_4.pth',),
+         'roboflamingo is not supported: .* Both are planned'),
+        (('amp_bfloat16_checkpoint_gripper_post_hist_1_length_6_0.pth',), 'deer is not supported'),
+        (('params/_METADATA', 'assets/norm_stats.json'), 'pi0 is not supported: .* planned'),
+    ],
+)  # fmt: skip
+def test_a_folder_without_a_configuration_is_known_by_what_its_code_writes(
+    tmp_path, names, reason
+):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(BundleError, match=reason):
+        detect_family(tmp_path)
+
+
+@pytest.mark.parametrize('config', [{'type': 'pi0'}, {'type': 'smolvla'}, {'type': 'pi0fast'},
+                                    {'model_type': 'roboflamingo'}])  # fmt: skip
+def test_a_refusal_names_a_page_that_there_is(tmp_path, config):
+    with pytest.raises(BundleError) as refused:
+        detect_family(folder_with(tmp_path, config))
+    page = re.search(r'doc/models/\w+\.md', str(refused.value))
+    assert page and (ROOT / page[0]).is_file()
 
 
 @pytest.mark.parametrize(

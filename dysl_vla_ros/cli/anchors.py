@@ -1,0 +1,100 @@
+"""``dysl anchors``: what dynamic depth must beat: fine-tuned exits, shallow dense models."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from dysl_vla_ros.cli.inputs import need
+from dysl_vla_ros.cli.stages import StageBars
+from dysl_vla_ros.cli.values import COUNT, SEED
+from dysl_vla_ros.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dysl_vla_ros.lab.anchors import AnchorSettings
+
+EXAMPLE = 'dysl anchors runs/full --exit-layer 8 --layers 9'
+KEPT = 'finished checkpoints and the state saved last; the same command goes on'
+
+
+EXAMPLE = 'dysl anchors runs/full --exit-layer 8 5 --layers 9'
+KEPT = 'every finished checkpoint and the state saved last are kept; the same command goes on'
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('folder', type=Path, help='of a run of dysl recipe, of either world, that '
+                        'has a dense policy; --preset as it had')  # fmt: skip
+    parser.add_argument('--exit-layer', type=COUNT, nargs='+', default=[], metavar='LAYER',
+                        help='fixed exits to fine-tune, by as many updates as the distillation')
+    parser.add_argument('--layers', type=COUNT, nargs='+', default=[], metavar='N',
+                        help='depths of dense policies to train from nothing by the recipe')
+    parser.add_argument('--preset', default='full', choices=('full', 'toy'),
+                        help='as the run had it')  # fmt: skip
+    parser.add_argument('--out', type=Path, help='checkpoints and bundles; default: anchors in '
+                        'the folder')  # fmt: skip
+    parser.add_argument('--precision', default='auto', choices=('auto', 'bf16', 'fp32'),
+                        help='of the training')  # fmt: skip
+    parser.add_argument('--seed', type=SEED, default=0, help='of everything random')
+    parser.add_argument('--device', default='', help='torch device; default: a GPU, or the CPU')
+
+
+def run(given: argparse.Namespace) -> int:
+    """Train and export what is not there yet; an interrupted run goes on."""
+    if not given.exit_layer and not given.layers:
+        raise ConfigError('exit-layer', [], '--exit-layer or --layers with a number')
+    if not given.folder.is_dir():
+        there = 'this is a file' if given.folder.exists() else 'there is nothing of this name'
+        raise ConfigError('folder', str(given.folder), f'that of a run of dysl recipe: {there}')
+    need('train', 'torch', 'accelerate', 'pyarrow', 'onnx')
+    from dysl_vla_ros.lab.anchors import all_static, make_anchors
+    from dysl_vla_ros.lab.data.libero import is_libero
+    from dysl_vla_ros.lab.export.onnx_export import export_bundle
+    from dysl_vla_ros.lab.libero_recipe import ROBOT
+    from dysl_vla_ros.lab.model.checkpoint import load_checkpoint
+    from dysl_vla_ros.lab.workspace import Workspace, training_device
+
+    out = given.out or given.folder / 'anchors'
+    libero = is_libero(given.folder / 'demonstrations')
+    device = training_device(given.device)
+    settings = anchor_settings(given, libero, device.type == 'cuda')
+    console = Console()
+    with StageBars(console) as bars:
+        space = Workspace(out, out, device, bars.progress, bars.told)
+        found = make_anchors(given.folder, given.exit_layer, given.layers, settings, space)
+        for name, path in found.items():
+            bundle = out / f'{name}_bundle'
+            if not bundle.is_dir():
+                export_bundle(all_static(load_checkpoint(path)), bundle, name,
+                              robot=ROBOT if libero else None)  # fmt: skip
+    for name in found:
+        console.print(f'{out / name}_bundle: dysl evaluate --engine {out / name}_bundle '
+                      '--modes full')  # fmt: skip
+    return 0
+
+
+def anchor_settings(given: argparse.Namespace, libero: bool, on_gpu: bool) -> AnchorSettings:
+    """The numbers of the recipe that made the run."""
+    from dysl_vla_ros.lab.anchors import AnchorSettings
+    from dysl_vla_ros.lab.learn.dense import DenseSettings
+    from dysl_vla_ros.lab.learn.train import TrainSettings
+    from dysl_vla_ros.lab.libero_recipe import libero_preset
+    from dysl_vla_ros.lab.recipe import preset
+
+    def with_precision(plan: TrainSettings) -> TrainSettings:
+        return replace(plan, precision=given.precision)
+
+    if libero:
+        other = libero_preset(given.preset, 'libero_object', 1, on_gpu)
+        ground = other.ground and with_precision(other.ground)
+        dense = DenseSettings(ground, with_precision(other.train), other.network)
+        return AnchorSettings(dense, (), other.distill, given.seed)
+    recipe = preset(given.preset, 1, on_gpu)
+    dense = DenseSettings(with_precision(recipe.ground), with_precision(recipe.train),
+                          recipe.network, recipe.own_share)  # fmt: skip
+    rounds = tuple(with_precision(one.train) for one in recipe.rounds)
+    return AnchorSettings(dense, rounds, recipe.distill, given.seed)

@@ -1,0 +1,68 @@
+"""The part of ``dysl headroom`` that tries a gate trained on the errors of exits."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from dysl_vla_ros.config import EngineConfig
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.evaluation.bench_observations import load_recorded, simulated
+from dysl_vla_ros.lab.evaluation.choice import default_exits
+from dysl_vla_ros.lab.evaluation.exits import all_exits
+from dysl_vla_ros.lab.evaluation.regret import Outcome, compare, verdict
+from dysl_vla_ros.policy import open_policy
+
+_THRESHOLDS = (0.02, 0.04, 0.06, 0.09, 0.12, 0.18, 0.25)
+
+
+def add_gate(parser: argparse.ArgumentParser) -> None:
+    """Declare the option."""
+    parser.add_argument('--gate', type=int, default=0, metavar='STATES', help='only this: a gate '
+                        'trained on the errors of exits, in so many states (of --observations, or '
+                        "of the scripted expert's), beside fixed exits")  # fmt: skip
+
+
+def try_gate(given: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Calibrate on one half, judge on the other, print the table.
+
+    Raises:
+        ConfigError: No states to try, or too few.
+    """
+    policy = open_policy(EngineConfig(path=given.engine))
+    try:
+        manifest = policy.manifest
+        seen = (simulated(manifest, given.gate, given.first_seed) if given.observations is None
+                else load_recorded(given.observations, manifest)[: given.gate])  # fmt: skip
+        if seen is None:
+            raise ConfigError('--engine', given.engine, 'a bundle for the simulated arm, or '
+                              '--observations FILE')  # fmt: skip
+        with Progress(console=console, transient=True) as bars:
+            states = [all_exits(policy, one) for one in bars.track(seen, description='states')]
+    finally:
+        policy.engine.close()
+    exits = given.exit_layer or list(default_exits(manifest.layers_total))
+    moves = manifest.action.dim - int(manifest.action.gripper)
+    found = compare(states, exits, moves, _THRESHOLDS)
+    console.print(_table(found, len(states) - len(states) // 2))
+    console.print(verdict(found))
+    return {'gate': [asdict(one) for one in found], 'states': len(states),
+            'first_seed': given.first_seed, 'verdict': verdict(found)}  # fmt: skip
+
+
+def _table(found: list[Outcome], states: int) -> Table:
+    table = Table(title=f'{states} states that the gate was not fitted to', box=box.SIMPLE_HEAD,
+                  title_justify='left', padding=(0, 1, 0, 0), show_edge=False)  # fmt: skip
+    for title in ('', 'layers', 'free look', 'error', 'p95', 'harmful'):
+        table.add_column(title, justify='right', no_wrap=True)
+    for one in found:
+        table.add_row(one.name, f'{one.layers:.2f}', f'{one.layers_free:.2f}',
+                      f'{one.error_mean:.4f}', f'{one.error_p95:.4f}',
+                      f'{100 * one.harmful:.1f} %')  # fmt: skip
+    return table

@@ -1,0 +1,121 @@
+"""``dysl results``: the page of all comparisons from committed JSON; the runs that it lacks."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from dysl_vla_ros.bringup import config_folder
+from dysl_vla_ros.cli.report import check_json, write_json
+from dysl_vla_ros.cli.values import COUNT_FROM_0, POSITIVE, WORKERS
+from dysl_vla_ros.config import load_yaml
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.evaluation.results_page import LARGEST, load_evidence, render
+from dysl_vla_ros.targets import file_target, write_whole
+
+PIECES = ('results_tabletop', 'results_heldout', 'ablation_tabletop', 'ablation_k1_tabletop',
+          'ablation_k9_tabletop', 'latency_quarter_tabletop',
+          'latency_half_tabletop', 'latency_one_tabletop', 'latency_three_tabletop')  # fmt: skip
+EXAMPLE = 'dysl results --write doc/results.md'
+KEPT = 'finished episodes are kept; the same command goes on'
+
+
+_LEFT = 3
+"""Exit code of a run whose time was over before the end."""
+
+EXAMPLE = 'dysl results --check doc/results.md'
+KEPT = 'finished episodes; the same command goes on'
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('--evidence', type=Path, default=Path('doc/evidence'),
+                        help='folder of the JSON')  # fmt: skip
+    parser.add_argument('--write', type=Path, help='write the page here; default: print it')
+    parser.add_argument('--check', type=Path, help='say whether this page is what would be '
+                        'written; default: write or print')  # fmt: skip
+    group = parser.add_argument_group('runs', 'play what is missing, then write its JSON')
+    group.add_argument('--run', nargs='+', default=[], choices=PIECES, metavar='PIECE',
+                       help=', '.join(PIECES))  # fmt: skip
+    group.add_argument('--minutes', type=POSITIVE, default=120.0, help='of each piece; the same '
+                       'command goes on')  # fmt: skip
+    group.add_argument('--episodes', type=COUNT_FROM_0, default=0,
+                       help="per family; default: the piece's")  # fmt: skip
+    group.add_argument('--workers', type=WORKERS, default=2, help='processes')
+    group.add_argument('--engine', default='', help='bundle folder; default: the bundled model')
+    group.add_argument('--anchor', default='', metavar='NAME', help='--engine is a bundle of dysl '
+                       'anchors, fixed_D or layers_N: a row of the tables of --run; default: the '
+                       'deep policy')  # fmt: skip
+    group.add_argument('--keep', type=Path, default=Path('runs/results'),
+                       help='folder of finished episodes')  # fmt: skip
+
+
+def run(given: argparse.Namespace) -> int:
+    """Run pieces, then check, write or print the page."""
+    console = Console()
+    if given.run:
+        return _run(given, console)
+    if not given.evidence.is_dir():
+        raise ConfigError('evidence', str(given.evidence), 'a folder of reports (JSON)')
+    size = sum(path.stat().st_size for path in given.evidence.glob('*.json'))
+    if size > LARGEST:
+        raise ConfigError('evidence', f'{size} bytes', f'at most {LARGEST} in all')
+    page = render(load_evidence(given.evidence))
+    if given.check is not None:
+        same = given.check.is_file() and given.check.read_text('utf-8') == page
+        console.print(f'{given.check}: ' + ('as the evidence says' if same else
+                      f'not what the evidence says: dysl results --write {given.check}'))
+        return 0 if same else 1
+    if given.write is None:
+        print(page, end='')
+        return 0
+    file_target('--write', given.write, is_page, 'a page that dysl results wrote')
+    write_whole(given.write, page.encode())
+    console.print(f'{given.write}: written')
+    return 0
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file begins as ours does."""
+    with path.open(encoding='utf-8', errors='replace') as stream:
+        return stream.readline() == '# Results\n'
+
+
+def _run(given: argparse.Namespace, console: Console) -> int:
+    from dysl_vla_ros.lab.evaluation.results_run import anchored, pieces, run_piece
+
+    if given.anchor and not given.engine:
+        raise ConfigError('engine', given.engine, 'the bundle of the anchor')
+
+    known = pieces(load_yaml(config_folder() / 'robots' / 'sim.yaml'), given.engine, given.workers)
+    left = 0
+    for piece in given.run:
+        wanted = known[piece]
+        if given.anchor:
+            wanted = anchored(wanted, piece, given.anchor)
+        name = f'{piece}_{given.anchor}' if given.anchor else piece
+        target = given.evidence / f'{name}.json'
+        check_json(target)
+        began = time.monotonic()
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task(name, total=None)
+
+            def show(done: int, total: int, progress: Any = progress, task: Any = task) -> None:
+                progress.update(task, completed=done, total=total)
+
+            found = run_piece(name, wanted, given.keep, given.minutes, given.episodes, show)
+        if found is None:
+            left += 1
+            console.print(f'{name}: {given.minutes:g} minutes are over; the same command goes on')
+            continue
+        found |= {'machine': platform.processor() or platform.machine(),
+                  'date': time.strftime('%Y-%m-%d'), 'seconds': time.monotonic() - began}
+        write_json(target, found)
+        console.print(f'{target}: written')
+    return _LEFT if left else 0

@@ -1,0 +1,212 @@
+"""What a dynamic policy has to beat: fixed exits that were fine-tuned, and shallow dense models.
+
+    fixed exit d      layers 0 to d - 1 and the last of the dense policy, nothing else left,
+                      fine-tuned by as many updates of the same batch as the distillation makes
+    n layers          a dense policy of n layers, trained from nothing by the recipe: the same
+                      demonstrations, corrections, updates and batches as the deep one
+
+Both start from what a run of the recipe left in its folder. A file that is there is not made
+again, and what was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dysl_vla_ros.data_types import LayerLayout
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.data.demonstrations import Demonstrations, join
+from dysl_vla_ros.lab.data.libero import is_libero, load_libero
+from dysl_vla_ros.lab.data.samples import load_samples
+from dysl_vla_ros.lab.learn.dense import DenseSettings, fit, forget_states, train_dense
+from dysl_vla_ros.lab.learn.distill import DistillSettings
+from dysl_vla_ros.lab.learn.train import TrainSettings
+from dysl_vla_ros.lab.model.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    with_card,
+)
+from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
+from dysl_vla_ros.lab.model.skipping import SkipModules
+from dysl_vla_ros.lab.workspace import Workspace
+
+RATE = 2e-4
+"""Of the fine-tuning: all weights move, from where they already act."""
+
+
+@dataclass(frozen=True)
+class AnchorSettings:
+    """The numbers of the run that they are compared with.
+
+    Attributes:
+        dense: How its dense policy was trained.
+        rounds: How it was trained further on corrections, round by round.
+        distill: Whose updates and batch the fine-tuning takes.
+        seed: Of weights and order.
+    """
+
+    dense: DenseSettings
+    rounds: tuple[TrainSettings, ...]
+    distill: DistillSettings
+    seed: int = 0
+
+
+def dense_of(folder: Path) -> Checkpoint:
+    """The dense policy of a run, after its last round of corrections.
+
+    Raises:
+        ConfigError: The run has not come so far.
+    """
+    files = sorted(folder.glob('dagger_*.safetensors')) or [folder / 'dense.safetensors']
+    if not files[-1].is_file():
+        raise ConfigError('folder', str(folder), 'the folder of a run with a dense policy: dysl '
+                          'recipe --until dagger, or --until dense')  # fmt: skip
+    return replace(load_checkpoint(files[-1]), skipping=None, calibration=None)
+
+
+def data_of(folder: Path, corrections: int) -> Demonstrations:
+    """Demonstrations of a run, with the corrections of its first rounds before them.
+
+    Args:
+        folder: Of the run.
+        corrections: Rounds.
+    """
+    demonstrations = folder / 'demonstrations'
+    if is_libero(demonstrations):
+        return load_libero(demonstrations)
+    rounds = [folder / 'corrections' / f'round_{n}' for n in range(1, corrections + 1)]
+    own = load_samples([demonstrations])
+    return join([load_samples(rounds), own]) if rounds else own
+
+
+def shortened(checkpoint: Checkpoint, exit_layer: int) -> Checkpoint:
+    """Layers 0 to ``exit_layer`` - 1 and the last one, as a dense policy of their own.
+
+    Its actions are those of the fixed exit, to rounding; no skipping parts are left.
+
+    Raises:
+        ConfigError: There is no such exit.
+    """
+    layers = checkpoint.config.layers
+    if not 2 <= exit_layer <= layers - 2:
+        raise ConfigError('exit_layer', exit_layer, f'2 to {layers - 2}: this policy has {layers} '
+                          'layers')  # fmt: skip
+    auxiliary = min(checkpoint.config.auxiliary_layer, exit_layer)
+    config = replace(checkpoint.config, layers=exit_layer + 1, auxiliary_layer=auxiliary)
+    network, last = PolicyNetwork(config), f'layers.{layers - 1}.'
+    state = {}
+    for name, tensor in checkpoint.network.state_dict().items():
+        if name.startswith(last):
+            state[name.replace(last, f'layers.{exit_layer}.')] = tensor
+        elif not name.startswith('layers.') or int(name.split('.')[1]) < exit_layer:
+            state[name] = tensor
+    network.load_state_dict(state)
+    return replace(checkpoint, config=config, network=network, skipping=None, calibration=None)
+
+
+def all_static(checkpoint: Checkpoint) -> Checkpoint:
+    """The same policy with every layer static: what the exporter takes of one that never skips."""
+    layers = checkpoint.config.layers
+    layout = LayerLayout(layers, tuple(range(layers)))
+    return replace(checkpoint, skipping=SkipModules(layout, checkpoint.config.width))
+
+
+def make_anchors(
+    folder: Path, exits: Sequence[int], depths: Sequence[int], settings: AnchorSettings,
+    space: Workspace,
+) -> dict[str, Path]:  # fmt: skip
+    """Train what is missing; each becomes a checkpoint in the workspace.
+
+    Args:
+        folder: Of the run whose dense policy and data are taken.
+        exits: Fixed exits to fine-tune.
+        depths: Depths of dense policies to train from nothing.
+        settings: Numbers of that run.
+        space: Gets ``fixed_D.safetensors`` and ``layers_N.safetensors``.
+
+    Returns:
+        Name -> checkpoint.
+
+    Raises:
+        ConfigError: The run has not come so far, or there is no such exit or depth.
+    """
+    dense = dense_of(folder)
+    starts = {exit_layer: shortened(dense, exit_layer) for exit_layer in exits}
+    for depth in depths:
+        if not 3 <= depth <= dense.config.layers:
+            raise ConfigError('layers', depth, f'3 to {dense.config.layers}')
+    found = {f'fixed_{d}': space.folder / f'fixed_{d}.safetensors' for d in exits}
+    found |= {f'layers_{n}': space.folder / f'layers_{n}.safetensors' for n in depths}
+    for exit_layer, start in starts.items():
+        _made(found[f'fixed_{exit_layer}'],
+              lambda start=start, d=exit_layer: _tuned(folder, start, d, settings, space))  # type: ignore[misc]
+    for depth in depths:
+        _made(found[f'layers_{depth}'],
+              lambda depth=depth: _shallow(folder, dense, depth, settings, space))  # type: ignore[misc]
+    return found
+
+
+def _made(path: Path, make: Callable[[], Checkpoint]) -> None:
+    if not path.is_file():
+        save_checkpoint(path, make())
+
+
+def _tuned(
+    folder: Path, start: Checkpoint, exit_layer: int, settings: AnchorSettings, space: Workspace
+) -> Checkpoint:
+    """As many updates as the distillation makes, on the same data."""
+    name, distill = f'fixed_{exit_layer}', settings.distill
+    plan = replace(
+        settings.rounds[-1] if settings.rounds else settings.dense.train,
+        steps=distill.adapter_steps + distill.controller_steps, batch=distill.batch,
+        learning_rate=RATE, ema=0.99, exits=0, exit_layers=(0, 0), seed=settings.seed,
+    )  # fmt: skip
+    plan = replace(plan, warmup=min(plan.warmup, plan.steps // 10))
+    data = data_of(folder, 0)  # as the distillation, which sees demonstrations only
+    result = fit(name, start, data, plan, space, settings.dense.own_share)
+    forget_states(space, name)
+    return _with_figures(replace(start, network=result.network), space, name)
+
+
+def _shallow(
+    folder: Path, dense: Checkpoint, depth: int, settings: AnchorSettings, space: Workspace
+) -> Checkpoint:
+    """The whole recipe of the dense policy, for one of ``depth`` layers."""
+    name = f'layers_{depth}'
+    # Its warm-up and its states must not be taken for another depth's.
+    own = Workspace(space.folder / name, space.folder / name, space.device, space.progress,
+                    space.told)  # fmt: skip
+    config, plain = dense.config, {'exits': 0, 'exit_layers': (0, 0)}
+    auxiliary = min(config.auxiliary_layer, depth - 1)
+    shape = {**settings.dense.network, 'layers': depth, 'auxiliary_layer': auxiliary}
+    training = replace(settings.dense, network=shape, seed=settings.seed,
+                       train=replace(settings.dense.train, **plain))  # type: ignore[arg-type]
+    first = own.folder / 'first.safetensors'
+    _made(first, lambda: train_dense(data_of(folder, 0), training, own))
+    checkpoint = load_checkpoint(first)
+    for number, plan in enumerate(settings.rounds, start=1):
+        path = own.folder / f'round_{number}.safetensors'
+        _made(path, lambda number=number, plan=plan, checkpoint=checkpoint: _further(  # type: ignore[misc]
+            folder, checkpoint, number, replace(plan, **plain), own, settings))  # type: ignore[arg-type]
+        checkpoint = load_checkpoint(path)
+    return _with_figures(checkpoint, own, name)
+
+
+def _further(
+    folder: Path, checkpoint: Checkpoint, number: int, plan: TrainSettings, space: Workspace,
+    settings: AnchorSettings,
+) -> Checkpoint:  # fmt: skip
+    name = f'train_{number}'
+    result = fit(name, checkpoint, data_of(folder, number), plan, space, settings.dense.own_share)
+    forget_states(space, name)
+    return replace(checkpoint, network=result.network)
+
+
+def _with_figures(checkpoint: Checkpoint, space: Workspace, name: str) -> Checkpoint:
+    trained = sum(p.numel() for p in checkpoint.network.parameters())
+    space.note(f'{name}_is', layers=checkpoint.config.layers, trained_parameters=trained)
+    figures = {key: value for key, value in space.report.items() if key != 'recipe'}
+    return with_card(checkpoint, anchor=name, recipe=figures)

@@ -1,0 +1,250 @@
+"""LIBERO demonstrations: one file per episode, pictures as JPEG; collected again from seeds.
+
+demonstrations/libero.json              suite, words of its tasks, horizon
+demonstrations/scene_03/00000017.npz    seed 17 in the scene of task 3; empty where it failed
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.data.dataset_format import decode_png
+from dysl_vla_ros.lab.data.demonstrations import Demonstrations
+from dysl_vla_ros.lab.worlds.libero.client import LiberoClient
+from dysl_vla_ros.lab.worlds.libero.suites import ACTION_DIM, CAMERAS, STEP_M, TASKS
+from dysl_vla_ros.lab.worlds.libero.units import patch_of, physical
+from dysl_vla_ros.targets import folder_target, write_whole
+
+HORIZON = 8
+MARK = 'libero.json'
+_FORMAT = 'dysl_libero_demonstrations'
+LARGEST_STEP = 1.01 * STEP_M
+
+
+@dataclass(frozen=True)
+class LiberoCollect:
+    """What to collect.
+
+    Attributes:
+        suite: ``libero_object`` or ``libero_spatial``: what the scripted expert can do.
+        episodes: Per scene; those that fail are not counted.
+        tasks: Scenes.
+        keep: Share of the triangles of visual meshes; evaluations draw all of them.
+        workers: Processes.
+        first_seed: Seeds count up from here, in every scene.
+    """
+
+    suite: str
+    episodes: int
+    tasks: tuple[int, ...] = tuple(range(TASKS))
+    keep: float = 0.1
+    workers: int = 1
+    first_seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check ranges and choices."""
+        if self.suite not in ('libero_object', 'libero_spatial'):
+            raise ConfigError('suite', self.suite, 'libero_object or libero_spatial: the '
+                              'scripted expert knows no other')  # fmt: skip
+        if self.episodes < 1 or self.workers < 1:
+            raise ConfigError('episodes', self.episodes, 'at least 1, by at least one worker')
+        if not 0.0 < self.keep <= 1.0:
+            raise ConfigError('keep', self.keep, 'more than 0, at most 1')
+
+
+def collect_libero(
+    folder: Path, settings: LiberoCollect, progress: Callable[[int, int], None] | None = None
+) -> int:
+    """Play what is not there yet; what was interrupted is gone on with.
+
+    Args:
+        folder: Of demonstrations.
+        settings: What to collect.
+        progress: Called with episodes there and wanted.
+
+    Returns:
+        Episodes that are there.
+
+    Raises:
+        ConfigError: LIBERO is not installed, or the folder holds something else.
+    """
+    folder_target('folder', folder, is_libero, 'demonstrations of LIBERO')
+    with LiberoClient() as client:
+        words = client.ask('words', settings.suite)
+    about = {'format': _FORMAT, 'suite': settings.suite, 'words': words, 'horizon': HORIZON}
+    if is_libero(folder):
+        found = _about(folder)
+        if found != about:
+            raise ConfigError('folder', str(folder), f'demonstrations of {settings.suite}: these '
+                              f'are of {found.get("suite")}')  # fmt: skip
+    write_whole(folder / MARK, (json.dumps(about, indent=1) + '\n').encode())
+    jobs = [(folder, settings, task) for task in settings.tasks]
+    total = settings.episodes * len(jobs)
+
+    def tell() -> int:
+        there = sum(min(_count(folder, task), settings.episodes) for task in settings.tasks)
+        if progress is not None:
+            progress(there, total)
+        return there
+
+    if settings.workers == 1:
+        for job in jobs:
+            for _ in _scene(*job):
+                tell()
+    else:
+        context = multiprocessing.get_context('spawn')
+        with context.Pool(settings.workers) as pool:
+            for _ in pool.imap_unordered(_scene_whole, jobs, chunksize=1):
+                tell()
+    return tell()
+
+
+def is_libero(folder: Path) -> bool:
+    """Whether a folder holds demonstrations of LIBERO."""
+    try:
+        return bool(_about(folder).get('format') == _FORMAT)
+    except (OSError, ValueError):
+        return False
+
+
+def load_libero(folder: Path, most: int = 0) -> Demonstrations:
+    """Read demonstrations.
+
+    Args:
+        folder: Of ``collect_libero``.
+        most: Episodes per scene, the first ones; 0 is all.
+
+    Raises:
+        ConfigError: None are there, or something else is.
+    """
+    if not is_libero(folder):
+        raise ConfigError('folder', str(folder), f'demonstrations of LIBERO ({MARK})')
+    words = _about(folder)['words']
+    episodes: list[dict[str, Any]] = []
+    for scene in sorted(folder.glob('scene_*')):
+        files = [path for path in sorted(scene.glob('*.npz')) if path.stat().st_size]
+        episodes += [_episode(path) for path in (files[:most] if most else files)]
+    if not episodes:
+        raise ConfigError('folder', str(folder), 'at least one won demonstration')
+    # Validation is made of the last frames: those of all scenes, not of the last one only.
+    order = np.random.default_rng(0).permutation(len(episodes))
+    data = _joined([episodes[number] for number in order], words)
+    data.check(len(words), HORIZON, ACTION_DIM, LARGEST_STEP)
+    return data
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / MARK).read_text('utf-8'))
+    return found
+
+
+def _place(folder: Path, task: int, seed: int) -> Path:
+    return folder / f'scene_{task:02d}' / f'{seed:08d}.npz'
+
+
+def _count(folder: Path, task: int) -> int:
+    """Won episodes of a scene."""
+    scene = folder / f'scene_{task:02d}'
+    return sum(1 for path in scene.glob('*.npz') if path.stat().st_size)
+
+
+def _scene_whole(job: tuple[Path, LiberoCollect, int]) -> None:
+    for _ in _scene(*job):
+        pass
+
+
+def _scene(folder: Path, settings: LiberoCollect, task: int) -> Iterator[Path]:
+    """The episodes that a scene lacks, each written when it is over."""
+    if _count(folder, task) >= settings.episodes:
+        return
+    with LiberoClient() as client:
+        client.ask('open', settings.suite, task, settings.keep)
+        seed = settings.first_seed
+        while _count(folder, task) < settings.episodes:
+            path = _place(folder, task, seed)
+            if not path.exists():
+                found = client.ask('demonstrate', seed, HORIZON)
+                # A failure leaves an empty file: its seed is not tried again.
+                write_whole(path, _packed(found) if found['won'] else b'')
+                yield path
+            seed += 1
+
+
+def _packed(found: dict[str, Any]) -> bytes:
+    frames = found['frames']
+    rows = [(number, goal, data) for number, frame in enumerate(frames)
+            for goal, data in frame['labels'].items()]  # fmt: skip
+    seen = [(number, goal, *data) for number, frame in enumerate(frames)
+            for goal, data in frame['places'].items()]  # fmt: skip
+    arrays: dict[str, NDArray[Any]] = {
+        'goal': np.array(found['goal']),
+        'state': np.stack([np.frombuffer(frame['state'], np.float32) for frame in frames]),
+        'action': np.stack([np.frombuffer(frame['action']) for frame in frames]),
+        'hand': np.stack([np.frombuffer(frame['hand']) for frame in frames]),
+        'label': np.array([row[:2] for row in rows], np.int64).reshape(-1, 2),
+        'ahead': np.array([np.frombuffer(row[2]) for row in rows]).reshape(-1, HORIZON, 7),
+        'seen': np.array([row[:2] for row in seen], np.int64),
+        'place': np.stack([np.frombuffer(row[2]).reshape(2, 3) for row in seen]),
+        'pixel': np.stack([np.frombuffer(row[3]).reshape(2, 2) for row in seen]),
+    }
+    for name in CAMERAS:
+        pictures = [frame['images'][name] for frame in frames]
+        arrays[name] = np.frombuffer(b''.join(pictures), np.uint8)
+        arrays[f'{name}_ends'] = np.cumsum([len(picture) for picture in pictures])
+    stream = BytesIO()
+    np.savez(stream, **arrays)  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def _episode(path: Path) -> dict[str, Any]:
+    """One file, its pictures decoded and its labels as samples."""
+    with np.load(path, allow_pickle=False) as file:
+        found = {name: file[name] for name in file.files}
+    for name in CAMERAS:
+        data, ends = found[name].tobytes(), found.pop(f'{name}_ends').tolist()
+        found[name] = np.stack([
+            decode_png(data[first:end]) for first, end in zip([0, *ends[:-1]], ends, strict=True)
+        ])  # fmt: skip
+    return found
+
+
+def _joined(episodes: Sequence[dict[str, Any]], words: Sequence[str]) -> Demonstrations:
+    parts: dict[str, list[NDArray[Any]]] = {}
+    first = 0
+    for found in episodes:
+        for name, values in _samples(found).items():
+            parts.setdefault(name, []).append(values + first if name == 'frame' else values)
+        first += len(found['state'])
+    whole = {name: np.concatenate(values) for name, values in parts.items()}
+    return Demonstrations(
+        images={name: np.concatenate([found[name] for found in episodes]) for name in CAMERAS},
+        proprioception=np.concatenate([found['state'] for found in episodes]),
+        instructions=tuple(words), **whole,
+    )  # fmt: skip
+
+
+def _samples(found: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """One per frame for the goal pursued, and one per other goal that was named."""
+    count, label = len(found['state']), found['label']
+    follow = np.minimum(np.arange(count)[:, None] + np.arange(HORIZON), count - 1)
+    own = np.stack((np.arange(count), np.full(count, found['goal'])), 1)
+    rows = np.concatenate((own, label))
+    place = {tuple(pair): number for number, pair in enumerate(found['seen'].tolist())}
+    index = np.array([place[tuple(pair)] for pair in rows.tolist()])
+    chunk = np.concatenate((found['action'][follow], found['ahead']))
+    offset = found['place'][index] - found['hand'][rows[:, 0]][:, None]
+    return {
+        'frame': rows[:, 0], 'goal': rows[:, 1], 'own': np.arange(len(rows)) < count,
+        'chunk': physical(chunk), 'point': patch_of(found['pixel'][index]),
+        'offset': offset.astype(np.float32),
+    }  # fmt: skip

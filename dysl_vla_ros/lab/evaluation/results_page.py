@@ -1,0 +1,308 @@
+"""``doc/results.md`` from committed JSON: every table of the comparison, and what was not run.
+
+Nothing is typed in by hand: a row is there because a file has it, or it says what would make it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dysl_vla_ros.lab.evaluation.statistics import paired_difference, wilson_interval
+
+COMMAND = 'dysl results --write doc/results.md'
+LARGEST = 5_000_000
+"""Of all evidence that this page is made from [bytes]."""
+Found = Mapping[str, Any]
+_SAME = ('first_seed', 'split', 'latency', 'episodes_per_family', 'probe')
+"""What makes two reports ones of the same episodes."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One row of a table.
+
+    Attributes:
+        name: As the table calls it.
+        rows: Names in a report of ``dysl evaluate``; the first that is there is taken.
+        needs: What would make it, where it is not there.
+    """
+
+    name: str
+    rows: tuple[str, ...]
+    needs: str = ''
+
+    def line(self, found: Found) -> str | None:
+        """Which of its rows a report has."""
+        return next((row for row in self.rows if row in found.get('modes', {})), None)
+
+
+_EXITS = tuple(Wanted(f'fixed exit {d}', (f'fixed {d}',), f'`--modes fixed --exit-layer {d}`')
+               for d in (8, 7, 6, 5))  # fmt: skip
+_TUNED = tuple(
+    Wanted(f'fixed exit {d}, fine-tuned', (f'tuned fixed {d}',),
+           f'a dense checkpoint (`dysl recipe`, 3 h), `dysl anchors RUN --exit-layer {d}`, '
+           f'`dysl results --run results_tabletop --anchor fixed_{d} --engine BUNDLE`')
+    for d in (8, 5)
+)  # fmt: skip
+_SHALLOW = tuple(
+    Wanted(f'n-layer, {n}', (f'layers {n}',),
+           f'demonstrations and corrections (`dysl recipe`), `dysl anchors RUN --layers {n}`, '
+           f'`dysl results --run results_tabletop --anchor layers_{n} --engine BUNDLE`')
+    for n in (9, 6)
+)  # fmt: skip
+PARETO = (
+    Wanted('dense', ('full',), '`--modes full`'), *_EXITS, *_TUNED, *_SHALLOW,
+    Wanted('random', ('random',), '`--modes random --random-depth 0.288`'),
+    Wanted('static', ('static_only',), '`--modes static_only`'),
+    Wanted('DeeR', ('deer 0.5',), '`--modes deer --deer-ratio 0.5`'),
+    Wanted('DySL `auto`', ('auto',), '`--modes auto`'),
+    Wanted('closed', ('closed',), '`--modes closed`'),
+    Wanted('oracle 0.12', ('oracle 0.12',), '`--modes oracle --tolerance 0.12`'),
+)  # fmt: skip
+ABLATIONS = (
+    Wanted('DySL `auto` (`level`)', ('auto', 'level'), '`--modes auto`'),
+    Wanted('`ceil`', ('ceil',), '`--modes ceil`'),
+    Wanted('`max_skip`: no guidance, no verification', ('max_skip',), '`--modes max_skip`'),
+    Wanted('without pre-skip', ('no_pre_skip',), '`--modes no_pre_skip`'),
+    Wanted('without post-skip', ('no_rerun',), '`--modes no_rerun`'),
+    Wanted('k = 1', ('k 1',), '`dysl results --run ablation_k1_tabletop`'),
+    Wanted('k = 9', ('k 9',), '`dysl results --run ablation_k9_tabletop`'),
+    Wanted('printed sign', ('printed sign',), 'the rule with the sign as printed, not written'),
+    Wanted('single stage', ('single stage',), 'a dense checkpoint, `dysl distill` with '
+           '`--adapter-steps 0`, which is what the bundled policy is'),
+    Wanted('random static set', ('random static',), 'a dense checkpoint and a set of layers by '
+           'lot, not written'),
+)  # fmt: skip
+PAPER = (
+    '| | dense | DySL | ours agrees? |', '| --- | --- | --- | --- |',
+    '| success, LIBERO average, OpenVLA-OFT-7B | 97.1 % | 96.5 % | small loss: yes, on the '
+    'bundled tasks; on LIBERO not run |',
+    '| layers, of 32, from its latencies | 32 | 11 to 16 | the share is like ours (43 %) |',
+    '| latency, Jetson Orin | 676 ms | 345 ms | twice as fast: yes, on a CPU |',
+    '| dynamic against fixed depth | not reported | | on the bundled tasks a fixed exit is as '
+    'good: no gain from choosing layers anew |',
+)  # fmt: skip
+
+
+def load_evidence(folder: Path) -> dict[str, Found]:
+    """Reports by file name, without the ending; what is no JSON object is left out."""
+    found: dict[str, Found] = {}
+    for path in sorted(folder.glob('*.json')):
+        document = json.loads(path.read_text('utf-8'))
+        if isinstance(document, dict):
+            found[path.stem] = document
+    return found
+
+
+def joined(evidence: Mapping[str, Found]) -> dict[str, Found]:
+    """Runs of another bundle or parameter stand as rows in the table whose episodes they played.
+
+    Such a report says which (``joins``) and as what (``as``: its row -> the table's); where the
+    table itself is not there, or has other episodes, it is left out.
+    """
+    found = {name: dict(one) for name, one in evidence.items() if 'joins' not in one}
+    for one in (one for one in evidence.values() if 'joins' in one):
+        table_ = found.get(one['joins'])
+        if table_ is None or any(table_.get(key) != one.get(key) for key in _SAME):
+            continue
+        for name, shown in one['as'].items():
+            table_['modes'] = {**table_['modes'], shown: one['modes'][name]}
+            table_['paired'] = {**table_['paired'], shown: _pair(table_, 'full', one, name)}
+            fixed = table_.get('paired_fixed')
+            if fixed is not None:
+                pair = _pair(table_, fixed['reference'], one, name)
+                table_['paired_fixed'] = {**fixed, 'rows': {**fixed['rows'], shown: pair}}
+    return {**found}
+
+
+def _pair(one: Found, row: str, other: Found, name: str) -> Found:
+    loss, low, high = paired_difference([c == '1' for c in one['won'][row]],
+                                        [c == '1' for c in other['won'][name]])  # fmt: skip
+    return {'loss': loss, 'low': low, 'high': high}
+
+
+def render(evidence: Mapping[str, Found]) -> str:
+    """The whole page."""
+    evidence = joined(evidence)
+    parts = [
+        '# Results',
+        f'Made by `{COMMAND}` from the JSON in [evidence](evidence/README.md); a test compares. '
+        'Rows that were not run are named below each table, with what they need. `lost` is '
+        'against dense on the same episodes, `exit` against the shallowest fixed exit within a '
+        'point of dense; intervals are 95 %.',
+        *_pareto(evidence), *_ablations(evidence), *_others(evidence), *_node(evidence),
+        "## The paper's numbers beside ours", '\n'.join(PAPER),
+    ]  # fmt: skip
+    return '\n\n'.join(parts) + '\n'
+
+
+def _pareto(evidence: Mapping[str, Found]) -> list[str]:
+    parts = ['## (a) Success against compute', '### Bundled tasks']
+    reports = [(name, found) for name, found in evidence.items()
+               if 'modes' in found and found.get('probe', 'none') == 'none'
+               and not name.startswith('ablation')]  # fmt: skip
+    reports = sorted(reports, key=lambda pair: (pair[1]['split'] != 'train',
+                                                -_episodes(pair[1]), pair[0]))  # fmt: skip
+    for name, found in reports:
+        parts += [_title(name, found), table(found, PARETO)]
+    seen = {wanted.name for _, found in reports if found['split'] == 'train'
+            for wanted in PARETO if wanted.line(found) is not None}  # fmt: skip
+    oracle = evidence.get('headroom_tabletop')
+    if oracle is not None:
+        seen |= {f'oracle {row.split()[1]}' for part in oracle['closed_loop'].values()
+                 for row in part['rows'] if row.startswith('oracle')}  # fmt: skip
+    parts += _missing(PARETO, seen)
+    if oracle is not None:
+        parts += ['### Oracle: the shallowest exit within a tolerance of dense', _oracle(oracle)]
+    for name, found in evidence.items():
+        if 'gate' in found:
+            parts += ['### A gate trained on the errors of exits', _gate(name, found)]
+    parts.append('### LIBERO')
+    libero = [(name, found) for name, found in evidence.items() if found.get('world') == 'libero']
+    for name, found in libero:
+        parts += [f'`{name}.json`, {found["suite"]}, control {found["control"]}, demonstrations: '
+                  'own, scripted', libero_table(found)]  # fmt: skip
+    if not libero:
+        parts.append(
+            'Not run: dense, fixed exit, n-layer, random, DeeR, DySL `auto` need a '
+            'policy (`dysl recipe --world libero`, [what it takes](worlds.md)).'
+        )
+    return parts
+
+
+def _ablations(evidence: Mapping[str, Found]) -> list[str]:
+    parts = ['## (b) Ablations']
+    reports = [(name, found) for name, found in evidence.items() if 'modes' in found
+               and sum(w.line(found) is not None for w in ABLATIONS) > 1]  # fmt: skip
+    for name, found in reports:
+        parts += [_title(name, found), table(found, ABLATIONS)]
+    seen = {wanted.name for _, found in reports for wanted in ABLATIONS
+            if wanted.line(found) is not None}  # fmt: skip
+    return parts + _missing(ABLATIONS, seen)
+
+
+def _others(evidence: Mapping[str, Found]) -> list[str]:
+    parts = ['## (c) Weight noise in critical and in free phases',
+             'Not run: needs noise on the weights of a bundle, by phase, which is not written.',
+             '## (d) Latency']  # fmt: skip
+    benches = [(name, found) for name, found in evidence.items() if 'skip' in found
+               and 'stages' in found]  # fmt: skip
+    parts += [f'`{name}.json`: {found.get("device", "")}' for name, found in benches] or [
+        'Not run: stages, chain against one graph, controllers closed, resumed re-run need '
+        '`dysl bench --json doc/evidence/bench_tabletop_DEVICE.json` on a quiet machine.'
+    ]  # fmt: skip
+    parts += ['## (e) Execution at latencies of 0.25, 0.5, 1 and 3 chunks']
+    late = [(name, found) for name, found in evidence.items() if name.startswith('latency_')]
+    for name, found in late:
+        parts += [_title(name, found), _motion(found)]
+    if not late:
+        parts.append('Not run: ours needs `dysl evaluate --modes auto --latency 0.1` (0.2, 0.4, '
+                     '1.2).')  # fmt: skip
+    return [*parts, 'Not run: a LeRobot-style blend and blocking chunks need those executors '
+            'beside ours, which are not written; jerk needs the joints recorded.']  # fmt: skip
+
+
+def _node(evidence: Mapping[str, Found]) -> list[str]:
+    parts = ['## (f) The node']
+    soaks = [(name, found) for name, found in evidence.items() if name.startswith('soak_')]
+    for name, found in soaks:
+        shown = ', '.join(f'{key} {value:.4g}' for key, value in found.items()
+                          if isinstance(value, (int, float)) and not isinstance(value, bool))
+        parts.append(f'`{name}.json`: {shown}')
+    if not soaks:
+        parts.append('Not run for this page: `dysl soak --json doc/evidence/soak_DEVICE.json` '
+                     '(an hour).')  # fmt: skip
+    return parts
+
+
+def table(found: Found, wanted: Sequence[Wanted]) -> str:
+    """The rows that a report has, deepest first where depth is what they differ in."""
+    lines = ['| | episodes | won | layers | controllers | re-runs | lost | exit | task time |',
+             '| --- ' * 9 + '|']
+    for row in wanted:
+        name = row.line(found)
+        if name is None:
+            continue
+        told = found['modes'][name]
+        against = (found.get('paired_fixed') or {'rows': {}})['rows'].get(name)
+        lines.append('| ' + ' | '.join((
+            row.name, f'{told["episodes"]}', _won(told['successes'], told['episodes']),
+            f'{told["layers_run_mean"]:.1f} of {told["layers_total"]}',
+            f'{told["controllers_mean"]:.1f}', f'{100 * told["rerun_rate"]:.1f} %',
+            _lost(found['paired'].get(name)), _lost(against), f'{told["seconds_median"]:.1f} s',
+        )) + ' |')  # fmt: skip
+    return '\n'.join(lines)
+
+
+def libero_table(found: Found) -> str:
+    """A row per mode of a report of ``dysl evaluate --world libero``."""
+    lines = ['| | episodes | won | layers | re-runs | lost | named picked |', '| --- ' * 7 + '|']
+    for name, told in found['rows'].items():
+        picked = f'{told["picked"]}' if found['control'] == 'other_words' else ''
+        lines.append('| ' + ' | '.join((
+            name, f'{told["episodes"]}', _won(told['successes'], told['episodes']),
+            f'{told["layers_run_mean"]:.1f} of {told["layers_total"]}',
+            f'{100 * told["rerun_rate"]:.1f} %', _lost(found['paired'].get(name)), picked,
+        )) + ' |')  # fmt: skip
+    return '\n'.join(lines)
+
+
+def _oracle(found: Found) -> str:
+    lines = ['| split | row | episodes | won | layers |', '| --- ' * 5 + '|']
+    for split, part in found['closed_loop'].items():
+        for name, told in part['rows'].items():
+            wins = round(told['success_rate'] * part['episodes'])
+            lines.append(f'| {split} | {name} | {part["episodes"]} | '
+                         f'{_won(wins, part["episodes"])} | {told["layers_run_mean"]:.1f} |')
+    return '\n'.join(lines)
+
+
+def _gate(name: str, found: Found) -> str:
+    lines = [
+        f'`{name}.json`: {found["states"]} states of the scripted expert, half of them to '
+        f'calibrate on, seeds from {found["first_seed"]:,}. Offline: {found["verdict"]}.', '',
+        '| | layers, looks charged | looks free | error to dense | p95 | above 0.25 |',
+        '| --- ' * 6 + '|',
+    ]  # fmt: skip
+    for one in found['gate']:
+        lines.append(f'| {one["name"]} | {one["layers"]:.1f} | {one["layers_free"]:.1f} | '
+                     f'{one["error_mean"]:.4f} | {one["error_p95"]:.4f} | '
+                     f'{100 * one["harmful"]:.1f} % |')  # fmt: skip
+    return '\n'.join(lines)
+
+
+def _motion(found: Found) -> str:
+    lines = ['| | won | holds | task time |', '| --- ' * 4 + '|']
+    for name, told in found['modes'].items():
+        lines.append(f'| {name} | {_won(told["successes"], told["episodes"])} | '
+                     f'{100 * told["hold_ratio"]:.1f} % | {told["seconds_median"]:.1f} s |')
+    return '\n'.join(lines)
+
+
+def _title(name: str, found: Found) -> str:
+    return (f'`{name}.json`: seeds from {found["first_seed"]:,}, split `{found["split"]}`, '
+            f'{found["latency"]} s of latency, {found["date"]}')  # fmt: skip
+
+
+def _missing(wanted: Sequence[Wanted], seen: set[str]) -> list[str]:
+    left = [f'- {row.name}: needs {row.needs}' for row in wanted if row.name not in seen]
+    return ['Not run:\n\n' + '\n'.join(left)] if left else []
+
+
+def _episodes(found: Found) -> int:
+    return max(int(told['episodes']) for told in found['modes'].values())
+
+
+def _won(wins: int, count: int) -> str:
+    low, high = wilson_interval(wins, count)
+    return f'{100 * wins / count:.1f} % ({100 * low:.0f} to {100 * high:.0f})'
+
+
+def _lost(found: Found | None) -> str:
+    if found is None:
+        return ''
+    return f'{100 * found["loss"]:.1f} ({100 * found["low"]:.1f} to {100 * found["high"]:.1f})'

@@ -1,0 +1,134 @@
+"""What the results page asks for, in pieces that are played on, in as many goes as it takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.evaluation.evaluate import about, play, report
+from dysl_vla_ros.lab.evaluation.ledger import Ledger
+from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
+
+_DROPPED = ('episodes', 'traces')
+"""Of a report: large, and no table reads it."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One set of episodes that all rows play.
+
+    Attributes:
+        options: Everything but the bundle, the parameters and the workers.
+        shows: In words.
+        joins: The piece in whose table its rows stand; '' has a table of its own.
+        renamed: Its row -> what that table calls it.
+    """
+
+    options: EvaluateOptions
+    shows: str
+    joins: str = ''
+    renamed: tuple[tuple[str, str], ...] = ()
+
+
+def pieces(config: NodeConfig, bundle: str, workers: int) -> dict[str, Piece]:
+    """By name, which is that of the evidence file, too.
+
+    Every seed is used for nothing else: settings were chosen on others.
+    """
+    base = EvaluateOptions(bundle=bundle, latency=0.02, workers=workers, config=config)
+    rows = replace(
+        base, modes=('full', 'auto', 'max_skip', 'closed', 'static_only', 'random', 'fixed',
+                     'deer'),
+        exit_layers=(8, 7, 6, 5), deer_ratios=(0.5,), random_depth=0.288,
+    )  # fmt: skip
+    return {
+        'results_tabletop': Piece(
+            replace(rows, episodes=250, first_seed=70_000_000), 'success against compute'),
+        'results_heldout': Piece(
+            replace(rows, episodes=25, first_seed=71_000_000, split='heldout_objects'),
+            'the same on object pairs held out of training'),
+        'ablation_tabletop': Piece(
+            replace(base, modes=('full', 'auto', 'ceil', 'max_skip', 'no_pre_skip', 'no_rerun'),
+                    episodes=50, first_seed=72_000_000), 'what each part of the guidance does'),
+        **{f'ablation_k{window}_tabletop': Piece(
+            replace(base, modes=('auto',), episodes=50, first_seed=72_000_000,
+                    config=replace(config, continuity=replace(config.continuity, window=window))),
+            f'continuity over {window} steps', 'ablation_tabletop', (('auto', f'k {window}'),))
+           for window in (1, 9)},
+        **{f'latency_{name}_tabletop': Piece(
+            replace(base, modes=('full', 'auto'), episodes=25, first_seed=73_000_000,
+                    latency=seconds), f'passes that take {name} chunks')
+           for name, seconds in (('quarter', 0.1), ('half', 0.2), ('one', 0.4), ('three', 1.2))},
+    }  # fmt: skip
+
+
+def anchored(piece: Piece, name: str, anchor: str) -> Piece:
+    """The piece's episodes, dense, for a bundle of ``dysl anchors``: a row of its table.
+
+    Args:
+        piece: With the anchor's bundle.
+        name: Of the piece.
+        anchor: ``fixed_8`` or ``layers_9``.
+
+    Raises:
+        ConfigError: Another name.
+    """
+    kind, _, number = anchor.partition('_')
+    if kind not in ('fixed', 'layers') or not number.isdigit():
+        raise ConfigError('anchor', anchor, 'fixed_D or layers_N, as dysl anchors calls them')
+    shown = f'tuned fixed {number}' if kind == 'fixed' else f'layers {number}'
+    options = replace(piece.options, modes=('full',), exit_layers=(), deer_ratios=(),
+                      tolerances=(), random_depth=None)  # fmt: skip
+    return Piece(options, f'{anchor}: {piece.shows}', name, (('full', shown),))
+
+
+def run_piece(
+    name: str, piece: Piece, keep: Path, minutes: float, episodes: int = 0,
+    on_result: Callable[[int, int], None] | None = None,
+) -> dict[str, Any] | None:  # fmt: skip
+    """Play what is missing of a piece, at most for some minutes.
+
+    Args:
+        name: Of the piece.
+        piece: What to play.
+        keep: Folder of finished episodes, not committed; they make the file again.
+        minutes: Then no further episodes are begun.
+        episodes: Per family, instead of the piece's; 0 takes the piece's.
+        on_result: Called with episodes played and wanted.
+
+    Returns:
+        The report, without what no table reads; None when time ran out before the end.
+    """
+    if minutes <= 0:
+        raise ConfigError('minutes', minutes, 'more than 0')
+    options = replace(piece.options, episodes=episodes or piece.options.episodes)
+    ledger, end = Ledger(keep / f'{name}.jsonl', about(options)), time.monotonic() + 60 * minutes
+    rows, total = options.rows(), len(options.specs()) * len(options.rows())
+    # Some episodes per family at a time: an interruption leaves pairs, not one row.
+    stride = 2 * options.workers
+    for done in range(0, options.episodes, stride):
+        count = min(done + stride, options.episodes)
+        step = replace(options, episodes=count)
+        if time.monotonic() >= end and any(
+            ledger.get(row, spec) is None for spec in step.specs() for row in rows
+        ):
+            return None
+        play(step, rows, None, ledger)
+        if on_result is not None:
+            on_result(count * len(options.families) * len(rows), total)
+    report_of = play(options, rows, None, ledger)
+    found = {key: value for key, value in report(report_of).items() if key not in _DROPPED}
+    won = {row.name: ''.join(str(int(one.success)) for one in results)
+           for row, results in report_of.items()}  # fmt: skip
+    if piece.joins:
+        found |= {'joins': piece.joins, 'as': dict(piece.renamed)}
+    return found | {
+        'won': won, 'piece': name, 'shows': piece.shows, 'first_seed': options.first_seed,
+        'episodes_per_family': options.episodes, 'split': options.split,
+        'latency': f'{options.latency}', 'probe': options.probe,
+    }  # fmt: skip

@@ -1,0 +1,181 @@
+"""What a world must offer, and one episode in it: look, predict a chunk, play part of it, again.
+
+The protocol of published benchmarks (LIBERO, CALVIN): the world waits while the policy computes,
+so there is no latency and nothing to blend; what skips, verifies and re-runs is the robot's own
+(``core.skip_policy`` over the one ``forward``). See doc/worlds.md.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.core import transforms
+from dysl_vla_ros.core.skip_policy import SkipPolicy
+from dysl_vla_ros.data_types import FloatArray, ImageArray, Observation, SkipMode
+from dysl_vla_ros.errors import ConfigError, InputError
+from dysl_vla_ros.loop_settings import skip_settings
+from dysl_vla_ros.policy import Pass
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a policy may see of a world.
+
+    Attributes:
+        images: Camera name of the bundle -> upright picture (height, width, 3) uint8.
+        joints: Joint positions [rad].
+        gripper: Opening, 0 closed to 1 open.
+    """
+
+    images: dict[str, ImageArray]
+    joints: FloatArray
+    gripper: float
+
+
+class World(Protocol):
+    """One task at a time; opened by whoever makes it."""
+
+    @property
+    def instruction(self) -> str:
+        """The task in its true words."""
+
+    @property
+    def limit(self) -> int:
+        """Actions that an episode may take."""
+
+    def start(self, number: int) -> None:
+        """Begin an episode at start state ``number``; the same number is the same state."""
+
+    def look(self) -> Seen:
+        """What shows now; drawn only when somebody asks."""
+
+    def play(self, actions: FloatArray) -> tuple[bool, int]:
+        """Play actions (n, dim), in the bundle's physical units, until the goal is met.
+
+        Returns:
+            Whether the world's own check says so, and how many were played.
+        """
+
+
+@dataclass(frozen=True)
+class Played:
+    """One episode in a world.
+
+    Attributes:
+        success: As the world judges.
+        actions: Played.
+        chunks: Accepted.
+        reruns: Passes run again in full.
+        layers_run: Layers executed, re-runs included.
+        controllers: Controllers evaluated.
+        layers_total: Depth of the backbone.
+        pass_seconds: Wall time of each accepted chunk's passes, re-runs included [s].
+        backbone_seconds: The backbone's part of them [s].
+        refused: Why the policy does not take the instruction; then nothing was played.
+    """
+
+    success: bool
+    actions: int
+    chunks: int
+    reruns: int
+    layers_run: int
+    controllers: int
+    layers_total: int
+    pass_seconds: tuple[float, ...]
+    backbone_seconds: tuple[float, ...]
+    refused: str = ''
+
+
+class _Tally:
+    def __init__(self) -> None:
+        self.layers = self.controllers = self.reruns = 0
+        self.seconds: list[float] = []
+        self.backbone: list[float] = []
+
+    def add(self, result: Pass, seconds: float, again: bool) -> None:
+        self.layers += len(result.trace.layers_run)
+        self.controllers += 0 if again else len(result.trace.scores)
+        self.reruns += int(again)
+        backbone = result.stage_seconds.get('backbone', 0.0)
+        if again:
+            self.seconds[-1] += seconds
+            self.backbone[-1] += backbone
+        else:
+            self.seconds.append(seconds)
+            self.backbone.append(backbone)
+
+
+def play_episode(
+    world: World, policy: Any, config: NodeConfig, number: int, instruction: str, replan: int,
+    blank: bool = False, on_chunk: Callable[[Pass, int], None] | None = None,
+) -> Played:  # fmt: skip
+    """One episode from start ``number`` to success or to the world's limit.
+
+    Args:
+        world: Opened on a task.
+        policy: Opened; ``mode_policy`` of it for a baseline.
+        config: Of the skip policy, filled in with the bundle.
+        number: Start state.
+        instruction: What the policy is told: the task's words, or others.
+        replan: Actions of each chunk that are played before the next look.
+        blank: Show grey pictures: what does the policy do without eyes?
+        on_chunk: Called with each accepted pass and how many of its actions were played.
+
+    Raises:
+        ConfigError: ``replan`` is not within the chunk.
+    """
+    manifest = policy.manifest
+    if not 1 <= replan <= manifest.action.horizon:
+        raise ConfigError('replan', replan, f'1 to {manifest.action.horizon} actions of a chunk')
+    skip = SkipPolicy(manifest.layout.segments, skip_settings(config, manifest.calibration))
+    mode: SkipMode = config.skip.mode  # type: ignore[assignment]
+    tally, count, done = _Tally(), 0, False
+    try:
+        policy.tokens(instruction)
+    except InputError as error:
+        return _played(manifest.layers_total, tally, False, 0, str(error))
+    world.start(number)
+    while not done and count < world.limit:
+        seen = world.look()
+        images = {name: np.full_like(image, 127) if blank else image
+                  for name, image in seen.images.items()}  # fmt: skip
+        observation = Observation(stamp=float(count), images=images, joints=seen.joints,
+                                  gripper=seen.gripper, instruction=instruction)  # fmt: skip
+        begun = time.perf_counter()
+        result = policy.predict(observation, skip.plan(mode))
+        tally.add(result, time.perf_counter() - begun, again=False)
+        due = min(replan, world.limit - count)
+        # Only what will be played is verified: the next look replaces the rest.
+        skipped = result.mode == 'skipped' and result.trace.resume_layer is not None
+        verdict = skip.verify(result.normalised[:due], skipped)
+        if verdict.rerun:
+            begun = time.perf_counter()
+            result = policy.rerun(result)
+            tally.add(result, time.perf_counter() - begun, again=True)
+            verdict = skip.verify(result.normalised[:due], False)
+        skip.accepted(verdict, was_rerun=result.mode == 'rerun')
+        scale = manifest.action.normalisation
+        actions = transforms.unnormalise(result.normalised[:due], scale.low, scale.high,
+                                         scale.mask)  # fmt: skip
+        done, played = world.play(actions)
+        for displacement in result.normalised[:played]:
+            skip.played(displacement)
+        if on_chunk is not None:
+            on_chunk(result, played)
+        count += played
+    return _played(manifest.layers_total, tally, done, count)
+
+
+def _played(total: int, tally: _Tally, success: bool, count: int, refused: str = '') -> Played:
+    return Played(
+        success=success, actions=count, chunks=len(tally.seconds), reruns=tally.reruns,
+        layers_run=tally.layers, controllers=tally.controllers, layers_total=total,
+        pass_seconds=tuple(tally.seconds), backbone_seconds=tuple(tally.backbone),
+        refused=refused,
+    )  # fmt: skip

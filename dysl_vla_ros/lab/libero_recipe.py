@@ -1,0 +1,214 @@
+"""From nothing to a bundle for one LIBERO suite.
+
+The recipe of the bundled policy in a world that others know: scripted demonstrations, dense
+training with early exits, static layers, distillation, guidance from what the policy did at
+starts that are not the official ones, export. Every stage leaves a file; a stage whose file
+exists is not run again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
+from dysl_vla_ros.config import EngineConfig, NodeConfig
+from dysl_vla_ros.contract import with_bundle
+from dysl_vla_ros.lab.data.batches import Augmentation
+from dysl_vla_ros.lab.data.demonstrations import Demonstrations
+from dysl_vla_ros.lab.data.libero import LiberoCollect, collect_libero, load_libero
+from dysl_vla_ros.lab.evaluation.libero import LiberoTask
+from dysl_vla_ros.lab.evaluation.modes import Row, mode_config
+from dysl_vla_ros.lab.evaluation.record import ScoredPolicy
+from dysl_vla_ros.lab.evaluation.world import play_episode
+from dysl_vla_ros.lab.export.onnx_export import export_bundle
+from dysl_vla_ros.lab.guidance.calibrate import RecordedPass
+from dysl_vla_ros.lab.guidance.guidance import equal_weights, guidance
+from dysl_vla_ros.lab.learn.dense import DenseSettings, forget_states, train_dense
+from dysl_vla_ros.lab.learn.distill import DistillSettings
+from dysl_vla_ros.lab.learn.distilling import distil_checkpoint
+from dysl_vla_ros.lab.learn.layer_choice import choose_layers, chosen_layers
+from dysl_vla_ros.lab.learn.train import TrainSettings
+from dysl_vla_ros.lab.model.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    with_card,
+)
+from dysl_vla_ros.lab.model.robot_contract import RobotContract
+from dysl_vla_ros.lab.workspace import Workspace
+from dysl_vla_ros.lab.worlds.libero.client import LiberoClient
+from dysl_vla_ros.lab.worlds.libero.suites import JOINTS, PERIOD_S, STARTS
+from dysl_vla_ros.policy import open_policy
+from dysl_vla_ros.targets import write_whole
+
+ROBOT = RobotContract(
+    joint_names=tuple(f'panda_joint{number}' for number in range(1, JOINTS + 1)),
+    period_s=PERIOD_S, frame_id='panda_link0', tip_link='panda_grasp',
+    delta_reference='measured',
+)  # fmt: skip
+_OBSERVATIONS = 'observations.npz'
+_SHOWN = 300
+_GRIPPER_WEIGHT = 2.0
+
+
+@dataclass(frozen=True)
+class LiberoRecipe:
+    """All numbers of a run.
+
+    Attributes:
+        collect: Demonstrations.
+        ground: Warm-up of vision, words and lower layers.
+        train: The training, with early exits.
+        distill: Both stages.
+        network: Changes to the network's default shape.
+        rank: Of the adapters; 0 is width / 16.
+        static_share: Of the layers.
+        depth: Layers run / all layers that the guidance is fitted to; 0 takes quantiles.
+        record: Episodes per task of the recording for the guidance.
+        replan: Actions played of each chunk in that recording.
+        seed: Of weights and order.
+    """
+
+    collect: LiberoCollect
+    ground: TrainSettings | None
+    train: TrainSettings
+    distill: DistillSettings
+    network: dict[str, Any] = field(default_factory=dict)
+    rank: int = 64
+    static_share: float = 0.2
+    depth: float = 0.46
+    record: int = 2
+    replan: int = 8
+    seed: int = 0
+
+
+def libero_preset(name: str, suite: str, workers: int, on_gpu: bool) -> LiberoRecipe:
+    """The numbers of ``full`` or ``toy``."""
+    if name == 'toy':
+        few = TrainSettings(steps=4, batch=8, warmup=1, note_every=2)
+        return LiberoRecipe(
+            collect=LiberoCollect(suite, episodes=1, tasks=(0,), workers=workers),
+            ground=None, train=few,
+            distill=DistillSettings(adapter_steps=2, controller_steps=2, batch=8),
+            network={'layers': 6, 'width': 32, 'head_dim': 16, 'stem_channels': (8, 8, 8),
+                     'auxiliary_layer': 2},
+            rank=4, record=1, depth=0.0,
+        )  # fmt: skip
+    batch = 256 if on_gpu else 64
+    train = TrainSettings(
+        steps=12_000 if on_gpu else 6000, batch=batch, learning_rate=7e-4, warmup=200, ema=0.998,
+        note_every=50, exits=2, exit_layers=(5, 10), compile=on_gpu, save_every_s=60.0,
+        augmentation=Augmentation(shift=3, gain=0.2, tint=0.05, noise=0.05),
+    )  # fmt: skip
+    return LiberoRecipe(
+        collect=LiberoCollect(suite, episodes=120, workers=workers),
+        ground=replace(train, steps=1500, exits=0, exit_layers=(0, 0), save_every_s=0.0),
+        train=train,
+        # No stage 1: after early exits the bare state is the better start.
+        distill=DistillSettings(adapter_steps=0, controller_steps=600, batch=32,
+                                controller_rate=2e-3, joint_rate=1e-3, skip_weight=0.012,
+                                positions=8),
+        network={'layers': 16, 'width': 160, 'auxiliary_layer': 5},
+    )  # fmt: skip
+
+
+def run_libero(
+    recipe: LiberoRecipe, space: Workspace, until: str = 'bundle'
+) -> Path:
+    """Run the stages up to ``until``: ``demonstrations``, ``dense``, ``policy`` or ``bundle``."""
+    folder = space.folder
+    space.report['recipe'] = dataclasses.asdict(recipe)
+    there = collect_libero(folder / 'demonstrations', recipe.collect,
+                           lambda done, of: space.progress('demonstrations', done, of, {}))
+    space.note('demonstrations', episodes=there, suite=recipe.collect.suite)
+    if until == 'demonstrations':
+        return folder / 'demonstrations'
+    data = load_libero(folder / 'demonstrations', recipe.collect.episodes)
+    space.note('data', frames=data.frames, samples=data.samples)
+    checkpoint = _made(folder / 'dense.safetensors', lambda: _dense(recipe, data, space))
+    if until == 'dense':
+        return folder / 'dense.safetensors'
+    checkpoint = _made(folder / 'policy.safetensors',
+                       lambda: _distilled(recipe, checkpoint, data, space))  # fmt: skip
+    if until == 'policy':
+        return folder / 'policy.safetensors'
+    bundle = space.results / 'bundle'
+    if not bundle.is_dir():
+        partial = space.folder / 'uncalibrated'
+        export_bundle(checkpoint, partial, recipe.collect.suite, robot=ROBOT)
+        _calibrate(recipe, partial, space)
+        partial.rename(bundle)
+    write_whole(space.results / _OBSERVATIONS, lambda path: _observations(path, data))
+    return bundle
+
+
+def _made(path: Path, make: Callable[[], Checkpoint]) -> Checkpoint:
+    if not path.is_file():
+        save_checkpoint(path, make())
+    return load_checkpoint(path)
+
+
+def _dense(recipe: LiberoRecipe, data: Demonstrations, space: Workspace) -> Checkpoint:
+    settings = DenseSettings(recipe.ground, recipe.train, recipe.network, seed=recipe.seed)
+    found = train_dense(data, settings, space)
+    forget_states(space, 'ground', 'train')
+    card = {key: value for key, value in space.report.items() if key != 'recipe'}
+    return with_card(found, world='libero', suite=recipe.collect.suite, recipe=card)
+
+
+def _distilled(
+    recipe: LiberoRecipe, checkpoint: Checkpoint, data: Demonstrations, space: Workspace
+) -> Checkpoint:
+    checkpoint = choose_layers(checkpoint, data, space, recipe.static_share)
+    layout = chosen_layers(checkpoint)
+    assert layout is not None
+    found = distil_checkpoint(checkpoint, layout, data, recipe.distill, space, recipe.rank,
+                              seed=recipe.seed)  # fmt: skip
+    forget_states(space, 'distill')
+    return found
+
+
+def _calibrate(recipe: LiberoRecipe, folder: Path, space: Workspace) -> None:
+    """Guidance from the policy's own chunks, at starts that no evaluation uses."""
+    manifest = open_bundle(folder).manifest
+    policy = ScoredPolicy(open_policy(EngineConfig(path=str(folder))))
+    config = with_bundle(mode_config(NodeConfig(), Row('auto')), manifest)
+    episodes: list[list[RecordedPass]] = []
+    total, won = recipe.record * len(recipe.collect.tasks), 0
+    with LiberoClient() as client:
+        for task in recipe.collect.tasks:
+            world = LiberoTask(client, recipe.collect.suite, task, recipe.collect.keep)
+            for number in range(recipe.record):
+                chunks: list[RecordedPass] = []
+                played = play_episode(
+                    world, policy, config, STARTS + number, world.instruction, recipe.replan,
+                    on_chunk=lambda result, count, chunks=chunks: chunks.append(  # type: ignore[misc]
+                        RecordedPass(result.normalised.astype(np.float64), count,
+                                     result.trace.scores)
+                    ),
+                )  # fmt: skip
+                episodes.append(chunks)
+                won += played.success
+                space.progress('recording', len(episodes), total, {'won': won})
+    space.note('recording', episodes=total, won=won)
+    weights = (*equal_weights(manifest.action.dim - 1), _GRIPPER_WEIGHT)
+    spec = guidance(episodes, manifest.layout, space, weights, drop_rate=0.1, rule='level',
+                    depth=recipe.depth)  # fmt: skip
+    write_manifest(folder, replace(manifest, calibration=spec))
+
+
+def _observations(path: Path, data: Demonstrations) -> None:
+    """Some states of the demonstrations, as ``dysl bench`` reads them."""
+    chosen = np.flatnonzero(data.own)
+    chosen = chosen[np.linspace(0, len(chosen) - 1, min(_SHOWN, len(chosen))).astype(int)]
+    frames, state = data.frame[chosen], data.proprioception[data.frame[chosen]]
+    texts = np.array([data.instructions[goal] for goal in data.goal[chosen]])
+    with path.open('wb') as stream:
+        np.savez(stream, joints=state[:, :-1], gripper=state[:, -1], instruction=texts,
+                 **{name: images[frames] for name, images in data.images.items()})  # type: ignore[arg-type]

@@ -1,0 +1,123 @@
+"""The results page is what the committed JSON says, and what was not run is named."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from dysl_vla_ros.cli.main import main
+from dysl_vla_ros.lab.evaluation.results_page import (
+    ABLATIONS,
+    LARGEST,
+    PARETO,
+    load_evidence,
+    render,
+    table,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+EVIDENCE, PAGE = ROOT / 'doc' / 'evidence', ROOT / 'doc' / 'results.md'
+
+
+def told(wins, layers=8.0):
+    return {'episodes': 40, 'successes': wins, 'layers_run_mean': layers, 'layers_total': 20,
+            'controllers_mean': 1.0, 'rerun_rate': 0.01, 'seconds_median': 5.0,
+            'hold_ratio': 0.0}  # fmt: skip
+
+
+def report(**rows):
+    modes = {name.replace('_', ' ').replace('static only', 'static_only'): told(wins)
+             for name, wins in rows.items()}  # fmt: skip
+    return {'modes': modes, 'paired': {}, 'paired_fixed': None, 'first_seed': 5, 'split': 'train',
+            'latency': '0.02', 'date': '2026-01-01', 'probe': 'none'}  # fmt: skip
+
+
+def test_the_page_is_what_the_committed_evidence_says():
+    size = sum(path.stat().st_size for path in EVIDENCE.glob('*.json'))
+    assert size < LARGEST
+    page = PAGE.read_text('utf-8')
+    assert page == render(load_evidence(EVIDENCE)), 'run: dysl results --write doc/results.md'
+
+
+def test_every_row_that_was_asked_for_is_there_or_named_as_not_run():
+    page = PAGE.read_text('utf-8')
+    for wanted in (*PARETO, *ABLATIONS):
+        assert f'| {wanted.name} |' in page or f'- {wanted.name}: needs ' in page, wanted.name
+    for letter in 'abcdef':
+        assert re.search(rf'^## \({letter}\) ', page, re.M), letter
+
+
+def test_a_row_that_a_report_has_is_in_its_table_and_not_among_the_missing():
+    page = render({'results_tabletop': report(full=39, auto=38, random=8)})
+    assert '| random | 40 | 20.0 % (10 to 35) | 8.0 of 20 |' in page
+    missing = page[page.index('Not run:') : page.index('### LIBERO')]
+    assert 'random' not in missing and 'static: needs' in missing and 'DeeR: needs' in missing
+
+
+def test_a_table_compares_with_dense_and_with_the_fixed_exit():
+    found = report(full=40, fixed_8=40, auto=38)
+    found['paired'] = {'auto': {'loss': 0.05, 'low': -0.01, 'high': 0.11}}
+    found['paired_fixed'] = {'reference': 'fixed 8', 'rows': {
+        'auto': {'loss': 0.05, 'low': -0.02, 'high': 0.12}}}  # fmt: skip
+    line = next(line for line in table(found, PARETO).splitlines() if 'DySL' in line)
+    assert '5.0 (-1.0 to 11.0) | 5.0 (-2.0 to 12.0)' in line
+
+
+def test_an_anchor_is_a_row_beside_what_it_played_the_same_episodes_as():
+    base = {**report(full=3, fixed_8=3), 'episodes_per_family': 1,
+            'won': {'full': '1101', 'fixed 8': '1110'},
+            'paired_fixed': {'reference': 'fixed 8', 'rows': {}}}  # fmt: skip
+    anchor = {**report(full=2), 'episodes_per_family': 1, 'won': {'full': '1100'},
+              'joins': 'results_tabletop', 'as': {'full': 'layers 9'}}  # fmt: skip
+    page = render({'results_tabletop': base, 'results_tabletop_layers_9': anchor})
+    line = next(line for line in page.splitlines() if line.startswith('| n-layer, 9'))
+    assert '| 25.0 (' in line and '- n-layer, 9:' not in page
+    elsewhere = {**anchor, 'first_seed': 6}
+    page = render({'results_tabletop': base, 'results_tabletop_layers_9': elsewhere})
+    assert '- n-layer, 9: needs' in page, 'other episodes cannot be paired'
+
+
+def test_a_held_out_run_does_not_stand_for_the_trained_pairs():
+    held_out = {**report(full=30, random=5), 'split': 'heldout_objects'}
+    page = render({'results_heldout': held_out})
+    assert '- random: needs ' in page
+
+
+def test_the_command_checks_writes_and_refuses_what_is_not_its_own(tmp_path, capsys):
+    evidence, page = tmp_path / 'evidence', tmp_path / 'results.md'
+    evidence.mkdir()
+    (evidence / 'results_tabletop.json').write_text(json.dumps(report(full=39)))
+    given = ['results', '--evidence', str(evidence)]
+    assert main([*given, '--check', str(page)]) == 1
+    assert main([*given, '--write', str(page)]) == 0
+    assert main([*given, '--check', str(page)]) == 0
+    page.write_text('# Mine\n')
+    assert main([*given, '--write', str(page)]) == 2
+    assert page.read_text() == '# Mine\n'
+    assert main(['results', '--evidence', str(tmp_path / 'none')]) == 2
+    capsys.readouterr()
+
+
+@pytest.mark.slow
+def test_a_piece_is_played_in_goes_and_its_page_has_the_rows(tmp_path, capsys):
+    """The ten-minute version: the whole way from episodes to the page, small."""
+    evidence = tmp_path / 'evidence'
+    evidence.mkdir()
+    given = ['results', '--evidence', str(evidence), '--keep', str(tmp_path / 'keep'), '--workers',
+             '1', '--episodes', '1', '--run', 'ablation_tabletop', 'ablation_k1_tabletop']
+    assert main([*given, '--minutes', '1e-9']) == 3, 'two pieces are left'
+    assert not list(evidence.glob('*.json')), 'no time, no file'
+    assert main(given) == 0
+    lines = (tmp_path / 'keep' / 'ablation_tabletop.jsonl').read_text().count('\n')
+    assert main(given) == 0
+    assert (tmp_path / 'keep' / 'ablation_tabletop.jsonl').read_text().count('\n') == lines
+    found = json.loads((evidence / 'ablation_tabletop.json').read_text())
+    assert set(found['modes']) == {'full', 'auto', 'ceil', 'max_skip', 'no_pre_skip', 'no_rerun'}
+    capsys.readouterr()
+    assert main(['results', '--evidence', str(evidence)]) == 0
+    page = capsys.readouterr().out
+    assert '| without post-skip | 4 |' in page and '| k = 1 | 4 |' in page
+    assert '- k = 9: needs' in page

@@ -1,0 +1,60 @@
+"""The bundled policy on the CUDA path, on the stand-in stream: what prefix and compare do."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch', reason='needs torch (make test-all)')
+pytestmark = pytest.mark.slow
+
+from deferred_stream import DeferredStream
+
+from dysl_vla_ros.bundle.folder import open_bundle
+from dysl_vla_ros.cli.main import main
+from dysl_vla_ros.engines.cuda import bundle as cuda_bundle
+from dysl_vla_ros.engines.cuda.bundle import open_cuda_engine
+from dysl_vla_ros.engines.open_engine import bundled_model
+from dysl_vla_ros.lab.evaluation.bench_observations import made_up
+from dysl_vla_ros.policy import Policy, load_tokenizer, open_policy
+
+
+@pytest.fixture(scope='module')
+def policies():
+    """The bundled policy, on the stand-in stream and on ONNX Runtime."""
+    torch.set_num_threads(1)
+    reference = open_policy()
+    bundle = open_bundle(bundled_model())
+    text = bundle.path(bundle.manifest.instruction.tokenizer).read_text(encoding='utf-8')
+    engine = open_cuda_engine(bundle, DeferredStream())
+    return Policy(engine, bundle.manifest, load_tokenizer(bundle.manifest, text)), reference
+
+
+def test_a_skipped_pass_and_its_rerun_are_those_of_onnx_runtime(policies):
+    """As ``prefix`` and ``compare`` run them: a pass that skips, then the rest of a full one."""
+    layout = policies[1].manifest.layout
+    for observation in made_up(policies[1].manifest, 2):
+        found = []
+        for policy in policies:
+            skipped = policy.predict(observation, layout.open_plan())
+            again = policy.rerun(skipped)
+            full = policy.predict(observation, layout.full_plan())
+            found.append((skipped, again, full))
+            np.testing.assert_array_equal(again.normalised, full.normalised)
+        for mine, theirs in zip(*found, strict=True):
+            assert mine.trace.layers_run == theirs.trace.layers_run
+            np.testing.assert_allclose(mine.normalised, theirs.normalised, atol=1e-4)
+
+
+def test_bench_runs_on_the_cuda_back_end(monkeypatch, tmp_path):
+    monkeypatch.setattr(cuda_bundle, 'CudaStream', DeferredStream)
+    path = tmp_path / 'bench.json'
+    code = main(['bench', '--backend', 'cuda', '--runs', '1', '--warm-up', '0', '--count', '2',
+                 '--json', str(path)])  # fmt: skip
+    document = json.loads(path.read_text(encoding='utf-8'))
+    assert code == 0 and document['device'] == DeferredStream.name
+    assert document['same_bits'] is True
+    if not torch.cuda.is_available():
+        assert 'no CUDA device' in document['roof']['why_not']

@@ -1,0 +1,134 @@
+"""Demonstrations of LIBERO: what the simulator sends, packed, read again as samples."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.data import libero
+from dysl_vla_ros.lab.data.batches import NO_AUGMENTATION
+from dysl_vla_ros.lab.data.libero import HORIZON, LiberoCollect, load_libero
+from dysl_vla_ros.lab.data.samples import batch_source, split
+from dysl_vla_ros.lab.learn.dense import fresh_checkpoint
+from dysl_vla_ros.lab.worlds.libero.suites import CAMERAS
+from dysl_vla_ros.lab.worlds.libero.units import DROPPED_ROWS, official, patch_of, physical
+
+WORDS = ['pick up the milk', 'pick up the butter']
+FRAMES = 12
+
+
+def jpeg(value, edge):
+    stream = BytesIO()
+    Image.fromarray(np.full((edge, edge, 3), value, np.uint8)).save(stream, 'JPEG', quality=95)
+    return stream.getvalue()
+
+
+def frame(number):
+    action = np.array([0.5, 0, 0, 0.2, 0, 0, 1.0 if number > 5 else -1.0])
+    place = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
+    pixel = np.array([[0.5, 0.6], [np.nan, np.nan]])
+    return {
+        'images': {name: jpeg(10 * number, edge) for name, (_, edge) in CAMERAS.items()},
+        'state': np.full(8, 0.1 * number, np.float32).tobytes(), 'action': action.tobytes(),
+        'hand': np.zeros(3).tobytes(),
+        'labels': {1: np.zeros((HORIZON, 7)).tobytes()} if number < 3 else {},
+        'places': {0: (place.tobytes(), pixel.tobytes()), 1: (place.tobytes(), pixel.tobytes())},
+    }  # fmt: skip
+
+
+class Simulator:
+    """What LIBERO's process answers, without LIBERO; seed 1 fails."""
+
+    asked: list[int] = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *reason):
+        pass
+
+    def ask(self, request, *arguments):
+        if request == 'words':
+            return WORDS
+        if request == 'demonstrate':
+            self.asked.append(arguments[0])
+            return {'goal': 0, 'won': arguments[0] != 1,
+                    'frames': [frame(n) for n in range(FRAMES)]}  # fmt: skip
+        return {}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(libero, 'LiberoClient', Simulator)
+    Simulator.asked.clear()
+    folder = tmp_path / 'demonstrations'
+    settings = LiberoCollect('libero_object', episodes=2, tasks=(0,))
+    assert libero.collect_libero(folder, settings) == 2
+    return folder
+
+
+def test_a_seed_that_failed_is_not_played_again_and_the_rest_goes_on(folder):
+    assert Simulator.asked == [0, 1, 2]
+    more = LiberoCollect('libero_object', episodes=3, tasks=(0,))
+    assert libero.collect_libero(folder, more) == 3
+    assert Simulator.asked == [0, 1, 2, 3]
+    with pytest.raises(ConfigError, match='these are of libero_object'):
+        libero.collect_libero(folder, LiberoCollect('libero_spatial', episodes=1, tasks=(0,)))
+
+
+def test_every_frame_is_a_sample_of_its_goal_and_of_others_that_were_named(folder):
+    data = load_libero(folder)
+    assert (data.frames, data.samples) == (2 * FRAMES, 2 * (FRAMES + 3))
+    assert data.own.sum() == 2 * FRAMES and set(data.goal[~data.own]) == {1}
+    assert data.instructions == tuple(WORDS)
+    first = data.chunk[0]
+    assert np.allclose(first[0], [0.025, 0, 0, 0.1, 0, 0, 1.0])
+    assert first[5, 6] == 1.0 and first[6, 6] == 0.0, 'it closes after frame 5'
+    assert np.allclose(data.offset[0, 0], [0.1, 0.2, 0.3])
+    assert abs(int(data.images['image'][3].mean()) - 30) <= 1
+
+
+def test_a_chunk_at_the_end_of_an_episode_stays_at_its_last_action(folder):
+    data = load_libero(folder)
+    last = data.chunk[FRAMES - 1]
+    assert (last == last[0]).all()
+
+
+def test_a_network_for_it_reads_the_tasks_words(folder):
+    data = load_libero(folder)
+    small = {'layers': 6, 'width': 32, 'head_dim': 16, 'stem_channels': (8, 8, 8),
+             'auxiliary_layer': 2}  # fmt: skip
+    checkpoint = fresh_checkpoint(data, small, 0)
+    assert [c.dropped_rows for c in checkpoint.config.cameras] == [DROPPED_ROWS, 0]
+    training, held_out = split(data, 0.2)
+    assert training.instructions == held_out.instructions == data.instructions
+    source = batch_source(training, checkpoint, torch.device('cpu'), 0)
+    batch = source.draw(0, 64, NO_AUGMENTATION)
+    by_name = {int(name): tuple(row.tolist()) for name, row in
+               zip(batch.name, batch.tokens, strict=True)}  # fmt: skip
+    assert len(by_name) == 2 and by_name[0] != by_name[1]
+
+
+def test_units_go_there_and_back():
+    actions = np.array([[1, -1, 0.5, 0.2, 0, -0.4, 1], [0, 0, 0, 0, 0, 0, -1.0]], np.float32)
+    assert np.allclose(official(physical(actions)), actions)
+    assert official(np.full((1, 7), 9.0, np.float32)).max() == 1.0
+
+
+def test_pixels_become_patches_below_the_rows_that_are_dropped():
+    side = CAMERAS['image'][1] // 16
+    found = patch_of(np.array([[0.0, (DROPPED_ROWS + 0.5) / side], [0.99, 0.99], [0.5, 0.01],
+                               [np.nan, 0.5]]))  # fmt: skip
+    assert found.tolist() == [0, side * (side - DROPPED_ROWS) - 1, -1, -1]
+
+
+def test_what_is_no_demonstration_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match='libero.json'):
+        load_libero(tmp_path)
+    with pytest.raises(ConfigError, match='scripted expert'):
+        LiberoCollect('libero_goal', 1)

@@ -1,0 +1,185 @@
+"""Episodes in a world that waits for the policy, and LIBERO's protocol around them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tiny_bundle
+
+from dysl_vla_ros.config import EngineConfig, NodeConfig
+from dysl_vla_ros.contract import with_bundle
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.evaluation.libero import (
+    Kept,
+    LiberoEpisode,
+    LiberoOptions,
+    other_task,
+    report,
+)
+from dysl_vla_ros.lab.evaluation.modes import Row, mode_config, mode_policy
+from dysl_vla_ros.lab.evaluation.world import Played, Seen, play_episode
+from dysl_vla_ros.policy import open_policy
+
+LAYERS = 7
+
+
+@pytest.fixture(scope='module')
+def policy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('bundle') / 'tiny'
+    return open_policy(EngineConfig(path=str(tiny_bundle.write_tiny_bundle(folder, layers=LAYERS,
+                                                                           mask=True))))
+
+
+class Toy:
+    """Counts what it is asked for; the goal is met after ``enough`` actions."""
+
+    instruction, limit = 'pick up the red cube', 20
+
+    def __init__(self, manifest, enough=1000):
+        self.manifest, self.enough, self.done = manifest, enough, 0
+        self.looks, self.bursts, self.started, self.shown = 0, [], [], []
+
+    def start(self, number):
+        self.started.append(number)
+        self.done = 0
+
+    def look(self):
+        self.looks += 1
+        generator = np.random.default_rng(self.looks)
+        images = {c.name: generator.integers(0, 256, (c.height, c.width, 3), np.uint8)
+                  for c in self.manifest.cameras}  # fmt: skip
+        return Seen(images, np.zeros(self.manifest.proprioception.body), 0.5)
+
+    def play(self, actions):
+        count = min(len(actions), self.enough - self.done)
+        self.done += count
+        self.bursts.append(len(actions))
+        return self.done >= self.enough, count
+
+
+def played(policy, world, row, **more):
+    config = with_bundle(mode_config(NodeConfig(), row), policy.manifest)
+    acting = mode_policy(policy, row, 0)
+    return play_episode(world, acting, config, 3, more.pop('told', world.instruction),
+                        more.pop('replan', 4), **more)  # fmt: skip
+
+
+def test_an_episode_plays_part_of_each_chunk_until_the_goal_is_met(policy):
+    world = Toy(policy.manifest, enough=10)
+    found = played(policy, world, Row('full'))
+    assert world.started == [3]
+    assert (found.success, found.actions, found.chunks) == (True, 10, 3)
+    assert (found.layers_run, found.controllers, found.reruns) == (3 * LAYERS, 0, 0)
+
+
+def test_an_episode_ends_at_the_limit_and_not_one_action_after_it(policy):
+    world = Toy(policy.manifest)
+    found = played(policy, world, Row('full'), replan=6)
+    assert (found.success, found.actions) == (False, 20)
+    assert world.bursts == [6, 6, 6, 2]
+
+
+def test_a_fixed_exit_is_charged_its_layers_and_the_last(policy):
+    found = played(policy, Toy(policy.manifest), Row('fixed', exit_layer=2))
+    assert found.layers_run == 3 * found.chunks and found.reruns == 0
+
+
+def test_a_drop_inside_the_chunk_runs_the_observation_again_in_full(policy):
+    """Of nonsense every chunk has a drop; which one counts is the skip policy's own test."""
+    config = with_bundle(mode_config(NodeConfig(), Row('no_pre_skip')), policy.manifest)
+    watchful = replace(config, continuity=replace(config.continuity, threshold=1e-6,
+                                                  hysteresis=1e-7))  # fmt: skip
+    world = Toy(policy.manifest)
+    found = play_episode(world, policy, watchful, 0, world.instruction, 4)
+    careless = replace(watchful, rerun=replace(watchful.rerun, enabled=False))
+    without = play_episode(Toy(policy.manifest), policy, careless, 0, world.instruction, 4)
+    assert found.reruns > 0 and without.reruns == 0
+    assert found.layers_run > without.layers_run
+
+
+def test_blank_pictures_are_all_grey(policy):
+    shown = []
+    eyes = SimpleNamespace(
+        manifest=policy.manifest, tokens=policy.tokens, rerun=policy.rerun,
+        predict=lambda seen, plan: shown.append(seen.images) or policy.predict(seen, plan),
+    )  # fmt: skip
+    config = with_bundle(mode_config(NodeConfig(), Row('full')), policy.manifest)
+    world = Toy(policy.manifest)
+    play_episode(world, eyes, config, 0, world.instruction, 4, blank=True)
+    assert shown and all((image == 127).all() for images in shown for image in images.values())
+
+
+def test_words_that_the_policy_does_not_take_are_a_lost_episode_without_motion(policy):
+    world = Toy(policy.manifest)
+    found = played(policy, world, Row('full'), told='word ' * 500)
+    assert not found.success and found.refused and not world.started
+
+
+def test_more_actions_than_a_chunk_has_are_refused(policy):
+    with pytest.raises(ConfigError, match='replan = 99'):
+        played(policy, Toy(policy.manifest), Row('full'), replan=99)
+
+
+def test_a_world_is_told_physical_units(policy):
+    seen = []
+    world = Toy(policy.manifest)
+    world.play = lambda actions: seen.append(actions) or (True, len(actions))
+    played(policy, world, Row('full'), replan=1)
+    scale = policy.manifest.action.normalisation
+    assert (seen[0] >= np.array(scale.low) - 10).all() and seen[0].shape[1] == len(scale.low)
+
+
+def episode(row, task, start, success, **more):
+    done = Played(success, 10, 2, 0, 8, 0, LAYERS, (0.1, 0.1), (0.05, 0.05))
+    return LiberoEpisode(row, task, start, 'words', done, **more)
+
+
+OPTIONS = LiberoOptions('libero_object', (Row('full'), Row('fixed', exit_layer=2)), 'bundle',
+                        tasks=(0, 1), starts=2)  # fmt: skip
+
+
+def test_a_report_pairs_rows_on_the_same_starts():
+    found = [episode('full', t, s, True) for t in (0, 1) for s in (0, 1)]
+    found += [episode('fixed 2', t, s, s == 0) for t in (0, 1) for s in (0, 1)]
+    document = report(OPTIONS, found)
+    assert document['rows']['full']['success_rate'] == 1.0
+    assert document['rows']['fixed 2']['tasks'] == {'0': 1, '1': 1}
+    assert document['paired']['fixed 2']['loss'] == 0.5
+    assert document['rows']['full']['layers_run_mean'] == 4.0
+
+
+def test_finished_episodes_are_kept_and_half_a_line_is_not(tmp_path):
+    path = tmp_path / 'kept.jsonl'
+    about = {'suite': 'libero_object'}
+    first = Kept(path, about)
+    first.add(episode('full', 0, 0, True))
+    first.add(episode('full', 0, 1, False, picked=True))
+    path.write_text(path.read_text()[:-9])
+    again = Kept(path, about)
+    assert list(again.found) == [('full', 0, 0)]
+    assert again.found['full', 0, 0] == episode('full', 0, 0, True)
+    with pytest.raises(ConfigError, match='begun with'):
+        Kept(path, {'suite': 'libero_spatial'})
+
+
+def test_other_words_take_turns_among_the_things_of_the_scene():
+    goals = {0: 'soup', 3: 'sauce', 5: 'milk'}
+    assert [other_task(goals, 3, start) for start in range(4)] == [0, 5, 0, 5]
+    assert other_task({3: 'sauce'}, 3, 0) is None
+
+
+@pytest.mark.parametrize(('field', 'value'), [
+    ('suite', 'libero_moon'), ('tasks', (10,)), ('starts', 51), ('thin', 0.0), ('control', 'x'),
+    ('rows', (Row('deer', ratio=0.5),)), ('rows', (Row('random'),)),
+])  # fmt: skip
+def test_what_cannot_be_evaluated_is_refused(field, value):
+    with pytest.raises(ConfigError):
+        replace(OPTIONS, **{field: value})
+
+
+def test_other_words_are_not_asked_of_a_suite_that_has_its_own():
+    with pytest.raises(ConfigError, match='libero_object_task'):
+        replace(OPTIONS, suite='libero_object_task', control='other_words')

@@ -1,0 +1,85 @@
+"""A calibration that is interrupted keeps what it recorded, and what it replaces."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+
+from dysl_vla_ros.lab.guidance.kept_recording import KeptEpisode, KeptRecording
+from dysl_vla_ros.lab.guidance.recordings import AcceptedChunk
+from dysl_vla_ros.targets import keep_before
+
+
+def episode(number):
+    rows = np.random.default_rng(number).normal(size=(4, 7))
+    return KeptEpisode((AcceptedChunk(1, rows, 1, 3, {2: 0.25, 7: 0.5}),), 9 + number, True)
+
+
+def test_episodes_come_back_bit_for_bit_and_a_cut_line_is_played_again(tmp_path):
+    path = tmp_path / 'recording.jsonl'
+    kept = KeptRecording(path)
+    for number in range(3):
+        kept.add(episode(number))
+    path.write_text(path.read_text()[:-20])
+    again = KeptRecording(path)
+    assert len(again.episodes) == 2
+    for number, found in enumerate(again.episodes):
+        (chunk,), (wanted,) = found.chunks, episode(number).chunks
+        assert np.array_equal(chunk.displacements, wanted.displacements)
+        assert (chunk.epoch, chunk.dropped, chunk.counter) == (1, 1, 3)
+        assert chunk.scores == wanted.scores and found.actions == 9 + number and found.success
+    again.add(episode(2))
+    assert len(KeptRecording(path).episodes) == 3
+    again.done()
+    assert not path.exists()
+
+
+def test_the_file_before_a_change_stays_beside_it(tmp_path):
+    path = tmp_path / 'manifest.json'
+    assert keep_before(path) is None
+    path.write_text('old')
+    kept = keep_before(path)
+    path.write_text('new')
+    assert kept == tmp_path / 'manifest.before.json' and kept.read_text() == 'old'
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec('torch') is None, reason='make test-all')
+def test_an_interrupted_calibration_goes_on_and_ends_as_one_in_one_go(
+    tmp_path, monkeypatch, capsys
+):
+    import tiny_bundle
+
+    import dysl_vla_ros.lab.evaluation.record as record
+    from dysl_vla_ros.bundle.folder import open_bundle
+    from dysl_vla_ros.cli.main import main
+
+    words = ['--episodes', '1', '--time-limit', '0.6', '--latency', 'zero', '--device', 'cpu',
+             '--compare', '0']  # fmt: skip
+    for name in ('one_go', 'in_two'):
+        tiny_bundle.write_tiny_bundle(tmp_path / name, layers=8)
+    assert main(['calibrate', str(tmp_path / 'one_go'), *words]) == 0
+    played, run = [], record.run_episode
+
+    def broken_off(*given, **options):
+        if len(played) == 2:
+            raise KeyboardInterrupt
+        played.append(None)
+        return run(*given, **options)
+
+    monkeypatch.setattr(record, 'run_episode', broken_off)
+    before = (tmp_path / 'in_two' / 'manifest.json').read_text()
+    assert main(['calibrate', str(tmp_path / 'in_two'), *words]) == 130
+    assert 'finished episodes are kept' in capsys.readouterr().err
+    assert (tmp_path / 'in_two' / 'manifest.json').read_text() == before
+    monkeypatch.setattr(record, 'run_episode', run)
+    assert main(['calibrate', str(tmp_path / 'in_two'), *words]) == 0
+    assert 'goes on after 2 of 4 recorded episodes' in capsys.readouterr().out
+    found = [open_bundle(tmp_path / name).manifest.calibration for name in ('one_go', 'in_two')]
+    assert found[0] == found[1]
+    assert (tmp_path / 'in_two' / 'manifest.before.json').read_text() == before
+    assert not list((tmp_path / 'in_two_calibration').glob('recording-*'))
+    assert json.loads(before)

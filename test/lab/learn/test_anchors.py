@@ -1,0 +1,113 @@
+"""Anchors: a fixed exit as a policy of its own, and shallow policies, from the folder of a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from synthetic import demonstrations, small_config
+from synthetic import statistics as _statistics
+
+from dysl_vla_ros.config import EngineConfig
+from dysl_vla_ros.data_types import Observation
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab import anchors
+from dysl_vla_ros.lab.anchors import (
+    AnchorSettings,
+    all_static,
+    dense_of,
+    make_anchors,
+    shortened,
+)
+from dysl_vla_ros.lab.data.words import build_tokenizer
+from dysl_vla_ros.lab.export.onnx_export import export_bundle
+from dysl_vla_ros.lab.learn.dense import DenseSettings
+from dysl_vla_ros.lab.learn.distill import DistillSettings
+from dysl_vla_ros.lab.learn.train import TrainSettings
+from dysl_vla_ros.lab.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
+from dysl_vla_ros.lab.workspace import Workspace
+from dysl_vla_ros.policy import open_policy
+
+WORDS = ('take red', 'take blue')
+FEW = TrainSettings(steps=4, batch=8, warmup=1, note_every=2)
+SETTINGS = AnchorSettings(
+    DenseSettings(None, FEW, {'width': 32, 'head_dim': 16, 'stem_channels': (8, 8, 8)}),
+    (replace(FEW, steps=2),), DistillSettings(adapter_steps=0, controller_steps=3, batch=4),
+)  # fmt: skip
+
+
+@pytest.fixture
+def dense():
+    torch.manual_seed(3)
+    data = replace(demonstrations(), instructions=WORDS)
+    tokenizer = build_tokenizer(WORDS)
+    config = replace(small_config(8), vocabulary=tokenizer.get_vocab_size())
+    return Checkpoint(config, _statistics(data), tokenizer.to_str(), PolicyNetwork(config))
+
+
+@pytest.fixture
+def run_folder(tmp_path, dense, monkeypatch):
+    """A run with a dense policy; its data are the tiny task's."""
+    data = replace(demonstrations(), instructions=WORDS)
+    asked = []
+    # Its pictures are too small for the rows that are dropped of real ones.
+    monkeypatch.setattr('dysl_vla_ros.lab.learn.dense._dropped_rows', lambda camera, data: 0)
+    monkeypatch.setattr(anchors, 'data_of', lambda folder, n: asked.append(n) or data)
+    save_checkpoint(tmp_path / 'dense.safetensors', dense, torch.float32)
+    return tmp_path, asked
+
+
+def test_a_shortened_policy_acts_as_the_fixed_exit_of_the_deep_one(dense):
+    short = shortened(dense, 3)
+    assert short.config.layers == 4
+    images = (torch.randn(2, 3, 32, 32), torch.randn(2, 3, 16, 16))
+    tokens, joints = torch.ones(2, 3, dtype=torch.int64), torch.randn(2, 7)
+    deep = dense.network.eval()
+    with torch.no_grad():
+        hidden = deep.encode(images, tokens, joints)
+        for layer in (0, 1, 2, 7):
+            hidden = deep.layer(layer, hidden)
+        assert torch.equal(short.network.eval()(images, tokens, joints)[0], deep.head(hidden))
+
+
+@pytest.mark.parametrize('exit_layer', [1, 7, 20])
+def test_an_exit_that_is_none_is_refused(dense, exit_layer):
+    with pytest.raises(ConfigError, match=f'exit_layer = {exit_layer}'):
+        shortened(dense, exit_layer)
+
+
+def test_anchors_are_trained_once_and_by_as_many_updates_as_what_they_are_compared_with(
+    run_folder, tmp_path
+):
+    folder, asked = run_folder
+    space = Workspace(tmp_path / 'anchors', tmp_path / 'anchors', torch.device('cpu'))
+    found = make_anchors(folder, [3], [4], SETTINGS, space)
+    assert sorted(found) == ['fixed_3', 'layers_4']
+    assert space.report['fixed_3']['steps'] == 3, 'both stages of the distillation'
+    assert load_checkpoint(found['layers_4']).config.layers == 4
+    assert asked == [0, 0, 1], 'fixed exit, dense, and the round with its corrections'
+    tuned = load_checkpoint(found['fixed_3']).network.state_dict()
+    before = shortened(dense_of(folder), 3).network.state_dict()
+    assert any(not torch.allclose(tuned[k], before[k], atol=2e-4) for k in tuned)
+    make_anchors(folder, [3], [4], SETTINGS, space)
+    assert len(asked) == 3, 'what is there is not trained again'
+
+
+def test_a_policy_without_dynamic_layers_is_exported_and_runs_all_of_them(dense, tmp_path):
+    export_bundle(all_static(shortened(dense, 3)), tmp_path / 'short', 'short')
+    policy = open_policy(EngineConfig(path=str(tmp_path / 'short')))
+    assert policy.manifest.layout.dynamic_layers == ()
+    images = {'image': np.zeros((32, 32, 3), np.uint8), 'wrist_image': np.zeros((16, 16, 3),
+                                                                               np.uint8)}
+    seen = Observation(stamp=0.0, images=images, joints=np.zeros(6), gripper=1.0,
+                       instruction='take red')  # fmt: skip
+    for plan in (policy.manifest.layout.full_plan(), policy.manifest.layout.open_plan()):
+        assert policy.predict(seen, plan).trace.layers_run == (0, 1, 2, 3)
+
+
+def test_a_run_without_a_dense_policy_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match='dysl recipe'):
+        dense_of(tmp_path)

@@ -1,0 +1,81 @@
+"""LIBERO itself, where ``make libero`` has installed it; else what is missing, in one line."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dysl_vla_ros.errors import ConfigError, EngineError
+from dysl_vla_ros.lab.worlds.libero.client import LiberoClient
+from dysl_vla_ros.lab.worlds.libero.environment import VARIABLE, interpreter, missing
+from dysl_vla_ros.lab.worlds.libero.suites import CAMERAS, family_of, known_suites
+
+TASK, START = 3, 7
+
+
+def test_without_libero_the_error_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setenv(VARIABLE, str(tmp_path / 'python'))
+    with pytest.raises(ConfigError, match='make libero'):
+        interpreter()
+    assert 'make libero' in missing() and '\n' not in missing()
+
+
+def test_a_python_without_libero_is_an_error_and_not_a_wait(monkeypatch, tmp_path):
+    """Any python will do: it ends before it connects."""
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/sh\necho "no module named libero" >&2\nexit 1\n')
+    python.chmod(0o755)
+    monkeypatch.setenv(VARIABLE, str(python))
+    with pytest.raises(ConfigError, match='no module named libero'), LiberoClient():
+        pass
+
+
+def test_a_perturbed_suite_keeps_the_limits_of_its_own():
+    assert family_of('libero_object_swap') == 'libero_object'
+    assert family_of('libero_10') == 'libero_10' and family_of('mars') == ''
+    assert 'libero_spatial_lan' in known_suites()
+
+
+@pytest.fixture(scope='module')
+def client():
+    found = missing()
+    if found:
+        pytest.skip(found)
+    with LiberoClient() as client:
+        yield client
+
+
+@pytest.mark.slow
+def test_a_fast_start_plays_the_official_episode_to_the_last_bit(client):
+    client.ask('open', 'libero_object', TASK, 1.0, False)
+    client.ask('expert', START + 1)  # something that could be left over
+    won, count, actions = client.ask('expert', START)
+    ours = client.ask('positions')
+    theirs, official = client.ask('official', 'libero_object', TASK, START, actions)
+    assert won and official and count < 200
+    assert np.array_equal(np.frombuffer(ours), np.frombuffer(theirs))
+
+
+@pytest.mark.slow
+def test_a_demonstration_is_won_shows_what_it_points_at_and_comes_again(client):
+    client.ask('open', 'libero_object', 2, 0.1)
+    found = client.ask('demonstrate', 0, 8)
+    again = client.ask('demonstrate', 0, 8)
+    assert found['won'] and found['goal'] == again['goal']
+    frames = found['frames']
+    assert [f['action'] for f in frames] == [f['action'] for f in again['frames']]
+    assert any(len(frame['labels']) > 2 for frame in frames)
+    picture = np.asarray(Image.open(BytesIO(frames[0]['images']['image'])))
+    assert picture.shape == (CAMERAS['image'][1],) * 2 + (3,) and picture.std() > 10
+    _, pixel = frames[0]['places'][found['goal']]
+    assert np.isfinite(np.frombuffer(pixel)).all()
+
+
+@pytest.mark.slow
+def test_a_request_that_fails_is_an_error_and_the_process_goes_on(client):
+    with pytest.raises(EngineError, match='open: .*moon'):
+        client.ask('open', 'libero_moon', 0, 1.0)
+    assert len(client.ask('words', 'libero_spatial')) == 10
