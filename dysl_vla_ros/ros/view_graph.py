@@ -36,13 +36,13 @@ class Topics:
     unclear: str = ''
 
 
-def full_name(node: str) -> tuple[str, str]:
+def full_name(target: str) -> tuple[str, str]:
     """Name and namespace of ``/left/vla_node``: ``vla_node``, ``/left``."""
-    namespace, _, name = ('/' + node.strip('/')).rpartition('/')
+    namespace, _, name = ('/' + target.strip('/')).rpartition('/')
     return name, namespace or '/'
 
 
-def topics_of(observer: Node, node: str) -> Topics | None:
+def topics_of(observer: Node, target: str) -> Topics | None:
     """What a node subscribes to; None while it is not in the graph, or not configured.
 
     A topic of a usual name is taken by its name, as the observer's own remappings have it. One
@@ -50,7 +50,7 @@ def topics_of(observer: Node, node: str) -> Topics | None:
 
     Args:
         observer: Whoever asks; in the namespace of the node.
-        node: Full name of the other.
+        target: Full name of the other.
     """
     # By topic and not by node: of two nodes of one name, one of them dead and not yet forgotten by
     # the middleware, the graph would speak of either.
@@ -58,7 +58,7 @@ def topics_of(observer: Node, node: str) -> Topics | None:
     for topic, types in observer.get_topic_names_and_types():
         for kind in set(types) & _OF_INTEREST:
             ends = observer.get_subscriptions_info_by_topic(topic)
-            if any((end.node_name, end.node_namespace) == full_name(node) for end in ends):
+            if any((end.node_name, end.node_namespace) == full_name(target) for end in ends):
                 of_type.setdefault(kind, set()).add(topic)
 
     def resolved(own: str) -> str:

@@ -84,7 +84,7 @@ class ViewNode(Node):
     def ask(self, what: str, value: Any) -> Future[Answer]:
         """Pass a request on, and keep it among the events with its answer."""
         shown = what if value is None else f'{what} {str(value)[:80]}'
-        answer = self.requests.ask(what, value)
+        reply = self.requests.ask(what, value)
 
         def note(done: Future[Answer]) -> None:
             if not done.cancelled():
@@ -92,8 +92,8 @@ class ViewNode(Node):
                 level = 'asked' if said.success else 'warn'
                 self.feed.add_event(level, f'page: {shown}: {said.message}')
 
-        answer.add_done_callback(note)
-        return answer
+        reply.add_done_callback(note)
+        return reply
 
     # ---- the graph -----------------------------------------------------------------------------
 

@@ -78,45 +78,45 @@ class ViewRequests:
                 ``mode``, ``instruct``, or, of a simulated arm, ``scene``.
             value: True or false for ``arm`` and ``pause``; the mode; the instruction; the seed.
         """
-        answer: Future[Answer] = Future()
+        reply: Future[Answer] = Future()
         try:
-            self._pass_on(what, value, answer)
+            self._pass_on(what, value, reply)
         except Exception as error:  # a page must not end its server
-            _give(answer, False, f'{type(error).__name__}: {error}')
-        return answer
+            _give(reply, False, f'{type(error).__name__}: {error}')
+        return reply
 
     # ---- each kind of request ------------------------------------------------------------------
 
-    def _pass_on(self, what: str, value: Any, answer: Future[Answer]) -> None:
+    def _pass_on(self, what: str, value: Any, reply: Future[Answer]) -> None:
         if what == 'estop':
-            self._press(answer)
+            self._press(reply)
         elif what == 'release':
-            self._release(answer)
+            self._release(reply)
         elif what in _TRIGGERS:
-            self._call(what, Trigger.Request(), answer)
+            self._call(what, Trigger.Request(), reply)
         elif what in _SWITCHES and isinstance(value, bool):
-            self._call(what, SetBool.Request(data=value), answer)
+            self._call(what, SetBool.Request(data=value), reply)
         elif what == 'mode' and value in SKIP_MODES:
-            self._set('parameters', {'skip.mode': value}, answer)
+            self._set('parameters', {'skip.mode': value}, reply)
         elif what == 'instruct' and isinstance(value, str):
-            self._instruct(value, answer)
+            self._instruct(value, reply)
         elif what == 'scene' and type(value) is int and 0 <= value <= _MAX_SEED:
-            self._lay_out({'seed': value, 'episodes.instruction': ''}, answer)
+            self._lay_out({'seed': value, 'episodes.instruction': ''}, reply)
         else:
-            _give(answer, False, f'{what[:40]!r} with {str(value)[:40]!r} is no request')
+            _give(reply, False, f'{what[:40]!r} with {str(value)[:40]!r} is no request')
 
-    def _press(self, answer: Future[Answer]) -> None:
+    def _press(self, reply: Future[Answer]) -> None:
         with self._lock:
             topic, publisher = self._estop
             self._pressed, self._pressed_at = True, time.monotonic()
             if publisher is not None:
                 publisher.publish(Bool(data=True))
         if publisher is None:
-            _give(answer, False, 'nobody listens to the e-stop: use the arm\'s own')
+            _give(reply, False, 'nobody listens to the e-stop: use the arm\'s own')
         else:
-            _give(answer, True, f'e-stop pressed: true on {topic}, until it is released')
+            _give(reply, True, f'e-stop pressed: true on {topic}, until it is released')
 
-    def _release(self, answer: Future[Answer]) -> None:
+    def _release(self, reply: Future[Answer]) -> None:
         with self._lock:
             _, publisher = self._estop
             was, self._pressed = self._pressed, False
@@ -124,7 +124,7 @@ class ViewRequests:
                 publisher.publish(Bool(data=False))
             wait = self._pressed_at + ESTOP_RESET_S + _INSIST_S - time.monotonic() if was else 0.0
         self._later(max(wait, _INSIST_S if was else 0.0),
-                    lambda: self._call('estop_reset', Trigger.Request(), answer))  # fmt: skip
+                    lambda: self._call('estop_reset', Trigger.Request(), reply))  # fmt: skip
 
     def _insist(self) -> None:
         with self._lock:
@@ -133,42 +133,42 @@ class ViewRequests:
                 publisher.publish(Bool(data=True))
                 self._pressed_at = time.monotonic()
 
-    def _instruct(self, text: str, answer: Future[Answer]) -> None:
+    def _instruct(self, text: str, reply: Future[Answer]) -> None:
         text = text.strip()
         if len(text.encode()) > MAX_INSTRUCTION_BYTES:
-            _give(answer, False, f'longer than {MAX_INSTRUCTION_BYTES} bytes')
+            _give(reply, False, f'longer than {MAX_INSTRUCTION_BYTES} bytes')
         elif text and self.simulated:
-            self._lay_out({'episodes.instruction': text}, answer)
+            self._lay_out({'episodes.instruction': text}, reply)
         else:
-            self._say(text, answer)
+            self._say(text, reply)
 
-    def _say(self, text: str, answer: Future[Answer]) -> None:
+    def _say(self, text: str, reply: Future[Answer]) -> None:
         topic, publisher = self._instruction
         if publisher is None:
-            _give(answer, False, f'{self._target} does not listen to an instruction yet')
+            _give(reply, False, f'{self._target} does not listen to an instruction yet')
             return
         publisher.publish(String(data=text))
-        _give(answer, True, f'{text!r} on {topic}: the state and the events say what comes of it')
+        _give(reply, True, f'{text!r} on {topic}: the state and the events say what comes of it')
 
-    def _lay_out(self, parameters: dict[str, Any], answer: Future[Answer]) -> None:
+    def _lay_out(self, parameters: dict[str, Any], reply: Future[Answer]) -> None:
         """Of the simulated arm: a scene that holds the request, which it then gives."""
         if not self.simulated:
-            _give(answer, False, 'no simulated arm is in this namespace')
+            _give(reply, False, 'no simulated arm is in this namespace')
             return
         first: Future[Answer] = Future()
 
         def then(done: Future[Answer]) -> None:
             if done.result().success:
-                self._call('scene', Trigger.Request(), answer)
+                self._call('scene', Trigger.Request(), reply)
             else:
-                answer.set_result(done.result())
+                reply.set_result(done.result())
 
         first.add_done_callback(then)
         self._set('scene parameters', parameters, first)
 
     # ---- services ------------------------------------------------------------------------------
 
-    def _set(self, client: str, values: dict[str, Any], answer: Future[Answer]) -> None:
+    def _set(self, client: str, values: dict[str, Any], reply: Future[Answer]) -> None:
         changes = [Parameter(name=name, value=_value(value)) for name, value in values.items()]
         request = SetParameters.Request(parameters=changes)
         names = ', '.join(f'{name} = {value!r}' for name, value in values.items())
@@ -177,18 +177,18 @@ class ViewRequests:
             refused = [item.reason for item in response.results if not item.successful]
             return Answer(not refused, '; '.join(refused) or names)
 
-        self._call(client, request, answer, read)
+        self._call(client, request, reply, read)
 
     def _call(
         self,
         name: str,
         request: Any,
-        answer: Future[Answer],
+        reply: Future[Answer],
         read: Callable[[Any], Answer] | None = None,
     ) -> None:
         client = self._clients[name]
         if not client.service_is_ready():
-            _give(answer, False, f'nobody answers {client.srv_name}: is the node configured?')
+            _give(reply, False, f'nobody answers {client.srv_name}: is the node configured?')
             return
 
         def done(future: Any) -> None:
@@ -201,7 +201,7 @@ class ViewRequests:
                 )
             except Exception as error:
                 said = Answer(False, f'{client.srv_name}: {error}')
-            _give(answer, said.success, said.message)
+            _give(reply, said.success, said.message)
 
         client.call_async(request).add_done_callback(done)
 
@@ -230,9 +230,9 @@ def _value(value: Any) -> Any:
     return ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
 
 
-def _give(answer: Future[Answer], success: bool, message: str) -> None:
-    if not answer.done():  # the page may have given up
+def _give(reply: Future[Answer], success: bool, message: str) -> None:
+    if not reply.done():  # the page may have given up
         try:
-            answer.set_result(Answer(success, message))
+            reply.set_result(Answer(success, message))
         except Exception:  # given up between the two
             return
