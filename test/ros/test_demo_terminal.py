@@ -27,13 +27,15 @@ class Terminal:
     """A demo in a terminal; what it shows now, and keys."""
 
     def __init__(self, columns: int, rows: int, *words: str, **variables: str) -> None:
-        self._seen = ''
+        self._seen = b''
         self.pid, self._file = pty.fork()
         if self.pid == 0:
             os.chdir(ROOT)
-            os.environ.update({'TERM': 'xterm-256color', **variables})
-            module = 'dysl_vla_ros.cli.main'
-            os.execv(sys.executable, [sys.executable, '-m', module, 'demo', *words])
+            # Not as the process has it: readline sets COLUMNS behind Python's back, and that would
+            # stand above the terminal's own size.
+            kept = {k: v for k, v in os.environ.items() if k not in ('COLUMNS', 'LINES')}
+            command = [sys.executable, '-m', 'dysl_vla_ros.cli.main', 'demo', *words]
+            os.execve(sys.executable, command, {**kept, 'TERM': 'xterm-256color', **variables})
         self.resize(columns, rows)
         self.code: int | None = None
 
@@ -52,8 +54,8 @@ class Terminal:
                 data = b''
             if not data:
                 self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-            self._seen += data.decode(errors='replace')
-        return self._seen
+            self._seen += data
+        return self._seen.decode(errors='ignore')  # whole: a letter may come in two parts
 
     def screen(self) -> list[str]:
         """Lines of the newest whole picture."""
