@@ -30,7 +30,8 @@ PROGRAMS = ('make', 'dysl', 'ros2', 'colcon', 'rosdep', 'sudo', 'pip', 'python',
 # First words of a command, the longest that fit count -> what it needs, or the test that runs it.
 KINDS = {
     'make demo': 'ros/test_demo.py', 'make test': '../.ci/run', 'make test-all': '../.ci/run',
-    'make lint': '../Makefile', 'make libero': 'hours', 'make test-gpu': 'needs-gpu', 'make clean': '../Makefile',
+    'make lint': '../Makefile', 'make libero': 'hours',
+    'make test-gpu': 'needs-gpu', 'make clean': '../Makefile',
     'dysl bench': 'cli/test_bench.py', 'dysl build': 'needs-gpu',
     'dysl calibrate': 'cli/test_pipeline.py', 'dysl chaos': 'ros/test_chaos_command.py',
     'dysl collect': 'cli/test_pipeline.py', 'dysl demo': 'ros/test_demo.py',
