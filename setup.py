@@ -87,7 +87,7 @@ setup(
             'ros-jazzy-lifecycle-msgs==2.0.3',
         ],
         'cuda': [  # engine.backend = cuda: a bundle's graphs as CUDA graphs, on a workstation
-            'torch>=2.6,<3',  # the build that fits the driver
+            'torch>=2.7,<3',  # the build that fits the driver
             'onnx>=1.16,<2',  # reads the graphs
         ],
         'train': [  # offline: training and export; never on the robot

@@ -37,6 +37,7 @@ from dysl_vla_ros.cli.values import (
 )
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.folders import is_workspace
+from dysl_vla_ros.sim.arm import JOINT_NAMES
 from dysl_vla_ros.sim.goals import FAMILIES
 from dysl_vla_ros.targets import contents, folder_target, keep_before, listed
 
@@ -169,6 +170,13 @@ def _check_options(given: argparse.Namespace) -> None:
     numbers = _named_weights(given.weights)
     if manifest is not None and numbers and len(numbers) != manifest.action.dim:
         raise ConfigError('weights', list(numbers), f'{manifest.action.dim} numbers')
+    if manifest is not None and given.bag is None and given.observations is None:
+        names = manifest.action.joint_names
+        if manifest.action.space.startswith('joint') and names and names != JOINT_NAMES:
+            raise ConfigError('bag', None, f'a recording of the arm that {manifest.name} moves '
+                              '(--bag): the simulation has another. Before it has run, its '
+                              'checkpoint is calibrated along held-out episodes: dysl calibrate '
+                              'CHECKPOINT --dataset SET, then export again')  # fmt: skip
     calibrate_mode.check(given, manifest)
     if given.target.is_dir() and given.dataset:
         raise ConfigError('dataset', [str(path) for path in given.dataset],

@@ -50,8 +50,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--per-file', type=COUNT, default=50, help='episodes per data file')
     parser.add_argument('--topics', action='store_true', help='write a recording of topics, as of '
                         'a teleoperated arm, instead of a set: for dysl import. A real arm is '
-                        'recorded by record:=true, '
-                        'with start, success, failure or end on ~/label')  # fmt: skip
+                        'recorded by record:=true, with start, success, failure or end on '
+                        '~/label')  # fmt: skip
     parser.add_argument('--max-seconds', type=FROM_0, default=0.0,
                         help='begin no episode after this time; 0 for no limit')  # fmt: skip
 

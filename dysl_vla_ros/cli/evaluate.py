@@ -212,9 +212,10 @@ def _narrow(title: str) -> Table:
 
 
 def _links_table(document: dict[str, Any]) -> Table:
-    """What became of the requests, and what the arm did meanwhile."""
-    table = _narrow('links')
-    for title in ('mode', 'lost requests', 'unsafe', 'hold %', 'median s', 'at rest %'):
+    """What became of the requests, and what the arm did meanwhile; medians of the last two."""
+    table = _narrow('links: requests lost, unsafe commands, held, median seconds of an episode, '
+                    'at rest at its end, longest standstill, jerk RMS in rad/s^3')  # fmt: skip
+    for title in ('mode', 'lost', 'unsafe', 'hold %', 's', 'rest %', 'still s', 'jerk'):
         table.add_column(title, justify='right', no_wrap=True)
     for mode, found in document['modes'].items():
         table.add_row(
@@ -224,6 +225,8 @@ def _links_table(document: dict[str, Any]) -> Table:
             f'{100 * found["hold_ratio"]:.1f}',
             f'{found["seconds_median"]:.1f}',
             f'{100 * found["ended_at_rest"]:.0f}',
+            f'{found["longest_still_s"]:.2f}',
+            f'{found["jerk_rms"]:.1f}',
         )
     return table
 

@@ -12,16 +12,19 @@ from rich.console import Console
 
 from dysl_vla_ros.cli.inputs import need
 from dysl_vla_ros.cli.robot_set import add_robot_options, choice_of
-from dysl_vla_ros.cli.values import COUNT_FROM_0, POSITIVE
+from dysl_vla_ros.cli.values import COUNT_FROM_0, POSITIVE, whole
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.targets import folder_target
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.data.bag_import import BagChoice, BagEpisodes
 
 EXAMPLE = """
-dysl import monday_1 monday_2 runs/pick --fps 20 --text 'pick up the cup'
+dysl import monday_1 monday_2 runs/pick --fps 20 --gripper-topic /gripper
 dysl import LEROBOT_SET runs/so100 --cameras image=front --size 240
 """
+KEPT = 'nothing is kept: a set appears whole or not at all'
+INFO = 'meta/info.json'
 _SAID = argparse.BooleanOptionalAction
 
 EXAMPLE = "dysl import monday_1 monday_2 runs/pick --fps 20 --text 'pick up the cup'"
@@ -33,7 +36,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         'of record:=true, MCAP or sqlite3, whole or cut off; or one LeRobot '
                         'set')  # fmt: skip
     parser.add_argument('out', type=Path, help='folder of the set; a new one')
-    parser.add_argument('--fps', type=COUNT_FROM_0, default=0, help='frames a second; '
+    parser.add_argument('--fps', type=whole(1, 200), default=0,
+                        help='frames, and so actions, per second; '
                         "default: 20 for recordings, a set's own")  # fmt: skip
     parser.add_argument('--pictures', default='video', choices=('video', 'png'),
                         help='as AV1 video, or lossless and large')  # fmt: skip
@@ -60,16 +64,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Import; the set appears whole or not at all."""
+    folder_target('OUT', given.out, lambda place: False, 'no other: a set is not replaced')
     for path in given.source:
         if not path.exists():
-            raise ConfigError('source', str(path), 'a recording, or a LeRobot set: there is '
-                              'nothing of this name')  # fmt: skip
+            raise ConfigError('SOURCE', str(path), 'a recording, or the folder of a LeRobot set: '
+                              'there is nothing of this name')  # fmt: skip
     need('train', 'pyarrow', 'PIL', 'av')
-    from dysl_vla_ros.lab.data.dataset_format import INFO
-
     sets = [path for path in given.source if (path / INFO).is_file()]
-    if given.size < 0:
-        raise ConfigError('size', given.size, 'at least 0 pixels; 0 keeps them')
     if sets and len(given.source) != 1:
         raise ConfigError('source', [str(path) for path in given.source], 'recordings, or one '
                           'LeRobot set')  # fmt: skip

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from dysl_vla_ros.lab.replay.run import Result
     from dysl_vla_ros.lab.replay.steps import Step
 
+EXAMPLE = """
+dysl replay dysl_vla_bags
+dysl replay dysl_vla_bags --mode full --plot replay.png
+dysl replay dysl_vla_bags --word red=blue --json replay.json
+"""
 FORMAT = 'dysl_vla_replay'
 FORMAT_VERSION = 1
 _MODES = tuple(mode for mode in SKIP_MODES if mode != 'compare')
@@ -108,6 +113,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _check(given: argparse.Namespace) -> None:
+    look_at_bundle('--engine', given.engine)
     if not given.bag.exists():
         raise ConfigError('bag', str(given.bag), 'a recording: an .mcap or .db3 file, a folder '
                           'with them, or a flight file (.json)')  # fmt: skip
