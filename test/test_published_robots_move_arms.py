@@ -91,8 +91,8 @@ def robot_of(robot, node):
     }
     bent = [0.1, -0.6, 0.1, -1.4, 0.1, 1.2, 0.3]
     joints = ARMS[robot]
-    stand_in.position = np.array((bent[:6] * 2)[: len(joints)] if robot == 'aloha' else
-                                 bent[: len(joints)])  # fmt: skip
+    # Absolute positions of a random network lie around zero: farther away they are refused.
+    stand_in.position = np.full(12, 0.05) if robot == 'aloha' else np.array(bent[: len(joints)])
     if robot != 'aloha':
         return stand_in
     stand_in.taken = {}
