@@ -44,7 +44,7 @@ test-gpu:
 	  $$python -c 'import numpy, onnx, pytest, safetensors, torch' 2>/dev/null && break; python=; \
 	done; \
 	[ -n "$$python" ] || { $(MAKE) $(VENV)/.train && python=$(VENV)/bin/python; } && \
-	  $$python -m pytest -m gpu -q test/gpu $(ARGS)
+	  env -u OMP_NUM_THREADS $$python -m pytest -m gpu -q test/gpu $(ARGS)
 
 # LIBERO in an environment of its own (2.1 GB; its MuJoCo is of 2023): .libero, or LIBERO=FOLDER.
 LIBERO ?= .libero

@@ -87,7 +87,7 @@ setup(
             'ros-jazzy-lifecycle-msgs==2.0.3',
         ],
         'cuda': [  # engine.backend = cuda: a bundle's graphs as CUDA graphs, on a workstation
-            'torch>=2.6,<3',  # the build that fits the driver
+            'torch>=2.7,<3',  # the build that fits the driver
             'onnx>=1.16,<2',  # reads the graphs
         ],
         'train': [  # offline: training and export; never on the robot
@@ -124,7 +124,8 @@ setup(
             'websockets>=15,<18',  # policy servers, over real sockets
             'msgpack>=1.0.3,<2',
         ],
-        'lint': ['ruff>=0.6', 'mypy>=1.11', 'types-PyYAML'],
+        # Pinned: what passes here passes everywhere, and format never differs.
+        'lint': ['ruff==0.17.6', 'mypy==2.4.1', 'types-PyYAML==6.0.12.20261122'],
     },
     entry_points={
         'console_scripts': [

@@ -960,7 +960,11 @@ def load_yaml(path: Path, node_name: str = 'vla_node') -> NodeConfig:
     Raises:
         ConfigError: The file has no such section, an unknown key, or a wrong value.
     """
-    document = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
+    try:
+        document = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
+    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        words = ' '.join(str(error).split())
+        raise ConfigError('params_file', str(path), f'a YAML parameter file ({words})') from None
     flat: dict[str, Any] = {}
     everybodys: set[str] = set()
     found = False

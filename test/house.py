@@ -188,6 +188,14 @@ PARTS = {
         'errors sim targets lab.data lab.export lab.guidance lab.learn lab.model lab.workspace '
         'lab.worlds', 'contextlib pathlib shutil time', 'torch',
     ),
+    'lab.replay': May(
+        'bundle config contract core data_types engines errors lab.data.bags lab.guidance '
+        'loop_settings lossless_picture pass_record policy targets',
+        'io pathlib', 'PIL matplotlib numpy',
+    ),
+    'lab.worlds': May(
+        'data_types errors sim lab.children lab.model.shapes', 'multiprocessing os xml', 'numpy'
+    ),
     'lab.worlds.libero': May(
         'errors', 'multiprocessing.connection os pathlib subprocess tempfile', 'numpy'
     ),
@@ -203,18 +211,10 @@ PARTS = {
         'bundle config contract lab.data lab.evaluation lab.export lab.guidance lab.learn '
         'lab.model lab.workspace lab.worlds policy targets', 'pathlib', 'numpy',
     ),
-    'lab.replay': May(
-        'bundle config contract core data_types engines errors lab.data.bags lab.guidance '
-        'loop_settings lossless_picture pass_record policy targets',
-        'io pathlib', 'PIL matplotlib numpy',
-    ),
-    'lab.worlds': May(
-        'data_types errors sim lab.children lab.model.shapes', 'multiprocessing os xml', 'numpy'
-    ),
     'lab.data': May(
         'bundle core data_types engines.image_tensor errors sim targets lab.children lab.learn '
         'lab.model lab.worlds',
-        'contextlib io multiprocessing os pathlib shutil time',
+        'contextlib io multiprocessing os pathlib shutil tempfile time',
         'PIL av numpy pyarrow rosbags tokenizers torch',
     ),
     'lab.data.bags': May(
@@ -242,10 +242,10 @@ PARTS = {
     ),
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
-        'lab.children lab.data lab.replay loop_settings loop_status motion policy remote_policy '
-        'serving sim targets lab.worlds.libero',
+        'lab.children lab.data lab.replay lab.worlds.libero loop_settings loop_status motion '
+        'policy remote_policy serving sim targets',
         'hashlib multiprocessing os pathlib sys time zipfile zlib',
-        'PIL av matplotlib numpy onnx rich torch',
+        'PIL av matplotlib numpy onnx openpi_client rich torch',
     ),
 }  # fmt: skip
 
@@ -261,10 +261,11 @@ ONLY = {
         'serving.pictures', 'view.pictures',
     },
     'av': {'lab.data.lerobot_video', 'lab.evaluation.film_video'},
+    'openpi_client': {'lab.evaluation.broker'},
     f'{PACKAGE}.sim': {'ros.sim_node'},  # of ros
 }
 # Imported where they are used, or where ImportError is caught: the rest runs without them.
-OPTIONAL = ('av', 'control_msgs', 'controller_manager_msgs')
+OPTIONAL = ('av', 'control_msgs', 'controller_manager_msgs', 'openpi_client')
 # Of the command line too, so that every command says in a second what it takes.
 LATER = ('torch', 'accelerate', 'matplotlib')
 

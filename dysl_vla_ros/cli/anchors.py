@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from dysl_vla_ros.cli.inputs import need
 from dysl_vla_ros.cli.stages import StageBars
-from dysl_vla_ros.cli.values import SEED
+from dysl_vla_ros.cli.values import COUNT, SEED
 from dysl_vla_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.anchors import AnchorSettings
+
+EXAMPLE = 'dysl anchors runs/full --exit-layer 8 --layers 9'
+KEPT = 'finished checkpoints and the state saved last; the same command goes on'
 
 
 EXAMPLE = 'dysl anchors runs/full --exit-layer 8 5 --layers 9'
@@ -25,24 +29,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('folder', type=Path, help='of a run of dysl recipe, of either world, that '
                         'has a dense policy; --preset as it had')  # fmt: skip
-    parser.add_argument('--exit-layer', type=int, nargs='+', default=[], metavar='LAYER',
-                        help='fixed exits to fine-tune, by as many updates as the distillation; '
-                        'default: none')  # fmt: skip
-    parser.add_argument('--layers', type=int, nargs='+', default=[], metavar='N',
-                        help='depths of dense policies to train from nothing by the recipe; '
-                        'default: none')  # fmt: skip
+    parser.add_argument('--exit-layer', type=COUNT, nargs='+', default=[], metavar='LAYER',
+                        help='fixed exits to fine-tune, by as many updates as the distillation')
+    parser.add_argument('--layers', type=COUNT, nargs='+', default=[], metavar='N',
+                        help='depths of dense policies to train from nothing by the recipe')
     parser.add_argument('--preset', default='full', choices=('full', 'toy'),
-                        help='as the run had')  # fmt: skip
+                        help='as the run had it')  # fmt: skip
     parser.add_argument('--out', type=Path, help='checkpoints and bundles; default: anchors in '
                         'the folder')  # fmt: skip
     parser.add_argument('--precision', default='auto', choices=('auto', 'bf16', 'fp32'),
-                        help='auto: bf16 on a GPU only')  # fmt: skip
-    parser.add_argument('--seed', type=SEED, default=0, help='of weights and order')
+                        help='of the training')  # fmt: skip
+    parser.add_argument('--seed', type=SEED, default=0, help='of everything random')
     parser.add_argument('--device', default='', help='torch device; default: a GPU, or the CPU')
 
 
 def run(given: argparse.Namespace) -> int:
     """Train and export what is not there yet; an interrupted run goes on."""
+    if not given.exit_layer and not given.layers:
+        raise ConfigError('exit-layer', [], '--exit-layer or --layers with a number')
+    if not given.folder.is_dir():
+        there = 'this is a file' if given.folder.exists() else 'there is nothing of this name'
+        raise ConfigError('folder', str(given.folder), f'that of a run of dysl recipe: {there}')
+    need('train', 'torch', 'accelerate', 'pyarrow', 'onnx')
     from dysl_vla_ros.lab.anchors import all_static, make_anchors
     from dysl_vla_ros.lab.data.libero import is_libero
     from dysl_vla_ros.lab.export.onnx_export import export_bundle
@@ -50,8 +58,6 @@ def run(given: argparse.Namespace) -> int:
     from dysl_vla_ros.lab.model.checkpoint import load_checkpoint
     from dysl_vla_ros.lab.workspace import Workspace, training_device
 
-    if not given.exit_layer and not given.layers:
-        raise ConfigError('exit-layer', [], '--exit-layer or --layers with a number')
     out = given.out or given.folder / 'anchors'
     libero = is_libero(given.folder / 'demonstrations')
     device = training_device(given.device)

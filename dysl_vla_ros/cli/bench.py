@@ -22,7 +22,7 @@ from rich.text import Text
 
 from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.bundle.manifest import Manifest
-from dysl_vla_ros.cli.inputs import look_at_arrays, look_at_bundle
+from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_observations
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import BACKENDS, COUNT, COUNT_FROM_0, WORKERS
 from dysl_vla_ros.config import EngineConfig
@@ -73,7 +73,7 @@ def run(given: argparse.Namespace) -> int:
     """Bench, print a card, write the JSON document."""
     check_json(given.json)
     look_at_bundle('--engine', given.engine)
-    look_at_arrays('--observations', given.observations)
+    look_at_observations('--observations', given.observations)
     document = _roofline() if given.roofline else _bench(given)
     if given.json is not None:
         write_json(given.json, document)

@@ -25,13 +25,15 @@ from dysl_vla_ros.engines.tensorrt.build import (
 )
 from dysl_vla_ros.engines.tensorrt.cuda_driver import open_driver
 from dysl_vla_ros.engines.tensorrt.plans import plans_root, target_of
-from dysl_vla_ros.errors import EngineError
+from dysl_vla_ros.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
     from dysl_vla_ros.engines.cuda.build import CompileReport
 
 EXAMPLE = 'dysl build runs/bundle'
 KEPT = 'finished plans; the same command goes on'
+_LEVEL = 3
+"""TensorRT's default."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--plans', default='', help='where to; default: plans/ in the bundle')
     parser.add_argument('--workspace-mib', type=COUNT_FROM_0, default=0,
                         help='scratch memory a kernel may use; default: all')  # fmt: skip
-    parser.add_argument('--optimization-level', type=whole(0, 5), default=3,
+    parser.add_argument('--optimization-level', type=whole(0, 5), default=_LEVEL,
                         help='0 builds fast, 5 gives the fastest plans')  # fmt: skip
     parser.add_argument('--force', action='store_true', help='build again what is there')
     parser.add_argument('--json', type=Path, help='write what was built here')
@@ -77,6 +79,10 @@ def run(given: argparse.Namespace) -> int:
 
 def _run_cuda(given: argparse.Namespace) -> int:
     """With Inductor; imported here, for it needs torch."""
+    if given.workspace_mib or given.optimization_level != _LEVEL:
+        raise ConfigError(
+            '--backend', 'cuda', 'tensorrt: --workspace-mib and --optimization-level are its own'
+        )
     try:
         from dysl_vla_ros.engines.cuda.build import build_compiled
         from dysl_vla_ros.engines.cuda.compiled import target_of as torch_target_of

@@ -18,9 +18,9 @@ from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest
 from dysl_vla_ros.cli import calibrate_mode
 from dysl_vla_ros.cli.evaluate import latency_seconds
 from dysl_vla_ros.cli.inputs import (
-    look_at_arrays,
     look_at_checkpoint,
     look_at_dataset,
+    look_at_observations,
     need,
 )
 from dysl_vla_ros.cli.published import add_published, calibrate_published, is_published
@@ -37,6 +37,7 @@ from dysl_vla_ros.cli.values import (
 )
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.folders import is_workspace
+from dysl_vla_ros.sim.arm import JOINT_NAMES
 from dysl_vla_ros.sim.goals import FAMILIES
 from dysl_vla_ros.targets import contents, folder_target, keep_before, listed
 
@@ -146,11 +147,16 @@ def _check(given: argparse.Namespace) -> None:
     latency_seconds(given.latency)
     _named_weights(given.weights)
     _check_options(given)
-    look_at_arrays('--observations', given.observations)
+    look_at_observations('--observations', given.observations)
     for folder in given.dataset:
         look_at_dataset('--dataset', folder)
     if given.bag is not None and not given.bag.exists():
         raise ConfigError('--bag', str(given.bag), 'an .mcap file, or a folder with one')
+    if given.bag is not None and given.bag.is_dir() and not any(
+        '.mcap' in path.name or '.db3' in path.name for path in given.bag.rglob('*')
+    ):
+        raise ConfigError('--bag', str(given.bag), 'an .mcap file, or a folder with one: in this '
+                          'one there is none')  # fmt: skip
     folder_target('--out', _results(given), is_workspace, 'the folder of an earlier run')
 
 
@@ -164,6 +170,13 @@ def _check_options(given: argparse.Namespace) -> None:
     numbers = _named_weights(given.weights)
     if manifest is not None and numbers and len(numbers) != manifest.action.dim:
         raise ConfigError('weights', list(numbers), f'{manifest.action.dim} numbers')
+    if manifest is not None and given.bag is None and given.observations is None:
+        names = manifest.action.joint_names
+        if manifest.action.space.startswith('joint') and names and names != JOINT_NAMES:
+            raise ConfigError('bag', None, f'a recording of the arm that {manifest.name} moves '
+                              '(--bag): the simulation has another. Before it has run, its '
+                              'checkpoint is calibrated along held-out episodes: dysl calibrate '
+                              'CHECKPOINT --dataset SET, then export again')  # fmt: skip
     calibrate_mode.check(given, manifest)
     if given.target.is_dir() and given.dataset:
         raise ConfigError('dataset', [str(path) for path in given.dataset],

@@ -85,7 +85,6 @@ def choose_in_simulation(
              'episodes': [asdict(spec) for spec in options.specs()]}  # fmt: skip
     ledger = Ledger(waiting_place('modes', named, space.folder), facts)
     played = play(options, rows, show, ledger)
-    ledger.done()
     chosen = choose(by_success(played), total, given.depth, POINT).row
     found = report(played)
     space.write('modes.json', {'chosen': chosen.name, 'depth': given.depth,
@@ -104,6 +103,7 @@ def choose_in_simulation(
             f'{one["layers_run_mean"]:.2f}',
             f'{one["pass_ms"]["mean"]:.1f}',
         )
+    ledger.done()
     return _with(manifest.calibration, chosen), table
 
 

@@ -33,6 +33,10 @@ class Parser(argparse.ArgumentParser):
             epilog='\n'.join([title, *calls]) if calls else None,
         )  # fmt: skip
 
+    def options(self) -> frozenset[str]:
+        """Every option, as it is written."""
+        return frozenset(self._option_string_actions)
+
     def format_usage(self) -> str:
         """What must be given; the options are listed below it."""
         return f'usage: {self._call()}\n'

@@ -88,7 +88,7 @@ def open_exportable(path: Path, given: argparse.Namespace) -> Exportable:
     elif (path / MANIFEST_NAME).is_file():
         raise ConfigError('checkpoint', str(path), 'a checkpoint, or a published folder: this is '
                           'a bundle, which is exported already')  # fmt: skip
-    elif not (path / 'config.json').is_file():
+    elif not any(path.glob('*.json')):
         raise ConfigError('checkpoint', str(path), 'a checkpoint, or a published folder with a '
                           f'config.json: here there is {listed(contents(path)) or "nothing"}')
     need_torch(path)

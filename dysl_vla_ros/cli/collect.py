@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--episodes', type=COUNT, default=2200,
                         help='in all, four families in turn; of LIBERO per scene')  # fmt: skip
     parser.add_argument('--world', default='tabletop', choices=('tabletop', 'libero'),
-                        help='libero: make libero')  # fmt: skip
+                        help='where they are played')  # fmt: skip
     parser.add_argument('--suite', default='libero_object', help='of LIBERO, which takes '
                         '--episodes, --seed and --workers beside it')  # fmt: skip
     parser.add_argument('--seed', type=SEED, help='of the first episode, the others count up; '
@@ -49,20 +49,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--max-actions', type=COUNT, default=300, help='of an episode of a policy')
     parser.add_argument('--per-file', type=COUNT, default=50, help='episodes per data file')
     parser.add_argument('--topics', action='store_true', help='write a recording of topics, as of '
-                        'a teleoperated arm, instead of a set: for dysl import. A real arm is recorded by record:=true, '
-                        'with start, success, failure or end on ~/label')  # fmt: skip
+                        'a teleoperated arm, instead of a set: for dysl import. A real arm is '
+                        'recorded by record:=true, with start, success, failure or end on '
+                        '~/label')  # fmt: skip
     parser.add_argument('--max-seconds', type=FROM_0, default=0.0,
                         help='begin no episode after this time; 0 for no limit')  # fmt: skip
 
 
 def run(given: argparse.Namespace) -> int:
     """Collect what is missing; an interrupted collection goes on."""
-    if given.world == 'libero':
-        return _libero(given)
     if given.policy:
         look_at_checkpoint('--policy', Path(given.policy))
         need('train', 'torch')
     need('train', 'pyarrow', 'PIL')
+    if given.world == 'libero':
+        return _libero(given)
     need('sim', 'mujoco')
     from dysl_vla_ros.lab.data.collect import CollectSettings, collect
 
@@ -86,18 +87,6 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def _libero(given: argparse.Namespace) -> int:
-    from dysl_vla_ros.lab.data.libero import LiberoCollect, collect_libero
-
-    settings = LiberoCollect(given.suite, given.episodes, workers=given.workers,
-                             first_seed=given.seed or 0)  # fmt: skip
-    console = Console()
-    with StageBars(console) as bars:
-        found = collect_libero(given.dataset, settings, bars.count('episodes'))
-    console.print(f'{given.dataset}: {found} won demonstrations of {given.suite}')
-    return 0
-
-
 def _topics(given: argparse.Namespace, seed: int) -> int:
     """Made-up teleoperation."""
     from dysl_vla_ros.lab.data.teleoperation import record_teleoperation
@@ -109,4 +98,16 @@ def _topics(given: argparse.Namespace, seed: int) -> int:
         won = record_teleoperation(given.dataset, given.episodes, seed, bars.count('episodes'))
     console.print(f'{given.dataset}: {given.episodes} episodes, {won} won; now dysl import '
                   f'{given.dataset} FOLDER')  # fmt: skip
+    return 0
+
+
+def _libero(given: argparse.Namespace) -> int:
+    from dysl_vla_ros.lab.data.libero import LiberoCollect, collect_libero
+
+    settings = LiberoCollect(given.suite, given.episodes, workers=given.workers,
+                             first_seed=given.seed or 0)  # fmt: skip
+    console = Console()
+    with StageBars(console) as bars:
+        found = collect_libero(given.dataset, settings, bars.count('episodes'))
+    console.print(f'{given.dataset}: {found} won demonstrations of {given.suite}')
     return 0

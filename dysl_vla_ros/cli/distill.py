@@ -97,9 +97,10 @@ def run(given: argparse.Namespace) -> int:
         path = given.out / CHECKPOINT
         save_checkpoint(path, with_card(checkpoint, **card))
         forget_states(space, 'distill')
+    known = '' if checkpoint.robot is None else f' --dataset {given.dataset[0]}'
     console.print(f'{path}: static layers {listed(layout.static_layers)} of '
                   f'{layout.layers_total}; '
-                  f'now dysl calibrate {path}')  # fmt: skip
+                  f'now dysl calibrate {path}{known}')  # fmt: skip
     return 0
 
 

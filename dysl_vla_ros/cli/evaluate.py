@@ -16,13 +16,13 @@ from rich.table import Table
 
 from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.evaluate_world import add_world, run_world
-from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file
+from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file, need
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, SEED, SHARE, TIME_LIMIT, WORKERS, number
 from dysl_vla_ros.config import load_yaml
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.evaluate import about, bundle_name, evaluate
-from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting_place
+from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting
 from dysl_vla_ros.lab.evaluation.modes import DESCRIPTIONS, MODES
 from dysl_vla_ros.lab.evaluation.options import PROBES, EvaluateOptions
 from dysl_vla_ros.lab.evaluation.plots import check_plot, plot_evaluation
@@ -88,10 +88,12 @@ def run(given: argparse.Namespace) -> int:
     """Evaluate, print a table, write JSON."""
     check_json(given.json)
     check_plot(given.plot)
-    look_at_bundle('--engine', given.engine)
-    look_at_file('--params-file', given.params_file, 'a parameter file')
     if given.world != 'tabletop':
         return run_world(given)
+    look_at_bundle('--engine', given.engine)
+    look_at_file('--params-file', given.params_file, 'a parameter file')
+    if given.plot is not None:
+        need('train', 'matplotlib')
     options = _options(given)
     total = len(options.specs()) * len(options.rows())
     console = Console()
@@ -99,7 +101,7 @@ def run(given: argparse.Namespace) -> int:
     facts = about(options)
     named = {**facts, 'rows': [asdict(row) for row in options.rows()],
              'episodes': [asdict(spec) for spec in options.specs()]}  # fmt: skip
-    ledger = Ledger(given.keep or waiting_place('evaluate', named), facts)
+    ledger = Ledger(given.keep, facts) if given.keep else waiting('evaluate', named, facts)
     if len(ledger) and given.keep is None:
         console.print(f'goes on after {len(ledger)} of {total} episodes of an interrupted run')
     try:
@@ -107,10 +109,8 @@ def run(given: argparse.Namespace) -> int:
             task = progress.add_task('episodes', total=total)
             document = evaluate(options, lambda row, result: progress.advance(task), ledger)
     except KeyboardInterrupt:
-        console.print(interrupted(len(ledger), total))
+        console.print(interrupted(len(ledger), total, given.keep))
         return 130
-    if given.keep is None:
-        ledger.done()
     document |= {
         'bundle': bundle_name(options.bundle),
         'episodes_per_family': options.episodes,
@@ -131,6 +131,8 @@ def run(given: argparse.Namespace) -> int:
         write_json(given.json, document)
     if given.plot is not None:
         plot_evaluation(given.plot, document)
+    if given.keep is None:  # last of all: a disk that is full now costs no episode
+        ledger.done()
     return 0
 
 
@@ -160,9 +162,10 @@ def _options(given: argparse.Namespace) -> EvaluateOptions:
     )
 
 
-def interrupted(kept: int, total: int) -> str:
+def interrupted(kept: int, total: int, path: Path | None = None) -> str:
     """What is left of a run that was broken off."""
-    return f'interrupted: {kept} of {total} episodes are kept; the same command goes on'
+    where = '' if path is None else f' in {path}'
+    return f'interrupted: {kept} of {total} episodes are kept{where}; the same command goes on'
 
 
 def latency_seconds(text: str) -> float | None:
@@ -209,9 +212,10 @@ def _narrow(title: str) -> Table:
 
 
 def _links_table(document: dict[str, Any]) -> Table:
-    """What became of the requests, and what the arm did meanwhile."""
-    table = _narrow('links')
-    for title in ('mode', 'lost requests', 'unsafe', 'hold %', 'median s', 'at rest %'):
+    """What became of the requests, and what the arm did meanwhile; medians of the last two."""
+    table = _narrow('links: requests lost, unsafe commands, held, median seconds of an episode, '
+                    'at rest at its end, longest standstill, jerk RMS in rad/s^3')  # fmt: skip
+    for title in ('mode', 'lost', 'unsafe', 'hold %', 's', 'rest %', 'still s', 'jerk'):
         table.add_column(title, justify='right', no_wrap=True)
     for mode, found in document['modes'].items():
         table.add_row(
@@ -221,6 +225,8 @@ def _links_table(document: dict[str, Any]) -> Table:
             f'{100 * found["hold_ratio"]:.1f}',
             f'{found["seconds_median"]:.1f}',
             f'{100 * found["ended_at_rest"]:.0f}',
+            f'{found["longest_still_s"]:.2f}',
+            f'{found["jerk_rms"]:.1f}',
         )
     return table
 

@@ -14,6 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from dysl_vla_ros.cli.report import write_json
+from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, SHARE_ABOVE_0
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.modes import Row
 
@@ -33,14 +34,15 @@ def add_world(parser: argparse.ArgumentParser) -> None:
                                       'and --json; the rest is of the tabletop')  # fmt: skip
     group.add_argument('--suite', default='libero_object', help='with _object, _swap, _lan or '
                        '_task behind its name: perturbed by LIBERO-PRO')  # fmt: skip
-    group.add_argument('--tasks', type=int, nargs='+', default=list(range(10)),
-                       help='numbers of tasks; default: all ten')  # fmt: skip
-    group.add_argument('--starts', type=int, default=50, help='official ones of each task')
+    group.add_argument('--tasks', type=COUNT_FROM_0, nargs='+', default=list(range(10)),
+                       metavar='TASK', help='numbers of tasks')  # fmt: skip
+    group.add_argument('--starts', type=COUNT, default=50, help='official ones of each task')
     group.add_argument('--control', default='none', choices=('none', 'other_words', 'blank'),
                        help="other_words: another task's, in the same scene")  # fmt: skip
-    group.add_argument('--thin', type=float, default=1.0, help='share of the triangles that is '
-                       'drawn: below 1 faster, and not the benchmark')  # fmt: skip
-    group.add_argument('--replan', type=int, default=8, help='actions played of each chunk')
+    group.add_argument('--thin', type=SHARE_ABOVE_0, default=1.0,
+                       help='share of the triangles that is drawn: below 1 faster, and not the '
+                       'benchmark')  # fmt: skip
+    group.add_argument('--replan', type=COUNT, default=8, help='actions played of each chunk')
     group.add_argument('--observations', type=Path, help='of mode deer: .npz from which '
                        'its thresholds are taken; default: none')  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import traceback
+from collections.abc import Collection
 
 from dysl_vla_ros.errors import ConfigError, DyslError
 
@@ -32,17 +33,19 @@ _ADVICE = {
 }  # fmt: skip
 
 
-def explain(error: BaseException) -> tuple[str, int]:
+def explain(error: BaseException, options: Collection[str] = ()) -> tuple[str, int]:
     """One line without the command's name, and the exit code.
 
     Args:
         error: What a command raised. Of faults of our own the line says how to see more.
+        options: Of the command, as ``--time-limit``: a field of that name is called so.
     """
     if os.environ.get(_TRACEBACK):
         traceback.print_exception(type(error), error, error.__traceback__)
+    if isinstance(error, ConfigError):
+        return one_line(_wrong(error, options)), WRONG_CALL
     if isinstance(error, DyslError):
-        code = WRONG_CALL if isinstance(error, ConfigError) else FAILED
-        return one_line(str(error)), code
+        return one_line(str(error)), FAILED
     if isinstance(error, ImportError) and not (error.name or '').startswith('dysl_vla_ros'):
         return _missing(error), FAILED
     if isinstance(error, OSError):
@@ -53,6 +56,17 @@ def explain(error: BaseException) -> tuple[str, int]:
         f'{type(error).__name__}{_detail(error)}; this should not happen: '
         f'{_TRACEBACK}=1 before the command shows where'
     ), FAILED  # fmt: skip
+
+
+def _wrong(error: ConfigError, options: Collection[str]) -> str:
+    """The field as the user wrote it, and the value without Python's brackets."""
+    option, value = '--' + error.field.replace('_', '-'), error.value
+    name = option if option in options else error.field
+    if value is None or value == []:
+        return f'{name} is missing: expected {error.expected}'
+    if isinstance(value, (list, tuple)):
+        return f'{name} = {" ".join(map(str, value))}: expected {error.expected}'
+    return f'{name} = {value!r}: expected {error.expected}'
 
 
 def one_line(text: str) -> str:

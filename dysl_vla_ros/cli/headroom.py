@@ -15,7 +15,7 @@ from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.evaluate import interrupted, latency_seconds
 from dysl_vla_ros.cli.headroom_gate import add_gate, try_gate
 from dysl_vla_ros.cli.headroom_tables import closed_table, exits_table, groups_table
-from dysl_vla_ros.cli.inputs import look_at_arrays, look_at_bundle, look_at_file
+from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file, look_at_observations
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, SEED, TIME_LIMIT, WORKERS, number
 from dysl_vla_ros.config import EngineConfig, load_yaml
@@ -38,7 +38,7 @@ from dysl_vla_ros.lab.evaluation.headroom import (
     tried_states,
     verdict,
 )
-from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting_place
+from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting
 from dysl_vla_ros.lab.evaluation.modes import Row
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 from dysl_vla_ros.policy import open_policy
@@ -87,7 +87,7 @@ def run(given: argparse.Namespace) -> int:
     """Measure, print the tables and a verdict, write JSON."""
     check_json(given.json)
     look_at_bundle('--engine', given.engine)
-    look_at_arrays('--observations', given.observations)
+    look_at_observations('--observations', given.observations)
     look_at_file('--params-file', given.params_file, 'a parameter file')
     if not 1 <= len(given.tolerance) <= _MOST_TOLERANCES:
         raise ConfigError('--tolerance', given.tolerance, f'1 to {_MOST_TOLERANCES} numbers')
@@ -163,8 +163,9 @@ def _played(given: argparse.Namespace, console: Console) -> dict[str, Any] | Non
     if path is None:
         named = {**facts, 'splits': given.splits, 'rows': [asdict(row) for row in rows],
                  'episodes': [asdict(spec) for spec in one.specs()]}  # fmt: skip
-        path = waiting_place('headroom', named)
-    ledger = Ledger(path, facts)
+        ledger = waiting('headroom', named, facts)
+    else:
+        ledger = Ledger(path, facts)
     total = len(rows) * sum(len(options.specs()) for options in by_split.values())
     played: dict[str, Played] = {}
     try:
@@ -173,7 +174,7 @@ def _played(given: argparse.Namespace, console: Console) -> dict[str, Any] | Non
             for split, options in by_split.items():
                 played[split] = play(options, rows, lambda row, result: bars.advance(task), ledger)
     except KeyboardInterrupt:
-        console.print(interrupted(len(ledger), total))
+        console.print(interrupted(len(ledger), total, path))
         return None
     if given.keep is None and given.json is None:
         ledger.done()

@@ -10,17 +10,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
+from dysl_vla_ros.cli.inputs import need
 from dysl_vla_ros.cli.robot_set import add_robot_options, choice_of
+from dysl_vla_ros.cli.values import COUNT_FROM_0, POSITIVE, whole
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.targets import folder_target
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.data.bag_import import BagChoice, BagEpisodes
 
 EXAMPLE = """
-dysl import monday_1 monday_2 runs/pick --fps 20 --text 'pick up the cup'
+dysl import monday_1 monday_2 runs/pick --fps 20 --gripper-topic /gripper
 dysl import LEROBOT_SET runs/so100 --cameras image=front --size 240
 """
+KEPT = 'nothing is kept: a set appears whole or not at all'
+INFO = 'meta/info.json'
 _SAID = argparse.BooleanOptionalAction
+
+EXAMPLE = "dysl import monday_1 monday_2 runs/pick --fps 20 --text 'pick up the cup'"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -29,11 +36,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         'of record:=true, MCAP or sqlite3, whole or cut off; or one LeRobot '
                         'set')  # fmt: skip
     parser.add_argument('out', type=Path, help='folder of the set; a new one')
-    parser.add_argument('--fps', type=int, default=0, help='frames, and so actions, per second; '
+    parser.add_argument('--fps', type=whole(1, 200), default=0,
+                        help='frames, and so actions, per second; '
                         "default: 20 for recordings, a set's own")  # fmt: skip
     parser.add_argument('--pictures', default='video', choices=('video', 'png'),
                         help='as AV1 video, or lossless and large')  # fmt: skip
-    parser.add_argument('--size', type=int, default=0, metavar='PIXELS',
+    parser.add_argument('--size', type=COUNT_FROM_0, default=0, metavar='PIXELS',
                         help='shorter side of the pictures; 0: as they are')  # fmt: skip
     parser.add_argument('--robot', default='', help="of the set; default: the set's, or robot")
     bag = parser.add_argument_group('recordings', 'what is left out is found by type and name')
@@ -46,7 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                      help='the instruction, where none was recorded')  # fmt: skip
     bag.add_argument('--label', default='', metavar='TOPIC', help='of start, end, success and '
                      'failure; default: the one that ends with /label')  # fmt: skip
-    bag.add_argument('--most-silent', type=float, default=0.5, metavar='SECONDS',
+    bag.add_argument('--most-silent', type=POSITIVE, default=0.5, metavar='SECONDS',
                      help='a stream that is silent for longer ends the episode')  # fmt: skip
     bag.add_argument('--failures', action=_SAID, default=False,
                      help='keep episodes that are labelled so')  # fmt: skip
@@ -56,11 +64,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Import; the set appears whole or not at all."""
-    from dysl_vla_ros.lab.data.dataset_format import INFO
-
+    folder_target('OUT', given.out, lambda place: False, 'no other: a set is not replaced')
+    for path in given.source:
+        if not path.exists():
+            raise ConfigError('SOURCE', str(path), 'a recording, or the folder of a LeRobot set: '
+                              'there is nothing of this name')  # fmt: skip
+    need('train', 'pyarrow', 'PIL', 'av')
     sets = [path for path in given.source if (path / INFO).is_file()]
-    if given.size < 0:
-        raise ConfigError('size', given.size, 'at least 0 pixels; 0 keeps them')
     if sets and len(given.source) != 1:
         raise ConfigError('source', [str(path) for path in given.source], 'recordings, or one '
                           'LeRobot set')  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 import zipfile
 from pathlib import Path
 
@@ -75,6 +76,21 @@ def look_at_arrays(field: str, path: Path | None) -> None:
                           'something else')  # fmt: skip
 
 
+def look_at_observations(field: str, path: Path | None) -> None:
+    """Refuse what is neither a recording nor a ``.npz`` that is whole.
+
+    Raises:
+        ConfigError: Says what is there instead.
+    """
+    if path is None:
+        return
+    if path.suffix == '.npz':
+        look_at_arrays(field, path)
+    elif not path.expanduser().exists():
+        raise ConfigError(field, str(path), 'a recording, or a .npz file of arrays: there is '
+                          'nothing of this name')  # fmt: skip
+
+
 def look_at_checkpoint(field: str, path: Path | None) -> None:
     """Refuse what is no safetensors file of dysl, or was cut off.
 
@@ -140,3 +156,5 @@ def need(extra: str, *modules: str) -> None:
             found = None
         if found is None:
             raise ModuleNotFoundError(f'{extra}: no {name}', name=name)
+    if 'torch' in modules and sys.stderr.isatty():
+        print('loading torch ...', file=sys.stderr)  # seconds in which nothing else is said

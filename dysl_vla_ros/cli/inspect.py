@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dysl_vla_ros import targets
 from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.folder import is_bundle, open_bundle
 from dysl_vla_ros.bundle.manifest import Manifest
@@ -45,6 +46,10 @@ def run(given: argparse.Namespace) -> int:
                           f'the folder of a bundle or of a published model: {found}')  # fmt: skip
     if (given.folder / MANIFEST_NAME).is_file():
         open_bundle(given.folder)
+    elif not any(given.folder.glob('*.json')):
+        there = targets.listed(targets.contents(given.folder)) or 'nothing'
+        raise ConfigError('folder', str(given.folder), 'the folder of a bundle, or of a model '
+                          f'with its config.json: in this one there is {there}')
     console = Console(highlight=False)
     if is_bundle(given.folder):
         document = _bundle(open_bundle(given.folder).manifest)

@@ -57,12 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = _without_help_verb(list(sys.argv[1:] if arguments is None else arguments))
     name = f'dysl {words[0]}' if words and words[0] in COMMANDS else 'dysl'
-    kept = ''
+    kept, options = '', frozenset[str]()
     try:
         if not words or words[0] not in COMMANDS:
             return _about(words)
         module = importlib.import_module(module_of(words[0]))
-        given = parser_of(words[0]).parse_args(words[1:])
+        parser = parser_of(words[0])
+        options = parser.options()
+        given = parser.parse_args(words[1:])
         kept = getattr(module, 'KEPT', '')
         code: int = module.run(given)
         sys.stdout.flush()
@@ -76,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _NO_READER
     except Exception as error:
-        text, code = explain(error)
+        text, code = explain(error, options)
         print(f'{name}: {text}', file=sys.stderr)
         return code
 

@@ -44,8 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--workers', type=WORKERS, default=2, help='processes that simulate')
     parser.add_argument('--device', default='', help='torch device; default: a GPU, or the CPU')
     parser.add_argument('--until', default='bundle',
-                        choices=('demonstrations', 'dense', 'dagger', 'policy',
-                                 'bundle'),
+                        choices=('demonstrations', 'dense', 'dagger', 'policy', 'bundle'),
                         help='last stage')  # fmt: skip
     parser.add_argument('--start', type=Path, help='checkpoint in place of the first training')
     parser.add_argument('--collect-seconds', type=POSITIVE,

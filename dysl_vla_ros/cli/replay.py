@@ -14,8 +14,10 @@ from rich.progress import Progress
 from rich.text import Text
 
 from dysl_vla_ros.bringup import config_folder
+from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file
 from dysl_vla_ros.cli.replay_tables import motion_tables, replay_tables
 from dysl_vla_ros.cli.report import check_json, write_json
+from dysl_vla_ros.cli.values import BACKENDS, COUNT_FROM_0, FROM_0, SHARE, WORKERS
 from dysl_vla_ros.config import EngineConfig, NodeConfig, load_yaml
 from dysl_vla_ros.data_types import SKIP_MODES
 from dysl_vla_ros.errors import ConfigError
@@ -26,10 +28,20 @@ if TYPE_CHECKING:
     from dysl_vla_ros.lab.replay.run import Result
     from dysl_vla_ros.lab.replay.steps import Step
 
+EXAMPLE = """
+dysl replay dysl_vla_bags
+dysl replay dysl_vla_bags --mode full --plot replay.png
+dysl replay dysl_vla_bags --word red=blue --json replay.json
+"""
 FORMAT = 'dysl_vla_replay'
 FORMAT_VERSION = 1
 _MODES = tuple(mode for mode in SKIP_MODES if mode != 'compare')
 _WORD = re.compile(r'([^\s=]+)=([^=]+)')
+
+EXAMPLE = """
+dysl replay recording/
+dysl replay recording/ --mode full --json replay.json
+"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -38,25 +50,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add('bag', type=Path, help='recording: an .mcap or .db3 file, or a folder of them; or a '
         'flight file (.json), for its motion only')  # fmt: skip
     add('--engine', default='', help='bundle folder; default: the bundled model')
-    add('--backend', default='auto',
-        help='auto, onnxruntime, tensorrt or cuda (default: auto)')  # fmt: skip
+    add('--backend', default='auto', choices=BACKENDS, help='what runs the graphs')
     add('--plans', default='', help='folder given to dysl build --plans')
-    add('--threads', type=int, default=1, help='of ONNX Runtime (default: 1)')
+    add('--threads', type=WORKERS, default=1, help='of ONNX Runtime (default: 1)')
     skip = parser.add_argument_group('when to skip', 'by default as it was recorded')
     skip.add_argument('--mode', default='', choices=('', *_MODES), metavar='MODE',
                       help=', '.join(_MODES))  # fmt: skip
-    skip.add_argument('--exit-layer', type=int, default=0, help="of mode fixed; default: the "
-                      "bundle's")  # fmt: skip
+    skip.add_argument('--exit-layer', type=COUNT_FROM_0, default=0,
+                      help="of mode fixed; default: the bundle's")  # fmt: skip
     skip.add_argument('--rule', default='', choices=('', 'ceil', 'level'), metavar='RULE',
                       help='ceil or level')  # fmt: skip
-    skip.add_argument('--tau', type=float, default=0.0, help='a controller opens when its score '
+    skip.add_argument('--tau', type=SHARE, default=0.0, help='a controller opens when its score '
                       'is greater')  # fmt: skip
     skip.add_argument('--calibration', type=Path, help='of another bundle (folder), or a JSON '
                       'file with some of its keys')  # fmt: skip
     what = parser.add_argument_group('what if', 'compared with the same pass without the change')
-    what.add_argument('--layer-on', type=int, nargs='+', default=[], metavar='LAYER',
+    what.add_argument('--layer-on', type=COUNT_FROM_0, nargs='+', default=[], metavar='LAYER',
                       help='no controller jumps over it')  # fmt: skip
-    what.add_argument('--layer-off', type=int, nargs='+', default=[], metavar='LAYER',
+    what.add_argument('--layer-off', type=COUNT_FROM_0, nargs='+', default=[], metavar='LAYER',
                       help='is left out: its input goes on to the next one')  # fmt: skip
     what.add_argument('--word', nargs='+', default=[], metavar='WORD=OTHER',
                       help='of the instruction, as red=blue')  # fmt: skip
@@ -69,20 +80,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                        help='where a camera of the bundle is in the recording')  # fmt: skip
     other.add_argument('--joints', default='', metavar='TOPIC', help='of the joint states')
     other.add_argument('--instruction', default='', help='where none was recorded')
-    other.add_argument('--every', type=float, default=0.0, help='seconds between two '
+    other.add_argument('--every', type=FROM_0, default=0.0, help='seconds between two '
                        'observations; default: half a chunk')  # fmt: skip
     add('--topic', default='', help='of the passes, where several nodes were recorded')
-    add('--chunks', type=int, default=0, help='the first so many; default: all')
-    add('--rows', type=int, default=20, help='of the table (default: 20)')
+    add('--chunks', type=COUNT_FROM_0, default=0, help='the first so many; default: all')
+    add('--rows', type=COUNT_FROM_0, default=20, help='of the table (default: 20)')
     add('--json', type=Path, help='write all of it here')
     add('--plot', type=Path, help='draw layers, continuity and differences here (.png)')
 
 
 def run(given: argparse.Namespace) -> int:
     """Replay, print tables, write JSON and plot; 1 where the recording is not reproduced."""
+    check_json(given.json)
+    look_at_bundle('--engine', given.engine)
+    look_at_file('--params-file', given.params_file, 'a parameter file')
+    if not given.bag.exists():
+        raise ConfigError('bag', str(given.bag), 'a recording: there is nothing of this name')
     from dysl_vla_ros.lab.replay.plot import check_plot
 
-    check_json(given.json)
     check_plot(given.plot)
     _check(given)
     console = Console(highlight=False)
@@ -98,6 +113,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _check(given: argparse.Namespace) -> None:
+    look_at_bundle('--engine', given.engine)
     if not given.bag.exists():
         raise ConfigError('bag', str(given.bag), 'a recording: an .mcap or .db3 file, a folder '
                           'with them, or a flight file (.json)')  # fmt: skip

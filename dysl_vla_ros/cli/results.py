@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.report import check_json, write_json
-from dysl_vla_ros.cli.values import COUNT_FROM_0, WORKERS
+from dysl_vla_ros.cli.values import COUNT_FROM_0, POSITIVE, WORKERS
 from dysl_vla_ros.config import load_yaml
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.results_page import LARGEST, load_evidence, render
@@ -29,6 +29,9 @@ KEPT = 'finished episodes are kept; the same command goes on'
 _LEFT = 3
 """Exit code of a run whose time was over before the end."""
 
+EXAMPLE = 'dysl results --check doc/results.md'
+KEPT = 'finished episodes; the same command goes on'
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -39,12 +42,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         'written; default: write or print')  # fmt: skip
     group = parser.add_argument_group('runs', 'play what is missing, then write its JSON')
     group.add_argument('--run', nargs='+', default=[], choices=PIECES, metavar='PIECE',
-                       help=', '.join(PIECES) + '; default: none')  # fmt: skip
-    group.add_argument('--minutes', type=float, default=120.0, help='of each piece; the same '
+                       help=', '.join(PIECES))  # fmt: skip
+    group.add_argument('--minutes', type=POSITIVE, default=120.0, help='of each piece; the same '
                        'command goes on')  # fmt: skip
     group.add_argument('--episodes', type=COUNT_FROM_0, default=0,
                        help="per family; default: the piece's")  # fmt: skip
-    group.add_argument('--workers', type=WORKERS, default=2, help='processes that simulate')
+    group.add_argument('--workers', type=WORKERS, default=2, help='processes')
     group.add_argument('--engine', default='', help='bundle folder; default: the bundled model')
     group.add_argument('--anchor', default='', metavar='NAME', help='--engine is a bundle of dysl '
                        'anchors, fixed_D or layers_N: a row of the tables of --run; default: the '

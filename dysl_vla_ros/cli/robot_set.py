@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from rich.console import Console
 from rich.table import Table
 
+from dysl_vla_ros.cli.values import ANY, POSITIVE, SHARE_INSIDE, whole
 from dysl_vla_ros.data_types import ActionSpace
 from dysl_vla_ros.errors import ConfigError
 
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
 UNIT_NAMES = ('auto', 'radians', 'degrees', 'as-stored')
 CPU, GPU = (2000, 32), (20_000, 64)
 """Updates, and samples per update."""
-NETWORK = {'cpu': {'layers': 8, 'width': 128, 'auxiliary_layer': 2},
-           'gpu': {'layers': 20, 'width': 192, 'auxiliary_layer': 5},
-           'toy': {'layers': 6, 'width': 32, 'head_dim': 16, 'stem_channels': (8, 8, 8),
-                   'auxiliary_layer': 2}}  # fmt: skip
+NETWORK: dict[str, dict[str, Any]] = {
+    'cpu': {'layers': 8, 'width': 128, 'auxiliary_layer': 2},
+    'gpu': {'layers': 20, 'width': 192, 'auxiliary_layer': 5},
+    'toy': {'layers': 6, 'width': 32, 'head_dim': 16, 'stem_channels': (8, 8, 8),
+            'auxiliary_layer': 2},
+}  # fmt: skip
 
 
 def add_robot_options(parser: argparse.ArgumentParser) -> None:
@@ -46,20 +49,20 @@ def add_robot_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--gripper', nargs='+', default=[], metavar='NAME',
                        help='names of the numbers that are openings, or none; default: those that '
                        'are called so')  # fmt: skip
-    group.add_argument('--gripper-range', nargs=2, type=float, metavar=('CLOSED', 'OPEN'),
+    group.add_argument('--gripper-range', nargs=2, type=ANY, metavar=('CLOSED', 'OPEN'),
                        help="in the set's units; default: the extremes of the set")  # fmt: skip
-    group.add_argument('--action-scale', nargs='+', type=float, default=[], metavar='FACTOR',
+    group.add_argument('--action-scale', nargs='+', type=POSITIVE, default=[], metavar='FACTOR',
                        help='metres and radians of 1.0, for each number of an action that is no '
                        'opening')  # fmt: skip
     group.add_argument('--units', default='auto', choices=UNIT_NAMES,
                        help='of the joints; auto: numbers beyond a turn are degrees')  # fmt: skip
     group.add_argument('--joint-names', nargs='+', default=[], metavar='JOINT',
                        help="of the joints on the robot; default: the set's")  # fmt: skip
-    group.add_argument('--horizon', type=int, default=0,
+    group.add_argument('--horizon', type=whole(2, 200), default=0,
                        help='actions per chunk; default: half a second, 8 to 32')  # fmt: skip
-    group.add_argument('--image-size', type=int, default=96,
+    group.add_argument('--image-size', type=whole(16, 512), default=96,
                        help='shorter side of a picture as the policy sees it [pixels]')
-    group.add_argument('--held-out', type=float, default=0.1, metavar='SHARE',
+    group.add_argument('--held-out', type=SHARE_INSIDE, default=0.1, metavar='SHARE',
                        help='of the episodes, to judge the policy by')  # fmt: skip
 
 

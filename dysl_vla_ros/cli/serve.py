@@ -16,6 +16,7 @@ from rich.console import Console
 
 from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.cli.checkpoints import add_checkpoint_options, open_exportable
+from dysl_vla_ros.cli.values import BACKENDS, COUNT, COUNT_FROM_0, POSITIVE, WORKERS, whole
 from dysl_vla_ros.config import EngineConfig, NodeConfig
 from dysl_vla_ros.engines.fake.arm import is_fake_path
 from dysl_vla_ros.errors import ConfigError, EngineError
@@ -23,6 +24,8 @@ from dysl_vla_ros.loop_settings import skip_settings
 from dysl_vla_ros.policy import Policy, load_tokenizer, open_policy
 
 _MOST_THREADS = 64
+
+EXAMPLE = 'dysl serve runs/bundle --port 8000'
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         'torch; default: the bundled model')  # fmt: skip
     parser.add_argument('--host', default='127.0.0.1',
                         help='address to listen on; 0.0.0.0 lets other machines in')  # fmt: skip
-    parser.add_argument('--port', type=int, default=8000, help='0 takes a free one')
+    parser.add_argument('--port', type=whole(0, 65535), default=8000, help='0 takes a free one')
     parser.add_argument('--token-file', default='', metavar='FILE',
                         help="clients must send what is in it (openpi's api_key)")  # fmt: skip
     parser.add_argument('--certificate', default='', metavar='FILE',
@@ -45,16 +48,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         'actions in metres and radians')  # fmt: skip
     parser.add_argument('--mode', default='', choices=('', 'auto', 'full', 'max_skip', 'fixed'),
                         help="when to skip; default: the bundle's")  # fmt: skip
-    parser.add_argument('--plays', type=int, default=0, metavar='ROWS',
+    parser.add_argument('--plays', type=COUNT_FROM_0, default=0, metavar='ROWS',
                         help='how many rows of an answer clients play before they ask again; '
                         'default: all')  # fmt: skip
-    parser.add_argument('--silence', type=float, default=5.0, metavar='SECONDS',
+    parser.add_argument('--silence', type=POSITIVE, default=5.0, metavar='SECONDS',
                         help='after this long without a request a pass is full')  # fmt: skip
-    parser.add_argument('--connections', type=int, default=8, help='at the same time')
-    parser.add_argument('--max-message-mb', type=int, default=16, metavar='MB')
-    parser.add_argument('--backend', default='auto', help='auto, onnxruntime, tensorrt or cuda')
+    parser.add_argument('--connections', type=COUNT, default=8, help='at the same time')
+    parser.add_argument('--max-message-mb', type=COUNT, default=16, metavar='MB',
+                        help='largest request')  # fmt: skip
+    parser.add_argument('--backend', default='auto', choices=BACKENDS,
+                        help='what runs the graphs')  # fmt: skip
     parser.add_argument('--plans', default='', help='folder given to dysl build --plans')
-    parser.add_argument('--threads', type=int, default=1, help='of ONNX Runtime')
+    parser.add_argument('--threads', type=WORKERS, default=1, help='of ONNX Runtime')
     add_checkpoint_options(parser)
 
 

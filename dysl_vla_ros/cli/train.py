@@ -15,7 +15,15 @@ from rich.console import Console
 from dysl_vla_ros.cli.inputs import look_at_checkpoint, look_at_dataset, need
 from dysl_vla_ros.cli.robot_set import add_robot_options, kind_of, train_robot_set
 from dysl_vla_ros.cli.stages import StageBars
-from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, POSITIVE, SEED, SHARE_ABOVE_0, whole
+from dysl_vla_ros.cli.values import (
+    COUNT,
+    COUNT_FROM_0,
+    FROM_0,
+    POSITIVE,
+    SEED,
+    SHARE_ABOVE_0,
+    whole,
+)
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.folders import is_workspace
 from dysl_vla_ros.targets import folder_target
@@ -56,7 +64,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         'AMX')  # fmt: skip
     parser.add_argument('--start', type=Path, metavar='CHECKPOINT',
                         help='train this one further, without a warm-up')  # fmt: skip
-    parser.add_argument('--minutes', type=float, default=0.0,
+    parser.add_argument('--minutes', type=FROM_0, default=0.0,
                         help='updates are lowered to fit, once their speed is known')  # fmt: skip
     add_data_options(parser)
     add_robot_options(parser)
@@ -81,6 +89,9 @@ def run(given: argparse.Namespace) -> int:
         raise ConfigError('dataset', None, 'the folder of a LeRobot set: dysl train DATASET')
     look_at_checkpoint('--start', given.start)
     for folder in given.dataset:
+        if next(folder.glob('*.mcap'), next(folder.glob('*.db3'), None)) is not None:
+            raise ConfigError('DATASET', str(folder), 'a LeRobot set: this is a recording; first '
+                              f'dysl import {folder} FOLDER')  # fmt: skip
         look_at_dataset('DATASET', folder)
     folder_target('--out', given.out, is_workspace, 'the folder of an earlier run')
     need('train', 'torch', 'accelerate', 'pyarrow', 'matplotlib')

@@ -71,6 +71,7 @@ COUNT_FROM_0 = whole(0)
 WORKERS = whole(1, 1024)
 SEED = whole(0, 2**31 - 1)
 """Every generator that is seeded takes it."""
+ANY = number(-math.inf, words='a number')
 POSITIVE = number(0, above=True)
 FROM_0 = number(0)
 TIME_LIMIT = number(0, 3600, above=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from dysl_vla_ros.cli.values import whole
 from dysl_vla_ros.errors import ConfigError, DyslError
 
 if TYPE_CHECKING:
@@ -25,19 +26,23 @@ _REMAP = re.compile(r'[~/\w]+:=[~/\w]+')
 _MAX_PORT = 65_535
 _LAST_DOMAIN = 232
 
+EXAMPLE = """
+dysl view
+dysl view --node /left/vla_node -r estop:=/cell/estop
+"""
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    parser.epilog = 'example: dysl view --node /left/vla_node -r estop:=/cell/estop'
     add('--node', default='/vla_node', help="the policy's node (default: /vla_node)")
     add('-r', '--remap', action='append', default=[], metavar='NAME:=TOPIC',
         help='as of a ROS node; only for names that cannot be told from the graph')  # fmt: skip
     add('--host', default='127.0.0.1',
         help='address to listen on; another than this machine\'s own asks every reader for the '
              'token (default: 127.0.0.1)')  # fmt: skip
-    add('--port', type=int, default=PORT, help=f'0: a free one (default: {PORT})')
-    add('--domain-id', type=int, help="ROS domain (default: the shell's ROS_DOMAIN_ID)")
+    add('--port', type=whole(0, 65535), default=PORT, help=f'0: a free one (default: {PORT})')
+    add('--domain-id', type=whole(0, 232), help="ROS domain (default: the shell's ROS_DOMAIN_ID)")
 
 
 def run(given: argparse.Namespace) -> int:

@@ -138,7 +138,7 @@ class Children:
         """
         for spec, process, log in self._running:
             code = process.poll()
-            if code is not None and spec.essential:
+            if code is not None and getattr(spec, 'essential', True):
                 raise ChildError(f'{spec.name} ended with code {code}:\n{_tail(log)}')
 
 

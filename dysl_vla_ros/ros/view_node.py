@@ -7,6 +7,7 @@ a command topic: a listener there would look like a controller to whoever arms t
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -177,11 +178,12 @@ class ViewNode(Node):
 
     def _on_joints(self, message: Any) -> None:
         self._joints.update(zip(message.name[:256], message.position, strict=False))
-        known = {name: value for name, value in self._joints.items() if value == value}
+        known = {n: value for n, value in self._joints.items() if math.isfinite(value)}
         self.feed.put('joints', known)
 
     def _on_path(self, message: Any) -> None:
         points = [[p.position.x, p.position.y, p.position.z] for p in message.poses[:256]]
+        points = [point for point in points if all(map(math.isfinite, point))]
         self.feed.put('path', {'frame': message.header.frame_id, 'points': points})
 
     def _picture_of(self, topic: str) -> Callable[[Any], None]:

@@ -32,7 +32,8 @@ from dysl_vla_ros.serving.vla_eval import HarnessSession
 
 HARNESS = '/vla-eval'
 _HEALTH = ('/healthz', '/health')
-_INTERNAL_ERROR, _TOO_BIG = 1011, 1009
+_INTERNAL_ERROR, _GOING_AWAY = 1011, 1001
+_CLOSE_S = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -83,7 +84,12 @@ class Place:
 
 
 class PolicyServer:
-    """Serves one policy; ``start`` returns, ``close`` ends every connection."""
+    """Serves one policy; ``start`` returns, ``close`` ends every connection.
+
+    Attributes:
+        place: As it was given.
+        url: Where it is listening.
+    """
 
     def __init__(
         self,
@@ -119,11 +125,12 @@ class PolicyServer:
         self._on_answer = on_answer or (lambda said: None)
         self._asked = asked or ThreadPoolExecutor(1, 'policy')
         self._lock = threading.Lock()
-        self._connections = 0
+        self._connections: set[ServerConnection] = set()
         try:
             self._server: Server = serve(
                 self._handle, place.host, place.port, ssl=place.context(), compression=None,
                 max_size=place.largest, process_request=self._admit, open_timeout=5.0,
+                close_timeout=_CLOSE_S,
             )  # fmt: skip
         except OSError as error:
             self._asked.shutdown()
@@ -131,16 +138,12 @@ class PolicyServer:
                 'host, port', f'{place.host}:{place.port}', 'an address of this machine, and a '
                 f'port that is free ({error.strerror or error})',
             ) from None  # fmt: skip
+        address = self._server.socket.getsockname()
+        name = f'[{address[0]}]' if ':' in address[0] else address[0]
+        self.url = f'{"wss" if place.certificate else "ws"}://{name}:{address[1]}'
         self._thread = threading.Thread(
             target=self._server.serve_forever, name='serve', daemon=True
         )
-
-    @property
-    def url(self) -> str:
-        """Where it is listening."""
-        address = self._server.socket.getsockname()
-        host = f'[{address[0]}]' if ':' in address[0] else address[0]
-        return f'{"wss" if self.place.certificate else "ws"}://{host}:{address[1]}'
 
     def start(self) -> None:
         """Take connections, in a thread."""
@@ -149,6 +152,11 @@ class PolicyServer:
     def close(self) -> None:
         """Take no more, and end those that are there."""
         self._server.shutdown()
+        with self._lock:
+            there = list(self._connections)
+        for connection in there:  # older releases of websockets leave them open
+            with contextlib.suppress(ConnectionClosed, OSError):
+                connection.close(_GOING_AWAY, 'the server ends')
         if self._thread.ident is not None:
             self._thread.join(2.0)
         self._asked.shutdown(wait=True, cancel_futures=True)
@@ -166,7 +174,7 @@ class PolicyServer:
             )
         if path not in ('', '/', HARNESS):
             return connection.respond(HTTPStatus.NOT_FOUND, f'/ or {HARNESS} expected\n')
-        if self._connections >= self.place.most:
+        if len(self._connections) >= self.place.most:
             return connection.respond(
                 HTTPStatus.SERVICE_UNAVAILABLE, f'{self.place.most} connections already\n'
             )
@@ -178,7 +186,7 @@ class PolicyServer:
 
     def _handle(self, connection: ServerConnection) -> None:
         with self._lock:
-            self._connections += 1
+            self._connections.add(connection)
         whom = ':'.join(map(str, connection.remote_address[:2]))
         assert connection.request is not None
         harness = connection.request.path.partition('?')[0] == HARNESS
@@ -189,7 +197,7 @@ class PolicyServer:
             pass
         finally:
             with self._lock:
-                self._connections -= 1
+                self._connections.discard(connection)
             _log.info('%s goes', whom)
 
     def _openpi(self, connection: ServerConnection) -> None:

@@ -180,7 +180,7 @@ class Server:
             told, cursor = self._robot.feed.since(cursor)
             told['may_write'] = may_write
             told['cameras'] = sorted(self._pictures)
-            if not await _sent(page.send_str(json.dumps(told))):
+            if not await _sent(page.send_str(json.dumps(told, allow_nan=False))):
                 return
             for index, (name, (number, data)) in enumerate(sorted(self._pictures.items())):
                 if shown.get(name) != number:

@@ -66,7 +66,7 @@ def test_an_interruption_says_what_is_kept_and_where(folder, tmp_path, monkeypat
     monkeypatch.setattr(module, 'run_all', broken_off)
     assert main(simulated(folder, tmp_path / 'out.json')) == 130
     text = ''.join(capsys.readouterr().out.split('\n'))
-    assert '0 of 12 episodes are in' in text and 'out.episodes.jsonl' in text
+    assert '0 of 12 episodes are kept' in text and 'out.episodes.jsonl' in text
 
 
 def recorded(path, count=4):

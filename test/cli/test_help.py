@@ -9,7 +9,7 @@ import shlex
 
 import pytest
 
-from dysl_vla_ros.cli.main import COMMANDS, main, parser_of, version
+from dysl_vla_ros.cli.main import COMMANDS, main, module_of, parser_of, version
 
 
 @pytest.mark.parametrize('command', COMMANDS)
@@ -29,7 +29,7 @@ def test_a_help_has_a_text_and_a_default_for_every_option_and_an_example(
             after = options.split(f'  {action.option_strings[0]} ')[1]
             own = re.split(r'\n  -', after)[0]
             assert 'default' in own.lower(), own
-    calls = [line.split() for line in examples.splitlines()[1:]]
+    calls = [shlex.split(line) for line in examples.splitlines()[1:]]
     assert calls and all(call[:2] == ['dysl', command] for call in calls)
     for call in calls:
         parser_of(command).parse_args(call[2:])
@@ -48,7 +48,7 @@ def test_the_version_is_the_package_s(capsys):
 
 @pytest.mark.parametrize('command', COMMANDS)
 def test_what_an_interruption_leaves_is_said(command, capsys, monkeypatch):
-    module = importlib.import_module(f'dysl_vla_ros.cli.{command}')
+    module = importlib.import_module(module_of(command))
 
     def interrupted(given):
         raise KeyboardInterrupt

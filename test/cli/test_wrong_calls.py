@@ -71,12 +71,13 @@ def test_a_full_disk_is_said_before_the_work_and_leaves_nothing(tmp_path):
          "install -c constraints-cpu.txt -e '.[train]'", 1),
         (ImportError('libGL.so: cannot open', name='mujoco'), 'mujoco cannot be loaded', 1),
         (ConfigError('--x', 3, 'at most 2'), '--x = 3: expected at most 2', 2),
+        (ConfigError('time_limit', None, 'seconds'), '--time-limit is missing: expected s', 2),
         (BundleError('broken:\n  copy it again'), 'broken: copy it again', 1),
         (ZeroDivisionError('division by zero'), 'DYSL_TRACEBACK=1 before the command shows', 1),
     ],
 )  # fmt: skip
 def test_what_stops_a_command_is_one_line_with_what_to_do(error, said, code, capsys):
-    text, found = explain(error)
+    text, found = explain(error, {'--time-limit', '--x'})
     assert said in text and '\n' not in text and found == code
     assert capsys.readouterr().err == ''
 

@@ -20,7 +20,7 @@ WRONG, FAILED = 2, 1
 
 # Words of the call, what it says, its exit code. Names in capitals are places: see ``places``.
 CALLS = [
-    ('', 'which command? bench, build, calibrate', WRONG),
+    ('', 'which command? anchors, bench, build', WRONG),
     ('evalute', "no command 'evalute': did you mean evaluate?", WRONG),
     ('Demo', 'did you mean demo?', WRONG),
     ('nothing', "there is no command 'nothing'", WRONG),
@@ -41,7 +41,7 @@ CALLS = [
     ('bench --threads -1', 'within [1, 1024]', WRONG),
     ('bench --observations NOWHERE', 'a .npz file of arrays: there is nothing', WRONG),
     ('bench --observations NPZ', 'this one is cut off, or something else', WRONG),
-    ('bench --observations BLANK', 'this file is empty', WRONG),
+    ('bench --observations BLANK.npz', 'this file is empty', WRONG),
     ('bench --json FOREIGN', 'the name of a file: this is a folder', WRONG),
     ('bench --json TEXT', 'a report that dysl wrote', WRONG),
     ('bench --json TEXT/report.json', 'is a file', WRONG),
@@ -62,13 +62,14 @@ CALLS = [
     ('calibrate BUNDLE --drop-rate 1', 'above 0 and below 1', WRONG),
     ('calibrate BUNDLE --drop-rate nan', 'above 0 and below 1', WRONG),
     ('calibrate BUNDLE --depth 5', 'a share of the layers', WRONG),
-    ('calibrate BUNDLE --weights 1 2', 'weights = [1.0, 2.0]: expected 7', WRONG),
-    ('calibrate BUNDLE --weights a', "weights = ['a']: expected balanced, equal", WRONG),
+    ('calibrate BUNDLE --weights 1 2', '--weights = 1.0 2.0: expected 7 numbers', WRONG),
+    ('calibrate BUNDLE --weights a', '--weights = a: expected balanced, equal', WRONG),
     ('calibrate BUNDLE --weights nan 1 1 1 1 1 1', 'none negative', WRONG),
     ('calibrate BUNDLE --rule fast', 'expected one of ceil, level', WRONG),
     ('calibrate BUNDLE --bag NOWHERE', 'an .mcap file, or a folder with one', WRONG),
+    ('calibrate BUNDLE --bag EMPTY', 'in this one there is none', WRONG),
     ('calibrate BUNDLE --observations NPZ --depth 0.5', 'cut off', WRONG),
-    ('calibrate BUNDLE --latency soon', 'measured, zero, or a number of seconds', WRONG),
+    ('calibrate BUNDLE --latency soon', "--latency = 'soon': expected measured, zero", WRONG),
     ('calibrate BUNDLE --latency nan', 'within [0, 10] seconds', WRONG),
     ('calibrate BUNDLE --first-seed -1', 'within [0, 2147483647]', WRONG),
     ('calibrate BUNDLE --first-seed 99999999999', 'within [0, 2147483647]', WRONG),
@@ -112,9 +113,10 @@ CALLS = [
     ('evaluate --workers 0', 'within [1, 1024]', WRONG),
     ('evaluate --params-file NOWHERE', 'a parameter file: there is nothing', WRONG),
     ('evaluate --params-file FOREIGN', 'a parameter file: this is a folder', WRONG),
+    ('evaluate --params-file BRACKET', '--params-file = ', WRONG),
     ('evaluate --keep TEXT', 'a file that dysl kept episodes in', WRONG),
     ('evaluate --plot TEXT', 'a picture that dysl evaluate drew', WRONG),
-    ('evaluate --modes oracle', 'tolerance', WRONG),
+    ('evaluate --modes oracle', '--tolerance is missing: expected one or more numbers', WRONG),
     ('evaluate --tau nan', '--tau', WRONG),
     ('export', 'checkpoint, bundle is missing', WRONG),
     ('export NOWHERE OUT', 'there is nothing of this name', WRONG),
@@ -127,19 +129,40 @@ CALLS = [
     ('film --mode fst', "--mode = 'fst'", WRONG),
     ('headroom --tolerance 0', '--tolerance', WRONG),
     ('headroom --observations NPZ', 'cut off', WRONG),
+    ('import', 'source, out is missing', WRONG),
+    ('import NOWHERE OUT', 'there is nothing of this name', WRONG),
+    ('import SET OUT --fps -1', '--fps', WRONG),
+    ('replay', 'bag is missing', WRONG),
+    ('replay NOWHERE', 'a recording: there is nothing of this name', WRONG),
+    ('replay SET --engine TEXT', 'this is a file', WRONG),
+    ('replay SET --tau 2', 'within [0, 1]', WRONG),
+    ('serve NOWHERE', 'nothing of this name', WRONG),
+    ('serve --port 99999', 'within [0, 65535]', WRONG),
+    ('serve --backend gpu', 'expected one of auto', WRONG),
+    ('view --port -1', 'within [0, 65535]', WRONG),
+    ('view --domain-id 999', 'within [0, 232]', WRONG),
+    ('anchors', 'folder is missing', WRONG),
+    ('anchors NOWHERE --layers 5', 'there is nothing of this name', WRONG),
+    ('anchors FOREIGN', '--exit-layer is missing: expected --exit-layer or --layers', WRONG),
+    ('anchors FOREIGN --layers 0', '--layers', WRONG),
+    ('results --evidence NOWHERE', 'a folder of reports', WRONG),
+    ('results --run nothing', 'expected one of results_tabletop', WRONG),
+    ('results --minutes 0', 'a number above 0', WRONG),
+    ('evaluate --world mars', 'expected one of tabletop, libero', WRONG),
     ('inspect', 'folder is missing', WRONG),
     ('inspect NOWHERE', 'there is nothing of this name', WRONG),
     ('inspect TEXT', 'this is a file', WRONG),
+    ('inspect FOREIGN', 'in this one there is thesis.tex', WRONG),
     ('inspect CUT', 'not valid JSON', FAILED),
     ('inspect A B', "'B' is one argument too many", WRONG),
     ('recipe', '--folder is missing', WRONG),
     ('recipe --folder FOREIGN', 'there is thesis.tex in this one', WRONG),
-    ('recipe --folder OUT --until nothing', 'expected one of dense, dagger', WRONG),
+    ('recipe --folder OUT --until nothing', 'expected one of demonstrations, dense', WRONG),
     ('recipe --folder OUT --start NOWHERE', 'there is nothing of this name', WRONG),
     ('soak --minutes -1', 'a number above 0', WRONG),
     ('soak --engine NOWHERE', 'there is nothing of this name', WRONG),
     ('soak --plot TEXT', 'a picture that dysl soak drew', WRONG),
-    ('train', '--dataset, --out is missing', WRONG),
+    ('train', 'expected the folder of a LeRobot set: dysl train DATASET', WRONG),
     ('train --dataset NOWHERE --out OUT', 'there is nothing of this name', WRONG),
     ('train --dataset TEXT --out OUT', 'this is a file', WRONG),
     ('train --dataset FOREIGN --out OUT', 'in this one there is thesis.tex', WRONG),
@@ -174,7 +197,8 @@ def places(root: Path) -> dict[str, str]:
     head = b'{"__metadata__": {"kind": "dysl_vla_checkpoint_1"}, "w": {"data_offsets": [0, 99]}}'
     (root / 'cut.safetensors').write_bytes(len(head).to_bytes(8, 'little') + head + b'..')
     (root / 'cut.npz').write_bytes(b'PK\x03\x04')
-    (root / 'blank').touch()
+    (root / 'blank.npz').touch()
+    (root / 'bracket.yaml').write_text('vla_node: [1')
     for name, info in (('set', '{"codebase_version": "v3.0"}'), ('cutset', '{"codebase_')):
         (root / name / 'meta').mkdir(parents=True)
         (root / name / 'meta' / 'info.json').write_text(info)
@@ -183,7 +207,7 @@ def places(root: Path) -> dict[str, str]:
         'NOWHERE': 'nowhere', 'TEXT': 'text.txt', 'EMPTY': 'empty', 'FOREIGN': 'foreign',
         'CUT': 'cut', 'NEWER': 'newer', 'OTHER': 'other', 'SHORT': 'short', 'NPZ': 'cut.npz',
         'TENSORS': 'cut.safetensors', 'BLANK': 'blank', 'SET': 'set', 'CUTSET': 'cutset',
-        'LINK': 'link', 'OUT': 'out', 'BUNDLE': str(bundled),
+        'LINK': 'link', 'BRACKET': 'bracket.yaml', 'OUT': 'out', 'BUNDLE': str(bundled),
     }  # fmt: skip
 
 

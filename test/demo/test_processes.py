@@ -67,3 +67,18 @@ def test_a_child_knows_whom_it_ends_with():
     with Children([Script('a', code)], dict(os.environ)) as children:
         until(lambda: children._running[0][1].poll() is not None)
     assert children.exit_codes == {'a': 0}
+
+
+@dataclass(frozen=True)
+class Onlooker(Script):
+    """A node whose end ends nothing, as the recorder's."""
+
+    essential: bool = False
+
+
+def test_the_end_of_an_onlooker_is_no_error_but_its_code_is_kept():
+    with Children([Onlooker('a', 'raise SystemExit(3)')], dict(os.environ)) as children:
+        (_, process, _), = children._running
+        process.wait(30)
+        children.check()
+    assert children.exit_codes == {'a': 3}

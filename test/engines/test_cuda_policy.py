@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 
 import numpy as np
@@ -50,13 +48,12 @@ def test_a_skipped_pass_and_its_rerun_are_those_of_onnx_runtime(policies):
             np.testing.assert_allclose(mine.normalised, theirs.normalised, atol=1e-4)
 
 
-def test_bench_runs_on_the_cuda_back_end(monkeypatch):
+def test_bench_runs_on_the_cuda_back_end(monkeypatch, tmp_path):
     monkeypatch.setattr(cuda_bundle, 'CudaStream', DeferredStream)
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        code = main(['bench', '--backend', 'cuda', '--runs', '1', '--warm-up', '0',
-                     '--count', '2'])  # fmt: skip
-    document = json.loads(out.getvalue().splitlines()[-1])
+    path = tmp_path / 'bench.json'
+    code = main(['bench', '--backend', 'cuda', '--runs', '1', '--warm-up', '0', '--count', '2',
+                 '--json', str(path)])  # fmt: skip
+    document = json.loads(path.read_text(encoding='utf-8'))
     assert code == 0 and document['device'] == DeferredStream.name
     assert document['same_bits'] is True
     if not torch.cuda.is_available():

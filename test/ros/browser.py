@@ -29,7 +29,7 @@ class Browser:
     def __enter__(self) -> Browser:
         self._driver = subprocess.Popen(
             ['chromedriver', '--port=0'], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            text=True, start_new_session=True,
+            text=True,
         )  # fmt: skip
         assert self._driver.stdout is not None
         for line in self._driver.stdout:

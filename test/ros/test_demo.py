@@ -62,6 +62,7 @@ def test_ctrl_c_ends_the_demo_and_its_nodes_without_a_traceback():
 
 @pytest.mark.timeout(120)
 def test_a_node_that_cannot_start_ends_the_demo_with_its_reason(tmp_path):
+    (tmp_path / 'manifest.json').write_text('{')
     process = demo('--engine', str(tmp_path), '--seconds', '60')
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -117,5 +118,5 @@ def test_the_demo_does_what_it_is_told_once_and_says_so():
 def test_the_demo_refuses_what_it_cannot_judge_before_anything_starts():
     process = demo('fetch a beer')
     said, _ = process.communicate(timeout=60)
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert said.startswith("dysl demo: instruction = 'fetch a beer': expected a sentence such as")

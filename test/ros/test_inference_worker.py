@@ -222,3 +222,47 @@ def test_an_observer_that_fails_is_logged_now_and_then_only(caplog):
             observer()
     assert observer.failures == 50
     assert len(caplog.records) == 1
+
+
+def test_a_policy_server_that_is_away_holds_the_arm_with_the_reason_and_restarts_nothing(
+    run, tmp_path
+):
+    pytest.importorskip('websockets', reason="pip install 'dysl_vla_ros[remote]'")
+    from dysl_vla_ros.config import NodeConfig
+    from dysl_vla_ros.engines.remote.contract import contract_of
+    from dysl_vla_ros.loop_settings import skip_settings
+    from dysl_vla_ros.policy import open_policy
+    from dysl_vla_ros.serving.episode import ServeSettings
+    from dysl_vla_ros.serving.server import Place, PolicyServer
+
+    served = open_policy(EngineConfig(path='fake', warmup_runs=0))
+    settings = ServeSettings(skip_settings(NodeConfig(), served.manifest.calibration))
+    contract = contract_of(served.manifest)
+
+    def serve(port=0):
+        server = PolicyServer(served, contract, settings, Place(port=port))
+        server.start()
+        return server
+
+    written = tmp_path / 'contract.yaml'
+    written.write_text(
+        'name: fake\n'
+        'request: {observation/image: camera image, observation/state: state, prompt: instruction}'
+        '\ncameras: {image: {height: 96, width: 96, resize: false}}\n'
+        'state: {size: 6, gripper: true}\n'
+        'action: {space: eef_delta, dim: 7, horizon: 8, period_s: 0.05, gripper: true}\n'
+    )
+    first = serve()
+    policy = run.opened(path='', backend='remote', remote_url=first.url,
+                        remote_contract=str(written), remote_deadline_s=0.2,
+                        pass_timeout_s=5.0)  # fmt: skip
+    loop, _ = run(policy)
+    wait_for(lambda: loop.delivered > 2, what='passes')
+    first.close()
+    wait_for(lambda: any('no link to ws://' in text for text in loop.abandoned), 20, 'a reason')
+    second = serve(int(first.url.rpartition(':')[2]))
+    begun = loop.delivered
+    wait_for(lambda: loop.delivered > begun + 2, 20, 'passes again')
+    assert loop.faults == []
+    assert policy.restarts == 0
+    second.close()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import wait_for
 from preset_facts import ARMS, launch_arguments
-from stand_in_robot import StandIn
+from stand_in_robot import StandIn, serve_gripper
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(1200)]
 IMAGE = '/camera/color/image_raw'
@@ -39,7 +39,7 @@ def bundle(tmp_path):
     return out
 
 
-def test_an_so100_of_a_set_runs_in_shadow(graph, bundle):
+def test_an_so100_of_a_set_runs_in_shadow(graph, bundle, monkeypatch):
     from rclpy.parameter import Parameter
     from std_msgs.msg import String
     from trajectory_msgs.msg import JointTrajectory
@@ -49,6 +49,7 @@ def test_an_so100_of_a_set_runs_in_shadow(graph, bundle):
 
     arm = ARMS['so100']
     robot = StandIn(graph, arm, arm.controllers[0], IMAGE)
+    serve_gripper(robot, arm.gripper.types[0], arm.gripper.action, monkeypatch)
     arguments = {**launch_arguments('so100'), 'engine': bundle}
     (spec,) = bringup.nodes(arguments)
     words = spec.command_line('python')

@@ -252,6 +252,27 @@ def test_nonsense_on_the_socket_is_answered_and_ends_nothing(rig, view):
     assert not any(answer['success'] for answer in page.answers.values())
 
 
+def test_readings_that_are_no_numbers_do_not_break_the_page(graph, view):
+    from rclpy.node import Node
+    from sensor_msgs.msg import JointState
+    from std_msgs.msg import Bool
+
+    from dysl_vla_ros.ros import qos
+
+    far = graph.add(Node('vla_node', namespace='/odd_joints', context=graph.context))
+    far.create_subscription(Bool, 'estop', lambda _: None, qos.STOP)
+    far.create_subscription(JointState, 'joint_states', lambda _: None, qos.JOINTS)
+    joints = far.create_publisher(JointState, 'joint_states', qos.SOURCE)
+    page = view('/odd_joints/vla_node').page()
+    sent = JointState(name=['a', 'b', 'c', 'd'], position=[1.0, float('nan'), float('inf')])
+
+    def told() -> bool:
+        joints.publish(sent)
+        return page.told.get('joints') == {'a': 1.0}
+
+    wait_for(told, what='the one reading that is a number')
+
+
 def test_topics_are_those_of_the_node_whatever_its_namespace_and_remappings(graph, view):
     from rclpy.node import Node
     from sensor_msgs.msg import Image

@@ -285,8 +285,10 @@ def test_the_harness_gets_row_by_row_and_episodes_begin_anew(serve):
         client.send(message(kind, payload, seq))
         return unpack(client.recv())
 
-    seen = {'images': {'agentview': np.zeros((96, 96, 3), np.uint8)}, 'states': asked()['observation/state'],
-            'task_description': 'pick'}  # fmt: skip
+    seen = {
+        'images': {'agentview': np.zeros((96, 96, 3), np.uint8)},
+        'states': asked()['observation/state'], 'task_description': 'pick',
+    }  # fmt: skip
     with connect(server.url + HARNESS, compression=None) as client:
         hello = ask(client, 'hello', {'harness_version': '0'}, 1)
         assert (hello['type'], hello['seq']) == ('hello', 1)

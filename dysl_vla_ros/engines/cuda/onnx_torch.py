@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -36,14 +37,14 @@ class OnnxFunction:
             EngineError: It cannot be read, or has an operator that is not known.
         """
         try:
-            model = onnx.load(str(path))
+            model = onnx.load(str(path), load_external_data=False)
+            weights = {one.name: _weight(one, path.parent, device)
+                       for one in model.graph.initializer}  # fmt: skip
         except Exception as error:  # onnx and protobuf raise many kinds
             raise EngineError(f'{path.name}: cannot be read: {error}') from error
         self._name = path.name
         self._device = device
-        self._constants: dict[str, Tensor] = {}
-        for weight in model.graph.initializer:
-            self._constants[weight.name] = _tensor(weight, device)
+        self._constants: dict[str, Tensor] = weights
         self._inputs = tuple(
             value.name for value in model.graph.input if value.name not in self._constants
         )
@@ -147,6 +148,19 @@ def one_by_one(bodies: Sequence[Callable[[], None]]) -> None:
     """Run bodies in turn."""
     for body in bodies:
         body()
+
+
+def _weight(proto: TensorProto, folder: Path, device: torch.device) -> Tensor:
+    """A weight of the graph; one beside it is copied once, from the mapped file to the device."""
+    if proto.data_location != TensorProto.EXTERNAL:
+        return _tensor(proto, device)
+    place = {entry.key: entry.value for entry in proto.external_data}
+    kind = helper.tensor_dtype_to_np_dtype(proto.data_type)
+    # Copy-on-write: torch asks for memory that may be written.
+    mapped = np.memmap(
+        folder / place['location'], kind, 'c', int(place.get('offset', 0)), tuple(proto.dims)
+    )
+    return torch.from_numpy(mapped).to(device, copy=True)
 
 
 def _tensor(proto: TensorProto, device: torch.device) -> Tensor:

@@ -15,7 +15,7 @@ an array is a view of the bytes that came: none is allocated for what a message 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgpack
@@ -115,7 +115,8 @@ class _Reader:
         self._count(len(values))
         return values
 
-    def map(self, pairs: list[tuple[Any, Any]]) -> Any:
+    def map(self, given: Iterable[tuple[Any, Any]]) -> Any:
+        pairs = list(given)  # msgpack without its C extension gives them one by one
         self._count(2 * len(pairs))
         found: dict[str, Any] = {}
         for key, value in pairs:

@@ -28,6 +28,7 @@ from dysl_vla_ros.lab.data.bag_messages import (
     stamp_ns,
 )
 from dysl_vla_ros.lab.data.bags.bag import Bag, open_bag
+from dysl_vla_ros.lab.data.picture_spool import Spool
 
 NEXT = 'next'
 """As the topic of actions: where the joints stand one frame later is what was done."""
@@ -332,11 +333,15 @@ class _Streams:
 
     def __init__(self) -> None:
         self._entries: dict[str, list[tuple[int, Any]]] = {}
+        self._spool = Spool()
         self._kinds: dict[str, str] = {}
 
     def add(self, message: Any) -> None:
         self._kinds[message.topic] = message.kind
-        self._entries.setdefault(message.topic, []).append((message.stamp, message.message))
+        found = message.message
+        if message.kind in IMAGES:
+            found = self._spool.put(found)
+        self._entries.setdefault(message.topic, []).append((message.stamp, found))
 
     def of(self, topic: str) -> list[tuple[int, Any]]:
         return self._entries.get(topic, [])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dysl_vla_ros.bundle.manifest import CameraSpec
+from dysl_vla_ros.bundle.manifest import CameraSpec, Fit
 from dysl_vla_ros.engines.image_tensor import as_seen
 from dysl_vla_ros.errors import ConfigError, InputError
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations
@@ -21,7 +21,7 @@ from dysl_vla_ros.lab.data.robot_reading import (
     settle,
 )
 
-FIT = 'squash'
+FIT: Fit = 'squash'
 """Sizes are chosen near the picture's own shape, so hardly anything is stretched."""
 MOST_FRAMES = 20_000
 UNNAMED = 'do the task'
@@ -182,5 +182,6 @@ def _joined(parts: Sequence[_Part], texts: Sequence[str]) -> Demonstrations:
         goal=np.concatenate([part.goal for part in parts]), own=np.ones(frames, np.bool_),
         chunk=np.concatenate([part.chunk for part in parts]),
         point=np.full((frames, 2), -1, np.int64),
-        offset=np.full((frames, 2, 3), np.nan, np.float32), instructions=tuple(texts),
+        offset=np.full((frames, 2, 3), np.nan, np.float32),
+        instructions=tuple(texts),
     )  # fmt: skip

@@ -13,6 +13,12 @@ from dysl_vla_ros.data_types import Observation
 from dysl_vla_ros.errors import InputError
 
 _PERIOD_S = 0.2
+_RECORDINGS = ('.mcap', '.db3', '.zstd', '.yaml')
+
+
+def is_recording(path: Path) -> bool:
+    """Whether a path is named as a bag is: a folder, or one of its files."""
+    return path.expanduser().is_dir() or path.suffix in _RECORDINGS
 
 
 def load_recorded(path: Path, manifest: Manifest) -> list[Observation]:
@@ -29,10 +35,10 @@ def load_recorded(path: Path, manifest: Manifest) -> list[Observation]:
         InputError: The file cannot be read, or an array is missing or has another length.
         ConfigError: The bag lacks what the bundle needs.
     """
-    if path.suffix != '.npz' and path.exists():
+    if is_recording(path):
         from dysl_vla_ros.lab.replay.sources import observations_of
 
-        return observations_of(path)
+        return observations_of(path.expanduser())
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}

@@ -24,6 +24,7 @@ from dysl_vla_ros.data_types import Command, ImageArray, Observation
 from dysl_vla_ros.errors import InputError, LinkError
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.lab.evaluation.link_weather import WeatherLink
+from dysl_vla_ros.lab.evaluation.smoothness import AT_REST, smoothness
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.motion import MotionPlanner
 from dysl_vla_ros.policy import Pass, Policy
@@ -35,12 +36,11 @@ from dysl_vla_ros.sim.robot_description import urdf
 from dysl_vla_ros.sim.world import World
 
 _READY = InputStatus(True)
-_SUCCESS_HELD_S = 0.5
+SUCCESS_HELD_S = 0.5
 """An episode ends once its success has lasted this long."""
 _MAX_CALLS = 3
 _RETRY_S = 0.1
 """As the node's worker, after a request without an answer."""
-_AT_REST = 0.01
 
 ImageFilter = Callable[[str, ImageArray], ImageArray]
 
@@ -111,6 +111,8 @@ class EpisodeResult:
         lost: Requests to a policy server that got no answer.
         unsafe: Commands whose window leaves the limits of position or speed.
         resting: Whether the arm stood still at the end.
+        longest_still_s: Longest time without motion between two motions.
+        jerk_rms: Of the measured joint that jerked most [rad/s^3].
     """
 
     spec: EpisodeSpec
@@ -136,6 +138,8 @@ class EpisodeResult:
     lost: int = 0
     unsafe: int = 0
     resting: bool = False
+    longest_still_s: float = 0.0
+    jerk_rms: float = 0.0
 
 
 @dataclass
@@ -230,6 +234,7 @@ def run_episode(
     gripper = GripperFilter(config.gripper)
     tick = 1.0 / config.timing.command_rate_hz
     tally, pending, succeeded_at, retry, speed = _Tally(), None, None, 0.0, 0.0
+    path = [world.joint_positions]
     loop.tick(world.time, world.joint_positions, _READY)
     loop.start(world.time)
     while world.time < spec.time_limit and not refused:
@@ -257,14 +262,15 @@ def run_episode(
         before = world.joint_positions
         world.advance(tick)
         speed = float(np.max(np.abs(world.joint_positions - before))) / tick
+        path.append(world.joint_positions)
         succeeded_at = (succeeded_at or world.time) if world.success() else None
-        if succeeded_at is not None and world.time - succeeded_at >= _SUCCESS_HELD_S:
+        if succeeded_at is not None and world.time - succeeded_at >= SUCCESS_HELD_S:
             break
         if loop.state in ('e-stop', 'fault'):
             break
     if loop.state in ('e-stop', 'fault'):  # it brakes along its path: until then it moves
         speed = _brake(loop, world, limits, tick, tally)
-    status = loop.status()
+    status, (still, jerk) = loop.status(), smoothness(path, tick)
     return EpisodeResult(
         spec=spec,
         instruction=instruction,
@@ -287,7 +293,9 @@ def run_episode(
         refused=refused,
         lost=0 if link is None else link.lost,
         unsafe=tally.unsafe,
-        resting=speed < _AT_REST,
+        resting=speed < AT_REST,
+        longest_still_s=still,
+        jerk_rms=jerk,
     )
 
 

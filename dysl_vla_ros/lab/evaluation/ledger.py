@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult, EpisodeSpec, See
 from dysl_vla_ros.lab.evaluation.modes import Row
 from dysl_vla_ros.targets import file_target, write_whole
 
+_LOG = logging.getLogger(__name__)
 FORMAT = 'dysl_vla_episodes'
 FORMAT_VERSION = 1
 _Key = tuple[Row, EpisodeSpec]
@@ -48,11 +50,17 @@ class Ledger:
             write_whole(self._path, head.encode())
             return
         lines = self._path.read_text(encoding='utf-8').split('\n')
-        _check_same(self._path, json.loads(lines[0])['about'], about)
-        # What follows the last line break was cut off while it was written.
-        for line in lines[1:-1]:
-            row, result = _read(json.loads(line))
-            self._found[row, result.spec] = result
+        try:
+            begun = json.loads(lines[0])['about']
+            # What follows the last line break was cut off while it was written.
+            found = [_read(json.loads(line)) for line in lines[1:-1]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                '--keep', str(self._path), 'a file that dysl kept episodes in, as it was written: '
+                f'this one is damaged ({error}); remove it, or name another',
+            ) from None  # fmt: skip
+        _check_same(self._path, begun, about)
+        self._found.update({(row, result.spec): result for row, result in found})
         if lines[-1]:
             write_whole(self._path, ('\n'.join(lines[:-1]) + '\n').encode())
 
@@ -93,6 +101,21 @@ def waiting_place(
         folder = cache / 'dysl_vla_ros'
     named = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     return folder / f'{command}-{named}.episodes.jsonl'
+
+
+def waiting(command: str, named: Mapping[str, Any], about: Mapping[str, Any]) -> Ledger:
+    """The ledger at ``waiting_place``; one without a file where none can be written there.
+
+    Args:
+        command: Its name.
+        named: All that names the run.
+        about: As given to ``Ledger``.
+    """
+    try:
+        return Ledger(waiting_place(command, named), about)
+    except (ConfigError, OSError) as error:
+        _LOG.warning('an interruption of this run will lose its episodes: %s', error)
+        return Ledger(None, about)
 
 
 def _is_ledger(path: Path) -> bool:

@@ -15,7 +15,7 @@ from dysl_vla_ros.policy import Pass, Policy
 
 Mode = Literal[
     'full', 'auto', 'ceil', 'level', 'max_skip', 'fixed', 'no_pre_skip', 'no_rerun', 'closed',
-    'static_only', 'random', 'deer', 'oracle', 'remote', 'verified',
+    'static_only', 'random', 'deer', 'oracle', 'remote', 'verified', 'broker',
 ]  # fmt: skip
 MODES: tuple[Mode, ...] = get_args(Mode)
 DESCRIPTIONS: dict[Mode, str] = {
@@ -36,6 +36,7 @@ DESCRIPTIONS: dict[Mode, str] = {
     'remote': 'auto by a policy server, one row for each of --links',
     'verified': 'auto here, full passes after a drop by a policy server, one row for each of '
     '--links',
+    'broker': "as remote, played by openpi's own ActionChunkBroker (pip install openpi-client)",
 }
 _VERIFIED = ('auto', 'ceil', 'level', 'no_pre_skip', 'full', 'remote', 'verified')
 _SKIP_MODES: dict[Mode, str] = {

@@ -14,7 +14,7 @@ from dysl_vla_ros.sim.goals import FAMILIES, Family, Split
 
 Probe = Literal['none', 'shuffled_instruction', 'blank_image']
 PROBES: tuple[Probe, ...] = get_args(Probe)
-SERVED: tuple[Mode, ...] = ('remote', 'verified')
+SERVED: tuple[Mode, ...] = ('remote', 'verified', 'broker')
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,8 @@ def summary(results: Sequence[EpisodeResult]) -> dict[str, Any]:
         'requests_lost': sum(result.lost for result in results),
         'unsafe_commands': sum(result.unsafe for result in results),
         'ended_at_rest': sum(result.resting for result in results) / len(results),
+        'longest_still_s': float(np.median([result.longest_still_s for result in results])),
+        'jerk_rms': float(np.median([result.jerk_rms for result in results])),
     }
 
 
@@ -140,7 +142,7 @@ def _family(results: Sequence[EpisodeResult]) -> dict[str, Any]:
 
 
 def _phase_layers(results: Sequence[EpisodeResult], phases: Sequence[str]) -> float | None:
-    pairs = [result.phase_layers[phase] for result in results for phase in phases]
+    pairs = [result.phase_layers.get(phase, (0, 0)) for result in results for phase in phases]
     return _ratio(float(sum(pair[0] for pair in pairs)), float(sum(pair[1] for pair in pairs)))
 
 

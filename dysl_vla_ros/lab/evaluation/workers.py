@@ -13,6 +13,7 @@ import numpy as np
 from dysl_vla_ros.data_types import ImageArray
 from dysl_vla_ros.lab.children import deaf_to_ctrl_c
 from dysl_vla_ros.lab.evaluation.bench_observations import simulated
+from dysl_vla_ros.lab.evaluation.broker import broker_episode
 from dysl_vla_ros.lab.evaluation.deer import DeerPolicy, exit_steps, thresholds
 from dysl_vla_ros.lab.evaluation.episodes import (
     EpisodeResult,
@@ -58,6 +59,12 @@ class _Bench:
         if options.probe == 'shuffled_instruction':
             told = replace(told, instruction=another_instruction(told))
         link = self._link_of(job)
+        if job.row.mode == 'broker':
+            assert link is not None
+            config, latency = options.config, options.latency or 0.0
+            return job, broker_episode(
+                self.world, self.policy, self.planner, config, told, link, latency
+            )
         policy = self._policy_of(job) if link is None else self._served(job, link)
         result = run_episode(
             self.world,

@@ -115,9 +115,11 @@ def robot_contract(reading: Reading, displacement: NormalisationSpec | None) -> 
     joints = state if reading.source == 'joints' else action
     names = tuple(name for n, name in enumerate(joints.names) if n not in joints.gripper)
     cartesian = reading.space.startswith('eef')
+    # Joints are moved in no frame: there the usual names stand, which parameters may replace.
+    frame, tip = ('', '') if cartesian else (RobotContract.frame_id, RobotContract.tip_link)
     return RobotContract(
         joint_names=names if reading.source == 'joints' else (), period_s=1.0 / reading.fps,
-        frame_id='', tip_link='', gripper_threshold=None, space=reading.space,
+        frame_id=frame, tip_link=tip, gripper_threshold=None, space=reading.space,
         fingers=_fingers(state.gripper, len(state.names)), gripper=bool(action.gripper),
         state_gripper=bool(state.gripper), source=reading.source, fit=FIT,
         displacement=None if cartesian else displacement,

@@ -195,10 +195,11 @@ class PolicyNetwork(nn.Module):
         assert self.joints_to_slots is not None
         size = min(config.proprioception_dim, config.width)
         axes = torch.linalg.qr(torch.randn(config.width, size))[0]
-        self.slots -= self.slots @ axes @ axes.T
+        self.slots.sub_(self.slots @ axes @ axes.T)
         for layer in self.layers:
+            assert isinstance(layer, Layer)
             for linear in (layer.attention_out, layer.down):
-                linear.weight -= axes @ (axes.T @ linear.weight)
+                linear.weight.sub_(axes @ (axes.T @ linear.weight))
         nn.init.zeros_(self.action_head.outer.weight)
         nn.init.zeros_(self.action_head.outer.bias)
         nn.init.zeros_(direct.weight)

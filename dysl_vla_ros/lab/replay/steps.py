@@ -77,7 +77,7 @@ class PassSteps:
         }  # fmt: skip
         self._bag = bag
         self._kept: dict[tuple[int, str], bytes] = {}
-        self._blind = 0
+        self._blind, self._why = 0, ''
 
     def __iter__(self) -> Iterator[Step]:
         """Steps in order; those without a picture are left out and counted."""
@@ -93,7 +93,8 @@ class PassSteps:
             if step is not None:
                 yield step
         if self._blind:
-            self.notes.append(f'{self._blind} passes without their pictures are left out')
+            self.notes.append(f'{self._blind} passes without their pictures are left out '
+                              f'({self._why})')  # fmt: skip
 
     def _joined(self) -> Iterator[tuple[PassRecord, PassRecord | None]]:
         """Passes with their re-runs, once the pictures have come."""
@@ -137,10 +138,10 @@ class PassSteps:
         for name, packed in data.items():
             try:
                 if packed is None:
-                    raise InputError('missing')
+                    raise InputError(f'{name}: missing')
                 seen[name] = decode(packed)
-            except InputError:
-                self._blind += 1
+            except InputError as error:
+                self._blind, self._why = self._blind + 1, self._why or str(error)
                 return None
         return Step(seconds, replace(first.observation, seen=seen), first, again, gap)
 

@@ -131,7 +131,8 @@ class TopicSteps:
         spec = next(camera for camera in self._manifest.cameras if camera.name == name)
         view = self._views[name]
         whole = rgb(message.topic, message.kind, message.message)
-        view.check(*whole.shape[:2], spec)
+        rows, columns = whole.shape[:2]
+        view.check(rows, columns, spec)
         return np.ascontiguousarray(view.apply(whole, spec))
 
     def _reading(self, message: Any) -> tuple[FloatArray, float | None] | None:

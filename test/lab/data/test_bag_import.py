@@ -107,6 +107,13 @@ def test_frames_are_equally_spaced_and_hold_the_newest_of_every_stream(tmp_path)
     np.testing.assert_allclose(shown, expected + shown[0], atol=1)
 
 
+def test_pictures_wait_on_the_disk_and_not_in_memory(tmp_path):
+    (episode,), _ = episodes(write(tmp_path / 'rec', recorded()))
+    message = episode.pictures['wrist'][3][1]
+    assert not any(isinstance(value, np.ndarray) for value in vars(message).values())
+    assert message.data.size == 32 * 48 * 3
+
+
 def test_without_commands_the_next_state_is_the_action(tmp_path):
     messages = [m for m in recorded() if m[0] != '/arm/joint_trajectory']
     (episode,), bag = episodes(write(tmp_path / 'rec', messages))
@@ -170,7 +177,7 @@ def test_the_command_writes_a_set_that_reads_as_it_was_recorded(tmp_path, encodi
     assert abs(int(first[0, 0, 0]) - 9) <= 1
     assert json.loads((out / 'meta/dysl.json').read_text())['format'] == 'dysl_robot_1'
     # A second time into the same folder: nothing is replaced.
-    assert main(['import', str(folder), str(out), '--pictures', 'png']) == 1
+    assert main(['import', str(folder), str(out), '--pictures', 'png']) == 2
     assert len(open_lerobot(out).episodes) == 2
 
 
@@ -187,10 +194,27 @@ def test_a_set_of_videos_is_read_back(tmp_path):
 
 def test_nothing_is_left_of_an_import_that_fails(tmp_path):
     messages = recorded()
-    broken = STORE.types[IMAGE](header=header(START + 2 * SECOND), height=32, width=48,
-                                encoding='bayer_rggb8', is_bigendian=0, step=48,
-                                data=np.zeros(32 * 48, np.uint8))  # fmt: skip
-    messages.append(('/wrist/color/image_raw', IMAGE, START + 2 * SECOND, broken))
+    for _, kind, at, message in messages:
+        if kind == IMAGE and at > START + 2 * SECOND:
+            message.encoding = 'bayer_rggb8'
     folder = write(tmp_path / 'rec', messages)
-    assert main(['import', str(folder), str(tmp_path / 'set'), '--fps', '30']) == 1
+    assert main(['import', str(folder), str(tmp_path / 'set'), '--fps', '30']) == 2
     assert [path.name for path in tmp_path.iterdir()] == ['rec']
+
+
+@pytest.mark.parametrize(('words', 'told'), [
+    (['import', 'NOWHERE', 'OUT'], 'there is nothing of this name'),
+    (['import', 'REC', 'REC'], 'a set is not replaced'),
+    (['import', 'REC', 'OUT', '--cameras', 'wrist'], 'NAME=TOPIC'),
+    (['import', 'REC', 'OUT', '--joints', '/say'], 'no topic /say'),
+    (['import', 'REC', 'OUT', '--joint-names', 'waist', 'hip'], "names in /joint_states"),
+    (['train', 'REC'], 'this is a recording; first dysl import'),
+])  # fmt: skip
+def test_a_wrong_call_says_what_would_be_right(tmp_path, capsys, words, told):
+    folder = write(tmp_path / 'rec', recorded(seconds=1))
+    places = {'REC': str(folder), 'OUT': str(tmp_path / 'out'), 'NOWHERE': str(tmp_path / 'no')}
+    assert main([places.get(word, word) for word in words]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count('\n') == 1
+    assert not (tmp_path / 'out').exists()

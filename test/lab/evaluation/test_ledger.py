@@ -9,7 +9,7 @@ from dysl_vla_ros.cli.main import main
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation import evaluate as module
 from dysl_vla_ros.lab.evaluation.evaluate import about, play
-from dysl_vla_ros.lab.evaluation.ledger import Ledger
+from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting
 from dysl_vla_ros.lab.evaluation.modes import Row
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 
@@ -83,6 +83,20 @@ def test_episodes_of_other_settings_are_refused_by_the_first_that_differs(bundle
         Ledger(path, about(other))
 
 
+def test_a_damaged_file_is_named_and_a_run_that_named_none_goes_on_without(
+    bundle, tmp_path, monkeypatch
+):
+    given = options(bundle)
+    path = tmp_path / 'kept.jsonl'
+    Ledger(path, about(given))
+    path.write_text(path.read_text() + '{"row": 1}\n')
+    with pytest.raises(ConfigError, match='this one is damaged'):
+        Ledger(path, about(given))
+    (tmp_path / 'cache').write_text('a file where the cache should be')
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    assert len(waiting('evaluate', {'a': 1}, about(given))) == 0
+
+
 def test_a_file_of_another_kind_is_left_alone(bundle, tmp_path):
     path = tmp_path / 'notes.txt'
     path.write_text('mine')
@@ -108,7 +122,7 @@ def test_an_interrupted_command_says_what_is_kept(bundle, tmp_path, monkeypatch,
              'full', 'auto', '--time-limit', '1', '--latency', 'zero']  # fmt: skip
     assert main([*words, '--keep', str(path)]) == 130
     text = ' '.join(capsys.readouterr().out.split())
-    assert '1 of 2 episodes are kept; the same command goes on' in text
+    assert '1 of 2 episodes are kept in ' in text and 'the same command goes on' in text
     assert len(path.read_text().splitlines()) == 2
 
 

@@ -17,7 +17,7 @@ from dysl_vla_ros.data_types import LayerLayout, Observation
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.lerobot import open_lerobot
 from dysl_vla_ros.lab.export.oft_parts import OftExport, OftRobot
-from dysl_vla_ros.lab.export.write_bundle import ExportSettings, _manifest
+from dysl_vla_ros.lab.export.write_bundle import ExportSettings, manifest_of
 from dysl_vla_ros.lab.learn.oft_data import Choice, check_fits, load_oft_samples
 from dysl_vla_ros.lab.learn.oft_distilling import _steps
 from dysl_vla_ros.lab.learn.static_layers import read_layers
@@ -51,7 +51,7 @@ def test_a_frame_is_what_the_policy_makes_of_the_same_observation(tmp_path, turn
     robot = OftRobot((), space=settings.space, rotate_180=settings.rotate_180 and not turned,
                      source=settings.source, fingers=settings.fingers, state_gripper=True)
     export = OftExport(checkpoint, None, robot)
-    manifest = _manifest(export, 'x', ExportSettings(), '')
+    manifest = manifest_of(export, 'x', ExportSettings(), '')
     policy = Policy(None, manifest, Tokenizer.from_str(checkpoint.tokenizer))
     row, episode, frame = 9, 1, 3
     state = np.random.default_rng(episode).uniform(-0.3, 0.3, (8, 8))[frame]

@@ -104,8 +104,9 @@ def test_a_hand_of_two_fingers_and_a_command_that_closes_upwards_are_turned_roun
     state = [[*row[:6], w, -w] for row, w in
              zip(table['observation.state'].to_pylist(), width, strict=True)]  # fmt: skip
     # The command goes in front by six frames: -1 opens.
-    action = [[*row[:6], 1.0 - 2.0 * (width[min(n + 6, len(width) - 1)] > 0)]
-              for n, row in enumerate(table['action'].to_pylist())]  # fmt: skip
+    steps = np.diff([row[:6] for row in state], axis=0, append=[state[-1][:6]]).tolist()
+    action = [[*row, 1.0 - 2.0 * (width[min(n + 6, len(width) - 1)] > 0)]
+              for n, row in enumerate(steps)]  # fmt: skip
     for name, values in (('observation.state', state), ('action', action)):
         place = table.column_names.index(name)
         table = table.set_column(place, name, pa.array(values, pa.list_(pa.float32())))
@@ -190,7 +191,7 @@ def test_from_a_set_to_a_bundle_that_says_what_the_set_said(tmp_path, capsys):
     assert main(['distill', str(out / 'dense.safetensors'), '--dataset', str(folder), '--out',
                  str(done), '--preset', 'toy']) == 0
     policy = str(done / 'policy.safetensors')
-    assert main(['calibrate', policy]) == 1
+    assert main(['calibrate', policy]) == 2
     assert 'the set that it was trained on' in capsys.readouterr().err
     assert main(['calibrate', policy, '--dataset', str(folder)]) == 0
     assert main(['export', policy, str(tmp_path / 'bundle'), '--dataset', str(folder)]) == 0
@@ -201,3 +202,5 @@ def test_from_a_set_to_a_bundle_that_says_what_the_set_said(tmp_path, capsys):
     assert action.period_s == pytest.approx(1 / 30)
     assert [camera.reference for camera in manifest.cameras] != ['', '']
     assert main(['verify', str(tmp_path / 'bundle'), '--against', policy]) == 0
+    assert main(['calibrate', str(tmp_path / 'bundle')]) == 2
+    assert 'a recording of the arm that bundle moves (--bag)' in capsys.readouterr().err

@@ -35,7 +35,7 @@ def observation(index, size=(120, 160)):
                        SENTENCE)  # fmt: skip
 
 
-def records(bundle, count=12):
+def records(bundle, count=12, mode='auto'):
     """Passes and their pictures, as the control loop would have them."""
     policy = open_policy(EngineConfig(path=str(bundle)))
     manifest = policy.manifest
@@ -47,7 +47,8 @@ def records(bundle, count=12):
     for index in range(count):
         seen = observation(index)
         plan = skip.plan('auto')
-        result = first = policy.predict(seen, plan)
+        run = policy.compare if mode == 'compare' else policy.predict
+        result = first = run(seen, plan)
         pictures = {c.name: encode(seen_values(seen.images[c.name], c)) for c in manifest.cameras}
         begun = number
         while True:
@@ -59,7 +60,7 @@ def records(bundle, count=12):
             yield PassRecord(
                 source, number, None if result is first else begun, START_NS + index * STEP_NS,
                 seen, tuple(pictures), tuple(policy.tokens(SENTENCE)[0].tolist()),
-                tuple(proprioception_input(manifest, seen)[0].tolist()), 'auto',
+                tuple(proprioception_input(manifest, seen)[0].tolist()), mode,
                 asdict(settings), plan, result, judged,
             ), pictures if result is first else {}
             number += 1
