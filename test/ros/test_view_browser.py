@@ -113,6 +113,7 @@ def test_the_page_is_live_beside_a_node_that_keeps_its_rate(graph, address, tmp_
         loads = []
         for _ in range(3):
             browser.open(address)
+            browser.wait('performance.getEntriesByType("navigation")[0].loadEventEnd')
             loads.append(browser.run(
                 'return performance.getEntriesByType("navigation")[0].loadEventEnd'
             ))  # fmt: skip
