@@ -105,7 +105,7 @@ def test_a_folder_that_was_never_exported_is_served_from_torch(serve, tmp_path):
 @pytest.mark.parametrize(
     ('words', 'said'),
     [
-        (['fake', '--port', '70000'], "--port = '70000': expected a whole number within [0, 65535]"),
+        (['fake', '--port', '70000'], 'expected a whole number within [0, 65535]'),
         (['fake', '--plays', '-1'], "--plays = '-1': expected a whole number"),
         (['fake', '--silence', '0'], "--silence = '0': expected a number above 0"),
         (['fake', '--mode', 'fixed'], 'names no exit layer'),
