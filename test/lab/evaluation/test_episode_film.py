@@ -170,7 +170,7 @@ def test_a_recording_is_a_film_of_what_was_executed_with_the_newest_picture_of_e
 def test_a_wrong_call_for_a_recording_ends_in_one_line(words, tmp_path, capsys, monkeypatch):
     pytest.importorskip('rosbags', reason='make test-all')
     monkeypatch.chdir(tmp_path)
-    assert main(['film', *words]) == 1
+    assert main(['film', *words]) == 2
     said = capsys.readouterr().err
     assert said.startswith('dysl film: ') and said.count('\n') == 1
     assert list(tmp_path.iterdir()) == []
