@@ -164,7 +164,9 @@ def train(
         batch = source.draw(step, settings.batch, settings.augmentation, accelerator.process_index)
         with on_cpu(settings.precision, on_gpu):
             actions, answers, early = model(
-                batch.images, batch.tokens, batch.proprioception,
+                batch.images,
+                batch.tokens,
+                batch.proprioception,
                 exits_of(step, network, settings),
             )
         loss, parts = training_loss(actions, answers, batch, settings.weights, early)
@@ -218,9 +220,7 @@ def halved(precision: Precision, on_gpu: bool) -> bool:
 
 def on_cpu(precision: Precision, on_gpu: bool) -> torch.autocast:
     """bf16 on a CPU; on a GPU accelerate sees to it, which takes one precision a process."""
-    return torch.autocast(
-        'cpu', torch.bfloat16, enabled=not on_gpu and halved(precision, on_gpu)
-    )
+    return torch.autocast('cpu', torch.bfloat16, enabled=not on_gpu and halved(precision, on_gpu))
 
 
 def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:

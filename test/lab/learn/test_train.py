@@ -29,8 +29,15 @@ def source(seed: int = 0) -> BatchSource:
 
 
 def settings(steps: int, **changes: object) -> TrainSettings:
-    return TrainSettings(steps=steps, batch=32, warmup=10, ema=0.9, learning_rate=3e-3,
-                         augmentation=NO_AUGMENTATION, **changes)  # type: ignore[arg-type]
+    return TrainSettings(
+        steps=steps,
+        batch=32,
+        warmup=10,
+        ema=0.9,
+        learning_rate=3e-3,
+        augmentation=NO_AUGMENTATION,
+        **changes,
+    )  # type: ignore[arg-type]
 
 
 def test_training_learns_to_move_to_the_named_square() -> None:
