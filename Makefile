@@ -60,7 +60,7 @@ $(LIBERO)/.done:
 	@touch $@
 
 lint: $(VENV)/.lint
-	$(VENV)/bin/ruff check . && $(VENV)/bin/mypy dysl_vla_ros
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check dysl_vla_ros test launch setup.py && $(VENV)/bin/mypy dysl_vla_ros
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; assert (3, 10) <= sys.version_info[:2] <= (3, 13)' 2>/dev/null || \

@@ -291,9 +291,7 @@ def _vla_node(given: Mapping[str, str]) -> NodeSpec:
 
 
 def _topic_remappings(given: Mapping[str, str]) -> list[tuple[str, str]]:
-    remappings = [
-        (name, given[f'{name}_topic']) for name in _REMAPPED if given[f'{name}_topic']
-    ]
+    remappings = [(name, given[f'{name}_topic']) for name in _REMAPPED if given[f'{name}_topic']]
     if given['gripper_topic']:
         remappings.append(('gripper_command', given['gripper_topic']))
     return remappings

@@ -191,9 +191,7 @@ class ChunkDesk:
         if self._playback.moved:
             self._count.last_rejection = 'clamped ' + ', '.join(self._playback.moved)
 
-    def _smooth_prefix(
-        self, placed: Placed, drop_index: int | None
-    ) -> tuple[Placed, int] | None:
+    def _smooth_prefix(self, placed: Placed, drop_index: int | None) -> tuple[Placed, int] | None:
         """The actions that may be played before the re-run lands (``prefix`` policy only)."""
         if self._config.rerun.prefix_policy != 'prefix' or drop_index is None:
             return None

@@ -1026,6 +1026,8 @@ def _nearest(name: str, known: tuple[str, ...]) -> str:
 
 
 if __name__ == '__main__':
-    print('# Parameters of `vla_node`\n\nWritten by `python -m dysl_vla_ros.config`. Those of '
-          '`sim_arm`: [reference](reference.md#parameters-of-sim_arm).\n')
+    print(
+        '# Parameters of `vla_node`\n\nWritten by `python -m dysl_vla_ros.config`. Those of '
+        '`sim_arm`: [reference](reference.md#parameters-of-sim_arm).\n'
+    )
     print(markdown_table(), end='')

@@ -75,9 +75,7 @@ def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
 
 def _skip(config: NodeConfig, manifest: Manifest) -> SkipConfig:
     """When to skip, filled in; an exit that the bundle does not have is refused."""
-    skip = _filled(
-        config.skip, ('mode', 'exit_layer', 'rule', 'eta'), vars(manifest.calibration)
-    )
+    skip = _filled(config.skip, ('mode', 'exit_layer', 'rule', 'eta'), vars(manifest.calibration))
     given, exits = skip.exit_layer, manifest.layout.exit_layers
     if given in exits or (given == 0 and skip.mode != 'fixed'):
         return skip

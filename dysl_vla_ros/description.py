@@ -237,9 +237,7 @@ def _joint(element: ElementTree.Element) -> Joint:
         for key in ('xyz', 'rpy')
     )
     parts = {key: element.find(key) for key in ('axis', 'limit', 'mimic')}
-    axis, limit, mimic = (
-        {} if part is None else dict(part.attrib) for part in parts.values()
-    )
+    axis, limit, mimic = ({} if part is None else dict(part.attrib) for part in parts.values())
     return Joint(name, kind, ends[0], ends[1], xyz, rpy, axis.get('xyz', ''), limit, mimic)
 
 

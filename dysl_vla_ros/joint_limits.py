@@ -65,9 +65,7 @@ def joint_limits(
         else _range(joint, 0.0, 0.0)
         for index, joint in enumerate(joints)
     ]  # fmt: skip
-    speeds = [
-        _speed(joint, fast[index] if fast else None) for index, joint in enumerate(joints)
-    ]
+    speeds = [_speed(joint, fast[index] if fast else None) for index, joint in enumerate(joints)]
     lower, upper = np.array(ranges).T
     units = tuple(joint.unit for joint in joints)
     return JointLimits(names, lower, upper, np.array(speeds), units)

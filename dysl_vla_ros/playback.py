@@ -128,8 +128,7 @@ class Playback:
         if not inputs.ready or age <= self._oldest_reading:
             return inputs
         silence = (
-            f'joint_states: newest is {age:.2f} s old, expected at most '
-            f'{self._oldest_reading:g} s'
+            f'joint_states: newest is {age:.2f} s old, expected at most {self._oldest_reading:g} s'
         )
         return InputStatus(False, measurement.refusal or silence)
 
@@ -192,9 +191,7 @@ class Playback:
         self.governor.follow(path)
         return True
 
-    def advance(
-        self, now: float, go: bool, follows: bool
-    ) -> tuple[Knot, list[FloatArray]] | None:
+    def advance(self, now: float, go: bool, follows: bool) -> tuple[Knot, list[FloatArray]] | None:
         """Let time pass; None while nothing is commanded.
 
         Args:

@@ -369,8 +369,7 @@ def load_tokenizer(manifest: Manifest, text: str) -> Tokenizer:
         tokenizer: Tokenizer = library
     except Exception as error:  # the library raises plain Exception
         raise BundleError(
-            f'{manifest.instruction.tokenizer}: {error}; '
-            'expected a file of the tokenizers library'
+            f'{manifest.instruction.tokenizer}: {error}; expected a file of the tokenizers library'
         ) from error
     return tokenizer
 

@@ -31,9 +31,7 @@ class Standing:
         asked_at: Since when a pass is wanted [s]; None while none is.
     """
 
-    def __init__(
-        self, desk: ChunkDesk, playback: Playback, count: Counters, armed: bool
-    ) -> None:
+    def __init__(self, desk: ChunkDesk, playback: Playback, count: Counters, armed: bool) -> None:
         """Waiting for inputs, nothing begun.
 
         Args:

@@ -44,9 +44,7 @@ def as_read(
     return replace(observation, joints=pose_state(spec, position, rotation))
 
 
-def pose_state(
-    spec: ProprioceptionSpec, position: FloatArray, rotation: FloatArray
-) -> FloatArray:
+def pose_state(spec: ProprioceptionSpec, position: FloatArray, rotation: FloatArray) -> FloatArray:
     """The numbers before the gripper's, (6,).
 
     Args:

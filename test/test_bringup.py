@@ -59,9 +59,7 @@ def test_topic_arguments_become_remappings():
 
 
 def test_the_command_topic_remaps_what_the_command_type_publishes():
-    spec = vla_node(
-        robot='ur5e', command_type='twist', command_topic='/servo/delta_twist_cmds'
-    )
+    spec = vla_node(robot='ur5e', command_type='twist', command_topic='/servo/delta_twist_cmds')
     assert spec.remappings == (('twist_commands', '/servo/delta_twist_cmds'),)
 
 

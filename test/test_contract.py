@@ -199,9 +199,7 @@ def test_a_bundle_that_reads_an_opening_and_an_arm_without_one_are_refused_with_
 @pytest.mark.parametrize('engine', [{'engine.path': 'fake'}, {'engine.backend': 'fake'}])
 @pytest.mark.parametrize('gripper', ['topic', 'none'])
 def test_the_policy_without_a_model_is_told_the_arm_of_the_parameters(engine, gripper):
-    config = from_flat(
-        {**engine, 'action.joint_names': ['a', 'b'], 'gripper.interface': gripper}
-    )
+    config = from_flat({**engine, 'action.joint_names': ['a', 'b'], 'gripper.interface': gripper})
     arm = arm_of(engine_of(config).path)
     assert arm == FakeArm(('a', 'b'), gripper == 'topic')
 

@@ -89,8 +89,12 @@ class PerfectPolicy:
         jumps = ()
         if self.skips and plan.allow != LAYOUT.full_plan().allow:
             jumps = (Jump(1, 3),)
-        trace = LayerTrace((0, 3, 4, 5) if jumps else tuple(range(6)), 6, jumps=jumps,
-                           resume_layer=1 if jumps else None)
+        trace = LayerTrace(
+            (0, 3, 4, 5) if jumps else tuple(range(6)),
+            6,
+            jumps=jumps,
+            resume_layer=1 if jumps else None,
+        )
         return FakePass(observation.stamp, self.rows(), 'skipped' if jumps else 'full', trace)
 
     def rerun(self, first):

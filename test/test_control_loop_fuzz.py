@@ -157,9 +157,11 @@ def test_whatever_is_asked_for_no_held_point_is_farther_than_the_arm_may_go(ten)
 
 @pytest.mark.parametrize('stall', [0.1, 0.25, 0.5, 1.0, 2.0])
 def test_after_a_stall_a_held_point_goes_on_from_the_last_one(stall):
-    bench = holds_points(
-        Bench(PerfectPolicy(goal=1.5), latency=0.05, command_type='joint_commands')
-    ).started().run(1.0)
+    bench = (
+        holds_points(Bench(PerfectPolicy(goal=1.5), latency=0.05, command_type='joint_commands'))
+        .started()
+        .run(1.0)
+    )
     before = bench.commands[-1].positions.copy()
     assert np.abs(bench.commands[-1].velocities).max() > 0.1
     bench.now += stall

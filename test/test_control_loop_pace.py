@@ -93,7 +93,6 @@ def moving(**given):
     return bench
 
 
-
 @pytest.mark.parametrize('factor', [0.7, 0.3, 0.1])
 def test_the_arm_moves_at_the_controllers_factor_and_never_back(factor):
     bench = moving()

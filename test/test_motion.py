@@ -98,9 +98,7 @@ def test_a_way_is_judged_by_workspace_and_collision_and_its_start_is_not():
 @pytest.mark.parametrize('space', ['joint_delta', 'joint_position', 'eef_delta', 'eef_pose'])
 def test_the_model_s_numbers_become_physical_ones_by_the_contract_s_range(space):
     actions = planner(space).actions(rows([1.0, -1.0, 0.0], [-1.0, 1.0, 0.5]))
-    assert actions[:, :3] == pytest.approx(
-        np.array([[0.01, -0.02, 0.0], [-0.01, 0.04, 0.005]])
-    )
+    assert actions[:, :3] == pytest.approx(np.array([[0.01, -0.02, 0.0], [-0.01, 0.04, 0.005]]))
     assert actions[:, -1].tolist() == [1.0, 1.0]
 
 
@@ -148,9 +146,7 @@ def test_joint_positions_are_the_targets():
 
 
 def test_tip_displacements_move_the_tip_by_as_much_in_the_base_frame():
-    targets = planner('eef_delta').targets(
-        rows([0.01], [0, 0.02], [0, 0, -0.01, 0, 0, 0.1]), HOME
-    )
+    targets = planner('eef_delta').targets(rows([0.01], [0, 0.02], [0, 0, -0.01, 0, 0, 0.1]), HOME)
     steps = [[0.01, 0, 0], [0.01, 0.02, 0], [0.01, 0.02, -0.01]]
     for target, step in zip(targets[1:], steps, strict=True):
         assert KINEMATICS.forward(target)[0] - TIP == pytest.approx(step, abs=1e-5)

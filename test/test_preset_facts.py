@@ -17,9 +17,7 @@ PRESETS = {path.stem: path for path in (ROOT / 'config' / 'robots').glob('*.yaml
 BOTH = [(name, controller) for name, arm in ARMS.items() for controller in arm.controllers]
 LABELS = [f'{name}{c.name.replace("/", "-")}{"-changed" * bool(c.changes)}' for name, c in BOTH]
 robots = pytest.mark.parametrize('robot', sorted(ARMS))
-controllers = pytest.mark.parametrize(
-    ('robot', 'controller'), BOTH, ids=LABELS
-)
+controllers = pytest.mark.parametrize(('robot', 'controller'), BOTH, ids=LABELS)
 
 
 def parameters(robot):

@@ -46,7 +46,7 @@ KINDS = {
     'dysl soak': 'ros/test_chaos_command.py', 'dysl train': 'cli/test_pipeline.py',
     'dysl results': 'cli/test_results.py',
     'dysl verify': 'cli/test_verify_command.py', 'dysl import': 'test_tutorial.py',
-    'dysl replay': 'lab/replay/test_replay.py', 'dysl serve': 'serving/test_policy_server.py',
+    'dysl replay': 'lab/replay/test_replay.py',
     'dysl view': 'ros/test_view.py',
     'ros2': 'needs-ros', 'colcon': 'needs-ros', 'rosdep': 'needs-ros', 'sudo': 'needs-ros',
     'python -m dysl_vla_ros.config': 'test_documentation.py',

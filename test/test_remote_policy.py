@@ -65,9 +65,7 @@ def opened():
 
 
 def settings_of(bundle, url, **changes):
-    return EngineConfig(
-        path=str(bundle), backend='remote', remote_url=url, **{**QUICK, **changes}
-    )
+    return EngineConfig(path=str(bundle), backend='remote', remote_url=url, **{**QUICK, **changes})
 
 
 def seen(manifest, stamp=7.5):

@@ -26,8 +26,16 @@ def test_arm_path_and_camera_are_shown_and_something_publishes_each():
         for topic in allowed
     }
     shown = topics()
-    assert {
-        'robot_description', 'vla_node/path', 'vla_node/path_marker', 'vla_node/layers', 'image',
-    } <= set(shown.values()) <= published
+    assert (
+        {
+            'robot_description',
+            'vla_node/path',
+            'vla_node/path_marker',
+            'vla_node/layers',
+            'image',
+        }
+        <= set(shown.values())
+        <= published
+    )
     # A name from the root would escape namespace and remappings.
     assert not [topic for topic in shown.values() if topic.startswith('/')]

@@ -57,8 +57,11 @@ def test_angles_are_those_nearest_to_what_training_saw(angles):
     low, high = (tuple(value + off for value in angles) for off in (-0.5, 0.7))
     found = pose_state(spec('eef_rpy', low, high), POINT, yaw @ pitch @ roll)
     np.testing.assert_allclose(found[3:], angles, atol=1e-9)
-    np.testing.assert_allclose(roll_pitch_yaw(yaw @ pitch @ roll) - found[3:], np.round(
-        (roll_pitch_yaw(yaw @ pitch @ roll) - found[3:]) / (2 * np.pi)) * 2 * np.pi, atol=1e-9)
+    np.testing.assert_allclose(
+        roll_pitch_yaw(yaw @ pitch @ roll) - found[3:],
+        np.round((roll_pitch_yaw(yaw @ pitch @ roll) - found[3:]) / (2 * np.pi)) * 2 * np.pi,
+        atol=1e-9,
+    )
 
 
 class Seen:

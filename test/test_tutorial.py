@@ -23,7 +23,16 @@ def test_the_tutorial_ends_with_a_policy_that_runs(tmp_path):
     for library in ('torch', 'rosbags', 'mujoco', 'rclpy'):
         pytest.importorskip(library)
     assert [line.split()[1] for line in LINES] == [
-        'collect', 'import', 'import', 'train', 'distill', 'calibrate', 'export', 'verify', 'demo']
+        'collect',
+        'import',
+        'import',
+        'train',
+        'distill',
+        'calibrate',
+        'export',
+        'verify',
+        'demo',
+    ]
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
     for line in LINES:
         words = [sys.executable, '-m', 'dysl_vla_ros.cli.main', *shlex.split(line)[1:]]

@@ -296,15 +296,22 @@ class Manifest:
         expect('action.period_s', action.period_s, 0 < action.period_s <= 1, 'within (0, 1]')
         expect('action.period_s', action.period_s, action.period_s >= 0.001, 'at least 0.001')
         names = action.joint_names
-        expect('action.joint_names', names, len(set(names)) == len(names) and all(names),
-               'every name once')
+        expect(
+            'action.joint_names',
+            names,
+            len(set(names)) == len(names) and all(names),
+            'every name once',
+        )
         for name in ('frame_id', 'tip_link'):
             value = getattr(action, name)
             expect(f'action.{name}', value, len(value) <= 200, 'at most 200 characters')
         level = action.gripper_threshold
-        expect('action.gripper_threshold', level,
-               level is None or (action.gripper and 0 <= level < 1),
-               'null, or within [0, 1) where there is a gripper')
+        expect(
+            'action.gripper_threshold',
+            level,
+            level is None or (action.gripper and 0 <= level < 1),
+            'null, or within [0, 1) where there is a gripper',
+        )
         _check_normalisation('action.normalisation', action.normalisation, action.dim)
         _check_normalisation('action.displacement', action.displacement, action.dim)
 
@@ -326,47 +333,82 @@ class Manifest:
         joints = self.proprioception
         least = joints.dim - joints.body
         expect('proprioception.dim', joints.dim, joints.dim >= least, f'at least {least}')
-        expect('proprioception.fingers', joints.fingers, joints.gripper or not joints.fingers,
-               'none without a gripper')
+        expect(
+            'proprioception.fingers',
+            joints.fingers,
+            joints.gripper or not joints.fingers,
+            'none without a gripper',
+        )
         expect('proprioception.fingers', joints.fingers, len(joints.fingers) <= 4, 'at most 4')
         for pair in joints.fingers:
             _plausible('proprioception.fingers', pair)
         pose = joints.source != 'joints'
-        expect('proprioception.dim', joints.dim, not pose or joints.body == 6,
-               f'{6 + least} for {joints.source}: a pose and the gripper')
-        expect('proprioception.source', joints.source,
-               not pose or self.action.space.startswith('eef'),
-               'joints, where actions move joints and name no frame and no link')
+        expect(
+            'proprioception.dim',
+            joints.dim,
+            not pose or joints.body == 6,
+            f'{6 + least} for {joints.source}: a pose and the gripper',
+        )
+        expect(
+            'proprioception.source',
+            joints.source,
+            not pose or self.action.space.startswith('eef'),
+            'joints, where actions move joints and name no frame and no link',
+        )
         expect('proprioception.dim', joints.dim, joints.dim <= 1000, 'at most 1000')
         _check_normalisation('proprioception.normalisation', joints.normalisation, joints.dim)
         text = self.instruction
         _count('instruction.tokens', text.tokens, 10_000)
         expect('instruction.pad_id', text.pad_id, text.pad_id >= 0, 'at least 0')
-        expect('instruction.end_id', text.end_id, text.end_id is None or text.end_id >= 0,
-               'null, or at least 0')
-        expect('instruction.template', text.template, '{instruction}' in text.template,
-               'a text with {instruction} in it')
-        expect('instruction.tokenizer', text.tokenizer, text.tokenizer in self.files,
-               'a file listed in files')
+        expect(
+            'instruction.end_id',
+            text.end_id,
+            text.end_id is None or text.end_id >= 0,
+            'null, or at least 0',
+        )
+        expect(
+            'instruction.template',
+            text.template,
+            '{instruction}' in text.template,
+            'a text with {instruction} in it',
+        )
+        expect(
+            'instruction.tokenizer',
+            text.tokenizer,
+            text.tokenizer in self.files,
+            'a file listed in files',
+        )
 
     def _check_calibration(self) -> None:
         found, dim = self.calibration, self.action.dim
         expect('calibration.eta', found.eta, found.eta > 0, 'more than 0')
         _count('calibration.window', found.window, 1000)
         expect('calibration.threshold', found.threshold, found.threshold > 0, 'more than 0')
-        expect('calibration.hysteresis', found.hysteresis,
-               0 <= found.hysteresis <= found.threshold, 'within [0, threshold]')
+        expect(
+            'calibration.hysteresis',
+            found.hysteresis,
+            0 <= found.hysteresis <= found.threshold,
+            'within [0, threshold]',
+        )
         expect('calibration.weights', found.weights, len(found.weights) == dim, f'{dim} values')
         expect('calibration.weights', found.weights, min(found.weights) >= 0, 'none negative')
         _plausible('calibration.weights', found.weights)
         _plausible('calibration.eta, threshold, level_low, level_high', (
             found.eta, found.threshold, found.level_low, found.level_high))  # fmt: skip
-        expect('calibration.level_low', found.level_low, found.level_low < found.level_high,
-               f'less than level_high = {found.level_high}')
+        expect(
+            'calibration.level_low',
+            found.level_low,
+            found.level_low < found.level_high,
+            f'less than level_high = {found.level_high}',
+        )
         exits = self.layout.exit_layers
         known = found.exit_layer in exits or (found.exit_layer == 0 and found.mode != 'fixed')
-        expect('calibration.exit_layer', found.exit_layer, known,
-               f'within [1, {self.layers_total - 2}], or 0 where mode is not fixed')
+        expect(
+            'calibration.exit_layer',
+            found.exit_layer,
+            known,
+            f'within [1, {self.layers_total - 2}], or 0 where mode is not fixed',
+        )
 
     def _check_segments(self) -> None:
         layout = self.layout
@@ -378,8 +420,12 @@ class Manifest:
         for name, entry in self.files.items():
             where = f'files.{name}'
             expect(f'{where}.bytes', entry.bytes, 0 <= entry.bytes < 1 << 42, 'at least 0')
-            expect(f'{where}.sha256', entry.sha256, bool(_SHA256.fullmatch(entry.sha256)),
-                   '64 digits in hex')
+            expect(
+                f'{where}.sha256',
+                entry.sha256,
+                bool(_SHA256.fullmatch(entry.sha256)),
+                '64 digits in hex',
+            )
         for name, segment in self.segments.items():
             for side in ('inputs', 'outputs'):
                 _check_tensors(f'segments.{name}.{side}', getattr(segment, side))
@@ -432,8 +478,12 @@ def _check_tensors(where: str, tensors: tuple[TensorSpec, ...]) -> None:
     names = [tensor.name for tensor in tensors]
     expect(where, names, len(set(names)) == len(names) and all(names), 'every name once')
     for tensor in tensors:
-        expect(f'{where}.{tensor.name}.dtype', tensor.dtype, tensor.dtype in _DTYPES,
-               'one of ' + ', '.join(_DTYPES))
+        expect(
+            f'{where}.{tensor.name}.dtype',
+            tensor.dtype,
+            tensor.dtype in _DTYPES,
+            'one of ' + ', '.join(_DTYPES),
+        )
         shape, name = tensor.shape, f'{where}.{tensor.name}.shape'
         whole = len(shape) <= 8 and min(shape, default=1) >= 1
         expect(name, shape, whole, 'at most 8 sizes, none below 1')

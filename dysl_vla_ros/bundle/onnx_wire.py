@@ -113,9 +113,7 @@ def _only(data: mmap.mmap, start: int, end: int, wanted: int) -> Iterator[tuple[
 def _opened(path: Path) -> Iterator[mmap.mmap]:
     if path.stat().st_size == 0:
         raise BundleError(f'{path.name}: empty, expected an ONNX file')
-    with path.open('rb') as stream, mmap.mmap(
-        stream.fileno(), 0, access=mmap.ACCESS_READ
-    ) as data:
+    with path.open('rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
             yield data
         except (IndexError, ValueError, UnicodeDecodeError) as error:

@@ -29,10 +29,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('folder', type=Path, help='of a run of dysl recipe, of either world, that '
                         'has a dense policy; --preset as it had')  # fmt: skip
-    parser.add_argument('--exit-layer', type=COUNT, nargs='+', default=[], metavar='LAYER',
-                        help='fixed exits to fine-tune, by as many updates as the distillation')
-    parser.add_argument('--layers', type=COUNT, nargs='+', default=[], metavar='N',
-                        help='depths of dense policies to train from nothing by the recipe')
+    parser.add_argument(
+        '--exit-layer',
+        type=COUNT,
+        nargs='+',
+        default=[],
+        metavar='LAYER',
+        help='fixed exits to fine-tune, by as many updates as the distillation',
+    )
+    parser.add_argument(
+        '--layers',
+        type=COUNT,
+        nargs='+',
+        default=[],
+        metavar='N',
+        help='depths of dense policies to train from nothing by the recipe',
+    )
     parser.add_argument('--preset', default='full', choices=('full', 'toy'),
                         help='as the run had it')  # fmt: skip
     parser.add_argument('--out', type=Path, help='checkpoints and bundles; default: anchors in '

@@ -63,8 +63,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('target', type=Path, help='checkpoint, or folder of a bundle: the '
                         'calibration is written into it; or a published folder')  # fmt: skip
-    parser.add_argument('--dataset', type=Path, nargs='+', default=[],
-                        help='for a checkpoint: score its layers and choose the static ones')
+    parser.add_argument(
+        '--dataset',
+        type=Path,
+        nargs='+',
+        default=[],
+        help='for a checkpoint: score its layers and choose the static ones',
+    )
     source = parser.add_argument_group('recording', 'by default the policy plays in simulation')
     source.add_argument('--bag', type=Path, help='MCAP file or bag folder with ~/chunk_info')
     source.add_argument('--topic', default='', help='of the chunks in the bag')
@@ -75,8 +80,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='of a bundle: measured, zero, or seconds')  # fmt: skip
     source.add_argument('--time-limit', type=TIME_LIMIT, default=30.0, help='per episode [s]')
     source.add_argument('--workers', type=WORKERS, default=1, help='processes that simulate')
-    parser.add_argument('--weights', nargs='+', default=['balanced'], metavar='WEIGHT',
-                        help='balanced: no dimension drowns the others; equal; or numbers')
+    parser.add_argument(
+        '--weights',
+        nargs='+',
+        default=['balanced'],
+        metavar='WEIGHT',
+        help='balanced: no dimension drowns the others; equal; or numbers',
+    )
     parser.add_argument('--window', type=COUNT, default=5, help='k, steps averaged')
     parser.add_argument('--drop-rate', type=SHARE_INSIDE, default=0.15,
                         help='share of chunks that may count as holding a drop')  # fmt: skip
@@ -152,8 +162,10 @@ def _check(given: argparse.Namespace) -> None:
         look_at_dataset('--dataset', folder)
     if given.bag is not None and not given.bag.exists():
         raise ConfigError('--bag', str(given.bag), 'an .mcap file, or a folder with one')
-    if given.bag is not None and given.bag.is_dir() and not any(
-        '.mcap' in path.name or '.db3' in path.name for path in given.bag.rglob('*')
+    if (
+        given.bag is not None
+        and given.bag.is_dir()
+        and not any('.mcap' in path.name or '.db3' in path.name for path in given.bag.rglob('*'))
     ):
         raise ConfigError('--bag', str(given.bag), 'an .mcap file, or a folder with one: in this '
                           'one there is none')  # fmt: skip
@@ -198,8 +210,12 @@ def _checkpoint(
     loaded = None
     if checkpoint.robot is not None:
         if not given.dataset:
-            raise ConfigError('dataset', None, 'the set that it was trained on: no simulator '
-                              'plays this robot; its held-out episodes are played along')
+            raise ConfigError(
+                'dataset',
+                None,
+                'the set that it was trained on: no simulator '
+                'plays this robot; its held-out episodes are played along',
+            )
         loaded = load_for(checkpoint, given.dataset, _SCORED_FRAMES, bars.count('read'))
         checkpoint = choose_layers(checkpoint, loaded[2].training, space, given.static_share,
                                    given.tokens, 64)  # fmt: skip

@@ -123,8 +123,9 @@ def choose_on_recorded(
     from dysl_vla_ros.policy import open_policy
 
     path: Path = given.observations
-    observations, rows = load_recorded(path, manifest), rows_within(
-        manifest.layers_total, given.depth
+    observations, rows = (
+        load_recorded(path, manifest),
+        rows_within(manifest.layers_total, given.depth),
     )
     policy = open_policy(EngineConfig(path=str(given.target)))
     try:

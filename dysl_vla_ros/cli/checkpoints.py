@@ -89,8 +89,12 @@ def open_exportable(path: Path, given: argparse.Namespace) -> Exportable:
         raise ConfigError('checkpoint', str(path), 'a checkpoint, or a published folder: this is '
                           'a bundle, which is exported already')  # fmt: skip
     elif not any(path.glob('*.json')):
-        raise ConfigError('checkpoint', str(path), 'a checkpoint, or a published folder with a '
-                          f'config.json: here there is {listed(contents(path)) or "nothing"}')
+        raise ConfigError(
+            'checkpoint',
+            str(path),
+            'a checkpoint, or a published folder with a '
+            f'config.json: here there is {listed(contents(path)) or "nothing"}',
+        )
     need_torch(path)
     if path.is_file():
         from dysl_vla_ros.lab.export.small_parts import SmallParts

@@ -30,20 +30,36 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='where they are played')  # fmt: skip
     parser.add_argument('--suite', default='libero_object', help='of LIBERO, which takes '
                         '--episodes, --seed and --workers beside it')  # fmt: skip
-    parser.add_argument('--seed', type=SEED, help='of the first episode, the others count up; '
-                        f'default: {EXPERT_SEED}, or {POLICY_SEED} with --policy')
+    parser.add_argument(
+        '--seed',
+        type=SEED,
+        help='of the first episode, the others count up; '
+        f'default: {EXPERT_SEED}, or {POLICY_SEED} with --policy',
+    )
     parser.add_argument('--workers', type=WORKERS, default=1, help='processes')
-    parser.add_argument('--noise', type=FROM_0, default=1.0,
-                        help='factor on the disturbances of the expert; labels stay clean')
-    parser.add_argument('--label-goals', type=COUNT, default=10,
-                        help='every frame is labelled for so many goals, its own included')
+    parser.add_argument(
+        '--noise',
+        type=FROM_0,
+        default=1.0,
+        help='factor on the disturbances of the expert; labels stay clean',
+    )
+    parser.add_argument(
+        '--label-goals',
+        type=COUNT,
+        default=10,
+        help='every frame is labelled for so many goals, its own included',
+    )
     parser.add_argument('--keep', type=SHARE_ABOVE_0, default=1.0,
                         help='share of the frames of free motion that is recorded; below 1 the '
                         'frames of an episode are not equally spaced')  # fmt: skip
     parser.add_argument('--split', default='train', choices=get_args(Split),
                         help='scenes and phrasings')  # fmt: skip
-    parser.add_argument('--policy', default='', metavar='CHECKPOINT',
-                        help='this policy plays, and the expert labels where it went (DAgger)')
+    parser.add_argument(
+        '--policy',
+        default='',
+        metavar='CHECKPOINT',
+        help='this policy plays, and the expert labels where it went (DAgger)',
+    )
     parser.add_argument('--mode', default='full', choices=('full', 'live', 'static'),
                         help='how the policy runs')  # fmt: skip
     parser.add_argument('--max-actions', type=COUNT, default=300, help='of an episode of a policy')

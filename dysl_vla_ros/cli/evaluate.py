@@ -43,8 +43,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--exit-layer', type=COUNT_FROM_0, nargs='+', default=[], metavar='LAYER',
                         help='of mode fixed, a row for each: layers 0 to LAYER - 1 run, then the '
                         "last; default: the bundle's")  # fmt: skip
-    parser.add_argument('--tolerance', type=number(0, 10), nargs='+', default=[], metavar='RMS',
-                        help='of mode oracle, a row for each: of the normalised actions')
+    parser.add_argument(
+        '--tolerance',
+        type=number(0, 10),
+        nargs='+',
+        default=[],
+        metavar='RMS',
+        help='of mode oracle, a row for each: of the normalised actions',
+    )
     parser.add_argument('--deer-ratio', type=number(0.01, 100), nargs='+', default=[],
                         metavar='RATIO',
                         help='of mode deer, a row for each: share of the passes that leave at an '

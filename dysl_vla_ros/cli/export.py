@@ -79,9 +79,7 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def _references(
-    given: argparse.Namespace, cameras: tuple[CameraSpec, ...]
-) -> dict[str, bytes]:
+def _references(given: argparse.Namespace, cameras: tuple[CameraSpec, ...]) -> dict[str, bytes]:
     """Camera -> PNG, of what the user has of the training data."""
     if not given.reference and given.dataset is None:
         return {}

@@ -51,7 +51,8 @@ def export_family(opened: OpenedFamily, given: argparse.Namespace) -> Exportable
     if given.skipping is None:
         return published.export(None)
     return published.export(
-        load_skipping(given.skipping, name, published.layers, published.modules))
+        load_skipping(given.skipping, name, published.layers, published.modules)
+    )
 
 
 def calibrate_family(opened: OpenedFamily, given: argparse.Namespace) -> int:

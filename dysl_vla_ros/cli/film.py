@@ -66,9 +66,7 @@ def run(given: argparse.Namespace) -> int:
     config = load_yaml(config_folder() / 'robots' / 'sim.yaml')
     policy = open_policy(replace(config.engine, path=given.engine))
     row = Row(given.mode, exit_layer=given.exit_layer, share=0.5)
-    film = record(
-        mode_policy(policy, row, given.seed), mode_config(config, row), spec, latency
-    )
+    film = record(mode_policy(policy, row, given.seed), mode_config(config, row), spec, latency)
     write_film(given.out, film)
     ended = 'done' if film.success else 'not done'
     Console(highlight=False).print(

@@ -46,8 +46,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--robot', default='', help="of the set; default: the set's, or robot")
     bag = parser.add_argument_group('recordings', 'what is left out is found by type and name')
     bag.add_argument('--joints', default='', metavar='TOPIC', help='of JointState')
-    bag.add_argument('--gripper-topic', default='', metavar='TOPIC', help="of a gripper's "
-                     'command, added to the action; a gripper among the joints needs none')
+    bag.add_argument(
+        '--gripper-topic',
+        default='',
+        metavar='TOPIC',
+        help="of a gripper's command, added to the action; a gripper among the joints needs none",
+    )
     bag.add_argument('--instruction', default='', metavar='TOPIC', help='default: the one that '
                      'ends with /instruction')  # fmt: skip
     bag.add_argument('--text', default='', metavar='WORDS',
@@ -197,6 +201,8 @@ def _from_set(given: argparse.Namespace) -> int:
                        given.text or entry.instruction[0].strip() or UNNAMED)  # fmt: skip
             bars.progress('episodes', number, len(rows), {})
         folder = writer.finish()
-    console.print(f'{folder}: {writer.episodes} episodes, {writer.frames} frames at '
-                  f'{described.fps} Hz, in radians and openings; now dysl train {folder}')
+    console.print(
+        f'{folder}: {writer.episodes} episodes, {writer.frames} frames at '
+        f'{described.fps} Hz, in radians and openings; now dysl train {folder}'
+    )
     return 0

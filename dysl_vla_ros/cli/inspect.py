@@ -48,8 +48,12 @@ def run(given: argparse.Namespace) -> int:
         open_bundle(given.folder)
     elif not any(given.folder.glob('*.json')):
         there = targets.listed(targets.contents(given.folder)) or 'nothing'
-        raise ConfigError('folder', str(given.folder), 'the folder of a bundle, or of a model '
-                          f'with its config.json: in this one there is {there}')
+        raise ConfigError(
+            'folder',
+            str(given.folder),
+            'the folder of a bundle, or of a model '
+            f'with its config.json: in this one there is {there}',
+        )
     console = Console(highlight=False)
     if is_bundle(given.folder):
         document = _bundle(open_bundle(given.folder).manifest)

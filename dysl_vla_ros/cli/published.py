@@ -164,8 +164,10 @@ def _memory(opened: Opened, batch: int, rank: int, shard: bool) -> str:
     config, size = opened.checkpoint.config, 2 if opened.device.type == 'cuda' else 4
     shares = int(PartialState().num_processes) if shard else 1
     found = distillation_bytes(config, evenly(config.layers), batch, rank, size, size, shares)
-    return (f'memory of {opened.device.type}, computed: {found["all"] / 1e9:.2f} GB, of it '
-            f'{found["weights"] / 1e9:.2f} for the frozen weights; a smaller --batch takes less')
+    return (
+        f'memory of {opened.device.type}, computed: {found["all"] / 1e9:.2f} GB, of it '
+        f'{found["weights"] / 1e9:.2f} for the frozen weights; a smaller --batch takes less'
+    )
 
 
 def distill_published(given: argparse.Namespace) -> int:
@@ -202,8 +204,16 @@ def distill_published(given: argparse.Namespace) -> int:
                                   batch=settings.batch)  # fmt: skip
         modules = distil_oft(dense, opened.checkpoint, layout, samples, settings, space,
                              given.rank or 0, given.note_every, given.seed)  # fmt: skip
-        recording = record_episodes(dense, modules, opened.checkpoint, opened.data,
-                                    opened.settings, opened.choice, given.episodes, space)
+        recording = record_episodes(
+            dense,
+            modules,
+            opened.checkpoint,
+            opened.data,
+            opened.settings,
+            opened.choice,
+            given.episodes,
+            space,
+        )
         spec = guide(recording, layout, space, str(opened.data.folder))
         path = given.out / SKIPPING
         modules.cpu()

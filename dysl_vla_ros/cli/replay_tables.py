@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 Shown = Table | Text
 
 
-def replay_tables(
-    rows: Sequence[Row], found: Mapping[str, Any], most: int
-) -> list[Shown]:
+def replay_tables(rows: Sequence[Row], found: Mapping[str, Any], most: int) -> list[Shown]:
     """Chunk by chunk, as far as they fit, and the figures of all.
 
     Args:

@@ -69,8 +69,14 @@ def run(given: argparse.Namespace) -> int:
     page = render(load_evidence(given.evidence))
     if given.check is not None:
         same = given.check.is_file() and given.check.read_text('utf-8') == page
-        console.print(f'{given.check}: ' + ('as the evidence says' if same else
-                      f'not what the evidence says: dysl results --write {given.check}'))
+        console.print(
+            f'{given.check}: '
+            + (
+                'as the evidence says'
+                if same
+                else f'not what the evidence says: dysl results --write {given.check}'
+            )
+        )
         return 0 if same else 1
     if given.write is None:
         print(page, end='')
@@ -114,8 +120,11 @@ def _run(given: argparse.Namespace, console: Console) -> int:
             left += 1
             console.print(f'{name}: {given.minutes:g} minutes are over; the same command goes on')
             continue
-        found |= {'machine': platform.processor() or platform.machine(),
-                  'date': time.strftime('%Y-%m-%d'), 'seconds': time.monotonic() - began}
+        found |= {
+            'machine': platform.processor() or platform.machine(),
+            'date': time.strftime('%Y-%m-%d'),
+            'seconds': time.monotonic() - began,
+        }
         write_json(target, found)
         console.print(f'{target}: written')
     return _LEFT if left else 0

@@ -38,9 +38,14 @@ def add_robot_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         'a set of any robot', 'a LeRobot set, version 2.0, 2.1 or 3.0, or one of dysl import: '
         'what is left out here is taken from it, and told')  # fmt: skip
-    group.add_argument('--cameras', nargs='+', default=[], metavar='NAME',
-                       help='pictures that the policy sees; image=front calls front image, which '
-                       'is what image_topic:= of the launch file feeds; default: all')
+    group.add_argument(
+        '--cameras',
+        nargs='+',
+        default=[],
+        metavar='NAME',
+        help='pictures that the policy sees; image=front calls front image, which '
+        'is what image_topic:= of the launch file feeds; default: all',
+    )
     group.add_argument('--state', nargs='+', default=[], metavar='COLUMN',
                        help='columns of the joints; default: observation.state')  # fmt: skip
     group.add_argument('--action', default='', metavar='COLUMN', help='default: action')
@@ -60,8 +65,12 @@ def add_robot_options(parser: argparse.ArgumentParser) -> None:
                        help="of the joints on the robot; default: the set's")  # fmt: skip
     group.add_argument('--horizon', type=whole(2, 200), default=0,
                        help='actions per chunk; default: half a second, 8 to 32')  # fmt: skip
-    group.add_argument('--image-size', type=whole(16, 512), default=96,
-                       help='shorter side of a picture as the policy sees it [pixels]')
+    group.add_argument(
+        '--image-size',
+        type=whole(16, 512),
+        default=96,
+        help='shorter side of a picture as the policy sees it [pixels]',
+    )
     group.add_argument('--held-out', type=SHARE_INSIDE, default=0.1, metavar='SHARE',
                        help='of the episodes, to judge the policy by')  # fmt: skip
 

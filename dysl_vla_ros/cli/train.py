@@ -40,9 +40,14 @@ KEPT = 'the state saved last is kept; the same command goes on'
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument('sets', type=Path, nargs='*', metavar='DATASET',
-                        help='folder of a LeRobot set of any robot, or of dysl import; or those '
-                        'of dysl collect: the last frames of the last one are for validation')
+    parser.add_argument(
+        'sets',
+        type=Path,
+        nargs='*',
+        metavar='DATASET',
+        help='folder of a LeRobot set of any robot, or of dysl import; or those '
+        'of dysl collect: the last frames of the last one are for validation',
+    )
     parser.add_argument('--dataset', type=Path, nargs='+', default=[], help='the same')
     parser.add_argument('--out', type=Path, default=Path('runs/dense'),
                         help='folder of checkpoint and plots')  # fmt: skip
@@ -76,8 +81,12 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Declare what every command that reads a dataset takes."""
     parser.add_argument('--free-motion', type=SHARE_ABOVE_0, default=0.4,
                         help='share of the frames of free motion that is used')  # fmt: skip
-    parser.add_argument('--max-frames', type=COUNT_FROM_0, default=0,
-                        help='frames loaded per dataset, 27 kB each at 96x96; 0 for all')
+    parser.add_argument(
+        '--max-frames',
+        type=COUNT_FROM_0,
+        default=0,
+        help='frames loaded per dataset, 27 kB each at 96x96; 0 for all',
+    )
     parser.add_argument('--seed', type=SEED, default=0, help='of everything random')
     parser.add_argument('--device', default='', help='torch device; default: a GPU, or the CPU')
 

@@ -123,8 +123,11 @@ def open_reference(given: argparse.Namespace, opened: OpenedEngine) -> Reference
     if (against / MANIFEST_NAME).is_file():
         other = open_engine(str(against), 'onnxruntime', given.threads)
         if itself and other.manifest.files == manifest.files:
-            raise ConfigError('--against', str(against),
-                              'another bundle: ONNX Runtime would be compared with itself')
+            raise ConfigError(
+                '--against',
+                str(against),
+                'another bundle: ONNX Runtime would be compared with itself',
+            )
         return _onnx(other, manifest)
     source = open_exportable(against, given)
     from dysl_vla_ros.lab.export.parts_engine import PartsEngine

@@ -127,9 +127,7 @@ class Governor:
 
     # ---- the measured arm ----------------------------------------------------------------------
 
-    def measure(
-        self, reading: FloatArray, stamp: float, believe_jumps: bool = False
-    ) -> str:
+    def measure(self, reading: FloatArray, stamp: float, believe_jumps: bool = False) -> str:
         """Take a reading; returns why it is not believed, else ''.
 
         Args:
@@ -218,14 +216,10 @@ class Governor:
         if now - self._silent_since < SILENT_S:
             return 'wait', 'waiting until the last command has ended'
         goal = measured if last is None or from_measured else last
-        self._anchor(
-            measured, np.clip(goal, self.limits.lower, self.limits.upper), now, progress
-        )
+        self._anchor(measured, np.clip(goal, self.limits.lower, self.limits.upper), now, progress)
         return 'go', ''
 
-    def _anchor(
-        self, position: FloatArray, goal: FloatArray, now: float, progress: float
-    ) -> None:
+    def _anchor(self, position: FloatArray, goal: FloatArray, now: float, progress: float) -> None:
         self.plan = motion_plan.resting(np.array(position), self.clock.at(now), progress)
         self.path = still(goal, progress)
         self._fade = None

@@ -104,9 +104,7 @@ class MotionPlan:
 
     def _braking(self, last: Knot, time: float) -> Knot:
         elapsed = time - last.time
-        position, velocity = safety.brake_sample(
-            last.position, last.velocity, self.brake, elapsed
-        )
+        position, velocity = safety.brake_sample(last.position, last.velocity, self.brake, elapsed)
         gone = min(elapsed, self.brake)
         return Knot(
             time,
@@ -116,9 +114,7 @@ class MotionPlan:
             last.speed * (1 - gone / self.brake),
         )
 
-    def window(
-        self, now: float, least: float = 0.0
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def window(self, now: float, least: float = 0.0) -> tuple[FloatArray, FloatArray, FloatArray]:
         """What to publish at ``now``, the time of the first knot.
 
         Args:

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 State = Literal[
-    'waiting', 'ready', 'running', 'verifying', 'holding', 'homing', 'stale', 'paused', 'e-stop',
+    'waiting',
+    'ready',
+    'running',
+    'verifying',
+    'holding',
+    'homing',
+    'stale',
+    'paused',
+    'e-stop',
     'fault',
 ]
 

@@ -61,8 +61,11 @@ class MotionLimits:
                 raise ConfigError(f'limits.{part}', value, f'{len(self.names)} numbers')
         for index, name in enumerate(self.names):
             if not self.lower[index] < self.upper[index]:
-                raise ConfigError(f'limits.lower of {name}', float(self.lower[index]),
-                                  f'less than the upper limit {self.upper[index]:g}')
+                raise ConfigError(
+                    f'limits.lower of {name}',
+                    float(self.lower[index]),
+                    f'less than the upper limit {self.upper[index]:g}',
+                )
             for part in ('velocity', 'acceleration', 'max_lead', 'rated'):
                 number = float(getattr(self, part)[index])
                 if not number > 0:

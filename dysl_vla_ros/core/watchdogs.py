@@ -111,9 +111,13 @@ class Watchdogs:
         slow = self._slow_pass(facts)
         if verifying >= limit:
             return (
-                f'the full pass after a drop of continuity has not come for {verifying:.1f} s: '
-                f'expected within starvation_fault_s = {limit:g}'
-            ), '', False
+                (
+                    'the full pass after a drop of continuity has not come for '
+                    f'{verifying:.1f} s: expected within starvation_fault_s = {limit:g}'
+                ),
+                '',
+                False,
+            )
         if held == 0.0:
             self._starved = False
         if held >= limit:

@@ -117,7 +117,8 @@ class Children:
         """All that a program has printed so far."""
         return '\n'.join(
             log.read_text(encoding='utf-8', errors='replace')
-            for spec, _, log in self._running if spec.name == name
+            for spec, _, log in self._running
+            if spec.name == name
         )
 
     def printed_at(self, name: str, now: float) -> float:

@@ -110,9 +110,7 @@ def as_seen(image: Any, camera: CameraSpec) -> ImageArray:
     return _rounded(seen_values(image, camera))
 
 
-def fitted_size(
-    rows: int, columns: int, height: int, width: int, fit: str
-) -> tuple[int, int]:
+def fitted_size(rows: int, columns: int, height: int, width: int, fit: str) -> tuple[int, int]:
     """Rows and columns of a picture once it has the shape ``width:height``, or would have it.
 
     Args:

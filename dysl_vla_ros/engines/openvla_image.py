@@ -66,4 +66,3 @@ def _crop(size: int, area: float) -> Banded:
     margin = (1.0 - math.sqrt(area)) / 2.0
     places = np.linspace(margin, 1.0 - margin, size) * (size - 1)
     return Banded(np.maximum(1.0 - np.abs(places[:, None] - np.arange(size)[None, :]), 0.0))
-

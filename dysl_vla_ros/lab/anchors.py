@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from dysl_vla_ros.data_types import LayerLayout
 from dysl_vla_ros.errors import ConfigError
@@ -141,11 +143,10 @@ def make_anchors(
     found = {f'fixed_{d}': space.folder / f'fixed_{d}.safetensors' for d in exits}
     found |= {f'layers_{n}': space.folder / f'layers_{n}.safetensors' for n in depths}
     for exit_layer, start in starts.items():
-        _made(found[f'fixed_{exit_layer}'],
-              lambda start=start, d=exit_layer: _tuned(folder, start, d, settings, space))  # type: ignore[misc]
+        make = partial(_tuned, folder, start, exit_layer, settings, space)
+        _made(found[f'fixed_{exit_layer}'], make)
     for depth in depths:
-        _made(found[f'layers_{depth}'],
-              lambda depth=depth: _shallow(folder, dense, depth, settings, space))  # type: ignore[misc]
+        _made(found[f'layers_{depth}'], partial(_shallow, folder, dense, depth, settings, space))
     return found
 
 
@@ -179,18 +180,23 @@ def _shallow(
     # Its warm-up and its states must not be taken for another depth's.
     own = Workspace(space.folder / name, space.folder / name, space.device, space.progress,
                     space.told)  # fmt: skip
-    config, plain = dense.config, {'exits': 0, 'exit_layers': (0, 0)}
+    config = dense.config
+    plain: dict[str, Any] = {'exits': 0, 'exit_layers': (0, 0)}
     auxiliary = min(config.auxiliary_layer, depth - 1)
     shape = {**settings.dense.network, 'layers': depth, 'auxiliary_layer': auxiliary}
-    training = replace(settings.dense, network=shape, seed=settings.seed,
-                       train=replace(settings.dense.train, **plain))  # type: ignore[arg-type]
+    training = replace(
+        settings.dense,
+        network=shape,
+        seed=settings.seed,
+        train=replace(settings.dense.train, **plain),
+    )
     first = own.folder / 'first.safetensors'
     _made(first, lambda: train_dense(data_of(folder, 0), training, own))
     checkpoint = load_checkpoint(first)
     for number, plan in enumerate(settings.rounds, start=1):
         path = own.folder / f'round_{number}.safetensors'
-        _made(path, lambda number=number, plan=plan, checkpoint=checkpoint: _further(  # type: ignore[misc]
-            folder, checkpoint, number, replace(plan, **plain), own, settings))  # type: ignore[arg-type]
+        again = replace(plan, **plain)
+        _made(path, partial(_further, folder, checkpoint, number, again, own, settings))
         checkpoint = load_checkpoint(path)
     return _with_figures(checkpoint, own, name)
 

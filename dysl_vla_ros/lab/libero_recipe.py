@@ -118,14 +118,15 @@ def libero_preset(name: str, suite: str, workers: int, on_gpu: bool) -> LiberoRe
     )  # fmt: skip
 
 
-def run_libero(
-    recipe: LiberoRecipe, space: Workspace, until: str = 'bundle'
-) -> Path:
+def run_libero(recipe: LiberoRecipe, space: Workspace, until: str = 'bundle') -> Path:
     """Run the stages up to ``until``: ``demonstrations``, ``dense``, ``policy`` or ``bundle``."""
     folder = space.folder
     space.report['recipe'] = dataclasses.asdict(recipe)
-    there = collect_libero(folder / 'demonstrations', recipe.collect,
-                           lambda done, of: space.progress('demonstrations', done, of, {}))
+    there = collect_libero(
+        folder / 'demonstrations',
+        recipe.collect,
+        lambda done, of: space.progress('demonstrations', done, of, {}),
+    )
     space.note('demonstrations', episodes=there, suite=recipe.collect.suite)
     if until == 'demonstrations':
         return folder / 'demonstrations'
@@ -210,5 +211,10 @@ def _observations(path: Path, data: Demonstrations) -> None:
     frames, state = data.frame[chosen], data.proprioception[data.frame[chosen]]
     texts = np.array([data.instructions[goal] for goal in data.goal[chosen]])
     with path.open('wb') as stream:
-        np.savez(stream, joints=state[:, :-1], gripper=state[:, -1], instruction=texts,
-                 **{name: images[frames] for name, images in data.images.items()})  # type: ignore[arg-type]
+        np.savez(
+            stream,
+            joints=state[:, :-1],
+            gripper=state[:, -1],
+            instruction=texts,
+            **{name: images[frames] for name, images in data.images.items()},
+        )  # type: ignore[arg-type]

@@ -74,9 +74,7 @@ class Channel:
         self._memory = memory
         self._read = bytearray()
 
-    def send(
-        self, message: Message, deadline: float | None = None, shared: bool = False
-    ) -> None:
+    def send(self, message: Message, deadline: float | None = None, shared: bool = False) -> None:
         """Send one message.
 
         Args:

@@ -66,9 +66,7 @@ def _rows(displacements: FloatArray) -> str:
     return '; '.join(' '.join(f'{value:.5f}' for value in row) for row in displacements.tolist())
 
 
-def chunk_info(
-    delivery: Delivery, compared: Pass | None, name: str, hardware_id: str
-) -> Any:
+def chunk_info(delivery: Delivery, compared: Pass | None, name: str, hardware_id: str) -> Any:
     """Which layers ran, why the chunk was taken or not, and what it cost.
 
     Args:

@@ -112,7 +112,8 @@ class ChunkStats:
                 inference_ms=_quantiles(self._totals),
                 stage_ms={
                     name: _quantiles(self._stages[name])
-                    for name in (*STAGES, REMOTE) if self._stages.get(name)
+                    for name in (*STAGES, REMOTE)
+                    if self._stages.get(name)
                 },
                 observation_age_ms_p95=float(np.quantile(self._ages, 0.95)),
                 last_at=self._last_at,

@@ -60,13 +60,9 @@ def joint_trajectory(
         column = np.asarray(gripper[1], dtype=np.float64)[:, None]
         positions = np.hstack([positions, column])
         velocities = np.hstack([velocities, np.zeros_like(column)])
-    rows = zip(
-        command.window_times.tolist(), positions.tolist(), velocities.tolist(), strict=True
-    )
+    rows = zip(command.window_times.tolist(), positions.tolist(), velocities.tolist(), strict=True)
     points = [
-        JointTrajectoryPoint(
-            positions=at, velocities=speed, time_from_start=duration(seconds)
-        )
+        JointTrajectoryPoint(positions=at, velocities=speed, time_from_start=duration(seconds))
         for seconds, at, speed in rows
     ]
     message.points = points if stamp is not None or whole else points[1:]
@@ -111,9 +107,7 @@ def joint_state(
     return message
 
 
-def pose_target(
-    position: FloatArray, rotation: FloatArray, frame_id: str, stamp: Any
-) -> Any:
+def pose_target(position: FloatArray, rotation: FloatArray, frame_id: str, stamp: Any) -> Any:
     """The tip pose of a command.
 
     Args:

@@ -176,9 +176,7 @@ class CommandPublishers:
         if self._kind == 'joint_trajectory':
             wanted = self._config.safety.stamped
             stamp = self._stamp(command, ros_now) if wanted and stamped else None
-            return messages.joint_trajectory(
-                command, joint_names, carried, stamp, whole=wanted
-            )
+            return messages.joint_trajectory(command, joint_names, carried, stamp, whole=wanted)
         if self._kind == 'joint_commands':
             return messages.joint_commands(command, None if carried is None else carried[1])
         if self._kind == 'joint_state':

@@ -85,14 +85,16 @@ class Configured:
             config,
             policy,
             Inputs(
-                node, policy.manifest, config, names, references,
+                node,
+                policy.manifest,
+                config,
+                names,
+                references,
                 lambda: publishers.commanded,
             ),
             publishers,
             FlightRecorder(get_logging_directory(), config.timing.command_rate_hz),
-            Around(
-                node, _sent(config, publishers), config.safety, config.timing.command_rate_hz
-            ),
+            Around(node, _sent(config, publishers), config.safety, config.timing.command_rate_hz),
             speed,
             Observer('the report of a state', self._on_state),
         )

@@ -53,9 +53,7 @@ def headline(session: Session, active: bool, now: float) -> str:
     return _headline(session, session.stats.report(), session.meter.report(now), active)
 
 
-def _headline(
-    session: Session, chunks: ChunkReport, rate: RateReport, active: bool
-) -> str:
+def _headline(session: Session, chunks: ChunkReport, rate: RateReport, active: bool) -> str:
     if not active:
         return 'inactive'
     state, reason = session.state, session.reason

@@ -234,9 +234,7 @@ class GripperAction:
         if self._goal is not None and self._goal.number == wish.number:
             goal.problem = self._goal.problem  # still true until it is accepted
         self._goal = goal
-        message = goals.goal_of(
-            self._kind, self._usable[self._kind], wish.position, self._config
-        )
+        message = goals.goal_of(self._kind, self._usable[self._kind], wish.position, self._config)
         future = self._client.send_goal_async(message)
         future.add_done_callback(lambda done: self._on_answer(goal, done))
 
@@ -250,8 +248,10 @@ class GripperAction:
             return
         if goal is not self._goal:  # too late: another was sent meanwhile
             current = self._goal
-            if handle.accepted and current is not None and (
-                current.wish.position != goal.wish.position
+            if (
+                handle.accepted
+                and current is not None
+                and (current.wish.position != goal.wish.position)
             ):
                 handle.cancel_goal_async()
             return

@@ -121,8 +121,11 @@ def _rows(node: Node, name: str) -> list[tuple[str, str, str]]:
             own = full.replace(f'/{name}/', '~/', 1) if full.startswith(f'/{name}/') else full
             last = own.rpartition('/')[2]
             # Whether compressed pictures are listened to depends on who publishes.
-            if last in _OF_EVERY_NODE or last.startswith(_HIDDEN) or '/_action/' in own or (
-                last == 'compressed'
+            if (
+                last in _OF_EVERY_NODE
+                or last.startswith(_HIDDEN)
+                or '/_action/' in own
+                or (last == 'compressed')
             ):
                 continue
             shown = own if own.startswith('~') or own == '/diagnostics' else own.lstrip('/')

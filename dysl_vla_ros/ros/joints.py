@@ -111,9 +111,7 @@ class JointParts:
             )
         efforts = getattr(message, 'effort', ())
         found: dict[str, tuple[float, float | None]] = {}
-        for index, (name, position) in enumerate(
-            zip(message.name, message.position, strict=True)
-        ):
+        for index, (name, position) in enumerate(zip(message.name, message.position, strict=True)):
             if name not in self._wanted:
                 continue
             if not math.isfinite(position):

@@ -213,9 +213,7 @@ class VlaNode(LifecycleNode):
             return SetParametersResult(
                 successful=False, reason='use_sim_time: not while the node is active'
             )
-        result = parameters.validate(
-            changes, self._configured is not None, self.config.arms.names
-        )
+        result = parameters.validate(changes, self._configured is not None, self.config.arms.names)
         if not result.successful or self._configured is None:
             return result
         live = {item.name: item.value for item in changes}

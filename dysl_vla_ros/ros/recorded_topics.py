@@ -82,8 +82,10 @@ TOPICS = (
     Recorded(f'{NODE}/continuity', Float64),
     Recorded(f'{NODE}/skip_ratio', Float64),
     Recorded(f'{NODE}/skip_ratio_pass', Float64),
-    *(Recorded(f'{NODE}/{name}', Float64)
-      for name in ('layers_run', 'inference_ms', 'command_rate_hz')),
+    *(
+        Recorded(f'{NODE}/{name}', Float64)
+        for name in ('layers_run', 'inference_ms', 'command_rate_hz')
+    ),
     Recorded(f'{NODE}/stage_ms', Float64MultiArray),
     Recorded('sim_arm/episode', DiagnosticStatus),
     Recorded('/diagnostics', DiagnosticArray),

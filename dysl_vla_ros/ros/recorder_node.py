@@ -121,9 +121,7 @@ class RecorderNode(Node):
             if self.count_publishers(topic + _SUFFIX):
                 self._record(Recorded(name + _SUFFIX, CompressedImage))
             elif self.count_publishers(topic):
-                self.create_subscription(
-                    Image, name, self._as_jpeg(topic + _SUFFIX), qos.SENSOR
-                )
+                self.create_subscription(Image, name, self._as_jpeg(topic + _SUFFIX), qos.SENSOR)
             else:
                 continue
             self._cameras[name] = True

@@ -34,9 +34,7 @@ class Services:
             node.create_subscription(String, 'instruction', self._on_instruction, qos.REQUEST),
             # Reliable and best-effort publishers both reach it; twice the same is no harm.
             node.create_subscription(Bool, 'estop', self._on_estop, qos.STOP),
-            node.create_subscription(
-                Bool, 'estop', self._on_estop, qos.STOP_BEST_EFFORT
-            ),
+            node.create_subscription(Bool, 'estop', self._on_estop, qos.STOP_BEST_EFFORT),
             node.create_subscription(Bool, 'enable', self._on_enable, qos.REQUEST),
         ]
 

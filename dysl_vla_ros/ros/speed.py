@@ -122,12 +122,14 @@ def controller_state_type() -> Any:
         from control_msgs.msg import JointTrajectoryControllerState
     except ImportError:
         raise ConfigError(
-            'speed.source', 'controller_state',
+            'speed.source',
+            'controller_state',
             "'topic' or 'none', or control_msgs installed (ros-<distro>-control-msgs)",
         ) from None
     if not hasattr(JointTrajectoryControllerState(), FACTOR):
         raise ConfigError(
-            'speed.source', 'controller_state',
+            'speed.source',
+            'controller_state',
             f"'topic' or 'none': the state of this control_msgs has no {FACTOR}",
         )
     return JointTrajectoryControllerState

@@ -75,18 +75,18 @@ def steady_stamp(
     age = ros_now_s - stamp_s
     if not math.isfinite(age):
         raise InputError(
-            f'{stream}: header.stamp = {stamp_s} s at the node\'s ROS time {ros_now_s} s: '
+            f"{stream}: header.stamp = {stamp_s} s at the node's ROS time {ros_now_s} s: "
             'expected finite times'
         )
     if age < -CLOCK_SKEW_S:
         raise InputError(
-            f'{stream}: header.stamp = {stamp_s:.3f} s lies {-age:.3f} s after the node\'s ROS '
+            f"{stream}: header.stamp = {stamp_s:.3f} s lies {-age:.3f} s after the node's ROS "
             f'time {ros_now_s:.3f} s: expected the past; synchronise the clocks, or set '
             'use_sim_time alike on both nodes'
         )
     if age > max_age_s:
         raise InputError(
-            f'{stream}: header.stamp = {stamp_s:.3f} s is {age:.3f} s older than the node\'s ROS '
+            f"{stream}: header.stamp = {stamp_s:.3f} s is {age:.3f} s older than the node's ROS "
             f'time {ros_now_s:.3f} s: expected at most {max_age_s:g} s; stamp the message when it '
             'is measured, and set use_sim_time alike on both nodes'
         )

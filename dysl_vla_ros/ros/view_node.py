@@ -109,9 +109,7 @@ class ViewNode(Node):
         self.feed.put('simulated', self.requests.simulated)
         wanted: dict[str, tuple[str, Any, Any, Callable[[Any], None]]] = {}
         if found is not None and found.robot_description:
-            wanted[found.robot_description] = (
-                'String', String, qos.LATCHED, self._on_description
-            )
+            wanted[found.robot_description] = ('String', String, qos.LATCHED, self._on_description)
         if found is not None and self._watched:
             for topic in found.joint_states:
                 wanted[topic] = ('JointState', JointState, qos.JOINTS, self._on_joints)

@@ -112,7 +112,7 @@ class ViewRequests:
             if publisher is not None:
                 publisher.publish(Bool(data=True))
         if publisher is None:
-            _give(reply, False, 'nobody listens to the e-stop: use the arm\'s own')
+            _give(reply, False, "nobody listens to the e-stop: use the arm's own")
         else:
             _give(reply, True, f'e-stop pressed: true on {topic}, until it is released')
 
@@ -195,9 +195,7 @@ class ViewRequests:
             try:
                 response = future.result()
                 said = (
-                    Answer(response.success, response.message)
-                    if read is None
-                    else read(response)
+                    Answer(response.success, response.message) if read is None else read(response)
                 )
             except Exception as error:
                 said = Answer(False, f'{client.srv_name}: {error}')

@@ -107,9 +107,7 @@ class RayCamera:
         self._palette = palette
         self._rays: dict[tuple[str, int, int], FloatArray] = {}
 
-    def render(
-        self, data: mujoco.MjData, camera: str, height: int, width: int
-    ) -> ImageArray:
+    def render(self, data: mujoco.MjData, camera: str, height: int, width: int) -> ImageArray:
         """Return the picture, shape (height, width, 3), RGB uint8; ``data`` must be up to date.
 
         Pixels are square: a wider picture shows more on the left and right.

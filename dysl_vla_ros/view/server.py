@@ -61,9 +61,7 @@ class Server:
         self._pictures: dict[str, tuple[int, bytes]] = {}
         self.port = 0
 
-    async def run(
-        self, port: int, stop: asyncio.Event, ready: Callable[[str], None]
-    ) -> None:
+    async def run(self, port: int, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
         """Serve until ``stop`` is set.
 
         Args:
@@ -113,9 +111,7 @@ class Server:
         may_write = self._access.may_write(request.query.get('token', ''))
         if len(self._pages) >= _PAGES:
             raise web.HTTPServiceUnavailable(text=f'{_PAGES} pages are open already')
-        page = web.WebSocketResponse(
-            max_msg_size=_MOST_BYTES, compress=False, heartbeat=5.0
-        )
+        page = web.WebSocketResponse(max_msg_size=_MOST_BYTES, compress=False, heartbeat=5.0)
         await page.prepare(request)
         self._pages.add(page)
         self._robot.watch(True)

@@ -9,10 +9,7 @@ from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.bundle.git_lfs import is_pointer, pointer_words, pointers_in
 from dysl_vla_ros.errors import BundleError
 
-POINTER = (
-    'version https://git-lfs.github.com/spec/v1\n'
-    f'oid sha256:{"0" * 64}\nsize 302242674\n'
-)
+POINTER = f'version https://git-lfs.github.com/spec/v1\noid sha256:{"0" * 64}\nsize 302242674\n'
 
 
 @pytest.mark.parametrize('name', ['manifest.json', 'tokenizer.json', 'segments/head.onnx'])

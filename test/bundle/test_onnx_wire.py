@@ -39,8 +39,11 @@ def test_every_place_that_can_hold_external_weights_is_found(tmp_path):
     constant = helper.make_node('Constant', [], ['c'], value=weight('', 'in_an_attribute'))
     inner = graph_of([helper.make_node('Identity', ['w'], ['y'])], [weight('w', 'in_a_branch')])
     branch = helper.make_node('If', ['c'], ['y'], then_branch=inner, else_branch=inner)
-    path = write(tmp_path / 'x.onnx', [constant, branch],
-                 [weight('a', 'data.bin'), weight('b', '../../etc/passwd'), weight('inside')])
+    path = write(
+        tmp_path / 'x.onnx',
+        [constant, branch],
+        [weight('a', 'data.bin'), weight('b', '../../etc/passwd'), weight('inside')],
+    )
     assert external_locations(path) == {
         'data.bin', '../../etc/passwd', 'in_an_attribute', 'in_a_branch'
     }  # fmt: skip

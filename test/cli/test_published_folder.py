@@ -104,8 +104,13 @@ def test_what_the_set_lacks_is_one_list(tmp_path, capsys):
 def test_instructions_that_the_prompt_does_not_hold_are_named_before_training(tmp_path, capsys):
     torch.set_num_threads(1)
     save_oft(UpstreamOft(2, **ROBOTS['bridge']), tmp_path / 'published')
-    write_set(tmp_path / 'set', video=False, cameras=('image_0',), state=7,
-              tasks=('pick up the red cube and put it on the plate ' * 4,))
+    write_set(
+        tmp_path / 'set',
+        video=False,
+        cameras=('image_0',),
+        state=7,
+        tasks=('pick up the red cube and put it on the plate ' * 4,),
+    )
     call = ['--dataset', str(tmp_path / 'set'), '--out', str(tmp_path / 'out')]
     assert main(['calibrate', str(tmp_path / 'published'), *call]) in (1, 2)
     assert '1 of 1 instructions' in capsys.readouterr().err

@@ -106,8 +106,20 @@ def test_a_piece_is_played_in_goes_and_its_page_has_the_rows(tmp_path, capsys):
     """The ten-minute version: the whole way from episodes to the page, small."""
     evidence = tmp_path / 'evidence'
     evidence.mkdir()
-    given = ['results', '--evidence', str(evidence), '--keep', str(tmp_path / 'keep'), '--workers',
-             '1', '--episodes', '1', '--run', 'ablation_tabletop', 'ablation_k1_tabletop']
+    given = [
+        'results',
+        '--evidence',
+        str(evidence),
+        '--keep',
+        str(tmp_path / 'keep'),
+        '--workers',
+        '1',
+        '--episodes',
+        '1',
+        '--run',
+        'ablation_tabletop',
+        'ablation_k1_tabletop',
+    ]
     assert main([*given, '--minutes', '1e-9']) == 3, 'two pieces are left'
     assert not list(evidence.glob('*.json')), 'no time, no file'
     assert main(given) == 0

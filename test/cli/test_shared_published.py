@@ -93,5 +93,5 @@ def test_a_process_keeps_its_share_alone(published):
 
 def test_one_process_has_nothing_to_share(published, capsys):
     call = ['--dataset', str(published / 'set'), '--device', 'cpu', '--shard']
-    assert main(['calibrate', str(published / 'published'), *call]) in (1, 2)
+    assert main(['calibrate', str(published / 'published'), *call]) == 2
     assert 'torchrun --nproc-per-node' in capsys.readouterr().err

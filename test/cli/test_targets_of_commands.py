@@ -23,7 +23,7 @@ def project(tmp_path, monkeypatch):
     """The current folder: what a day's work looks like."""
     folder = tmp_path / 'project'
     (folder / 'stuff' / 'data' / 'chunk-000').mkdir(parents=True)
-    (folder / 'stuff' / 'data' / 'chunk-000' / 'file-000.parquet').write_text('someone else\'s')
+    (folder / 'stuff' / 'data' / 'chunk-000' / 'file-000.parquet').write_text("someone else's")
     (folder / 'policy.safetensors').write_text('weeks of work')
     (folder / 'photo.png').write_bytes(b'\x89PNG\r\n\x1a\n a photo')
     (folder / 'precious.json').write_text('{"precious": 1}')

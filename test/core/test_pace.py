@@ -35,9 +35,7 @@ def test_out_of_range_is_a_reason_and_the_last_factor_stays(value):
     override.take(value, 5.1)
     factor, reason = override.factor(5.1)
     assert factor == 0.4
-    assert reason == (
-        f'speed factor: /scaling says {value:g}, expected 0 to 1 (speed.unit)'
-    )
+    assert reason == (f'speed factor: /scaling says {value:g}, expected 0 to 1 (speed.unit)')
 
 
 def test_a_factor_older_than_half_a_second_is_a_reason():

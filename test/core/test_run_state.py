@@ -11,9 +11,7 @@ MISSING = InputStatus(False, 'image: nothing received yet')
 
 
 def update(run, now=0.0, inputs=READY, verifying=False, queued=True, hold_reason='empty'):
-    return run.update(
-        now, inputs, verifying=verifying, queued=queued, hold_reason=hold_reason
-    )
+    return run.update(now, inputs, verifying=verifying, queued=queued, hold_reason=hold_reason)
 
 
 def running():

@@ -18,4 +18,3 @@ def test_two_reservations_are_two_domains_also_between_processes():
     other = int(child.stdout)
     assert {mine.number, other, ReservedDomain().number} <= set(DOMAINS)
     assert len({mine.number, other}) == 2
-

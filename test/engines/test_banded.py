@@ -42,9 +42,7 @@ def test_a_side_without_a_filter_stays_as_it_is():
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     np.testing.assert_array_equal(apply(None, None, image), image)
     half = Banded(np.kron(np.eye(2), [[0.5, 0.5]]))
-    np.testing.assert_array_equal(
-        apply(half, None, image[:4]), image[:4:2] / 2 + image[1:4:2] / 2
-    )
+    np.testing.assert_array_equal(apply(half, None, image[:4]), image[:4:2] / 2 + image[1:4:2] / 2)
     np.testing.assert_array_equal(
         apply(None, half, image[:, :4]), (image[:, :4:2] / 2 + image[:, 1:4:2] / 2)
     )

@@ -322,9 +322,7 @@ def test_a_state_can_be_read_and_written(engine):
     np.testing.assert_array_equal(values, observation(18)['x'] * 2.0)
     hidden = engine.run_layer(0, hidden)
     expected = engine.read(hidden)
-    np.testing.assert_array_equal(
-        engine.read(engine.run_layer(0, engine.write(values))), expected
-    )
+    np.testing.assert_array_equal(engine.read(engine.run_layer(0, engine.write(values))), expected)
 
 
 def test_a_failure_on_the_device_is_a_typed_error_of_one_line(engine, stream, monkeypatch):

@@ -139,8 +139,10 @@ def test_a_fitted_picture_has_the_size_that_was_foretold_and_the_shape_that_is_w
     assert found.shape[:2] == size
     if fit != 'squash':
         # At most half a pixel beside the shape.
-        assert abs(size[1] * height - size[0] * width) <= max(height, width) / 2 + 1e-9 or min(
-            size) == 1
+        assert (
+            abs(size[1] * height - size[0] * width) <= max(height, width) / 2 + 1e-9
+            or min(size) == 1
+        )
     assert (found == 9).sum() == 3 * min(rows, size[0]) * min(columns, size[1])
 
 

@@ -80,7 +80,8 @@ def test_the_manifest_gives_the_same_actions_as_the_contract(contract):
 
     spec = contract.manifest().action.normalisation
     assert transforms.unnormalise([[1.0, -1.0, 0.3]], spec.low, spec.high, spec.mask).tolist() == [
-        [0.2, -0.5, 0.3]]
+        [0.2, -0.5, 0.3]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_the_manifest_gives_the_same_actions_as_the_contract(contract):
     [
         ({'request': {'p': 'instruction'}}, "camera 'front' too"),
         ({'request': {'c': 'camera front'}}, 'the instruction too'),
-        ({'request': {'c': 'camera side', 'p': 'instruction'}}, "camera and one of"),
+        ({'request': {'c': 'camera side', 'p': 'instruction'}}, 'camera and one of'),
         ({'request': {'c': 'camera front', 'p': 'Instruction'}}, 'one of instruction'),
         ({'request': {'c': ['camera front'], 'p': 'instruction'}}, 'a text or a number'),
         ({'action': {**ARM['action'], 'scale': [0.2]}}, '2 numbers, or none'),

@@ -65,9 +65,9 @@ def observation(config: OftConfig, seed=0):
     inputs = {name: random.random(size, np.float32) for name in config.cameras}
     highest = min(config.text.vocabulary, config.pad_id)
     inputs['tokens'] = random.integers(3, highest, (1, config.prompt_tokens))
-    inputs['proprioception'] = random.standard_normal(
-        (1, config.proprioception_dim)
-    ).astype(np.float32)
+    inputs['proprioception'] = random.standard_normal((1, config.proprioception_dim)).astype(
+        np.float32
+    )
     return inputs
 
 

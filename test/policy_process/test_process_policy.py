@@ -107,9 +107,7 @@ def test_it_gives_the_same_bits_as_the_policy_in_this_process(bundle, opened):
     here.engine.close()
 
 
-def test_instructions_are_checked_on_this_side_also_when_the_process_stands_still(
-    bundle, opened
-):
+def test_instructions_are_checked_on_this_side_also_when_the_process_stands_still(bundle, opened):
     config = EngineConfig(path=str(bundle))
     here, there = in_process.open_policy(config), opened(config)
     os.kill(there.pid, signal.SIGSTOP)
@@ -213,9 +211,7 @@ def test_a_bundle_that_is_not_there_is_the_same_error_as_in_this_process(tmp_pat
         ('kind', "nonsense: answer 'opened': expected a pass"),
     ],
 )
-def test_each_way_to_fail_is_named_in_time_and_another_process_can_be_started(
-    opened, mode, words
-):
+def test_each_way_to_fail_is_named_in_time_and_another_process_can_be_started(opened, mode, words):
     policy = opened(server=bad(mode))
     begun = time.monotonic()
     with pytest.raises(ModelProcessError, match=words):

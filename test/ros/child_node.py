@@ -9,7 +9,6 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1])]
 
 
-
 def make():
     """As ``vla_node`` makes it: imports come after the signal handlers."""
     from fakes import FakePolicy

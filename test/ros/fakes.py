@@ -205,7 +205,9 @@ class FakeRobot:
             JointTrajectory, 'joint_trajectory', self._on_trajectory, QoSProfile(depth=10)
         )
         node.create_subscription(
-            JointTrajectory, 'vla_node/shadow/joint_trajectory', self._on_shadow,
+            JointTrajectory,
+            'vla_node/shadow/joint_trajectory',
+            self._on_shadow,
             QoSProfile(depth=10),
         )
         node.create_subscription(

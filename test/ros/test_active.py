@@ -64,9 +64,7 @@ def test_the_command_thread_claims_real_time_where_the_parameter_says_so(rig, mo
     assert commands.realtime.fifo is wanted
 
 
-def test_deactivating_while_a_pass_hangs_kills_its_process_in_half_a_second(
-    rig, process_policy
-):
+def test_deactivating_while_a_pass_hangs_kills_its_process_in_half_a_second(rig, process_policy):
     rig = rig(process_policy).run()
     before = process_policy.pid
     os.kill(before, signal.SIGSTOP)

@@ -255,8 +255,8 @@ def test_what_a_library_says_of_a_description_becomes_the_reason_and_no_tracebac
     monkeypatch.setattr(arm, 'ArmCollision', choke)
     session = SimpleNamespace(loop=None, policy=FakePolicy(), config=from_flat({}))
     words = Session.describe_robot(session, make_urdf())
-    assert words == session._description_problem == (
-        'robot_description: the frame tip has no parent'
+    assert (
+        words == session._description_problem == ('robot_description: the frame tip has no parent')
     )
 
 

@@ -13,9 +13,7 @@ from fakes import JOINTS
 pytestmark = pytest.mark.ros
 
 TOPIC = '/joint_trajectory'
-RIVAL = (
-    f'/rival publishes on {TOPIC} too: expected nobody else, or allow_other_commanders = true'
-)
+RIVAL = f'/rival publishes on {TOPIC} too: expected nobody else, or allow_other_commanders = true'
 
 
 # ---- contact ------------------------------------------------------------------------------------

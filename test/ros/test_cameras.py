@@ -310,8 +310,10 @@ def test_a_rate_below_what_is_expected_is_a_warning(rig):
     rig.up()
     rig.wait_state('ready')
     wait_for(
-        lambda: inputs_status(heard)
-        and 'expected image.expected_rate_hz = 18' in inputs_status(heard).message,
+        lambda: (
+            inputs_status(heard)
+            and 'expected image.expected_rate_hz = 18' in inputs_status(heard).message
+        ),
         what='a warning',
     )
     assert 'image: ' in inputs_status(heard).message

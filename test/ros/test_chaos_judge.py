@@ -40,9 +40,7 @@ def window(at, stamped, shift=0.0, speed=SPEED, late=0.0, braking=True):
         positions = np.vstack((positions, positions[-1] + 0.5 * TAIL * velocities[-1]))
         velocities = np.vstack((velocities, np.zeros(2)))
     arrival = at + late
-    return Window(
-        arrival, at if stamped else arrival, NAMES, times, positions + shift, velocities
-    )
+    return Window(arrival, at if stamped else arrival, NAMES, times, positions + shift, velocities)
 
 
 def recorded(windows, until, speeds=None, where=None):

@@ -55,7 +55,8 @@ def test_a_faster_controller_is_named_once_with_both_rates_and_the_one_to_set(gr
     node(graph, 'forward', 500)
     one, warnings = said(30.0)
     wait_for(lambda: warnings, what='the warning')
-    assert warnings[0] == one.problem == (
+    assert warnings[0] == one.problem
+    assert one.problem == (
         '/forward runs at update_rate = 500 Hz and is told at command_rate_hz = 30: it repeats '
         'every target 17 times, and the arm moves in steps; set command_rate_hz: 500'
     )
@@ -85,9 +86,7 @@ def test_a_rate_that_is_reached_and_a_listener_without_one_are_not_said(graph, s
 
 def test_beyond_the_highest_command_rate_both_are_to_be_set():
     text = controller_rate.rate_problem('/f', 1000.0, 100.0)
-    assert text.endswith(
-        'set command_rate_hz: 500, the highest, and a lower update_rate there'
-    )
+    assert text.endswith('set command_rate_hz: 500, the highest, and a lower update_rate there')
 
 
 def test_the_highest_rate_is_that_of_the_parameter():

@@ -335,9 +335,7 @@ def test_a_publisher_without_a_node_name_counts_after_a_moment(graph, us, monkey
     look = command_graph.CommandGraph(us, TOPIC)
     nameless = SimpleNamespace(node_namespace='_NODE_NAMESPACE_UNKNOWN_', node_name='')
     real = us.get_publishers_info_by_topic
-    monkeypatch.setattr(
-        us, 'get_publishers_info_by_topic', lambda topic: [*real(topic), nameless]
-    )
+    monkeypatch.setattr(us, 'get_publishers_info_by_topic', lambda topic: [*real(topic), nameless])
     graph.call(look.poll)
     assert look.others == ()
     polled(graph, look, lambda: look.others == ('a participant without a node name',), 'it stays')

@@ -153,8 +153,9 @@ def test_a_node_that_falls_silent_ends_it_with_its_last_words_and_a_code():
 
 def _is(folder: Path, parent: int, word: str) -> bool:
     try:
-        return f'PPid:\t{parent}\n' in (folder / 'status').read_text() and word in (
-            folder / 'cmdline'
-        ).read_text()
+        return (
+            f'PPid:\t{parent}\n' in (folder / 'status').read_text()
+            and word in (folder / 'cmdline').read_text()
+        )
     except OSError:
         return False

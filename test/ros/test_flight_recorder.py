@@ -120,7 +120,7 @@ def test_a_folder_that_cannot_be_made_is_an_oserror(tmp_path, what):
 def test_a_disk_that_is_full_leaves_the_older_flights_and_no_half_of_a_new_one(tmp_path):
     """The kernel refuses every byte beyond a file-size limit, in the middle of the writing."""
     older = recorder(tmp_path).write('older', {})
-    code = textwrap.dedent(f'''
+    code = textwrap.dedent(f"""
         import resource, signal
         import numpy as np
         from pathlib import Path
@@ -134,7 +134,7 @@ def test_a_disk_that_is_full_leaves_the_older_flights_and_no_half_of_a_new_one(t
             made.write('fault', {{}})
         except OSError as error:
             print('refused', error.errno)
-    ''')
+    """)
     done = subprocess.run(
         [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, timeout=60
     )

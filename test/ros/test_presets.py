@@ -18,8 +18,6 @@ QUICK = {('so101', '/follower/forward_controller'), ('gen3', '/joint_trajectory_
 """These run always; the others take seconds each, and go with the slow ones."""
 
 
-
-
 def slider_at_full_speed(node):
     """What UR's speed_scaling_state_broadcaster says of a slider at 100 %."""
     from std_msgs.msg import Float64

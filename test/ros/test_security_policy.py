@@ -46,7 +46,8 @@ CONFIGURATIONS = {
     'twist': {'command_type': 'twist'},
     'pose': {'command_type': 'pose'},
     'speed topic': {
-        'speed.source': 'topic', 'speed.topic': 'speed_scaling_state_broadcaster/speed_scaling',
+        'speed.source': 'topic',
+        'speed.topic': 'speed_scaling_state_broadcaster/speed_scaling',
     },
     'speed of the controller': {'speed.source': 'controller_state'},
 }
@@ -245,7 +246,8 @@ def test_the_recorder_may_listen_to_what_it_records_and_to_nothing_else(
     given = {'folder': str(tmp_path), 'video': True}
     recorder = graph.add(
         RecorderNode(
-            context=graph.context, namespace=namespace,
+            context=graph.context,
+            namespace=namespace,
             parameter_overrides=[Parameter(name, value=value) for name, value in given.items()],
         )
     )
@@ -255,7 +257,8 @@ def test_the_recorder_may_listen_to_what_it_records_and_to_nothing_else(
         of_cameras = {f'{name}/compressed' for name in of_cameras}
     wanted = {grant for grant in granted() if grant[0] == 'vla_recorder'} - {
         ('vla_recorder', 'topic', 'subscribe', f'/{name}{ending}')
-        for name in ('image', 'wrist_image') for ending in ('', '/compressed')
+        for name in ('image', 'wrist_image')
+        for ending in ('', '/compressed')
         if f'/{name}{ending}' not in of_cameras
     }
     wait_for(lambda: created(robot, 'vla_recorder') >= wanted, what='all subscriptions')

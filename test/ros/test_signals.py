@@ -58,9 +58,7 @@ def moving(graph):
     ('number', 'times'),
     [(signal.SIGINT, 1), (signal.SIGINT, 5), (signal.SIGTERM, 2), (signal.SIGHUP, 1)],
 )
-def test_a_signal_ends_it_cleanly_with_the_arm_at_rest_also_when_sent_often(
-    moving, number, times
-):
+def test_a_signal_ends_it_cleanly_with_the_arm_at_rest_also_when_sent_often(moving, number, times):
     child, robot = moving
     for _ in range(times):
         child.send_signal(number)

@@ -87,5 +87,5 @@ def test_a_camera_of_the_hand_sees_what_the_gripper_sees_and_large_pictures_are_
     assert picture.shape == (224, 224, 3) and asked == [('image', 112, 112)]
     np.testing.assert_array_equal(picture[::2, ::2], picture[1::2, 1::2])
     assert wrist.picture(render).shape == (96, 128, 3)
-    one, = cameras_of('fake')
+    (one,) = cameras_of('fake')
     assert (one.name, one.height, one.block) == ('image', 96, 1)

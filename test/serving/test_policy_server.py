@@ -240,8 +240,9 @@ def test_other_paths_and_too_many_connections_are_refused(serve):
             connect(server.url, compression=None)
 
 
-def test_a_port_that_is_taken_and_files_that_are_no_certificate_are_named(serve, policy, settings,
-                                                                          tmp_path):
+def test_a_port_that_is_taken_and_files_that_are_no_certificate_are_named(
+    serve, policy, settings, tmp_path
+):
     taken = serve().url.rpartition(':')[2]
     contract = contract_of(policy.manifest)
     with pytest.raises(ConfigError, match=taken):
@@ -426,7 +427,8 @@ def test_a_server_that_reads_no_more_does_not_hold_the_request_beyond_its_deadli
 
 
 @pytest.mark.parametrize(
-    'url', ['', 'http://x', 'ws://', 'localhost:8000', 'ws://h:0', 'ws://h:99999', 'ws://h:x'])
+    'url', ['', 'http://x', 'ws://', 'localhost:8000', 'ws://h:0', 'ws://h:99999', 'ws://h:x']
+)
 def test_what_is_no_address_is_refused(url):
     with pytest.raises(ConfigError, match=r'remote\.url'):
         Address(url)

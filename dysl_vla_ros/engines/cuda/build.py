@@ -215,4 +215,3 @@ def _samples(
 def _tell(progress: Progress | None, number: int, total: int, name: str, event: Event) -> None:
     if progress is not None:
         progress(number, total, name, event)
-

@@ -193,9 +193,7 @@ class BundleParts:
         return str(found)
 
 
-def open_cuda_engine(
-    bundle: Bundle, stream: Stream | None = None, plans: str = ''
-) -> CudaEngine:
+def open_cuda_engine(bundle: Bundle, stream: Stream | None = None, plans: str = '') -> CudaEngine:
     """Open a bundle on the CUDA device, with the pieces that ``dysl build`` compiled for it.
 
     Args:

@@ -294,9 +294,7 @@ class CudaEngine:
             bodies[f'bridge_{layer}'] = _bound(
                 lambda i: hidden.copy_(parts.bridge(i, hidden)), layer
             )
-        bodies['head'] = lambda: self._actions.copy_(
-            parts.head(hidden).float(), non_blocking=True
-        )
+        bodies['head'] = lambda: self._actions.copy_(parts.head(hidden).float(), non_blocking=True)
         return bodies
 
     def _layer_bodies(self, parts: TorchParts) -> dict[str, Callable[[], object]]:

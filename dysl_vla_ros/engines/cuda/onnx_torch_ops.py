@@ -213,9 +213,7 @@ def _layer_norm(node: Node) -> Apply:
 
 def _instance_norm(node: Node) -> Apply:
     epsilon = node.attributes.get('epsilon', 1e-5)
-    return lambda x, scale, bias: functional.instance_norm(
-        x, weight=scale, bias=bias, eps=epsilon
-    )
+    return lambda x, scale, bias: functional.instance_norm(x, weight=scale, bias=bias, eps=epsilon)
 
 
 def _padding(node: Node) -> list[int]:
@@ -247,9 +245,7 @@ def _average_pool(node: Node) -> Apply:
     padding, kernel = _padding(node), list(node.attributes['kernel_shape'])
     strides = list(node.attributes.get('strides', [1] * len(kernel)))
     counts = bool(node.attributes.get('count_include_pad', 0))
-    return lambda x: functional.avg_pool2d(
-        x, kernel, strides, padding, count_include_pad=counts
-    )
+    return lambda x: functional.avg_pool2d(x, kernel, strides, padding, count_include_pad=counts)
 
 
 def _gemm(node: Node) -> Apply:

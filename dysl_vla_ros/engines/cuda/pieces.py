@@ -199,9 +199,7 @@ def _run(part: Sequence[Step], later: set[str], constants: Mapping[str, Tensor])
     outputs = tuple(
         name for step in part for name in step.writes if name in later and name not in constants
     )
-    weights = tuple(
-        name for name in read if name in constants and _is_weight(constants[name])
-    )
+    weights = tuple(name for name in read if name in constants and _is_weight(constants[name]))
     key = _key(part, inputs, outputs, weights, constants)
     return Run(tuple(part), inputs, outputs, weights, key)
 

@@ -120,9 +120,7 @@ class CudaStream:
         torch.cuda.synchronize(self._device)
         graph = torch.cuda.CUDAGraph()
         # In a float32 bundle TF32 would cost convolutions three digits.
-        exact = torch.backends.cudnn.flags(
-            enabled=torch.backends.cudnn.enabled, allow_tf32=False
-        )  # type: ignore[no-untyped-call]
+        exact = torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False)  # type: ignore[no-untyped-call]
         with torch.no_grad(), exact:
             with torch.cuda.stream(self._stream):
                 # Libraries choose kernels and allocate workspaces the first time.

@@ -147,18 +147,37 @@ class Contract:
         action, state = self.action, self.state
         moves = action.dim - int(action.gripper)
         expect('action.horizon', action.horizon, action.horizon >= 1, 'at least 1')
-        expect('action.scale', action.scale, len(action.scale) in (0, moves),
-               f'{moves} numbers, or none')
-        expect('action.scale', action.scale, all(abs(value) > 0 for value in action.scale),
-               'none that is 0')
-        expect('action.gripper_open', action.gripper_open,
-               abs(action.gripper_open - action.gripper_closed) > 1e-6,
-               f'another number than gripper_closed = {action.gripper_closed}')
+        expect(
+            'action.scale',
+            action.scale,
+            len(action.scale) in (0, moves),
+            f'{moves} numbers, or none',
+        )
+        expect(
+            'action.scale',
+            action.scale,
+            all(abs(value) > 0 for value in action.scale),
+            'none that is 0',
+        )
+        expect(
+            'action.gripper_open',
+            action.gripper_open,
+            abs(action.gripper_open - action.gripper_closed) > 1e-6,
+            f'another number than gripper_closed = {action.gripper_closed}',
+        )
         expect('state.size', state.size, 0 <= state.size <= 1000, 'within [0, 1000]')
-        expect('state.size', state.size, state.source == 'joints' or state.size in (0, 6),
-               f'6 for {state.source}')
-        expect('state.fingers', state.fingers, all(a != b for a, b in state.fingers),
-               'another number for open than for closed')
+        expect(
+            'state.size',
+            state.size,
+            state.source == 'joints' or state.size in (0, 6),
+            f'6 for {state.source}',
+        )
+        expect(
+            'state.fingers',
+            state.fingers,
+            all(a != b for a, b in state.fingers),
+            'another number for open than for closed',
+        )
         asked = list(_leaves(self.request, 'request'))
         parts = [part for _, part in asked]
         for where, part in asked:
@@ -166,9 +185,13 @@ class Contract:
                 continue
             kind, _, name = part.partition(' ')
             known = part in _PARTS or (kind == 'camera' and name in self.cameras)
-            expect(where, part, known,
-                   f'one of {", ".join(_PARTS)}, camera and one of {list(self.cameras)}, or a '
-                   'text that begins with =')
+            expect(
+                where,
+                part,
+                known,
+                f'one of {", ".join(_PARTS)}, camera and one of {list(self.cameras)}, or a '
+                'text that begins with =',
+            )
         for camera in self.cameras:
             expect('request', parts, f'camera {camera}' in parts, f'camera {camera!r} too')
         expect('request', parts, 'instruction' in parts, 'the instruction too')
@@ -313,24 +336,40 @@ def fitting(contract: Contract, manifest: Manifest) -> Contract:
     theirs, ours = contract.action, manifest.action
     for name in ('space', 'dim', 'gripper'):
         value, wanted = getattr(theirs, name), getattr(ours, name)
-        expect(f'action.{name}', value, value == wanted,
-               f'{wanted!r}, as the bundle {manifest.name} has it')
-    expect('action.horizon', theirs.horizon, theirs.horizon <= ours.horizon,
-           f'at most {ours.horizon}, as the bundle {manifest.name} has it')
+        expect(
+            f'action.{name}',
+            value,
+            value == wanted,
+            f'{wanted!r}, as the bundle {manifest.name} has it',
+        )
+    expect(
+        'action.horizon',
+        theirs.horizon,
+        theirs.horizon <= ours.horizon,
+        f'at most {ours.horizon}, as the bundle {manifest.name} has it',
+    )
     if theirs.gripper_threshold is None:
         known = replace(theirs, gripper_threshold=ours.gripper_threshold)
         contract = replace(contract, action=known)
     cameras = sorted(camera.name for camera in manifest.cameras)
-    expect('cameras', sorted(contract.cameras), sorted(contract.cameras) == cameras,
-           f'{cameras}, those of the bundle {manifest.name}')
+    expect(
+        'cameras',
+        sorted(contract.cameras),
+        sorted(contract.cameras) == cameras,
+        f'{cameras}, those of the bundle {manifest.name}',
+    )
     state = ServerState(
         manifest.proprioception.source, manifest.proprioception.body,
         manifest.proprioception.gripper, manifest.proprioception.fingers,
     )  # fmt: skip
     if not manifest.proprioception.dim:
         return contract
-    expect('request', list(contract.request), contract.needs_state,
-           f'the state too, which the bundle {manifest.name} reads')
+    expect(
+        'request',
+        list(contract.request),
+        contract.needs_state,
+        f'the state too, which the bundle {manifest.name} reads',
+    )
     given = contract.state
     if given == ServerState():
         return replace(contract, state=state)

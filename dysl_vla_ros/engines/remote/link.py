@@ -204,9 +204,7 @@ class Link:
             raise
 
     def _down(self, waited: float) -> LinkError:
-        return LinkError(
-            f'no link to {self.address.url} for {waited:g} s: {self._problem}'
-        )
+        return LinkError(f'no link to {self.address.url} for {waited:g} s: {self._problem}')
 
     def _drop(self, problem: str) -> None:
         """Let go of the connection; the thread makes another."""

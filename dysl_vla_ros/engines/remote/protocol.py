@@ -140,8 +140,10 @@ class _Reader:
     def _picture(self, parts: dict[str, Any]) -> NDArray[Any]:
         kind, data = parts.get('format'), parts.get('data')
         if kind == 'raw':
-            return _array({_ARRAY: True} | {
-                key: value for key, value in parts.items() if key not in (_PICTURE, 'format')})
+            return _array(
+                {_ARRAY: True}
+                | {key: value for key, value in parts.items() if key not in (_PICTURE, 'format')}
+            )
         if kind not in ('png', 'jpeg') or not isinstance(data, bytes):
             raise ProtocolError(f'a picture of format {str(kind)[:20]!r}: expected raw, png, jpeg')
         if self._read_picture is None:

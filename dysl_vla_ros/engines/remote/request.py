@@ -40,9 +40,7 @@ def request_of(observation: Observation, contract: Contract) -> dict[str, Any]:
     return sent
 
 
-def observation_of(
-    request: Mapping[str, Any], contract: Contract, stamp: float
-) -> Observation:
+def observation_of(request: Mapping[str, Any], contract: Contract, stamp: float) -> Observation:
     """What a request says, the other way round.
 
     Args:

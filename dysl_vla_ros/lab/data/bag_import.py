@@ -177,8 +177,11 @@ def choose_topics(bag: Bag, choice: BagChoice) -> Topics:
     label = one('labels', choice.label, (TEXT,), ('/label',), '--label TOPIC', needed=False)
     if lacking:
         listed = '; '.join(f'({number}) {text}' for number, text in enumerate(lacking, start=1))
-        raise ConfigError(str(bag.path), f'{len(lacking)} things missing', 'pictures, joints, '
-                          f'actions and an instruction: {listed}. It has {bag.listed()}')
+        raise ConfigError(
+            str(bag.path),
+            f'{len(lacking)} things missing',
+            f'pictures, joints, actions and an instruction: {listed}. It has {bag.listed()}',
+        )
     return Topics(cameras, joints, action, choice.gripper, instruction, label)
 
 
@@ -361,7 +364,8 @@ class _Streams:
             if (stamps > 0).all() and np.median(off) < _SAME_CLOCK_NS:
                 pairs = zip(stamps.tolist(), entries, strict=True)
                 self._entries[topic] = sorted(
-                    ((stamp, message) for stamp, (_, message) in pairs), key=lambda e: e[0])
+                    ((stamp, message) for stamp, (_, message) in pairs), key=lambda e: e[0]
+                )
             else:
                 notes.append(f'{topic}: its stamps are {np.median(off) / _S:.0f} s off the '
                              "recorder's clock; recorded times are used")  # fmt: skip
@@ -382,8 +386,11 @@ class _Streams:
         if not names:
             # Drivers of several arms share a topic: the first message says which is meant.
             names = read[0][1]
-        rows = [(t, values) for t, own, found in read
-                if (values := by_name(names, own, found) if names else found) is not None]
+        rows = [
+            (t, values)
+            for t, own, found in read
+            if (values := by_name(names, own, found) if names else found) is not None
+        ]
         if not rows:
             raise ConfigError('joint-names', list(names), f'names in {topic}: '
                               f'{sorted({n for _, own, _ in read for n in own})}')  # fmt: skip
@@ -415,9 +422,7 @@ def _labelled(
     return spans
 
 
-def _newest(
-    stamps: NDArray[np.int64], times: NDArray[np.int64], silent: int
-) -> NDArray[np.int64]:
+def _newest(stamps: NDArray[np.int64], times: NDArray[np.int64], silent: int) -> NDArray[np.int64]:
     """Place of the newest stamp at each time; -1 where there is none that is young enough."""
     if not len(stamps):
         return np.full(len(times), -1, np.int64)
@@ -442,8 +447,13 @@ def _pictures(bag: Bag) -> list[str]:
 
 def _camera_name(topic: str, topics: Sequence[str]) -> str:
     """``/wrist/color/image_raw`` -> ``wrist``; what tells them apart, in words of a name."""
-    plain = [part for part in topic.split('/') if part and part not in (
-        'image_raw', 'image', 'compressed', 'color', 'rgb', 'image_color', 'image_rect')]
+    plain = [
+        part
+        for part in topic.split('/')
+        if part
+        and part
+        not in ('image_raw', 'image', 'compressed', 'color', 'rgb', 'image_color', 'image_rect')
+    ]
     return '_'.join(plain) or 'image'
 
 

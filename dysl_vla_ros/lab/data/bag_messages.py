@@ -99,4 +99,3 @@ def by_name(
     if len(values) < len(names) or not all(name in places for name in wanted):
         return None
     return values[[places[name] for name in wanted]]
-

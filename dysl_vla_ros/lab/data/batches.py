@@ -86,6 +86,7 @@ class BatchSource:
                 are other goals named in the same frame.
             names: Number of the target's name per goal, (goals,); None where nothing asks.
         """
+
         def put(values: NDArray[np.generic]) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(values)).to(device)
 

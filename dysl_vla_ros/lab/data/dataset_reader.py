@@ -169,9 +169,7 @@ def load_dataset(
     return data
 
 
-def _columns(
-    found: Any, contract: Contract, wrong: list[ConfigError]
-) -> dict[str, Feature]:
+def _columns(found: Any, contract: Contract, wrong: list[ConfigError]) -> dict[str, Feature]:
     unreadable: list[str] = []
     known = read_columns(found, unreadable)
     wrong += [ConfigError(INFO, 'a description that cannot be read', text) for text in unreadable]
@@ -181,19 +179,26 @@ def _columns(
         entry = known.get(name)
         if entry is None:
             if not any(name in text for text in unreadable):
-                wrong.append(ConfigError(where, 'missing',
-                                         f'this column beside {sorted(known)}: {_MADE_BY}'))
+                wrong.append(
+                    ConfigError(
+                        where, 'missing', f'this column beside {sorted(known)}: {_MADE_BY}'
+                    )
+                )
             continue
         goals = entry.shape[:1] if name.startswith('label.') else wanted.shape[:1]
         if entry.shape != (*goals, *wanted.shape[1:]):
-            wrong.append(ConfigError(f'{where}.shape', entry.shape,
-                                     f'{wanted.shape}{_hint(name)}'))
+            wrong.append(
+                ConfigError(f'{where}.shape', entry.shape, f'{wanted.shape}{_hint(name)}')
+            )
         if entry.dtype != wanted.dtype:
             hint = '; export the videos as images' if entry.dtype == 'video' else ''
             wrong.append(ConfigError(f'{where}.dtype', entry.dtype, wanted.dtype + hint))
         if wanted.names is not None and entry.names != tuple(wanted.names):
-            wrong.append(ConfigError(f'{where}.names', list(entry.names),
-                                     f'{list(wanted.names)}{_hint(name)}'))
+            wrong.append(
+                ConfigError(
+                    f'{where}.names', list(entry.names), f'{list(wanted.names)}{_hint(name)}'
+                )
+            )
         columns[name] = Feature(wanted.dtype, entry.shape, wanted.names)
     return columns
 

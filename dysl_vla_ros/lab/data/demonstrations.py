@@ -104,8 +104,7 @@ def join(parts: Sequence[Demonstrations]) -> Demonstrations:
     shifted = [part.frame + start for part, start in zip(parts, starts, strict=True)]
     return Demonstrations(
         images={
-            name: np.concatenate([part.images[name] for part in parts])
-            for name in parts[0].images
+            name: np.concatenate([part.images[name] for part in parts]) for name in parts[0].images
         },
         proprioception=np.concatenate([part.proprioception for part in parts]),
         frame=np.concatenate(shifted),

@@ -164,8 +164,13 @@ def flat_names(found: object) -> tuple[str, ...]:
     if isinstance(found, Mapping):
         return tuple(name for part in found.values() for name in flat_names(part))
     if isinstance(found, (list, tuple)):
-        return tuple(name for part in found for name in (
-            flat_names(part) if isinstance(part, (list, tuple, Mapping)) else (str(part),)))
+        return tuple(
+            name
+            for part in found
+            for name in (
+                flat_names(part) if isinstance(part, (list, tuple, Mapping)) else (str(part),)
+            )
+        )
     return (str(found),) if isinstance(found, str) else ()
 
 
@@ -276,6 +281,7 @@ def _episodes_v3(
             wrong.append(f'meta/episodes/{error}')
             return
         for row in rows:
+
             def numbered(of: str, row: Mapping[str, Any] = row) -> dict[str, int]:
                 return {place: int(row[f'{of}/{place}']) for place in places}
 
@@ -294,9 +300,7 @@ def _episodes_v3(
 # ---- both ---------------------------------------------------------------------------------------
 
 
-def _filled(
-    info: Mapping[str, Any], key: str, values: Mapping[str, Any], wrong: list[str]
-) -> str:
+def _filled(info: Mapping[str, Any], key: str, values: Mapping[str, Any], wrong: list[str]) -> str:
     """A path of the set; only what the version's templates name is filled in."""
     template = info.get(key)
     try:

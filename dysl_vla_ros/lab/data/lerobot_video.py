@@ -24,8 +24,12 @@ def need_av() -> Any:
     try:
         import av
     except ImportError:
-        raise ConfigError('av', 'missing', 'PyAV, which reads the videos of a data set: '
-                          "pip install 'dysl_vla_ros[train]', or pip install av") from None
+        raise ConfigError(
+            'av',
+            'missing',
+            'PyAV, which reads the videos of a data set: '
+            "pip install 'dysl_vla_ros[train]', or pip install av",
+        ) from None
     return av
 
 

@@ -107,7 +107,8 @@ class Numbers:
         """Numbers of an episode, (frames, size), in radians and openings."""
         joined = np.concatenate([numbers[name] for name in self.columns], axis=1)
         found: NDArray[np.float32] = (
-            joined * np.asarray(self.gain) + np.asarray(self.offset)).astype(np.float32)
+            joined * np.asarray(self.gain) + np.asarray(self.offset)
+        ).astype(np.float32)
         if self.gripper:
             places = list(self.gripper)
             found[:, places] = np.clip(found[:, places], 0.0, 1.0)
@@ -151,6 +152,7 @@ class Reading:
 
 def reading_from(values: Mapping[str, Any]) -> Reading:
     """The inverse of ``as_json``, after JSON."""
+
     def numbers(found: Mapping[str, Any]) -> Numbers:
         return Numbers(**{name: tuple(part) for name, part in found.items()})
 
@@ -193,8 +195,11 @@ def columns_needed(data: LerobotSet, choice: SetChoice) -> tuple[tuple[str, ...]
         lacking.append('episodes: one; at least 2, of which one is held out')
     if lacking:
         listed = '; '.join(f'({number}) {text}' for number, text in enumerate(lacking, start=1))
-        raise ConfigError(str(data.folder), f'a set of {data.robot} that lacks {len(lacking)} '
-                          'things', f'joints, actions, pictures, episodes: {listed}')
+        raise ConfigError(
+            str(data.folder),
+            f'a set of {data.robot} that lacks {len(lacking)} things',
+            f'joints, actions, pictures, episodes: {listed}',
+        )
     return state, action
 
 
@@ -267,9 +272,11 @@ def guess_space(
             found.append(np.abs(action[:-1] - after) / scale)
         errors[kind] = float(np.median(np.concatenate(found).mean(axis=1)))
     absolute = errors['absolute'] <= errors['increments']
-    told.append(f'actions are {"absolute" if absolute else "increments"}: they differ by '
-                f'{errors["absolute"]:.2g} from the next state and by {errors["increments"]:.2g} '
-                'from the next step, in standard deviations (--action-space says otherwise)')
+    told.append(
+        f'actions are {"absolute" if absolute else "increments"}: they differ by '
+        f'{errors["absolute"]:.2g} from the next state and by {errors["increments"]:.2g} '
+        'from the next step, in standard deviations (--action-space says otherwise)'
+    )
     if pose:
         return 'eef_pose' if absolute else 'eef_delta'
     return 'joint_position' if absolute else 'joint_delta'
@@ -338,14 +345,18 @@ def _ends(
                                         ('action', action_names, moving, actions)):  # fmt: skip
         joined = np.concatenate(values)
         for place in places:
-            pair = choice.gripper_range or (float(np.quantile(joined[:, place], 0.005)),
-                                            float(np.quantile(joined[:, place], 0.995)))
+            pair = choice.gripper_range or (
+                float(np.quantile(joined[:, place], 0.005)),
+                float(np.quantile(joined[:, place], 0.995)),
+            )
             if abs(pair[1] - pair[0]) < 1e-6:
                 pair = (pair[0], pair[0] + 1.0)
             ends[f'{kind} {place}'] = pair
             if choice.gripper_range is None:
-                told.append(f'{names[place]} ({kind}): closed at {pair[0]:.4g}, open at '
-                            f'{pair[1]:.4g}, the extremes of the set (--gripper-range)')
+                told.append(
+                    f'{names[place]} ({kind}): closed at {pair[0]:.4g}, open at '
+                    f'{pair[1]:.4g}, the extremes of the set (--gripper-range)'
+                )
     _turn_round(ends, states, actions, grippers, moving, told)
     if space.startswith('joint_p') and choice.gripper_range is None:
         # What is commanded and what is measured of one gripper are the same quantity.
@@ -354,7 +365,9 @@ def _ends(
             upwards = one[0] < one[1] and two[0] < two[1]
             if upwards and abs(one[1] - two[1]) < abs(two[1] - two[0]):
                 ends[f'state {place}'] = ends[f'action {other}'] = (
-                    min(one[0], two[0]), max(one[1], two[1]))
+                    min(one[0], two[0]),
+                    max(one[1], two[1]),
+                )
     return ends
 
 
@@ -481,4 +494,3 @@ def _picture_size(column: Column) -> tuple[int, int]:
     if len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3):
         return shape[1], shape[2]
     return (shape[0], shape[1]) if len(shape) >= 2 else (PATCH, PATCH)
-

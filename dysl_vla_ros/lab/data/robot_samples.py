@@ -69,9 +69,12 @@ def read_set(
         choice = SetChoice(state=known.state.columns, action=known.action.columns[0])
         missing = [column for column in known.columns.values() if not data.picture(column)]
         if missing or data.fps != known.fps:
-            raise ConfigError(str(data.folder), f'{data.fps:g} frames per second, pictures '
-                              f'{sorted(data.cameras)}', 'a set like the one that the checkpoint '
-                              f'was trained on: {known.fps:g} and {sorted(known.columns)}')
+            raise ConfigError(
+                str(data.folder),
+                f'{data.fps:g} frames per second, pictures {sorted(data.cameras)}',
+                'a set like the one that the checkpoint '
+                f'was trained on: {known.fps:g} and {sorted(known.columns)}',
+            )
     columns = columns_needed(data, choice)
     rows = list(read_rows(data, [*columns[0], columns[1]]))
     reading = known or settle(data, choice, [entry.numbers for entry in rows])
@@ -146,8 +149,11 @@ def _part(
                 read_pictures(data, rows, reading.columns[shape.name], places.tolist())
             ])  # fmt: skip
         except InputError as error:
-            raise ConfigError(f'{reading.columns[shape.name]}, episode {rows.episode.index}',
-                              str(error), 'larger pictures, or --image-size') from None
+            raise ConfigError(
+                f'{reading.columns[shape.name]}, episode {rows.episode.index}',
+                str(error),
+                'larger pictures, or --image-size',
+            ) from None
     numbers = [texts.index(_text(rows.instruction[place])) for place in places]
     return _Part(
         rows.episode.index, images, state[places], np.array(numbers, np.int64),

@@ -176,7 +176,8 @@ class RobotSetWriter:
             info['video_path'] = VIDEO_PATH
             for name, size in described.cameras.items():
                 info['features'][IMAGE + name]['info'] = video_info(
-                    self._codec, size, described.fps)
+                    self._codec, size, described.fps
+                )
         write_document(place / INFO, info)
         if self.folder.is_dir():  # empty, as it was checked in the beginning
             self.folder.rmdir()
@@ -227,8 +228,12 @@ class RobotSetWriter:
 
 def _video_row(key: str, number: int, seconds: float) -> dict[str, Any]:
     chunk, file = divmod(number, 1000)
-    return {f'videos/{key}/chunk_index': chunk, f'videos/{key}/file_index': file,
-            f'videos/{key}/from_timestamp': 0.0, f'videos/{key}/to_timestamp': seconds}
+    return {
+        f'videos/{key}/chunk_index': chunk,
+        f'videos/{key}/file_index': file,
+        f'videos/{key}/from_timestamp': 0.0,
+        f'videos/{key}/to_timestamp': seconds,
+    }
 
 
 def _never(folder: Path) -> bool:

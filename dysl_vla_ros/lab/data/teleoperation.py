@@ -109,8 +109,12 @@ class _Messages:
 
     def joints(self, at: int, positions: Any) -> Any:
         return self._types['sensor_msgs/msg/JointState'](
-            header=self._header(at), name=[*arm.JOINT_NAMES, 'gripper'],
-            position=np.array(positions, np.float64), velocity=np.zeros(0), effort=np.zeros(0))
+            header=self._header(at),
+            name=[*arm.JOINT_NAMES, 'gripper'],
+            position=np.array(positions, np.float64),
+            velocity=np.zeros(0),
+            effort=np.zeros(0),
+        )
 
     def trajectory(self, at: int, positions: Any) -> Any:
         soon = self._types['builtin_interfaces/msg/Duration'](sec=0, nanosec=_PERIOD_NS)
@@ -118,15 +122,23 @@ class _Messages:
             positions=np.array(positions, np.float64), velocities=np.zeros(0),
             accelerations=np.zeros(0), effort=np.zeros(0), time_from_start=soon)  # fmt: skip
         return self._types['trajectory_msgs/msg/JointTrajectory'](
-            header=self._header(at), joint_names=list(arm.JOINT_NAMES), points=[point])
+            header=self._header(at), joint_names=list(arm.JOINT_NAMES), points=[point]
+        )
 
     def picture(self, at: int, image: Any) -> Any:
         rows, columns = image.shape[:2]
         return self._types['sensor_msgs/msg/Image'](
-            header=self._header(at), height=rows, width=columns, encoding='rgb8',
-            is_bigendian=0, step=3 * columns, data=np.ascontiguousarray(image).reshape(-1))
+            header=self._header(at),
+            height=rows,
+            width=columns,
+            encoding='rgb8',
+            is_bigendian=0,
+            step=3 * columns,
+            data=np.ascontiguousarray(image).reshape(-1),
+        )
 
     def _header(self, at: int) -> Any:
         stamp = self._types['builtin_interfaces/msg/Time'](
-            sec=at // 1_000_000_000, nanosec=at % 1_000_000_000)
+            sec=at // 1_000_000_000, nanosec=at % 1_000_000_000
+        )
         return self._types['std_msgs/msg/Header'](stamp=stamp, frame_id='')

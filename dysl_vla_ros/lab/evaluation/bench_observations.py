@@ -43,9 +43,7 @@ def load_recorded(path: Path, manifest: Manifest) -> list[Observation]:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, EOFError, ValueError, AttributeError, BadZipFile, zlib.error) as error:
-        raise InputError(
-            f'{path}: {error}; expected a .npz file of plain arrays, whole'
-        ) from None
+        raise InputError(f'{path}: {error}; expected a .npz file of plain arrays, whole') from None
     gripper = manifest.proprioception.gripper
     cameras = [camera.name for camera in manifest.cameras]
     wanted = [*cameras, 'joints', 'instruction', *(['gripper'] if gripper else [])]

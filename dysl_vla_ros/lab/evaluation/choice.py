@@ -94,7 +94,9 @@ def by_success(played: Played) -> list[Candidate]:
 
 
 def on_recorded(
-    policy: Policy, observations: Sequence[Observation], rows: Sequence[Row],
+    policy: Policy,
+    observations: Sequence[Observation],
+    rows: Sequence[Row],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[Row, dict[str, Any]]:
     """How far each row's actions are from dense ones, observation by observation, and its depth.

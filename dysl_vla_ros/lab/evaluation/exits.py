@@ -62,9 +62,7 @@ def all_exits(policy: Policy, observation: Observation) -> Exits:
     return Exits(early.pop(engine.layout.layers_total), early)
 
 
-def walk(
-    engine: Engine, hidden: Hidden, exits: Iterable[int]
-) -> Iterator[tuple[int, FloatArray]]:
+def walk(engine: Engine, hidden: Hidden, exits: Iterable[int]) -> Iterator[tuple[int, FloatArray]]:
     """Leave at one exit after the other, and after the last layer; only as far as it is asked.
 
     Args:

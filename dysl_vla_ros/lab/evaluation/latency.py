@@ -186,9 +186,7 @@ def bench_engine(
     }
 
 
-def _cases(
-    engine: Engine, inputs: Mapping[str, NDArray[Any]], live: int
-) -> dict[str, Case]:
+def _cases(engine: Engine, inputs: Mapping[str, NDArray[Any]], live: int) -> dict[str, Case]:
     """Everything that ``bench_engine`` times."""
     layout = engine.layout
     full = layout.full_plan()
@@ -225,9 +223,7 @@ def _cases(
     if layout.dynamic_layers:
         cases['closed'] = backbone(layout.watched_plan())
         deciding = _decided(engine, live)
-        cases['live'] = Case(
-            lambda hidden: forward(deciding, hidden, _live_plan(layout)), enter
-        )
+        cases['live'] = Case(lambda hidden: forward(deciding, hidden, _live_plan(layout)), enter)
         asked = layout.dynamic_layers[0]
         cases['gate'] = Case(
             lambda hidden: engine.skip_score(asked, hidden),

@@ -84,9 +84,7 @@ class Ledger:
                 stream.write(json.dumps({'row': asdict(row), 'result': asdict(result)}) + '\n')
 
 
-def waiting_place(
-    command: str, about: Mapping[str, Any], folder: Path | None = None
-) -> Path:
+def waiting_place(command: str, about: Mapping[str, Any], folder: Path | None = None) -> Path:
     """Where a run keeps its episodes until it is complete, unless the user names a place.
 
     The same command, and no other, finds them again.

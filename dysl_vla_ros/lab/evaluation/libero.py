@@ -290,9 +290,7 @@ def _episode(
                          bool(up) and named not in up)  # fmt: skip
 
 
-def _row_policy(
-    policy: Policy, row: Row, task: int, start: int, limits: Sequence[float]
-) -> Any:
+def _row_policy(policy: Policy, row: Row, task: int, start: int, limits: Sequence[float]) -> Any:
     if row.mode == 'oracle':
         return OraclePolicy(policy, row.tolerance, lambda: ('', 0.0))
     if row.mode == 'deer':

@@ -64,9 +64,7 @@ class WeatherLink:
         lost: Requests that got no answer.
     """
 
-    def __init__(
-        self, link: Any, weather: Weather, seed: int, now: Callable[[], float]
-    ) -> None:
+    def __init__(self, link: Any, weather: Weather, seed: int, now: Callable[[], float]) -> None:
         """Wrap a link.
 
         Args:

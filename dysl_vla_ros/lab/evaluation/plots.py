@@ -42,9 +42,7 @@ def plot_evaluation(path: Path, document: dict[str, Any]) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise DyslError(
-            '--plot needs matplotlib: python -m pip install matplotlib'
-        ) from None
+        raise DyslError('--plot needs matplotlib: python -m pip install matplotlib') from None
     modes = list(document['modes'])
     shown = 'auto' if 'auto' in modes else modes[-1]
     figure = Figure(figsize=(9.0, 6.0), layout='constrained')

@@ -210,8 +210,11 @@ def _node(evidence: Mapping[str, Found]) -> list[str]:
     parts = ['## (f) The node']
     soaks = [(name, found) for name, found in evidence.items() if name.startswith('soak_')]
     for name, found in soaks:
-        shown = ', '.join(f'{key} {value:.4g}' for key, value in found.items()
-                          if isinstance(value, (int, float)) and not isinstance(value, bool))
+        shown = ', '.join(
+            f'{key} {value:.4g}'
+            for key, value in found.items()
+            if isinstance(value, (int, float)) and not isinstance(value, bool)
+        )
         parts.append(f'`{name}.json`: {shown}')
     if not soaks:
         parts.append('Not run for this page: `dysl soak --json doc/evidence/soak_DEVICE.json` '
@@ -221,8 +224,10 @@ def _node(evidence: Mapping[str, Found]) -> list[str]:
 
 def table(found: Found, wanted: Sequence[Wanted]) -> str:
     """The rows that a report has, deepest first where depth is what they differ in."""
-    lines = ['| | episodes | won | layers | controllers | re-runs | lost | exit | task time |',
-             '| --- ' * 9 + '|']
+    lines = [
+        '| | episodes | won | layers | controllers | re-runs | lost | exit | task time |',
+        '| --- ' * 9 + '|',
+    ]
     for row in wanted:
         name = row.line(found)
         if name is None:
@@ -256,8 +261,10 @@ def _oracle(found: Found) -> str:
     for split, part in found['closed_loop'].items():
         for name, told in part['rows'].items():
             wins = round(told['success_rate'] * part['episodes'])
-            lines.append(f'| {split} | {name} | {part["episodes"]} | '
-                         f'{_won(wins, part["episodes"])} | {told["layers_run_mean"]:.1f} |')
+            lines.append(
+                f'| {split} | {name} | {part["episodes"]} | '
+                f'{_won(wins, part["episodes"])} | {told["layers_run_mean"]:.1f} |'
+            )
     return '\n'.join(lines)
 
 
@@ -278,8 +285,10 @@ def _gate(name: str, found: Found) -> str:
 def _motion(found: Found) -> str:
     lines = ['| | won | holds | task time |', '| --- ' * 4 + '|']
     for name, told in found['modes'].items():
-        lines.append(f'| {name} | {_won(told["successes"], told["episodes"])} | '
-                     f'{100 * told["hold_ratio"]:.1f} % | {told["seconds_median"]:.1f} s |')
+        lines.append(
+            f'| {name} | {_won(told["successes"], told["episodes"])} | '
+            f'{100 * told["hold_ratio"]:.1f} % | {told["seconds_median"]:.1f} s |'
+        )
     return '\n'.join(lines)
 
 

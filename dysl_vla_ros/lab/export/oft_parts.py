@@ -175,8 +175,12 @@ class OftExport:
         checkpoint, robot, config = self._checkpoint, self._robot, self._checkpoint.config
         action = checkpoint.action
         calibration = self._skipping.calibration or CalibrationSpec(
-            eta=0.1, window=5, threshold=0.3, hysteresis=0.15,
-            weights=(1.0,) * config.action_dim, rule='level',
+            eta=0.1,
+            window=5,
+            threshold=0.3,
+            hysteresis=0.15,
+            weights=(1.0,) * config.action_dim,
+            rule='level',
         )
         size = config.image_size
         return Contract(

@@ -117,8 +117,12 @@ class SmallParts:
         checkpoint, robot = self._checkpoint, self._robot
         config, statistics = checkpoint.config, checkpoint.statistics
         calibration = checkpoint.calibration or CalibrationSpec(
-            eta=0.1, window=5, threshold=0.3, hysteresis=0.15,
-            weights=(1.0,) * config.action_dim, rule='level',
+            eta=0.1,
+            window=5,
+            threshold=0.3,
+            hysteresis=0.15,
+            weights=(1.0,) * config.action_dim,
+            rule='level',
         )
         return Contract(
             family='dysl_small', hidden_tokens=config.tokens, hidden_width=config.width,

@@ -200,9 +200,7 @@ def _write(
     return spec, entries
 
 
-def _kept(
-    partial: Path, name: str, key: str
-) -> tuple[SegmentSpec, dict[str, FileEntry]] | None:
+def _kept(partial: Path, name: str, key: str) -> tuple[SegmentSpec, dict[str, FileEntry]] | None:
     """What an earlier, interrupted export of the same model wrote, checked by its checksums."""
     try:
         note: dict[str, Any] = json.loads((partial / _NOTES / f'{name}.json').read_text('utf-8'))

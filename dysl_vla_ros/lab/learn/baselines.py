@@ -37,9 +37,7 @@ def baselines(samples: RobotSamples, statistics: Statistics) -> dict[str, float]
     }  # fmt: skip
 
 
-def nearest(
-    known: NDArray[np.float32], asked: NDArray[np.float32]
-) -> NDArray[np.int64]:
+def nearest(known: NDArray[np.float32], asked: NDArray[np.float32]) -> NDArray[np.int64]:
     """Row of ``known`` (n, p) that is nearest to each row of ``asked`` (m, p)."""
     found = []
     square = (known**2).sum(axis=1)
@@ -49,8 +47,6 @@ def nearest(
     return np.concatenate(found).astype(np.int64)
 
 
-def error(
-    predicted: NDArray[np.float32], wanted: NDArray[np.float32]
-) -> float:
+def error(predicted: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
     """Mean absolute error of chunks (n, horizon, dim)."""
     return float(np.abs(np.asarray(predicted, np.float64) - wanted).mean())

@@ -247,7 +247,10 @@ def following(
 
 
 def _take_over(
-    slot: _Slot, actions: NDArray[np.float32], timing: Timing, checkpoint: Checkpoint,
+    slot: _Slot,
+    actions: NDArray[np.float32],
+    timing: Timing,
+    checkpoint: Checkpoint,
     scores: Mapping[int, float],
 ) -> NDArray[np.float32]:
     """What is played until the next observation; the slot goes over to the new chunk."""

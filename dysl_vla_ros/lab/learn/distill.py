@@ -309,9 +309,7 @@ def live_pass(
 
 
 @torch.no_grad()
-def static_pass(
-    network: Layers, skipping: SkipModules, hidden: Tensor
-) -> tuple[Tensor, Tensor]:
+def static_pass(network: Layers, skipping: SkipModules, hidden: Tensor) -> tuple[Tensor, Tensor]:
     """A pass that jumps every segment at once; returns as ``live_pass`` does."""
     layout = skipping.layout
     bridges = {first: end for first, end in layout.segments if first < end}

@@ -22,6 +22,7 @@ from dysl_vla_ros.lab.learn.train import (
     halved,
     learning_rate,
     load_state,
+    on_cpu,
     save_state,
 )
 from dysl_vla_ros.lab.model.policy_network import Answers, PolicyNetwork
@@ -73,7 +74,7 @@ def ground(
         The last note: losses, and the share of named objects found.
     """
     on_gpu = source.device.type == 'cuda'
-    mixed = 'bf16' if halved(settings.precision, on_gpu) else 'no'
+    mixed = 'bf16' if on_gpu and halved(settings.precision, on_gpu) else 'no'
     accelerator = Accelerator(mixed_precision=mixed, cpu=not on_gpu)
     lower = Lower(network.to(source.device))
     plain = build_optimizer(lower, settings)
@@ -91,7 +92,8 @@ def ground(
         number = -1 - step
         batch = source.draw(number, settings.batch, settings.augmentation,
                             accelerator.process_index)  # fmt: skip
-        answers = model(batch.images, batch.tokens, batch.proprioception)
+        with on_cpu(settings.precision, on_gpu):
+            answers = model(batch.images, batch.tokens, batch.proprioception)
         loss, parts = grounding_loss(answers, batch, settings.weights)
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(model.parameters(), settings.clip)

@@ -219,4 +219,3 @@ def _spec(
     low, high = low.copy(), high.copy()
     low[list(grippers)], high[list(grippers)] = 0.0, 1.0
     return NormalisationSpec(tuple(low.tolist()), tuple(high.tolist()), (True,) * len(low))
-

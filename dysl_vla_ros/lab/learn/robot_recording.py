@@ -54,8 +54,11 @@ def record_held_out(
                 hidden, _ = live_pass(network, skipping, hidden, scores=scores)
             chunk = network.head(hidden)[0].float().cpu().numpy()
             steps = displacements(checkpoint, reading, chunk, data, row)
-            passes.append(RecordedPass(
-                steps, played, {layer: float(score[0]) for layer, score in scores.items()}))
+            passes.append(
+                RecordedPass(
+                    steps, played, {layer: float(score[0]) for layer, score in scores.items()}
+                )
+            )
         recording.append(passes)
         if progress is not None:
             progress(number, len(samples.starts))

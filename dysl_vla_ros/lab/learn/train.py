@@ -138,7 +138,8 @@ def train(
                           'least one of them')  # fmt: skip
     on_gpu = source.device.type == 'cuda'
     accelerator = Accelerator(
-        mixed_precision='bf16' if halved(settings.precision, on_gpu) else 'no', cpu=not on_gpu
+        mixed_precision='bf16' if on_gpu and halved(settings.precision, on_gpu) else 'no',
+        cpu=not on_gpu,
     )
     averaged = copy.deepcopy(network).to(source.device).eval().requires_grad_(False)
     if settings.compile:
@@ -161,9 +162,13 @@ def train(
         for group in optimizer.param_groups:
             group['lr'] = rate
         batch = source.draw(step, settings.batch, settings.augmentation, accelerator.process_index)
-        actions, answers, early = model(
-            batch.images, batch.tokens, batch.proprioception, exits_of(step, network, settings)
-        )
+        with on_cpu(settings.precision, on_gpu):
+            actions, answers, early = model(
+                batch.images,
+                batch.tokens,
+                batch.proprioception,
+                exits_of(step, network, settings),
+            )
         loss, parts = training_loss(actions, answers, batch, settings.weights, early)
         accelerator.backward(loss)
         norm = accelerator.clip_grad_norm_(model.parameters(), settings.clip)
@@ -211,6 +216,11 @@ def train(
 def halved(precision: Precision, on_gpu: bool) -> bool:
     """Whether matrices are multiplied in bf16; weights and optimizer stay in float32."""
     return precision == 'bf16' or (precision == 'auto' and on_gpu)
+
+
+def on_cpu(precision: Precision, on_gpu: bool) -> torch.autocast:
+    """bf16 on a CPU; on a GPU accelerate sees to it, which takes one precision a process."""
+    return torch.autocast('cpu', torch.bfloat16, enabled=not on_gpu and halved(precision, on_gpu))
 
 
 def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:

@@ -30,9 +30,7 @@ _BASE, _DOWN, _UP = '.base_layer.weight', '.lora_A.default.weight', '.lora_B.def
 class FilmVision(FusedVision):
     """Images and tokens -> patch tokens (B, patches, width)."""
 
-    def __init__(
-        self, config: VisionConfig, vocabulary: int, pad_id: int, end_id: int
-    ) -> None:
+    def __init__(self, config: VisionConfig, vocabulary: int, pad_id: int, end_id: int) -> None:
         super().__init__(config, language=config.width)
         self.words = nn.Embedding(vocabulary, config.width)
         self.pad_id, self.end_id = pad_id, end_id

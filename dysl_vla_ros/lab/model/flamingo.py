@@ -166,9 +166,7 @@ class LstmHead(nn.Module):
 
     def __init__(self, config: FlamingoConfig) -> None:
         super().__init__()
-        self.rnn = nn.LSTM(
-            config.width, config.head_width, config.head_layers, batch_first=True
-        )
+        self.rnn = nn.LSTM(config.width, config.head_width, config.head_layers, batch_first=True)
         self.actions = _mlp(config.head_width, 6)
         self.gripper = _mlp(config.head_width, 1)
 

@@ -58,9 +58,7 @@ class FlamingoEngine:
     def encode(self, inputs: Mapping[str, NDArray[Any]]) -> Tensor:
         """The state entering layer 0; another text than before clears the memory."""
         kind = self._network.wte.weight.dtype
-        image, tokens = image_and_tokens(
-            inputs, self._network.config.camera, kind, self._device
-        )
+        image, tokens = image_and_tokens(inputs, self._network.config.camera, kind, self._device)
         if self._text is None or not torch.equal(self._text, tokens):
             self._text, self._window = tokens.clone(), self._empty()
         return self._network.embed(image, tokens)

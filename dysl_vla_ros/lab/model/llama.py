@@ -122,9 +122,7 @@ class LlamaLayer(nn.Module):
         """
         query, key, value = self._project(x, cos, sin)
         if past is not None:
-            key, value = (
-                torch.cat(pair, dim=2) for pair in zip(past, (key, value), strict=True)
-            )
+            key, value = (torch.cat(pair, dim=2) for pair in zip(past, (key, value), strict=True))
         mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=past is None)
         return self._rest(x, mixed.transpose(1, 2).reshape(x.shape)), (key, value)
 

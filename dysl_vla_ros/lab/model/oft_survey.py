@@ -125,9 +125,7 @@ class _Steps:
             self.wrong.append(BundleError(plain))
 
 
-def survey_oft(
-    folder: Path, asked: Asked, dtype: torch.dtype = torch.float32
-) -> Survey:
+def survey_oft(folder: Path, asked: Asked, dtype: torch.dtype = torch.float32) -> Survey:
     """Look at everything that an export, a calibration and a distillation need.
 
     Args:
@@ -161,8 +159,14 @@ def survey_oft(
             _numbers(statistics[key], dims, settings, steps)
     else:
         opened = checkpoint
-        steps.take(lambda: check_rows(json.loads(opened.tokenizer), f'{folder}/{TOKENIZER}',
-                                      opened.instruction, opened.config.text.vocabulary))
+        steps.take(
+            lambda: check_rows(
+                json.loads(opened.tokenizer),
+                f'{folder}/{TOKENIZER}',
+                opened.instruction,
+                opened.config.text.vocabulary,
+            )
+        )
         if lacking := opened.lacking():
             steps.wrong.append(BundleError(f'{folder}: {len(lacking)} tensors: {few(lacking)}'))
     return Survey(folder, True, tuple(steps.wrong), statistics, key or '', dims, settings,

@@ -67,9 +67,7 @@ class OpenVlaEngine:
     def encode(self, inputs: Mapping[str, NDArray[Any]]) -> Tensor:
         """The prompt entering layer 0; forgets the path and all keys and values."""
         kind = self._network.embed_tokens.weight.dtype
-        image, tokens = image_and_tokens(
-            inputs, self._network.config.camera, kind, self._device
-        )
+        image, tokens = image_and_tokens(inputs, self._network.config.camera, kind, self._device)
         self._path, self._past = (), {}
         return self._network.prompt(image, tokens)
 

@@ -124,8 +124,9 @@ class OftCheckpoint:
 
     def _of_vision(self, part: FusedVision) -> list[Piece]:
         eyes = self.film_weights or self.weights
-        pieces: list[Piece] = [(tower, eyes, prefix)
-                               for tower, prefix in zip(part.towers, TOWERS, strict=True)]
+        pieces: list[Piece] = [
+            (tower, eyes, prefix) for tower, prefix in zip(part.towers, TOWERS, strict=True)
+        ]
         pieces.append((part.projector, self.weights, 'projector.'))
         if self.film_weights is not None:
             pieces.append((part.get_submodule('words'), self.weights, WORDS))
@@ -142,8 +143,11 @@ class OftCheckpoint:
 
     def _of_head(self, part: OftHead) -> list[Piece]:
         pieces: list[Piece] = [(part.norm, self.weights, 'language_model.model.norm.')]
-        return pieces + [(child, self.head_weights, f'model.{name}.')
-                         for name, child in part.named_children() if name != 'norm']
+        return pieces + [
+            (child, self.head_weights, f'model.{name}.')
+            for name, child in part.named_children()
+            if name != 'norm'
+        ]
 
     def network(self, place: Callable[[nn.Module], None] | None = None) -> OpenVlaOft:
         """All parts; needs memory for the weights once, and one part more.

@@ -94,9 +94,7 @@ def known_robot(unnorm_key: str) -> str:
     return next((robot for robot in KNOWN if robot in name), '')
 
 
-def settle(
-    unnorm_key: str, given: dict[str, Any], action_dim: int, state_dim: int
-) -> OftSettings:
+def settle(unnorm_key: str, given: dict[str, Any], action_dim: int, state_dim: int) -> OftSettings:
     """The settings of a data set: what was given, else what its key says.
 
     Args:

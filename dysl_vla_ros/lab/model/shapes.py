@@ -34,8 +34,11 @@ class CameraShape:
             if size < PATCH or size % PATCH:
                 raise ConfigError(f'cameras.{self.name}.{field}', size, f'a multiple of {PATCH}')
         if not 0 <= self.dropped_rows < self.height // PATCH:
-            raise ConfigError(f'cameras.{self.name}.dropped_rows', self.dropped_rows,
-                              f'0 to {self.height // PATCH - 1}')
+            raise ConfigError(
+                f'cameras.{self.name}.dropped_rows',
+                self.dropped_rows,
+                f'0 to {self.height // PATCH - 1}',
+            )
 
     @property
     def patches(self) -> int:

@@ -109,9 +109,7 @@ class TensorFiles:
                 wrong.append(str(error))
                 continue
             if found != tuple(parameter.shape):
-                wrong.append(
-                    f'{stored} has the shape {found}: expected {tuple(parameter.shape)}'
-                )
+                wrong.append(f'{stored} has the shape {found}: expected {tuple(parameter.shape)}')
         return wrong
 
     def shape(self, name: str) -> tuple[int, ...]:

@@ -19,9 +19,7 @@ from dysl_vla_ros.lab.model.skipping import SkipModules
 class TorchEngine:
     """Batch 1, float32, any torch device."""
 
-    def __init__(
-        self, network: PolicyNetwork, skipping: SkipModules, device: str = 'cpu'
-    ) -> None:
+    def __init__(self, network: PolicyNetwork, skipping: SkipModules, device: str = 'cpu') -> None:
         """Take a trained network and its skipping parts; both are set to evaluation mode."""
         self._network = network.to(device).eval()
         self._skipping = skipping.to(device).eval()

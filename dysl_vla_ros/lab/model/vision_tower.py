@@ -112,9 +112,7 @@ class VisionTower(nn.Module):
         super().__init__()
         self.prefix = int(shape.class_token) + shape.registers
         patches = (image_size // PATCH) ** 2
-        self.patch_embed = nn.ModuleDict(
-            {'proj': nn.Conv2d(3, shape.width, PATCH, stride=PATCH)}
-        )
+        self.patch_embed = nn.ModuleDict({'proj': nn.Conv2d(3, shape.width, PATCH, stride=PATCH)})
         self.pos_embed = nn.Parameter(torch.randn(1, patches, shape.width) * 0.02)
         if shape.class_token:
             self.cls_token = nn.Parameter(torch.zeros(1, 1, shape.width))

@@ -159,9 +159,7 @@ class Player:
             for move in moves[: max(1, len(moves) // 2)]:
                 skip.played(move)
         drop = None if verdict.drop_index is None else verdict.drop_index + dropped
-        return Played(
-            step, plan, first, again, moves, verdict.continuity, drop, agree
-        )
+        return Played(step, plan, first, again, moves, verdict.continuity, drop, agree)
 
     def _mode(self, recorded: str) -> SkipMode:
         mode = self._otherwise.mode or ('auto' if recorded == 'compare' else recorded)

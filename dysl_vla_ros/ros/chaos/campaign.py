@@ -81,9 +81,7 @@ def chosen(options: Options) -> list[Fault]:
     return sorted(shuffled, key=lambda fault: (_GRAPHS.index(fault.graph), turn[fault.name]))
 
 
-def run(
-    options: Options, tell: Callable[[Case], None], tried: Sequence[Case] = ()
-) -> None:
+def run(options: Options, tell: Callable[[Case], None], tried: Sequence[Case] = ()) -> None:
     """Try the chosen faults, one after another.
 
     Args:
@@ -98,9 +96,10 @@ def run(
     environment = find_environment(options.prefix, options.domain)
     began = time.monotonic()
     recording = Recording()
-    with Relay(environment.env, recording) as relay, Graph(
-        environment, options.engine, options.seed
-    ) as graph:
+    with (
+        Relay(environment.env, recording) as relay,
+        Graph(environment, options.engine, options.seed) as graph,
+    ):
         rig = Rig(graph, relay, recording, wiring=options.engine == 'fake')
         for number, fault in enumerate(faults):
             over = options.minutes is not None and time.monotonic() - began > 60 * options.minutes
@@ -130,9 +129,7 @@ def broken_off(document: Any, options: Options) -> list[Case]:
     return cases if {case.name for case in cases} <= known else []
 
 
-def report(
-    cases: Sequence[Case], options: Options, complete: bool = False
-) -> dict[str, Any]:
+def report(cases: Sequence[Case], options: Options, complete: bool = False) -> dict[str, Any]:
     """The document of ``--json``.
 
     Args:
@@ -141,8 +138,7 @@ def report(
         complete: Whether nothing is left to try in the time that was given.
     """
     counts = {
-        name: sum(case.verdict == name for case in cases)
-        for name in ('safe', 'unsafe', 'unclear')
+        name: sum(case.verdict == name for case in cases) for name in ('safe', 'unsafe', 'unclear')
     }
     return {
         'tried': len(cases),

@@ -38,8 +38,6 @@ def _stop_then_same(rig: Rig) -> None:
         time.sleep(0.05)
 
 
-
-
 REQUESTS = (
     _request('40 new instructions', _tasks),
     _request('same instruction x40', _same),
@@ -91,8 +89,6 @@ def _deaf(seconds: float) -> Act:
 def _commander(name: str, act: Act, hold: float = 1.5, quick: bool = False,
                says: bool = True) -> Fault:  # fmt: skip
     return Fault('commander', name, act, hold=hold, after=1.0, says=says, quick=quick)
-
-
 
 
 COMMANDER = (

@@ -226,9 +226,7 @@ def _note_speed(peak: FloatArray, limits: Limits, motion: Motion) -> None:
         )
 
 
-def _measured(
-    recording: Recording, names: Sequence[str], since: float, until: float
-) -> Measured:
+def _measured(recording: Recording, names: Sequence[str], since: float, until: float) -> Measured:
     at, positions, _ = recording.joints(names, since, until)
 
     def where(instant: float) -> FloatArray:

@@ -68,9 +68,7 @@ class Relay:
         node = self.node = Node('dysl_chaos')
         node.create_subscription(JointState, '/joint_states', self._on_joints, qos.SENSOR)
         node.create_subscription(Image, '/image', self._on_image, qos.SENSOR)
-        node.create_subscription(
-            String, '/robot_description', self._on_description, qos.LATCHED
-        )
+        node.create_subscription(String, '/robot_description', self._on_description, qos.LATCHED)
         node.create_subscription(String, f'/{NODE}/state', self._on_state, qos.LATCHED)
         node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, _DEEP)
         self._publishers = {

@@ -125,9 +125,7 @@ class Rig:
         self._variant = variant
         began = time.monotonic()
         self.start_other(_VARIANTS[variant])
-        self.wait(
-            lambda: not self.graph.alive(NODE) or self._ready_since(began), _START_S
-        )
+        self.wait(lambda: not self.graph.alive(NODE) or self._ready_since(began), _START_S)
         self.new_task()
 
     def start_other(self, parameters: Mapping[str, str]) -> None:

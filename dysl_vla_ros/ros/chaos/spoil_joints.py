@@ -71,9 +71,7 @@ def contradicted(index: int, radians: float) -> Filter:
 
     def change(message: Any) -> None:
         message.name = [*message.name, message.name[index]]
-        message.position = array.array(
-            'd', [*message.position, message.position[index] + radians]
-        )
+        message.position = array.array('d', [*message.position, message.position[index] + radians])
         message.velocity = array.array('d')
 
     return changed(change)

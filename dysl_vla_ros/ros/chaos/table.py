@@ -9,9 +9,11 @@ from dysl_vla_ros.ros.chaos.case import Case
 
 WIDTH = 80
 _ROW = '{:<22} {:<10}{:<7}{:>5}{:>6}{:>6}{:>6} {:<10}{:<6}'
-HEADER = _ROW.format(
-    'fault', 'expected', 'state', 'rest', 'cmd', 'meas', 'step', 'then', ''
-).rstrip() + '\n' + _ROW.format('', '', '', 's', 'rad/s', 'rad/s', 'rad', '', '').rstrip()
+HEADER = (
+    _ROW.format('fault', 'expected', 'state', 'rest', 'cmd', 'meas', 'step', 'then', '').rstrip()
+    + '\n'
+    + _ROW.format('', '', '', 's', 'rad/s', 'rad/s', 'rad', '', '').rstrip()
+)
 
 
 def lines(case: Case) -> list[str]:
@@ -32,8 +34,7 @@ def lines(case: Case) -> list[str]:
 def total(cases: Sequence[Case]) -> str:
     """The last line."""
     counts = {
-        name: sum(case.verdict == name for case in cases)
-        for name in ('safe', 'unsafe', 'unclear')
+        name: sum(case.verdict == name for case in cases) for name in ('safe', 'unsafe', 'unclear')
     }
     kinds = len({case.kind for case in cases})
     return f'{len(cases)} faults of {kinds} kinds: ' + ', '.join(

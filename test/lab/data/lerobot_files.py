@@ -109,8 +109,15 @@ def _write_v2(folder, tables, shots, fps, tasks):
 
 
 def _write_v3(folder, tables, shots, fps, tasks):
-    _table(folder / 'meta/tasks.parquet', pa.table({
-        'task_index': pa.array(range(len(tasks)), pa.int64()), '__index_level_0__': list(tasks)}))
+    _table(
+        folder / 'meta/tasks.parquet',
+        pa.table(
+            {
+                'task_index': pa.array(range(len(tasks)), pa.int64()),
+                '__index_level_0__': list(tasks),
+            }
+        ),
+    )
     _table(folder / 'data/chunk-000/file-000.parquet', pa.concat_tables(tables))
     rows, first = [], 0
     for number, table in enumerate(tables):

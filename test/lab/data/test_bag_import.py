@@ -67,8 +67,14 @@ def recorded(seconds=3, labels=(), late_ns=2_000_000, encoding='rgb8', silent=()
     for number in range(seconds * 100):
         time_ns = START + number * SECOND // 100
         if not (silent and silent[0] <= number / 100 < silent[1]):
-            found.append((time_ns, '/joint_states', JOINTS,
-                          joints((number / 100, -number / 100, 0.5), time_ns + shift)))
+            found.append(
+                (
+                    time_ns,
+                    '/joint_states',
+                    JOINTS,
+                    joints((number / 100, -number / 100, 0.5), time_ns + shift),
+                )
+            )
         if number % 2 == 0:
             # Another order of names than the joints'.
             found.append((time_ns, '/arm/joint_trajectory', TRAJECTORY,
@@ -76,8 +82,9 @@ def recorded(seconds=3, labels=(), late_ns=2_000_000, encoding='rgb8', silent=()
                                   ('gripper', 'waist', 'elbow'))))  # fmt: skip
     for number in range(seconds * 30):
         time_ns = START + number * SECOND // 30
-        found.append((time_ns, '/wrist/color/image_raw', IMAGE,
-                      picture(number, time_ns, encoding)))
+        found.append(
+            (time_ns, '/wrist/color/image_raw', IMAGE, picture(number, time_ns, encoding))
+        )
     found.append((START, '/instruction', TEXT, STORE.types[TEXT](data='pick up the cup')))
     found += [(START + int(at * SECOND), '/vla_node/label', TEXT, STORE.types[TEXT](data=text))
               for at, text in labels]  # fmt: skip
@@ -129,7 +136,10 @@ def test_labels_cut_episodes_and_failures_are_left_out(tmp_path):
     assert [e.result for e in kept] == ['success', 'success']
     assert [round(float(e.state[0, 0]), 1) for e in kept] == [0.2, 2.0]
     assert [e.result for e in episodes(folder, keep_failures=True)[0]] == [
-        'success', 'failure', 'success']
+        'success',
+        'failure',
+        'success',
+    ]
 
 
 def test_a_silent_stream_cuts_the_episode(tmp_path):
@@ -139,7 +149,7 @@ def test_a_silent_stream_cuts_the_episode(tmp_path):
 
 
 def test_stamps_of_another_clock_are_not_believed(tmp_path):
-    (episode,), bag = episodes(write(tmp_path / 'rec', recorded(shift=-10**9 * SECOND)))
+    (episode,), bag = episodes(write(tmp_path / 'rec', recorded(shift=-(10**9) * SECOND)))
     assert len(episode.state) > 25
     assert any("off the recorder's clock" in note for note in bag.notes)
 
@@ -152,9 +162,14 @@ def test_all_that_is_missing_is_one_list(tmp_path):
     with pytest.raises(ConfigError) as caught:
         BagEpisodes(folder, BagChoice(joints='/joint_stats'))
     text = str(caught.value)
-    for words in ('4 things missing', '--cameras NAME=TOPIC', 'perhaps /joint_states',
-                  '/left/joint_trajectory, /right/joint_trajectory; --action TOPIC',
-                  '--text WORDS', '/joint_states (sensor_msgs/msg/JointState, 300)'):
+    for words in (
+        '4 things missing',
+        '--cameras NAME=TOPIC',
+        'perhaps /joint_states',
+        '/left/joint_trajectory, /right/joint_trajectory; --action TOPIC',
+        '--text WORDS',
+        '/joint_states (sensor_msgs/msg/JointState, 300)',
+    ):
         assert words in text, text
 
 
@@ -162,8 +177,10 @@ def test_all_that_is_missing_is_one_list(tmp_path):
 def test_the_command_writes_a_set_that_reads_as_it_was_recorded(tmp_path, encoding, capsys):
     folder = write(tmp_path / 'rec', recorded(encoding=encoding))
     out = tmp_path / 'set'
-    assert main(['import', str(folder), str(folder), str(out), '--fps', '10', '--pictures',
-                 'png']) == 0
+    assert (
+        main(['import', str(folder), str(folder), str(out), '--fps', '10', '--pictures', 'png'])
+        == 0
+    )
     assert '2 episodes' in capsys.readouterr().out
     data = open_lerobot(out)
     assert (data.fps, len(data.episodes), list(data.cameras)) == (10.0, 2, ['wrist'])

@@ -1,8 +1,8 @@
 """Sets of ours in the current lerobot, and its sets here; lerobot in an environment of its own.
 
-    python3 -m venv /tmp/lerobot && /tmp/lerobot/bin/pip install lerobot
-    export DYSL_LEROBOT=/tmp/lerobot/bin/python
-    python3 -m pytest -m '' test/lab/data/test_lerobot_contract.py
+python3 -m venv /tmp/lerobot && /tmp/lerobot/bin/pip install lerobot
+export DYSL_LEROBOT=/tmp/lerobot/bin/python
+python3 -m pytest -m '' test/lab/data/test_lerobot_contract.py
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ from dysl_vla_ros.lab.data.robot_writer import RobotSetWriter, SetDescription
 
 PYTHON = os.environ.get('DYSL_LEROBOT', '')
 pytestmark = [
-    pytest.mark.skipif(not PYTHON, reason='DYSL_LEROBOT names no python with lerobot: python3 -m '
-                       'venv /tmp/lerobot && /tmp/lerobot/bin/pip install lerobot'),
+    pytest.mark.skipif(
+        not PYTHON,
+        reason='DYSL_LEROBOT names no python with lerobot: python3 -m '
+        'venv /tmp/lerobot && /tmp/lerobot/bin/pip install lerobot',
+    ),
     pytest.mark.timeout(1800),
 ]
 NAMES = ('waist', 'elbow', 'gripper')
@@ -31,7 +34,9 @@ from pathlib import Path
 import numpy as np
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 """
-READ = HEAD + """
+READ = (
+    HEAD
+    + """
 folder, deep = Path(sys.argv[1]), sys.argv[2] == 'png'
 data = LeRobotDataset('me/set', root=folder)
 found = {'episodes': data.num_episodes, 'frames': data.num_frames, 'fps': data.fps,
@@ -44,7 +49,10 @@ if deep:
     found['picture'] = float(item['observation.images.wrist'][0].mean())
 print('FOUND' + json.dumps(found))
 """
-WRITE = HEAD + """
+)
+WRITE = (
+    HEAD
+    + """
 folder, video = Path(sys.argv[1]), sys.argv[2] == 'video'
 names = ['waist', 'elbow', 'gripper']
 numbers = {'dtype': 'float32', 'shape': (3,), 'names': names}
@@ -64,6 +72,7 @@ if hasattr(data, 'finalize'):
     data.finalize()
 print('FOUND{}')
 """
+)
 
 
 def run(script, *words):

@@ -148,7 +148,22 @@ def test_training_refuses_a_wrong_dataset_before_the_first_step(
 
 def test_the_unspoilt_dataset_is_accepted(folder, tmp_path):
     """Otherwise the tests above would prove nothing."""
-    arguments = ['train', '--dataset', str(folder), '--out', str(tmp_path / 'out'), '--preset',
-                 'toy', '--device', 'cpu', '--steps', '1', '--ground-steps', '0', '--batch', '2']
+    arguments = [
+        'train',
+        '--dataset',
+        str(folder),
+        '--out',
+        str(tmp_path / 'out'),
+        '--preset',
+        'toy',
+        '--device',
+        'cpu',
+        '--steps',
+        '1',
+        '--ground-steps',
+        '0',
+        '--batch',
+        '2',
+    ]
     assert main(arguments) == 0
     assert (tmp_path / 'out' / 'dense.safetensors').is_file()

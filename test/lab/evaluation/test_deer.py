@@ -74,8 +74,15 @@ def test_a_pass_leaves_where_two_exits_agree_and_every_exit_tried_counts_a_layer
 @pytest.mark.slow
 def test_deer_is_a_row_of_the_evaluation_for_each_ratio(folder, monkeypatch):
     monkeypatch.setattr('dysl_vla_ros.lab.evaluation.workers._DEER_STATES', 6)
-    options = EvaluateOptions(bundle=folder, modes=('full', 'deer'), deer_ratios=(0.5, 2.0),
-                              episodes=1, families=('pick',), time_limit=1.5, latency=0.05)
+    options = EvaluateOptions(
+        bundle=folder,
+        modes=('full', 'deer'),
+        deer_ratios=(0.5, 2.0),
+        episodes=1,
+        families=('pick',),
+        time_limit=1.5,
+        latency=0.05,
+    )
     found = evaluate(options)['modes']
     assert list(found) == ['full', 'deer 0.5', 'deer 2']
     assert 6 <= found['deer 0.5']['layers_run_mean'] <= 9

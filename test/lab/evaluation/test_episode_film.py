@@ -128,7 +128,12 @@ def recording(folder):
             header = types['Header'](stamp=types['Time'](sec=0, nanosec=0), frame_id='')
             for topic, value in ((camera, 40 + number), (layers, 255)):
                 picture = types['Image'](
-                    header=header, height=6, width=12, encoding='bgr8', is_bigendian=0, step=36,
+                    header=header,
+                    height=6,
+                    width=12,
+                    encoding='bgr8',
+                    is_bigendian=0,
+                    step=36,
                     data=np.tile(np.array([value, 0, 200], np.uint8), 72),
                 )
                 kind = 'sensor_msgs/msg/Image'
@@ -136,11 +141,17 @@ def recording(folder):
             values = {'layer_mask': mask, 'mode': mode, 'outcome': outcome,
                       'continuity': 'n/a -0.2500 -0.3', 'instruction': 'lift it'}  # fmt: skip
             status = types['DiagnosticStatus'](
-                level=0, name='/vla_node: chunk', message='', hardware_id='',
+                level=0,
+                name='/vla_node: chunk',
+                message='',
+                hardware_id='',
                 values=[types['KeyValue'](key=key, value=text) for key, text in values.items()],
             )
-            bag.write(info, at + 1_000_000,
-                      store.serialize_cdr(status, 'diagnostic_msgs/msg/DiagnosticStatus'))
+            bag.write(
+                info,
+                at + 1_000_000,
+                store.serialize_cdr(status, 'diagnostic_msgs/msg/DiagnosticStatus'),
+            )
 
 
 def test_a_recording_is_a_film_of_what_was_executed_with_the_newest_picture_of_each(tmp_path):

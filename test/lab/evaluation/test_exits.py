@@ -41,9 +41,7 @@ def test_all_exits_of_one_pass_are_the_bits_of_a_pass_for_each(policy, observati
     np.testing.assert_array_equal(found.dense, dense.normalised)
     errors = found.errors()
     assert len(errors) == LAYERS - 2 and min(errors) > 0
-    assert errors[2] == pytest.approx(
-        np.sqrt(np.mean((found.early[3] - found.dense) ** 2))
-    )
+    assert errors[2] == pytest.approx(np.sqrt(np.mean((found.early[3] - found.dense) ** 2)))
 
 
 def oracle(policy, tolerance):
@@ -69,9 +67,7 @@ def test_an_oracle_to_whom_no_exit_is_near_enough_plays_dense(policy, observatio
     assert played.mode == 'full' and played.trace.layers_run == tuple(range(LAYERS))
 
 
-def test_an_oracle_notes_where_it_was_and_how_wrong_each_exit_would_have_been(
-    policy, observation
-):
+def test_an_oracle_notes_where_it_was_and_how_wrong_each_exit_would_have_been(policy, observation):
     watching = oracle(policy, 0.0)
     watching.predict(observation, None)
     seen = watching.seen[0]

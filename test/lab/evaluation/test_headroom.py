@@ -38,7 +38,8 @@ def test_the_shallowest_exit_within_the_tolerance_counts_with_the_last_layer():
     assert found['exits'][2]['within'] == pytest.approx({'0.15': 2 / 3, '0.25': 2 / 3})
     assert found['exits'][0]['error']['p50'] == pytest.approx(0.3)
     assert found['groups']['phase']['reach'] == {
-        'states': 1, 'layers_mean': {'0.15': 4.0, '0.25': 3.0}
+        'states': 1,
+        'layers_mean': {'0.15': 4.0, '0.25': 3.0},
     }
     assert found['groups']['phase']['grasp']['layers_mean']['0.15'] == 3.5
 
@@ -104,5 +105,9 @@ def test_states_know_phase_task_distance_and_split():
 
 def test_a_distance_lies_in_one_interval():
     assert [distance(metres) for metres in (0.0, 0.025, 0.0999, 0.2, 3.0)] == [
-        '0-2.5 cm', '2.5-5 cm', '5-10 cm', 'over 20 cm', 'over 20 cm'
+        '0-2.5 cm',
+        '2.5-5 cm',
+        '5-10 cm',
+        'over 20 cm',
+        'over 20 cm',
     ]

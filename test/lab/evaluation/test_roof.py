@@ -81,9 +81,7 @@ def test_every_stage_of_a_bundle_has_its_segments(tmp_path):
 def test_a_floor_is_the_longer_of_computing_and_reading():
     rates = roof.Roof('by hand', flops=1e6, bandwidth=1e6, number_bytes=4)
     computing, reading = Part(weights=10.0, products=5e3), Part(weights=1e4, products=10.0)
-    found = roof.against(
-        rates, {'backbone': (computing, reading)}, {'backbone': {'p50': 100.0}}
-    )
+    found = roof.against(rates, {'backbone': (computing, reading)}, {'backbone': {'p50': 100.0}})
     assert found['backbone']['floor_ms'] == pytest.approx(10.0 + 40.0)
     assert found['backbone']['share'] == pytest.approx(0.5)
 

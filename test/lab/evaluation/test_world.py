@@ -29,8 +29,9 @@ LAYERS = 7
 @pytest.fixture(scope='module')
 def policy(tmp_path_factory):
     folder = tmp_path_factory.mktemp('bundle') / 'tiny'
-    return open_policy(EngineConfig(path=str(tiny_bundle.write_tiny_bundle(folder, layers=LAYERS,
-                                                                           mask=True))))
+    return open_policy(
+        EngineConfig(path=str(tiny_bundle.write_tiny_bundle(folder, layers=LAYERS, mask=True)))
+    )
 
 
 class Toy:

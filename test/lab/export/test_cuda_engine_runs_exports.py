@@ -28,9 +28,7 @@ def test_every_skip_pattern_gives_what_onnx_runtime_gives(request, name, toleran
         found, trace = forward(engine, engine.encode(inputs), plan)
         wanted, expected = forward(reference, reference.encode(inputs), plan)
         assert trace.layer_mask == expected.layer_mask
-        np.testing.assert_allclose(
-            engine.decode(found), reference.decode(wanted), atol=tolerance
-        )
+        np.testing.assert_allclose(engine.decode(found), reference.decode(wanted), atol=tolerance)
     closed = SkipPlan(layout.open_plan().allow, 'closed')
     _, trace = forward(engine, engine.encode(inputs), closed)
     _, expected = forward(reference, reference.encode(inputs), closed)

@@ -113,9 +113,7 @@ def test_the_cuda_engine_leaves_out_what_the_mask_hides_and_nothing_else(
 
     monkeypatch.setattr(pieces, 'attend', attend)
     right = BundleParts.padding_of
-    monkeypatch.setattr(
-        BundleParts, 'padding_of', lambda self, inputs: right(self, inputs) + lie
-    )
+    monkeypatch.setattr(BundleParts, 'padding_of', lambda self, inputs: right(self, inputs) + lie)
     opened = open_bundle(bundle)
     engine = open_cuda_engine(opened, DeferredStream())
     words = ('pick up the red cube', 'put it on the plate', 'pick up', 'pick up the red cube')

@@ -40,6 +40,7 @@ def test_a_jolt_at_a_seam_is_told_from_one_inside_a_chunk():
     at_seam, inside = smooth(), smooth()
     at_seam[20:, 1] += 2.0
     inside[22:, 1] += 2.0
+
     def one(motion):
         # Only the chunk that begins at action 20 knows of the jolt: a new chunk is a surprise.
         entries = passes(motion)

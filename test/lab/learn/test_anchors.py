@@ -100,8 +100,10 @@ def test_a_policy_without_dynamic_layers_is_exported_and_runs_all_of_them(dense,
     export_bundle(all_static(shortened(dense, 3)), tmp_path / 'short', 'short')
     policy = open_policy(EngineConfig(path=str(tmp_path / 'short')))
     assert policy.manifest.layout.dynamic_layers == ()
-    images = {'image': np.zeros((32, 32, 3), np.uint8), 'wrist_image': np.zeros((16, 16, 3),
-                                                                               np.uint8)}
+    images = {
+        'image': np.zeros((32, 32, 3), np.uint8),
+        'wrist_image': np.zeros((16, 16, 3), np.uint8),
+    }
     seen = Observation(stamp=0.0, images=images, joints=np.zeros(6), gripper=1.0,
                        instruction='take red')  # fmt: skip
     for plan in (policy.manifest.layout.full_plan(), policy.manifest.layout.open_plan()):

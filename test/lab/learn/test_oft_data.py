@@ -48,8 +48,14 @@ def test_a_frame_is_what_the_policy_makes_of_the_same_observation(tmp_path, turn
     data = open_lerobot(folder)
     found = load_oft_samples(data, checkpoint, settings, Choice(turned=turned))
     assert len(found.tokens) == data.frames == 14
-    robot = OftRobot((), space=settings.space, rotate_180=settings.rotate_180 and not turned,
-                     source=settings.source, fingers=settings.fingers, state_gripper=True)
+    robot = OftRobot(
+        (),
+        space=settings.space,
+        rotate_180=settings.rotate_180 and not turned,
+        source=settings.source,
+        fingers=settings.fingers,
+        state_gripper=True,
+    )
     export = OftExport(checkpoint, None, robot)
     manifest = manifest_of(export, 'x', ExportSettings(), '')
     policy = Policy(None, manifest, Tokenizer.from_str(checkpoint.tokenizer))
@@ -91,8 +97,12 @@ def test_other_names_of_columns_are_found(tmp_path):
     checkpoint, settings = opened('libero', tmp_path / 'oft')
     folder = write_set(tmp_path / 'set', 'v2.1', video=False, fps=20, names={'motors': ['a'] * 8},
                        cameras=('image', 'wrist_image'))  # fmt: skip
-    plain = {'observation.images.image': 'image', 'observation.state': 'state',
-             'observation.images.wrist_image': 'observation.image', 'action': 'actions'}
+    plain = {
+        'observation.images.image': 'image',
+        'observation.state': 'state',
+        'observation.images.wrist_image': 'observation.image',
+        'action': 'actions',
+    }
     info = json.loads((folder / 'meta/info.json').read_text())
     info['features'] = {plain.get(k, k): v for k, v in info['features'].items()}
     (folder / 'meta/info.json').write_text(json.dumps(info))

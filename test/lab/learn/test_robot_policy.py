@@ -21,8 +21,21 @@ from dysl_vla_ros.lab.model.checkpoint import load_checkpoint
 
 SO = [f'{name}.pos' for name in ('shoulder_pan', 'shoulder_lift', 'elbow_flex', 'wrist_flex',
                                  'wrist_roll', 'gripper')]  # fmt: skip
-TWO_ARMS = {'motors': [f'{side}_{name}' for side in ('left', 'right') for name in (
-    'waist', 'shoulder', 'elbow', 'forearm_roll', 'wrist_angle', 'wrist_rotate', 'gripper')]}
+TWO_ARMS = {
+    'motors': [
+        f'{side}_{name}'
+        for side in ('left', 'right')
+        for name in (
+            'waist',
+            'shoulder',
+            'elbow',
+            'forearm_roll',
+            'wrist_angle',
+            'wrist_rotate',
+            'gripper',
+        )
+    ]
+}
 
 
 def so100(folder, **changes):
@@ -82,8 +95,10 @@ def test_actions_without_the_gripper_are_known_by_the_names_of_the_joints(tmp_pa
     (folder / 'meta/info.json').write_text(json.dumps(info))
     path = folder / 'data/chunk-000/file-000.parquet'
     table = pq.read_table(path)
-    wider = pa.array([[*row[:5], 0.1, row[5]] for row in table['observation.state'].to_pylist()],
-                     pa.list_(pa.float32()))
+    wider = pa.array(
+        [[*row[:5], 0.1, row[5]] for row in table['observation.state'].to_pylist()],
+        pa.list_(pa.float32()),
+    )
     place = table.column_names.index('observation.state')
     pq.write_table(table.set_column(place, 'observation.state', wider), path)
     reading, samples = loaded(folder)
@@ -186,10 +201,24 @@ def test_from_a_set_to_a_bundle_that_says_what_the_set_said(tmp_path, capsys):
     assert dense.robot.joint_names[0] == 'shoulder_pan'
     report = json.loads((out / 'report.json').read_text())['held_out']
     assert report['policy'] == pytest.approx(
-        judge(dense, loaded(folder)[1], __import__('torch').device('cpu')).policy, abs=2e-3)
+        judge(dense, loaded(folder)[1], __import__('torch').device('cpu')).policy, abs=2e-3
+    )
     done = tmp_path / 'dysl'
-    assert main(['distill', str(out / 'dense.safetensors'), '--dataset', str(folder), '--out',
-                 str(done), '--preset', 'toy']) == 0
+    assert (
+        main(
+            [
+                'distill',
+                str(out / 'dense.safetensors'),
+                '--dataset',
+                str(folder),
+                '--out',
+                str(done),
+                '--preset',
+                'toy',
+            ]
+        )
+        == 0
+    )
     policy = str(done / 'policy.safetensors')
     assert main(['calibrate', policy]) == 2
     assert 'the set that it was trained on' in capsys.readouterr().err
@@ -198,7 +227,11 @@ def test_from_a_set_to_a_bundle_that_says_what_the_set_said(tmp_path, capsys):
     manifest = open_bundle(tmp_path / 'bundle').manifest
     action = manifest.action
     assert (action.space, action.dim, action.horizon, action.gripper) == (
-        'joint_position', 6, 15, True)
+        'joint_position',
+        6,
+        15,
+        True,
+    )
     assert action.period_s == pytest.approx(1 / 30)
     assert [camera.reference for camera in manifest.cameras] != ['', '']
     assert main(['verify', str(tmp_path / 'bundle'), '--against', policy]) == 0

@@ -29,8 +29,15 @@ def source(seed: int = 0) -> BatchSource:
 
 
 def settings(steps: int, **changes: object) -> TrainSettings:
-    return TrainSettings(steps=steps, batch=32, warmup=10, ema=0.9, learning_rate=3e-3,
-                         augmentation=NO_AUGMENTATION, **changes)  # type: ignore[arg-type]
+    return TrainSettings(
+        steps=steps,
+        batch=32,
+        warmup=10,
+        ema=0.9,
+        learning_rate=3e-3,
+        augmentation=NO_AUGMENTATION,
+        **changes,
+    )  # type: ignore[arg-type]
 
 
 def test_training_learns_to_move_to_the_named_square() -> None:
@@ -156,3 +163,20 @@ def test_an_interrupted_warm_up_goes_on_as_if_it_had_not_been(tmp_path: Path) ->
     assert steps[0] == 6  # the fifth was saved
     for (name, a), b in zip(whole.named_parameters(), resumed.named_parameters(), strict=True):
         assert torch.allclose(a, b[1], atol=1e-6), name
+
+
+def test_bf16_on_the_cpu_trains_weights_that_stay_whole_and_end_elsewhere() -> None:
+    def trained(precision: str) -> PolicyNetwork:
+        torch.manual_seed(0)
+        plan = settings(6, precision=precision)
+        return train(PolicyNetwork(small_config(layers=3)), source(), None, plan).network
+
+    whole, half = (dict(trained(name).named_parameters()) for name in ('fp32', 'bf16'))
+    assert all(value.dtype == torch.float32 for value in half.values())
+    assert any(not torch.equal(whole[name], half[name]) for name in whole)
+    assert all(torch.isfinite(value).all() for value in half.values())
+
+
+def test_a_precision_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match='fp8'):
+        settings(1, precision='fp8')

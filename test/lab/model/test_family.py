@@ -97,8 +97,13 @@ def test_an_adapter_without_its_model_is_named(tmp_path, place):
 
 
 def test_an_adapter_beside_merged_weights_is_no_matter(tmp_path):
-    folder = folder_with(tmp_path, {'model_type': 'openvla'}, 'action_head--5_checkpoint.pt',
-                         'adapter_config.json', 'model.safetensors.index.json')
+    folder = folder_with(
+        tmp_path,
+        {'model_type': 'openvla'},
+        'action_head--5_checkpoint.pt',
+        'adapter_config.json',
+        'model.safetensors.index.json',
+    )
     assert detect_family(folder) == 'openvla_oft'
 
 

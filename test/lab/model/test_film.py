@@ -63,8 +63,10 @@ def test_lora_matrices_that_lie_apart_are_merged(upstream, folder, tmp_path, ran
     save_film(upstream, tmp_path, rank, apart)
     merged = open_film(tmp_path)
     assert not any('lora' in name or 'base_layer' in name for name in merged.names())
-    for name, tower in (('featurizer', upstream.vision_backbone.featurizer),
-                        ('fused_featurizer', upstream.vision_backbone.fused_featurizer)):
+    for name, tower in (
+        ('featurizer', upstream.vision_backbone.featurizer),
+        ('fused_featurizer', upstream.vision_backbone.fused_featurizer),
+    ):
         for layer in ('attn.qkv', 'attn.proj', 'mlp.fc1', 'mlp.fc2'):
             stored = f'vision_backbone.{name}.blocks.1.{layer}'
             wanted = tower.blocks[1].get_submodule(layer)

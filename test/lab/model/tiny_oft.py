@@ -78,8 +78,20 @@ ROBOTS = {
 class UpstreamOft(nn.Module):
     """The published network, tiny, under its published parameter names."""
 
-    def __init__(self, layers=6, width=64, heads=4, cameras=2, image_size=28, proprio=8,
-                 seed=0, horizon=8, action_dim=7, key=UNNORM_KEY, film=False):
+    def __init__(
+        self,
+        layers=6,
+        width=64,
+        heads=4,
+        cameras=2,
+        image_size=28,
+        proprio=8,
+        seed=0,
+        horizon=8,
+        action_dim=7,
+        key=UNNORM_KEY,
+        film=False,
+    ):
         super().__init__()
         timm = import_timm()
         import transformers

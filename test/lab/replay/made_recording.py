@@ -57,12 +57,24 @@ def records(bundle, count=12, mode='auto'):
             judged = Judged(not verdict.rerun, verdict.rerun, '', 0, result.normalised,
                             verdict.continuity, verdict.drop_index, 4 * index, 1,
                             verdict.since)  # fmt: skip
-            yield PassRecord(
-                source, number, None if result is first else begun, START_NS + index * STEP_NS,
-                seen, tuple(pictures), tuple(policy.tokens(SENTENCE)[0].tolist()),
-                tuple(proprioception_input(manifest, seen)[0].tolist()), mode,
-                asdict(settings), plan, result, judged,
-            ), pictures if result is first else {}
+            yield (
+                PassRecord(
+                    source,
+                    number,
+                    None if result is first else begun,
+                    START_NS + index * STEP_NS,
+                    seen,
+                    tuple(pictures),
+                    tuple(policy.tokens(SENTENCE)[0].tolist()),
+                    tuple(proprioception_input(manifest, seen)[0].tolist()),
+                    mode,
+                    asdict(settings),
+                    plan,
+                    result,
+                    judged,
+                ),
+                pictures if result is first else {},
+            )
             number += 1
             if not verdict.rerun:
                 break
@@ -75,9 +87,7 @@ def records(bundle, count=12, mode='auto'):
 
 def header(stamp_ns):
     kinds = STORE.types
-    stamp = kinds['builtin_interfaces/msg/Time'](
-        sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9
-    )
+    stamp = kinds['builtin_interfaces/msg/Time'](sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
     return kinds['std_msgs/msg/Header'](stamp=stamp, frame_id='image')
 
 

@@ -116,9 +116,7 @@ def test_the_first_chunk_whose_layers_differ_is_named_with_its_scores(replay, pa
     other = dataclasses.replace(chosen.result.trace, layers_run=(0, 3, 7))
     if other.layers_run == chosen.result.trace.layers_run:
         other = dataclasses.replace(other, layers_run=(0, 1, 2, 3, 7))
-    bag = made_recording.write(
-        tmp_path / 'bag', passes, spoil=changed(chosen.number, trace=other)
-    )
+    bag = made_recording.write(tmp_path / 'bag', passes, spoil=changed(chosen.number, trace=other))
     code, text, document = replay(bag)
     assert code in (1, 2) and f'(pass {chosen.number})' in text and 'skipped pass: layers' in text
     assert document['summary']['first_difference'].startswith('chunk ')
@@ -235,7 +233,7 @@ def test_another_word_and_a_blank_camera_change_the_actions(replay, recording):
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
-        (['--layer-on', '99'], "--layer-on = 99: expected within [0, 7]"),
+        (['--layer-on', '99'], '--layer-on = 99: expected within [0, 7]'),
         (['--layer-on', '2', '--layer-off', '2'], 'another layer than --layer-off'),
         (['--blank', 'wrist'], 'a camera of the bundle: image'),
         (['--word', 'red'], 'WORD=OTHER'),

@@ -82,21 +82,32 @@ class MyPublished:
         if 'front' not in data.cameras:
             raise ConfigError(str(data.folder), sorted(data.cameras), 'a picture named front')
         random, found = np.random.default_rng(seed), []
-        known = {text: instruction_tokens(PROMPT, Tokenizer.from_str(self.tokenizer), text)
-                 for text in data.tasks.values()}
+        known = {
+            text: instruction_tokens(PROMPT, Tokenizer.from_str(self.tokenizer), text)
+            for text in data.tasks.values()
+        }
         for rows in read_rows(data, ['observation.state']):
-            pictures = read_pictures(data, rows, data.picture('front'),
-                                     list(range(rows.episode.length)))
+            pictures = read_pictures(
+                data, rows, data.picture('front'), list(range(rows.episode.length))
+            )
             for number, picture in enumerate(pictures):
                 step = picture.shape[0] // SIZE
                 image = picture[::step, ::step][:SIZE, :SIZE].transpose(2, 0, 1) / 127.5 - 1
-                found.append((image, known[rows.instruction[number]][0],
-                              rows.numbers['observation.state'][number, :JOINTS]))
+                found.append(
+                    (
+                        image,
+                        known[rows.instruction[number]][0],
+                        rows.numbers['observation.state'][number, :JOINTS],
+                    )
+                )
         while True:
             chosen = [found[i] for i in random.integers(len(found), size=size)]
             images, tokens, joints = (np.stack(part) for part in zip(*chosen, strict=True))
-            yield (torch.tensor(images, dtype=torch.float32), torch.tensor(tokens),
-                   torch.tensor(joints, dtype=torch.float32))
+            yield (
+                torch.tensor(images, dtype=torch.float32),
+                torch.tensor(tokens),
+                torch.tensor(joints, dtype=torch.float32),
+            )
 
 
 class MyDense:
@@ -140,20 +151,28 @@ class MyParts:
         width = self.published.width
         hidden = torch.zeros(1, TOKENS, width)
         if name == 'vision':
-            return Part(self.network.vision, (torch.zeros(1, 3, SIZE, SIZE),), ('front',),
-                        ('patches',))
+            return Part(
+                self.network.vision, (torch.zeros(1, 3, SIZE, SIZE),), ('front',), ('patches',)
+            )
         if name == 'embed':
-            return Part(self.network.embed,
-                        (torch.zeros(1, 4, width), torch.zeros(1, WORDS, dtype=torch.int64),
-                         torch.zeros(1, JOINTS)),
-                        ('patches', 'tokens', 'proprioception'), ('hidden',))
+            return Part(
+                self.network.embed,
+                (
+                    torch.zeros(1, 4, width),
+                    torch.zeros(1, WORDS, dtype=torch.int64),
+                    torch.zeros(1, JOINTS),
+                ),
+                ('patches', 'tokens', 'proprioception'),
+                ('hidden',),
+            )
         if name == 'head':
             return Part(self.network.head, (hidden,), ('hidden',), ('actions',))
         kind, _, number = name.partition('_')
         modules, index = self.skipping.modules, int(number)
         if kind == 'bridge':
-            return Part(copy.deepcopy(modules.adapter(index)), (hidden,), ('hidden',),
-                        ('hidden_out',))
+            return Part(
+                copy.deepcopy(modules.adapter(index)), (hidden,), ('hidden',), ('hidden_out',)
+            )
         layer = self.network.layers[index]
         if index + 1 not in self.layout.dynamic_layers:
             return Part(layer, (hidden,), ('hidden',), ('hidden_out',))
@@ -164,12 +183,26 @@ class MyParts:
         joints = NormalisationSpec((-3.0,) * JOINTS, (3.0,) * JOINTS, (True,) * JOINTS)
         steps = NormalisationSpec((-0.02,) * ACTIONS, (0.02,) * ACTIONS, (True,) * ACTIONS)
         return Contract(
-            family='my_vla', hidden_tokens=TOKENS, hidden_width=self.published.width,
+            family='my_vla',
+            hidden_tokens=TOKENS,
+            hidden_width=self.published.width,
             cameras=(CameraSpec('front', SIZE, SIZE),),
-            proprioception=ProprioceptionSpec(JOINTS, False, joints), instruction=PROMPT,
-            action=ActionSpec('joint_delta', ACTIONS, HORIZON, self.published.period_s, False,
-                              'commanded', steps, steps, frame_id='', tip_link=''),
-            calibration=self.skipping.calibration or CalibrationSpec(
-                0.1, 5, 0.3, 0.15, (1.0,) * ACTIONS, 'level'),
-            tokenizer=self.published.tokenizer, card=self.skipping.card,
+            proprioception=ProprioceptionSpec(JOINTS, False, joints),
+            instruction=PROMPT,
+            action=ActionSpec(
+                'joint_delta',
+                ACTIONS,
+                HORIZON,
+                self.published.period_s,
+                False,
+                'commanded',
+                steps,
+                steps,
+                frame_id='',
+                tip_link='',
+            ),
+            calibration=self.skipping.calibration
+            or CalibrationSpec(0.1, 5, 0.3, 0.15, (1.0,) * ACTIONS, 'level'),
+            tokenizer=self.published.tokenizer,
+            card=self.skipping.card,
         )

@@ -49,7 +49,8 @@ class Bag:
                 known = self._topics.get(topic)
                 if known is None or not known.definition:
                     self._topics[topic] = replace(
-                        channel, count=channel.count + (known.count if known else 0))
+                        channel, count=channel.count + (known.count if known else 0)
+                    )
                 else:
                     self._topics[topic] = replace(known, count=known.count + channel.count)
 
@@ -137,8 +138,11 @@ class Bag:
 
     def find(self, *kinds: str, ending: str = '') -> list[str]:
         """Topics with messages of one of these types whose name ends so, most messages first."""
-        found = [channel for topic, channel in self._topics.items()
-                 if channel.kind in kinds and topic.endswith(ending) and channel.count]
+        found = [
+            channel
+            for topic, channel in self._topics.items()
+            if channel.kind in kinds and topic.endswith(ending) and channel.count
+        ]
         return [channel.topic for channel in sorted(found, key=lambda c: -c.count)]
 
     def closest(self, topic: str) -> str:

@@ -23,8 +23,12 @@ class Definitions:
         try:
             from rosbags import typesys
         except ImportError:
-            raise ConfigError('rosbags', 'missing', "the library that reads messages: pip install "
-                              "'dysl_vla_ros[bags]', or pip install rosbags mcap") from None
+            raise ConfigError(
+                'rosbags',
+                'missing',
+                'the library that reads messages: pip install '
+                "'dysl_vla_ros[bags]', or pip install rosbags mcap",
+            ) from None
         self._typesys: Any = typesys
         self._usual = typesys.get_typestore(typesys.Stores.ROS2_JAZZY)
         self._stores: dict[tuple[str, str], Any] = {}

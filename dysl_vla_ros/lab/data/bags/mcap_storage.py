@@ -35,8 +35,12 @@ def need_mcap() -> Any:
         import mcap.reader
         import mcap.stream_reader
     except ImportError:
-        raise ConfigError('mcap', 'missing', "the library that reads recordings: pip install "
-                          "'dysl_vla_ros[bags]', or pip install mcap rosbags") from None
+        raise ConfigError(
+            'mcap',
+            'missing',
+            'the library that reads recordings: pip install '
+            "'dysl_vla_ros[bags]', or pip install mcap rosbags",
+        ) from None
     return mcap
 
 
@@ -92,8 +96,9 @@ class McapStorage:
         """Schemas, channels and messages, out of their chunks."""
         reader = self._library.stream_reader
         with self._path.open('rb') as file:
-            stream = reader.StreamReader(file, emit_chunks=True,
-                                         record_size_limit=min(self._size, _RECORD_LIMIT))
+            stream = reader.StreamReader(
+                file, emit_chunks=True, record_size_limit=min(self._size, _RECORD_LIMIT)
+            )
             records = iter(stream.records)
             while True:
                 start = file.tell() or len(MAGIC)
@@ -116,8 +121,10 @@ class McapStorage:
                 try:
                     inside = reader.breakup_chunk(record, validate_crc=True)
                 except Exception as error:  # the decompressors have errors of their own
-                    self._note(f'{self._path.name}: a chunk of {len(record.data)} bytes in front '
-                               f'of byte {file.tell()} is damaged ({_words(error)}) and left out')
+                    self._note(
+                        f'{self._path.name}: a chunk of {len(record.data)} bytes in front '
+                        f'of byte {file.tell()} is damaged ({_words(error)}) and left out'
+                    )
                     continue
                 yield from inside
 
@@ -150,7 +157,8 @@ class McapStorage:
                 known = _channel(channel, summary.schemas)
                 before = self._found.get(channel.topic, known)
                 self._found[channel.topic] = replace(
-                    before, count=before.count + counts.get(number, 0))
+                    before, count=before.count + counts.get(number, 0)
+                )
         except Exception:  # no footer, or one of nonsense
             self._found.clear()
             return False

@@ -49,8 +49,9 @@ def bag_files(path: Path) -> tuple[list[Path], list[str]]:
 
 
 def _in_folder(folder: Path) -> tuple[list[Path], list[str]]:
-    there = _without_packed_twins(sorted(
-        (file for file in folder.iterdir() if _stored(file)), key=_natural))
+    there = _without_packed_twins(
+        sorted((file for file in folder.iterdir() if _stored(file)), key=_natural)
+    )
     listed, notes = _listed(folder)
     if not there:
         below = sorted(
@@ -106,8 +107,11 @@ def _stored(file: Path) -> bool:
 def _without_packed_twins(files: Sequence[Path]) -> list[Path]:
     """A recorder that is killed while it compresses a file leaves both."""
     names = {file.name for file in files}
-    return [file for file in files
-            if not (file.name.endswith(PACKED) and file.name.removesuffix(PACKED) in names)]
+    return [
+        file
+        for file in files
+        if not (file.name.endswith(PACKED) and file.name.removesuffix(PACKED) in names)
+    ]
 
 
 def _natural(file: Path) -> list[tuple[int, str]]:

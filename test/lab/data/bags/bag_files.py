@@ -71,14 +71,15 @@ def split(folder, plugin=MCAP, parts=12):
     size = -(-len(messages) // parts)
     names = []
     for number in range(parts):
-        part = write(folder / 'part', messages[number * size:(number + 1) * size], plugin)
+        part = write(folder / 'part', messages[number * size : (number + 1) * size], plugin)
         file = the_file(part)
         names.append(f'rec_{number}{file.suffix}')
         file.rename(folder / names[-1])
         shutil.rmtree(part)
     listed = '\n'.join(f'    - {name}' for name in names)
     (folder / 'metadata.yaml').write_text(
-        f'rosbag2_bagfile_information:\n  version: 9\n  relative_file_paths:\n{listed}\n')
+        f'rosbag2_bagfile_information:\n  version: 9\n  relative_file_paths:\n{listed}\n'
+    )
     return folder
 
 
@@ -147,4 +148,3 @@ def flipped(path, at):
     content[at] ^= 0xFF
     path.write_bytes(content)
     return path
-

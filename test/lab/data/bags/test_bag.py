@@ -133,8 +133,10 @@ def test_what_a_recorder_had_not_yet_moved_out_of_its_journal_is_read(tmp_path):
     file = made.the_file(folder)
     writer = sqlite3.connect(file)
     writer.execute('PRAGMA journal_mode = WAL')
-    writer.execute("INSERT INTO messages(topic_id, timestamp, data) SELECT topic_id, "
-                   "timestamp + 10000000000, data FROM messages WHERE topic_id = 2")
+    writer.execute(
+        'INSERT INTO messages(topic_id, timestamp, data) SELECT topic_id, '
+        'timestamp + 10000000000, data FROM messages WHERE topic_id = 2'
+    )
     writer.commit()
     killed = tmp_path / 'killed'
     shutil.copytree(folder, killed)  # while it is open: the journal lies beside it
@@ -197,8 +199,13 @@ def test_where_the_clock_jumps_back_a_new_part_begins(tmp_path):
 
 def test_messages_that_threads_wrote_out_of_order_are_put_in_order(tmp_path):
     stamps = [10, 30, 20, 50, 40]
-    folder = made.write(tmp_path / 'rec', [
-        ('/joint_states', made.JOINTS, stamp * 1_000_000, made.joints(stamp)) for stamp in stamps])
+    folder = made.write(
+        tmp_path / 'rec',
+        [
+            ('/joint_states', made.JOINTS, stamp * 1_000_000, made.joints(stamp))
+            for stamp in stamps
+        ],
+    )
     with open_bag(folder) as bag:
         found = [(m.part, m.stamp // 1_000_000) for m in bag.messages()]
     assert found == [(0, stamp) for stamp in sorted(stamps)]

@@ -122,9 +122,7 @@ class Expert:
         near = apart < (0.035 if self._basket else 0.018)
         return bool(near and down and low[2] < goal[2] + (0.15 if self._basket else 0.03))
 
-    def _carry(
-        self, hand: Floats, thing: Floats, low: Floats, high: Floats
-    ) -> tuple[Floats, str]:
+    def _carry(self, hand: Floats, thing: Floats, low: Floats, high: Floats) -> tuple[Floats, str]:
         goal, _ = self._world.body(self._world.target)
         away, drop = self._away(thing, low, high), self._drop(hand, thing, low)
         over = max(goal[2] + 0.16, self._rest + 0.13)

@@ -133,8 +133,12 @@ def _others(world: LiberoWorld, name: str) -> tuple[Any, Floats]:
         body = model.geom_bodyid[geom]
         touches = model.geom_contype[geom] + model.geom_conaffinity[geom] > 0
         robot = model.body(body).name.startswith(_ROBOT)
-        if not robot and body not in (own, 0) and touches \
-                and model.geom_type[geom] in (_ELLIPSOID, _CYLINDER, _BOX):
+        if (
+            not robot
+            and body not in (own, 0)
+            and touches
+            and model.geom_type[geom] in (_ELLIPSOID, _CYLINDER, _BOX)
+        ):
             keep.append(geom)
     geoms = np.array(keep)
     sizes = model.geom_size[geoms].copy()

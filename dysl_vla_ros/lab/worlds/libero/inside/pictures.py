@@ -85,7 +85,7 @@ def _thin(model: Any, keep: float) -> None:
             continue
         first, vertex = model.mesh_faceadr[mesh], model.mesh_vertadr[mesh]
         end = vertex + model.mesh_vertnum[mesh]
-        faces = model.mesh_face[first:first + count].copy()
+        faces = model.mesh_face[first : first + count].copy()
         points = model.mesh_vert[vertex:end].copy()
         for cells in _CELLS:
             thin, anchor = _clustered(points, faces, cells)
@@ -94,7 +94,7 @@ def _thin(model: Any, keep: float) -> None:
         if len(thin) < 0.9 * count:
             for name in _PARTS:
                 part = getattr(model, name)
-                part[first:first + len(thin)] = part[first + thin]
+                part[first : first + len(thin)] = part[first + thin]
             model.mesh_facenum[mesh] = len(thin)
             model.mesh_vert[vertex:end] = points[anchor]
 

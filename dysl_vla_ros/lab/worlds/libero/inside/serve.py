@@ -51,8 +51,13 @@ class Server:
         self._limit = STEP_LIMITS[family_of(suite)]
         self._camera = Camera(self._world, keep) if draws else None
         self._demonstrator: Demonstrator | None = None
-        return {'instruction': self._world.instruction, 'starts': len(self._world.states),
-                'limit': self._limit, 'goals': self._world.goals, 'places': places_of(suite, task)}
+        return {
+            'instruction': self._world.instruction,
+            'starts': len(self._world.states),
+            'limit': self._limit,
+            'goals': self._world.goals,
+            'places': places_of(suite, task),
+        }
 
     def start(self, number: int) -> None:
         """Begin an episode at an official start state."""

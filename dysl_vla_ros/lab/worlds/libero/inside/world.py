@@ -45,7 +45,7 @@ def task_file(task: Any) -> Path:
 def places(task: Any) -> dict[str, str]:
     """Object -> where it lies at the start, from the task's description."""
     text = task_file(task).read_text('utf-8')
-    begun = text[text.index('(:init'):text.index('(:goal')]
+    begun = text[text.index('(:init') : text.index('(:goal')]
     return dict(re.findall(r'\((?:On|In) (\S+) (\S+)\)', begun))
 
 
@@ -206,7 +206,7 @@ def _goals(bench: Any, number: int) -> dict[int, str]:
     for other in range(bench.n_tasks):
         task = bench.get_task(other)
         text = task_file(task).read_text('utf-8')
-        goals = re.findall(r'\((?:On|In) (\S+) (\S+?)\)', text[text.index('(:goal'):], re.I)
+        goals = re.findall(r'\((?:On|In) (\S+) (\S+?)\)', text[text.index('(:goal') :], re.I)
         wanted.append(goals[0][0] if len(goals) == 1 else '')
     kinds = [_kind(name) for name in wanted]
     here = places(bench.get_task(number))
