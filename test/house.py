@@ -257,7 +257,7 @@ ONLY = {
     'PIL': {
         'lossless_picture',
         'ros.compressed',
-        'lab.data.dataset_format',
+        'lab.data.png',
         'lab.evaluation.film_bag',
         'lab.evaluation.film_pictures',
         'lab.evaluation.film_video',

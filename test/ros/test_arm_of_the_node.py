@@ -253,7 +253,9 @@ def test_what_a_library_says_of_a_description_becomes_the_reason_and_no_tracebac
         raise RuntimeError('the frame tip has no parent')
 
     monkeypatch.setattr(arm, 'ArmCollision', choke)
-    session = SimpleNamespace(loop=None, policy=FakePolicy(), config=from_flat({}))
+    session = SimpleNamespace(
+        loop=None, policy=FakePolicy(), config=from_flat({}), watch=lambda policy: policy
+    )
     words = Session.describe_robot(session, make_urdf())
     assert (
         words == session._description_problem == ('robot_description: the frame tip has no parent')

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.data.dataset_format import decode_png
+from dysl_vla_ros.lab.data.png import decode_png
 
 IMAGES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 JOINTS = 'sensor_msgs/msg/JointState'

@@ -23,7 +23,6 @@ Their names begin with neither ``observation`` nor ``action``, so a LeRobot poli
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,7 +33,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from PIL import Image
 
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.targets import write_whole
@@ -138,18 +136,6 @@ def from_column(name: str, column: pa.ChunkedArray, feature: Feature) -> NDArray
         raise ConfigError(name, f'{array.null_count} empty values', 'a number in every place')
     values = array.to_numpy(zero_copy_only=False).astype(feature.dtype, copy=False)
     return values.reshape(rows) if feature.shape == (1,) else values.reshape(rows, *feature.shape)
-
-
-def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """An RGB picture (height, width, 3) as PNG: lossless, fast."""
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, 'PNG', compress_level=1)
-    return stream.getvalue()
-
-
-def decode_png(data: bytes) -> NDArray[np.uint8]:
-    """The picture, (height, width, 3)."""
-    return np.asarray(Image.open(io.BytesIO(data)).convert('RGB'), dtype=np.uint8)
 
 
 def write_table(path: Path, table: pa.Table) -> None:

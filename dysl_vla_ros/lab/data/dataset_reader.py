@@ -25,12 +25,12 @@ from dysl_vla_ros.lab.data.dataset_format import (
     OURS,
     STATE,
     Feature,
-    decode_png,
     from_column,
     read_document,
 )
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations
 from dysl_vla_ros.lab.data.lerobot import read_columns, version_of
+from dysl_vla_ros.lab.data.png import decode_png
 
 _MADE_BY = 'a dataset written by dysl collect'
 _FREE = 'reach'

@@ -22,11 +22,11 @@ from dysl_vla_ros.lab.data.dataset_format import (
     IMAGE,
     STATE,
     Feature,
-    encode_png,
     to_column,
     write_table,
 )
 from dysl_vla_ros.lab.data.dataset_statistics import column_statistics, picture_statistics
+from dysl_vla_ros.lab.data.png import encode_png
 from dysl_vla_ros.lab.worlds.cell import Labels
 
 _PICTURES = 8

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.data.dataset_format import decode_png
 from dysl_vla_ros.lab.data.lerobot import Episode, LerobotSet, read_table
 from dysl_vla_ros.lab.data.lerobot_video import read_frames
+from dysl_vla_ros.lab.data.png import decode_png
 
 
 @dataclass(frozen=True)

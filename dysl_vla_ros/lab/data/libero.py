@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.data.dataset_format import decode_png
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations
+from dysl_vla_ros.lab.data.png import decode_png
 from dysl_vla_ros.lab.worlds.libero.client import LiberoClient
 from dysl_vla_ros.lab.worlds.libero.suites import ACTION_DIM, CAMERAS, STEP_M, TASKS
 from dysl_vla_ros.lab.worlds.libero.units import patch_of, physical

@@ -10,9 +10,10 @@ import numpy as np
 from dysl_vla_ros.bundle.manifest import CameraSpec
 from dysl_vla_ros.engines.image_tensor import as_seen
 from dysl_vla_ros.errors import ConfigError, InputError
-from dysl_vla_ros.lab.data.dataset_format import IMAGE, decode_png, encode_png
+from dysl_vla_ros.lab.data.dataset_format import IMAGE
 from dysl_vla_ros.lab.data.lerobot import open_lerobot, plain_name
 from dysl_vla_ros.lab.data.lerobot_frames import read_pictures, read_rows
+from dysl_vla_ros.lab.data.png import decode_png, encode_png
 
 
 def from_file(path: Path, camera: CameraSpec) -> bytes:

@@ -30,7 +30,6 @@ from dysl_vla_ros.lab.data.dataset_format import (
     STATS,
     TASKS,
     Feature,
-    encode_png,
     numbered,
     to_column,
     write_document,
@@ -43,6 +42,7 @@ from dysl_vla_ros.lab.data.dataset_statistics import (
     picture_statistics,
 )
 from dysl_vla_ros.lab.data.dataset_writer import empty_info, task_table
+from dysl_vla_ros.lab.data.png import encode_png
 from dysl_vla_ros.lab.data.video_writer import VideoWriter, video_info
 from dysl_vla_ros.targets import folder_target
 

@@ -13,7 +13,7 @@ from tiny_dataset import episode, stage_episode, writer
 from dysl_vla_ros.bundle.manifest import CameraSpec
 from dysl_vla_ros.engines.image_tensor import as_seen
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.data.dataset_format import decode_png
+from dysl_vla_ros.lab.data.png import decode_png
 from dysl_vla_ros.lab.data.references import from_dataset, from_file
 
 CAMERA = CameraSpec('image', 96, 96)
