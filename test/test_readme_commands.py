@@ -47,7 +47,7 @@ KINDS = {
     'dysl results': 'cli/test_results.py',
     'dysl verify': 'cli/test_verify_command.py', 'dysl import': 'test_tutorial.py',
     'dysl replay': 'lab/replay/test_replay.py',
-    'dysl view': 'ros/test_view.py',
+    'dysl view': 'ros/test_view_page.py',
     'ros2': 'needs-ros', 'colcon': 'needs-ros', 'rosdep': 'needs-ros', 'sudo': 'needs-ros',
     'python -m dysl_vla_ros.config': 'test_documentation.py',
     'python -m dysl_vla_ros.ros.interface_page': 'ros/test_interface_page.py',
