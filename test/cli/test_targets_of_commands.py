@@ -117,7 +117,7 @@ def test_a_plot_is_drawn_over_its_own(project):
 @pytest.mark.parametrize('target', ['.', 'stuff', 'link', 'policy.safetensors'])
 def test_calibrate_writes_reports_into_folders_of_its_own_only(project, capsys, target):
     bundle = tiny_bundle.write_tiny_bundle(project / 'bundle')
-    refused(['calibrate', bundle, '--out', target, '--device', 'cpu'], f"folder = '{target}'",
+    refused(['calibrate', bundle, '--out', target, '--device', 'cpu'], f"--out = '{target}'",
             capsys, project)  # fmt: skip
 
 

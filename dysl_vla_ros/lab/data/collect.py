@@ -146,6 +146,10 @@ def _join(
         writer.append(paths)
         for path in paths:
             path.unlink()
+    if last and writer.episodes >= settings.episodes:
+        # What a worker had begun to write when it was killed is of an episode that is whole now.
+        for left in (folder / STAGING).glob('.episode-*'):
+            left.unlink()
     if last and (folder / STAGING).is_dir() and not any((folder / STAGING).iterdir()):
         (folder / STAGING).rmdir()
 

@@ -85,6 +85,8 @@ def test_a_collection_that_was_killed_goes_on_and_gives_the_same_dataset(folder,
         os.killpg(child.pid, signal.SIGKILL)  # its workers
     before = finished(again)
     assert 1 <= before < 3
+    (again / STAGING).mkdir(exist_ok=True)
+    (again / STAGING / '.episode-000002.parquet.4711').write_bytes(b'half')  # killed in a write
     steps = []
     assert collect(again, FEW, lambda done, total: steps.append(done)) == 3
     # What was finished is not played again.

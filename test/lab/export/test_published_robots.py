@@ -97,7 +97,7 @@ def test_an_unknown_key_asks_for_everything_that_is_missing_at_once(tmp_path, ca
     shape = {**ROBOTS['bridge'], 'key': 'my_robot'}
     save_oft(UpstreamOft(2, **shape), tmp_path / 'published')
     call = ['export', str(tmp_path / 'published'), str(tmp_path / 'bundle')]
-    assert main(call) == 1
+    assert main(call) == 2
     said = capsys.readouterr().err
     assert '--horizon' in said and '--cameras' in said and '--proprioception' in said
     assert not (tmp_path / 'bundle').exists()
