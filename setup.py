@@ -117,7 +117,7 @@ setup(
         'test': [
             'pytest>=7.4,<10',  # 7.4 is Ubuntu 24.04's, which colcon test uses
             'pytest-timeout>=2.3,<3',
-            'pytest-xdist>=3.5,<4',  # make test: two processes
+            'pytest-xdist>=3.5,<4',  # make test: two processes where no node is started
             'hypothesis>=6.100,<7',
             'onnx>=1.16,<2',  # writes the tiny bundle of the tests
             'Pillow>=10',  # compressed images

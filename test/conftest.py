@@ -55,6 +55,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_report_header() -> str:
     """Say what is left out, and how to run it."""
     folders = ', '.join(f'test/{folder}' for folder in OFFLINE)
+    graphs = {'none': 'left out', 'only': 'alone'}.get(os.environ.get('DYSL_GRAPHS', ''))
+    if graphs:
+        folders = f'tests that start nodes: {graphs}; {folders}'
     if HAVE_TORCH:
         return f'{folders}: marked slow (torch)'
     return f'torch is not installed: {folders} are left out; make test-all runs them'
@@ -114,17 +117,19 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     return f'{shown}... {len(text)} letters' if len(text) > 100 else None
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests of the offline parts are slow: importing torch alone takes seconds.
 
-    Where several processes run the tests, one of them runs those that start nodes, one by one:
-    two graphs at a time would take the processor from each other.
+    ``DYSL_GRAPHS=none`` leaves out the tests that start nodes, ``only`` runs no others: those
+    want a processor for themselves, the others may run in several processes.
     """
+    asked = os.environ.get('DYSL_GRAPHS', '')
+    kept, left_out = [], []
     for item in items:
         if any(item.path.is_relative_to(HERE / folder) for folder in OFFLINE):
             item.add_marker(pytest.mark.slow)
-        if item.path.is_relative_to(HERE / 'ros') or item.get_closest_marker('ros'):
-            item.add_marker(pytest.mark.xdist_group('ros'))
-        else:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+        graph = item.path.is_relative_to(HERE / 'ros') or bool(item.get_closest_marker('ros'))
+        (left_out if asked == ('none' if graph else 'only') else kept).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept

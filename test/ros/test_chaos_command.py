@@ -109,7 +109,7 @@ def marked(mark):
 
 def test_an_environment_that_is_none_is_refused_in_one_line(tmp_path):
     output = finished(dysl('chaos', '--prefix', str(tmp_path)), 60, {2})
-    assert '--prefix' in output and 'expected an environment' in output
+    assert '--prefix' in output and 'expected a virtual environment' in output
 
 
 @pytest.mark.timeout(120)
