@@ -46,8 +46,21 @@ def speed_of(rig, over=1.0):
     since = len(rig.robot.trajectories)
     time.sleep(over)
     sent = rig.robot.trajectories[since:]
+    if len(sent) < 2:
+        return 0.0
     way = np.abs(np.diff([message.points[0].positions[0] for _, message in sent])).sum()
     return way / (sent[-1][0] - sent[0][0])
+
+
+def moves_at(rig, speed):
+    """It comes to move at this speed [rad/s]; a loaded machine may need more than one look."""
+    found = []
+
+    def look():
+        found.append(speed_of(rig, 2.0))
+        return found[-1] == pytest.approx(speed, rel=0.25)
+
+    wait_for(look, 30.0, f'{speed} rad/s, found {found}')
 
 
 def in_the_controllers_seconds(rig):
@@ -70,7 +83,7 @@ def test_the_robots_slider_in_percent_slows_the_arm_and_at_0_it_holds_with_the_r
     slider.value = 30.0
     wait_for(lambda: rig.session.speed.factor == pytest.approx(0.3), what='the factor')
     time.sleep(0.3)
-    assert speed_of(rig, 2.0) == pytest.approx(0.3 * FULL, rel=0.25)
+    moves_at(rig, 0.3 * FULL)
     message = rig.robot.trajectories[-1][1]
     assert seconds(message.header.stamp) == 0.0  # begins on arrival
     assert seconds(message.points[0].time_from_start) == 0.0
@@ -112,7 +125,7 @@ def test_a_controller_that_does_not_obey_is_slowed_by_the_playback_alone(rig, gr
     rig = rig(**PERCENT, **{'speed.obeyed': False}).run()
     slider.value = 30.0
     time.sleep(0.5)
-    assert speed_of(rig, 2.0) == pytest.approx(0.3 * FULL, rel=0.25)
+    moves_at(rig, 0.3 * FULL)
     assert seconds(rig.robot.trajectories[-1][1].header.stamp) > 0
     slider.value = 0.0
     rig.wait_state('paused')
@@ -130,7 +143,7 @@ def test_speed_scale_is_set_while_it_moves(rig):
 
     assert scale(0.3)
     time.sleep(0.3)
-    assert speed_of(rig, 2.0) == pytest.approx(0.3 * FULL, rel=0.25)
+    moves_at(rig, 0.3 * FULL)
     assert not scale(1.5) and not scale(-0.1)
     assert scale(0.0)
     rig.wait_state('paused')
@@ -207,7 +220,7 @@ def test_playback_follows_a_simulation_and_a_pause_of_it_is_no_jump(
     rig.run()
     simulation.factor = factor
     time.sleep(0.3)
-    assert speed_of(rig, 2.0) == pytest.approx(factor * FULL, rel=0.25)
+    moves_at(rig, factor * FULL)
     simulation.factor = 0.0
     rig.wait_state('stale')  # the watchdogs' time goes on
     at = rig.robot.trajectories[-1][1].points[0].positions[0]
