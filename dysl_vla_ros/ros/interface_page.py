@@ -120,13 +120,11 @@ def _rows(node: Node, name: str) -> list[tuple[str, str, str]]:
         for full, types in getattr(node, method)(name, '/'):
             own = full.replace(f'/{name}/', '~/', 1) if full.startswith(f'/{name}/') else full
             last = own.rpartition('/')[2]
-            # Whether compressed pictures are listened to depends on who publishes.
-            if (
-                last in _OF_EVERY_NODE
-                or last.startswith(_HIDDEN)
-                or '/_action/' in own
-                or (last == 'compressed')
-            ):
+            # These depend on who else is there: a camera that compresses, a controller that is
+            # watched.
+            others = last == 'compressed' or (last == 'transition_event' and own[0] != '~')
+            hidden = last in _OF_EVERY_NODE or last.startswith(_HIDDEN) or '/_action/' in own
+            if others or hidden:
                 continue
             shown = own if own.startswith('~') or own == '/diagnostics' else own.lstrip('/')
             rows.append((f'`{shown}`', ', '.join(types), kind))
