@@ -17,6 +17,8 @@ from dysl_vla_ros.data_types import FloatArray
 TAIL_POINTS = 2
 APART_S = 1e-4
 """Nearer to its end a brake is made anew: a cubic so short is all rounding [s]."""
+_ROUNDING_S = 2e-9
+"""Times nearer to each other may be one time in a message [s]."""
 _STANDS = 5e-6
 """No joint faster than this: the arm is told to stand [rad/s, m/s]."""
 
@@ -136,7 +138,10 @@ class MotionPlan:
             rows.append((last.time + float(share) * self.brake, position, velocity))
         if rows[-1][0] - now < least:
             ended_at, place, _ = rows.pop()
-            rows += [(moment, place, np.zeros_like(place)) for moment in (ended_at, now + least)]
+            # Messages have whole nanoseconds, and a controller refuses two points of one time.
+            apart = now + least - ended_at > _ROUNDING_S
+            moments = (ended_at, now + least) if apart else (now + least,)
+            rows += [(moment, place, np.zeros_like(place)) for moment in moments]
         times, positions, velocities = zip(*rows, strict=True)
         ended = np.array(velocities)
         ended[-1] = 0.0

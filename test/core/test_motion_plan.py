@@ -108,3 +108,13 @@ def test_a_window_never_ends_before_it_can_have_arrived():
     assert longer[0] == pytest.approx([*moving[0], 0.4])
     assert longer[1][-1] == pytest.approx(moving[1][-1]) and not longer[2][-2:].any()
     assert plan().window(1.0, 0.25)[0] == pytest.approx(moving[0])
+
+
+@pytest.mark.parametrize('early', [1e-3, 5e-9, 1e-9, 3e-11, 0.0, -3e-11])
+def test_no_two_points_of_a_window_have_one_time_in_whole_nanoseconds(early):
+    """A controller refuses a trajectory whose times do not grow."""
+    end = 1.1 + plan().brake
+    times, positions, velocities = plan().window(1.0, end + early - 1.0)
+    assert (np.diff(np.round(times * 1e9)) > 0).all()
+    assert times[-1] == pytest.approx(end + max(early, 0.0) - 1.0, abs=1e-10)
+    assert not velocities[-1].any() and (positions[-1] == positions[-2]).all() == (early > 2e-9)
