@@ -111,7 +111,7 @@ def test_every_command_takes_a_folder_of_the_family(published, tmp_path, capsys)
 def test_what_the_folder_lacks_is_the_familys_to_say(published, capsys):
     (published / 'model.safetensors').unlink()
     for command in (['inspect', str(published)], ['export', str(published), 'nowhere']):
-        assert main(command) in (1, 2)
+        assert main(command) == 1
         said = capsys.readouterr()
         assert 'no model.safetensors' in (said.out + said.err).replace('\n', ' ')
     assert not Path('nowhere').exists()
@@ -125,7 +125,7 @@ def test_an_option_without_a_value_is_refused(published, capsys):
 def test_a_package_that_cannot_be_loaded_is_named(published, site, capsys):
     (site / 'my_vla-1.0.dist-info/entry_points.txt').write_text(
         f'[{families.GROUP}]\nmy_vla = my_vla.nowhere:Family\n')  # fmt: skip
-    assert main(['export', str(published), 'nowhere', *PERIOD]) in (1, 2)
+    assert main(['export', str(published), 'nowhere', *PERIOD]) == 1
     said = capsys.readouterr().err
     assert "my_vla = 'my_vla.nowhere:Family'" in said and 'uninstall it' in said
 
@@ -133,11 +133,11 @@ def test_a_package_that_cannot_be_loaded_is_named(published, site, capsys):
 def test_two_that_claim_one_folder_are_named(published, site, capsys):
     twice = points() + 'other = my_vla.family:MyFamily\n'
     (site / 'my_vla-1.0.dist-info/entry_points.txt').write_text(twice)
-    assert main(['export', str(published), 'nowhere', *PERIOD]) in (1, 2)
+    assert main(['export', str(published), 'nowhere', *PERIOD]) == 1
     assert 'my_vla, other' in capsys.readouterr().err
 
 
 def test_without_the_package_the_folder_is_refused_and_the_entry_point_named(tmp_path, capsys):
     (tmp_path / 'config.json').write_text('{"model_type": "my_vla"}')
-    assert main(['export', str(tmp_path), 'nowhere']) in (1, 2)
+    assert main(['export', str(tmp_path), 'nowhere']) == 1
     assert families.GROUP in capsys.readouterr().err

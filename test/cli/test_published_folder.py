@@ -112,7 +112,7 @@ def test_instructions_that_the_prompt_does_not_hold_are_named_before_training(tm
         tasks=('pick up the red cube and put it on the plate ' * 4,),
     )
     call = ['--dataset', str(tmp_path / 'set'), '--out', str(tmp_path / 'out')]
-    assert main(['calibrate', str(tmp_path / 'published'), *call]) in (1, 2)
+    assert main(['calibrate', str(tmp_path / 'published'), *call]) == 2
     assert '1 of 1 instructions' in capsys.readouterr().err
 
 
