@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.bundle.manifest import Manifest
+from dysl_vla_ros.bundle.no_files import COUNTS_WORDS
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.core import transforms
 from dysl_vla_ros.data_types import FloatArray, Jump, LayerTrace, Observation, SkipPlan
 from dysl_vla_ros.engines.open_engine import bundled_model
 from dysl_vla_ros.engines.remote.contract import (
-    WORDS,
     Contract,
     contract_of,
     fitting,
@@ -380,7 +380,7 @@ def _contract(config: EngineConfig) -> tuple[Contract, Manifest, str]:
     given = Path(config.remote_contract or config.path).expanduser()
     if config.remote_contract and not given.is_dir():
         contract = read_contract(given)
-        return contract, contract.manifest(), WORDS
+        return contract, contract.manifest(), COUNTS_WORDS
     bundle = open_bundle(given if config.remote_contract or config.path else bundled_model())
     manifest = bundle.manifest
     text = bundle.path(manifest.instruction.tokenizer).read_text(encoding='utf-8')

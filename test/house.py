@@ -84,10 +84,10 @@ PARTS = {
     # The other end of a policy server's socket: nothing else of the engines knows the network.
     'engines.remote': May(
         'bundle data_types engines.image_tensor errors',
-        'contextlib hashlib pathlib socket ssl threading time urllib.parse',
+        'contextlib pathlib socket ssl threading time urllib.parse',
         'msgpack numpy websockets yaml',
     ),
-    'engines.fake': May('action_columns bundle data_types errors', 'hashlib', 'numpy'),
+    'engines.fake': May('action_columns bundle data_types errors', '', 'numpy'),
     'hardware': May('', 'ctypes os pathlib platform resource shutil signal subprocess threading'),
     'policy': May(
         'bundle config core data_types engines errors', 'time', 'numpy tokenizers'

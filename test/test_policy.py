@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from dysl_vla_ros.bundle.manifest import CameraSpec, NormalisationSpec, ProprioceptionSpec
+from dysl_vla_ros.bundle.no_files import COUNTS_WORDS
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.data_types import LayerLayout, Observation, SkipPlan
-from dysl_vla_ros.engines.fake.bundle import FAKE_TOKENIZER, fake_manifest
+from dysl_vla_ros.engines.fake.bundle import fake_manifest
 from dysl_vla_ros.engines.fake.engine import FakeEngine
 from dysl_vla_ros.errors import BundleError, EngineError, InputError
 from dysl_vla_ros.policy import (
@@ -38,7 +39,7 @@ def policy(manifest=BASE, clock=None, **engine):
     engine.setdefault('actions', planned)
     made = FakeEngine(LAYOUT, **engine)
     counting = itertools.count()
-    tokenizer = load_tokenizer(manifest, FAKE_TOKENIZER)
+    tokenizer = load_tokenizer(manifest, COUNTS_WORDS)
     return Policy(made, manifest, tokenizer, clock or (lambda: float(next(counting))))
 
 
@@ -220,7 +221,7 @@ def test_where_the_bundle_names_no_joints_they_are_counted():
 def spelled(words, **spec):
     """Tokens under a vocabulary of three words."""
     vocabulary = '"[PAD]": 0, "[UNK]": 1, "pick": 2, "it": 3, "please": 4'
-    text = FAKE_TOKENIZER.replace('"[PAD]": 0, "[UNK]": 1', vocabulary)
+    text = COUNTS_WORDS.replace('"[PAD]": 0, "[UNK]": 1', vocabulary)
     text = text.replace('{"type": "Lowercase"}', 'null')
     given = replace(BASE, instruction=replace(BASE.instruction, **{'tokens': 6, **spec}))
     model = Policy(FakeEngine(LAYOUT), given, load_tokenizer(given, text))
@@ -298,7 +299,7 @@ def test_weights_that_give_no_numbers_are_found_before_anything_moves():
 
 def test_the_fake_bundle_opens_warmed_up_and_with_its_tokenizer():
     model, tokenizer = open_with_tokenizer(EngineConfig(path='fake', warmup_runs=1))
-    assert tokenizer == FAKE_TOKENIZER
+    assert tokenizer == COUNTS_WORDS
     assert model.engine.calls.count(('decode',)) >= 2
     still = open_policy(EngineConfig(path='fake', warmup_runs=0))
     assert still.engine.calls == [] and still.manifest.name == 'fake'

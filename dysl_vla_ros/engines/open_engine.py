@@ -10,9 +10,10 @@ from pathlib import Path
 from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.folder import Bundle, open_bundle
 from dysl_vla_ros.bundle.manifest import Manifest
+from dysl_vla_ros.bundle.no_files import COUNTS_WORDS
 from dysl_vla_ros.engines.engine import Engine
 from dysl_vla_ros.engines.fake.arm import FAKE, JointSweep, arm_of, is_fake_path
-from dysl_vla_ros.engines.fake.bundle import FAKE_TOKENIZER, Sweep, fake_manifest
+from dysl_vla_ros.engines.fake.bundle import Sweep, fake_manifest
 from dysl_vla_ros.engines.fake.engine import FakeEngine
 from dysl_vla_ros.engines.tensorrt.cuda_driver import open_driver
 from dysl_vla_ros.engines.tensorrt.plans import build_command, has_compiled, has_plans, plans_root
@@ -161,4 +162,4 @@ def _open_fake(path: str) -> OpenedEngine:
         actions=Sweep(action) if arm is None else JointSweep(arm, action.horizon),
         gates={layer: 1.0 for layer in manifest.layout.dynamic_layers},
     )
-    return OpenedEngine(engine, manifest, FAKE_TOKENIZER)
+    return OpenedEngine(engine, manifest, COUNTS_WORDS)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from dysl_vla_ros.bundle.no_files import COUNTS_WORDS
 from dysl_vla_ros.bundle.word_list import parts, word_list
-from dysl_vla_ros.engines.fake.bundle import FAKE_TOKENIZER, fake_manifest
+from dysl_vla_ros.engines.fake.bundle import fake_manifest
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.policy import load_tokenizer
 
@@ -55,7 +56,7 @@ def test_every_letter_is_cut_as_the_library_cuts_it():
 )  # fmt: skip
 def test_what_is_not_exactly_such_a_list_is_left_to_the_library(change):
     assert word_list(json.dumps({**json.loads(TEXT), **change})) is None
-    assert word_list(TEXT) is not None and word_list(FAKE_TOKENIZER) is not None
+    assert word_list(TEXT) is not None and word_list(COUNTS_WORDS) is not None
 
 
 def test_without_the_library_such_a_bundle_says_how_to_get_it_and_the_bundled_one_opens(

@@ -17,7 +17,7 @@ def opener(config):
     import fakes
     import numpy as np
 
-    from dysl_vla_ros.engines.fake.bundle import FAKE_TOKENIZER
+    from dysl_vla_ros.bundle.no_files import COUNTS_WORDS
     from dysl_vla_ros.engines.fake.engine import FakeEngine
     from dysl_vla_ros.policy import Policy, load_tokenizer
 
@@ -33,7 +33,7 @@ def opener(config):
         return chunk
 
     engine = FakeEngine(manifest.layout, actions=actions, action_dim=manifest.action.dim)
-    return Policy(engine, manifest, load_tokenizer(manifest, FAKE_TOKENIZER)), FAKE_TOKENIZER
+    return Policy(engine, manifest, load_tokenizer(manifest, COUNTS_WORDS)), COUNTS_WORDS
 
 
 if __name__ == '__main__':

@@ -5,7 +5,6 @@ Tries a robot's wiring without a model: the tip moves sideways and back.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,19 +17,13 @@ from dysl_vla_ros.bundle.manifest import (
     ActionSpec,
     CalibrationSpec,
     CameraSpec,
-    FileEntry,
     InstructionSpec,
     Manifest,
     NormalisationSpec,
     ProprioceptionSpec,
-    SegmentSpec,
 )
+from dysl_vla_ros.bundle.no_files import TOKENIZER_NAME, no_files
 from dysl_vla_ros.data_types import FloatArray, LayerLayout
-
-FAKE_TOKENIZER = """{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
-"normalizer": {"type": "Lowercase"}, "pre_tokenizer": {"type": "Whitespace"},
-"post_processor": null, "decoder": null,
-"model": {"type": "WordLevel", "vocab": {"[PAD]": 0, "[UNK]": 1}, "unk_token": "[UNK]"}}"""
 
 _JOINTS = (
     'shoulder_pan_joint', 'shoulder_lift_joint', 'elbow_joint',
@@ -84,8 +77,6 @@ def fake_manifest(
     layout = LayerLayout(layers, static_layers)
     names = ['vision', 'embed', 'head', *(f'layer_{i:02d}' for i in range(layers))]
     names += [f'bridge_{i:02d}' for i in layout.dynamic_layers]
-    data = FAKE_TOKENIZER.encode()
-    nothing = FileEntry(hashlib.sha256(b'').hexdigest(), 0)
     limits = (0.01, 0.01, 0.01, 0.05, 0.05, 0.05, 1.0)
     moves = NormalisationSpec(
         low=tuple(-value for value in limits[:6]) + (0.0,),
@@ -108,7 +99,7 @@ def fake_manifest(
         proprioception=ProprioceptionSpec(
             size, True, NormalisationSpec((0.0,) * size, (1.0,) * size, (False,) * size)
         ),
-        instruction=InstructionSpec('tokenizer.json', 64),
+        instruction=InstructionSpec(TOKENIZER_NAME, 64),
         action=ActionSpec(
             space='eef_delta', dim=7, horizon=8, period_s=0.05, gripper=True,
             delta_reference='commanded', normalisation=moves, displacement=moves,
@@ -117,7 +108,5 @@ def fake_manifest(
         calibration=CalibrationSpec(
             eta=0.1, window=5, threshold=0.5, hysteresis=0.2, weights=(1.0,) * 7
         ),
-        segments={name: SegmentSpec(f'{name}.onnx', (), ()) for name in names},
-        files={f'{name}.onnx': nothing for name in names}
-        | {'tokenizer.json': FileEntry(hashlib.sha256(data).hexdigest(), len(data))},
+        **no_files(names),
     )  # fmt: skip

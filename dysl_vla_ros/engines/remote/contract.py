@@ -6,7 +6,6 @@ it and answers by it. Without a file it is a bundle's own contract, under defaul
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,26 +20,20 @@ from dysl_vla_ros.bundle.manifest import (
     ActionSpec,
     CalibrationSpec,
     CameraSpec,
-    FileEntry,
     Fit,
     InstructionSpec,
     Manifest,
     NormalisationSpec,
     ProprioceptionSpec,
-    SegmentSpec,
     StateSource,
 )
+from dysl_vla_ros.bundle.no_files import TOKENIZER_NAME, no_files
 from dysl_vla_ros.bundle.strict_json import expect, parse, shown
 from dysl_vla_ros.data_types import ActionSpace, FloatArray
 from dysl_vla_ros.errors import BundleError
 
 FAMILY = 'remote'
 LARGEST_FILE = 1 << 20
-WORDS = """{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
-"normalizer": {"type": "Lowercase"}, "pre_tokenizer": {"type": "Whitespace"},
-"post_processor": null, "decoder": null,
-"model": {"type": "WordLevel", "vocab": {"[PAD]": 0, "[UNK]": 1}, "unk_token": "[UNK]"}}"""
-"""The server has the tokenizer; this one counts words."""
 _TOKENS = 1000
 _DEEPEST = 8
 _PARTS = ('instruction', 'state', 'joints', 'gripper')
@@ -209,7 +202,6 @@ class Contract:
         scale = [abs(value) for value in action.scale] or [1.0] * moves
         meaning = _scaled([*scale, *[1.0] * int(action.gripper)], bool(action.scale), moves)
         names = ['embed', 'head', 'layer_00', *(['vision'] if self.cameras else [])]
-        data, nothing = WORDS.encode(), FileEntry(hashlib.sha256(b'').hexdigest(), 0)
         grip = max(len(state.fingers), 1) if state.gripper else 0
         size = state.size + grip if self.needs_state else 0
         return Manifest(
@@ -221,7 +213,7 @@ class Contract:
                 size, bool(size) and state.gripper, _as_it_is(size), source=state.source,
                 fingers=state.fingers if size else (),
             ),
-            instruction=InstructionSpec('tokenizer.json', _TOKENS, lowercase=False),
+            instruction=InstructionSpec(TOKENIZER_NAME, _TOKENS, lowercase=False),
             action=ActionSpec(
                 space=action.space, dim=action.dim, horizon=action.horizon,
                 period_s=action.period_s, gripper=action.gripper,
@@ -234,9 +226,7 @@ class Contract:
                 eta=0.1, window=5, threshold=0.5, hysteresis=0.2, weights=(1.0,) * action.dim,
                 mode='full',
             ),
-            segments={name: SegmentSpec(f'{name}.onnx', (), ()) for name in names},
-            files={f'{name}.onnx': nothing for name in names}
-            | {'tokenizer.json': FileEntry(hashlib.sha256(data).hexdigest(), len(data))},
+            **no_files(names),
         )  # fmt: skip
 
     def camera(self, name: str) -> CameraSpec:
