@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from dysl_vla_ros.bundle.manifest import (
     ActionSpec,
-    CalibrationSpec,
     CameraSpec,
     NormalisationSpec,
     ProprioceptionSpec,
@@ -23,7 +22,7 @@ from dysl_vla_ros.bundle.manifest import (
 from dysl_vla_ros.bundle.vocabulary import check_rows
 from dysl_vla_ros.data_types import ActionSpace, LayerLayout
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.export.parts import TOKENIZER, Contract, GatedLayer, Part
+from dysl_vla_ros.lab.export.parts import TOKENIZER, Contract, GatedLayer, Part, uncalibrated
 from dysl_vla_ros.lab.model.oft_skipping import oft_skip_modules
 from dysl_vla_ros.lab.model.openvla_oft import OftConfig
 from dysl_vla_ros.lab.model.openvla_oft_loader import OftCheckpoint
@@ -174,14 +173,7 @@ class OftExport:
         """From the published statistics and the robot."""
         checkpoint, robot, config = self._checkpoint, self._robot, self._checkpoint.config
         action = checkpoint.action
-        calibration = self._skipping.calibration or CalibrationSpec(
-            eta=0.1,
-            window=5,
-            threshold=0.3,
-            hysteresis=0.15,
-            weights=(1.0,) * config.action_dim,
-            rule='level',
-        )
+        calibration = self._skipping.calibration or uncalibrated(config.action_dim)
         size = config.image_size
         return Contract(
             family='openvla_oft', hidden_tokens=config.tokens, hidden_width=config.width,

@@ -43,6 +43,18 @@ class Part:
     outputs: tuple[str, ...]
 
 
+def uncalibrated(action_dim: int) -> CalibrationSpec:
+    """Guidance of a policy that was never recorded, until ``dysl calibrate``."""
+    return CalibrationSpec(
+        eta=0.1,
+        window=5,
+        threshold=0.3,
+        hysteresis=0.15,
+        weights=(1.0,) * action_dim,
+        rule='level',
+    )
+
+
 @dataclass(frozen=True)
 class Contract:
     """All that the manifest says besides segments and files.

@@ -12,14 +12,13 @@ from torch import Tensor, nn
 
 from dysl_vla_ros.bundle.manifest import (
     ActionSpec,
-    CalibrationSpec,
     CameraSpec,
     InstructionSpec,
     ProprioceptionSpec,
 )
 from dysl_vla_ros.data_types import LayerLayout
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.export.parts import TOKENIZER, Contract, GatedLayer, Part
+from dysl_vla_ros.lab.export.parts import TOKENIZER, Contract, GatedLayer, Part, uncalibrated
 from dysl_vla_ros.lab.model.checkpoint import Checkpoint
 from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
 from dysl_vla_ros.lab.model.robot_contract import RobotContract
@@ -116,14 +115,7 @@ class SmallParts:
         """Of the robot that it was trained for."""
         checkpoint, robot = self._checkpoint, self._robot
         config, statistics = checkpoint.config, checkpoint.statistics
-        calibration = checkpoint.calibration or CalibrationSpec(
-            eta=0.1,
-            window=5,
-            threshold=0.3,
-            hysteresis=0.15,
-            weights=(1.0,) * config.action_dim,
-            rule='level',
-        )
+        calibration = checkpoint.calibration or uncalibrated(config.action_dim)
         return Contract(
             family='dysl_small', hidden_tokens=config.tokens, hidden_width=config.width,
             cameras=tuple(
