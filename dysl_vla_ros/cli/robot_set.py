@@ -14,6 +14,7 @@ from rich.table import Table
 from dysl_vla_ros.cli.values import ANY, POSITIVE, SHARE_INSIDE, whole
 from dysl_vla_ros.data_types import ActionSpace
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.model.shapes import TOY_NETWORK
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.data.lerobot import LerobotSet
@@ -28,9 +29,8 @@ CPU, GPU = (2000, 32), (20_000, 64)
 NETWORK: dict[str, dict[str, Any]] = {
     'cpu': {'layers': 8, 'width': 128, 'auxiliary_layer': 2},
     'gpu': {'layers': 20, 'width': 192, 'auxiliary_layer': 5},
-    'toy': {'layers': 6, 'width': 32, 'head_dim': 16, 'stem_channels': (8, 8, 8),
-            'auxiliary_layer': 2},
-}  # fmt: skip
+    'toy': TOY_NETWORK,
+}
 
 
 def add_robot_options(parser: argparse.ArgumentParser) -> None:

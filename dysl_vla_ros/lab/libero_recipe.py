@@ -41,6 +41,7 @@ from dysl_vla_ros.lab.model.checkpoint import (
     with_card,
 )
 from dysl_vla_ros.lab.model.robot_contract import RobotContract
+from dysl_vla_ros.lab.model.shapes import TOY_NETWORK
 from dysl_vla_ros.lab.workspace import Workspace
 from dysl_vla_ros.lab.worlds.libero.client import LiberoClient
 from dysl_vla_ros.lab.worlds.libero.suites import JOINTS, PERIOD_S, STARTS
@@ -96,8 +97,7 @@ def libero_preset(name: str, suite: str, workers: int, on_gpu: bool) -> LiberoRe
             collect=LiberoCollect(suite, episodes=1, tasks=(0,), workers=workers),
             ground=None, train=few,
             distill=DistillSettings(adapter_steps=2, controller_steps=2, batch=8),
-            network={'layers': 6, 'width': 32, 'head_dim': 16, 'stem_channels': (8, 8, 8),
-                     'auxiliary_layer': 2},
+            network=TOY_NETWORK,
             rank=4, record=1, depth=0.0,
         )  # fmt: skip
     batch = 256 if on_gpu else 64

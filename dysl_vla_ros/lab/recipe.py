@@ -50,6 +50,7 @@ from dysl_vla_ros.lab.model.checkpoint import (
     save_checkpoint,
     with_card,
 )
+from dysl_vla_ros.lab.model.shapes import TOY_NETWORK
 from dysl_vla_ros.lab.workspace import Workspace
 from dysl_vla_ros.lab.worlds.cell import EpisodeSpec
 from dysl_vla_ros.lab.worlds.world_pool import WorldPool
@@ -137,8 +138,7 @@ def preset(name: str, workers: int, on_gpu: bool) -> Recipe:
                                     workers=workers),
             ground=few, train=few, rounds=(Round(episodes=2, train=few),),
             distill=DistillSettings(adapter_steps=4, controller_steps=4, batch=8),
-            network={'layers': 6, 'width': 32, 'head_dim': 16, 'stem_channels': (8, 8, 8),
-                     'auxiliary_layer': 2},
+            network=TOY_NETWORK,
             rank=4, evaluate=2, record=2, worlds=2, max_actions=24,
         )  # fmt: skip
     if name != 'full':

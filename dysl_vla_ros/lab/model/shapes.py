@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from dysl_vla_ros.bundle.manifest import NormalisationSpec
 from dysl_vla_ros.errors import ConfigError
 
 PATCH = 16
 """Side of an image patch that becomes one token [pixels]; four halvings."""
+TOY_NETWORK: dict[str, Any] = {
+    'layers': 6, 'width': 32, 'head_dim': 16, 'stem_channels': (8, 8, 8), 'auxiliary_layer': 2,
+}  # fmt: skip
+"""Of a ``PolicyConfig``: the smallest that has all parts, for trying out a whole way."""
 
 
 @dataclass(frozen=True)
