@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class DyslError(Exception):
     """Any error that this package raises on purpose."""
@@ -50,3 +52,8 @@ class KinematicsError(DyslError):
 
 class LinkError(DyslError):
     """A policy server is away, late, or answered what is no chunk: the arm holds."""
+
+
+def as_list(problems: Iterable[object]) -> str:
+    """``(1) one; (2) another``: all that is wrong, for one message."""
+    return '; '.join(f'({number}) {text}' for number, text in enumerate(problems, start=1))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.errors import ConfigError, as_list
 from dysl_vla_ros.lab.data.bag_messages import (
     IMAGES,
     JOINTS,
@@ -176,7 +176,7 @@ def choose_topics(bag: Bag, choice: BagChoice) -> Topics:
                            'TOPIC, or --text WORDS for all of it')  # fmt: skip
     label = one('labels', choice.label, (TEXT,), ('/label',), '--label TOPIC', needed=False)
     if lacking:
-        listed = '; '.join(f'({number}) {text}' for number, text in enumerate(lacking, start=1))
+        listed = as_list(lacking)
         raise ConfigError(
             str(bag.path),
             f'{len(lacking)} things missing',

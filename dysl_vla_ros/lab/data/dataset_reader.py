@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.errors import ConfigError, as_list
 from dysl_vla_ros.lab.data.dataset_format import (
     ACTION,
     INFO,
@@ -135,7 +135,7 @@ def _refuse(folder: Path, wrong: Sequence[ConfigError]) -> None:
     if len(wrong) == 1:
         raise wrong[0]
     if wrong:
-        listed = '; '.join(f'({number}) {error}' for number, error in enumerate(wrong, start=1))
+        listed = as_list(wrong)
         raise ConfigError(
             str(folder), f'{len(wrong)} things that do not fit', "the bundled policy's robot and "
             "its simulator's labels, which this checkpoint is trained on. A set of any other "

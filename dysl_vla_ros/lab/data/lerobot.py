@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dysl_vla_ros.bundle.git_lfs import pointer_words
-from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.errors import ConfigError, as_list
 from dysl_vla_ros.lab.data.dataset_format import IMAGE, INFO, read_document
 
 VERSIONS = ('v2.0', 'v2.1', 'v3.0')
@@ -328,7 +328,7 @@ def _missing_files(episodes: Sequence[Episode], most: int = 3) -> list[str]:
 
 def _refuse(folder: Path, wrong: Sequence[str]) -> None:
     if wrong:
-        listed = '; '.join(f'({number}) {text}' for number, text in enumerate(wrong, start=1))
+        listed = as_list(wrong)
         raise ConfigError(f'{folder}/{INFO}', f'{len(wrong)} things wrong',
                           f'a LeRobot data set; {listed}')  # fmt: skip
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dysl_vla_ros.bundle.manifest import StateSource
 from dysl_vla_ros.data_types import ActionSpace
-from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.errors import ConfigError, as_list
 from dysl_vla_ros.lab.data.dataset_format import ACTION, STATE
 from dysl_vla_ros.lab.data.lerobot import Column, LerobotSet, plain_name
 from dysl_vla_ros.lab.model.shapes import PATCH, CameraShape
@@ -194,7 +194,7 @@ def columns_needed(data: LerobotSet, choice: SetChoice) -> tuple[tuple[str, ...]
     if len(data.episodes) < 2:
         lacking.append('episodes: one; at least 2, of which one is held out')
     if lacking:
-        listed = '; '.join(f'({number}) {text}' for number, text in enumerate(lacking, start=1))
+        listed = as_list(lacking)
         raise ConfigError(
             str(data.folder),
             f'a set of {data.robot} that lacks {len(lacking)} things',

@@ -22,6 +22,7 @@ from dysl_vla_ros.lab.data.dataset_format import (
     ACTION,
     DATA_PATH,
     EPISODES_PATH,
+    FILES_PER_CHUNK,
     IMAGE,
     INFO,
     LEROBOT_COLUMNS,
@@ -193,8 +194,9 @@ class RobotSetWriter:
         seen, stored = [], []
         video = None
         if self._video:
-            path = self._place / VIDEO_PATH.format(video_key=key, chunk_index=number // 1000,
-                                                   file_index=number % 1000)  # fmt: skip
+            chunk, file = divmod(number, FILES_PER_CHUNK)
+            path = self._place / VIDEO_PATH.format(video_key=key, chunk_index=chunk,
+                                                   file_index=file)  # fmt: skip
             video = VideoWriter(path, (shape[0], shape[1]), self._described.fps)
         count = 0
         for count, picture in enumerate(pictures, start=1):
@@ -217,7 +219,7 @@ class RobotSetWriter:
         return picture_statistics(seen)
 
     def _row(self, number: int, length: int, instruction: str) -> dict[str, Any]:
-        chunk, file = divmod(number, 1000)
+        chunk, file = divmod(number, FILES_PER_CHUNK)
         return {
             'episode_index': number, 'tasks': [instruction], 'length': length,
             'data/chunk_index': chunk, 'data/file_index': file,
@@ -227,7 +229,7 @@ class RobotSetWriter:
 
 
 def _video_row(key: str, number: int, seconds: float) -> dict[str, Any]:
-    chunk, file = divmod(number, 1000)
+    chunk, file = divmod(number, FILES_PER_CHUNK)
     return {
         f'videos/{key}/chunk_index': chunk,
         f'videos/{key}/file_index': file,

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dysl_vla_ros.bundle.manifest import NormalisationSpec
 from dysl_vla_ros.engines.openvla_image import lanczos_then_crop
-from dysl_vla_ros.errors import ConfigError, InputError
+from dysl_vla_ros.errors import ConfigError, InputError, as_list
 from dysl_vla_ros.lab.data.dataset_format import ACTION, STATE
 from dysl_vla_ros.lab.data.demonstrations import normalise
 from dysl_vla_ros.lab.data.lerobot import LerobotSet
@@ -130,7 +130,7 @@ def check_fits(
     if not data.tasks:
         lacking.append('instructions: meta/tasks is empty')
     if lacking:
-        listed = '; '.join(f'({number}) {text}' for number, text in enumerate(lacking, start=1))
+        listed = as_list(lacking)
         raise ConfigError(str(data.folder), f'a set of {data.robot} that lacks {len(lacking)} '
                           'things', f'what {checkpoint.folder} reads: {listed}')  # fmt: skip
 

@@ -16,7 +16,7 @@ import torch
 
 from dysl_vla_ros.bundle.git_lfs import pointers_in
 from dysl_vla_ros.bundle.vocabulary import check_rows
-from dysl_vla_ros.errors import BundleError, ConfigError
+from dysl_vla_ros.errors import BundleError, ConfigError, as_list
 from dysl_vla_ros.lab.model.family import expect_oft, read_config
 from dysl_vla_ros.lab.model.film_vision import open_film
 from dysl_vla_ros.lab.model.openvla_oft_loader import OftCheckpoint, open_ends, open_oft
@@ -91,7 +91,7 @@ class Survey:
         if len(self.wrong) == 1:
             raise self.wrong[0]
         if self.checkpoint is None or self.settings is None:
-            listed = '; '.join(f'({n}) {error}' for n, error in enumerate(self.wrong, start=1))
+            listed = as_list(self.wrong)
             raise BundleError(f'{self.folder}: {len(self.wrong)} things are missing or wrong: '
                               f'{listed}')  # fmt: skip
         return self.checkpoint, self.settings
