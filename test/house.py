@@ -78,7 +78,7 @@ PARTS = {
         'ctypes hashlib pathlib shlex threading time weakref', 'numpy',
     ),
     'engines.cuda': May(
-        'bundle data_types engines.tensorrt.plans errors targets',
+        'bundle data_types engines.tensorrt.build engines.tensorrt.plans errors targets',
         'hashlib pathlib platform time', 'numpy onnx torch',
     ),
     # The other end of a policy server's socket: nothing else of the engines knows the network.

@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -26,9 +25,6 @@ from dysl_vla_ros.engines.tensorrt.build import (
 from dysl_vla_ros.engines.tensorrt.cuda_driver import open_driver
 from dysl_vla_ros.engines.tensorrt.plans import plans_root, target_of
 from dysl_vla_ros.errors import ConfigError, EngineError
-
-if TYPE_CHECKING:
-    from dysl_vla_ros.engines.cuda.build import CompileReport
 
 EXAMPLE = 'dysl build runs/bundle'
 KEPT = 'finished plans; the same command goes on'
@@ -124,7 +120,7 @@ def _teller(bar: Progress) -> Callable[[int, int, str, Event], None]:
     return tell
 
 
-def _print(console: Console, report: BuildReport | CompileReport) -> None:
+def _print(console: Console, report: BuildReport) -> None:
     console.print(
         f'{len(report.built)} built, {len(report.kept)} kept, {report.seconds:.0f} s: '
         f'{report.folder}'

@@ -6,56 +6,30 @@ the next begins: a build that was interrupted goes on where it stopped.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from dysl_vla_ros.bundle.folder import Bundle
+from dysl_vla_ros.bundle.folder import Bundle, sha256_of
 from dysl_vla_ros.engines.cuda.bundle import BundleParts, example_of
 from dysl_vla_ros.engines.cuda.compiled import (
     FORMAT,
     FORMAT_VERSION,
     CompiledManifest,
-    TorchTarget,
     read_compiled,
     target_of,
     write_compiled,
 )
 from dysl_vla_ros.engines.cuda.pieces import Compiled, Program, Run
-from dysl_vla_ros.engines.tensorrt.plans import (
-    COMPILED_NAME,
-    PlanEntry,
-    is_plans_root,
-    plan_problem,
-)
-from dysl_vla_ros.errors import BundleError, EngineError
-from dysl_vla_ros.targets import folder_target, write_whole
-
-Event = Literal['building', 'built', 'kept']
-Progress = Callable[[int, int, str, Event], None]
-
-
-@dataclass(frozen=True)
-class CompileReport:
-    """What a build did.
-
-    Attributes:
-        folder: Where the pieces are.
-        built: Pieces that were compiled now, by the first segment that has each.
-        kept: Pieces that were there and fit.
-        seconds: Of the whole build.
-    """
-
-    folder: Path
-    built: tuple[str, ...]
-    kept: tuple[str, ...]
-    seconds: float
+from dysl_vla_ros.engines.tensorrt.build import BuildReport, Progress, check_root, go_on, tell
+from dysl_vla_ros.engines.tensorrt.plans import COMPILED_NAME, PlanEntry, plan_problem
+from dysl_vla_ros.errors import EngineError
+from dysl_vla_ros.targets import write_whole
 
 
 def build_compiled(
@@ -64,7 +38,7 @@ def build_compiled(
     device: torch.device,
     force: bool = False,
     progress: Progress | None = None,
-) -> CompileReport:
+) -> BuildReport:
     """Compile every piece of a bundle into ``root / target.key``.
 
     Args:
@@ -80,40 +54,41 @@ def build_compiled(
     """
     began = time.monotonic()
     target = target_of(device, bundle.manifest)
-    folder = folder_target('--plans', root, is_plans_root, 'one of plans alone') / target.key
+    folder = check_root(root) / target.key
     recorders: dict[str, Compiled] = {}
     parts = BundleParts(bundle, device, recorders)
     runs, samples = parts.runs(), _samples(recorders, parts, bundle, device)
     built, kept = [], []
     try:
-        manifest = _start(folder, bundle, target, force)
+        manifest = CompiledManifest(FORMAT, FORMAT_VERSION, bundle.manifest.name, target, {})
+        if not force:
+            manifest = go_on(folder, COMPILED_NAME, read_compiled, manifest)
         write_compiled(folder, manifest)  # from now on the folder is known to be one of plans
         for number, (key, (run, constants, segments)) in enumerate(runs.items(), start=1):
             name = segments[0] if len(segments) == 1 else f'{segments[0]} and {len(segments) - 1}'
             entry = manifest.pieces.get(key)
             if entry is not None and not plan_problem(folder / entry.file, entry):
                 kept.append(name)
-                _tell(progress, number, len(runs), name, 'kept')
+                tell(progress, number, len(runs), name, 'kept')
                 continue
-            _tell(progress, number, len(runs), name, 'building')
+            tell(progress, number, len(runs), name, 'building')
             started = time.monotonic()
             path = folder / f'{key}.pt2'
             weights = [constants[one] for one in run.weights]
             write_whole(path, _compiler(run, constants, samples[key], weights, name))
-            data = path.read_bytes()
             entry = PlanEntry(
-                path.name, hashlib.sha256(data).hexdigest(), len(data), key,
+                path.name, sha256_of(path), path.stat().st_size, key,
                 round(time.monotonic() - started, 3),
             )  # fmt: skip
             manifest = replace(manifest, pieces={**manifest.pieces, key: entry})
             write_compiled(folder, manifest)
             built.append(name)
-            _tell(progress, number, len(runs), name, 'built')
+            tell(progress, number, len(runs), name, 'built')
     except OSError as error:
         raise EngineError(
             f'{error.filename or folder}: {error.strerror}; name another folder with --plans'
         ) from error
-    return CompileReport(folder, tuple(built), tuple(kept), time.monotonic() - began)
+    return BuildReport(folder, tuple(built), tuple(kept), time.monotonic() - began)
 
 
 def compile_run(
@@ -164,18 +139,6 @@ def _compiler(
     return write
 
 
-def _start(folder: Path, bundle: Bundle, target: TorchTarget, force: bool) -> CompiledManifest:
-    """What an earlier build left, or nothing."""
-    empty = CompiledManifest(FORMAT, FORMAT_VERSION, bundle.manifest.name, target, {})
-    if force or not (folder / COMPILED_NAME).is_file():
-        return empty
-    try:
-        found = read_compiled(folder)
-    except BundleError:
-        return empty
-    return found if found.target == target else empty
-
-
 def _samples(
     recorders: dict[str, Compiled], parts: BundleParts, bundle: Bundle, device: torch.device
 ) -> dict[str, list[Tensor]]:
@@ -210,8 +173,3 @@ def _samples(
             parts.bridge(layer, hidden)
         parts.head(hidden)
     return found
-
-
-def _tell(progress: Progress | None, number: int, total: int, name: str, event: Event) -> None:
-    if progress is not None:
-        progress(number, total, name, event)

@@ -8,7 +8,6 @@ ever compiled while a robot runs. A piece is a library of this machine: build it
 from __future__ import annotations
 
 import dataclasses
-import json
 import platform
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -26,11 +25,13 @@ from dysl_vla_ros.engines.tensorrt.plans import (
     COMPILED_NAME,
     PlanEntry,
     build_command,
+    check_files,
     onnx_hash,
     plan_problem,
+    why_not,
+    write_listing,
 )
 from dysl_vla_ros.errors import BundleError, EngineError
-from dysl_vla_ros.targets import write_whole
 
 FORMAT = 'dysl_vla_compiled'
 FORMAT_VERSION = 1
@@ -94,9 +95,7 @@ class CompiledManifest:
         """Check format, and that every file lies in the folder."""
         expect('format', self.format, self.format == FORMAT, repr(FORMAT))
         expect('version', self.version, self.version == FORMAT_VERSION, f'{FORMAT_VERSION}')
-        for name, piece in self.pieces.items():
-            inside = re.fullmatch(r'[\w.-]+', piece.file) is not None and piece.file[0] != '.'
-            expect(f'pieces.{name}.file', piece.file, inside, 'a plain file name')
+        check_files('pieces', self.pieces)
 
 
 def target_of(device: torch.device, manifest: Manifest) -> TorchTarget:
@@ -129,9 +128,8 @@ def read_compiled(folder: Path) -> CompiledManifest:
 
 
 def write_compiled(folder: Path, manifest: CompiledManifest) -> None:
-    """Write ``compiled.json``: the old one or the new one is there, never half of it."""
-    text = json.dumps(dataclasses.asdict(manifest), indent=1) + '\n'
-    write_whole(folder / COMPILED_NAME, text.encode())
+    """Write ``compiled.json``."""
+    write_listing(folder / COMPILED_NAME, manifest)
 
 
 def load_compiled(
@@ -159,7 +157,7 @@ def load_compiled(
         return {}
     folder = root / target.key
     if folder not in folders:
-        others = '; '.join(_why_not(other, target) for other in folders)
+        others = '; '.join(why_not(other, read_compiled, target) for other in folders)
         raise EngineError(
             f'bundle {bundle.manifest.name}: only pieces that do not fit in {root}: {others}; '
             f'build them on this machine: {mend}'
@@ -200,11 +198,3 @@ def open_piece(path: Path, mend: str) -> Compiled:
     except Exception as error:  # torch raises many kinds
         raise EngineError(f'{path}: torch cannot load it: {error}; run: {mend}') from error
     return found
-
-
-def _why_not(folder: Path, target: TorchTarget) -> str:
-    try:
-        other = read_compiled(folder).target
-    except BundleError as error:
-        return f'{folder.name} ({error})'
-    return f'{folder.name} ({", ".join(other.differences(target)) or "the folder was renamed"})'

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 from dysl_vla_ros.bundle.folder import Bundle
 from dysl_vla_ros.bundle.manifest import SegmentSpec
@@ -40,6 +40,17 @@ TIMING_CACHE = 'timing.cache'
 
 Event = Literal['building', 'built', 'kept']
 Progress = Callable[[int, int, str, Event], None]
+
+
+class HasTarget(Protocol):
+    """What lists a folder that was built."""
+
+    @property
+    def target(self) -> Any:
+        """What it was built from, with and for."""
+
+
+Built = TypeVar('Built', bound=HasTarget)
 
 
 @dataclass(frozen=True)
@@ -69,9 +80,9 @@ class BuildReport:
     """What a build did.
 
     Attributes:
-        folder: Where the plans are.
-        built: Segments that were compiled now.
-        kept: Segments whose plans were there and fit.
+        folder: Where the plans are, or the pieces of Inductor.
+        built: Segments that were compiled now; pieces by the first segment that has each.
+        kept: Those that were there and fit.
         seconds: Of the whole build.
     """
 
@@ -108,7 +119,9 @@ def build_plans(
     folder = check_root(root) / target.key
     began = time.monotonic()
     try:
-        manifest = _start(folder, bundle, target, options)
+        manifest = PlansManifest(FORMAT, FORMAT_VERSION, bundle.manifest.name, target, {})
+        if not options.force:
+            manifest = go_on(folder, PLANS_NAME, read_plans, manifest)
         if not (folder / PLANS_NAME).is_file():
             write_plans(folder, manifest)  # from now on the folder is known to be one of plans
         cache = _cached(folder / TIMING_CACHE)
@@ -120,10 +133,10 @@ def build_plans(
             if fits:
                 kept.append(name)
             else:
-                _tell(progress, number, len(names), name, 'building')
+                tell(progress, number, len(names), name, 'building')
                 manifest = _add(folder, manifest, bundle, name, builder)
                 built.append(name)
-            _tell(progress, number, len(names), name, 'kept' if fits else 'built')
+            tell(progress, number, len(names), name, 'kept' if fits else 'built')
     except OSError as error:
         raise EngineError(
             f'{error.filename or folder}: {error.strerror}; plans need about as much room as the '
@@ -223,16 +236,22 @@ class SegmentBuilder:
         return '; '.join(self._logger.errors) or 'no reason given'
 
 
-def _start(folder: Path, bundle: Bundle, target: Target, options: BuildOptions) -> PlansManifest:
-    """What an earlier build left, or nothing."""
-    empty = PlansManifest(FORMAT, FORMAT_VERSION, bundle.manifest.name, target, {})
-    if options.force or not (folder / PLANS_NAME).is_file():
+def go_on(folder: Path, name: str, read: Callable[[Path], Built], empty: Built) -> Built:
+    """What an earlier build left for the same target, or nothing.
+
+    Args:
+        folder: Of the build.
+        name: Of the file that lists it.
+        read: Reads that file.
+        empty: Nothing, for the target of this build.
+    """
+    if not (folder / name).is_file():
         return empty
     try:
-        found = read_plans(folder)
+        found = read(folder)
     except BundleError:
         return empty
-    return found if found.target == target else empty
+    return found if found.target == empty.target else empty
 
 
 def _fits(folder: Path, entry: PlanEntry, bundle: Bundle, name: str) -> bool:
@@ -287,6 +306,7 @@ def _reason(error: Any) -> str:
     return f'{where}{error.desc()}'
 
 
-def _tell(progress: Progress | None, number: int, total: int, name: str, event: Event) -> None:
+def tell(progress: Progress | None, number: int, total: int, name: str, event: Event) -> None:
+    """Call ``progress``, where somebody listens."""
     if progress is not None:
         progress(number, total, name, event)

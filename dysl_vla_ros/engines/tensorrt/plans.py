@@ -12,9 +12,10 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dysl_vla_ros.bundle.folder import Bundle, sha256_of
 from dysl_vla_ros.bundle.manifest import Manifest
@@ -98,6 +99,17 @@ class PlanEntry:
     seconds: float
 
 
+def check_files(field: str, entries: Mapping[str, PlanEntry]) -> None:
+    """Every file must lie in the folder itself.
+
+    Raises:
+        BundleError: It names the entry.
+    """
+    for name, entry in entries.items():
+        inside = re.fullmatch(r'[\w.-]+', entry.file) is not None and entry.file[0] != '.'
+        expect(f'{field}.{name}.file', entry.file, inside, 'a plain file name')
+
+
 @dataclass(frozen=True)
 class PlansManifest:
     """``plans.json``; grows by one entry per built segment."""
@@ -112,9 +124,7 @@ class PlansManifest:
         """Check format, and that every file lies in the folder."""
         expect('format', self.format, self.format == FORMAT, repr(FORMAT))
         expect('version', self.version, self.version == FORMAT_VERSION, f'{FORMAT_VERSION}')
-        for name, plan in self.plans.items():
-            inside = re.fullmatch(r'[\w.-]+', plan.file) is not None and plan.file[0] != '.'
-            expect(f'plans.{name}.file', plan.file, inside, 'a plain file name')
+        check_files('plans', self.plans)
 
 
 @dataclass(frozen=True)
@@ -207,7 +217,10 @@ def find_plans(bundle: Bundle, root: Path, target: Target) -> PlanFolder:
     command = build_command(bundle, root)
     folder = root / target.key
     if not (folder / PLANS_NAME).is_file():
-        others = [_why_not(path.parent, target) for path in sorted(root.glob(f'*/{PLANS_NAME}'))]
+        others = [
+            why_not(path.parent, read_plans, target)
+            for path in sorted(root.glob(f'*/{PLANS_NAME}'))
+        ]
         found = 'no plans' if not others else 'only plans that do not fit: ' + '; '.join(others)
         raise EngineError(
             f'bundle {bundle.manifest.name}: {found} in {root}; build them on this machine '
@@ -248,9 +261,19 @@ def read_plans(folder: Path) -> PlansManifest:
 
 
 def write_plans(folder: Path, manifest: PlansManifest) -> None:
-    """Write ``plans.json``: the old one or the new one is there, never half of it."""
+    """Write ``plans.json``."""
+    write_listing(folder / PLANS_NAME, manifest)
+
+
+def write_listing(path: Path, manifest: Any) -> None:
+    """Write what lists a folder: the old one or the new one is there, never half of it.
+
+    Args:
+        path: Of the file.
+        manifest: A dataclass, what is read from it again.
+    """
     text = json.dumps(dataclasses.asdict(manifest), indent=1) + '\n'
-    write_whole(folder / PLANS_NAME, text.encode())
+    write_whole(path, text.encode())
 
 
 def has_compiled(root: Path) -> bool:
@@ -284,9 +307,16 @@ def graphs_of(folder: Path) -> str:
     return str(target.get('onnx')) if isinstance(target, dict) else ''
 
 
-def _why_not(folder: Path, target: Target) -> str:
+def why_not(folder: Path, read: Callable[[Path], Any], target: Any) -> str:
+    """In words why what lies in a folder does not fit.
+
+    Args:
+        folder: Of plans, or of what Inductor compiled.
+        read: Reads what lists it.
+        target: This machine and this bundle, of the same kind as the folder's.
+    """
     try:
-        other = read_plans(folder).target
+        other = read(folder).target
     except BundleError as error:
         return f'{folder.name} ({error})'
     return f'{folder.name} ({", ".join(other.differences(target)) or "the folder was renamed"})'
