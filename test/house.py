@@ -189,7 +189,7 @@ PARTS = {
         'lab.worlds', 'contextlib pathlib shutil time', 'torch',
     ),
     'lab.replay': May(
-        'bundle config contract core data_types engines errors lab.data.bags lab.guidance '
+        'bundle config contract core data_types engines errors lab.data lab.guidance '
         'loop_settings lossless_picture pass_record policy targets',
         'io pathlib', 'PIL matplotlib numpy',
     ),

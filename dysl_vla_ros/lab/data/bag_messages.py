@@ -21,9 +21,10 @@ _TWISTS = ('geometry_msgs/msg/TwistStamped', 'geometry_msgs/msg/Twist')
 NUMERIC = (JOINTS, TRAJECTORY, *_ARRAYS, *_NUMBERS, *_TWISTS)
 _TWIST_NAMES = ('dx', 'dy', 'dz', 'drx', 'dry', 'drz')
 
-_CHANNELS = {'rgb8': (3, (0, 1, 2)), 'bgr8': (3, (2, 1, 0)), 'rgba8': (4, (0, 1, 2)),
+CHANNELS = {'rgb8': (3, (0, 1, 2)), 'bgr8': (3, (2, 1, 0)), 'rgba8': (4, (0, 1, 2)),
              'bgra8': (4, (2, 1, 0)), 'mono8': (1, (0, 0, 0)), '8UC3': (3, (2, 1, 0)),
              '8UC1': (1, (0, 0, 0))}  # fmt: skip
+"""Encoding -> bytes per pixel, and which of them are red, green and blue."""
 
 
 def stamp_ns(message: Any) -> int:
@@ -68,11 +69,26 @@ def picture_of(kind: str, message: Any) -> NDArray[np.uint8]:
     encoding = str(message.encoding)
     if encoding in ('yuv422_yuy2', 'yuyv', 'yuv422', 'uyvy'):
         return _yuv(data.reshape(rows, -1)[:, : 2 * columns], encoding)
-    if encoding not in _CHANNELS:
-        raise ConfigError('encoding', encoding, f'one of {", ".join(_CHANNELS)}, yuyv, uyvy; '
+    if encoding not in CHANNELS:
+        raise ConfigError('encoding', encoding, f'one of {", ".join(CHANNELS)}, yuyv, uyvy; '
                           'depth and Bayer pictures are not read')  # fmt: skip
-    size, order = _CHANNELS[encoding]
-    step = int(message.step) or columns * size
+    step = int(message.step) or columns * CHANNELS[encoding][0]
+    return unpacked(data, encoding, rows, columns, step)
+
+
+def unpacked(
+    data: NDArray[np.uint8], encoding: str, rows: int, columns: int, step: int
+) -> NDArray[np.uint8]:
+    """Bytes of a picture as (rows, columns, 3), RGB.
+
+    Args:
+        data: At least ``rows * step`` bytes.
+        encoding: One of ``CHANNELS``.
+        rows: Of the picture.
+        columns: Of the picture.
+        step: Bytes of a row, with what lies behind its pixels.
+    """
+    size, order = CHANNELS[encoding]
     used = data[: rows * step].reshape(rows, step)[:, : columns * size]
     return np.ascontiguousarray(used.reshape(rows, columns, size)[..., list(order)])
 

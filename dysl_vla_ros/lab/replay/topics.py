@@ -14,21 +14,14 @@ from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.contract import camera_views
 from dysl_vla_ros.data_types import FloatArray, ImageArray, Observation, frozen_array
 from dysl_vla_ros.errors import ConfigError, InputError
+from dysl_vla_ros.lab.data.bag_messages import CHANNELS, IMAGES, JOINTS, TEXT, unpacked
 from dysl_vla_ros.lab.data.bags.bag import Bag
 from dysl_vla_ros.lab.replay.steps import Step
 
-_RAW = 'sensor_msgs/msg/Image'
-_PACKED = 'sensor_msgs/msg/CompressedImage'
-_JOINTS = 'sensor_msgs/msg/JointState'
-_TEXT = 'std_msgs/msg/String'
+_RAW, _PACKED = IMAGES
 _SUFFIX = '/compressed'
 _FRESH_S = 1.0
 _NS = 1e-9
-_CHANNELS = {
-    'rgb8': (3, (0, 1, 2)), 'bgr8': (3, (2, 1, 0)), '8UC3': (3, (2, 1, 0)),
-    'rgba8': (4, (0, 1, 2)), 'bgra8': (4, (2, 1, 0)), 'mono8': (1, (0, 0, 0)),
-    '8UC1': (1, (0, 0, 0)),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,7 +76,7 @@ class TopicSteps:
         self.topic = next(iter(self._cameras), '')
         self._names = manifest.action.joint_names or config.action.joint_names
         self._joints = self._joint_topic(wishes.joints) if manifest.proprioception.dim else ''
-        found = bag.find(_TEXT, ending='instruction')
+        found = bag.find(TEXT, ending='instruction')
         self._instructions = '' if wishes.instruction or not found else found[0]
         self._instruction = wishes.instruction
         if not found and not wishes.instruction:
@@ -173,7 +166,7 @@ class TopicSteps:
         )  # fmt: skip
 
     def _joint_topic(self, wish: str) -> str:
-        topics = self._bag.find(_JOINTS)
+        topics = self._bag.find(JOINTS)
         if wish and wish not in topics:
             raise ConfigError('--joints', wish, f'a topic of joint states: '
                               f'{", ".join(topics) or "there is none"}')  # fmt: skip
@@ -219,14 +212,12 @@ def rgb(topic: str, kind: str, message: Any) -> ImageArray:
     encoding, rows, columns, step = (
         str(message.encoding), int(message.height), int(message.width), int(message.step)
     )  # fmt: skip
-    if encoding not in _CHANNELS:
+    if encoding not in CHANNELS:
         raise InputError(f'{topic}: encoding = {encoding!r}: expected one of '
-                         f'{", ".join(_CHANNELS)}, or a compressed picture')  # fmt: skip
-    channels, order = _CHANNELS[encoding]
+                         f'{", ".join(CHANNELS)}, or a compressed picture')  # fmt: skip
+    channels, _ = CHANNELS[encoding]
     flat = np.asarray(message.data, dtype=np.uint8)
     if step < columns * channels or flat.size < step * rows or not rows or not columns:
         raise InputError(f'{topic}: {flat.size} bytes, step {step}: expected {rows} rows of '
                          f'{columns} pixels of {encoding}')  # fmt: skip
-    pixels = flat[: step * rows].reshape(rows, step)[:, : columns * channels]
-    pixels = pixels.reshape(rows, columns, channels)
-    return np.ascontiguousarray(pixels[:, :, list(order)])
+    return unpacked(flat, encoding, rows, columns, step)
