@@ -98,7 +98,8 @@ class Configured:
             speed,
             Observer('the report of a state', self._on_state),
         )
-        self.passes = PassLog(node, policy)
+        settings = skip_settings(config, policy.manifest.calibration)
+        self.passes = PassLog(node, policy, settings)
         self.session.watch = self.passes.watch
         self.session.remember(remembered.latched, remembered.disarmed)
         self.requests = Requests(self.session, remembered=remembered)
@@ -210,8 +211,7 @@ class Configured:
         )
         self.session.recorder.note_chunk({item.key: item.value for item in info.values})
         self._view.show(self.session.kinematics, loop.targets_ahead, loop.armed)
-        settings = skip_settings(self.session.config, self.session.policy.manifest.calibration)
-        self.passes.delivered(delivery, result, now, loop.skip_mode, settings)
+        self.passes.delivered(delivery, result, now, loop.skip_mode)
 
 
 def _sent(config: NodeConfig, publishers: CommandPublishers) -> dict[str, Sent]:

@@ -60,7 +60,6 @@ class _Entry:
     result: Pass
     delivery: Delivery
     mode: SkipMode
-    settings: SkipSettings
 
 
 class WatchedPolicy:
@@ -97,16 +96,18 @@ class PassLog:
         lost: Passes that the thread could not keep up with.
     """
 
-    def __init__(self, node: Node, policy: Any) -> None:
+    def __init__(self, node: Node, policy: Any, settings: SkipSettings) -> None:
         """Create the publishers.
 
         Args:
             node: Their owner.
             policy: Opened; what it is asked is watched through ``watch``.
+            settings: Of the skip policy.
         """
         manifest: Manifest = policy.manifest
         self._node = node
         self._policy = policy
+        self._settings = asdict(settings)
         self._source = Source(
             secrets.token_hex(4), manifest.name, manifest.digest, policy.engine.device
         )
@@ -146,9 +147,7 @@ class PassLog:
     def _note(self, observation: Observation, plan: SkipPlan, result: Pass) -> None:
         self._seen = _Seen(self._number, 0, observation, plan, result)
 
-    def delivered(
-        self, delivery: Delivery, result: Pass, now: float, mode: SkipMode, settings: SkipSettings
-    ) -> None:
+    def delivered(self, delivery: Delivery, result: Pass, now: float, mode: SkipMode) -> None:
         """What became of the pass that was noted, or of its re-run; never waits.
 
         Args:
@@ -156,7 +155,6 @@ class PassLog:
             result: The pass.
             now: Current time on the loop's clock [s].
             mode: Skip mode of the loop.
-            settings: Of its skip policy.
         """
         seen, number = self._seen, self._number
         self._number += 1
@@ -174,7 +172,7 @@ class PassLog:
             self._thread = threading.Thread(target=self._run, name='pass log', daemon=True)
             self._thread.start()
         try:
-            self._queue.put_nowait(_Entry(seen, number, result, delivery, mode, settings))
+            self._queue.put_nowait(_Entry(seen, number, result, delivery, mode))
         except queue.Full:
             self.lost += 1
 
@@ -199,7 +197,7 @@ class PassLog:
             tokens=tuple(self._policy.tokens(observation.instruction)[0].tolist()),
             proprioception=sensed,
             mode=entry.mode,
-            settings=asdict(entry.settings),
+            settings=self._settings,
             plan=seen.plan,
             result=entry.result,
             judged=judged(entry.delivery),
