@@ -17,10 +17,6 @@ from dysl_vla_ros.errors import ConfigError
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.anchors import AnchorSettings
 
-EXAMPLE = 'dysl anchors runs/full --exit-layer 8 --layers 9'
-KEPT = 'finished checkpoints and the state saved last; the same command goes on'
-
-
 EXAMPLE = 'dysl anchors runs/full --exit-layer 8 5 --layers 9'
 KEPT = 'every finished checkpoint and the state saved last are kept; the same command goes on'
 

@@ -73,8 +73,6 @@ class Parser(argparse.ArgumentParser):
             return f'{name} = {kind[2]}: expected {_KINDS.get(kind[1], kind[1])}{more}'
         if re.match(r"['\"].*: expected ", said, re.DOTALL):
             return f'{name} = {said}{more}'
-        if said.startswith('expected '):
-            return f'{name}: {said}{more}'
         return f'{name}: {said}{more}'
 
     def _stray(self, word: str) -> str:

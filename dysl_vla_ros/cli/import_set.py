@@ -19,10 +19,6 @@ from dysl_vla_ros.targets import folder_target
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.data.bag_import import BagChoice, BagEpisodes
 
-EXAMPLE = """
-dysl import monday_1 monday_2 runs/pick --fps 20 --gripper-topic /gripper
-dysl import LEROBOT_SET runs/so100 --cameras image=front --size 240
-"""
 KEPT = 'nothing is kept: a set appears whole or not at all'
 INFO = 'meta/info.json'
 _SAID = argparse.BooleanOptionalAction

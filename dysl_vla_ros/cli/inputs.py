@@ -34,15 +34,21 @@ def look_at_bundle(field: str, given: str | Path, other: tuple[str, ...] = ('', 
     """
     if str(given) in other:
         return
-    folder = Path(given).expanduser()
     wanted = f'the folder of a bundle, with a {MANIFEST_NAME}'
+    _look_into(field, Path(given), wanted, MANIFEST_NAME)
+
+
+def _look_into(field: str, given: Path, wanted: str, name: str) -> Path:
+    """A file of a folder; refuses what is no folder, or has no such file."""
+    folder = given.expanduser()
     if not folder.exists():
         raise ConfigError(field, str(given), f'{wanted}: there is nothing of this name')
     if not folder.is_dir():
         raise ConfigError(field, str(given), f'{wanted}: this is a file')
-    if not (folder / MANIFEST_NAME).is_file():
+    if not (folder / name).is_file():
         there = listed(contents(folder)) or 'nothing'
         raise ConfigError(field, str(given), f'{wanted}: in this one there is {there}')
+    return folder / name
 
 
 def look_at_file(field: str, path: Path | None, wanted: str) -> None:
@@ -124,15 +130,8 @@ def look_at_dataset(field: str, folder: Path) -> None:
     Raises:
         ConfigError: Says what is there instead, or that its description is cut off.
     """
-    wanted, place = 'a LeRobot data set: a folder with meta/info.json', folder.expanduser()
-    if not place.exists():
-        raise ConfigError(field, str(folder), f'{wanted}: there is nothing of this name')
-    if not place.is_dir():
-        raise ConfigError(field, str(folder), f'{wanted}: this is a file')
-    info = place / 'meta' / 'info.json'
-    if not info.is_file():
-        there = listed(contents(place)) or 'nothing'
-        raise ConfigError(field, str(folder), f'{wanted}: in this one there is {there}')
+    wanted = 'a LeRobot data set: a folder with meta/info.json'
+    info = _look_into(field, folder, wanted, 'meta/info.json')
     try:
         json.loads(info.read_text(encoding='utf-8'))
     except (ValueError, RecursionError) as error:

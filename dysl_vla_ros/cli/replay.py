@@ -28,11 +28,6 @@ if TYPE_CHECKING:
     from dysl_vla_ros.lab.replay.run import Result
     from dysl_vla_ros.lab.replay.steps import Step
 
-EXAMPLE = """
-dysl replay dysl_vla_bags
-dysl replay dysl_vla_bags --mode full --plot replay.png
-dysl replay dysl_vla_bags --word red=blue --json replay.json
-"""
 FORMAT = 'dysl_vla_replay'
 FORMAT_VERSION = 1
 _MODES = tuple(mode for mode in SKIP_MODES if mode != 'compare')
