@@ -16,7 +16,7 @@ from rich.table import Table
 from dysl_vla_ros.cli.report import write_json
 from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, SHARE_ABOVE_0
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.evaluation.modes import Row
+from dysl_vla_ros.lab.evaluation.modes import rows_of
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.evaluation.libero import LiberoOptions
@@ -82,16 +82,9 @@ def libero_options(given: argparse.Namespace) -> LiberoOptions:
     for name in _ONLY_TABLETOP:
         if getattr(given, name) is not None:
             raise ConfigError(name, str(getattr(given, name)), 'nothing with --world libero')
-    rows: list[Row] = []
-    for mode in given.modes:
-        if mode == 'fixed':
-            rows += [Row(mode, exit_layer=layer) for layer in given.exit_layer or [0]]
-        elif mode == 'deer':
-            rows += [Row(mode, ratio=ratio) for ratio in given.deer_ratio]
-        elif mode == 'oracle':
-            rows += [Row(mode, tolerance=tolerance) for tolerance in given.tolerance]
-        else:
-            rows.append(Row(mode, share=given.random_depth or 0.0 if mode == 'random' else 0.0))
+    rows = rows_of(
+        given.modes, given.exit_layer, given.deer_ratio, given.tolerance, given.random_depth
+    )
     if not rows:
         raise ConfigError('modes', given.modes, 'modes with their numbers: --deer-ratio, '
                           '--tolerance')  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -76,6 +76,34 @@ class Row:
         if self.mode == 'deer':
             return f'deer {self.ratio:g}'
         return f'oracle {self.tolerance:g}' if self.mode == 'oracle' else self.mode
+
+
+def rows_of(
+    modes: Iterable[Mode],
+    exit_layers: Sequence[int],
+    ratios: Sequence[float],
+    tolerances: Sequence[float],
+    random_depth: float | None,
+    links: Mapping[Mode, Sequence[str]] | None = None,
+) -> list[Row]:
+    """A row for each mode, or for each of its numbers, in the order of the modes.
+
+    Args:
+        modes: Which.
+        exit_layers: Of ``fixed``; none: the parameters' or the bundle's.
+        ratios: Of ``deer``.
+        tolerances: Of ``oracle``.
+        random_depth: Of ``random``; None where it is found later.
+        links: Mode that has a link -> how good it is, row by row.
+    """
+    several: dict[Mode, list[Row]] = {
+        'fixed': [Row('fixed', exit_layer=layer) for layer in exit_layers or (0,)],
+        'deer': [Row('deer', ratio=ratio) for ratio in ratios],
+        'oracle': [Row('oracle', tolerance=tolerance) for tolerance in tolerances],
+        'random': [Row('random', share=random_depth or 0.0)],
+        **{mode: [Row(mode, link=link) for link in each] for mode, each in (links or {}).items()},
+    }
+    return [row for mode in modes for row in several.get(mode, [Row(mode)])]
 
 
 class PlannedPolicy:

@@ -9,7 +9,7 @@ from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeSpec
 from dysl_vla_ros.lab.evaluation.link_weather import Weather
-from dysl_vla_ros.lab.evaluation.modes import MODES, Mode, Row
+from dysl_vla_ros.lab.evaluation.modes import MODES, Mode, Row, rows_of
 from dysl_vla_ros.sim.goals import FAMILIES, Family, Split
 
 Probe = Literal['none', 'shuffled_instruction', 'blank_image']
@@ -108,19 +108,10 @@ class EvaluateOptions:
 
     def rows(self) -> tuple[Row, ...]:
         """The rows of the table, in the order of the modes."""
-        found: list[Row] = []
-        for mode in self.modes:
-            if mode == 'fixed':
-                found += [Row(mode, exit_layer=layer) for layer in self.exit_layers or (0,)]
-            elif mode in SERVED:
-                found += [Row(mode, link=link) for link in self.links]
-            elif mode == 'deer':
-                found += [Row(mode, ratio=ratio) for ratio in self.deer_ratios]
-            elif mode == 'oracle':
-                found += [Row(mode, tolerance=tolerance) for tolerance in self.tolerances]
-            else:
-                share = self.random_depth if mode == 'random' else None
-                found.append(Row(mode, share=share or 0.0))
+        found = rows_of(
+            self.modes, self.exit_layers, self.deer_ratios, self.tolerances, self.random_depth,
+            dict.fromkeys(SERVED, self.links),
+        )  # fmt: skip
         return tuple(dict.fromkeys(found))
 
     def specs(self) -> tuple[EpisodeSpec, ...]:
