@@ -7,7 +7,7 @@ moving, exactly as on a robot whose policy is that slow.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +20,7 @@ from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.gripper_filter import GripperFilter
 from dysl_vla_ros.core.run_state import InputStatus
 from dysl_vla_ros.core.safety import MotionLimits
-from dysl_vla_ros.data_types import Command, ImageArray, Observation
+from dysl_vla_ros.data_types import Command, FloatArray, ImageArray, Observation
 from dysl_vla_ros.errors import InputError, LinkError
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.lab.evaluation.link_weather import WeatherLink
@@ -233,7 +233,7 @@ def run_episode(
     loop = ControlLoop(policy, config, limits, planner, armed=True)
     gripper = GripperFilter(config.gripper)
     tick = 1.0 / config.timing.command_rate_hz
-    tally, pending, succeeded_at, retry, speed = _Tally(), None, None, 0.0, 0.0
+    tally, pending, succeeded_at, retry = _Tally(), None, None, 0.0
     path = [world.joint_positions]
     loop.tick(world.time, world.joint_positions, _READY)
     loop.start(world.time)
@@ -259,9 +259,7 @@ def run_episode(
                 pending, retry = None, now + _RETRY_S
                 break
             pending = _arrive(loop, pending, tally, latency, on_delivery, link)
-        before = world.joint_positions
         world.advance(tick)
-        speed = float(np.max(np.abs(world.joint_positions - before))) / tick
         path.append(world.joint_positions)
         succeeded_at = (succeeded_at or world.time) if world.success() else None
         if succeeded_at is not None and world.time - succeeded_at >= SUCCESS_HELD_S:
@@ -270,6 +268,8 @@ def run_episode(
             break
     if loop.state in ('e-stop', 'fault'):  # it brakes along its path: until then it moves
         speed = _brake(loop, world, limits, tick, tally)
+    else:
+        speed = _speed(path[-2:], tick)
     status, (still, jerk) = loop.status(), smoothness(path, tick)
     return EpisodeResult(
         spec=spec,
@@ -315,7 +315,7 @@ def _brake(
     loop: ControlLoop, world: World, limits: MotionLimits, tick: float, tally: _Tally
 ) -> float:
     """Let a latched loop come to rest; the speed that is left [rad/s]."""
-    speed = 0.0
+    path = [world.joint_positions]
     for _ in range(int(1.0 / tick)):
         command = loop.tick(world.time, world.joint_positions, _READY)
         if command is not None:
@@ -323,10 +323,14 @@ def _brake(
             world.command_trajectory(
                 command.window_times, command.window_positions, command.window_velocities
             )
-        before = world.joint_positions
         world.advance(tick)
-        speed = float(np.max(np.abs(world.joint_positions - before))) / tick
-    return speed
+        path.append(world.joint_positions)
+    return _speed(path[-2:], tick)
+
+
+def _speed(two: Sequence[FloatArray], tick: float) -> float:
+    """Of the fastest joint between two ticks [rad/s]; 0 where there was one only."""
+    return float(np.max(np.abs(two[-1] - two[0]))) / tick
 
 
 def _refusal(policy: Policy, instruction: str) -> str:
