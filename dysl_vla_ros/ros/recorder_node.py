@@ -16,7 +16,7 @@ from typing import Any
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.serialization import serialize_message
+from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from dysl_vla_ros.errors import ConfigError, DyslError
@@ -98,8 +98,6 @@ class RecorderNode(Node):
 
     def _follow(self, data: bytes) -> None:
         """Subscribe to what the model sees, once the policy says which cameras it has."""
-        from rclpy.serialization import deserialize_message
-
         try:
             message = deserialize_message(data, METADATA.kind)
             names = [str(camera['name']) for camera in json.loads(message.data)['cameras']]
