@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_control_loop import LIMITS, READY, STALE, TICK, Bench, PerfectPolicy
 
-from dysl_vla_ros.core.governor import LATE_PERIODS, SILENT_S
+from dysl_vla_ros.core.governor import LATE_PERIODS, SILENT_S, GovernorSettings
 
 EPSILON = 1e-9
 
@@ -37,7 +37,7 @@ class HeldPoints:
         elapsed = command.stamp - last.stamp
         if self._quiet_since is not None:
             self._quiet_since = None
-            if elapsed >= SILENT_S:
+            if elapsed >= SILENT_S + GovernorSettings(TICK).look_ahead:
                 return
         step = float(np.abs(command.positions - last.positions).max())
         led = min(elapsed, LATE_PERIODS * TICK)

@@ -38,8 +38,8 @@ _SAME_S = 1e-9
 _APART_S = 1e-3
 """Points of a message lie at least so far apart [s]."""
 _GIVE_WAY_RAD, _GIVE_WAY_M = 0.02, 0.002
-SILENT_S = 0.4
-"""Between the last command and one that begins elsewhere, at the measured pose."""
+SILENT_S = 0.3
+"""Between the end of the last window and a command that begins elsewhere, at the measured pose."""
 UNASKED_S = 0.2
 """A motion of more than ``max_lead`` within this time that no command asked for is a fault."""
 _ASKED_S = 0.6
@@ -111,7 +111,7 @@ class Governor:
         self._fade: Fade | None = None
         self._sent_at = 0.0
         self._rolled_at = float('-inf')
-        self._silent_since = float('-inf')
+        self._ended_at = float('-inf')
         self._recent: deque[_Instant] = deque()
 
     @property
@@ -213,7 +213,7 @@ class Governor:
         # The receiver still follows the last window: a command that begins elsewhere is a jump.
         if self.plan is not None:
             self.release(now)
-        if now - self._silent_since < SILENT_S:
+        if now - self._ended_at < SILENT_S:
             return 'wait', 'waiting until the last command has ended'
         goal = measured if last is None or from_measured else last
         self._anchor(measured, np.clip(goal, self.limits.lower, self.limits.upper), now, progress)
@@ -229,7 +229,9 @@ class Governor:
     def release(self, now: float) -> None:
         """Fall silent: nothing is commanded until ``settle``; where it ended is kept."""
         if self.plan is not None:
-            self._silent_since = now
+            # A window at rest lasts as long as one that moves: whoever follows it still does.
+            brake = self.plan.rest_time - self.clock.at(now)
+            self._ended_at = now + max(brake, min(self.settings.look_ahead, self.settings.rest))
             self.left = self.plan.end.position
         self.plan = self.path = self._fade = None
 

@@ -272,6 +272,22 @@ def test_while_commands_go_out_an_anchor_elsewhere_waits_until_they_have_ended()
     assert bench.settle()[0] == 'go'
 
 
+def test_a_command_begins_elsewhere_only_where_the_last_window_has_been_over_for_a_while():
+    bench = moving()
+    bench.run(0.5, go=False)
+    bench.follows = False
+    bench.arm = bench.arm + 0.06
+    last = bench.now
+    window_s = bench.governor.settings.look_ahead
+    answers = {}
+    for _ in range(60):
+        bench.now += TICK
+        bench.measure()
+        answers[bench.now] = bench.governor.settle(bench.now, 0.0, True)[0]
+    waited = min(at for at, answer in answers.items() if answer == 'go') - last
+    assert waited > window_s + 0.25
+
+
 def test_the_command_waits_for_a_blocked_arm_within_the_lead():
     bench = moving(bounds=limits(max_lead=0.1))
     bench.follows = False

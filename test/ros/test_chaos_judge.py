@@ -199,6 +199,19 @@ def test_an_arm_that_moves_too_fast_is_unsafe_whatever_was_sent():
     assert 'one moved at 4.00 rad/s: limit 3.00' in fast['measured']
 
 
+def test_how_fast_a_hand_turned_the_arm_is_not_the_nodes_fault():
+    def looked_at(hand):
+        recording = recorded(
+            steady(True), 1.5, speeds=lambda at: [4.0 if 0.9 < at < 0.95 else 0.5, 0.1]
+        )
+        recording.add_hand(*hand)
+        return look(recording, LIMITS, 0.2, 1.4)
+
+    by_hand, before = looked_at((0.85, 1.0)), looked_at((0.7, 0.9))
+    assert 'measured' not in by_hand.problems and by_hand.measured == 4.0
+    assert 'one moved at 4.00 rad/s' in before.problems['measured']
+
+
 def test_a_command_that_runs_away_from_the_arm_is_unsafe():
     """A blocked arm: it stands at 0 while the command goes on."""
     found = problems(

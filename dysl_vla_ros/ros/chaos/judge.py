@@ -55,7 +55,9 @@ def look(
     if len(at):
         arm = limits.of(known)
         motion.measured = float(np.abs(speeds).max())
-        over = np.abs(speeds).max(axis=0) / arm.velocity
+        # How fast a hand turned the arm is no deed of the node.
+        own = np.where(recording.by_hand(at)[:, None], 0.0, np.abs(speeds))
+        over = own.max(axis=0) / arm.velocity
         joint = int(over.argmax())
         if over[joint] > 1.0 + _MEASURED_TOLERANCE:
             motion.blame(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.ros.chaos.windows import Window
@@ -42,6 +43,12 @@ class Recording:
         self._readings: list[Reading] = []
         self._states: list[tuple[float, str]] = []
         self._levels: list[Level] = []
+        self._hands: list[tuple[float, float]] = []
+
+    def add_hand(self, since: float, until: float) -> None:
+        """Somebody else moves the arm for so long."""
+        with self._lock:
+            self._hands.append((since, until))
 
     def add_window(self, window: Window) -> None:
         """A command arrived."""
@@ -73,11 +80,21 @@ class Recording:
             self._states = self._states[-1:] + [s for s in self._states[:-1] if s[0] >= before]
             self._states.sort(key=lambda item: item[0])
             self._levels = [level for level in self._levels if level.at >= before]
+            self._hands = [hand for hand in self._hands if hand[1] >= before]
 
     def windows(self, since: float, until: float) -> list[Window]:
         """Of an interval, in order."""
         with self._lock:
             return [w for w in self._windows if since <= w.arrival <= until]
+
+    def by_hand(self, instants: FloatArray) -> NDArray[np.bool_]:
+        """Whether somebody else moved the arm then, shape of ``instants``."""
+        with self._lock:
+            hands = list(self._hands)
+        found = np.zeros(len(instants), dtype=bool)
+        for since, until in hands:
+            found |= (instants >= since) & (instants <= until)
+        return found
 
     def states(self, since: float, until: float) -> list[tuple[float, str]]:
         """Changes in an interval."""

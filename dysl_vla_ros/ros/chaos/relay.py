@@ -35,6 +35,8 @@ _DEEP = QoSProfile(
 )  # fmt: skip
 _BEAT_S = 0.01
 _ENABLE_S = 0.05
+_HAND_SETTLES_S = 0.3
+"""An arm that was pushed comes to rest within this [s]."""
 
 
 class Relay:
@@ -168,6 +170,8 @@ class Relay:
     def hand(self, offset: float, seconds: float, index: int = 0) -> None:
         """Take the arm out of the node's hand and turn one joint of it."""
         self.delivers = False
+        now = time.monotonic()
+        self.recording.add_hand(now, now + seconds + _HAND_SETTLES_S)
         self._to_arm.publish(self._way(offset, seconds, index))
 
     def _way(self, offset: float, seconds: float, index: int) -> Any:
