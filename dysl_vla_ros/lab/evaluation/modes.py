@@ -15,7 +15,7 @@ from dysl_vla_ros.policy import Pass, Policy
 
 Mode = Literal[
     'full', 'auto', 'ceil', 'level', 'max_skip', 'fixed', 'no_pre_skip', 'no_rerun', 'closed',
-    'static_only', 'random', 'deer', 'oracle', 'remote', 'verified', 'broker',
+    'static_only', 'random', 'deer', 'oracle', 'remote', 'verified', 'broker', 'blocking', 'blend',
 ]  # fmt: skip
 MODES: tuple[Mode, ...] = get_args(Mode)
 DESCRIPTIONS: dict[Mode, str] = {
@@ -37,6 +37,8 @@ DESCRIPTIONS: dict[Mode, str] = {
     'verified': 'auto here, full passes after a drop by a policy server, one row for each of '
     '--links',
     'broker': "as remote, played by openpi's own ActionChunkBroker (pip install openpi-client)",
+    'blocking': 'full, a chunk played to its end before the next pass begins',
+    'blend': "full, played as LeRobot's asynchronous client does: old and new targets averaged",
 }
 _VERIFIED = ('auto', 'ceil', 'level', 'no_pre_skip', 'full', 'remote', 'verified')
 _SKIP_MODES: dict[Mode, str] = {

@@ -15,6 +15,7 @@ from dysl_vla_ros.sim.goals import FAMILIES, Family, Split
 Probe = Literal['none', 'shuffled_instruction', 'blank_image']
 PROBES: tuple[Probe, ...] = get_args(Probe)
 SERVED: tuple[Mode, ...] = ('remote', 'verified', 'broker')
+STREAMED: tuple[Mode, ...] = ('blocking', 'blend')
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,12 @@ class EvaluateOptions:
         if served and self.latency is None:
             raise ConfigError('latency', 'measured', 'a number of seconds with the modes '
                               f'{" and ".join(SERVED)}, to which a link adds its own')  # fmt: skip
+        streamed = [mode for mode in self.modes if mode in STREAMED]
+        if streamed and self.latency is None:
+            raise ConfigError('latency', 'measured', 'a number of seconds with the modes '
+                              f'{" and ".join(STREAMED)}')  # fmt: skip
+        if streamed and self.probe == 'blank_image':
+            raise ConfigError('probe', self.probe, f'none with the modes {" and ".join(streamed)}')
         if self.exit_layers and 'fixed' not in self.modes:
             raise ConfigError('exit_layer', list(self.exit_layers), 'none without the mode fixed')
         if self.random_depth is None:

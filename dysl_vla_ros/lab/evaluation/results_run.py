@@ -61,9 +61,12 @@ def pieces(config: NodeConfig, bundle: str, workers: int) -> dict[str, Piece]:
             f'continuity over {window} steps', 'ablation_tabletop', (('auto', f'k {window}'),))
            for window in (1, 9)},
         **{f'latency_{name}_tabletop': Piece(
-            replace(base, modes=('full', 'auto'), episodes=25, first_seed=73_000_000,
-                    latency=seconds), f'passes that take {name} chunks')
-           for name, seconds in (('quarter', 0.1), ('half', 0.2), ('one', 0.4), ('three', 1.2))},
+            replace(base, modes=('full', 'auto', 'blend', 'blocking'), episodes=25,
+                    first_seed=73_000_000, latency=seconds, config=replace(
+                        config, chunk=replace(config.chunk, max_time_stretch=2.5))),
+            f'passes that take {name} chunks')
+           for name, seconds in (('zero', 0.0), ('quarter', 0.1), ('half', 0.2), ('one', 0.4),
+                                 ('three', 1.2))},
     }  # fmt: skip
 
 

@@ -65,6 +65,8 @@ def summary(results: Sequence[EpisodeResult]) -> dict[str, Any]:
         'ended_at_rest': sum(result.resting for result in results) / len(results),
         'longest_still_s': float(np.median([result.longest_still_s for result in results])),
         'jerk_rms': float(np.median([result.jerk_rms for result in results])),
+        'jerk_peak': float(np.median([result.jerk_peak for result in results])),
+        'way': float(np.median([result.way for result in results])),
     }
 
 

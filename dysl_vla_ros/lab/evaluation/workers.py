@@ -24,8 +24,9 @@ from dysl_vla_ros.lab.evaluation.episodes import (
 from dysl_vla_ros.lab.evaluation.exits import OraclePolicy, goal_distance
 from dysl_vla_ros.lab.evaluation.link_weather import Weather, WeatherLink
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_config, mode_policy
-from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
+from dysl_vla_ros.lab.evaluation.options import STREAMED, EvaluateOptions
 from dysl_vla_ros.lab.evaluation.served import own_link, remote_policy
+from dysl_vla_ros.lab.evaluation.streamed import streamed_episode
 from dysl_vla_ros.policy import open_policy
 from dysl_vla_ros.remote_policy import VerifiedPolicy
 from dysl_vla_ros.sim.tasks import draw_episode, nameable_goals
@@ -65,6 +66,11 @@ class _Bench:
             return job, broker_episode(
                 self.world, self.policy, self.planner, config, told, link, latency
             )
+        if job.row.mode in STREAMED:
+            return job, replace(streamed_episode(
+                self.world, self.policy, self.planner, options.config, told,
+                options.latency or 0.0, job.row.mode == 'blend',
+            ), spec=job.spec)  # fmt: skip
         policy = self._policy_of(job) if link is None else self._served(job, link)
         result = run_episode(
             self.world,
