@@ -244,7 +244,7 @@ PARTS = {
         'bundle collision config contract control_loop core data_types engines errors kinematics '
         'lab.children lab.data lab.replay lab.worlds.libero loop_settings loop_status motion '
         'policy remote_policy serving sim targets',
-        'hashlib multiprocessing os pathlib sys time zipfile zlib',
+        'hashlib multiprocessing os pathlib shutil sys tempfile time zipfile zlib',
         'PIL av matplotlib numpy onnx openpi_client rich torch',
     ),
 }  # fmt: skip

@@ -9,14 +9,10 @@ import numpy as np
 
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult
 from dysl_vla_ros.lab.evaluation.latency import ceiling
+from dysl_vla_ros.lab.evaluation.modes import CRITICAL, FREE
 from dysl_vla_ros.lab.evaluation.statistics import paired_difference, wilson_interval
 from dysl_vla_ros.sim.goals import FAMILIES
 from dysl_vla_ros.sim.observer import PHASES
-
-FREE = ('reach', 'carry')
-"""Phases of free motion."""
-CRITICAL = ('grasp', 'release')
-"""Phases in which the gripper acts."""
 
 
 def summary(results: Sequence[EpisodeResult]) -> dict[str, Any]:
