@@ -110,7 +110,9 @@ PARTS = {
         'action_columns bundle collision config core data_types errors kinematics pose_search '
         'rotations', '', 'numpy',
     ),
-    'contract': May('action_columns bundle config engines.fake engines.image_tensor errors'),
+    'contract': May(
+        'action_columns bundle config engines.fake engines.image_tensor errors loop_settings'
+    ),
     'training_range': May('bundle data_types', '', 'numpy'),
     'loop_status': May('core data_types'),
     'loop_settings': May('bundle config core', '', 'numpy'),
