@@ -45,7 +45,7 @@ def _moving(rig: Rig, fault: Fault, case: Case) -> None:
         return
     marks = {name: rig.graph.log_size(name) for name in (NODE, ARM, SERVER)}
     before = time.monotonic()
-    known = {(v.name, v.level) for v in rig.recording.levels(before - 3.0, before)}
+    latest = {v.name: v.level for v in rig.recording.levels(before - 3.0, before)}
     error = _do(rig, fault.inject)
     _until(before + fault.hold)
     gone = time.monotonic()
@@ -76,7 +76,7 @@ def _moving(rig: Rig, fault: Fault, case: Case) -> None:
         states=(*_entered(rig, before, watched), rig.state),
         warned=tuple(
             sorted({f'{v.name}: {v.message}' for v in record.levels(before, watched)
-                    if v.level > 0 and (v.name, v.level) not in known})
+                    if v.level > 0 and latest.get(v.name) != v.level})
         ),
         died=died,
         traceback=_traceback(rig, marks),
