@@ -128,6 +128,9 @@ def _open(given: argparse.Namespace) -> Policy:
     """A bundle on its engine; anything else is read by torch."""
     path = Path(given.target).expanduser()
     if not given.target or is_fake_path(given.target) or (path / MANIFEST_NAME).is_file():
+        if given.device:
+            raise ConfigError('--device', given.device, 'nothing with a bundle: --backend chooses '
+                              'what runs it')  # fmt: skip
         return open_policy(
             EngineConfig(
                 path=given.target, backend=given.backend, plans=given.plans, threads=given.threads

@@ -142,6 +142,7 @@ def test_a_plain_openvla_is_served_to_a_robot_and_to_the_harness(serve, tmp_path
         (['fake', '--plays', '-1'], "--plays = '-1': expected a whole number"),
         (['fake', '--silence', '0'], "--silence = '0': expected a number above 0"),
         (['fake', '--mode', 'fixed'], 'names no exit layer'),
+        (['fake', '--device', 'cuda'], 'nothing with a bundle'),
         (['fake', '--token-file', '/nowhere'], 'remote.token_file'),
         (['fake', '--certificate', '/nowhere'], 'certificate'),
         (['fake', '--host', '203.0.113.7', '--port', '0'], 'an address of this machine'),
