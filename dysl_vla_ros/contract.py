@@ -89,10 +89,12 @@ def engine_of(config: NodeConfig) -> EngineConfig:
     """The engine's parameters; the policy without a model is told which arm it moves.
 
     A bundle brings its joints. Without a model they are those of the parameters, so that any arm
-    can be tried; where they name none, it stays what it pretends to be by itself.
+    can be tried; where they name none, it stays what it pretends to be by itself, and so it does
+    behind a server, which knows no parameters.
     """
     engine, names = config.engine, config.arms.joint_names or config.action.joint_names
-    if not names or not (engine.backend == FAKE or is_fake_path(engine.path)):
+    pretends = engine.backend == FAKE or is_fake_path(engine.path)
+    if not names or not pretends or engine.backend == 'remote':
         return engine
     gripper = any(gripper.interface != 'none' for gripper in config.grippers)
     arm = FakeArm(names, gripper, config.arms.sizes)

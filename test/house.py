@@ -81,6 +81,10 @@ PARTS = {
         'bundle data_types engines.tensorrt.build engines.tensorrt.plans errors targets',
         'hashlib pathlib platform time', 'numpy onnx torch',
     ),
+    # Engines of other packages come in here, by the entry points that their metadata names.
+    'engines.packages': May(
+        'bundle engines.check engines.engine errors', 'importlib.metadata sys'
+    ),
     # The other end of a policy server's socket: nothing else of the engines knows the network.
     'engines.remote': May(
         'bundle data_types engines.image_tensor errors',
@@ -92,6 +96,7 @@ PARTS = {
     'policy': May(
         'bundle config core data_types engines errors', 'time', 'numpy tokenizers'
     ),
+    'verified_pass': May('bundle core data_types policy', '', 'numpy'),
     'remote_policy': May(
         'bundle config core data_types engines errors policy', 'pathlib time', 'numpy'
     ),
@@ -129,7 +134,7 @@ PARTS = {
         'policy standing state_source way_home', 'threading',
     ),
     'serving': May(
-        'bundle core data_types engines.remote errors pictures policy',
+        'core data_types engines.remote errors pictures policy verified_pass',
         'concurrent contextlib hmac http pathlib ssl threading time',
         'numpy websockets',
     ),
@@ -163,9 +168,9 @@ PARTS = {
     ),
     # ``dysl chaos`` also runs against another environment: it knows no more of the package.
     'ros.chaos': May(
-        'data_types demo errors ros.qos',
-        'contextlib os pathlib random shutil signal subprocess sys tempfile textwrap threading '
-        'time xml', f'numpy rclpy {MESSAGES}',
+        'data_types demo engines.remote.protocol errors ros.qos',
+        'contextlib os pathlib random shutil signal socket subprocess sys tempfile textwrap '
+        'threading time xml', f'numpy rclpy websockets {MESSAGES}',
     ),
     # Writes a page of the documentation.
     'ros.interface_page': May(
@@ -247,8 +252,9 @@ PARTS = {
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
         'lab.children lab.data lab.replay lab.worlds.libero loop_settings loop_status motion '
-        'pictures policy remote_policy serving sim targets',
-        'hashlib multiprocessing os pathlib shutil sys tempfile time zipfile zlib',
+        'pictures policy remote_policy serving sim targets verified_pass',
+        'contextlib hashlib importlib.metadata multiprocessing os pathlib shutil sys tempfile '
+        'time zipfile zlib',
         'PIL av matplotlib numpy onnx openpi_client rich torch',
     ),
 }  # fmt: skip

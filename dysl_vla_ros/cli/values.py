@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from typing import Any
+
+from dysl_vla_ros.errors import ConfigError
 
 
 def whole(low: int, high: int | None = None, words: str = '') -> Callable[[str], int]:
@@ -65,7 +68,38 @@ def _range(kind: str, low: float, high: float | None, above: bool = False) -> st
         f'{kind} within [{low:.0f}, {high:.0f}]')  # fmt: skip
 
 
-BACKENDS = ('auto', 'onnxruntime', 'tensorrt', 'cuda')
+_BACKENDS = ('auto', 'onnxruntime', 'tensorrt', 'cuda')
+_PACKAGE = 'package:'
+
+
+def backend(text: str) -> str:
+    """A type of argparse: what runs the graphs of a bundle."""
+    if text in _BACKENDS or (text.startswith(_PACKAGE) and text != _PACKAGE):
+        return text
+    raise argparse.ArgumentTypeError(
+        f'{text!r}: expected one of {", ".join(_BACKENDS)}, {_PACKAGE}NAME'
+    )
+
+
+def add_backend(parser: Any, text: str = 'what runs the graphs') -> None:
+    """Declare it."""
+    parser.add_argument('--backend', default='auto', type=backend, metavar='BACKEND',
+                        help=f'{text}: {", ".join(_BACKENDS)}, or {_PACKAGE}NAME of an engine '
+                        'that another package brings')  # fmt: skip
+
+
+def options_of(given: list[str]) -> dict[str, str]:
+    """``NAME=VALUE`` words as a mapping.
+
+    Raises:
+        ConfigError: A word has no name or no value.
+    """
+    pairs = [text.partition('=') for text in given]
+    if bad := [''.join(pair) for pair in pairs if not (pair[0] and pair[1])]:
+        raise ConfigError('option', bad, 'NAME=VALUE')
+    return {name: value for name, _, value in pairs}
+
+
 COUNT = whole(1)
 COUNT_FROM_0 = whole(0)
 WORKERS = whole(1, 1024)
