@@ -57,10 +57,7 @@ class Beginning:
         """Begin to act; returns why it is refused, else ''."""
         refusal = self._problem() or self._standing.run.start()
         if not refusal:
-            self._standing.begin_from_measured('waiting for the first chunk')
-            if self.controller_is_new:
-                self._playback.governor.left = None
-                self.controller_is_new = False
+            self._from_measured('waiting for the first chunk')
         return refusal
 
     def way_home(self) -> Way | str:
@@ -75,7 +72,7 @@ class Beginning:
         refusal = self._standing.run.home()
         if not refusal:
             self._home.take(way.targets)
-            self._standing.begin_from_measured('on the way to home.positions')
+            self._from_measured('on the way to home.positions')
         return refusal
 
     def arm(self, armed: bool, now: float) -> None:
@@ -99,6 +96,12 @@ class Beginning:
                 return
         standing.stop(reason if settled == 'ask' else BESIDE)
         self._playback.release(now)
+
+    def _from_measured(self, reason: str) -> None:
+        self._standing.begin_from_measured(reason)
+        if self.controller_is_new:
+            self._playback.governor.left = None
+            self.controller_is_new = False
 
     def _problem(self) -> str:
         """Why no motion may begin where the arm is, else ''."""

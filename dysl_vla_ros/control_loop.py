@@ -257,7 +257,7 @@ class ControlLoop:
             return problem or self._begin.home(way)
 
     def controller_restarted(self) -> None:
-        """It holds the arm where it is, and knows no last command: the next start begins there."""
+        """It holds the arm and knows no last command: what begins next begins where the arm is."""
         with self._lock:
             self._begin.controller_is_new = True
 
