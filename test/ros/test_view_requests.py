@@ -10,7 +10,7 @@ pytestmark = pytest.mark.ros
 
 @pytest.fixture
 def page(graph):
-    """Requests of a page beside a stand-in for ``sim_arm``; ``laid_out`` is what each reset saw."""
+    """Requests of a page beside a stand-in for ``sim_arm``; ``laid_out``: what each reset saw."""
     from rclpy.node import Node
     from std_srvs.srv import Trigger
 
