@@ -125,13 +125,14 @@ PARTS = {
     'chunk_desk': May(
         'bundle config core data_types loop_settings loop_status motion playback policy'
     ),
-    'standing': May('chunk_desk core loop_status playback'),
+    'standing': May('chunk_desk core data_types loop_status playback'),
     'intake': May('errors loop_status playback policy standing'),
     'loop_watch': May('core loop_status playback standing'),
     'way_home': May('config core data_types motion playback', '', 'numpy'),
+    'beginning': May('data_types motion playback standing way_home'),
     'control_loop': May(
-        'chunk_desk config core data_types errors intake loop_status loop_watch motion playback '
-        'policy standing state_source way_home', 'threading',
+        'beginning chunk_desk config core data_types errors intake loop_status loop_watch motion '
+        'playback policy standing state_source way_home', 'threading',
     ),
     'serving': May(
         'core data_types engines.remote errors pictures policy verified_pass',
