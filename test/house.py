@@ -258,7 +258,6 @@ ONLY = {
         'lossless_picture',
         'ros.compressed',
         'lab.data.png',
-        'lab.evaluation.film_bag',
         'lab.evaluation.film_pictures',
         'lab.evaluation.film_video',
         'lab.replay.topics',
