@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from dysl_vla_ros.cli.evaluate_videos import filmed
 from dysl_vla_ros.cli.report import write_json
 from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, SHARE_ABOVE_0
 from dysl_vla_ros.errors import ConfigError
@@ -20,6 +21,7 @@ from dysl_vla_ros.lab.evaluation.modes import rows_of
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.evaluation.libero import LiberoOptions
+    from dysl_vla_ros.lab.evaluation.videos import Videos
 
 WORLDS = ('tabletop', 'libero')
 _ONLY_TABLETOP = ('params_file', 'plot')
@@ -30,8 +32,9 @@ def add_world(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--world', default='tabletop', choices=WORLDS,
                         help='libero: the official starts, limits and success check, in a '
                         'process of its own (make libero)')  # fmt: skip
-    group = parser.add_argument_group('libero', 'with --engine, --modes and their options, --keep '
-                                      'and --json; the rest is of the tabletop')  # fmt: skip
+    group = parser.add_argument_group('libero', 'with --engine, --modes and their options, '
+                                      '--keep, --json and --videos; the rest is of the '
+                                      'tabletop')  # fmt: skip
     group.add_argument('--suite', default='libero_object', help='with _object, _swap, _lan or '
                        '_task behind its name: perturbed by LIBERO-PRO')  # fmt: skip
     group.add_argument('--tasks', type=COUNT_FROM_0, nargs='+', default=list(range(10)),
@@ -47,28 +50,36 @@ def add_world(parser: argparse.ArgumentParser) -> None:
                        'its thresholds are taken; default: none')  # fmt: skip
 
 
-def run_world(given: argparse.Namespace) -> int:
+def run_world(given: argparse.Namespace, videos: Videos | None = None) -> int:
     """Evaluate in LIBERO, print a table, write JSON."""
-    from dysl_vla_ros.lab.evaluation.libero import evaluate_libero
+    from dysl_vla_ros.lab.evaluation.libero import LiberoEpisode, episode_name, evaluate_libero
 
-    options = libero_options(given)
+    options = libero_options(given, videos)
+    played: list[tuple[str, str, bool]] = []
     total = len(options.rows) * len(options.tasks) * options.starts
     console, began = Console(), time.monotonic()
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task('episodes', total=total)
-        document = evaluate_libero(options, given.keep, lambda _: progress.advance(task))
+
+        def note(one: LiberoEpisode) -> None:
+            progress.advance(task)
+            played.append((episode_name(one.task, one.start), one.row, one.played.success))
+
+        document = evaluate_libero(options, given.keep, note)
     document |= {
         'machine': platform.processor() or platform.machine(),
         'date': time.strftime('%Y-%m-%d'),
         'seconds': time.monotonic() - began,
     }
     console.print(world_table(document))
+    if videos is not None:
+        console.print(filmed(videos, played), soft_wrap=True)
     if given.json is not None:
         write_json(given.json, document)
     return 0
 
 
-def libero_options(given: argparse.Namespace) -> LiberoOptions:
+def libero_options(given: argparse.Namespace, videos: Videos | None = None) -> LiberoOptions:
     """From the command line.
 
     Raises:
@@ -91,7 +102,7 @@ def libero_options(given: argparse.Namespace) -> LiberoOptions:
     return LiberoOptions(
         suite=given.suite, rows=tuple(rows), bundle=given.engine, tasks=tuple(given.tasks),
         starts=given.starts, control=given.control, thin=given.thin, replan=given.replan,
-        observations=given.observations,
+        observations=given.observations, videos=videos,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeSpec
 from dysl_vla_ros.lab.evaluation.link_weather import Weather
 from dysl_vla_ros.lab.evaluation.modes import MODES, Mode, Row, rows_of
+from dysl_vla_ros.lab.evaluation.videos import Videos
 from dysl_vla_ros.sim.goals import FAMILIES, Family, Split
 
 Probe = Literal['none', 'shuffled_instruction', 'blank_image']
@@ -38,6 +39,7 @@ class EvaluateOptions:
         random_depth: Mean share of dynamic layers that ``random`` runs; None takes what ``auto``
             ran in the same evaluation.
         probe: Whether the policy reads and sees: another instruction, or no image.
+        videos: What is filmed; None is nothing.
         config: Parameters of the control loop.
     """
 
@@ -56,6 +58,7 @@ class EvaluateOptions:
     workers: int = 1
     random_depth: float | None = None
     probe: Probe = 'none'
+    videos: Videos | None = None
     config: NodeConfig = NodeConfig()
 
     def __post_init__(self) -> None:
@@ -98,6 +101,9 @@ class EvaluateOptions:
         if served and self.latency is None:
             raise ConfigError('latency', 'measured', 'a number of seconds with the modes '
                               f'{" and ".join(SERVED)}, to which a link adds its own')  # fmt: skip
+        if self.videos is not None and 'broker' in self.modes:
+            raise ConfigError('modes', 'broker', 'none of these with --videos: it plays without '
+                              'the control loop, whose passes a film shows')  # fmt: skip
         if self.exit_layers and 'fixed' not in self.modes:
             raise ConfigError('exit_layer', list(self.exit_layers), 'none without the mode fixed')
         if self.random_depth is None:
