@@ -79,7 +79,8 @@ def inline(page):
     """Commands in the running text, between backticks."""
     text = re.sub(r'^ *```.*?^ *```', '', page, flags=re.DOTALL | re.MULTILINE)
     text = text.replace('\n', ' ')
-    found = [shlex.split(code) for code in re.findall(r'`((?:make|dysl|ros2|colcon) [^`]+)`', text)]
+    codes = re.findall(r'`((?:make|dysl|ros2|colcon) [^`]+)`', text)
+    found = [shlex.split(code) for code in codes]
     parts = (['ros2', 'launch'], ['ros2', 'topic', 'pub'])
     return [words for words in found if words not in parts]
 

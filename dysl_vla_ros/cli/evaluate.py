@@ -209,7 +209,7 @@ def _table(document: dict[str, Any]) -> Table:
     table = _narrow(f'{document["bundle"]}, {document["episodes_per_family"]} per family')
     titles = ('mode', 'won', '95 %', *FAMILIES, 'layers', 'c/f', 'ask', 'rerun', 'ms')
     for title in titles:
-        table.add_column(title, justify='right', no_wrap=True)
+        _column(table, title)
     for mode, found in document['modes'].items():
         low, high = found['success_interval']
         families = [found['families'].get(name) for name in FAMILIES]
@@ -229,8 +229,13 @@ def _table(document: dict[str, Any]) -> Table:
 
 def _narrow(title: str) -> Table:
     """Fits a terminal of 80 columns."""
-    return Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False,
+    return Table(title=title, box=box.SIMPLE_HEAD, padding=0, show_edge=False,
                  title_justify='left')  # fmt: skip
+
+
+def _column(table: Table, title: str) -> None:
+    """Numbers are never cut off; the name of a mode is broken where there is no room for it."""
+    table.add_column(title, justify='right', no_wrap=title != 'mode', overflow='fold')
 
 
 def _links_table(document: dict[str, Any]) -> Table:
@@ -238,7 +243,7 @@ def _links_table(document: dict[str, Any]) -> Table:
     table = _narrow('links: requests lost, unsafe commands, held, median seconds of an episode, '
                     'at rest at its end, longest standstill, jerk RMS in rad/s^3')  # fmt: skip
     for title in ('mode', 'lost', 'unsafe', 'hold %', 's', 'rest %', 'still s', 'jerk'):
-        table.add_column(title, justify='right', no_wrap=True)
+        _column(table, title)
     for mode, found in document['modes'].items():
         table.add_row(
             mode,
@@ -260,7 +265,7 @@ def _paired_table(document: dict[str, Any]) -> Table:
     table = _narrow(f'points lost to {against}; times against {reference}')
     for title in ('mode', *('lost', '95 %') * (1 if fixed is None else 2), 'backbone', 'faster',
                   'ceiling'):  # fmt: skip
-        table.add_column(title, justify='right', no_wrap=True)
+        _column(table, title)
     for mode, found in document['paired'].items():
         cells = _lost(found)
         if fixed is not None:
