@@ -15,7 +15,14 @@ from rich.table import Table
 
 from dysl_vla_ros.cli.evaluate_videos import filmed
 from dysl_vla_ros.cli.report import write_json
-from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, SHARE_ABOVE_0, options_of
+from dysl_vla_ros.cli.values import (
+    COUNT,
+    COUNT_FROM_0,
+    PACKAGE,
+    SHARE_ABOVE_0,
+    options_of,
+    ours_or_package,
+)
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.modes import NOISY, SERVED, STREAMED, rows_of
 
@@ -27,13 +34,12 @@ if TYPE_CHECKING:
     from dysl_vla_ros.lab.evaluation.worlds import WorldOptions
 
 _WORLDS = ('tabletop', 'libero')
-_PACKAGE = 'package:'
 _ONLY_TABLETOP = ('params_file', 'plot')
 
 
 def add_world(parser: argparse.ArgumentParser) -> None:
     """Declare the options of another world than the bundled one."""
-    parser.add_argument('--world', default='tabletop', type=_world, metavar='WORLD',
+    parser.add_argument('--world', default='tabletop', type=ours_or_package(_WORLDS), metavar='WORLD',
                         help='tabletop; libero: the official starts, limits and success check, in '
                         'a process of its own (make libero); package:NAME: one that another '
                         'package brings')  # fmt: skip
@@ -56,14 +62,6 @@ def add_world(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--replan', type=COUNT, default=8, help='actions played of each chunk')
     group.add_argument('--observations', type=Path, help='of mode deer: .npz from which '
                        'its thresholds are taken; default: none')  # fmt: skip
-
-
-def _world(text: str) -> str:
-    if text in _WORLDS or (text.startswith(_PACKAGE) and text != _PACKAGE):
-        return text
-    raise argparse.ArgumentTypeError(
-        f'{text!r}: expected one of {", ".join(_WORLDS)}, {_PACKAGE}NAME'
-    )
 
 
 def run_world(given: argparse.Namespace, videos: Videos | None = None) -> int:
@@ -141,7 +139,7 @@ def world_options(given: argparse.Namespace) -> WorldOptions:
         if getattr(given, name) is not None:
             raise ConfigError(name, str(getattr(given, name)), 'nothing without --world libero')
     return WorldOptions(
-        world=given.world.removeprefix(_PACKAGE), rows=_rows(given), bundle=given.engine,
+        world=given.world.removeprefix(PACKAGE), rows=_rows(given), bundle=given.engine,
         tasks=tuple(given.tasks), starts=given.starts or 0, control=given.control,
         replan=given.replan, observations=given.observations, given=options_of(given.option),
     )  # fmt: skip

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from dysl_vla_ros.cli.calls import meant
 from dysl_vla_ros.errors import ConfigError
 
 
@@ -69,22 +70,27 @@ def _range(kind: str, low: float, high: float | None, above: bool = False) -> st
 
 
 _BACKENDS = ('auto', 'onnxruntime', 'tensorrt', 'cuda')
-_PACKAGE = 'package:'
+PACKAGE = 'package:'
+"""Before the name of what another package brings."""
 
 
-def backend(text: str) -> str:
-    """A type of argparse: what runs the graphs of a bundle."""
-    if text in _BACKENDS or (text.startswith(_PACKAGE) and text != _PACKAGE):
-        return text
-    raise argparse.ArgumentTypeError(
-        f'{text!r}: expected one of {", ".join(_BACKENDS)}, {_PACKAGE}NAME'
-    )
+def ours_or_package(known: Sequence[str]) -> Callable[[str], str]:
+    """A type of argparse: one of ours, or ``package:NAME``."""
+
+    def read(text: str) -> str:
+        if text in known or (text.startswith(PACKAGE) and text != PACKAGE):
+            return text
+        raise argparse.ArgumentTypeError(
+            f'{text!r}: expected one of {", ".join(known)}, {PACKAGE}NAME{meant(text, known)}'
+        )
+
+    return read
 
 
 def add_backend(parser: Any, text: str = 'what runs the graphs') -> None:
     """Declare it."""
-    parser.add_argument('--backend', default='auto', type=backend, metavar='BACKEND',
-                        help=f'{text}: {", ".join(_BACKENDS)}, or {_PACKAGE}NAME of an engine '
+    parser.add_argument('--backend', default='auto', type=ours_or_package(_BACKENDS), metavar='BACKEND',
+                        help=f'{text}: {", ".join(_BACKENDS)}, or {PACKAGE}NAME of an engine '
                         'that another package brings')  # fmt: skip
 
 

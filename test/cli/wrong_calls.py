@@ -118,7 +118,7 @@ CALLS = [
     ('evaluate --plot TEXT', 'a picture that dysl evaluate drew', WRONG),
     ('evaluate --modes oracle', '--tolerance is missing: expected one or more numbers', WRONG),
     ('evaluate --tau nan', '--tau', WRONG),
-    ('evaluate --modes full blend', 'a number of seconds with the modes blocking and blend', WRONG),
+    ('evaluate --modes full blend', 'seconds with the modes blocking and blend', WRONG),
     ('evaluate --modes full noise_free', '--noise is missing: expected one or more', WRONG),
     ('evaluate --world libero --engine . --modes blend', 'none of these with --world', WRONG),
     ('export', 'checkpoint, bundle is missing', WRONG),
