@@ -39,7 +39,8 @@ _ONLY_TABLETOP = ('params_file', 'plot')
 
 def add_world(parser: argparse.ArgumentParser) -> None:
     """Declare the options of another world than the bundled one."""
-    parser.add_argument('--world', default='tabletop', type=ours_or_package(_WORLDS), metavar='WORLD',
+    parser.add_argument('--world', default='tabletop', type=ours_or_package(_WORLDS),
+                        metavar='WORLD',
                         help='tabletop; libero: the official starts, limits and success check, in '
                         'a process of its own (make libero); package:NAME: one that another '
                         'package brings')  # fmt: skip

@@ -89,7 +89,8 @@ def ours_or_package(known: Sequence[str]) -> Callable[[str], str]:
 
 def add_backend(parser: Any, text: str = 'what runs the graphs') -> None:
     """Declare it."""
-    parser.add_argument('--backend', default='auto', type=ours_or_package(_BACKENDS), metavar='BACKEND',
+    parser.add_argument('--backend', default='auto', type=ours_or_package(_BACKENDS),
+                        metavar='BACKEND',
                         help=f'{text}: {", ".join(_BACKENDS)}, or {PACKAGE}NAME of an engine '
                         'that another package brings')  # fmt: skip
 
