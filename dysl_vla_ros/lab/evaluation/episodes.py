@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -114,6 +114,8 @@ class EpisodeResult:
         resting: Whether the arm stood still at the end.
         longest_still_s: Longest time without motion between two motions.
         jerk_rms: Of the measured joint that jerked most [rad/s^3].
+        jerk_peak: Largest of any measured joint [rad/s^3].
+        way: Length of the measured path through the space of all joints [rad].
     """
 
     spec: EpisodeSpec
@@ -141,6 +143,8 @@ class EpisodeResult:
     resting: bool = False
     longest_still_s: float = 0.0
     jerk_rms: float = 0.0
+    jerk_peak: float = 0.0
+    way: float = 0.0
 
 
 @dataclass
@@ -267,7 +271,7 @@ def run_episode(
         speed = _brake(loop, world, limits, tick, noted)
     else:
         speed = _speed(path[-2:], tick)
-    status, (still, jerk) = loop.status(), smoothness(path, tick)
+    status = loop.status()
     return EpisodeResult(
         spec=spec,
         instruction=instruction,
@@ -291,8 +295,7 @@ def run_episode(
         lost=0 if link is None else link.lost,
         unsafe=noted.unsafe,
         resting=speed < AT_REST,
-        longest_still_s=still,
-        jerk_rms=jerk,
+        **asdict(smoothness(path, tick)),
     )
 
 
