@@ -11,6 +11,7 @@ from dysl_vla_ros.data_types import LayerLayout
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.model.checkpoint import load_checkpoint
 from dysl_vla_ros.lab.model.skipping import Adapter, Controller, SkipModules
+from dysl_vla_ros.lab.model.skipping_file import load_skipping
 
 LAYOUT = LayerLayout(6, (0, 3, 5))
 
@@ -48,3 +49,10 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     save_file({'x': torch.zeros(1)}, tmp_path / 'other.safetensors')
     with pytest.raises(BundleError, match='kind'):
         load_checkpoint(tmp_path / 'other.safetensors')
+
+
+def test_a_file_of_controllers_that_is_not_there_is_asked_of_the_command_that_writes_it(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(BundleError, match='as dysl distill writes them'):
+        load_skipping(tmp_path / 'none', 'x', 6, lambda layout, rank: SkipModules(layout, 32))
