@@ -14,7 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from dysl_vla_ros.cli.report import write_json
-from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, SHARE_ABOVE_0, options_of
+from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, SHARE_ABOVE_0, options_of, or_package
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.modes import rows_of
 
@@ -31,7 +31,7 @@ _ONLY_TABLETOP = ('params_file', 'plot')
 
 def add_world(parser: argparse.ArgumentParser) -> None:
     """Declare the options of another world than the bundled one."""
-    parser.add_argument('--world', default='tabletop', type=_world, metavar='WORLD',
+    parser.add_argument('--world', default='tabletop', type=or_package(_WORLDS), metavar='WORLD',
                         help='tabletop; libero: the official starts, limits and success check, in '
                         'a process of its own (make libero); package:NAME: one that another '
                         'package brings')  # fmt: skip
@@ -53,14 +53,6 @@ def add_world(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--replan', type=COUNT, default=8, help='actions played of each chunk')
     group.add_argument('--observations', type=Path, help='of mode deer: .npz from which '
                        'its thresholds are taken; default: none')  # fmt: skip
-
-
-def _world(text: str) -> str:
-    if text in _WORLDS or (text.startswith(_PACKAGE) and text != _PACKAGE):
-        return text
-    raise argparse.ArgumentTypeError(
-        f'{text!r}: expected one of {", ".join(_WORLDS)}, {_PACKAGE}NAME'
-    )
 
 
 def run_world(given: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any
 
 from dysl_vla_ros.errors import ConfigError
@@ -72,18 +73,24 @@ _BACKENDS = ('auto', 'onnxruntime', 'tensorrt', 'cuda')
 _PACKAGE = 'package:'
 
 
-def backend(text: str) -> str:
-    """A type of argparse: what runs the graphs of a bundle."""
-    if text in _BACKENDS or (text.startswith(_PACKAGE) and text != _PACKAGE):
-        return text
-    raise argparse.ArgumentTypeError(
-        f'{text!r}: expected one of {", ".join(_BACKENDS)}, {_PACKAGE}NAME'
-    )
+def or_package(choices: tuple[str, ...]) -> Callable[[str], str]:
+    """A type of argparse: one of these words, or ``package:NAME`` of another package's."""
+
+    def read(text: str) -> str:
+        if text in choices or (text.startswith(_PACKAGE) and text != _PACKAGE):
+            return text
+        near = get_close_matches(text, choices, 1)
+        meant = f'; did you mean {near[0]}?' if near else ''
+        raise argparse.ArgumentTypeError(
+            f'{text!r}: expected one of {", ".join(choices)}, {_PACKAGE}NAME{meant}'
+        )
+
+    return read
 
 
 def add_backend(parser: Any, text: str = 'what runs the graphs') -> None:
     """Declare it."""
-    parser.add_argument('--backend', default='auto', type=backend, metavar='BACKEND',
+    parser.add_argument('--backend', default='auto', type=or_package(_BACKENDS), metavar='BACKEND',
                         help=f'{text}: {", ".join(_BACKENDS)}, or {_PACKAGE}NAME of an engine '
                         'that another package brings')  # fmt: skip
 
