@@ -12,7 +12,7 @@ import numpy as np
 
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.core import transforms
-from dysl_vla_ros.core.skip_policy import SkipPolicy
+from dysl_vla_ros.core.skip_policy import SkipPolicy, Verdict
 from dysl_vla_ros.data_types import FloatArray, Observation
 from dysl_vla_ros.policy import Pass
 
@@ -20,7 +20,7 @@ from dysl_vla_ros.policy import Pass
 def verified(
     skip: SkipPolicy, first: Pass, steps_of: Callable[[Pass], FloatArray], due: int,
     rerun: Callable[[Pass], Pass],
-) -> tuple[Pass, FloatArray]:  # fmt: skip
+) -> tuple[Pass, FloatArray, Verdict]:  # fmt: skip
     """The pass to be played: the first, or the full one where continuity drops in it.
 
     Args:
@@ -31,7 +31,7 @@ def verified(
         rerun: Runs the same observation again in full.
 
     Returns:
-        The pass, and the displacements of its actions.
+        The pass, the displacements of its actions, and what was found in those that are due.
     """
     result, steps = first, steps_of(first)
     resumable = first.mode == 'skipped' and first.trace.resume_layer is not None
@@ -41,7 +41,7 @@ def verified(
         steps = steps_of(result)
         verdict = skip.verify(steps[:due], False)
     skip.accepted(verdict, was_rerun=result is not first)
-    return result, steps
+    return result, steps, verdict
 
 
 def physical_actions(manifest: Manifest, normalised: FloatArray) -> FloatArray:

@@ -267,7 +267,6 @@ ONLY = {
     'mcap': {'ros.bag_files', 'lab.data.bags.mcap_storage'},
     'PIL': {
         'pictures.files',
-        'lab.evaluation.film_bag',
         'lab.evaluation.film_pictures',
         'lab.evaluation.film_video',
         'lab.worlds.libero.inside.serve',

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.manifest import StateSource
+from dysl_vla_ros.cli.failures import pip_line
 from dysl_vla_ros.cli.families import add_family_option, export_family, open_family
 from dysl_vla_ros.cli.inputs import look_at_checkpoint
 from dysl_vla_ros.cli.values import COUNT, SHARE_ABOVE_0, number
@@ -158,7 +159,7 @@ def need_torch(path: Path) -> None:
         import torch  # noqa: F401
     except ImportError:
         raise BundleError(
-            f"{path}: reading a checkpoint needs torch: pip install 'dysl_vla_ros[train]'"
+            f'{path}: reading a checkpoint needs torch; {pip_line("train")}'
         ) from None
 
 

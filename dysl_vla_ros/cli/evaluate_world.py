@@ -13,31 +13,41 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from dysl_vla_ros.cli.evaluate_videos import filmed
 from dysl_vla_ros.cli.report import write_json
-from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, SHARE_ABOVE_0, options_of, or_package
+from dysl_vla_ros.cli.values import (
+    COUNT,
+    COUNT_FROM_0,
+    PACKAGE,
+    SHARE_ABOVE_0,
+    options_of,
+    ours_or_package,
+)
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.evaluation.modes import rows_of
+from dysl_vla_ros.lab.evaluation.modes import NOISY, SERVED, STREAMED, rows_of
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.evaluation.libero import LiberoOptions
     from dysl_vla_ros.lab.evaluation.modes import Row
+    from dysl_vla_ros.lab.evaluation.videos import Videos
     from dysl_vla_ros.lab.evaluation.world_episodes import WorldEpisode
     from dysl_vla_ros.lab.evaluation.worlds import WorldOptions
 
 _WORLDS = ('tabletop', 'libero')
-_PACKAGE = 'package:'
 _ONLY_TABLETOP = ('params_file', 'plot')
 
 
 def add_world(parser: argparse.ArgumentParser) -> None:
     """Declare the options of another world than the bundled one."""
-    parser.add_argument('--world', default='tabletop', type=or_package(_WORLDS), metavar='WORLD',
+    parser.add_argument('--world', default='tabletop', type=ours_or_package(_WORLDS),
+                        metavar='WORLD',
                         help='tabletop; libero: the official starts, limits and success check, in '
                         'a process of its own (make libero); package:NAME: one that another '
                         'package brings')  # fmt: skip
     group = parser.add_argument_group(
         'other worlds',
-        'with --engine, --modes and their options, --keep and --json; the rest is of the tabletop',
+        'with --engine, --modes and their options, --keep and --json, libero with --videos, too; '
+        'the rest is of the tabletop',
     )
     group.add_argument('--suite', help='of libero, default libero_object; with _object, _swap, '
                        '_lan or _task behind its name: perturbed by LIBERO-PRO')  # fmt: skip
@@ -55,8 +65,9 @@ def add_world(parser: argparse.ArgumentParser) -> None:
                        'its thresholds are taken; default: none')  # fmt: skip
 
 
-def run_world(given: argparse.Namespace) -> int:
+def run_world(given: argparse.Namespace, videos: Videos | None = None) -> int:
     """Evaluate in another world, print a table, write JSON."""
+    played: list[tuple[str, str, bool]] = []
     console, began = Console(), time.monotonic()
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task('episodes', total=None)
@@ -64,18 +75,22 @@ def run_world(given: argparse.Namespace) -> int:
         def total(count: int) -> None:
             progress.update(task, total=count)
 
-        def step(episode: WorldEpisode) -> None:
+        def step(one: WorldEpisode) -> None:
             progress.advance(task)
+            played.append((episode_name(one.task, one.start), one.row, one.played.success))
 
         if given.world == 'libero':
-            from dysl_vla_ros.lab.evaluation.libero import evaluate_libero
+            from dysl_vla_ros.lab.evaluation.libero import episode_name, evaluate_libero
 
-            libero = libero_options(given)
+            libero = libero_options(given, videos)
             total(len(libero.rows) * len(libero.tasks) * libero.starts)
             document = evaluate_libero(libero, given.keep, step)
         else:
+            from dysl_vla_ros.lab.evaluation.libero import episode_name
             from dysl_vla_ros.lab.evaluation.worlds import evaluate_worlds
 
+            if videos is not None:
+                raise ConfigError('videos', str(given.videos), f'none with --world {given.world}')
             document = evaluate_worlds(world_options(given), given.keep, step, total)
     document |= {
         'machine': platform.processor() or platform.machine(),
@@ -83,12 +98,14 @@ def run_world(given: argparse.Namespace) -> int:
         'seconds': time.monotonic() - began,
     }
     console.print(world_table(document))
+    if videos is not None:
+        console.print(filmed(videos, played), soft_wrap=True)
     if given.json is not None:
         write_json(given.json, document)
     return 0
 
 
-def libero_options(given: argparse.Namespace) -> LiberoOptions:
+def libero_options(given: argparse.Namespace, videos: Videos | None = None) -> LiberoOptions:
     """From the command line.
 
     Raises:
@@ -107,7 +124,7 @@ def libero_options(given: argparse.Namespace) -> LiberoOptions:
         suite=given.suite or 'libero_object', rows=rows, bundle=given.engine,
         tasks=tuple(given.tasks or range(TASKS)), starts=given.starts or STARTS,
         control=given.control, thin=given.thin or 1.0, replan=given.replan,
-        observations=given.observations,
+        observations=given.observations, videos=videos,
     )  # fmt: skip
 
 
@@ -123,7 +140,7 @@ def world_options(given: argparse.Namespace) -> WorldOptions:
         if getattr(given, name) is not None:
             raise ConfigError(name, str(getattr(given, name)), 'nothing without --world libero')
     return WorldOptions(
-        world=given.world.removeprefix(_PACKAGE), rows=_rows(given), bundle=given.engine,
+        world=given.world.removeprefix(PACKAGE), rows=_rows(given), bundle=given.engine,
         tasks=tuple(given.tasks), starts=given.starts or 0, control=given.control,
         replan=given.replan, observations=given.observations, given=options_of(given.option),
     )  # fmt: skip
@@ -134,6 +151,10 @@ def _rows(given: argparse.Namespace) -> tuple[Row, ...]:
         if getattr(given, name) is not None:
             raise ConfigError(name, str(getattr(given, name)),
                               f'nothing with --world {given.world}')  # fmt: skip
+    timed = [mode for mode in given.modes if mode in (*SERVED, *STREAMED, *NOISY)]
+    if timed:
+        raise ConfigError('modes', ' '.join(timed), f'none of these with --world {given.world}: '
+                          'it waits while the policy computes')  # fmt: skip
     rows = rows_of(
         given.modes, given.exit_layer, given.deer_ratio, given.tolerance, given.random_depth
     )

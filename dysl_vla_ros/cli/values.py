@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
-from difflib import get_close_matches
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from dysl_vla_ros.cli.calls import meant
 from dysl_vla_ros.errors import ConfigError
 
 
@@ -70,19 +70,18 @@ def _range(kind: str, low: float, high: float | None, above: bool = False) -> st
 
 
 _BACKENDS = ('auto', 'onnxruntime', 'tensorrt', 'cuda')
-_PACKAGE = 'package:'
+PACKAGE = 'package:'
+"""Before the name of what another package brings."""
 
 
-def or_package(choices: tuple[str, ...]) -> Callable[[str], str]:
-    """A type of argparse: one of these words, or ``package:NAME`` of another package's."""
+def ours_or_package(known: Sequence[str]) -> Callable[[str], str]:
+    """A type of argparse: one of ours, or ``package:NAME``."""
 
     def read(text: str) -> str:
-        if text in choices or (text.startswith(_PACKAGE) and text != _PACKAGE):
+        if text in known or (text.startswith(PACKAGE) and text != PACKAGE):
             return text
-        near = get_close_matches(text, choices, 1)
-        meant = f'; did you mean {near[0]}?' if near else ''
         raise argparse.ArgumentTypeError(
-            f'{text!r}: expected one of {", ".join(choices)}, {_PACKAGE}NAME{meant}'
+            f'{text!r}: expected one of {", ".join(known)}, {PACKAGE}NAME{meant(text, known)}'
         )
 
     return read
@@ -90,8 +89,9 @@ def or_package(choices: tuple[str, ...]) -> Callable[[str], str]:
 
 def add_backend(parser: Any, text: str = 'what runs the graphs') -> None:
     """Declare it."""
-    parser.add_argument('--backend', default='auto', type=or_package(_BACKENDS), metavar='BACKEND',
-                        help=f'{text}: {", ".join(_BACKENDS)}, or {_PACKAGE}NAME of an engine '
+    parser.add_argument('--backend', default='auto', type=ours_or_package(_BACKENDS),
+                        metavar='BACKEND',
+                        help=f'{text}: {", ".join(_BACKENDS)}, or {PACKAGE}NAME of an engine '
                         'that another package brings')  # fmt: skip
 
 

@@ -135,7 +135,7 @@ class Episode:
 
     def _verified(self, first: Pass, observation: Observation) -> dict[str, Any]:
         manifest = self._policy.manifest
-        result, self._played = verified(
+        result, self._played, _ = verified(
             self._skip, first, lambda one: displacements(manifest, one.normalised, observation),
             self._plays, self._policy.rerun,
         )  # fmt: skip

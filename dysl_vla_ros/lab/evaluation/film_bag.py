@@ -7,15 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from dysl_vla_ros.data_types import ImageArray
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.bag_messages import IMAGES
 from dysl_vla_ros.lab.data.bags.bag import Bag, open_bag
 from dysl_vla_ros.lab.data.refused_pictures import RefusedPictures
-from dysl_vla_ros.lab.evaluation.film import PICTURE, Film, Frame, joined_masks
+from dysl_vla_ros.lab.evaluation.film import Film, Frame, joined_masks
+from dysl_vla_ros.lab.evaluation.film_pictures import fitted
 from dysl_vla_ros.lab.replay.steps import PassSteps, passes_in
 from dysl_vla_ros.pictures.messages import check_message, rgb_of
 
@@ -59,19 +56,21 @@ def _recorded(bag: Bag, camera: str) -> Iterator[tuple[str, Frame]]:
     for count, step in enumerate(PassSteps(bag)):
         if count == MOST:
             return
-        images = step.observation.images
+        images = step.observation.seen
         if camera and camera not in images:
             raise ConfigError('--camera', camera, f'one of {", ".join(images)}')
         name = camera or next(iter(images))
         assert step.record is not None
+        assert step.final is not None
+        if not step.final.judged.accepted:
+            continue  # nothing of it was executed
         masks = [step.record.result.trace.layer_mask]
-        mode = step.record.result.mode
         if step.again is not None:
             masks.append(step.again.result.trace.layer_mask)
-            mode = step.again.result.mode
-        known = [value for value in step.record.judged.continuity if value is not None]
+        mode = step.final.result.mode
+        known = [value for value in step.final.judged.continuity if value is not None]
         yield step.observation.instruction, Frame(
-            step.seconds, _fitted(images[name]), joined_masks(masks), mode,
+            step.seconds, fitted(images[name]), joined_masks(masks), mode,
             known[0] if known else None, '',
         )  # fmt: skip
 
@@ -111,7 +110,7 @@ def _watched(bag: Bag, camera: str) -> Iterator[tuple[str, Frame]]:
             continue
         count += 1
         yield values.get('instruction', ''), Frame(
-            1e-9 * (message.stamp - begin), _fitted(shown), whole,
+            1e-9 * (message.stamp - begin), fitted(shown), whole,
             values.get('mode', ''), _first(values), '',
         )  # fmt: skip
         if count == MOST:
@@ -124,13 +123,3 @@ def _first(values: Mapping[str, str]) -> float | None:
         if word != 'n/a':
             return float(word)
     return None
-
-
-def _fitted(image: ImageArray) -> ImageArray:
-    """Into the film's square, its shape kept."""
-    picture = Image.fromarray(np.asarray(image, np.uint8))
-    scale = PICTURE / max(picture.size)
-    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    out = Image.new('RGB', (PICTURE, PICTURE))
-    out.paste(picture.resize(size), ((PICTURE - size[0]) // 2, (PICTURE - size[1]) // 2))
-    return np.asarray(out)

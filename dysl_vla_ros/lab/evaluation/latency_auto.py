@@ -98,7 +98,7 @@ class ModeRun:
     def step(self, observation: Observation, clock: Clock = time.perf_counter) -> Pass:
         """One chunk: predict, verify, run again where that is due; returns what is played."""
         manifest, chunk = self._policy.manifest, TimedPasses(self._policy, clock)
-        result, moves = verified(
+        result, moves, _ = verified(
             self._skip, chunk.predict(observation, self._skip.plan(self._mode)),
             lambda one: displacements(manifest, one.normalised, observation),
             manifest.action.horizon, chunk.rerun,

@@ -21,8 +21,10 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.bench_observations import load_recorded
 from dysl_vla_ros.lab.evaluation.deer import exit_steps, thresholds
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_config
-from dysl_vla_ros.lab.evaluation.world import Seen, play_episode
+from dysl_vla_ros.lab.evaluation.videos import Shelf, Videos, taken_places
+from dysl_vla_ros.lab.evaluation.world import Executed, Seen, play_episode
 from dysl_vla_ros.lab.evaluation.world_episodes import Kept, WorldEpisode, report, row_policy
+from dysl_vla_ros.lab.evaluation.world_film import film_of
 from dysl_vla_ros.lab.worlds.libero.client import LiberoClient
 from dysl_vla_ros.lab.worlds.libero.suites import OWN_WORDS, STARTS, TASKS, known_suites
 from dysl_vla_ros.lab.worlds.libero.units import official
@@ -48,6 +50,7 @@ class LiberoOptions:
         replan: Actions played of each chunk.
         observations: Of mode ``deer``, whose thresholds are quantiles over them (``.npz``, as
             for ``dysl bench``; the recipe leaves one).
+        videos: What is filmed; None is nothing.
         config: Parameters of the skip policy.
         bundle: Folder.
     """
@@ -61,6 +64,7 @@ class LiberoOptions:
     thin: float = 1.0
     replan: int = 8
     observations: Path | None = None
+    videos: Videos | None = None
     config: NodeConfig = NodeConfig()
 
     def __post_init__(self) -> None:
@@ -147,6 +151,8 @@ def evaluate_libero(
     steps = [] if options.observations is None else [
         exit_steps(policy, seen) for seen in load_recorded(options.observations, policy.manifest)
     ]  # fmt: skip
+    videos = options.videos
+    shelf = None if videos is None else Shelf(videos, taken_places(videos))
     with LiberoClient() as client:
         words = client.ask('words', options.suite)
         for task in options.tasks:
@@ -161,7 +167,7 @@ def evaluate_libero(
             world = LiberoTask(client, options.suite, task, options.thin)
             for row, start in left:
                 limits = thresholds(steps, row.ratio) if row.mode == 'deer' else ()
-                episode = _episode(options, policy, world, row, start, words, limits)
+                episode = _episode(options, policy, world, row, start, words, limits, shelf)
                 if episode is None:
                     break  # no other task's object lies in this scene
                 kept.add(episode)
@@ -188,9 +194,14 @@ def other_task(goals: Mapping[int, str], own: int, start: int) -> int | None:
     return others[start % len(others)] if others else None
 
 
+def episode_name(task: int, start: int) -> str:
+    """What the film of an episode is called, before the row and how it ended."""
+    return f'task{task:02d}-start{start:02d}'
+
+
 def _episode(
     options: LiberoOptions, policy: Policy, world: LiberoTask, row: Row, start: int,
-    words: Sequence[str], limits: Sequence[float],
+    words: Sequence[str], limits: Sequence[float], shelf: Shelf | None = None,
 ) -> WorldEpisode | None:  # fmt: skip
     told, named = world.instruction, ''
     if options.control == 'other_words':
@@ -200,8 +211,15 @@ def _episode(
         told, named = words[other], world.goals[other]
     config = with_bundle(mode_config(options.config, row), policy.manifest)
     acting = row_policy(policy, row, world.task, start, limits)
+    chunks: list[Executed] = []
     played = play_episode(world, acting, config, start, told, options.replan,
-                          options.control == 'blank')  # fmt: skip
+                          options.control == 'blank',
+                          None if shelf is None else chunks.append)  # fmt: skip
+    name = episode_name(world.task, start)
+    if shelf is not None and chunks and shelf.open_for(name, row.name, played.success):
+        camera, period = policy.manifest.cameras[0].name, policy.manifest.action.period_s
+        film = film_of(chunks, played, told, camera, period, world.look().images[camera])
+        shelf.put(name, row.name, film)
     if not named:
         return WorldEpisode(row.name, world.task, start, told, played)
     lifted = world.lifted() if not played.refused else {}

@@ -19,6 +19,10 @@ Mode = Literal[
     'noise_critical', 'noise_free',
 ]  # fmt: skip
 MODES: tuple[Mode, ...] = get_args(Mode)
+SERVED: tuple[Mode, ...] = ('remote', 'verified', 'broker')
+"""Modes with a policy server."""
+STREAMED: tuple[Mode, ...] = ('blocking', 'blend')
+"""Modes that are played without the control loop, one target per period."""
 FREE = ('reach', 'carry')
 """Phases of free motion."""
 CRITICAL = ('grasp', 'release')

@@ -9,13 +9,12 @@ from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeSpec
 from dysl_vla_ros.lab.evaluation.link_weather import Weather
-from dysl_vla_ros.lab.evaluation.modes import MODES, NOISY, Mode, Row, rows_of
+from dysl_vla_ros.lab.evaluation.modes import MODES, NOISY, SERVED, STREAMED, Mode, Row, rows_of
+from dysl_vla_ros.lab.evaluation.videos import Videos
 from dysl_vla_ros.sim.goals import FAMILIES, Family, Split
 
 Probe = Literal['none', 'shuffled_instruction', 'blank_image']
 PROBES: tuple[Probe, ...] = get_args(Probe)
-SERVED: tuple[Mode, ...] = ('remote', 'verified', 'broker')
-STREAMED: tuple[Mode, ...] = ('blocking', 'blend')
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,7 @@ class EvaluateOptions:
         random_depth: Mean share of dynamic layers that ``random`` runs; None takes what ``auto``
             ran in the same evaluation.
         probe: Whether the policy reads and sees: another instruction, or no image.
+        videos: What is filmed; None is nothing.
         config: Parameters of the control loop.
     """
 
@@ -59,6 +59,7 @@ class EvaluateOptions:
     workers: int = 1
     random_depth: float | None = None
     probe: Probe = 'none'
+    videos: Videos | None = None
     config: NodeConfig = NodeConfig()
 
     def __post_init__(self) -> None:
@@ -116,6 +117,10 @@ class EvaluateOptions:
                               f'{" and ".join(STREAMED)}')  # fmt: skip
         if streamed and self.probe == 'blank_image':
             raise ConfigError('probe', self.probe, f'none with the modes {" and ".join(streamed)}')
+        unfilmed = [mode for mode in self.modes if mode in ('broker', *STREAMED)]
+        if self.videos is not None and unfilmed:
+            raise ConfigError('modes', ' '.join(unfilmed), 'none of these with --videos: it plays '
+                              'without the control loop, whose passes a film shows')  # fmt: skip
         if self.exit_layers and 'fixed' not in self.modes:
             raise ConfigError('exit_layer', list(self.exit_layers), 'none without the mode fixed')
         if self.random_depth is None:

@@ -25,11 +25,13 @@ from dysl_vla_ros.lab.evaluation.episodes import (
     run_episode,
 )
 from dysl_vla_ros.lab.evaluation.exits import OraclePolicy, goal_distance
+from dysl_vla_ros.lab.evaluation.film import Filming
 from dysl_vla_ros.lab.evaluation.link_weather import Weather, WeatherLink
-from dysl_vla_ros.lab.evaluation.modes import NOISY, Row, mode_config, mode_policy
-from dysl_vla_ros.lab.evaluation.options import STREAMED, EvaluateOptions
+from dysl_vla_ros.lab.evaluation.modes import NOISY, STREAMED, Row, mode_config, mode_policy
+from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 from dysl_vla_ros.lab.evaluation.served import own_link, remote_policy
 from dysl_vla_ros.lab.evaluation.streamed import streamed_episode
+from dysl_vla_ros.lab.evaluation.videos import Shelf, taken_places
 from dysl_vla_ros.lab.evaluation.weight_noise import NoisyIn, noisy_copy
 from dysl_vla_ros.policy import Policy, open_policy
 from dysl_vla_ros.remote_policy import VerifiedPolicy
@@ -51,8 +53,9 @@ class Job:
 class _Bench:
     """One worker's policy and world, opened once."""
 
-    def __init__(self, options: EvaluateOptions) -> None:
+    def __init__(self, options: EvaluateOptions, taken: Any = None) -> None:
         self.options = options
+        self.shelf = None if options.videos is None else Shelf(options.videos, taken)
         self.policy = open_policy(replace(options.config.engine, path=options.bundle))
         self.world = World()
         self.planner = arm_planner(self.policy.manifest.action, options.config)
@@ -77,6 +80,10 @@ class _Bench:
                 options.latency or 0.0, job.row.mode == 'blend',
             ), spec=job.spec)  # fmt: skip
         policy = self._policy_of(job) if link is None else self._served(job, link)
+        image_filter = _blank if options.probe == 'blank_image' else None
+        filming = None
+        if self.shelf is not None:
+            filming = Filming(self.world, self.policy.manifest.cameras[0].name, image_filter)
         result = run_episode(
             self.world,
             policy,
@@ -84,11 +91,22 @@ class _Bench:
             mode_config(options.config, job.row),
             told,
             latency=options.latency,
-            image_filter=_blank if options.probe == 'blank_image' else None,
+            image_filter=image_filter if filming is None else filming.look,
+            on_delivery=None if filming is None else filming.note,
             link=link,
         )
+        if filming is not None:
+            self._film(job, result, filming)
         seen = tuple(policy.seen) if job.row.mode == 'oracle' else ()
         return job, replace(result, spec=job.spec, seen=seen)
+
+    def _film(self, job: Job, result: EpisodeResult, filming: Filming) -> None:
+        """Keep a film of the episode, where it is one that is wanted and the model ran."""
+        named = episode_name(job.spec)
+        if self.shelf is None or not result.chunks:
+            return
+        if self.shelf.open_for(named, job.row.name, result.success):
+            self.shelf.put(named, job.row.name, filming.film(result))
 
     def _link_of(self, job: Job) -> WeatherLink | None:
         """To a server in this process, over its sockets, where the row has one."""
@@ -140,6 +158,11 @@ class _Bench:
         return self._deer_steps
 
 
+def episode_name(spec: EpisodeSpec) -> str:
+    """What the film of an episode is called, before the row and how it ended."""
+    return f'{spec.seed}-{spec.family}'
+
+
 def another_instruction(spec: EpisodeSpec) -> str:
     """An instruction of the same scene and family that names another object."""
     episode = draw_episode(spec.seed, spec.family, spec.split)
@@ -159,9 +182,9 @@ def _blank(camera: str, image: ImageArray) -> ImageArray:
 _bench: _Bench | None = None
 
 
-def _start_worker(options: EvaluateOptions) -> None:
+def _start_worker(options: EvaluateOptions, taken: Any) -> None:
     global _bench
-    _bench = _Bench(options)
+    _bench = _Bench(options, taken)
 
 
 def _work(job: Job) -> tuple[Job, EpisodeResult]:
@@ -171,8 +194,9 @@ def _work(job: Job) -> tuple[Job, EpisodeResult]:
 
 def run_all(options: EvaluateOptions, jobs: Sequence[Job]) -> Iterator[tuple[Job, EpisodeResult]]:
     """Play the jobs in ``options.workers`` processes; results come as they are done."""
+    taken = None if options.videos is None else taken_places(options.videos)
     if options.workers == 1:
-        bench = _Bench(options)
+        bench = _Bench(options, taken)
         for job in jobs:
             yield bench.run(job)
         return
@@ -180,6 +204,6 @@ def run_all(options: EvaluateOptions, jobs: Sequence[Job]) -> Iterator[tuple[Job
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     context = multiprocessing.get_context('spawn')
     with deaf_to_ctrl_c():
-        workers = context.Pool(options.workers, _start_worker, (options,))
+        workers = context.Pool(options.workers, _start_worker, (options, taken))
     with workers as pool:
         yield from pool.imap_unordered(_work, jobs)

@@ -66,6 +66,25 @@ class World(Protocol):
 
 
 @dataclass(frozen=True)
+class Executed:
+    """A chunk of which something was played.
+
+    Attributes:
+        seen: What the world showed before it; ``blank`` does not show here.
+        passes: The pass, and where it was run again that one too; the last is what was played.
+        continuity: Of the motion after its first action; None while there is too little.
+        before: Actions of the episode played before it.
+        played: Actions of it.
+    """
+
+    seen: Seen
+    passes: tuple[Pass, ...]
+    continuity: float | None
+    before: int
+    played: int
+
+
+@dataclass(frozen=True)
 class Played:
     """One episode in a world.
 
@@ -96,7 +115,7 @@ class Played:
 
 def play_episode(
     world: World, policy: Any, config: NodeConfig, number: int, instruction: str, replan: int,
-    blank: bool = False, on_chunk: Callable[[Pass, int], None] | None = None,
+    blank: bool = False, on_chunk: Callable[[Executed], None] | None = None,
 ) -> Played:  # fmt: skip
     """One episode from start ``number`` to success or to the world's limit.
 
@@ -108,7 +127,7 @@ def play_episode(
         instruction: What the policy is told: the task's words, or others.
         replan: Actions of each chunk that are played before the next look.
         blank: Show grey pictures: what does the policy do without eyes?
-        on_chunk: Called with each accepted pass and how many of its actions were played.
+        on_chunk: Called with each chunk after it was played.
 
     Raises:
         ConfigError: ``replan`` is not within the chunk.
@@ -132,7 +151,7 @@ def play_episode(
                                   gripper=seen.gripper, instruction=instruction)  # fmt: skip
         chunk, due = TimedPasses(policy), min(replan, world.limit - count)
         # Only what will be played is verified: the next look replaces the rest.
-        result, steps = verified(
+        result, steps, verdict = verified(
             skip, chunk.predict(observation, skip.plan(mode)),
             partial(_steps, manifest, observation), due, chunk.rerun,
         )  # fmt: skip
@@ -141,7 +160,8 @@ def play_episode(
         for displacement in steps[:played]:
             skip.played(displacement)
         if on_chunk is not None:
-            on_chunk(result, played)
+            first = verdict.continuity[0] if verdict.continuity else None
+            on_chunk(Executed(seen, tuple(chunk.passes), first, count, played))
         count += played
     return _played(manifest.layers_total, tally, done, count)
 

@@ -258,7 +258,8 @@ def _check_words(data: LerobotSet, checkpoint: OftCheckpoint) -> None:
         raise ConfigError(
             '--prompt-tokens',
             checkpoint.config.prompt_tokens,
-            f'as many as the instructions of {data.folder} have; {len(wrong)} of '
+            'as many as the '
+            f'instructions of {data.folder} have; {len(wrong)} of '
             f'{len(data.tasks)} do not fit: {as_list(wrong[:_LONGEST_SHOWN])}',
         )
 
