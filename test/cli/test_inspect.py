@@ -77,6 +77,7 @@ def test_a_plain_openvla_is_described_and_said_to_be_served_only(tmp_path):
     assert code == 1 and not found['supported'] and found['family'] == 'openvla'
     assert 'dysl serve' in found['only'] and not found['missing']
     assert (found['actions per chunk'], found['cameras']) == (1, ['image'])
+    assert found['proprioception numbers'] == 0 and 'proprioception' not in found
     size = sum(p.stat().st_size for p in (tmp_path / 'published').glob('*.safetensors'))
     assert 0.5 * size < found['computed'][0]['memory'] < 1.2 * size
 

@@ -78,7 +78,9 @@ class _Merged(Mapping[str, Tensor]):
             return tensor
         down, up = (self._saved.read(f'{stem}{end}').float() for end in (_DOWN, _UP))
         rank = len(down)
-        return tensor.float() + min(rank, _ALPHA) / rank * (up @ down)
+        # peft goes by names: the convolution that makes patches has matrices, too, (r, 3, 14, 14).
+        product = (up.flatten(1) @ down.flatten(1)).reshape(tensor.shape)
+        return tensor.float() + min(rank, _ALPHA) / rank * product
 
     def shape_of(self, name: str) -> tuple[int, ...]:
         """Of a tensor; LoRA changes no shape."""

@@ -120,8 +120,10 @@ def _openvla(folder: Path, asked: Asked, facts: dict[str, Any]) -> Report:
     except (BundleError, ConfigError) as error:
         return Report('openvla', facts, (str(error),), only=_ONLY_SERVED)
     config, weights = checkpoint.config, checkpoint.parameters()
-    facts |= {'action numbers': config.action_dim, 'proprioception numbers': 0,
-              **_contract(settings), 'layers': config.text.layers, 'width': config.width,
+    read = ('proprioception', 'fingers in it, closed and open')
+    contract = {name: value for name, value in _contract(settings).items() if name not in read}
+    facts |= {'action numbers': config.action_dim, 'proprioception numbers': 0, **contract,
+              'layers': config.text.layers, 'width': config.width,
               'picture [pixels]': config.image_size,
               'prompt, longest [tokens]': checkpoint.prompt_tokens,
               'weights': weights}  # fmt: skip

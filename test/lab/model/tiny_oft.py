@@ -296,16 +296,19 @@ def save_film(upstream, folder, rank=32, apart=True):
                 _, block, rest = key.split('.', 2)
                 key = f'blocks.{block}.block.{rest}'
             linear = apart and key.endswith(('qkv.weight', 'proj.weight', 'fc1.weight',
-                                             'fc2.weight')) and tensor.dim() == 2  # fmt: skip
+                                             'fc2.weight'))  # fmt: skip
             if not linear:
                 name_ = key.replace('.bias', '.base_layer.bias') if apart and key.endswith(
-                    ('qkv.bias', 'attn.proj.bias', 'fc1.bias', 'fc2.bias')) else key  # fmt: skip
+                    ('qkv.bias', 'proj.bias', 'fc1.bias', 'fc2.bias')) else key  # fmt: skip
                 saved[stem + name_] = tensor
                 continue
             layer = stem + key.removesuffix('.weight')
-            down = 0.05 * torch.randn(rank, tensor.shape[1], generator=random)
-            up = 0.05 * torch.randn(tensor.shape[0], rank, generator=random)
-            saved |= {f'{layer}.base_layer.weight': tensor - min(rank, 16) / rank * (up @ down),
+            # peft goes by names: the convolution that makes patches is called proj, too.
+            down = 0.05 * torch.randn(rank, *tensor.shape[1:], generator=random)
+            up = 0.05 * torch.randn(len(tensor), rank, *[1] * (tensor.dim() - 2),
+                                    generator=random)  # fmt: skip
+            product = torch.einsum('or,r...->o...', up.reshape(len(tensor), rank), down)
+            saved |= {f'{layer}.base_layer.weight': tensor - min(rank, 16) / rank * product,
                       f'{layer}.lora_A.default.weight': down,
                       f'{layer}.lora_B.default.weight': up}  # fmt: skip
     torch.save({name: tensor.detach().clone() for name, tensor in saved.items()},
