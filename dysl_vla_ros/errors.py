@@ -25,6 +25,10 @@ class ConfigError(DyslError):
         self.value = value
         self.expected = expected
 
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, object, str]]:
+        """Made again from its parts, so that a worker's error arrives instead of hanging."""
+        return type(self), (self.field, self.value, self.expected)
+
 
 class InputError(DyslError):
     """An observation cannot be used (image, joints, instruction, stamp): the arm holds."""

@@ -66,7 +66,7 @@ def commands(page):
     """Command lines of the page's code blocks: continued lines joined, comments cut, && split."""
     found = []
     for block in re.findall(r'^ *```(?:sh|bash)?\n(.*?)^ *```', page, re.DOTALL | re.MULTILINE):
-        for line in re.sub(r'\\\n\s*', ' ', block).splitlines():
+        for line in map(str.strip, re.sub(r'\\\n\s*', ' ', block).splitlines()):
             words = shlex.split(line, comments=True) if line.split(' ')[0] in KNOWN else []
             while words:
                 end = words.index('&&') if '&&' in words else len(words)
@@ -79,7 +79,8 @@ def inline(page):
     """Commands in the running text, between backticks."""
     text = re.sub(r'^ *```.*?^ *```', '', page, flags=re.DOTALL | re.MULTILINE)
     text = text.replace('\n', ' ')
-    found = [shlex.split(code) for code in re.findall(r'`((?:make|dysl|ros2) [^`]+)`', text)]
+    codes = re.findall(r'`((?:make|dysl|ros2|colcon) [^`]+)`', text)
+    found = [shlex.split(code) for code in codes]
     parts = (['ros2', 'launch'], ['ros2', 'topic', 'pub'])
     return [words for words in found if words not in parts]
 

@@ -120,6 +120,8 @@ def run(given: argparse.Namespace) -> int:
     """Calibrate and write the result back, atomically."""
     _check(given)
     need('train', 'torch', 'accelerate', 'matplotlib')
+    if given.bag is not None:
+        need('bags', 'mcap', 'rosbags')
     from dysl_vla_ros.lab.workspace import Workspace, training_device
 
     if is_published(given.target):

@@ -15,22 +15,27 @@ from rich.progress import Progress
 from rich.table import Table
 
 from dysl_vla_ros.bringup import config_folder
+from dysl_vla_ros.cli.evaluate_videos import add_videos, filmed, videos_of
 from dysl_vla_ros.cli.evaluate_world import add_world, run_world
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file, need
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, SEED, SHARE, TIME_LIMIT, WORKERS, number
 from dysl_vla_ros.config import load_yaml
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult
 from dysl_vla_ros.lab.evaluation.evaluate import about, bundle_name, evaluate
 from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting
 from dysl_vla_ros.lab.evaluation.modes import DESCRIPTIONS, MODES
 from dysl_vla_ros.lab.evaluation.options import PROBES, EvaluateOptions
 from dysl_vla_ros.lab.evaluation.plots import check_plot, plot_evaluation
+from dysl_vla_ros.lab.evaluation.videos import Videos
+from dysl_vla_ros.lab.evaluation.workers import episode_name
 from dysl_vla_ros.sim.goals import FAMILIES, Split
 
 EXAMPLE = """
 dysl evaluate --episodes 2
 dysl evaluate --modes full auto --episodes 250 --workers 2 --json report.json
+dysl evaluate --modes auto --episodes 5 --videos failures
 """
 
 
@@ -59,6 +64,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='of the modes remote and verified, a row for each: seconds that an '
                         'answer takes more, then any of unanswered=SHARE, cut=SHARE, '
                         'down=SECONDS with commas between: 0.1,unanswered=0.05')  # fmt: skip
+    parser.add_argument('--noise', type=number(0, 10), nargs='+', default=[], metavar='SHARE',
+                        help='of the modes noise_critical and noise_free, a row for each: '
+                        "standard deviation over each weight matrix's root mean "
+                        'square')  # fmt: skip
     parser.add_argument('--episodes', type=COUNT, default=25, help='per family')
     parser.add_argument('--families', nargs='+', default=list(FAMILIES), choices=FAMILIES,
                         metavar='FAMILY',
@@ -86,6 +95,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         'added later are of another moment of this machine; default: only until '
                         'the run is complete, in the cache folder')  # fmt: skip
     parser.add_argument('--json', type=Path, help='write the report here')
+    add_videos(parser)
     add_world(parser)
     parser.add_argument('--plot', type=Path, help='draw the report into this PNG')
 
@@ -94,17 +104,21 @@ def run(given: argparse.Namespace) -> int:
     """Evaluate, print a table, write JSON."""
     check_json(given.json)
     check_plot(given.plot)
+    videos = videos_of(given)
     if given.world != 'tabletop':
-        return run_world(given)
+        return run_world(given, videos)
     look_at_bundle('--engine', given.engine)
     look_at_file('--params-file', given.params_file, 'a parameter file')
     if given.plot is not None:
         need('train', 'matplotlib')
-    options = _options(given)
+    if given.noise:
+        need('train', 'onnx')
+    options = _options(given, videos)
     total = len(options.specs()) * len(options.rows())
     console = Console()
     began = time.monotonic()
     facts = about(options)
+    played: list[tuple[str, str, bool]] = []
     named = {**facts, 'rows': [asdict(row) for row in options.rows()],
              'episodes': [asdict(spec) for spec in options.specs()]}  # fmt: skip
     ledger = Ledger(given.keep, facts) if given.keep else waiting('evaluate', named, facts)
@@ -113,7 +127,12 @@ def run(given: argparse.Namespace) -> int:
     try:
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task('episodes', total=total)
-            document = evaluate(options, lambda row, result: progress.advance(task), ledger)
+
+            def note(row: str, result: EpisodeResult) -> None:
+                progress.advance(task)
+                played.append((episode_name(result.spec), row, result.success))
+
+            document = evaluate(options, note, ledger)
     except KeyboardInterrupt:
         console.print(interrupted(len(ledger), total, given.keep))
         return 130
@@ -133,6 +152,8 @@ def run(given: argparse.Namespace) -> int:
         console.print(_paired_table(document))
     if options.links:
         console.print(_links_table(document))
+    if videos is not None:
+        console.print(filmed(videos, played), soft_wrap=True)
     if given.json is not None:
         write_json(given.json, document)
     if given.plot is not None:
@@ -142,7 +163,7 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def _options(given: argparse.Namespace) -> EvaluateOptions:
+def _options(given: argparse.Namespace, videos: Videos | None) -> EvaluateOptions:
     config = load_yaml(given.params_file or config_folder() / 'robots' / 'sim.yaml')
     if given.skip_rule:
         config = replace(config, skip=replace(config.skip, rule=given.skip_rule))
@@ -155,6 +176,7 @@ def _options(given: argparse.Namespace) -> EvaluateOptions:
         tolerances=tuple(given.tolerance),
         deer_ratios=tuple(given.deer_ratio),
         links=tuple(given.links),
+        noises=tuple(given.noise),
         episodes=given.episodes,
         first_seed=given.first_seed,
         families=tuple(given.families),
@@ -164,6 +186,7 @@ def _options(given: argparse.Namespace) -> EvaluateOptions:
         workers=given.workers,
         random_depth=given.random_depth,
         probe=given.probe,
+        videos=videos,
         config=config,
     )
 
@@ -193,7 +216,7 @@ def _table(document: dict[str, Any]) -> Table:
     table = _narrow(f'{document["bundle"]}, {document["episodes_per_family"]} per family')
     titles = ('mode', 'won', '95 %', *FAMILIES, 'layers', 'c/f', 'ask', 'rerun', 'ms')
     for title in titles:
-        table.add_column(title, justify='right', no_wrap=True)
+        _column(table, title)
     for mode, found in document['modes'].items():
         low, high = found['success_interval']
         families = [found['families'].get(name) for name in FAMILIES]
@@ -213,8 +236,13 @@ def _table(document: dict[str, Any]) -> Table:
 
 def _narrow(title: str) -> Table:
     """Fits a terminal of 80 columns."""
-    return Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False,
+    return Table(title=title, box=box.SIMPLE_HEAD, padding=0, show_edge=False,
                  title_justify='left')  # fmt: skip
+
+
+def _column(table: Table, title: str) -> None:
+    """Numbers are never cut off; the name of a mode is broken where there is no room for it."""
+    table.add_column(title, justify='right', no_wrap=title != 'mode', overflow='fold')
 
 
 def _links_table(document: dict[str, Any]) -> Table:
@@ -222,7 +250,7 @@ def _links_table(document: dict[str, Any]) -> Table:
     table = _narrow('links: requests lost, unsafe commands, held, median seconds of an episode, '
                     'at rest at its end, longest standstill, jerk RMS in rad/s^3')  # fmt: skip
     for title in ('mode', 'lost', 'unsafe', 'hold %', 's', 'rest %', 'still s', 'jerk'):
-        table.add_column(title, justify='right', no_wrap=True)
+        _column(table, title)
     for mode, found in document['modes'].items():
         table.add_row(
             mode,
@@ -244,7 +272,7 @@ def _paired_table(document: dict[str, Any]) -> Table:
     table = _narrow(f'points lost to {against}; times against {reference}')
     for title in ('mode', *('lost', '95 %') * (1 if fixed is None else 2), 'backbone', 'faster',
                   'ceiling'):  # fmt: skip
-        table.add_column(title, justify='right', no_wrap=True)
+        _column(table, title)
     for mode, found in document['paired'].items():
         cells = _lost(found)
         if fixed is not None:

@@ -15,7 +15,8 @@ _EXTRAS = {
     'mujoco': 'sim', 'pinocchio': 'kinematics', 'coal': 'kinematics', 'PIL': 'compressed',
     'rclpy': 'ros-jazzy', 'torch': 'train', 'accelerate': 'train', 'safetensors': 'train',
     'onnx': 'train', 'onnxscript': 'train', 'onnx_ir': 'train', 'matplotlib': 'train',
-    'pyarrow': 'train', 'av': 'train', 'rosbags': 'train',
+    'pyarrow': 'train', 'av': 'film', 'rosbags': 'bags', 'mcap': 'bags', 'aiohttp': 'view',
+    'websockets': 'remote', 'msgpack': 'remote',
 }  # fmt: skip
 _ADVICE = {
     errno.ENOSPC: 'make room, or name a place on another disk',
@@ -84,9 +85,14 @@ def _missing(error: ImportError) -> str:
         how = ('source /opt/ros/<distro>/setup.bash, or without ROS, from the source folder: '
                "python -m pip install -e '.[ros-jazzy]'")  # fmt: skip
     elif extra is not None:
-        cpu = '-c constraints-cpu.txt ' if extra == 'train' else ''  # else torch with CUDA, 6.5 GB
-        how = f"from the source folder: python -m pip install {cpu}-e '.[{extra}]'"
+        how = pip_line(extra)
     return f'needs {top}, which is not installed; {how}'
+
+
+def pip_line(extra: str) -> str:
+    """The command that brings an extra of setup.py."""
+    cpu = '-c constraints-cpu.txt ' if extra == 'train' else ''  # else torch with CUDA, 6.5 GB
+    return f"from the source folder: python -m pip install {cpu}-e '.[{extra}]'"
 
 
 def _system(error: OSError) -> str:

@@ -189,9 +189,9 @@ def _calibrate(recipe: LiberoRecipe, folder: Path, space: Workspace) -> None:
                 chunks: list[RecordedPass] = []
                 played = play_episode(
                     world, policy, config, STARTS + number, world.instruction, recipe.replan,
-                    on_chunk=lambda result, count, chunks=chunks: chunks.append(  # type: ignore[misc]
-                        RecordedPass(result.normalised.astype(np.float64), count,
-                                     result.trace.scores)
+                    on_chunk=lambda one, chunks=chunks: chunks.append(  # type: ignore[misc]
+                        RecordedPass(one.passes[-1].normalised.astype(np.float64), one.played,
+                                     one.passes[-1].trace.scores)
                     ),
                 )  # fmt: skip
                 episodes.append(chunks)

@@ -142,9 +142,27 @@ class World:
             self._steps += count
         self._refresh()
 
-    def render(self, camera: str, height: int, width: int | None = None) -> ImageArray:
-        """Picture of ``image`` or ``wrist_image``, shape (height, width or height, 3), RGB."""
-        return self._cameras.render(self._data, camera, height, width or height)
+    def render(
+        self, camera: str, height: int, width: int | None = None, at: FloatArray | None = None
+    ) -> ImageArray:
+        """Picture of ``image`` or ``wrist_image``, shape (height, width or height, 3), RGB.
+
+        Args:
+            camera: Its name.
+            height: Of the picture [pixels].
+            width: The same; None is a square.
+            at: ``snapshot`` of an earlier moment of this episode; None is now.
+        """
+        data = self._data
+        if at is not None:
+            data = mujoco.MjData(self._model)
+            data.qpos[:] = at
+            mujoco.mj_forward(self._model, data)
+        return self._cameras.render(data, camera, height, width or height)
+
+    def snapshot(self) -> FloatArray:
+        """All that a picture of this moment needs: a few numbers, where a picture costs time."""
+        return np.array(self._data.qpos)
 
     @property
     def object_positions(self) -> FloatArray:

@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dysl_vla_ros.config import NodeConfig
-from dysl_vla_ros.data_types import ImageArray
-from dysl_vla_ros.lab.evaluation.episodes import EpisodeSpec, arm_planner, run_episode
+from dysl_vla_ros.data_types import FloatArray, ImageArray
+from dysl_vla_ros.lab.evaluation.episodes import (
+    EpisodeResult,
+    EpisodeSpec,
+    ImageFilter,
+    arm_planner,
+    run_episode,
+)
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Policy
 from dysl_vla_ros.sim.world import World
@@ -55,6 +61,55 @@ class Film:
     last: ImageArray
 
 
+class Filming:
+    """Watches one episode of ``run_episode``; pictures are drawn once somebody wants the film."""
+
+    def __init__(self, world: World, camera: str, image_filter: ImageFilter | None = None) -> None:
+        """Watch the episode that is about to be played.
+
+        Args:
+            world: In which it is.
+            camera: Of the policy, whose pictures are shown.
+            image_filter: What changes the pictures before the policy sees them: not in the film.
+        """
+        self._world, self._camera, self._filter = world, camera, image_filter
+        self._seen = (0.0, world.snapshot(), '')
+        self._masks: list[str] = []
+        self._passes: list[tuple[tuple[float, FloatArray, str], str, str, float | None]] = []
+
+    def look(self, name: str, image: ImageArray) -> ImageArray:
+        """The ``image_filter`` of the episode."""
+        if name == self._camera:
+            world = self._world
+            self._seen = world.time, world.snapshot(), world.phase()
+        return image if self._filter is None else self._filter(name, image)
+
+    def note(self, delivery: Delivery) -> None:
+        """The ``on_delivery`` of the episode."""
+        if delivery.chunk is None:
+            return
+        self._masks.append(delivery.chunk.trace.layer_mask)
+        if delivery.rerun:
+            return
+        first = delivery.continuity[0] if delivery.continuity else None
+        if delivery.accepted:
+            ran = joined_masks(self._masks)
+            self._passes.append((self._seen, ran, delivery.chunk.mode, first))
+        self._masks.clear()
+
+    def film(self, result: EpisodeResult) -> Film:
+        """Draw the pictures; before the world begins another episode."""
+
+        def drawn(at: FloatArray | None = None) -> ImageArray:
+            return self._world.render(self._camera, PICTURE, at=at)
+
+        frames = tuple(
+            Frame(time, drawn(at), ran, mode, continuity, phase)
+            for (time, at, phase), ran, mode, continuity in self._passes
+        )
+        return Film(result.instruction, result.success, result.seconds, frames, drawn())
+
+
 def record(policy: Policy, config: NodeConfig, spec: EpisodeSpec, latency: float | None) -> Film:
     """Play one episode as ``dysl evaluate`` does, and keep what is to be seen.
 
@@ -64,37 +119,13 @@ def record(policy: Policy, config: NodeConfig, spec: EpisodeSpec, latency: float
         spec: Which episode.
         latency: Seconds that every pass takes in simulated time; None takes what it measured.
     """
-    world, frames = World(), []
-    camera = policy.manifest.cameras[0].name
-    seen: list[tuple[float, ImageArray, str]] = []
-    masks: list[str] = []
-
-    def look(name: str, image: ImageArray) -> ImageArray:
-        if name == camera:
-            seen[:] = [(world.time, world.render(camera, PICTURE), world.phase())]
-        return image
-
-    def note(delivery: Delivery) -> None:
-        if delivery.chunk is None:
-            return
-        masks.append(delivery.chunk.trace.layer_mask)
-        if delivery.rerun:
-            return
-        time, image, phase = seen[0]
-        first = delivery.continuity[0] if delivery.continuity else None
-        if delivery.accepted:
-            ran, mode = joined_masks(masks), delivery.chunk.mode
-            frames.append(Frame(time, image, ran, mode, first, phase))
-        masks.clear()
-
+    world = World()
+    filming = Filming(world, policy.manifest.cameras[0].name)
     result = run_episode(
         world, policy, arm_planner(policy.manifest.action, config), config, spec,
-        latency=latency, image_filter=look, on_delivery=note,
+        latency=latency, image_filter=filming.look, on_delivery=filming.note,
     )  # fmt: skip
-    return Film(
-        result.instruction, result.success, result.seconds, tuple(frames),
-        world.render(camera, PICTURE),
-    )  # fmt: skip
+    return filming.film(result)
 
 
 def joined_masks(masks: list[str]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
@@ -29,26 +31,35 @@ _INK, _PALE, _BLANK, _SKIPPED = '#1c2733', '#75808c', '#ffffff', '#e7ebef'
 _RAN = {'skipped': '#2a78b5', 'full': '#e8a33d', 'rerun': '#b8478f'}
 
 
-def check_target(path: Path) -> Path:
+def check_target(path: Path, field: str = '--out') -> Path:
     """Refuse a place for a film before the work.
+
+    Args:
+        path: As the user gave it.
+        field: Name of the option, for the message.
 
     Raises:
         ConfigError: Another ending, a folder, a link, or a picture that is not a film of ours.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise ConfigError('--out', str(path), f'a name that ends in {" or ".join(SUFFIXES)}')
+        raise ConfigError(field, str(path), f'a name that ends in {" or ".join(SUFFIXES)}')
     if path.suffix.lower() == '.mp4':
         need_encoder()
-    return file_target('--out', path, _is_ours, 'a film that dysl film made')
+    return file_target(field, path, is_film, 'a film that dysl film made')
 
 
-def write_film(path: Path, film: Film) -> None:
+def write_film(path: Path, film: Film, field: str = '--out') -> None:
     """Write a sheet or an animation, by the ending of the name.
+
+    Args:
+        path: Target; its folder is made.
+        film: What it shows.
+        field: Name of the option, for the message.
 
     Raises:
         ConfigError: As ``check_target``; or the model did not run once.
     """
-    target = check_target(path)
+    target = check_target(path, field)
     if not film.frames:
         raise ConfigError('episode', film.instruction, 'one in which the model runs')
     if path.suffix.lower() == '.png':
@@ -191,6 +202,17 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return font
 
 
-def _is_ours(path: Path) -> bool:
+def is_film(path: Path) -> bool:
+    """Whether a file is one that ``write_film`` made."""
     with path.open('rb') as stream:
         return _OWN in stream.read(_HEAD)
+
+
+def fitted(image: ImageArray | NDArray[np.float32]) -> ImageArray:
+    """Into the film's square, its shape kept; values from 0 to 255, fractions are rounded."""
+    picture = Image.fromarray(np.clip(np.rint(image), 0, 255).astype(np.uint8))
+    scale = PICTURE / max(picture.size)
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    out = Image.new('RGB', (PICTURE, PICTURE))
+    out.paste(picture.resize(size), ((PICTURE - size[0]) // 2, (PICTURE - size[1]) // 2))
+    return np.asarray(out)

@@ -15,8 +15,13 @@ RATE_HZ = 20
 _CODEC = 'libx264'
 
 
-def need_encoder() -> Any:
+def need_encoder(field: str = '--out', value: str = '.mp4', other: str = 'a .gif') -> Any:
     """The library, or what to install.
+
+    Args:
+        field: Name of the option, for the message.
+        value: What was asked for.
+        other: What needs no such library.
 
     Raises:
         ConfigError: It is not installed.
@@ -25,7 +30,7 @@ def need_encoder() -> Any:
         import av
     except ImportError:
         raise ConfigError(
-            '--out', '.mp4', "PyAV, which writes it: pip install 'dysl_vla_ros[film]', or a .gif"
+            field, value, f"PyAV, which writes it: pip install 'dysl_vla_ros[film]', or {other}"
         ) from None
     return av
 

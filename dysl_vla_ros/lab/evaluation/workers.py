@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dysl_vla_ros.data_types import ImageArray
+from dysl_vla_ros.engines.open_engine import bundled_model
 from dysl_vla_ros.lab.children import deaf_to_ctrl_c
 from dysl_vla_ros.lab.evaluation.bench_observations import simulated
 from dysl_vla_ros.lab.evaluation.broker import broker_episode
@@ -22,11 +25,15 @@ from dysl_vla_ros.lab.evaluation.episodes import (
     run_episode,
 )
 from dysl_vla_ros.lab.evaluation.exits import OraclePolicy, goal_distance
+from dysl_vla_ros.lab.evaluation.film import Filming
 from dysl_vla_ros.lab.evaluation.link_weather import Weather, WeatherLink
-from dysl_vla_ros.lab.evaluation.modes import Row, mode_config, mode_policy
+from dysl_vla_ros.lab.evaluation.modes import NOISY, STREAMED, Row, mode_config, mode_policy
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 from dysl_vla_ros.lab.evaluation.served import own_link, remote_policy
-from dysl_vla_ros.policy import open_policy
+from dysl_vla_ros.lab.evaluation.streamed import streamed_episode
+from dysl_vla_ros.lab.evaluation.videos import Shelf, taken_places
+from dysl_vla_ros.lab.evaluation.weight_noise import NoisyIn, noisy_copy
+from dysl_vla_ros.policy import Policy, open_policy
 from dysl_vla_ros.remote_policy import VerifiedPolicy
 from dysl_vla_ros.sim.tasks import draw_episode, nameable_goals
 from dysl_vla_ros.sim.wording import instruction, phrasings
@@ -46,13 +53,15 @@ class Job:
 class _Bench:
     """One worker's policy and world, opened once."""
 
-    def __init__(self, options: EvaluateOptions) -> None:
+    def __init__(self, options: EvaluateOptions, taken: Any = None) -> None:
         self.options = options
+        self.shelf = None if options.videos is None else Shelf(options.videos, taken)
         self.policy = open_policy(replace(options.config.engine, path=options.bundle))
         self.world = World()
         self.planner = arm_planner(self.policy.manifest.action, options.config)
         self._link: Any = None
         self._deer_steps: list[tuple[float, ...]] | None = None
+        self._noisy_policies: dict[float, Policy] = {}
 
     def run(self, job: Job) -> tuple[Job, EpisodeResult]:
         options, told = self.options, job.spec
@@ -65,7 +74,16 @@ class _Bench:
             return job, broker_episode(
                 self.world, self.policy, self.planner, config, told, link, latency
             )
+        if job.row.mode in STREAMED:
+            return job, replace(streamed_episode(
+                self.world, self.policy, self.planner, options.config, told,
+                options.latency or 0.0, job.row.mode == 'blend',
+            ), spec=job.spec)  # fmt: skip
         policy = self._policy_of(job) if link is None else self._served(job, link)
+        image_filter = _blank if options.probe == 'blank_image' else None
+        filming = None
+        if self.shelf is not None:
+            filming = Filming(self.world, self.policy.manifest.cameras[0].name, image_filter)
         result = run_episode(
             self.world,
             policy,
@@ -73,11 +91,22 @@ class _Bench:
             mode_config(options.config, job.row),
             told,
             latency=options.latency,
-            image_filter=_blank if options.probe == 'blank_image' else None,
+            image_filter=image_filter if filming is None else filming.look,
+            on_delivery=None if filming is None else filming.note,
             link=link,
         )
+        if filming is not None:
+            self._film(job, result, filming)
         seen = tuple(policy.seen) if job.row.mode == 'oracle' else ()
         return job, replace(result, spec=job.spec, seen=seen)
+
+    def _film(self, job: Job, result: EpisodeResult, filming: Filming) -> None:
+        """Keep a film of the episode, where it is one that is wanted and the model ran."""
+        named = episode_name(job.spec)
+        if self.shelf is None or not result.chunks:
+            return
+        if self.shelf.open_for(named, job.row.name, result.success):
+            self.shelf.put(named, job.row.name, filming.film(result))
 
     def _link_of(self, job: Job) -> WeatherLink | None:
         """To a server in this process, over its sockets, where the row has one."""
@@ -105,7 +134,21 @@ class _Bench:
             )  # fmt: skip
         if job.row.mode == 'deer':
             return DeerPolicy(self.policy, thresholds(self._steps(), job.row.ratio))
+        if job.row.mode in NOISY:
+            return NoisyIn(self.policy, self._noisy(job.row.noise), self.world.phase,
+                           NOISY[job.row.mode])  # fmt: skip
         return mode_policy(self.policy, job.row, job.spec.seed)
+
+    def _noisy(self, noise: float) -> Policy:
+        """The same noise in every worker and for every row."""
+        if noise not in self._noisy_policies:
+            bundle = self.options.bundle
+            source = Path(bundle).expanduser() if bundle else bundled_model()
+            with tempfile.TemporaryDirectory(prefix='dysl_noise_') as folder:
+                copy = noisy_copy(source, Path(folder) / 'bundle', noise)
+                engine = replace(self.options.config.engine, path=str(copy))
+                self._noisy_policies[noise] = open_policy(engine)
+        return self._noisy_policies[noise]
 
     def _steps(self) -> list[tuple[float, ...]]:
         """Of the scripted expert's states: the same in every worker, none of them evaluated on."""
@@ -113,6 +156,11 @@ class _Bench:
             states = simulated(self.policy.manifest, _DEER_STATES, _DEER_SEED) or []
             self._deer_steps = [exit_steps(self.policy, state) for state in states]
         return self._deer_steps
+
+
+def episode_name(spec: EpisodeSpec) -> str:
+    """What the film of an episode is called, before the row and how it ended."""
+    return f'{spec.seed}-{spec.family}'
 
 
 def another_instruction(spec: EpisodeSpec) -> str:
@@ -134,9 +182,9 @@ def _blank(camera: str, image: ImageArray) -> ImageArray:
 _bench: _Bench | None = None
 
 
-def _start_worker(options: EvaluateOptions) -> None:
+def _start_worker(options: EvaluateOptions, taken: Any) -> None:
     global _bench
-    _bench = _Bench(options)
+    _bench = _Bench(options, taken)
 
 
 def _work(job: Job) -> tuple[Job, EpisodeResult]:
@@ -146,8 +194,9 @@ def _work(job: Job) -> tuple[Job, EpisodeResult]:
 
 def run_all(options: EvaluateOptions, jobs: Sequence[Job]) -> Iterator[tuple[Job, EpisodeResult]]:
     """Play the jobs in ``options.workers`` processes; results come as they are done."""
+    taken = None if options.videos is None else taken_places(options.videos)
     if options.workers == 1:
-        bench = _Bench(options)
+        bench = _Bench(options, taken)
         for job in jobs:
             yield bench.run(job)
         return
@@ -155,6 +204,6 @@ def run_all(options: EvaluateOptions, jobs: Sequence[Job]) -> Iterator[tuple[Job
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     context = multiprocessing.get_context('spawn')
     with deaf_to_ctrl_c():
-        workers = context.Pool(options.workers, _start_worker, (options,))
+        workers = context.Pool(options.workers, _start_worker, (options, taken))
     with workers as pool:
         yield from pool.imap_unordered(_work, jobs)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
 import pytest
 import tiny_bundle
+from rich.console import Console
 
 from dysl_vla_ros.bundle.folder import open_bundle
+from dysl_vla_ros.cli.evaluate import _paired_table, _table
 from dysl_vla_ros.cli.main import main
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.data_types import LayerLayout
@@ -21,6 +24,7 @@ from dysl_vla_ros.lab.evaluation.plots import plot_evaluation
 from dysl_vla_ros.lab.evaluation.summary import outcomes, random_share, summary
 from dysl_vla_ros.lab.evaluation.workers import another_instruction
 from dysl_vla_ros.policy import open_policy
+from dysl_vla_ros.sim.goals import FAMILIES
 from dysl_vla_ros.sim.tasks import draw_episode
 from dysl_vla_ros.sim.world import World
 
@@ -234,3 +238,24 @@ def test_the_tables_fit_a_terminal_of_eighty_columns(bundle, capsys, monkeypatch
 def test_a_wrong_latency_is_refused(bundle, capsys):
     assert main(['evaluate', '--engine', str(bundle), '--latency', 'soon']) == 2
     assert "latency = 'soon'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('mode', ['static_only', 'no_pre_skip', 'verified 0.1,unanswered=0.05'])
+def test_the_tables_of_a_slow_machine_fit_eighty_columns_and_cut_no_number(mode):
+    family = {'success_rate': 1.0}
+    row = {
+        'success_rate': 1.0, 'success_interval': [0.34, 1.0], 'layers_run_mean': 12.34,
+        'families': dict.fromkeys(FAMILIES, family), 'critical_over_free': 1.73,
+        'controllers_mean': 13.6, 'rerun_rate': 0.25, 'pass_ms': {'mean': 1234.5},
+    }  # fmt: skip
+    lost = {'loss': 1.0, 'low': -0.193, 'high': 1.0, 'backbone_time_ratio': 0.62,
+            'speed_up': 11.33, 'speed_up_ceiling': 12.07}  # fmt: skip
+    document = {
+        'bundle': 'bundled model', 'episodes_per_family': 1, 'modes': {'auto': row, mode: row},
+        'paired': {mode: lost}, 'paired_fixed': None,
+    }  # fmt: skip
+    text = io.StringIO()
+    console = Console(file=text, width=80)
+    for table in (_table(document), _paired_table(document)):
+        console.print(table)
+    assert '\u2026' not in text.getvalue() and '1234.5' in text.getvalue(), text.getvalue()
