@@ -303,7 +303,8 @@ def test_a_prefix_ends_before_the_first_action_that_moves_the_gripper(closes_at,
 
 def test_nothing_is_rerun_when_nothing_was_skipped():
     policy = PerfectPolicy(goal=5.0, jerk_at=0.3, skips=False)
-    bench = Bench(policy, latency=0.1, **{'continuity.threshold': 0.05}).started().run(4.0)
+    flat = {'continuity.threshold': 0.05, 'continuity.hysteresis': 0.02}
+    bench = Bench(policy, latency=0.1, **flat).started().run(4.0)
     assert policy.reruns == 0 and bench.arm[0] > 0.3
 
 

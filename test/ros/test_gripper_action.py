@@ -447,12 +447,15 @@ def test_a_destroyed_client_is_silent(world):
     assert len(world.sent) == 1 and world.clients == []
 
 
-def test_without_control_msgs_the_parameter_is_refused_with_what_to_install():
+@pytest.mark.parametrize(
+    'whose', ['gripper_action.GripperAction', 'gripper_channel.GripperChannel']
+)
+def test_without_control_msgs_the_parameter_is_refused_with_what_to_install(whose):
     import importlib.util
-
-    from dysl_vla_ros.ros.gripper_action import GripperAction
 
     if importlib.util.find_spec('control_msgs') is not None:
         pytest.skip('control_msgs is installed')
+    module, name = whose.split('.')
+    make = getattr(importlib.import_module(f'dysl_vla_ros.ros.{module}'), name)
     with pytest.raises(ConfigError, match='gripper.interface.*ros-<distro>-control-msgs'):
-        GripperAction(None, GripperConfig(interface='action'))
+        make(None, GripperConfig(interface='action'))

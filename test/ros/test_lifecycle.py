@@ -294,3 +294,15 @@ def asked(rig, kind, service, request):
     future = client.call_async(request)
     wait_for(future.done, what=service)
     return future.result()
+
+
+def test_after_a_clean_up_nothing_of_the_arm_can_be_asked_for(rig):
+    def asked():
+        names = {service.srv_name.rsplit('/', 1)[-1] for service in rig.node.services}
+        return names & {'start', 'stop', 'home', 'estop_reset', 'arm', 'pause'}
+
+    rig = rig().up()
+    assert len(asked()) == 6
+    assert rig.deactivate() == 'SUCCESS'
+    assert rig.graph.call(rig.node.trigger_cleanup).name == 'SUCCESS'
+    assert asked() == set()

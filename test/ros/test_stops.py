@@ -61,6 +61,16 @@ def test_a_silent_camera_is_stale_within_its_timeout_and_the_arm_rests_then_goes
     wait_for(lambda: rig.robot.position[0] > where + 0.02, what='motion again')
 
 
+def test_before_the_first_joint_state_it_waits_and_names_it(rig):
+    rig = rig()
+    rig.robot.joints_on = False
+    rig.up()
+    wait_for(lambda: rig.session.loop is not None, what='the arm')
+    wait_for(lambda: 'joint_states' in rig.session.loop.reason, what='a tick')
+    assert rig.session.state == rig.session.loop.state == 'waiting'
+    assert rig.robot.trajectories == []
+
+
 def test_silent_joints_are_stale(rig):
     rig = rig().run()
     rig.robot.joints_on = False

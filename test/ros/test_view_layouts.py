@@ -97,7 +97,8 @@ def test_numbers_picture_and_path_come_with_every_pass(rig):
     assert sum(stages[0].data) == pytest.approx(whole[0].data)
     assert (pictures[0].height, pictures[0].width) == (4 * layers, 4 * PASSES)
     assert len(pictures[0].data) == pictures[0].step * pictures[0].height
-    assert paths[0].type == Marker.LINE_STRIP and paths[0].points
+    wait_for(lambda: any(path.points for path in paths), what='a path with points')
+    assert paths[0].type == Marker.LINE_STRIP
     assert paths[0].color.r == 1.0  # in shadow
 
 
