@@ -74,6 +74,14 @@ class ChunkDesk:
         self._next_id = 0
         self._prefix: tuple[Placed, int] | None = None
 
+    @property
+    def runs_low(self) -> bool:
+        """Whether so little is left to play that the next chunk is wanted."""
+        scheduler = self._playback.scheduler
+        if self._config.chunk.strategy == 'sync':
+            return self._playback.holds
+        return scheduler.remaining <= self._config.timing.request_threshold * scheduler.horizon
+
     def plan(self, mode: SkipMode) -> SkipPlan:
         """Which layers the next pass may skip; after a hold none: it is full."""
         if self._playback.holds:
@@ -177,6 +185,12 @@ class ChunkDesk:
         placed, limit = self._prefix
         self._prefix = None
         self._playback.accept(placed.progress, placed.plan, limit)
+
+    def played(self, ended: list[FloatArray]) -> None:
+        """Hear the displacements of the actions that ended; steps of a way home are none."""
+        if not self._playback.on_way:
+            for displacement in ended:
+                self.skip.played(displacement)
 
     def finish_pass(self) -> None:
         """The pass has ended, however."""

@@ -42,7 +42,7 @@ def _parameter(
         text: Description, with the unit.
         low: Smallest legal number, inclusive.
         high: Largest legal number, inclusive.
-        choices: Legal strings.
+        choices: Legal strings; ``...:NAME`` takes any name.
         dynamic: Whether it may change while the node is active.
         key: Full parameter name where it is not ``<group prefix><field name>``.
     """
@@ -60,8 +60,9 @@ class EngineConfig:
     backend: str = _parameter(
         'auto',
         'Back end; auto = TensorRT when plans were built (an error if they do not fit this GPU), '
-        'cuda when only its pieces were, else ONNX Runtime; remote = a policy server',
-        choices=('auto', 'onnxruntime', 'tensorrt', 'cuda', 'fake', 'remote'),
+        'cuda when only its pieces were, else ONNX Runtime; remote = a policy server; '
+        'package:NAME = an engine that another package brings',
+        choices=('auto', 'onnxruntime', 'tensorrt', 'cuda', 'fake', 'remote', 'package:NAME'),
     )
     plans: str = _parameter(
         '', 'Folder of compiled plans, as given to dysl build; empty = plans/ in the bundle'
@@ -832,9 +833,15 @@ class Parameter:
             raise ConfigError(self.name, value, 'a finite number')
         if kind in (int, float) and not self._within(value):
             raise ConfigError(self.name, value, self._range_text())
-        if self.choices and value not in self.choices:
+        if self.choices and not self._chosen(value):
             raise ConfigError(self.name, value, 'one of ' + ', '.join(map(repr, self.choices)))
         return value
+
+    def _chosen(self, value: str) -> bool:
+        stems = [text.removesuffix('NAME') for text in self.choices if text.endswith(':NAME')]
+        return value in self.choices or any(
+            value.startswith(stem) and value != stem for stem in stems
+        )
 
     def _within(self, value: float) -> bool:
         return (self.low is None or value >= self.low) and (

@@ -5,9 +5,8 @@ Called where the two meet, before anything is built from them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeVar, get_args
+from typing import get_args
 
 from dysl_vla_ros.action_columns import action_columns
 from dysl_vla_ros.bundle.manifest import Fit, Manifest
@@ -16,11 +15,11 @@ from dysl_vla_ros.engines.fake.arm import FAKE, FakeArm, is_fake_path
 from dysl_vla_ros.engines.fake.bundle import is_fake
 from dysl_vla_ros.engines.image_tensor import View
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.loop_settings import calibrated, filled
 
 FITS = get_args(Fit)
 _ROUNDING = 1e-6
 _FRAMES = ('frame_id', 'tip_link')
-_Area = TypeVar('_Area')
 
 
 def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
@@ -61,24 +60,21 @@ def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
     of_action: tuple[str, ...] = ('space', 'joint_names', 'delta_reference', *_FRAMES)
     if config.arms.names:
         of_action = ('space', 'delta_reference')  # each arm has its joints, and none one frame
+    config = calibrated(config, manifest.calibration)
+    _check_exit(config.skip, manifest)
+    period = {'action_period_s': action.period_s}
     return replace(
         config,
-        timing=_filled(config.timing, ('action_period_s',), {'action_period_s': action.period_s}),
-        skip=_skip(config, manifest),
-        continuity=_filled(
-            config.continuity, ('window', 'threshold', 'hysteresis', 'weights'),
-            vars(manifest.calibration),
-        ),
-        action=_filled(given, of_action, vars(action)),
-    )  # fmt: skip
+        timing=filled(config.timing, tuple(period), period),
+        action=filled(given, of_action, vars(action)),
+    )
 
 
-def _skip(config: NodeConfig, manifest: Manifest) -> SkipConfig:
-    """When to skip, filled in; an exit that the bundle does not have is refused."""
-    skip = _filled(config.skip, ('mode', 'exit_layer', 'rule', 'eta'), vars(manifest.calibration))
+def _check_exit(skip: SkipConfig, manifest: Manifest) -> None:
+    """Refuse an exit that the bundle does not have."""
     given, exits = skip.exit_layer, manifest.layout.exit_layers
     if given in exits or (given == 0 and skip.mode != 'fixed'):
-        return skip
+        return
     if not exits:
         right = f'0 and another skip.mode: {manifest.name} has too few layers for an exit'
     else:
@@ -89,20 +85,16 @@ def _skip(config: NodeConfig, manifest: Manifest) -> SkipConfig:
     raise ConfigError('skip.exit_layer', given, right)
 
 
-def _filled(area: _Area, names: tuple[str, ...], bundle: Mapping[str, Any]) -> _Area:
-    """A group of parameters, where what is empty or 0 is the bundle's."""
-    empty = {name: bundle[name] for name in names if not getattr(area, name)}
-    return replace(area, **empty)  # type: ignore[type-var]
-
-
 def engine_of(config: NodeConfig) -> EngineConfig:
     """The engine's parameters; the policy without a model is told which arm it moves.
 
     A bundle brings its joints. Without a model they are those of the parameters, so that any arm
-    can be tried; where they name none, it stays what it pretends to be by itself.
+    can be tried; where they name none, it stays what it pretends to be by itself, and so it does
+    behind a server, which knows no parameters.
     """
     engine, names = config.engine, config.arms.joint_names or config.action.joint_names
-    if not names or not (engine.backend == FAKE or is_fake_path(engine.path)):
+    pretends = engine.backend == FAKE or is_fake_path(engine.path)
+    if not names or not pretends or engine.backend == 'remote':
         return engine
     gripper = any(gripper.interface != 'none' for gripper in config.grippers)
     arm = FakeArm(names, gripper, config.arms.sizes)

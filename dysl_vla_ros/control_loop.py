@@ -23,7 +23,9 @@ hand the chunk to the scheduler, aligned by what was played since the observatio
 never held while the model runs.
 
 ``tick`` judges the state (``RunState``), asks the watchdogs, and lets the ``Governor`` move: what
-it answers is the only thing that is ever published.
+it answers is the only thing that is ever published. What people ask for takes effect in a tick.
+
+There is one lock, and it is taken in this file alone; ``Standing`` is what it guards.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from dysl_vla_ros.beginning import Beginning
 from dysl_vla_ros.chunk_desk import ChunkDesk
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.core.pace import Pace
@@ -46,7 +49,7 @@ from dysl_vla_ros.playback import Playback
 from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.standing import Standing
 from dysl_vla_ros.state_source import as_read
-from dysl_vla_ros.way_home import BESIDE, NO_GOAL, WayHome
+from dysl_vla_ros.way_home import WayHome
 
 _OURS = Pace()
 
@@ -81,66 +84,25 @@ class ControlLoop:
         self._count = Counters()
         self._playback = Playback(config, limits, planner, self.action_period)
         self._desk = ChunkDesk(policy.manifest, config, planner, self._playback, self._count)
-        self._standing = Standing(
-            self._desk,
-            self._playback,
-            self._count,
-            config.safety.armed if armed is None else armed,
-        )
+        armed = config.safety.armed if armed is None else armed
+        self._standing = Standing(self._desk, self._playback, self._count, armed)
         oldest = config.inputs.max_observation_age_s
         self._intake = Intake(self._standing, self._playback, self._count, oldest)
         self._watch = LoopWatch(self._standing, self._playback, self._count)
         self._home = WayHome(config.home, self._playback, planner)
+        self._begin = Beginning(self._standing, self._playback, self._home, planner)
         self._lock = threading.RLock()
         self._ticked_at = 0.0
-        self._controller_is_new = False
-
-    @property
-    def targets_ahead(self) -> FloatArray:
-        """Joint targets that are left to play, shape (k, n), for those who watch."""
-        with self._lock:
-            return self._playback.scheduler.targets_ahead
-
-    @property
-    def limits(self) -> MotionLimits:
-        """Joint limits in force."""
-        return self._playback.limits
-
-    @limits.setter
-    def limits(self, limits: MotionLimits) -> None:
-        with self._lock:
-            self._playback.limits = limits
-
-    @property
-    def armed(self) -> bool:
-        """Whether commands move the arm; otherwise they go to the shadow topics."""
-        return self._standing.armed
-
-    @armed.setter
-    def armed(self, armed: bool) -> None:
-        """Stops what is under way: what begins next begins with a start, at the measured pose."""
-        with self._lock:
-            if armed == self._standing.armed:
-                return
-            self._standing.armed = armed
-            self._standing.stop('armed, not started' if armed else 'disarmed')
-            self._playback.release(self._ticked_at)
-            self._playback.governor.forget(self._ticked_at)
-            self._standing.from_measured = True
 
     # ---- the worker's side ---------------------------------------------------------------
 
     def wants_pass(self, now: float) -> bool:
         """Whether a pass should begin now, with the newest observation."""
         with self._lock:
-            standing, scheduler = self._standing, self._playback.scheduler
+            standing = self._standing
             if standing.in_flight or standing.renew_due or not standing.acting:
                 return False
-            if self.config.chunk.strategy == 'sync':
-                wanted = scheduler.remaining <= 0 and self._playback.governor.at_rest
-            else:
-                enough = self.config.timing.request_threshold * scheduler.horizon
-                wanted = scheduler.remaining <= enough
+            wanted = self._desk.runs_low
             if wanted and standing.asked_at is None:
                 standing.asked_at = now
             return wanted
@@ -250,10 +212,10 @@ class ControlLoop:
             last, self._ticked_at = playback.last, now
             playback.keep_pace(now, pace)
             playback.measure(now, joints, measured_at, believe_jumps=not standing.commanding)
-            self._judge(now, playback.with_joints(now, inputs))
+            standing.judge(now, playback.with_joints(now, inputs))
             self._watch.doubt(now)
             if standing.renew_due and run.playing and playback.governor.at_rest:
-                self._settle(now)
+                self._begin.settle(now)
             self._watch.strangers(now)
             self._watch.resting(now)
             going = run.playing and not standing.renew_due
@@ -261,9 +223,7 @@ class ControlLoop:
             if advanced is None:
                 return None
             knot, ended = advanced
-            if not playback.on_way:
-                for displacement in ended:
-                    self._desk.skip.played(displacement)
+            self._desk.played(ended)
             self._count.actions_played = self._home.actions_played(knot)
             self._watch.look(now, going, knot)
             if run.homing and going and playback.holds:
@@ -276,63 +236,12 @@ class ControlLoop:
                 self._count.add(command, 0.0 if last is None else now - last.stamp)
             return command
 
-    def _judge(self, now: float, inputs: InputStatus) -> None:
-        """Which state follows from the facts of this tick."""
-        standing = self._standing
-        before = standing.run.state
-        self._desk.play_prefix_if_due()
-        queued = self._playback.scheduler.remaining > 0 and not standing.renew_due
-        state = standing.run.update(
-            now,
-            inputs,
-            verifying=self._desk.verifying,
-            queued=queued,
-            hold_reason=standing.hold_reason,
-        )
-        if state == 'stale' and before != 'stale':
-            standing.raise_epoch(standing.run.reason)
-
-    def _settle(self, now: float) -> None:
-        """Anchor the motion anew, once at rest; the next pass is full."""
-        standing = self._standing
-        settled, reason = self._playback.settle(now, standing.from_measured)
-        if settled == 'wait':
-            standing.hold_reason = reason
-            return
-        if settled == 'go':
-            self._desk.skip.restart()
-            standing.renew_due = standing.from_measured = False
-            if not standing.run.homing or self._home.begin():
-                return
-        standing.stop(reason if settled == 'ask' else BESIDE)
-        self._playback.release(now)
-
     # ---- requests ------------------------------------------------------------------------
 
     def start(self, now: float) -> str:
         """Begin to act, from the measured pose; returns why it is refused, else ''."""
         with self._lock:
-            refusal = self._start_problem() or self._standing.run.start()
-            if not refusal:
-                self._standing.begin_from_measured('waiting for the first chunk')
-                if self._controller_is_new:
-                    self._playback.governor.left = None
-                    self._controller_is_new = False
-            return refusal
-
-    def controller_restarted(self) -> None:
-        """It holds the arm where it is, and knows no last command: the next start begins there."""
-        with self._lock:
-            self._controller_is_new = True
-
-    def _start_problem(self) -> str:
-        measurement = self._playback.governor.measurement
-        if measurement.position is None:
-            return measurement.refusal or 'no joint states received yet'
-        if measurement.doubtful:
-            return measurement.refusal
-        workspace = getattr(self._planner, 'workspace_problem', None)
-        return '' if workspace is None else str(workspace(measurement.position))
+            return self._begin.start()
 
     def home(self, now: float) -> str:
         """Move slowly to ``home.positions``, from the measured pose; returns why not, else ''.
@@ -340,21 +249,17 @@ class ControlLoop:
         The straight way of the joints is judged before it begins, as a chunk is.
         """
         with self._lock:
-            refusal = self._start_problem() if self.config.home.positions else NO_GOAL
-            if refusal:
-                return refusal
-            way, epoch = self._home.from_here(), self._standing.epoch
-        problem = self._home.problem(way)
-        if problem:
-            return problem
+            way = self._begin.way_home()
+        if isinstance(way, str):
+            return way
+        problem = self._home.problem(way.targets)
         with self._lock:
-            if epoch != self._standing.epoch:
-                return 'the state changed meanwhile: ask again'
-            refusal = self._standing.run.home()
-            if not refusal:
-                self._home.take(way)
-                self._standing.begin_from_measured('on the way to home.positions')
-            return refusal
+            return problem or self._begin.home(way)
+
+    def controller_restarted(self) -> None:
+        """It holds the arm and knows no last command: what begins next begins where the arm is."""
+        with self._lock:
+            self._begin.controller_is_new = True
 
     def stop(self, now: float, reason: str) -> None:
         """Brake along the path and go back to ready."""
@@ -364,14 +269,12 @@ class ControlLoop:
     def pause(self, now: float, reason: str) -> None:
         """Brake along the path and hold until ``resume``."""
         with self._lock:
-            self._standing.run.pause(reason)
-            self._standing.raise_epoch(reason)
+            self._standing.pause(reason)
 
     def resume(self, now: float) -> None:
         """Go on from the last command, where the arm still stands there."""
         with self._lock:
-            self._standing.run.resume()
-            self._standing.raise_epoch('waiting for the first chunk after a pause')
+            self._standing.resume()
 
     def estop(self, now: float, reason: str) -> None:
         """Latch the e-stop: brake, flush the queue, raise the epoch."""
@@ -402,9 +305,7 @@ class ControlLoop:
     def interlock(self, reason: str) -> None:
         """While there is a reason nothing plays, however it was started; '' ends it."""
         with self._lock:
-            if reason and self._standing.run.playing:
-                self._standing.raise_epoch(reason)
-            self._standing.run.interlock(reason)
+            self._standing.interlock(reason)
 
     def hold_estop(self, reason: str) -> None:
         """While there is a reason no reset is taken; '' ends it."""
@@ -416,7 +317,31 @@ class ControlLoop:
         with self._lock:
             self._standing.raise_epoch(reason)
 
-    # ---- what others may read --------------------------------------------------------------
+    # ---- what others may read, and set ------------------------------------------------------
+
+    @property
+    def armed(self) -> bool:
+        """Whether commands move the arm; otherwise they go to the shadow topics.
+
+        Setting it stops what is under way: what begins next begins with a start.
+        """
+        return self._standing.armed
+
+    @armed.setter
+    def armed(self, armed: bool) -> None:
+        with self._lock:
+            if armed != self._standing.armed:
+                self._begin.arm(armed, self._ticked_at)
+
+    @property
+    def limits(self) -> MotionLimits:
+        """Joint limits in force."""
+        return self._playback.limits
+
+    @limits.setter
+    def limits(self, limits: MotionLimits) -> None:
+        with self._lock:
+            self._playback.limits = limits
 
     @property
     def state(self) -> State:
@@ -433,6 +358,12 @@ class ControlLoop:
         """Whether a pass has begun whose chunk is not delivered."""
         return self._standing.in_flight
 
+    @property
+    def targets_ahead(self) -> FloatArray:
+        """Joint targets that are left to play, shape (k, n), for those who watch."""
+        with self._lock:
+            return self._playback.scheduler.targets_ahead
+
     def receiver_time(self, now: float) -> float:
         """The time of whoever follows the windows, at one of ours [s]."""
         return self._playback.governor.clock.at(now)
@@ -440,22 +371,4 @@ class ControlLoop:
     def status(self) -> LoopStatus:
         """A consistent snapshot."""
         with self._lock:
-            skip, scheduler = self._desk.skip, self._playback.scheduler
-            lead = self._playback.governor.lead()
-            return LoopStatus(
-                state=self.state,
-                reason=self.reason,
-                armed=self.armed,
-                epoch=self._standing.epoch,
-                skip_mode=self.skip_mode,
-                continuity=skip.continuity,
-                critical=skip.critical,
-                queue_depth=scheduler.remaining,
-                time_stretch=scheduler.stretch,
-                seam_jump=self._playback.seam_jump,
-                gripper=scheduler.gripper,
-                warning=self._watch.warning,
-                readings_refused=self._playback.governor.measurement.refused,
-                lead=None if lead is None else float(abs(lead).max()),
-                **self._count.values(),
-            )
+            return self._standing.status(self.skip_mode, self._watch.warning)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
 import numpy as np
 
 from dysl_vla_ros.bundle.manifest import CalibrationSpec
@@ -12,6 +16,9 @@ from dysl_vla_ros.core.watchdogs import Patience
 
 _HOLDS_POINTS = ('joint_commands', 'joint_state', 'twist', 'pose')
 """Command types whose receivers take points: what they were told last, they keep doing."""
+
+
+_Area = TypeVar('_Area')
 
 
 def governor_settings(config: NodeConfig) -> GovernorSettings:
@@ -41,19 +48,38 @@ def patience(config: NodeConfig) -> Patience:
 
 def skip_settings(config: NodeConfig, calibration: CalibrationSpec) -> SkipSettings:
     """The bundle's calibration, overridden where a parameter is set."""
+    config = calibrated(config, calibration)
     own, skip, rerun = config.continuity, config.skip, config.rerun
     return SkipSettings(
-        rule=skip.rule or calibration.rule,  # type: ignore[arg-type]
-        eta=skip.eta or calibration.eta,
-        window=own.window or calibration.window,
-        threshold=own.threshold or calibration.threshold,
-        hysteresis=own.hysteresis or calibration.hysteresis,
-        weights=np.array(own.weights or calibration.weights, dtype=np.float64),
+        rule=skip.rule,  # type: ignore[arg-type]
+        eta=skip.eta,
+        window=own.window,
+        threshold=own.threshold,
+        hysteresis=own.hysteresis,
+        weights=np.array(own.weights, dtype=np.float64),
         level_low=calibration.level_low,
         level_high=calibration.level_high,
         tau=skip.tau,
         rerun=rerun.enabled,
         max_consecutive=rerun.max_consecutive,
         stay_full_chunks=rerun.stay_full_chunks,
-        exit_layer=skip.exit_layer or calibration.exit_layer,
+        exit_layer=skip.exit_layer,
     )
+
+
+def calibrated(config: NodeConfig, calibration: CalibrationSpec) -> NodeConfig:
+    """The configuration with what it leaves to the bundle's calibration filled in."""
+    known = vars(calibration)
+    return replace(
+        config,
+        skip=filled(config.skip, ('mode', 'exit_layer', 'rule', 'eta'), known),
+        continuity=filled(
+            config.continuity, ('window', 'threshold', 'hysteresis', 'weights'), known
+        ),
+    )
+
+
+def filled(area: _Area, names: tuple[str, ...], bundle: Mapping[str, Any]) -> _Area:
+    """A group of parameters, where what is empty or 0 is the bundle's."""
+    empty = {name: bundle[name] for name in names if not getattr(area, name)}
+    return replace(area, **empty)  # type: ignore[type-var]

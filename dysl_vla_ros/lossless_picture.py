@@ -7,22 +7,20 @@ floats, their bytes sorted by weight and deflated. Where every value is whole th
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.errors import InputError
+from dysl_vla_ros.pictures.files import decode_file, encode_png, kind_of_file
 
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _REST = b'vlRs'
 """Ancillary, private, not safe to copy after an edit: PNG 1.2, 3.3."""
 _END = b'IEND'
 _LEVEL = 1
-_MOST_PIXELS = 4096 * 4096
 
 
 def encode(values: NDArray[np.float32]) -> bytes:
@@ -39,9 +37,7 @@ def encode(values: NDArray[np.float32]) -> bytes:
         raise InputError(
             f'a picture of values from {values.min()} to {values.max()}: expected 0 to 255'
         )
-    stream = io.BytesIO()
-    _pillow().fromarray(whole.astype(np.uint8)).save(stream, 'PNG', compress_level=_LEVEL)
-    picture = stream.getvalue()
+    picture = encode_png(whole.astype(np.uint8))
     rest = values - whole  # exact, and so is the sum of both
     if not rest.any():
         return picture
@@ -60,10 +56,9 @@ def decode(data: bytes) -> NDArray[np.float32]:
         InputError: No PNG of three colours, or one that is damaged.
     """
     try:
-        with _pillow().open(io.BytesIO(data), formats=('PNG',)) as picture:
-            if picture.width * picture.height > _MOST_PIXELS:
-                raise InputError(f'a picture of {picture.width}x{picture.height}: too large')
-            whole = np.asarray(picture.convert('RGB'), dtype=np.float32)
+        if kind_of_file(data) != 'png':
+            raise ValueError(f'they begin with {data[:8]!r}')
+        whole = decode_file('a picture as the model saw it', data).astype(np.float32)
         body = _chunk(data, _REST)
         if body is None:
             return whole
@@ -77,7 +72,7 @@ def decode(data: bytes) -> NDArray[np.float32]:
         return whole + rest.reshape(whole.shape)
     except InputError:
         raise
-    except Exception as error:  # the decoder raises all kinds
+    except Exception as error:  # of zlib, struct and numpy
         raise InputError(f'{len(data)} bytes: {error}: expected a PNG image') from None
 
 
@@ -100,13 +95,3 @@ def _chunk(data: bytes, name: bytes) -> bytes | None:
             return None
         place += 12 + size
     return None
-
-
-def _pillow() -> Any:
-    try:
-        from PIL import Image
-    except ImportError:
-        raise InputError(
-            'pictures need Pillow: sudo apt install python3-pil, or python3 -m pip install Pillow'
-        ) from None
-    return Image

@@ -21,6 +21,7 @@ from dysl_vla_ros.bundle.word_list import word_list
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.core import transforms
 from dysl_vla_ros.data_types import FloatArray, LayerTrace, Observation, PassMode, SkipPlan
+from dysl_vla_ros.engines.check import blank_inputs
 from dysl_vla_ros.engines.engine import Engine, Hidden, forward
 from dysl_vla_ros.engines.image_tensor import image_to_tensor, values_to_tensor
 from dysl_vla_ros.engines.open_engine import open_engine
@@ -187,7 +188,7 @@ class Policy:
             EngineError: The back end fails, or the model's answer is not finite.
         """
         layout = self.engine.layout
-        blank = self._blank()
+        blank = blank_inputs(self.manifest)
         plans = [layout.full_plan()] * runs
         for plan in plans + (_adapter_plans(layout.segments) if runs else []):
             hidden, _ = forward(self.engine, self.engine.encode(blank), plan)
@@ -236,19 +237,6 @@ class Policy:
         if actions.shape != wanted:
             raise EngineError(f'actions of shape {actions.shape}: expected {wanted}')
         return actions
-
-    def _blank(self) -> Inputs:
-        manifest = self.manifest
-        inputs: dict[str, NDArray[Any]] = {
-            camera.name: np.zeros((1, 3, camera.height, camera.width), np.float32)
-            for camera in manifest.cameras
-        }
-        inputs['tokens'] = np.full(
-            (1, manifest.instruction.tokens), manifest.instruction.pad_id, np.int64
-        )
-        if manifest.proprioception.dim:
-            inputs['proprioception'] = np.zeros((1, manifest.proprioception.dim), np.float32)
-        return inputs
 
 
 def proprioception_input(manifest: Manifest, observation: Observation) -> NDArray[np.float32]:

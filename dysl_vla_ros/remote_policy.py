@@ -24,6 +24,7 @@ from dysl_vla_ros.bundle.no_files import COUNTS_WORDS
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.core import transforms
 from dysl_vla_ros.data_types import FloatArray, Jump, LayerTrace, Observation, SkipPlan
+from dysl_vla_ros.engines.fake.arm import is_fake_path, no_model
 from dysl_vla_ros.engines.open_engine import bundled_model
 from dysl_vla_ros.engines.remote.contract import (
     Contract,
@@ -165,7 +166,7 @@ class RemotePolicy:
                 for name, camera in self._contract.cameras.items()
             },
             joints=np.zeros(state.size),
-            gripper=1.0 if state.gripper else None,
+            gripper=0.0 if state.gripper else None,
             instruction='wait',
         )
         actions = self.full(blank, deadline_s)
@@ -381,6 +382,9 @@ def _contract(config: EngineConfig) -> tuple[Contract, Manifest, str]:
     if config.remote_contract and not given.is_dir():
         contract = read_contract(given)
         return contract, contract.manifest(), COUNTS_WORDS
+    if is_fake_path(str(given)):  # dysl serve fake
+        manifest = no_model(str(given))
+        return contract_of(manifest), manifest, COUNTS_WORDS
     bundle = open_bundle(given if config.remote_contract or config.path else bundled_model())
     manifest = bundle.manifest
     text = bundle.path(manifest.instruction.tokenizer).read_text(encoding='utf-8')

@@ -10,8 +10,9 @@ import logging
 from typing import Literal
 
 from dysl_vla_ros.chunk_desk import ChunkDesk
-from dysl_vla_ros.core.run_state import LATCHED, RunState
-from dysl_vla_ros.loop_status import Counters
+from dysl_vla_ros.core.run_state import LATCHED, InputStatus, RunState
+from dysl_vla_ros.data_types import SkipMode
+from dysl_vla_ros.loop_status import Counters, LoopStatus
 from dysl_vla_ros.playback import Playback
 
 _LOG = logging.getLogger(__name__)
@@ -79,10 +80,31 @@ class Standing:
         self.raise_epoch(reason)
         self.from_measured = True
 
+    def renewed(self) -> None:
+        """The motion was anchored: what comes begins anew, with a full pass."""
+        self._desk.skip.restart()
+        self.renew_due = self.from_measured = False
+
     def stop(self, reason: str) -> None:
         """Brake along the path and go back to ready."""
         self.run.stop(reason)
         self.raise_epoch(reason)
+
+    def pause(self, reason: str) -> None:
+        """Brake along the path and hold until ``resume``."""
+        self.run.pause(reason)
+        self.raise_epoch(reason)
+
+    def resume(self) -> None:
+        """Go on from the last command, where the arm still stands there."""
+        self.run.resume()
+        self.raise_epoch('waiting for the first chunk after a pause')
+
+    def interlock(self, reason: str) -> None:
+        """While there is a reason nothing plays, however it was started; '' ends it."""
+        if reason and self.run.playing:
+            self.raise_epoch(reason)
+        self.run.interlock(reason)
 
     def latch(self, kind: Literal['e-stop', 'fault'], reason: str, now: float) -> None:
         """Brake, drop everything, wait for a reset."""
@@ -98,3 +120,39 @@ class Standing:
         self.in_flight = False
         self.asked_at = None
         self._desk.finish_pass()
+
+    def judge(self, now: float, inputs: InputStatus) -> None:
+        """Which state follows from the facts of this tick."""
+        before = self.run.state
+        self._desk.play_prefix_if_due()
+        state = self.run.update(
+            now,
+            inputs,
+            verifying=self._desk.verifying,
+            queued=self._playback.scheduler.remaining > 0 and not self.renew_due,
+            hold_reason=self.hold_reason,
+        )
+        if state == 'stale' and before != 'stale':
+            self.raise_epoch(self.run.reason)
+
+    def status(self, skip_mode: SkipMode, warning: str) -> LoopStatus:
+        """A snapshot, with what only the loop knows."""
+        skip, scheduler = self._desk.skip, self._playback.scheduler
+        lead = self._playback.governor.lead()
+        return LoopStatus(
+            state=self.run.state,
+            reason=self.run.reason,
+            armed=self.armed,
+            epoch=self.epoch,
+            skip_mode=skip_mode,
+            continuity=skip.continuity,
+            critical=skip.critical,
+            queue_depth=scheduler.remaining,
+            time_stretch=scheduler.stretch,
+            seam_jump=self._playback.seam_jump,
+            gripper=scheduler.gripper,
+            warning=warning,
+            readings_refused=self._playback.governor.measurement.refused,
+            lead=None if lead is None else float(abs(lead).max()),
+            **self._count.values(),
+        )

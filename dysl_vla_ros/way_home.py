@@ -10,7 +10,7 @@ from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.motion import Planner
 from dysl_vla_ros.playback import Playback
 
-NO_GOAL = 'home.positions = (): expected the joint positions of home'
+_NO_GOAL = 'home.positions = (): expected the joint positions of home'
 BESIDE = 'the arm stands beside the way home that was judged: ask for ~/home again'
 _ROUNDING = 1e-6
 
@@ -31,6 +31,11 @@ class WayHome:
         self._planner = planner
         self._way: FloatArray | None = None
         self._progress = self._homed = 0.0
+
+    @property
+    def no_goal(self) -> str:
+        """A sentence where the parameters name no home; else ''."""
+        return '' if self._config.positions else _NO_GOAL
 
     def from_here(self) -> FloatArray:
         """Targets from the measured pose to home, shape (k + 1, n)."""

@@ -81,6 +81,10 @@ PARTS = {
         'bundle data_types engines.tensorrt.build engines.tensorrt.plans errors targets',
         'hashlib pathlib platform time', 'numpy onnx torch',
     ),
+    # Engines of other packages come in here, by the entry points that their metadata names.
+    'engines.packages': May(
+        'bundle engines.check engines.engine errors', 'importlib.metadata sys'
+    ),
     # The other end of a policy server's socket: nothing else of the engines knows the network.
     'engines.remote': May(
         'bundle data_types engines.image_tensor errors',
@@ -92,6 +96,7 @@ PARTS = {
     'policy': May(
         'bundle config core data_types engines errors', 'time', 'numpy tokenizers'
     ),
+    'verified_pass': May('bundle core data_types policy', '', 'numpy'),
     'remote_policy': May(
         'bundle config core data_types engines errors policy', 'pathlib time', 'numpy'
     ),
@@ -100,7 +105,9 @@ PARTS = {
         'concurrent contextlib ctypes faulthandler fcntl mmap os resource signal socket struct '
         'subprocess sys threading time', 'numpy',
     ),
-    'lossless_picture': May('errors', 'io struct zlib', 'numpy PIL'),
+    # Pictures out of messages and files; every picture that comes from outside passes here.
+    'pictures': May('data_types errors', 'io', 'numpy PIL'),
+    'lossless_picture': May('errors pictures', 'struct zlib', 'numpy'),
     'pass_record': May('data_types errors loop_status policy', '', 'numpy'),
     'action_columns': May(),
     'state_source': May('bundle data_types errors rotations', '', 'numpy'),
@@ -108,7 +115,9 @@ PARTS = {
         'action_columns bundle collision config core data_types errors kinematics pose_search '
         'rotations', '', 'numpy',
     ),
-    'contract': May('action_columns bundle config engines.fake engines.image_tensor errors'),
+    'contract': May(
+        'action_columns bundle config engines.fake engines.image_tensor errors loop_settings'
+    ),
     'training_range': May('bundle data_types', '', 'numpy'),
     'loop_status': May('core data_types'),
     'loop_settings': May('bundle config core', '', 'numpy'),
@@ -116,18 +125,19 @@ PARTS = {
     'chunk_desk': May(
         'bundle config core data_types loop_settings loop_status motion playback policy'
     ),
-    'standing': May('chunk_desk core loop_status playback'),
+    'standing': May('chunk_desk core data_types loop_status playback'),
     'intake': May('errors loop_status playback policy standing'),
     'loop_watch': May('core loop_status playback standing'),
     'way_home': May('config core data_types motion playback', '', 'numpy'),
+    'beginning': May('data_types motion playback standing way_home'),
     'control_loop': May(
-        'chunk_desk config core data_types errors intake loop_status loop_watch motion playback '
-        'policy standing state_source way_home', 'threading',
+        'beginning chunk_desk config core data_types errors intake loop_status loop_watch motion '
+        'playback policy standing state_source way_home', 'threading',
     ),
     'serving': May(
-        'bundle core data_types engines.remote errors policy',
-        'concurrent contextlib hmac http io pathlib ssl threading time',
-        'PIL numpy websockets',
+        'core data_types engines.remote errors pictures policy verified_pass',
+        'concurrent contextlib hmac http pathlib ssl threading time',
+        'numpy websockets',
     ),
     'ros_packages': May('errors', 'os pathlib'),
     'safe_start': May('errors parameter_file', 'pathlib'),
@@ -143,25 +153,25 @@ PARTS = {
     ),
     # The page of ``dysl view``: the only server in the house.
     'view': May(
-        'data_types description errors',
-        'asyncio concurrent hmac io ipaddress pathlib secrets socket threading time urllib',
-        'PIL aiohttp',
+        'data_types description errors pictures',
+        'asyncio concurrent hmac ipaddress pathlib secrets socket threading time urllib',
+        'aiohttp',
     ),
     'ros': May(
         'action_columns bundle collision config contract control_loop core data_types demo '
         'description engines errors hardware joint_limits kinematics loop_settings loop_status '
-        'lossless_picture motion parameter_file pass_record policy policy_process sim '
+        'lossless_picture motion parameter_file pass_record pictures policy policy_process sim '
         'training_range view',
-        'concurrent errno io os pathlib queue secrets shutil signal stat sys threading time '
+        'concurrent errno os pathlib queue secrets shutil signal stat sys threading time '
         'traceback',
-        f'numpy PIL mcap control_msgs controller_manager_msgs geometry_msgs rcl_interfaces '
+        f'numpy mcap control_msgs controller_manager_msgs geometry_msgs rcl_interfaces '
         f'rclpy transforms3d visualization_msgs {MESSAGES}',
     ),
     # ``dysl chaos`` also runs against another environment: it knows no more of the package.
     'ros.chaos': May(
-        'data_types demo errors ros.qos',
-        'contextlib os pathlib random shutil signal subprocess sys tempfile textwrap threading '
-        'time xml', f'numpy rclpy {MESSAGES}',
+        'data_types demo engines.remote.protocol errors ros.qos',
+        'contextlib os pathlib random shutil signal socket subprocess sys tempfile textwrap '
+        'threading time xml', f'numpy rclpy websockets {MESSAGES}',
     ),
     # Writes a page of the documentation.
     'ros.interface_page': May(
@@ -190,8 +200,8 @@ PARTS = {
     ),
     'lab.replay': May(
         'bundle config contract core data_types engines errors lab.data lab.guidance '
-        'loop_settings lossless_picture pass_record policy targets',
-        'io pathlib', 'PIL matplotlib numpy',
+        'loop_settings lossless_picture pass_record pictures policy targets',
+        'pathlib', 'matplotlib numpy',
     ),
     'lab.worlds': May(
         'data_types errors sim lab.children lab.model.shapes', 'multiprocessing os xml', 'numpy'
@@ -212,10 +222,10 @@ PARTS = {
         'lab.model lab.workspace lab.worlds policy targets', 'pathlib', 'numpy',
     ),
     'lab.data': May(
-        'bundle core data_types engines.image_tensor errors sim targets lab.children lab.learn '
-        'lab.model lab.worlds',
+        'bundle core data_types engines.image_tensor errors pictures sim targets lab.children '
+        'lab.learn lab.model lab.worlds',
         'contextlib io multiprocessing os pathlib shutil tempfile time',
-        'PIL av numpy pyarrow rosbags tokenizers torch',
+        'av numpy pyarrow rosbags tokenizers torch',
     ),
     'lab.data.bags': May(
         'bundle.git_lfs errors', 'contextlib heapq io pathlib sqlite3 struct tempfile',
@@ -243,8 +253,9 @@ PARTS = {
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
         'lab.children lab.data lab.replay lab.worlds.libero loop_settings loop_status motion '
-        'policy remote_policy serving sim targets',
-        'hashlib multiprocessing os pathlib sys time zipfile zlib',
+        'pictures policy remote_policy serving sim targets verified_pass',
+        'contextlib hashlib importlib.metadata multiprocessing os pathlib shutil sys tempfile '
+        'time zipfile zlib',
         'PIL av matplotlib numpy onnx openpi_client rich torch',
     ),
 }  # fmt: skip
@@ -255,15 +266,10 @@ ONLY = {
     'controller_manager_msgs': {'ros.controller_watch'},
     'mcap': {'ros.bag_files', 'lab.data.bags.mcap_storage'},
     'PIL': {
-        'lossless_picture',
-        'ros.compressed',
-        'lab.data.png',
+        'pictures.files',
         'lab.evaluation.film_pictures',
         'lab.evaluation.film_video',
-        'lab.replay.topics',
         'lab.worlds.libero.inside.serve',
-        'serving.pictures',
-        'view.pictures',
     },
     'av': {'lab.data.lerobot_video', 'lab.evaluation.film_video'},
     'openpi_client': {'lab.evaluation.broker'},

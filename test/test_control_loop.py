@@ -410,6 +410,24 @@ def test_an_estop_decelerates_holds_and_needs_a_reset_and_a_start():
     assert bench.loop.state == 'ready'
 
 
+def test_a_snapshot_says_what_is_played_how_smooth_it_was_and_how_far_the_arm_is_behind():
+    before = Bench().run(0.2).loop.status()
+    assert (before.continuity, before.gripper, before.lead) == (None, None, None)
+    bench = Bench(PerfectPolicy(goal=5.0, gripper_at=0.1), latency=0.05).started().run(2.0)
+    status = bench.loop.status()
+    assert status.continuity == pytest.approx(0.0, abs=0.05)
+    assert status.gripper == 0.0 and 0 < status.queue_depth <= HORIZON
+    assert 0.0 < status.lead < 0.05 and status.latency == pytest.approx(0.05, abs=TICK)
+
+
+def test_each_delivery_says_how_many_actions_the_loop_had_played():
+    bench = Bench(PerfectPolicy(goal=5.0), latency=0.05).started().run(2.0)
+    told = [delivery.actions_played for delivery in bench.deliveries]
+    assert told[0] == 0 and told == sorted(told)
+    played = bench.loop.status().actions_played
+    assert played - HORIZON <= told[-1] <= played and told[-1] > 20
+
+
 def test_nan_from_the_model_is_an_estop():
     policy = PerfectPolicy(goal=5.0)
     bench = Bench(policy, latency=0.05).started().run(0.5)

@@ -154,6 +154,26 @@ def test_an_arm_that_was_moved_beside_the_judged_way_is_not_moved():
     )
 
 
+@pytest.mark.parametrize('restarted', [False, True])
+@pytest.mark.parametrize('request_', ['start', 'home'])
+def test_after_a_restart_of_the_controller_whatever_begins_begins_where_it_holds_the_arm(
+    request_, restarted
+):
+    """It knows no last command, however near the arm stands to that."""
+    bench = homing()
+    bench.loop.stop(bench.now, 'the controller was started again')
+    bench.run(1.0)
+    last, silent = bench.commands[-1].window_positions[-1], len(bench.commands)
+    bench.arm = bench.arm - 0.03
+    bench.run(0.2)
+    if restarted:
+        bench.loop.controller_restarted()
+    assert getattr(bench.loop, request_)(bench.now) == ''
+    bench.run(1.0)
+    first = bench.commands[silent].positions
+    assert first == pytest.approx(last - 0.03 if restarted else last, abs=1e-3)
+
+
 def test_an_arm_that_was_moved_far_while_paused_is_not_moved():
     bench = homing()
     bench.loop.pause(bench.now, 'paused')

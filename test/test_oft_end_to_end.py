@@ -31,7 +31,8 @@ from dysl_vla_ros.lab.learn.distill import DistillSettings, distill, live_pass
 from dysl_vla_ros.lab.learn.layer_scores import choose_static, layer_scores
 from dysl_vla_ros.lab.learn.oft_dense import OftBatch, OftDense
 from dysl_vla_ros.lab.model.oft_skipping import oft_skip_modules, save_oft_skipping
-from dysl_vla_ros.lab.model.openvla_oft_loader import EMPTY_ID, TEMPLATE, OftCheckpoint, open_oft
+from dysl_vla_ros.lab.model.openvla_oft_loader import OftCheckpoint, open_oft
+from dysl_vla_ros.lab.model.published_model import EMPTY_ID, TEMPLATE
 from dysl_vla_ros.lab.model.skipping_file import Skipping
 
 pytestmark = [pytest.mark.slow, pytest.mark.ros, pytest.mark.timeout(900)]

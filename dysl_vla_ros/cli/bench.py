@@ -24,7 +24,7 @@ from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_observations
 from dysl_vla_ros.cli.report import check_json, write_json
-from dysl_vla_ros.cli.values import BACKENDS, COUNT, COUNT_FROM_0, WORKERS
+from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, WORKERS, add_backend
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.data_types import Observation
 from dysl_vla_ros.engines.open_engine import bundled_model
@@ -53,8 +53,7 @@ KEPT = 'with --json, the parts that were measured are there; times do not go on,
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('--engine', default='', help='bundle folder; default: the bundled model')
-    parser.add_argument('--backend', default='auto', choices=BACKENDS,
-                        help='what runs the graphs')  # fmt: skip
+    add_backend(parser)
     parser.add_argument('--plans', default='', help='folder given to dysl build --plans')
     parser.add_argument('--threads', type=WORKERS, default=1, help='of ONNX Runtime')
     parser.add_argument('--runs', type=COUNT, default=100, help='timed repetitions of each part')

@@ -18,10 +18,13 @@ from dysl_vla_ros.errors import BundleError, ConfigError
 from dysl_vla_ros.targets import contents, listed
 
 if TYPE_CHECKING:
-    from dysl_vla_ros.lab.export.parts import Exportable
+    from dysl_vla_ros.engines.engine import Engine
+    from dysl_vla_ros.lab.export.openvla_served import OpenVlaServed
+    from dysl_vla_ros.lab.export.parts import Described, Exportable
     from dysl_vla_ros.lab.model.checkpoint import Checkpoint
     from dysl_vla_ros.lab.model.openvla_oft_loader import OftCheckpoint
     from dysl_vla_ros.lab.model.published_settings import OftSettings
+    from dysl_vla_ros.lab.model.survey import Asked
 
 PROMPT_TOKENS = 40
 """Every token costs time in every layer."""
@@ -84,6 +87,39 @@ def open_exportable(path: Path, given: argparse.Namespace) -> Exportable:
         BundleError: Neither.
         ConfigError: Something is missing that the folder does not say; names the options.
     """
+    _look(path)
+    if path.is_file():
+        from dysl_vla_ros.lab.export.small_parts import SmallParts
+        from dysl_vla_ros.lab.model.checkpoint import load_checkpoint
+
+        return SmallParts(_renamed(load_checkpoint(path), given))
+    if (added := open_family(path, given)) is not None:
+        return export_family(added, given)
+    return _exportable_oft(path, given)
+
+
+def open_in_torch(path: Path, given: argparse.Namespace) -> tuple[Engine, Described]:
+    """What runs a checkpoint or a published folder that was never exported, and what it means.
+
+    Raises:
+        BundleError: Neither, or incomplete.
+        ConfigError: Something is missing that the folder does not say; names the options.
+    """
+    _look(path)
+    from dysl_vla_ros.lab.export.parts_engine import PartsEngine
+    from dysl_vla_ros.lab.model.openvla_survey import is_openvla
+    from dysl_vla_ros.lab.workspace import training_device
+
+    device = training_device(given.device)
+    if is_openvla(path) and open_family(path, given) is None:
+        served = _served_openvla(path, given)
+        return served.engine(device), served
+    source = open_exportable(path, given)
+    return PartsEngine(source, device), source
+
+
+def _look(path: Path) -> None:
+    """Refuse what is no checkpoint and no published folder, and a machine without torch."""
     if not path.is_dir():
         look_at_checkpoint('checkpoint', path)
     elif (path / MANIFEST_NAME).is_file():
@@ -97,14 +133,6 @@ def open_exportable(path: Path, given: argparse.Namespace) -> Exportable:
             f'config.json: here there is {listed(contents(path)) or "nothing"}',
         )
     need_torch(path)
-    if path.is_file():
-        from dysl_vla_ros.lab.export.small_parts import SmallParts
-        from dysl_vla_ros.lab.model.checkpoint import load_checkpoint
-
-        return SmallParts(_renamed(load_checkpoint(path), given))
-    if (added := open_family(path, given)) is not None:
-        return export_family(added, given)
-    return _exportable_oft(path, given)
 
 
 def _renamed(checkpoint: Checkpoint, given: argparse.Namespace) -> Checkpoint:
@@ -173,10 +201,26 @@ def open_published(
     """
     import torch
 
-    from dysl_vla_ros.lab.model.oft_survey import Asked, survey_oft
+    from dysl_vla_ros.lab.model.oft_survey import survey_oft
 
-    asked = Asked(given.unnorm_key, given_settings(given), given.prompt_tokens)
-    return survey_oft(folder, asked, dtype or torch.float32).opened()
+    return survey_oft(folder, asked_of(given), dtype or torch.float32).opened()
+
+
+def _served_openvla(folder: Path, given: argparse.Namespace) -> OpenVlaServed:
+    from dysl_vla_ros.lab.export.openvla_served import OpenVlaServed
+    from dysl_vla_ros.lab.model.openvla_survey import survey_openvla
+
+    checkpoint, settings = survey_openvla(folder, asked_of(given))
+    return OpenVlaServed(checkpoint, settings, given.skipping, tuple(given.joint_names),
+                         given.frame, given.tip)  # fmt: skip
+
+
+def asked_of(given: argparse.Namespace) -> Asked:
+    """What the command line says of a published folder."""
+    from dysl_vla_ros.lab.model.survey import Asked
+
+    return Asked(given.unnorm_key, given_settings(given), given.prompt_tokens,
+                 getattr(given, 'batch', None) or 8)  # fmt: skip
 
 
 def _exportable_oft(folder: Path, given: argparse.Namespace) -> Exportable:

@@ -70,7 +70,7 @@ def _write(folder: Path, report: Any) -> str:
     """Training, now, and both over each other, side by side; says where."""
     import numpy as np
 
-    from dysl_vla_ros.ros.compressed import encode_png
+    from dysl_vla_ros.pictures.files import encode_png
     from dysl_vla_ros.targets import write_whole
 
     compared = report.comparison

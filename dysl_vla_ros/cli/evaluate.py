@@ -64,6 +64,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='of the modes remote and verified, a row for each: seconds that an '
                         'answer takes more, then any of unanswered=SHARE, cut=SHARE, '
                         'down=SECONDS with commas between: 0.1,unanswered=0.05')  # fmt: skip
+    parser.add_argument('--noise', type=number(0, 10), nargs='+', default=[], metavar='SHARE',
+                        help='of the modes noise_critical and noise_free, a row for each: '
+                        "standard deviation over each weight matrix's root mean "
+                        'square')  # fmt: skip
     parser.add_argument('--episodes', type=COUNT, default=25, help='per family')
     parser.add_argument('--families', nargs='+', default=list(FAMILIES), choices=FAMILIES,
                         metavar='FAMILY',
@@ -107,6 +111,8 @@ def run(given: argparse.Namespace) -> int:
     look_at_file('--params-file', given.params_file, 'a parameter file')
     if given.plot is not None:
         need('train', 'matplotlib')
+    if given.noise:
+        need('train', 'onnx')
     options = _options(given, videos)
     total = len(options.specs()) * len(options.rows())
     console = Console()
@@ -170,6 +176,7 @@ def _options(given: argparse.Namespace, videos: Videos | None) -> EvaluateOption
         tolerances=tuple(given.tolerance),
         deer_ratios=tuple(given.deer_ratio),
         links=tuple(given.links),
+        noises=tuple(given.noise),
         episodes=given.episodes,
         first_seed=given.first_seed,
         families=tuple(given.families),

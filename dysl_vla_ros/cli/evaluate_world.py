@@ -1,4 +1,4 @@
-"""The part of ``dysl evaluate`` for worlds that the package does not bring: LIBERO."""
+"""The part of ``dysl evaluate`` for other worlds: LIBERO, and those of other packages."""
 
 from __future__ import annotations
 
@@ -15,57 +15,83 @@ from rich.table import Table
 
 from dysl_vla_ros.cli.evaluate_videos import filmed
 from dysl_vla_ros.cli.report import write_json
-from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, SHARE_ABOVE_0
+from dysl_vla_ros.cli.values import (
+    COUNT,
+    COUNT_FROM_0,
+    PACKAGE,
+    SHARE_ABOVE_0,
+    options_of,
+    ours_or_package,
+)
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.evaluation.modes import rows_of
+from dysl_vla_ros.lab.evaluation.modes import NOISY, SERVED, STREAMED, rows_of
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.evaluation.libero import LiberoOptions
+    from dysl_vla_ros.lab.evaluation.modes import Row
     from dysl_vla_ros.lab.evaluation.videos import Videos
+    from dysl_vla_ros.lab.evaluation.world_episodes import WorldEpisode
+    from dysl_vla_ros.lab.evaluation.worlds import WorldOptions
 
-WORLDS = ('tabletop', 'libero')
+_WORLDS = ('tabletop', 'libero')
 _ONLY_TABLETOP = ('params_file', 'plot')
 
 
 def add_world(parser: argparse.ArgumentParser) -> None:
     """Declare the options of another world than the bundled one."""
-    parser.add_argument('--world', default='tabletop', choices=WORLDS,
-                        help='libero: the official starts, limits and success check, in a '
-                        'process of its own (make libero)')  # fmt: skip
-    group = parser.add_argument_group('libero', 'with --engine, --modes and their options, '
-                                      '--keep, --json and --videos; the rest is of the '
-                                      'tabletop')  # fmt: skip
-    group.add_argument('--suite', default='libero_object', help='with _object, _swap, _lan or '
-                       '_task behind its name: perturbed by LIBERO-PRO')  # fmt: skip
-    group.add_argument('--tasks', type=COUNT_FROM_0, nargs='+', default=list(range(10)),
-                       metavar='TASK', help='numbers of tasks')  # fmt: skip
-    group.add_argument('--starts', type=COUNT, default=50, help='official ones of each task')
+    parser.add_argument('--world', default='tabletop', type=ours_or_package(_WORLDS),
+                        metavar='WORLD',
+                        help='tabletop; libero: the official starts, limits and success check, in '
+                        'a process of its own (make libero); package:NAME: one that another '
+                        'package brings')  # fmt: skip
+    group = parser.add_argument_group(
+        'other worlds',
+        'with --engine, --modes and their options, --keep and --json, libero with --videos, too; '
+        'the rest is of the tabletop',
+    )
+    group.add_argument('--suite', help='of libero, default libero_object; with _object, _swap, '
+                       '_lan or _task behind its name: perturbed by LIBERO-PRO')  # fmt: skip
+    group.add_argument('--tasks', type=COUNT_FROM_0, nargs='+', default=[], metavar='TASK',
+                       help='numbers of tasks; default: all')  # fmt: skip
+    group.add_argument('--starts', type=COUNT, help='of each task; default: all')
     group.add_argument('--control', default='none', choices=('none', 'other_words', 'blank'),
                        help="other_words: another task's, in the same scene")  # fmt: skip
-    group.add_argument('--thin', type=SHARE_ABOVE_0, default=1.0,
-                       help='share of the triangles that is drawn: below 1 faster, and not the '
-                       'benchmark')  # fmt: skip
+    group.add_argument('--thin', type=SHARE_ABOVE_0, help='of libero: share of the triangles that '
+                       'is drawn; below 1 faster, and not the benchmark')  # fmt: skip
+    group.add_argument('--option', nargs='+', default=[], metavar='NAME=VALUE', help='of a world '
+                       'that another package brings')  # fmt: skip
     group.add_argument('--replan', type=COUNT, default=8, help='actions played of each chunk')
     group.add_argument('--observations', type=Path, help='of mode deer: .npz from which '
                        'its thresholds are taken; default: none')  # fmt: skip
 
 
 def run_world(given: argparse.Namespace, videos: Videos | None = None) -> int:
-    """Evaluate in LIBERO, print a table, write JSON."""
-    from dysl_vla_ros.lab.evaluation.libero import LiberoEpisode, episode_name, evaluate_libero
-
-    options = libero_options(given, videos)
+    """Evaluate in another world, print a table, write JSON."""
     played: list[tuple[str, str, bool]] = []
-    total = len(options.rows) * len(options.tasks) * options.starts
     console, began = Console(), time.monotonic()
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task('episodes', total=total)
+        task = progress.add_task('episodes', total=None)
 
-        def note(one: LiberoEpisode) -> None:
+        def total(count: int) -> None:
+            progress.update(task, total=count)
+
+        def step(one: WorldEpisode) -> None:
             progress.advance(task)
             played.append((episode_name(one.task, one.start), one.row, one.played.success))
 
-        document = evaluate_libero(options, given.keep, note)
+        if given.world == 'libero':
+            from dysl_vla_ros.lab.evaluation.libero import episode_name, evaluate_libero
+
+            libero = libero_options(given, videos)
+            total(len(libero.rows) * len(libero.tasks) * libero.starts)
+            document = evaluate_libero(libero, given.keep, step)
+        else:
+            from dysl_vla_ros.lab.evaluation.libero import episode_name
+            from dysl_vla_ros.lab.evaluation.worlds import evaluate_worlds
+
+            if videos is not None:
+                raise ConfigError('videos', str(given.videos), f'none with --world {given.world}')
+            document = evaluate_worlds(world_options(given), given.keep, step, total)
     document |= {
         'machine': platform.processor() or platform.machine(),
         'date': time.strftime('%Y-%m-%d'),
@@ -86,31 +112,64 @@ def libero_options(given: argparse.Namespace, videos: Videos | None = None) -> L
         ConfigError: An option of the tabletop's, or a value out of range.
     """
     from dysl_vla_ros.lab.evaluation.libero import LiberoOptions
+    from dysl_vla_ros.lab.worlds.libero.suites import STARTS, TASKS
 
     if not given.engine:
         raise ConfigError('engine', given.engine, 'a bundle made for LIBERO: dysl recipe --world '
                           'libero')  # fmt: skip
+    rows = _rows(given)
+    if given.option:
+        raise ConfigError('option', given.option, 'nothing with --world libero')
+    return LiberoOptions(
+        suite=given.suite or 'libero_object', rows=rows, bundle=given.engine,
+        tasks=tuple(given.tasks or range(TASKS)), starts=given.starts or STARTS,
+        control=given.control, thin=given.thin or 1.0, replan=given.replan,
+        observations=given.observations, videos=videos,
+    )  # fmt: skip
+
+
+def world_options(given: argparse.Namespace) -> WorldOptions:
+    """From the command line.
+
+    Raises:
+        ConfigError: An option of the tabletop's or of LIBERO's, or a value out of range.
+    """
+    from dysl_vla_ros.lab.evaluation.worlds import WorldOptions
+
+    for name in ('suite', 'thin'):
+        if getattr(given, name) is not None:
+            raise ConfigError(name, str(getattr(given, name)), 'nothing without --world libero')
+    return WorldOptions(
+        world=given.world.removeprefix(PACKAGE), rows=_rows(given), bundle=given.engine,
+        tasks=tuple(given.tasks), starts=given.starts or 0, control=given.control,
+        replan=given.replan, observations=given.observations, given=options_of(given.option),
+    )  # fmt: skip
+
+
+def _rows(given: argparse.Namespace) -> tuple[Row, ...]:
     for name in _ONLY_TABLETOP:
         if getattr(given, name) is not None:
-            raise ConfigError(name, str(getattr(given, name)), 'nothing with --world libero')
+            raise ConfigError(name, str(getattr(given, name)),
+                              f'nothing with --world {given.world}')  # fmt: skip
+    timed = [mode for mode in given.modes if mode in (*SERVED, *STREAMED, *NOISY)]
+    if timed:
+        raise ConfigError('modes', ' '.join(timed), f'none of these with --world {given.world}: '
+                          'it waits while the policy computes')  # fmt: skip
     rows = rows_of(
         given.modes, given.exit_layer, given.deer_ratio, given.tolerance, given.random_depth
     )
     if not rows:
         raise ConfigError('modes', given.modes, 'modes with their numbers: --deer-ratio, '
                           '--tolerance')  # fmt: skip
-    return LiberoOptions(
-        suite=given.suite, rows=tuple(rows), bundle=given.engine, tasks=tuple(given.tasks),
-        starts=given.starts, control=given.control, thin=given.thin, replan=given.replan,
-        observations=given.observations, videos=videos,
-    )  # fmt: skip
+    return tuple(rows)
 
 
 def world_table(document: dict[str, Any]) -> Table:
     """A row per mode; with other words, what was picked instead."""
-    other = document['control'] == 'other_words'
-    table = Table(title=f'{document["suite"]}, control {document["control"]}; demonstrations: '
-                  'own, scripted', title_justify='left', box=box.SIMPLE_HEAD,
+    other = document['control'] == 'other_words' and document['world'] == 'libero'
+    origin = '; demonstrations: own, scripted' if document['world'] == 'libero' else ''
+    table = Table(title=f'{document["suite"]}, control {document["control"]}{origin}',
+                  title_justify='left', box=box.SIMPLE_HEAD,
                   padding=(0, 1, 0, 0), show_edge=False)  # fmt: skip
     titles = ['mode', 'episodes', 'won', '95 %', 'lost', '95 %', 'layers', 'rerun', 'ms']
     for title in titles + (['named picked', 'other picked'] if other else []):

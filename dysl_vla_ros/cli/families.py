@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from dysl_vla_ros.cli.stages import StageBars
+from dysl_vla_ros.cli.values import options_of
 from dysl_vla_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def open_family(folder: Path, given: argparse.Namespace) -> OpenedFamily | None:
         BundleError: Its family cannot be loaded, or it is incomplete.
         ConfigError: An option is wrong or missing.
     """
-    from dysl_vla_ros.lab.families import family_of, options_of
+    from dysl_vla_ros.lab.families import family_of
 
     found = family_of(folder)
     if found is None:

@@ -78,8 +78,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _from_bags(given: argparse.Namespace) -> int:
-    from dysl_vla_ros.lab.data.bag_import import BagEpisodes, pictures, sized
-    from dysl_vla_ros.lab.data.bag_messages import picture_of
+    from dysl_vla_ros.lab.data.bag_import import BagEpisodes, pictures
     from dysl_vla_ros.lab.data.robot_writer import RobotSetWriter, SetDescription
 
     choice = _bag_choice(given)
@@ -95,7 +94,7 @@ def _from_bags(given: argparse.Namespace) -> int:
         for bag in bags:
             for episode in bag.episodes():
                 if described is None or writer is None:
-                    sizes = {name: sized(picture_of(*entries[0]), given.size).shape[:2]
+                    sizes = {name: next(pictures(entries, given.size)).shape[:2]
                              for name, entries in episode.pictures.items()}  # fmt: skip
                     described = SetDescription(
                         given.robot or 'robot', choice.fps, sizes, bag.state_names,

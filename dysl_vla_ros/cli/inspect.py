@@ -14,7 +14,7 @@ from dysl_vla_ros import targets
 from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.folder import is_bundle, open_bundle
 from dysl_vla_ros.bundle.manifest import Manifest
-from dysl_vla_ros.cli.checkpoints import add_published_options, given_settings, need_torch
+from dysl_vla_ros.cli.checkpoints import add_published_options, asked_of, need_torch
 from dysl_vla_ros.cli.families import open_family
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, POSITIVE
@@ -71,7 +71,6 @@ def run(given: argparse.Namespace) -> int:
 
 def _published(folder: Path, given: argparse.Namespace) -> Report:
     from dysl_vla_ros.lab.model.inspection import Report, inspect_folder
-    from dysl_vla_ros.lab.model.oft_survey import Asked
 
     try:
         if (added := open_family(folder, given)) is not None:
@@ -79,8 +78,7 @@ def _published(folder: Path, given: argparse.Namespace) -> Report:
                                      **added[1].facts})  # fmt: skip
     except (BundleError, ConfigError) as error:
         return Report('', {'folder': str(folder)}, (str(error),))
-    asked = Asked(given.unnorm_key, given_settings(given), given.prompt_tokens, given.batch)
-    return inspect_folder(folder, asked)
+    return inspect_folder(folder, asked_of(given))
 
 
 def _print(console: Console, report: Report, tflops: float) -> None:
@@ -93,10 +91,13 @@ def _print(console: Console, report: Report, tflops: float) -> None:
             table.add_row(step.command, _bytes(step.memory), _bytes(step.disk),
                           _time(step, tflops), step.note)  # fmt: skip
         console.print(table)
+    if report.steps and not report.only:
         console.print(f'Training at {tflops:g} TFLOP/s sustained; on one core of a CPU about a '
                       'thousand times as long. Export and verify on one core.')  # fmt: skip
     for text in report.missing:
         console.print(f'[red]missing[/]: {escape(text)}', soft_wrap=True)
+    if report.only:
+        console.print(f'only: {escape(report.only)}', soft_wrap=True)
     if report.supported:
         console.print('supported: dense at once (dysl export FOLDER BUNDLE); with skipping after '
                       'dysl calibrate and dysl distill')  # fmt: skip

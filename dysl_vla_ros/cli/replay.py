@@ -17,7 +17,7 @@ from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file
 from dysl_vla_ros.cli.replay_tables import motion_tables, replay_tables
 from dysl_vla_ros.cli.report import check_json, write_json
-from dysl_vla_ros.cli.values import BACKENDS, COUNT_FROM_0, FROM_0, SHARE, WORKERS
+from dysl_vla_ros.cli.values import COUNT_FROM_0, FROM_0, SHARE, WORKERS, add_backend
 from dysl_vla_ros.config import EngineConfig, NodeConfig, load_yaml
 from dysl_vla_ros.data_types import SKIP_MODES
 from dysl_vla_ros.errors import ConfigError
@@ -45,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add('bag', type=Path, help='recording: an .mcap or .db3 file, or a folder of them; or a '
         'flight file (.json), for its motion only')  # fmt: skip
     add('--engine', default='', help='bundle folder; default: the bundled model')
-    add('--backend', default='auto', choices=BACKENDS, help='what runs the graphs')
+    add_backend(parser)
     add('--plans', default='', help='folder given to dysl build --plans')
     add('--threads', type=WORKERS, default=1, help='of ONNX Runtime (default: 1)')
     skip = parser.add_argument_group('when to skip', 'by default as it was recorded')

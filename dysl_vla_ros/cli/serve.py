@@ -15,8 +15,8 @@ from typing import Any
 from rich.console import Console
 
 from dysl_vla_ros.bundle import MANIFEST_NAME
-from dysl_vla_ros.cli.checkpoints import add_checkpoint_options, open_exportable
-from dysl_vla_ros.cli.values import BACKENDS, COUNT, COUNT_FROM_0, POSITIVE, WORKERS, whole
+from dysl_vla_ros.cli.checkpoints import add_checkpoint_options, open_in_torch
+from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, POSITIVE, WORKERS, add_backend, whole
 from dysl_vla_ros.config import EngineConfig, NodeConfig
 from dysl_vla_ros.engines.fake.arm import is_fake_path
 from dysl_vla_ros.errors import ConfigError, EngineError
@@ -56,10 +56,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--connections', type=COUNT, default=8, help='at the same time')
     parser.add_argument('--max-message-mb', type=COUNT, default=16, metavar='MB',
                         help='largest request')  # fmt: skip
-    parser.add_argument('--backend', default='auto', choices=BACKENDS,
-                        help='what runs the graphs')  # fmt: skip
+    add_backend(parser)
     parser.add_argument('--plans', default='', help='folder given to dysl build --plans')
     parser.add_argument('--threads', type=WORKERS, default=1, help='of ONNX Runtime')
+    parser.add_argument('--device', default='',
+                        help='of a folder or a checkpoint: cpu or cuda; default: the GPU, if '
+                        'there is one')  # fmt: skip
     add_checkpoint_options(parser)
 
 
@@ -126,18 +128,20 @@ def _open(given: argparse.Namespace) -> Policy:
     """A bundle on its engine; anything else is read by torch."""
     path = Path(given.target).expanduser()
     if not given.target or is_fake_path(given.target) or (path / MANIFEST_NAME).is_file():
+        if given.device:
+            raise ConfigError('--device', given.device, 'nothing with a bundle: --backend chooses '
+                              'what runs it')  # fmt: skip
         return open_policy(
             EngineConfig(
                 path=given.target, backend=given.backend, plans=given.plans, threads=given.threads
             )
         )
-    source = open_exportable(path, given)
-    from dysl_vla_ros.lab.export.parts_engine import PartsEngine
+    engine, source = open_in_torch(path, given)
     from dysl_vla_ros.lab.export.write_bundle import ExportSettings, manifest_of
 
     manifest = manifest_of(source, path.name, ExportSettings('fp32'), '')
     tokenizer = load_tokenizer(manifest, source.contract().tokenizer)
-    policy = Policy(PartsEngine(source), manifest, tokenizer)
+    policy = Policy(engine, manifest, tokenizer)
     policy.warm_up(1)
     return policy
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dysl_vla_ros.cli.calls import meant
+from dysl_vla_ros.errors import ConfigError
 
 
 def whole(low: int, high: int | None = None, words: str = '') -> Callable[[str], int]:
@@ -65,7 +69,44 @@ def _range(kind: str, low: float, high: float | None, above: bool = False) -> st
         f'{kind} within [{low:.0f}, {high:.0f}]')  # fmt: skip
 
 
-BACKENDS = ('auto', 'onnxruntime', 'tensorrt', 'cuda')
+_BACKENDS = ('auto', 'onnxruntime', 'tensorrt', 'cuda')
+PACKAGE = 'package:'
+"""Before the name of what another package brings."""
+
+
+def ours_or_package(known: Sequence[str]) -> Callable[[str], str]:
+    """A type of argparse: one of ours, or ``package:NAME``."""
+
+    def read(text: str) -> str:
+        if text in known or (text.startswith(PACKAGE) and text != PACKAGE):
+            return text
+        raise argparse.ArgumentTypeError(
+            f'{text!r}: expected one of {", ".join(known)}, {PACKAGE}NAME{meant(text, known)}'
+        )
+
+    return read
+
+
+def add_backend(parser: Any, text: str = 'what runs the graphs') -> None:
+    """Declare it."""
+    parser.add_argument('--backend', default='auto', type=ours_or_package(_BACKENDS),
+                        metavar='BACKEND',
+                        help=f'{text}: {", ".join(_BACKENDS)}, or {PACKAGE}NAME of an engine '
+                        'that another package brings')  # fmt: skip
+
+
+def options_of(given: list[str]) -> dict[str, str]:
+    """``NAME=VALUE`` words as a mapping.
+
+    Raises:
+        ConfigError: A word has no name or no value.
+    """
+    pairs = [text.partition('=') for text in given]
+    if bad := [''.join(pair) for pair in pairs if not (pair[0] and pair[1])]:
+        raise ConfigError('option', bad, 'NAME=VALUE')
+    return {name: value for name, _, value in pairs}
+
+
 COUNT = whole(1)
 COUNT_FROM_0 = whole(0)
 WORKERS = whole(1, 1024)

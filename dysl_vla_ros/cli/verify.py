@@ -21,7 +21,7 @@ from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.cli.checkpoints import add_checkpoint_options, open_exportable
 from dysl_vla_ros.cli.inputs import look_at_arrays, look_at_bundle, look_at_checkpoint
 from dysl_vla_ros.cli.report import check_json, write_json
-from dysl_vla_ros.cli.values import BACKENDS, COUNT, FROM_0, SEED, WORKERS
+from dysl_vla_ros.cli.values import COUNT, FROM_0, SEED, WORKERS, add_backend
 from dysl_vla_ros.data_types import Observation
 from dysl_vla_ros.engines.open_engine import OpenedEngine, open_engine
 from dysl_vla_ros.errors import BundleError, ConfigError
@@ -38,7 +38,7 @@ KEPT = 'nothing is written'
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('bundle', help='folder under test')
-    parser.add_argument('--backend', default='auto', choices=BACKENDS, help='engine under test')
+    add_backend(parser, 'engine under test')
     parser.add_argument('--plans', default='', help='folder given to dysl build --plans')
     parser.add_argument('--against', type=Path,
                         help='FP32 bundle, run on ONNX Runtime, or checkpoint, run on torch; '

@@ -12,9 +12,10 @@ from dysl_vla_ros.bundle.folder import Bundle, open_bundle
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.bundle.no_files import COUNTS_WORDS
 from dysl_vla_ros.engines.engine import Engine
-from dysl_vla_ros.engines.fake.arm import FAKE, JointSweep, arm_of, is_fake_path
-from dysl_vla_ros.engines.fake.bundle import Sweep, fake_manifest
+from dysl_vla_ros.engines.fake.arm import FAKE, JointSweep, arm_of, is_fake_path, no_model
+from dysl_vla_ros.engines.fake.bundle import Sweep
 from dysl_vla_ros.engines.fake.engine import FakeEngine
+from dysl_vla_ros.engines.packages import PREFIX, open_installed
 from dysl_vla_ros.engines.tensorrt.cuda_driver import open_driver
 from dysl_vla_ros.engines.tensorrt.plans import build_command, has_compiled, has_plans, plans_root
 from dysl_vla_ros.errors import BundleError, EngineError
@@ -133,9 +134,11 @@ def _open_on(bundle: Bundle, backend: str, threads: int, plans: str) -> Engine:
                 "pip install 'dysl_vla_ros[cuda]', with the torch that fits your driver"
             ) from None
         return open_cuda_engine(bundle, plans=plans)
+    if backend.startswith(PREFIX):
+        return open_installed(backend, bundle, threads)
     raise EngineError(
-        f"engine.backend = {backend!r}: expected 'auto', 'onnxruntime', 'tensorrt', 'cuda' or "
-        "'fake'"
+        f"engine.backend = {backend!r}: expected 'auto', 'onnxruntime', 'tensorrt', 'cuda', "
+        f"'fake' or '{PREFIX}NAME'"
     )
 
 
@@ -152,8 +155,7 @@ def _warn_of_idle_gpu(bundle: Bundle) -> None:
 
 
 def _open_fake(path: str) -> OpenedEngine:
-    arm = arm_of(path)
-    manifest = fake_manifest() if arm is None else arm.manifest
+    arm, manifest = arm_of(path), no_model(path)
     action = manifest.action
     engine = FakeEngine(
         manifest.layout,

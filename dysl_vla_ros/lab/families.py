@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import torch
 
 from dysl_vla_ros.data_types import LayerLayout
-from dysl_vla_ros.errors import BundleError, ConfigError
+from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.data.lerobot import LerobotSet
 from dysl_vla_ros.lab.export.parts import Exportable
 from dysl_vla_ros.lab.learn.dense_model import DenseModel
@@ -103,18 +103,6 @@ def family_of(folder: Path) -> tuple[str, Family] | None:
 def installed() -> dict[str, EntryPoint]:
     """Families of other packages, by name."""
     return {point.name: point for point in entry_points(group=GROUP)}
-
-
-def options_of(given: list[str]) -> dict[str, str]:
-    """``NAME=VALUE`` words as a mapping.
-
-    Raises:
-        ConfigError: A word has no name or no value.
-    """
-    pairs = [text.partition('=') for text in given]
-    if bad := [''.join(pair) for pair in pairs if not (pair[0] and pair[1])]:
-        raise ConfigError('option', bad, 'NAME=VALUE')
-    return {name: value for name, _, value in pairs}
 
 
 def _loaded(point: EntryPoint) -> Family:

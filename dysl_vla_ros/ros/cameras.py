@@ -14,7 +14,7 @@ from dysl_vla_ros.bundle.manifest import CameraSpec
 from dysl_vla_ros.config import InputConfig
 from dysl_vla_ros.data_types import ImageArray
 from dysl_vla_ros.engines.image_tensor import View, as_seen
-from dysl_vla_ros.ros import compressed, images
+from dysl_vla_ros.pictures import messages
 from dysl_vla_ros.ros.arrival import Arrival
 from dysl_vla_ros.ros.camera_topic import CameraTopic, type_name, types_on
 from dysl_vla_ros.ros.losses import Losses
@@ -86,11 +86,7 @@ class Camera:
         kept = self._decoded
         if kept is not None and kept[0] is newest:
             return kept[1]
-        message = newest.message
-        if isinstance(message, CompressedImage):
-            whole = compressed.decompress(self.stream.name, message)
-        else:
-            whole = images.to_rgb(message)
+        whole = messages.rgb_of(self.stream.name, newest.message)
         image = np.ascontiguousarray(self._view.apply(whole, self.spec))
         image.setflags(write=False)
         self._decoded = (newest, image)
@@ -199,28 +195,22 @@ class Camera:
     # ---- arrival -------------------------------------------------------------------------------
 
     def _on_image(self, message: Any) -> None:
-        def check() -> tuple[int, int]:
-            images.check_image(self.stream.name, message)
-            return message.height, message.width
-
-        self._take(self._raw, message, check, message.encoding)
+        self._take(self._raw, message)
 
     def _on_compressed(self, message: Any) -> None:
-        def check() -> tuple[int, int]:
-            return compressed.check_compressed(self.stream.name, message)
+        self._take(self._compressed, message)
 
-        self._take(self._compressed, message, check, compressed.kind_of(message))
-
-    def _take(self, topic: CameraTopic | None, message: Any, check: Any, encoding: str) -> None:
+    def _take(self, topic: CameraTopic | None, message: Any) -> None:
         by_arrival = self._limits.image_use_arrival_time
         if topic is not None:
             topic.heard(time.monotonic())
 
         def build(stamp: float) -> Newest:
-            height, width = check()
+            height, width = messages.check_message(self.stream.name, message)
             self._view.check(height, width, self.spec)
             newest = Newest(stamp, message)
-            kind = (f'{width}x{height}', encoding, type(message), getattr(message, 'step', 0))
+            encoding, step = messages.kind_of(message), getattr(message, 'step', 0)
+            kind = (f'{width}x{height}', encoding, type(message), step)
             now = time.monotonic()
             # What cannot be decoded is said now, not in the first pass; seldom, for it takes time.
             if kind != self._judged and now - self._judged_at > _JUDGE_EVERY_S:

@@ -18,10 +18,11 @@ NAME = 'update_rate'
 HIGHEST_HZ = 500.0
 """The highest legal command_rate_hz."""
 _NEAR = 0.999
+_MANAGER = 'controller_manager'
 
 
 class ControllerRate:
-    """Polled by the executor's thread until every listener has answered."""
+    """Polled by the executor's thread; who left is forgotten."""
 
     def __init__(self, node: Node, topic: str, rate: float, warn: Callable[[str], object]) -> None:
         """Nobody has been asked yet.
@@ -30,27 +31,37 @@ class ControllerRate:
             node: Who asks.
             topic: Resolved name of the command topic.
             rate: Of the commands [Hz].
-            warn: Told once per controller that runs faster.
+            warn: Told once per controller that runs faster, and again when it comes back.
         """
         self._node = node
         self._topic = topic
         self._rate = rate
         self._warn = warn
         self._asked: dict[str, Asked] = {}
-        self._told: set[str] = set()
-        self.problem = ''
+        self._problems: dict[str, str] = {}
 
     def poll(self) -> None:
-        """Ask who was not asked, hear who answered; never waits."""
-        for listener in asked_nodes(self._node, self._topic):
-            name = full_name(*listener)
+        """Ask who was not asked, hear who answered, forget who left; never waits."""
+        managers = {
+            full_name(*listener): full_name(listener[0], _MANAGER)
+            for listener in asked_nodes(self._node, self._topic)
+        }
+        for name in self._asked.keys() - {*managers, *managers.values()}:
+            self._asked.pop(name).destroy()
+        for name in self._problems.keys() - managers.keys():
+            del self._problems[name]
+        for name, manager in managers.items():
             rate = self._rate_of(name)
             if rate == 0.0:
-                rate = self._rate_of(f'{listener[0].rstrip("/")}/controller_manager')
-            if name not in self._told and rate is not None and rate * _NEAR > self._rate:
-                self._told.add(name)
-                self.problem = rate_problem(name, rate, self._rate)
-                self._warn(self.problem)
+                rate = self._rate_of(manager)
+            if name not in self._problems and rate is not None and rate * _NEAR > self._rate:
+                self._problems[name] = rate_problem(name, rate, self._rate)
+                self._warn(self._problems[name])
+
+    @property
+    def problem(self) -> str:
+        """Who of those that listen now runs faster, and what to set; '' when nobody does."""
+        return '; '.join(self._problems.values())
 
     def destroy(self) -> None:
         """Drop the clients."""

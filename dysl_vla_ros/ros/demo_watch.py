@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
@@ -19,6 +18,8 @@ from std_msgs.msg import Float64
 from trajectory_msgs.msg import JointTrajectory
 
 from dysl_vla_ros.demo.figures import Picture
+from dysl_vla_ros.errors import InputError
+from dysl_vla_ros.pictures.messages import rgb_of
 from dysl_vla_ros.ros import qos
 from dysl_vla_ros.ros.view_requests import ViewRequests
 
@@ -87,8 +88,10 @@ class Watch:
         self.picture.note_episode(_values(message))
 
     def _on_image(self, message: Any) -> None:
-        flat = np.frombuffer(message.data, np.uint8)
-        self.picture.frame = flat.reshape(message.height, message.width, 3)
+        try:
+            self.picture.frame = rgb_of('image', message)
+        except InputError:  # the node says so
+            return
 
     def _on_command(self, message: Any) -> None:
         self.picture.received.append(time.monotonic())

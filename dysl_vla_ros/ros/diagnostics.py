@@ -132,7 +132,10 @@ def _judge_policy(
     if state.startswith('down'):
         return STALE if stale else WARN, f'the link to the policy server is {state}'
     if stale:
-        return STALE, f'no pass for {silent:.1f} s; last refusal: {loop.last_rejection or "none"}'
+        why = f'last refusal: {loop.last_rejection or "none"}'
+        if loop.state == 'holding' and session.reason:  # what is wrong now, not what once was
+            why = session.reason
+        return STALE, f'no pass for {silent:.1f} s; {why}'
     horizon, period = session.policy.manifest.action.horizon, config.timing.action_period_s
     budget_ms = 1e3 * config.timing.request_threshold * horizon * period
     if chunks.inference_ms is not None and chunks.inference_ms[1] > budget_ms:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import deque
 
 import numpy as np
@@ -11,6 +10,7 @@ from sensor_msgs.msg import Image
 
 from dysl_vla_ros.data_types import ImageArray
 from dysl_vla_ros.ros import qos
+from dysl_vla_ros.ros.images import rgb_message
 
 PASSES = 120
 _CELL = 4
@@ -43,12 +43,8 @@ class LayerView:
         if not self._publisher.get_subscription_count():
             return
         picture = heat_picture(list(self._passes))
-        message = Image(height=picture.shape[0], width=picture.shape[1], encoding='rgb8')
-        message.header.stamp = self._node.get_clock().now().to_msg()
-        message.header.frame_id = 'layers'
-        message.step = 3 * picture.shape[1]
-        message.data = array('B', picture.tobytes())
-        self._publisher.publish(message)
+        now = self._node.get_clock().now().to_msg()
+        self._publisher.publish(rgb_message(picture, 'layers', now))
 
 
 def heat_picture(passes: list[tuple[str, str]]) -> ImageArray:

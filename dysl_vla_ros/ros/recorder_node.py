@@ -21,10 +21,10 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from dysl_vla_ros.errors import ConfigError, DyslError
 from dysl_vla_ros.pass_record import PICTURE_TOPIC
+from dysl_vla_ros.pictures.files import to_jpeg
+from dysl_vla_ros.pictures.messages import rgb_of
 from dysl_vla_ros.ros import qos
 from dysl_vla_ros.ros.bag_files import BagFiles, BagFullError, Kind
-from dysl_vla_ros.ros.compressed import to_jpeg
-from dysl_vla_ros.ros.images import check_image, to_rgb
 from dysl_vla_ros.ros.message_text import definition, type_name
 from dysl_vla_ros.ros.recorded_topics import METADATA, NODE, TOPICS, Recorded, further
 
@@ -129,8 +129,7 @@ class RecorderNode(Node):
 
         def on_image(message: Any) -> None:
             try:
-                check_image(topic, message)
-                data = to_jpeg(to_rgb(message))
+                data = to_jpeg(rgb_of(topic, message))
             except DyslError as error:
                 self._warn(f'{topic}: {error}')
                 return

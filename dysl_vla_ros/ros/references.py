@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sensor_msgs.msg import CompressedImage
 
 from dysl_vla_ros.bundle.folder import Bundle
 from dysl_vla_ros.bundle.manifest import Manifest
@@ -14,7 +13,7 @@ from dysl_vla_ros.data_types import ImageArray
 from dysl_vla_ros.engines.fake.bundle import is_fake
 from dysl_vla_ros.engines.open_engine import bundled_model
 from dysl_vla_ros.errors import BundleError
-from dysl_vla_ros.ros.compressed import decompress
+from dysl_vla_ros.pictures.files import decode_file
 
 _LARGEST = 8 << 20
 MOST_BRIGHTNESS = 50.0
@@ -40,8 +39,7 @@ def read_references(path: str, manifest: Manifest) -> dict[str, ImageArray]:
     for camera in manifest.cameras:
         if not camera.reference:
             continue
-        message = CompressedImage(data=bundle.read(camera.reference, _LARGEST))
-        image = decompress(camera.reference, message)
+        image = decode_file(camera.reference, bundle.read(camera.reference, _LARGEST))
         if image.shape[:2] != (camera.height, camera.width):
             raise BundleError(
                 f'{camera.reference}: {image.shape[1]}x{image.shape[0]} pixels: expected '

@@ -26,9 +26,8 @@ from std_msgs.msg import String
 
 from dysl_vla_ros.demo.figures import STAGES, number
 from dysl_vla_ros.errors import DyslError
+from dysl_vla_ros.pictures.messages import check_message, is_raw, rgb_of
 from dysl_vla_ros.ros import qos
-from dysl_vla_ros.ros.compressed import check_compressed
-from dysl_vla_ros.ros.images import check_image, to_rgb
 from dysl_vla_ros.ros.view_graph import IMAGE, Topics, full_name, topics_of
 from dysl_vla_ros.ros.view_requests import ViewRequests
 from dysl_vla_ros.view.feed import PICTURE_HZ, Answer, Feed
@@ -191,12 +190,11 @@ class ViewNode(Node):
                 return
             self._picture_due[topic] = now + 0.9 / PICTURE_HZ
             try:
-                if isinstance(message, CompressedImage):
-                    check_compressed(topic, message)
+                if is_raw(message):
+                    self.feed.add_shot(topic, rgb_of(topic, message))
+                else:  # the browser decodes it
+                    check_message(topic, message)
                     self.feed.add_shot(topic, bytes(message.data))
-                else:
-                    check_image(topic, message)
-                    self.feed.add_shot(topic, to_rgb(message))
             except DyslError as error:
                 self.feed.put('camera_problem', str(error))
 

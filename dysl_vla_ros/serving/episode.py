@@ -12,16 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from dysl_vla_ros.bundle.manifest import Manifest
-from dysl_vla_ros.core import transforms
 from dysl_vla_ros.core.skip_policy import SkipPolicy, SkipSettings
 from dysl_vla_ros.data_types import FloatArray, Observation, SkipMode
 from dysl_vla_ros.engines.remote.contract import Contract
 from dysl_vla_ros.engines.remote.request import observation_of
 from dysl_vla_ros.errors import ConfigError, InputError
 from dysl_vla_ros.policy import Pass, Policy
+from dysl_vla_ros.verified_pass import displacements, physical_actions, verified
 
 ASK = 'dysl'
 """Key of a request, and of an answer, that other clients and servers do not know."""
@@ -136,18 +133,13 @@ class Episode:
             self._skip.played(row)
         self._played = None
 
-    def _verified(self, result: Pass, observation: Observation) -> dict[str, Any]:
-        steps = self._steps(result, observation)
-        skipped = result.mode == 'skipped' and result.trace.resume_layer is not None
-        verdict = self._skip.verify(steps[: self._plays], skipped)
-        again = verdict.rerun
-        first = result
-        if again:
-            result = self._policy.rerun(first)
-            steps = self._steps(result, observation)
-            verdict = self._skip.verify(steps[: self._plays], False)
-        self._skip.accepted(verdict, was_rerun=again)
-        self._played = steps
+    def _verified(self, first: Pass, observation: Observation) -> dict[str, Any]:
+        manifest = self._policy.manifest
+        result, self._played, _ = verified(
+            self._skip, first, lambda one: displacements(manifest, one.normalised, observation),
+            self._plays, self._policy.rerun,
+        )  # fmt: skip
+        again = result is not first
         before = len(first.trace.layers_run) if again else 0
         return self._say(result, self._skip.continuity, again, before)
 
@@ -171,39 +163,6 @@ class Episode:
                 'continuity': continuity,
             },
         }
-
-    def _steps(self, result: Pass, observation: Observation) -> FloatArray:
-        """Displacements of a pass's rows, as continuity is computed from them."""
-        return displacements(self._policy.manifest, result.normalised, observation)
-
-
-def physical_actions(manifest: Manifest, normalised: FloatArray) -> FloatArray:
-    """Actions in metres, radians and openings, (horizon, dim), as the model means them."""
-    spec = manifest.action.normalisation
-    return transforms.unnormalise(normalised, spec.low, spec.high, spec.mask)
-
-
-def displacements(
-    manifest: Manifest, normalised: FloatArray, observation: Observation
-) -> FloatArray:
-    """Per-step displacements of a chunk without the arm's model, (horizon, dim).
-
-    Where the request does not say from where the first of the absolute actions starts, its step
-    is taken to be as the second one.
-    """
-    action = manifest.action
-    if action.space.endswith('delta'):
-        return normalised
-    physical = physical_actions(manifest, normalised)
-    moves = action.dim - int(action.gripper)
-    source = manifest.proprioception.source
-    known = source == ('joints' if action.space == 'joint_position' else 'eef_axis_angle')
-    first = observation.joints
-    if not known or len(first) != moves:
-        first = 2 * physical[0, :moves] - physical[min(1, len(physical) - 1), :moves]
-    spec = action.displacement
-    steps = transforms.steps_of_absolute(physical, np.asarray(first), action.space)
-    return transforms.normalise(steps, spec.low, spec.high, spec.mask)
 
 
 def _said(request: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-
-from PIL import Image
-
+from dysl_vla_ros.pictures.files import to_jpeg
 from dysl_vla_ros.view.feed import Shot
 
 WIDEST = 640
@@ -20,6 +17,4 @@ def jpeg(shot: Shot) -> bytes:
     image = shot.image
     while image.shape[1] > WIDEST:
         image = image[::2, ::2]
-    out = io.BytesIO()
-    Image.fromarray(image).save(out, 'JPEG', quality=_QUALITY)
-    return out.getvalue()
+    return to_jpeg(image, _QUALITY)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -17,40 +16,22 @@ for name in ('torch', 'pyarrow'):
 import torch
 from lerobot_files import write_set
 from safetensors.torch import save_file
+from strangers import entry_points, forget, install, write_points
 
 from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.cli.main import main
 from dysl_vla_ros.lab import families
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-STRANGER = Path(__file__).resolve().parents[1] / 'stranger'
-
-
-def install(place: Path, points: str) -> None:
-    """What pip leaves in site-packages: the package, and metadata with its entry points."""
-    shutil.copytree(STRANGER / 'my_vla', place / 'my_vla')
-    information = place / 'my_vla-1.0.dist-info'
-    information.mkdir()
-    (information / 'METADATA').write_text('Metadata-Version: 2.1\nName: my-vla\nVersion: 1.0\n')
-    (information / 'entry_points.txt').write_text(points)
-
-
-def points() -> str:
-    """The entry points of the stranger's own pyproject.toml, as pip writes them."""
-    text = (STRANGER / 'pyproject.toml').read_text()
-    line = next(line for line in text.splitlines() if line.startswith('my_vla ='))
-    assert f'[project.entry-points."{families.GROUP}"]' in text
-    return f'[{families.GROUP}]\n{line.replace(chr(34), "")}\n'
 
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
     place = tmp_path / 'site'
-    install(place, points())
+    install(place)
     monkeypatch.syspath_prepend(str(place))
     yield place
-    for name in [name for name in sys.modules if name.split('.')[0] == 'my_vla']:
-        del sys.modules[name]
+    forget(sys.modules)
 
 
 @pytest.fixture
@@ -123,16 +104,14 @@ def test_an_option_without_a_value_is_refused(published, capsys):
 
 
 def test_a_package_that_cannot_be_loaded_is_named(published, site, capsys):
-    (site / 'my_vla-1.0.dist-info/entry_points.txt').write_text(
-        f'[{families.GROUP}]\nmy_vla = my_vla.nowhere:Family\n')  # fmt: skip
+    write_points(site, f'[{families.GROUP}]\nmy_vla = my_vla.nowhere:Family\n')
     assert main(['export', str(published), 'nowhere', *PERIOD]) == 1
     said = capsys.readouterr().err
     assert "my_vla = 'my_vla.nowhere:Family'" in said and 'uninstall it' in said
 
 
 def test_two_that_claim_one_folder_are_named(published, site, capsys):
-    twice = points() + 'other = my_vla.family:MyFamily\n'
-    (site / 'my_vla-1.0.dist-info/entry_points.txt').write_text(twice)
+    write_points(site, entry_points(families.GROUP) + 'other = my_vla.family:MyFamily\n')
     assert main(['export', str(published), 'nowhere', *PERIOD]) == 1
     assert 'my_vla, other' in capsys.readouterr().err
 

@@ -68,6 +68,19 @@ def test_pointers_are_named_before_anything_else(tmp_path):
     assert code == 1 and '2 files are Git LFS pointers' in found['missing'][0]
 
 
+@published
+def test_a_plain_openvla_is_described_and_said_to_be_served_only(tmp_path):
+    from tiny_oft import UpstreamOft, save_openvla
+
+    save_openvla(UpstreamOft(3, cameras=1), tmp_path / 'published')
+    code, found = inspected(tmp_path / 'published', tmp_path)
+    assert code == 1 and not found['supported'] and found['family'] == 'openvla'
+    assert 'dysl serve' in found['only'] and not found['missing']
+    assert (found['actions per chunk'], found['cameras']) == (1, ['image'])
+    size = sum(p.stat().st_size for p in (tmp_path / 'published').glob('*.safetensors'))
+    assert 0.5 * size < found['computed'][0]['memory'] < 1.2 * size
+
+
 @pytest.mark.skipif(not importlib.util.find_spec('torch'), reason='needs torch')
 def test_another_family_is_named_with_the_reason(tmp_path):
     (tmp_path / 'pi0').mkdir()

@@ -113,7 +113,7 @@ def test_instructions_that_the_prompt_does_not_hold_are_named_before_training(tm
     )
     call = ['--dataset', str(tmp_path / 'set'), '--out', str(tmp_path / 'out')]
     assert main(['calibrate', str(tmp_path / 'published'), *call]) == 2
-    assert '1 of 1 instructions' in capsys.readouterr().err
+    assert '1 of 1 do not fit' in capsys.readouterr().err
 
 
 def test_a_published_folder_needs_a_data_set(tmp_path, capsys):

@@ -102,6 +102,39 @@ def test_a_folder_that_was_never_exported_is_served_from_torch(serve, tmp_path):
     assert 'torch' in served.end()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_plain_openvla_is_served_to_a_robot_and_to_the_harness(serve, tmp_path):
+    for name in ('torch', 'transformers', 'timm'):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f'needs {name}')
+    import torch
+    from tiny_oft import UpstreamOft, save_openvla
+
+    torch.set_num_threads(1)
+    save_openvla(UpstreamOft(5, cameras=1), tmp_path / 'published')
+    picture = np.zeros((256, 256, 3), np.uint8)
+    served = serve(str(tmp_path / 'published'), '--device', 'cpu')
+    link = Link(Address(served.url))
+    assert link.wait(PATIENCE)['action_horizon'] == 1
+    plain = link.ask({'observation/image': picture, 'prompt': 'pick up the bowl'}, PATIENCE)
+    assert plain['actions'].shape == (1, 7) and np.isfinite(plain['actions']).all()
+    assert plain['dysl']['layers_run'] == [0, 1, 2, 3, 4]
+    link.close()
+    assert 'token by token' in served.end()
+    contract = ROOT / 'config' / 'servers' / 'vla_eval_libero_openvla.yaml'
+    served = serve(str(tmp_path / 'published'), '--contract', str(contract))
+    link = Link(Address(served.url))
+    link.wait(PATIENCE)
+    # What the harness sends beside is left alone.
+    scored = link.ask({'images': {'agentview': picture, 'wrist': picture},
+                       'states': np.zeros(8), 'task_description': 'pick up the bowl'},
+                      PATIENCE)  # fmt: skip
+    np.testing.assert_allclose(scored['actions'][0, :3], plain['actions'][0, :3] / 0.05)
+    link.close()
+    served.end()
+
+
 @pytest.mark.parametrize(
     ('words', 'said'),
     [
@@ -109,6 +142,7 @@ def test_a_folder_that_was_never_exported_is_served_from_torch(serve, tmp_path):
         (['fake', '--plays', '-1'], "--plays = '-1': expected a whole number"),
         (['fake', '--silence', '0'], "--silence = '0': expected a number above 0"),
         (['fake', '--mode', 'fixed'], 'names no exit layer'),
+        (['fake', '--device', 'cuda'], 'nothing with a bundle'),
         (['fake', '--token-file', '/nowhere'], 'remote.token_file'),
         (['fake', '--certificate', '/nowhere'], 'certificate'),
         (['fake', '--host', '203.0.113.7', '--port', '0'], 'an address of this machine'),

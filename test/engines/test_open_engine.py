@@ -37,7 +37,7 @@ def test_fake_needs_no_bundle(arguments):
 @pytest.mark.parametrize(
     ('backend', 'words'),
     [
-        ('tpu', "engine.backend = 'tpu': expected 'auto', 'onnxruntime', 'tensorrt', 'cuda' or"),
+        ('tpu', "engine.backend = 'tpu': expected 'auto', 'onnxruntime', 'tensorrt', 'cuda', "),
     ],
 )
 def test_a_back_end_that_cannot_run_is_refused_and_nothing_else_is_tried(folder, backend, words):

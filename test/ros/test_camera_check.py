@@ -42,7 +42,7 @@ def hear(rig, topic=TOPIC):
 
 def test_the_overlay_is_half_of_what_the_model_sees_and_half_of_what_it_saw(rig, tmp_path):
     from dysl_vla_ros.engines.image_tensor import as_seen
-    from dysl_vla_ros.ros.images import to_rgb
+    from dysl_vla_ros.pictures.messages import rgb_of
 
     before = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     policy = policy_with(tmp_path, before)
@@ -52,14 +52,14 @@ def test_the_overlay_is_half_of_what_the_model_sees_and_half_of_what_it_saw(rig,
     rig.wait_state('ready')
     heard = hear(rig)
     wait_for(lambda: heard, what='an overlay')
-    found = to_rgb(heard[-1]).astype(int)
+    found = rgb_of('overlay', heard[-1]).astype(int)
     live = as_seen(scene(), policy.manifest.cameras[0]).astype(int)
     assert heard[-1].header.frame_id == 'image'
     assert abs(2 * found - live - before).max() <= 1
 
 
 def test_without_a_reference_the_live_picture_is_shown_and_nothing_without_a_listener(rig):
-    from dysl_vla_ros.ros.images import to_rgb
+    from dysl_vla_ros.pictures.messages import rgb_of
 
     rig = rig()
     Driver(rig)
@@ -70,7 +70,7 @@ def test_without_a_reference_the_live_picture_is_shown_and_nothing_without_a_lis
     assert check._newest == {}  # nobody listens, nothing to compare with: nothing was looked at
     heard = hear(rig)
     wait_for(lambda: heard, what='a picture')
-    assert to_rgb(heard[-1]).shape == (96, 96, 3)
+    assert rgb_of('overlay', heard[-1]).shape == (96, 96, 3)
     assert 'image' in check._newest and 'wrist_image' not in check._newest
 
 

@@ -101,15 +101,15 @@ def test_a_compressed_picture_that_breaks_off_is_said_before_the_start(rig):
 
 
 def test_a_picture_is_decoded_once_however_often_it_is_asked_for(rig, monkeypatch):
-    from dysl_vla_ros.ros import compressed
+    from dysl_vla_ros.pictures import messages
 
-    calls, decompress = [], compressed.decompress
+    calls, rgb_of = [], messages.rgb_of
 
-    def counted(stream, message):
+    def counted(name, message):
         calls.append(message)
-        return decompress(stream, message)
+        return rgb_of(name, message)
 
-    monkeypatch.setattr(compressed, 'decompress', counted)
+    monkeypatch.setattr(messages, 'rgb_of', counted)
     rig = rig(max_camera_skew_s=0.5)
     driver = Driver(rig, 'PNG', hz=5.0)
     rig.up()

@@ -35,6 +35,11 @@ def test_a_node_that_warms_up_and_then_stays_is_fine():
     assert found['rate_hz_least'] >= 29 and found['gap_s_longest'] == pytest.approx(1 / 30, 0.1)
 
 
+@pytest.mark.parametrize(('seconds', 'warm'), [(60.0, 20.0), (HOUR, 300.0)])
+def test_what_is_compared_begins_after_five_minutes_or_a_third_of_a_short_run(seconds, warm):
+    assert summary(run(seconds=seconds), seconds)['warm_up_s'] == warm
+
+
 @pytest.mark.parametrize(
     ('change', 'words'),
     [

@@ -87,6 +87,11 @@ def test_only_processes_of_the_graph_get_signals(graph):
         stranger.wait()
 
 
+def test_what_a_process_printed_is_read_also_where_it_is_no_text(graph):
+    started(graph, "import os, time\nos.write(1, b'\\xff broken')\ntime.sleep(60)\n")
+    wait_for(lambda: graph.log(NODE).endswith('\ufffd broken'))
+
+
 def test_the_end_leaves_no_child(graph):
     node = started(graph, WITH_A_CHILD)
     wait_for(lambda: proc.model_process(node) is not None)

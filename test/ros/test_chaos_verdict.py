@@ -95,6 +95,12 @@ def test_every_kind_has_five_faults_and_the_quick_choice_is_small_and_wide():
     assert [f.name for f in chosen(Options(seed=1))] == [f.name for f in chosen(Options(seed=1))]
     assert [f.name for f in chosen(Options(seed=1))] != [f.name for f in chosen(Options(seed=2))]
     assert {fault.kind for fault in chosen(Options(only=('clock',)))} == {'clock'}
+    # A limit of time leaves some of every kind, and the node changes over only so often.
+    order = chosen(Options(seed=3))
+    assert {fault.kind for fault in order[:70]} == set(KINDS)
+    changes = [a.graph for a, b in zip(order, order[1:], strict=False) if a.graph != b.graph]
+    assert changes == ['refused', 'deadman', 'server', 'plain']
+    assert not any(fault.kind == 'server' for fault in quick)
 
 
 def test_another_environment_gets_nothing_of_ours(tmp_path, monkeypatch):

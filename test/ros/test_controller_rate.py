@@ -44,6 +44,13 @@ def said(graph):
         graph.call(one.destroy)
 
 
+def leave(graph, one):
+    """Its process has ended."""
+    graph.nodes.remove(one)
+    graph.executor.remove_node(one)
+    graph.call(one.destroy_node)
+
+
 def answered(one, name):
     def heard():
         return name in one._asked and one._asked[name].poll() is not None
@@ -71,6 +78,40 @@ def test_a_rate_of_0_is_that_of_the_manager(graph, said):
     _, warnings = said(50.0)
     wait_for(lambda: warnings, what='the warning')
     assert 'update_rate = 100 Hz' in warnings[0] and warnings[0].endswith('command_rate_hz: 100')
+
+
+def test_a_controller_that_left_is_forgotten_and_one_that_comes_back_is_asked_anew(graph, said):
+    old = node(graph, 'forward', 500)
+    one, warnings = said(100.0)
+    wait_for(lambda: warnings, what='the warning')
+    leave(graph, old)
+    wait_for(lambda: '/forward' not in one._asked, what='the old one to be forgotten')
+    assert one.problem == ''
+    # The driver is started again under another name, at a rate that is reached.
+    other = node(graph, 'forward_2', 100)
+    wait_for(answered(one, '/forward_2'))
+    graph.call(one.poll)
+    assert one.problem == '' and len(warnings) == 1
+    leave(graph, other)
+    # And under its own, faster than before.
+    node(graph, 'forward', 1000)
+    wait_for(lambda: len(warnings) == 2, what='the second warning')
+    assert '/forward runs at update_rate = 1000 Hz' in one.problem and one.problem == warnings[1]
+
+
+def test_a_manager_is_asked_anew_once_its_controllers_have_left(graph, said):
+    old = node(graph, 'forward', 0)
+    manager = node(graph, 'controller_manager', 500, listens=False)
+    one, warnings = said(100.0)
+    wait_for(lambda: warnings, what='the warning')
+    leave(graph, old)
+    wait_for(lambda: not one._asked, what='both to be forgotten')
+    leave(graph, manager)
+    node(graph, 'controller_manager', 100, listens=False)
+    node(graph, 'forward', 0)
+    wait_for(answered(one, '/controller_manager'))
+    graph.call(one.poll)
+    assert one.problem == '' and len(warnings) == 1
 
 
 def test_a_rate_that_is_reached_and_a_listener_without_one_are_not_said(graph, said):

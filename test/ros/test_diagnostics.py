@@ -113,3 +113,25 @@ def test_the_session_compares_the_measured_joints_with_the_bundle_s_range():
     high = make_manifest().proprioception.normalisation.high
     session.inputs.joints.newest = SimpleNamespace(positions=np.array([0.0, high[1] + 1, 0.0]))
     assert f'outside what training saw: {JOINTS[1]} = ' in Session.unseen(session)
+
+
+@pytest.mark.parametrize(
+    ('state', 'reason', 'said'),
+    [
+        ('holding', "an answer of ['x']: expected 'actions'", "s; an answer of ['x']: expected"),
+        ('holding', '', 's; last refusal: actions = nan'),
+        ('running', '', 's; last refusal: actions = nan'),
+    ],
+)
+def test_while_the_arm_holds_the_reason_is_what_is_wrong_now_and_not_what_once_was(
+    state, reason, said
+):
+    from dysl_vla_ros.ros import diagnostics
+
+    session = SimpleNamespace(
+        state=state, reason=reason, playing_since=0.0, policy=SimpleNamespace(link={}),
+        config=SimpleNamespace(inputs=SimpleNamespace(max_observation_age_s=1.0)),
+    )  # fmt: skip
+    loop = SimpleNamespace(state=state, last_rejection='actions = nan')
+    _, message = diagnostics._judge_policy(session, loop, SimpleNamespace(last_at=1.0), 9.0)
+    assert message.startswith('no pass for 8.0 s; ') and said in message

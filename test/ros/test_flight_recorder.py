@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,18 @@ def recorder(folder, cycles=3):
 
 def flights(folder):
     return sorted((folder / FOLDER).glob('dysl_vla_flight_*.json'))
+
+
+def test_a_cycle_says_what_was_commanded_also_of_the_grippers_of_further_arms(tmp_path):
+    made = recorder(tmp_path, 0)
+    two = replace(command(), gripper=0.0, more_grippers=(1.0,), action_index=3)
+    made.note(Cycle(2.0, 'running', '', np.array([0.1, np.nan]), two))
+    (cycle,) = json.loads(made.write('fault', {}).read_text())['cycles']
+    assert cycle == {
+        't': 2.0, 'state': 'running', 'reason': '', 'joints': [0.1, 'nan'],
+        'positions': [0.1, 0.2], 'velocities': [0.0, 0.0], 'gripper': 0.0, 'more_grippers': [1.0],
+        'hold': False, 'action_index': 3, 'limited': ['velocity:elbow'],
+    }  # fmt: skip
 
 
 def test_flights_of_one_instant_and_of_two_nodes_have_names_of_their_own(tmp_path, monkeypatch):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from conftest import DOMAIN
 
 pytestmark = pytest.mark.ros
 
@@ -47,3 +52,27 @@ def test_a_node_that_failed_and_a_context_that_ended_end_it(end):
 
     _spin(node, SimpleNamespace(spin_once=spin_once), threading.Event())
     assert node.errors == []
+
+
+PROGRAM = """
+import os, signal, sys
+from dysl_vla_ros.ros.process import run_node
+
+def make():
+    from rclpy.node import Node
+    node = Node('made')
+    node.failed = sys.argv[1] == 'failed'
+    os.kill(os.getpid(), signal.SIGTERM)
+    return node
+
+sys.exit(run_node('made', make, lambda node: None, []))
+"""
+
+
+@pytest.mark.parametrize(('how', 'code'), [('failed', 1), ('ended', 0)])
+def test_a_node_that_failed_ends_its_process_with_1_and_one_that_was_ended_with_0(how, code):
+    ended = subprocess.run(
+        [sys.executable, '-c', PROGRAM, how], cwd=Path(__file__).parents[2], timeout=120,
+        env={**os.environ, 'ROS_DOMAIN_ID': str(DOMAIN)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.returncode == code, ended.stderr

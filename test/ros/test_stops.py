@@ -298,18 +298,22 @@ def test_an_observation_the_policy_refuses_is_a_hold_that_ends_when_it_fits(rig)
 def test_a_tick_that_raises_is_an_estop_and_commands_go_on(rig, monkeypatch):
     rig = rig().run()
     original = rig.session.inputs.status
-    broken = iter([True])
+    broken, later = [], []
 
     def status(now):
-        if threading.current_thread().name == 'commands' and next(broken, False):
-            raise RuntimeError('a bug')
+        if threading.current_thread().name == 'commands':
+            command = rig.session.last_command  # of the tick before
+            if not broken and command is not None and command.velocities.any():
+                broken.append(command.stamp)
+                raise RuntimeError('a bug')
+            if broken and command is not None and command.stamp > broken[0]:
+                later.append(command)
         return original(now)
 
     monkeypatch.setattr(rig.session.inputs, 'status', status)
     rig.wait_state('e-stop')
     assert "RuntimeError('a bug')" in rig.session.reason
-    count = len(rig.robot.trajectories)
-    wait_for(lambda: len(rig.robot.trajectories) > count + 5, what='commands')
+    wait_for(lambda: later, what='commands that brake')
 
 
 def reconfigured(rig):
@@ -393,9 +397,13 @@ def test_after_an_estop_and_after_a_pause_the_commands_end_at_every_rate(rig, ra
     def fall_silent(state):
         rig.wait_state(state)
         wait_for(lambda: rig.session.last_command is None, what=f'silence in {state}')
+        wait_for(quiet, what=f'the last of the commands in {state}')
+        assert rig.session.last_command is None
+
+    def quiet():
         said = len(rig.robot.trajectories)
         time.sleep(0.5)
-        assert len(rig.robot.trajectories) == said
+        return len(rig.robot.trajectories) == said
 
     assert rig.ask('pause', True).success
     fall_silent('paused')

@@ -91,7 +91,9 @@ def test_numbers_picture_and_path_come_with_every_pass(rig):
     wait_for(lambda: all((depth, stages, whole, rate, pictures, paths)), what='one of each')
     layers = made.policy.manifest.layers_total
     assert 1 <= depth[0].data <= layers and rate[0].data > 1
-    assert stages[0].layout.dim[0].label == 'preprocess encode backbone decode'
+    (dimension,) = stages[0].layout.dim
+    assert dimension.label == 'preprocess encode backbone decode'
+    assert dimension.size == dimension.stride == len(stages[0].data) == 4
     assert sum(stages[0].data) == pytest.approx(whole[0].data)
     assert (pictures[0].height, pictures[0].width) == (4 * layers, 4 * PASSES)
     assert len(pictures[0].data) == pictures[0].step * pictures[0].height

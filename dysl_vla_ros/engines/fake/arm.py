@@ -104,6 +104,16 @@ def arm_of(path: str) -> FakeArm | None:
         raise BundleError(f"engine.path = {path!r}: expected a folder, or 'fake'") from None
 
 
+def no_model(path: str) -> Manifest:
+    """The contract of a path without a model.
+
+    Raises:
+        BundleError: As ``arm_of``.
+    """
+    arm = arm_of(path)
+    return fake_manifest() if arm is None else arm.manifest
+
+
 class JointSweep:
     """Chunks that turn the first joint a little to and fro; the gripper closes on the way back."""
 

@@ -26,7 +26,7 @@ from dysl_vla_ros.engines.remote.protocol import LARGEST_MESSAGE, ProtocolError,
 from dysl_vla_ros.errors import ConfigError, LinkError
 
 _log = logging.getLogger(__name__)
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 _HANDSHAKE_S = 5.0
 _CLOSE_S = 0.2
 _LOOK_S = 0.5

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,19 @@ from dysl_vla_ros.lab.data.bag_messages import (
     TRAJECTORY,
     by_name,
     numbers_of,
-    picture_of,
     stamp_ns,
 )
 from dysl_vla_ros.lab.data.bags.bag import Bag, open_bag
 from dysl_vla_ros.lab.data.picture_spool import Spool
+from dysl_vla_ros.lab.data.refused_pictures import RefusedPictures
+from dysl_vla_ros.pictures.messages import check_message, is_raw, rgb_of
 
 NEXT = 'next'
 """As the topic of actions: where the joints stand one frame later is what was done."""
 _S = 1_000_000_000
 _SAME_CLOCK_NS = 2 * _S
+_LOOKED_AT = 30
+"""Pictures of a camera, before a recording is read."""
 _RESULTS = ('success', 'failure')
 
 
@@ -110,7 +114,7 @@ class BagEpisode:
     Attributes:
         state: (frames, size).
         action: (frames, size).
-        pictures: Camera -> message of each frame, still encoded; read with ``picture_of``.
+        pictures: Camera -> topic and message of each frame, still encoded; read with ``rgb_of``.
         instruction: Of all of them.
         result: ``success``, ``failure`` or '' where nobody said.
     """
@@ -189,10 +193,11 @@ class BagEpisodes:
     """Episodes of one recording; see ``episodes``."""
 
     def __init__(self, path: Path, choice: BagChoice) -> None:
-        """Open it and choose the topics.
+        """Open it, choose the topics, look at the first pictures.
 
         Raises:
             ConfigError: It cannot be read, or something is missing.
+            InputError: The pictures of a camera are none that the node takes.
         """
         self.bag = open_bag(path)
         self.choice = choice
@@ -200,21 +205,35 @@ class BagEpisodes:
         self.notes: list[str] = []
         self.state_names: tuple[str, ...] = ()
         self.action_names: tuple[str, ...] = ()
+        self._refused = RefusedPictures()
+        for topic in self.topics.cameras.values():
+            self._look_at(topic)
 
     def episodes(self) -> Iterator[BagEpisode]:
         """Every episode, in order.
 
         Raises:
             ConfigError: A message is not what it should be.
+            InputError: No picture of a camera can be used.
         """
         with self.bag:
             for part in self._parts():
                 yield from self._of_part(part)
-        self.notes += self.bag.notes
+        self.notes += [*self._refused.settle(), *self.bag.notes]
+
+    def _look_at(self, topic: str) -> None:
+        """Say now what is wrong with all pictures of a camera, not after an hour of reading."""
+        refused = RefusedPictures()
+        for message in islice(self.bag.messages([topic]), _LOOKED_AT):
+            if _usable(refused, message):
+                return
+        refused.settle()
 
     def _parts(self) -> Iterator[_Streams]:
         streams, current = _Streams(), 0
         for message in self.bag.messages(self.topics.all):
+            if message.kind in IMAGES and not _usable(self._refused, message):
+                continue
             if message.part != current:
                 yield streams
                 streams, current = _Streams(), message.part
@@ -302,10 +321,17 @@ class BagEpisodes:
                 done = np.concatenate([state[first + 1 : last], state[last - 1 : last]])
             yield BagEpisode(
                 state[here].astype(np.float32), done.astype(np.float32),
-                {name: [(self.bag.topics[self.topics.cameras[name]],
-                         pictures[name][place][1]) for place in shown[name][here]]
+                {name: [(self.topics.cameras[name], pictures[name][place][1])
+                        for place in shown[name][here]]
                  for name in pictures}, instruction, result,
             )  # fmt: skip
+
+
+def _usable(refused: RefusedPictures, message: Any) -> bool:
+    """Whether the node would take this picture; a compressed one shows it when it is decoded."""
+    topic, found = message.topic, message.message
+    look = check_message if is_raw(found) else rgb_of
+    return refused.read(topic, lambda: look(topic, found)) is not None
 
 
 class _Numbers:
@@ -459,8 +485,8 @@ def _camera_name(topic: str, topics: Sequence[str]) -> str:
 
 def pictures(entries: Sequence[tuple[str, Any]], size: int = 0) -> Iterator[NDArray[np.uint8]]:
     """Pictures of an episode, even in rows and columns, the shorter side at most ``size``."""
-    for kind, message in entries:
-        yield sized(picture_of(kind, message), size)
+    for topic, message in entries:
+        yield sized(rgb_of(topic, message), size)
 
 
 def sized(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

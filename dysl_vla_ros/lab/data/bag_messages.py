@@ -1,4 +1,4 @@
-"""Messages of a recording as numbers and pictures."""
+"""Messages of a recording as numbers; as pictures: ``pictures.messages``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.data.png import decode_png
 
 IMAGES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 JOINTS = 'sensor_msgs/msg/JointState'
@@ -20,11 +19,6 @@ _NUMBERS = tuple(f'std_msgs/msg/{name}' for name in ('Float64', 'Float32', 'Int3
 _TWISTS = ('geometry_msgs/msg/TwistStamped', 'geometry_msgs/msg/Twist')
 NUMERIC = (JOINTS, TRAJECTORY, *_ARRAYS, *_NUMBERS, *_TWISTS)
 _TWIST_NAMES = ('dx', 'dy', 'dz', 'drx', 'dry', 'drz')
-
-CHANNELS = {'rgb8': (3, (0, 1, 2)), 'bgr8': (3, (2, 1, 0)), 'rgba8': (4, (0, 1, 2)),
-             'bgra8': (4, (2, 1, 0)), 'mono8': (1, (0, 0, 0)), '8UC3': (3, (2, 1, 0)),
-             '8UC1': (1, (0, 0, 0))}  # fmt: skip
-"""Encoding -> bytes per pixel, and which of them are red, green and blue."""
 
 
 def stamp_ns(message: Any) -> int:
@@ -54,55 +48,6 @@ def numbers_of(kind: str, message: Any) -> tuple[tuple[str, ...], NDArray[np.flo
         parts = [getattr(part, axis) for part in (twist.linear, twist.angular) for axis in 'xyz']
         return _TWIST_NAMES, np.array(parts, np.float64)
     raise ConfigError('type', kind, f'one of {", ".join(NUMERIC)}')
-
-
-def picture_of(kind: str, message: Any) -> NDArray[np.uint8]:
-    """The picture (rows, columns, 3), RGB.
-
-    Raises:
-        ConfigError: An encoding that is not read.
-    """
-    data = np.asarray(message.data, np.uint8)
-    if kind == IMAGES[1]:
-        return decode_png(data.tobytes())
-    rows, columns = int(message.height), int(message.width)
-    encoding = str(message.encoding)
-    if encoding in ('yuv422_yuy2', 'yuyv', 'yuv422', 'uyvy'):
-        return _yuv(data.reshape(rows, -1)[:, : 2 * columns], encoding)
-    if encoding not in CHANNELS:
-        raise ConfigError('encoding', encoding, f'one of {", ".join(CHANNELS)}, yuyv, uyvy; '
-                          'depth and Bayer pictures are not read')  # fmt: skip
-    step = int(message.step) or columns * CHANNELS[encoding][0]
-    return unpacked(data, encoding, rows, columns, step)
-
-
-def unpacked(
-    data: NDArray[np.uint8], encoding: str, rows: int, columns: int, step: int
-) -> NDArray[np.uint8]:
-    """Bytes of a picture as (rows, columns, 3), RGB.
-
-    Args:
-        data: At least ``rows * step`` bytes.
-        encoding: One of ``CHANNELS``.
-        rows: Of the picture.
-        columns: Of the picture.
-        step: Bytes of a row, with what lies behind its pixels.
-    """
-    size, order = CHANNELS[encoding]
-    used = data[: rows * step].reshape(rows, step)[:, : columns * size]
-    return np.ascontiguousarray(used.reshape(rows, columns, size)[..., list(order)])
-
-
-def _yuv(data: NDArray[np.uint8], encoding: str) -> NDArray[np.uint8]:
-    """4:2:2, full range, BT.601."""
-    pairs = data.reshape(data.shape[0], -1, 4)
-    at = (1, 0, 3, 2) if encoding in ('yuv422', 'uyvy') else (0, 1, 2, 3)
-    first, u, second, v = (pairs[..., n].astype(np.float32) for n in at)
-    light = np.stack([first, second], -1)
-    blue, red = u[..., None] - 128.0, v[..., None] - 128.0
-    rgb = np.stack([light + 1.402 * red, light - 0.344136 * blue - 0.714136 * red,
-                    light + 1.772 * blue], -1)  # fmt: skip
-    return np.clip(np.rint(rgb), 0, 255).astype(np.uint8).reshape(data.shape[0], -1, 3)
 
 
 def by_name(

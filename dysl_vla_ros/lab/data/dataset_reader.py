@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from dysl_vla_ros.errors import ConfigError, as_list
+from dysl_vla_ros.errors import ConfigError, InputError, as_list
 from dysl_vla_ros.lab.data.dataset_format import (
     ACTION,
     INFO,
@@ -30,7 +30,7 @@ from dysl_vla_ros.lab.data.dataset_format import (
 )
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations
 from dysl_vla_ros.lab.data.lerobot import read_columns, version_of
-from dysl_vla_ros.lab.data.png import decode_png
+from dysl_vla_ros.pictures.files import decode_file
 
 _MADE_BY = 'a dataset written by dysl collect'
 _FREE = 'reach'
@@ -312,8 +312,8 @@ def _load_pictures(
     stored = _read(path, [name])[name].take(rows).combine_chunks()
     for place, data in enumerate(stored.field('bytes')):
         try:
-            image = decode_png(data.as_py())
-        except (OSError, TypeError) as error:
+            image = decode_file(name, data.as_py())
+        except (InputError, TypeError) as error:
             raise ConfigError(f'{path.name}: {name}, row {rows[place]}', str(error),
                               'a PNG picture inside the file') from None  # fmt: skip
         if image.shape != target.shape[1:]:

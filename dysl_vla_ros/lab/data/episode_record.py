@@ -26,8 +26,8 @@ from dysl_vla_ros.lab.data.dataset_format import (
     write_table,
 )
 from dysl_vla_ros.lab.data.dataset_statistics import column_statistics, picture_statistics
-from dysl_vla_ros.lab.data.png import encode_png
 from dysl_vla_ros.lab.worlds.cell import Labels
+from dysl_vla_ros.pictures.files import encode_png
 
 _PICTURES = 8
 """Pictures per episode that the statistics of a camera are taken from."""

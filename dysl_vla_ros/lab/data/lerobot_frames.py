@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.errors import ConfigError, InputError
 from dysl_vla_ros.lab.data.lerobot import Episode, LerobotSet, read_table
 from dysl_vla_ros.lab.data.lerobot_video import read_frames
-from dysl_vla_ros.lab.data.png import decode_png
+from dysl_vla_ros.pictures.files import decode_file
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ def read_pictures(
             content = entry.get('bytes') if isinstance(entry, dict) else entry
             if not content:
                 content = (data.folder / str(entry['path'])).read_bytes()
-            yield decode_png(content)
-        except (OSError, TypeError, KeyError, ValueError) as error:
+            yield decode_file(column, content)
+        except (OSError, TypeError, KeyError, ValueError, InputError) as error:
             raise ConfigError(f'{column}, episode {episode.index}, frame {frame}', str(error),
                               'a picture (PNG or JPEG) inside the file') from None  # fmt: skip
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations
-from dysl_vla_ros.lab.data.png import decode_png
 from dysl_vla_ros.lab.worlds.libero.client import LiberoClient
 from dysl_vla_ros.lab.worlds.libero.suites import ACTION_DIM, CAMERAS, STEP_M, TASKS
 from dysl_vla_ros.lab.worlds.libero.units import patch_of, physical
+from dysl_vla_ros.pictures.files import decode_file
 from dysl_vla_ros.targets import folder_target, write_whole
 
 HORIZON = 8
@@ -213,7 +213,8 @@ def _episode(path: Path) -> dict[str, Any]:
     for name in CAMERAS:
         data, ends = found[name].tobytes(), found.pop(f'{name}_ends').tolist()
         found[name] = np.stack([
-            decode_png(data[first:end]) for first, end in zip([0, *ends[:-1]], ends, strict=True)
+            decode_file(f'{path.name}: {name}', data[first:end])
+            for first, end in zip([0, *ends[:-1]], ends, strict=True)
         ])  # fmt: skip
     return found
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_KEPT = ('header', 'height', 'width', 'encoding', 'step', 'format')
+_KEPT = ('header', 'height', 'width', 'encoding', 'is_bigendian', 'step', 'format')
 
 
 class Spool:

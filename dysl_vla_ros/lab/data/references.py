@@ -13,7 +13,7 @@ from dysl_vla_ros.errors import ConfigError, InputError
 from dysl_vla_ros.lab.data.dataset_format import IMAGE
 from dysl_vla_ros.lab.data.lerobot import open_lerobot, plain_name
 from dysl_vla_ros.lab.data.lerobot_frames import read_pictures, read_rows
-from dysl_vla_ros.lab.data.png import decode_png, encode_png
+from dysl_vla_ros.pictures.files import decode_file, encode_png
 
 
 def from_file(path: Path, camera: CameraSpec) -> bytes:
@@ -23,8 +23,8 @@ def from_file(path: Path, camera: CameraSpec) -> bytes:
         ConfigError: It cannot be read, or is smaller than what the model sees.
     """
     try:
-        return _seen(path.read_bytes(), camera)
-    except (OSError, ValueError, InputError) as error:
+        return encode_png(as_seen(decode_file(path.name, path.read_bytes()), camera))
+    except (OSError, InputError) as error:
         raise ConfigError(f'reference.{camera.name}', str(path), f'a picture: {error}') from None
 
 
@@ -55,7 +55,3 @@ def from_dataset(folder: Path, cameras: Iterable[CameraSpec]) -> dict[str, bytes
         except InputError as error:
             raise ConfigError('dataset', str(folder), str(error)) from None
     return found
-
-
-def _seen(data: bytes, camera: CameraSpec) -> bytes:
-    return encode_png(as_seen(decode_png(data), camera))

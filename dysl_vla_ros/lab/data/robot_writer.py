@@ -43,8 +43,8 @@ from dysl_vla_ros.lab.data.dataset_statistics import (
     picture_statistics,
 )
 from dysl_vla_ros.lab.data.dataset_writer import empty_info, task_table
-from dysl_vla_ros.lab.data.png import encode_png
 from dysl_vla_ros.lab.data.video_writer import VideoWriter, video_info
+from dysl_vla_ros.pictures.files import encode_png
 from dysl_vla_ros.targets import folder_target
 
 VIDEO_PATH = 'videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4'

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from dysl_vla_ros.errors import InputError, LinkError
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.lab.evaluation.link_weather import WeatherLink
 from dysl_vla_ros.lab.evaluation.smoothness import AT_REST, smoothness
+from dysl_vla_ros.lab.evaluation.tally import Tally
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.motion import MotionPlanner
 from dysl_vla_ros.policy import Pass, Policy
@@ -113,6 +114,8 @@ class EpisodeResult:
         resting: Whether the arm stood still at the end.
         longest_still_s: Longest time without motion between two motions.
         jerk_rms: Of the measured joint that jerked most [rad/s^3].
+        jerk_peak: Largest of any measured joint [rad/s^3].
+        way: Length of the measured path through the space of all joints [rad].
     """
 
     spec: EpisodeSpec
@@ -140,17 +143,15 @@ class EpisodeResult:
     resting: bool = False
     longest_still_s: float = 0.0
     jerk_rms: float = 0.0
+    jerk_peak: float = 0.0
+    way: float = 0.0
 
 
 @dataclass
-class _Tally:
-    layers: int = 0
-    controllers: int = 0
-    reruns: int = 0
+class _Noted:
+    cost: Tally = field(default_factory=Tally)
     unsafe: int = 0
     phase_layers: dict[str, list[int]] = field(default_factory=lambda: {p: [0, 0] for p in PHASES})
-    pass_seconds: list[float] = field(default_factory=list)
-    backbone_seconds: list[float] = field(default_factory=list)
     trace: list[tuple[float, int, float | None, str]] = field(default_factory=list)
 
 
@@ -233,7 +234,7 @@ def run_episode(
     loop = ControlLoop(policy, config, limits, planner, armed=True)
     gripper = GripperFilter(config.gripper)
     tick = 1.0 / config.timing.command_rate_hz
-    tally, pending, succeeded_at, retry = _Tally(), None, None, 0.0
+    noted, pending, succeeded_at, retry = _Noted(), None, None, 0.0
     path = [world.joint_positions]
     loop.tick(world.time, world.joint_positions, _READY)
     loop.start(world.time)
@@ -241,7 +242,7 @@ def run_episode(
         now = world.time
         command = loop.tick(now, world.joint_positions, _READY)
         if command is not None:
-            tally.unsafe += not within(command, limits)
+            noted.unsafe += not within(command, limits)
             world.command_trajectory(
                 command.window_times, command.window_positions, command.window_velocities
             )
@@ -258,7 +259,7 @@ def run_episode(
                 loop.abandon(pending.problem)
                 pending, retry = None, now + _RETRY_S
                 break
-            pending = _arrive(loop, pending, tally, latency, on_delivery, link)
+            pending = _arrive(loop, pending, noted, latency, on_delivery, link)
         world.advance(tick)
         path.append(world.joint_positions)
         succeeded_at = (succeeded_at or world.time) if world.success() else None
@@ -267,10 +268,10 @@ def run_episode(
         if loop.state in ('e-stop', 'fault'):
             break
     if loop.state in ('e-stop', 'fault'):  # it brakes along its path: until then it moves
-        speed = _brake(loop, world, limits, tick, tally)
+        speed = _brake(loop, world, limits, tick, noted)
     else:
         speed = _speed(path[-2:], tick)
-    status, (still, jerk) = loop.status(), smoothness(path, tick)
+    status = loop.status()
     return EpisodeResult(
         spec=spec,
         instruction=instruction,
@@ -279,23 +280,22 @@ def run_episode(
         actions=status.actions_played,
         chunks=status.chunks,
         reruns=status.reruns,
-        layers_run=tally.layers,
-        controllers=tally.controllers,
+        layers_run=noted.cost.layers,
+        controllers=noted.cost.controllers,
         layers_total=policy.manifest.layers_total,
         static_layers=len(policy.manifest.static_layers),
-        phase_layers={name: (a, b) for name, (a, b) in tally.phase_layers.items()},
-        pass_seconds=tuple(tally.pass_seconds),
-        backbone_seconds=tuple(tally.backbone_seconds),
+        phase_layers={name: (a, b) for name, (a, b) in noted.phase_layers.items()},
+        pass_seconds=tuple(noted.cost.pass_seconds),
+        backbone_seconds=tuple(noted.cost.backbone_seconds),
         holds=status.holds,
         commands=status.commands,
         limited=status.limited,
-        depth_trace=tuple(tally.trace),
+        depth_trace=tuple(noted.trace),
         refused=refused,
         lost=0 if link is None else link.lost,
-        unsafe=tally.unsafe,
+        unsafe=noted.unsafe,
         resting=speed < AT_REST,
-        longest_still_s=still,
-        jerk_rms=jerk,
+        **asdict(smoothness(path, tick)),
     )
 
 
@@ -312,14 +312,14 @@ def within(command: Command, limits: MotionLimits) -> bool:
 
 
 def _brake(
-    loop: ControlLoop, world: World, limits: MotionLimits, tick: float, tally: _Tally
+    loop: ControlLoop, world: World, limits: MotionLimits, tick: float, noted: _Noted
 ) -> float:
     """Let a latched loop come to rest; the speed that is left [rad/s]."""
     path = [world.joint_positions]
     for _ in range(int(1.0 / tick)):
         command = loop.tick(world.time, world.joint_positions, _READY)
         if command is not None:
-            tally.unsafe += not within(command, limits)
+            noted.unsafe += not within(command, limits)
             world.command_trajectory(
                 command.window_times, command.window_positions, command.window_velocities
             )
@@ -383,7 +383,7 @@ def _begin(
 
 
 def _arrive(
-    loop: ControlLoop, pending: _InFlight, tally: _Tally, latency: float | None,
+    loop: ControlLoop, pending: _InFlight, noted: _Noted, latency: float | None,
     on_delivery: Callable[[Delivery], None] | None, link: WeatherLink | None,
 ) -> _InFlight | None:  # fmt: skip
     assert pending.result is not None
@@ -391,9 +391,8 @@ def _arrive(
     if on_delivery is not None:
         on_delivery(delivery)
     if not delivery.rerun:
-        _count(pending, delivery, tally)
+        _count(pending, delivery, noted)
         return None
-    tally.reruns += 1
     began = time.perf_counter()
     result = loop.rerun(pending.result)
     seconds = time.perf_counter() - began
@@ -411,15 +410,13 @@ def _arrive(
     )
 
 
-def _count(pending: _InFlight, delivery: Delivery, tally: _Tally) -> None:
-    tally.layers += pending.layers
-    tally.controllers += pending.controllers
+def _count(pending: _InFlight, delivery: Delivery, noted: _Noted) -> None:
+    noted.cost.spent(pending.layers, pending.controllers)
     if not delivery.accepted:
         return
-    tally.pass_seconds.append(pending.seconds)
-    tally.backbone_seconds.append(pending.backbone)
-    entry = tally.phase_layers[pending.phase]
+    noted.cost.accepted(pending.seconds, pending.backbone)
+    entry = noted.phase_layers[pending.phase]
     entry[0] += pending.layers
     entry[1] += 1
     first = delivery.continuity[0] if delivery.continuity else None
-    tally.trace.append((pending.began, pending.layers, first, pending.phase))
+    noted.trace.append((pending.began, pending.layers, first, pending.phase))

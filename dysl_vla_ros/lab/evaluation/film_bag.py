@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.data.bag_messages import IMAGES, picture_of
+from dysl_vla_ros.lab.data.bag_messages import IMAGES
 from dysl_vla_ros.lab.data.bags.bag import Bag, open_bag
+from dysl_vla_ros.lab.data.refused_pictures import RefusedPictures
 from dysl_vla_ros.lab.evaluation.film import Film, Frame, joined_masks
 from dysl_vla_ros.lab.evaluation.film_pictures import fitted
 from dysl_vla_ros.lab.replay.steps import PassSteps, passes_in
+from dysl_vla_ros.pictures.messages import check_message, rgb_of
 
 _STATUS = 'diagnostic_msgs/msg/DiagnosticStatus'
 _INFO = '/chunk_info'
@@ -31,6 +34,7 @@ def film_of(path: Path, camera: str = '') -> Film:
 
     Raises:
         ConfigError: It holds no passes, or no pictures.
+        InputError: None of its pictures can be used.
     """
     with open_bag(path) as bag:
         frames = list(_recorded(bag, camera) if passes_in(bag) else _watched(bag, camera))
@@ -80,13 +84,15 @@ def _watched(bag: Bag, camera: str) -> Iterator[tuple[str, Frame]]:
             '--camera' if camera else 'bag', camera or str(bag.path),
             f'recorded passes, or {_INFO} of the node and a camera; it has {bag.listed()}',
         )  # fmt: skip
-    topic, masks = camera or pictures[0], list[str]()
-    image: tuple[str, Any] | None = None
+    topic, masks, refused = camera or pictures[0], list[str](), RefusedPictures()
+    image: Any = None
     begin: int | None = None
     count = 0
     for message in bag.messages([infos[0], topic]):
         if message.topic == topic:
-            image = message.kind, message.message
+            taken = message.message
+            if refused.checked(topic, partial(check_message, topic, taken)):
+                image = taken
             continue
         values = {str(item.key): str(item.value) for item in message.message.values}
         if image is None or not values.get('layer_mask'):
@@ -97,15 +103,19 @@ def _watched(bag: Bag, camera: str) -> Iterator[tuple[str, Frame]]:
         begin = message.stamp if begin is None else begin
         whole = joined_masks([mask for mask in masks if len(mask) == len(masks[-1])])
         masks.clear()
-        if values.get('outcome') != 'accepted':
+        shown = None
+        if values.get('outcome') == 'accepted':
+            shown = refused.read(topic, partial(rgb_of, topic, image))
+        if shown is None:
             continue
         count += 1
         yield values.get('instruction', ''), Frame(
-            1e-9 * (message.stamp - begin), fitted(picture_of(*image)), whole,
+            1e-9 * (message.stamp - begin), fitted(shown), whole,
             values.get('mode', ''), _first(values), '',
         )  # fmt: skip
         if count == MOST:
             return
+    refused.settle()
 
 
 def _first(values: Mapping[str, str]) -> float | None:

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from dysl_vla_ros.config import NodeConfig
-from dysl_vla_ros.core import transforms
 from dysl_vla_ros.core.skip_policy import SkipPolicy
-from dysl_vla_ros.data_types import FloatArray, Observation, SkipMode
+from dysl_vla_ros.data_types import Observation, SkipMode
 from dysl_vla_ros.lab.evaluation.latency import Clock, Progress, quantiles
+from dysl_vla_ros.lab.evaluation.tally import Tally, TimedPasses
 from dysl_vla_ros.loop_settings import skip_settings
 from dysl_vla_ros.policy import Pass, Policy
+from dysl_vla_ros.verified_pass import displacements, verified
 
 MODES: tuple[SkipMode, ...] = ('full', 'auto', 'max_skip')
 
@@ -87,10 +88,8 @@ class ModeRun:
             manifest.layout.segments, skip_settings(config, manifest.calibration)
         )
         self._played = max(1, round(manifest.action.horizon * config.timing.request_threshold))
-        self._seconds: list[float] = []
+        self._tally = Tally()
         self._layers: list[int] = []
-        self._asked: list[int] = []
-        self._reruns = 0
 
     def restart(self) -> None:
         """A new run of observations begins at rest."""
@@ -98,53 +97,28 @@ class ModeRun:
 
     def step(self, observation: Observation, clock: Clock = time.perf_counter) -> Pass:
         """One chunk: predict, verify, run again where that is due; returns what is played."""
-        begun = clock()
-        result = self._policy.predict(observation, self._skip.plan(self._mode))
-        layers, asked = len(result.trace.layers_run), len(result.trace.scores)
-        moves = displacements(self._policy, result, observation)
-        resumable = result.mode == 'skipped' and result.trace.resume_layer is not None
-        verdict = self._skip.verify(moves, resumable)
-        if verdict.rerun:
-            result = self._policy.rerun(result)
-            layers += len(result.trace.layers_run)
-            moves = displacements(self._policy, result, observation)
-            verdict = self._skip.verify(moves, False)
-            self._reruns += 1
-        self._seconds.append(clock() - begun)
-        self._layers.append(layers)
-        self._asked.append(asked)
-        self._skip.accepted(verdict, result.mode == 'rerun')
+        manifest, chunk = self._policy.manifest, TimedPasses(self._policy, clock)
+        result, moves, _ = verified(
+            self._skip, chunk.predict(observation, self._skip.plan(self._mode)),
+            lambda one: displacements(manifest, one.normalised, observation),
+            manifest.action.horizon, chunk.rerun,
+        )  # fmt: skip
+        self._tally.add(chunk)
+        self._layers.append(chunk.layers)
         for move in moves[: self._played]:
             self._skip.played(move)
         return result
 
     def report(self) -> dict[str, Any]:
         """The JSON document of this mode."""
-        total = self._policy.manifest.layers_total
+        total, tally = self._policy.manifest.layers_total, self._tally
         return {
-            'latency': asdict(quantiles(self._seconds)),
-            'chunks': len(self._seconds),
+            'latency': asdict(quantiles(tally.pass_seconds)),
+            'chunks': len(self._layers),
             'layers_run_mean': float(np.mean(self._layers)),
             'layers_run_histogram': {str(k): n for k, n in sorted(Counter(self._layers).items())},
             'depth': float(np.mean(self._layers)) / total,
-            'controllers_asked_mean': float(np.mean(self._asked)),
-            'reruns': self._reruns,
-            'rerun_rate': self._reruns / len(self._seconds),
+            'controllers_asked_mean': tally.controllers / len(self._layers),
+            'reruns': tally.reruns,
+            'rerun_rate': tally.reruns / len(self._layers),
         }
-
-
-def displacements(policy: Policy, result: Pass, observation: Observation) -> FloatArray:
-    """Per-step displacements in normalised space, shape (horizon, action_dim).
-
-    Without the arm's kinematics a first pose has nothing to be compared with: its displacement
-    counts as none.
-    """
-    spec = policy.manifest.action
-    if spec.space.endswith('delta'):
-        return result.normalised
-    scale = spec.normalisation
-    actions = transforms.unnormalise(result.normalised, scale.low, scale.high, scale.mask)
-    first = observation.joints if spec.space == 'joint_position' else actions[0, :6]
-    steps = transforms.steps_of_absolute(actions, np.asarray(first), spec.space)
-    moves = spec.displacement
-    return transforms.normalise(steps, moves.low, moves.high, moves.mask)

@@ -15,9 +15,20 @@ from dysl_vla_ros.policy import Pass, Policy
 
 Mode = Literal[
     'full', 'auto', 'ceil', 'level', 'max_skip', 'fixed', 'no_pre_skip', 'no_rerun', 'closed',
-    'static_only', 'random', 'deer', 'oracle', 'remote', 'verified', 'broker',
+    'static_only', 'random', 'deer', 'oracle', 'remote', 'verified', 'broker', 'blocking', 'blend',
+    'noise_critical', 'noise_free',
 ]  # fmt: skip
 MODES: tuple[Mode, ...] = get_args(Mode)
+SERVED: tuple[Mode, ...] = ('remote', 'verified', 'broker')
+"""Modes with a policy server."""
+STREAMED: tuple[Mode, ...] = ('blocking', 'blend')
+"""Modes that are played without the control loop, one target per period."""
+FREE = ('reach', 'carry')
+"""Phases of free motion."""
+CRITICAL = ('grasp', 'release')
+"""Phases in which the gripper acts."""
+NOISY: dict[Mode, tuple[str, ...]] = {'noise_critical': CRITICAL, 'noise_free': FREE}
+"""Mode -> phases of the task in which the weights have noise."""
 DESCRIPTIONS: dict[Mode, str] = {
     'full': 'every layer of every pass',
     'auto': 'guidance before the pass, verification after it',
@@ -37,11 +48,16 @@ DESCRIPTIONS: dict[Mode, str] = {
     'verified': 'auto here, full passes after a drop by a policy server, one row for each of '
     '--links',
     'broker': "as remote, played by openpi's own ActionChunkBroker (pip install openpi-client)",
+    'blocking': 'full, a chunk played to its end before the next pass begins',
+    'blend': "full, played as LeRobot's asynchronous client does: old and new targets averaged",
+    'noise_critical': 'full, with noise on the weights of all layers while the arm grasps or '
+    'releases, a row for each --noise',
+    'noise_free': 'the same noise while it reaches or carries',
 }
 _VERIFIED = ('auto', 'ceil', 'level', 'no_pre_skip', 'full', 'remote', 'verified')
 _SKIP_MODES: dict[Mode, str] = {
     'full': 'full', 'max_skip': 'max_skip', 'no_pre_skip': 'max_skip', 'fixed': 'fixed',
-    'deer': 'full', 'oracle': 'full',
+    'deer': 'full', 'oracle': 'full', 'noise_critical': 'full', 'noise_free': 'full',
 }  # fmt: skip
 
 
@@ -57,6 +73,8 @@ class Row:
         share: Of ``random``: mean share of the dynamic layers that it runs.
         ratio: Of ``deer``: share that leaves at an exit, over that of the exit before.
         link: Of ``remote`` and ``verified``: how good their link is.
+        noise: Of ``noise_critical`` and ``noise_free``: its standard deviation, as a share of
+            each matrix's root mean square.
     """
 
     mode: Mode
@@ -65,6 +83,7 @@ class Row:
     share: float = 0.0
     ratio: float = 0.0
     link: str = ''
+    noise: float = 0.0
 
     @property
     def name(self) -> str:
@@ -73,6 +92,8 @@ class Row:
             return f'fixed {self.exit_layer}'
         if self.link:
             return f'{self.mode} {self.link}'
+        if self.noise:
+            return f'{self.mode} {self.noise:g}'
         if self.mode == 'deer':
             return f'deer {self.ratio:g}'
         return f'oracle {self.tolerance:g}' if self.mode == 'oracle' else self.mode
@@ -85,6 +106,7 @@ def rows_of(
     tolerances: Sequence[float],
     random_depth: float | None,
     links: Mapping[Mode, Sequence[str]] | None = None,
+    noises: Sequence[float] = (),
 ) -> list[Row]:
     """A row for each mode, or for each of its numbers, in the order of the modes.
 
@@ -95,12 +117,14 @@ def rows_of(
         tolerances: Of ``oracle``.
         random_depth: Of ``random``; None where it is found later.
         links: Mode that has a link -> how good it is, row by row.
+        noises: Of the modes with noise.
     """
     several: dict[Mode, list[Row]] = {
         'fixed': [Row('fixed', exit_layer=layer) for layer in exit_layers or (0,)],
         'deer': [Row('deer', ratio=ratio) for ratio in ratios],
         'oracle': [Row('oracle', tolerance=tolerance) for tolerance in tolerances],
         'random': [Row('random', share=random_depth or 0.0)],
+        **{mode: [Row(mode, noise=noise) for noise in noises] for mode in NOISY},
         **{mode: [Row(mode, link=link) for link in each] for mode, each in (links or {}).items()},
     }
     return [row for mode in modes for row in several.get(mode, [Row(mode)])]

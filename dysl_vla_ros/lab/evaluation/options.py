@@ -9,13 +9,12 @@ from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeSpec
 from dysl_vla_ros.lab.evaluation.link_weather import Weather
-from dysl_vla_ros.lab.evaluation.modes import MODES, Mode, Row, rows_of
+from dysl_vla_ros.lab.evaluation.modes import MODES, NOISY, SERVED, STREAMED, Mode, Row, rows_of
 from dysl_vla_ros.lab.evaluation.videos import Videos
 from dysl_vla_ros.sim.goals import FAMILIES, Family, Split
 
 Probe = Literal['none', 'shuffled_instruction', 'blank_image']
 PROBES: tuple[Probe, ...] = get_args(Probe)
-SERVED: tuple[Mode, ...] = ('remote', 'verified', 'broker')
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class EvaluateOptions:
         tolerances: Of mode ``oracle``, a row for each.
         deer_ratios: Of mode ``deer``, a row for each.
         links: Of the modes ``remote`` and ``verified``, a row for each: ``Weather.read``.
+        noises: Of the modes ``noise_critical`` and ``noise_free``, a row for each.
         episodes: Per family.
         first_seed: Seeds count up from here.
         families: Task families.
@@ -49,6 +49,7 @@ class EvaluateOptions:
     tolerances: tuple[float, ...] = ()
     deer_ratios: tuple[float, ...] = ()
     links: tuple[str, ...] = ()
+    noises: tuple[float, ...] = ()
     episodes: int = 25
     first_seed: int = 1_000_000
     families: tuple[Family, ...] = FAMILIES
@@ -101,9 +102,25 @@ class EvaluateOptions:
         if served and self.latency is None:
             raise ConfigError('latency', 'measured', 'a number of seconds with the modes '
                               f'{" and ".join(SERVED)}, to which a link adds its own')  # fmt: skip
-        if self.videos is not None and 'broker' in self.modes:
-            raise ConfigError('modes', 'broker', 'none of these with --videos: it plays without '
-                              'the control loop, whose passes a film shows')  # fmt: skip
+        noisy = [mode for mode in self.modes if mode in NOISY]
+        if bool(noisy) != bool(self.noises):
+            raise ConfigError('noise', list(self.noises), 'one or more numbers with the modes '
+                              f'{" and ".join(NOISY)}, none without them')  # fmt: skip
+        for noise in self.noises:
+            if not 0 < noise <= 10:
+                raise ConfigError('noise', noise, 'more than 0, at most 10')
+        if noisy and self.bundle == 'fake':
+            raise ConfigError('engine', 'fake', 'a bundle with the modes ' + ' and '.join(NOISY))
+        streamed = [mode for mode in self.modes if mode in STREAMED]
+        if streamed and self.latency is None:
+            raise ConfigError('latency', 'measured', 'a number of seconds with the modes '
+                              f'{" and ".join(STREAMED)}')  # fmt: skip
+        if streamed and self.probe == 'blank_image':
+            raise ConfigError('probe', self.probe, f'none with the modes {" and ".join(streamed)}')
+        unfilmed = [mode for mode in self.modes if mode in ('broker', *STREAMED)]
+        if self.videos is not None and unfilmed:
+            raise ConfigError('modes', ' '.join(unfilmed), 'none of these with --videos: it plays '
+                              'without the control loop, whose passes a film shows')  # fmt: skip
         if self.exit_layers and 'fixed' not in self.modes:
             raise ConfigError('exit_layer', list(self.exit_layers), 'none without the mode fixed')
         if self.random_depth is None:
@@ -116,7 +133,7 @@ class EvaluateOptions:
         """The rows of the table, in the order of the modes."""
         found = rows_of(
             self.modes, self.exit_layers, self.deer_ratios, self.tolerances, self.random_depth,
-            dict.fromkeys(SERVED, self.links),
+            dict.fromkeys(SERVED, self.links), self.noises,
         )  # fmt: skip
         return tuple(dict.fromkeys(found))
 

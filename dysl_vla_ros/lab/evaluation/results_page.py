@@ -11,8 +11,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dysl_vla_ros.lab.evaluation.modes import CRITICAL
 from dysl_vla_ros.lab.evaluation.statistics import paired_difference, wilson_interval
 
+_LATE = ('quarter', 'half', 'one', 'three')
+_EXECUTED = {
+    'full': 'ours, dense',
+    'auto': 'ours, `auto`',
+    'blend': 'blend',
+    'blocking': 'blocking',
+}
+EXECUTORS = (
+    "The same policy, dense, played by this package, as LeRobot's asynchronous client does "
+    '(`blend`: a pass is asked for at half a chunk, old and new targets are averaged 0.3 to 0.7), '
+    'and chunk by chunk (`blocking`). Medians over episodes, of the measured joints at 30 Hz; '
+    'jerk in rad/s³; a chunk is 0.4 s; `max_time_stretch` is 2.5.'
+)
+NOISE = (
+    'Normal noise on every weight matrix of every layer, its standard deviation as a share of the '
+    "matrix's root mean square, in passes that were observed in those phases; every pass dense."
+)
 COMMAND = 'dysl results --write doc/results.md'
 LARGEST = 5_000_000
 """Of all evidence that this page is made from [bytes]."""
@@ -144,7 +162,7 @@ def _pareto(evidence: Mapping[str, Found]) -> list[str]:
     parts = ['## (a) Success against compute', '### Bundled tasks']
     reports = [(name, found) for name, found in evidence.items()
                if 'modes' in found and found.get('probe', 'none') == 'none'
-               and not name.startswith('ablation')]  # fmt: skip
+               and not name.startswith(('ablation', 'latency_', 'noise_'))]  # fmt: skip
     reports = sorted(reports, key=lambda pair: (pair[1]['split'] != 'train',
                                                 -_episodes(pair[1]), pair[0]))  # fmt: skip
     for name, found in reports:
@@ -186,8 +204,7 @@ def _ablations(evidence: Mapping[str, Found]) -> list[str]:
 
 
 def _others(evidence: Mapping[str, Found]) -> list[str]:
-    parts = ['## (c) Weight noise in critical and in free phases',
-             'Not run: needs noise on the weights of a bundle, by phase, which is not written.',
+    parts = ['## (c) Weight noise in critical and in free phases', *_noise(evidence),
              '## (d) Latency']  # fmt: skip
     benches = [(name, found) for name, found in evidence.items() if 'skip' in found
                and 'stages' in found]  # fmt: skip
@@ -197,13 +214,37 @@ def _others(evidence: Mapping[str, Found]) -> list[str]:
     ]  # fmt: skip
     parts += ['## (e) Execution at latencies of 0.25, 0.5, 1 and 3 chunks']
     late = [(name, found) for name, found in evidence.items() if name.startswith('latency_')]
+    late.sort(key=lambda pair: float(pair[1]['latency']))
+    if late:
+        parts.append(EXECUTORS)
     for name, found in late:
         parts += [_title(name, found), _motion(found)]
     if not late:
-        parts.append('Not run: ours needs `dysl evaluate --modes auto --latency 0.1` (0.2, 0.4, '
-                     '1.2).')  # fmt: skip
-    return [*parts, 'Not run: a LeRobot-style blend and blocking chunks need those executors '
-            'beside ours, which are not written; jerk needs the joints recorded.']  # fmt: skip
+        parts.append('Not run: needs `dysl results --run ' + ' '.join(
+            f'latency_{name}_tabletop' for name in ('zero', *_LATE)) + '`.')  # fmt: skip
+    return parts
+
+
+def _noise(evidence: Mapping[str, Found]) -> list[str]:
+    found = evidence.get('noise_tabletop')
+    if found is None:
+        return ['Not run: needs `dysl results --run noise_tabletop`.']
+    sizes = sorted({float(name.split()[1]) for name in found['modes'] if name.startswith('noise')})
+    lines = ['| noise | in grasp and release: won | lost | in reach and carry: won | lost |',
+             '| --- ' * 5 + '|']  # fmt: skip
+    for size in sizes:
+        cells = []
+        for mode in ('noise_critical', 'noise_free'):
+            told = found['modes'][f'{mode} {size:g}']
+            cells += [_won(told['successes'], told['episodes']),
+                      _lost(found['paired'][f'{mode} {size:g}'])]  # fmt: skip
+        lines.append(f'| {size:g} | ' + ' | '.join(cells) + ' |')
+    dense = found['modes']['full']
+    passes = {phase: sum(counts.values()) for phase, counts in dense['layers_histogram'].items()}
+    share = sum(passes.get(phase, 0) for phase in CRITICAL) / max(sum(passes.values()), 1)
+    said = (f'{NOISE} Dense without noise wins {_won(dense["successes"], dense["episodes"])}; '
+            f'{100 * share:.0f} % of its passes are in grasp and release.')  # fmt: skip
+    return [_title('noise_tabletop', found), said, '\n'.join(lines)]  # fmt: skip
 
 
 def _node(evidence: Mapping[str, Found]) -> list[str]:
@@ -283,12 +324,17 @@ def _gate(name: str, found: Found) -> str:
 
 
 def _motion(found: Found) -> str:
-    lines = ['| | won | holds | task time |', '| --- ' * 4 + '|']
+    lines = [
+        '| | won | lost to dense | longest standstill | jerk rms | jerk peak | way | task time |',
+        '| --- ' * 8 + '|',
+    ]
     for name, told in found['modes'].items():
-        lines.append(
-            f'| {name} | {_won(told["successes"], told["episodes"])} | '
-            f'{100 * told["hold_ratio"]:.1f} % | {told["seconds_median"]:.1f} s |'
-        )
+        lines.append('| ' + ' | '.join((
+            _EXECUTED.get(name, name), _won(told['successes'], told['episodes']),
+            _lost(found['paired'].get(name)), f'{told["longest_still_s"]:.2f} s',
+            f'{told["jerk_rms"]:.0f}', f'{told["jerk_peak"]:.0f}', f'{told["way"]:.1f} rad',
+            f'{told["seconds_median"]:.1f} s',
+        )) + ' |')  # fmt: skip
     return '\n'.join(lines)
 
 

@@ -60,10 +60,17 @@ def pieces(config: NodeConfig, bundle: str, workers: int) -> dict[str, Piece]:
                     config=replace(config, continuity=replace(config.continuity, window=window))),
             f'continuity over {window} steps', 'ablation_tabletop', (('auto', f'k {window}'),))
            for window in (1, 9)},
+        'noise_tabletop': Piece(
+            replace(base, modes=('full', 'noise_critical', 'noise_free'),
+                    noises=(0.3, 0.4, 0.5, 0.6), episodes=25, first_seed=74_000_000),
+            'noise on the weights in some phases'),
         **{f'latency_{name}_tabletop': Piece(
-            replace(base, modes=('full', 'auto'), episodes=25, first_seed=73_000_000,
-                    latency=seconds), f'passes that take {name} chunks')
-           for name, seconds in (('quarter', 0.1), ('half', 0.2), ('one', 0.4), ('three', 1.2))},
+            replace(base, modes=('full', 'auto', 'blend', 'blocking'), episodes=25,
+                    first_seed=73_000_000, latency=seconds, config=replace(
+                        config, chunk=replace(config.chunk, max_time_stretch=2.5))),
+            f'passes that take {name} chunks')
+           for name, seconds in (('zero', 0.0), ('quarter', 0.1), ('half', 0.2), ('one', 0.4),
+                                 ('three', 1.2))},
     }  # fmt: skip
 
 
@@ -83,7 +90,7 @@ def anchored(piece: Piece, name: str, anchor: str) -> Piece:
         raise ConfigError('anchor', anchor, 'fixed_D or layers_N, as dysl anchors calls them')
     shown = f'tuned fixed {number}' if kind == 'fixed' else f'layers {number}'
     options = replace(piece.options, modes=('full',), exit_layers=(), deer_ratios=(),
-                      tolerances=(), random_depth=None)  # fmt: skip
+                      tolerances=(), noises=(), random_depth=None)  # fmt: skip
     return Piece(options, f'{anchor}: {piece.shows}', name, (('full', shown),))
 
 

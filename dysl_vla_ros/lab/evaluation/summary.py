@@ -9,14 +9,10 @@ import numpy as np
 
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult
 from dysl_vla_ros.lab.evaluation.latency import ceiling
+from dysl_vla_ros.lab.evaluation.modes import CRITICAL, FREE
 from dysl_vla_ros.lab.evaluation.statistics import paired_difference, wilson_interval
 from dysl_vla_ros.sim.goals import FAMILIES
 from dysl_vla_ros.sim.observer import PHASES
-
-FREE = ('reach', 'carry')
-"""Phases of free motion."""
-CRITICAL = ('grasp', 'release')
-"""Phases in which the gripper acts."""
 
 
 def summary(results: Sequence[EpisodeResult]) -> dict[str, Any]:
@@ -65,6 +61,8 @@ def summary(results: Sequence[EpisodeResult]) -> dict[str, Any]:
         'ended_at_rest': sum(result.resting for result in results) / len(results),
         'longest_still_s': float(np.median([result.longest_still_s for result in results])),
         'jerk_rms': float(np.median([result.jerk_rms for result in results])),
+        'jerk_peak': float(np.median([result.jerk_peak for result in results])),
+        'way': float(np.median([result.way for result in results])),
     }
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dysl_vla_ros.data_types import ImageArray
+from dysl_vla_ros.engines.open_engine import bundled_model
 from dysl_vla_ros.lab.children import deaf_to_ctrl_c
 from dysl_vla_ros.lab.evaluation.bench_observations import simulated
 from dysl_vla_ros.lab.evaluation.broker import broker_episode
@@ -24,11 +27,13 @@ from dysl_vla_ros.lab.evaluation.episodes import (
 from dysl_vla_ros.lab.evaluation.exits import OraclePolicy, goal_distance
 from dysl_vla_ros.lab.evaluation.film import Filming
 from dysl_vla_ros.lab.evaluation.link_weather import Weather, WeatherLink
-from dysl_vla_ros.lab.evaluation.modes import Row, mode_config, mode_policy
+from dysl_vla_ros.lab.evaluation.modes import NOISY, STREAMED, Row, mode_config, mode_policy
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 from dysl_vla_ros.lab.evaluation.served import own_link, remote_policy
+from dysl_vla_ros.lab.evaluation.streamed import streamed_episode
 from dysl_vla_ros.lab.evaluation.videos import Shelf, taken_places
-from dysl_vla_ros.policy import open_policy
+from dysl_vla_ros.lab.evaluation.weight_noise import NoisyIn, noisy_copy
+from dysl_vla_ros.policy import Policy, open_policy
 from dysl_vla_ros.remote_policy import VerifiedPolicy
 from dysl_vla_ros.sim.tasks import draw_episode, nameable_goals
 from dysl_vla_ros.sim.wording import instruction, phrasings
@@ -56,6 +61,7 @@ class _Bench:
         self.planner = arm_planner(self.policy.manifest.action, options.config)
         self._link: Any = None
         self._deer_steps: list[tuple[float, ...]] | None = None
+        self._noisy_policies: dict[float, Policy] = {}
 
     def run(self, job: Job) -> tuple[Job, EpisodeResult]:
         options, told = self.options, job.spec
@@ -68,6 +74,11 @@ class _Bench:
             return job, broker_episode(
                 self.world, self.policy, self.planner, config, told, link, latency
             )
+        if job.row.mode in STREAMED:
+            return job, replace(streamed_episode(
+                self.world, self.policy, self.planner, options.config, told,
+                options.latency or 0.0, job.row.mode == 'blend',
+            ), spec=job.spec)  # fmt: skip
         policy = self._policy_of(job) if link is None else self._served(job, link)
         image_filter = _blank if options.probe == 'blank_image' else None
         filming = None
@@ -123,7 +134,21 @@ class _Bench:
             )  # fmt: skip
         if job.row.mode == 'deer':
             return DeerPolicy(self.policy, thresholds(self._steps(), job.row.ratio))
+        if job.row.mode in NOISY:
+            return NoisyIn(self.policy, self._noisy(job.row.noise), self.world.phase,
+                           NOISY[job.row.mode])  # fmt: skip
         return mode_policy(self.policy, job.row, job.spec.seed)
+
+    def _noisy(self, noise: float) -> Policy:
+        """The same noise in every worker and for every row."""
+        if noise not in self._noisy_policies:
+            bundle = self.options.bundle
+            source = Path(bundle).expanduser() if bundle else bundled_model()
+            with tempfile.TemporaryDirectory(prefix='dysl_noise_') as folder:
+                copy = noisy_copy(source, Path(folder) / 'bundle', noise)
+                engine = replace(self.options.config.engine, path=str(copy))
+                self._noisy_policies[noise] = open_policy(engine)
+        return self._noisy_policies[noise]
 
     def _steps(self) -> list[tuple[float, ...]]:
         """Of the scripted expert's states: the same in every worker, none of them evaluated on."""

@@ -7,20 +7,22 @@ so there is no latency and nothing to blend; what skips, verifies and re-runs is
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
+from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.config import NodeConfig
-from dysl_vla_ros.core import transforms
 from dysl_vla_ros.core.skip_policy import SkipPolicy
 from dysl_vla_ros.data_types import FloatArray, ImageArray, Observation, SkipMode
 from dysl_vla_ros.errors import ConfigError, InputError
+from dysl_vla_ros.lab.evaluation.tally import Tally, TimedPasses
 from dysl_vla_ros.loop_settings import skip_settings
 from dysl_vla_ros.policy import Pass
+from dysl_vla_ros.verified_pass import displacements, physical_actions, verified
 
 
 @dataclass(frozen=True)
@@ -111,25 +113,6 @@ class Played:
     refused: str = ''
 
 
-class _Tally:
-    def __init__(self) -> None:
-        self.layers = self.controllers = self.reruns = 0
-        self.seconds: list[float] = []
-        self.backbone: list[float] = []
-
-    def add(self, result: Pass, seconds: float, again: bool) -> None:
-        self.layers += len(result.trace.layers_run)
-        self.controllers += 0 if again else len(result.trace.scores)
-        self.reruns += int(again)
-        backbone = result.stage_seconds.get('backbone', 0.0)
-        if again:
-            self.seconds[-1] += seconds
-            self.backbone[-1] += backbone
-        else:
-            self.seconds.append(seconds)
-            self.backbone.append(backbone)
-
-
 def play_episode(
     world: World, policy: Any, config: NodeConfig, number: int, instruction: str, replan: int,
     blank: bool = False, on_chunk: Callable[[Executed], None] | None = None,
@@ -154,7 +137,7 @@ def play_episode(
         raise ConfigError('replan', replan, f'1 to {manifest.action.horizon} actions of a chunk')
     skip = SkipPolicy(manifest.layout.segments, skip_settings(config, manifest.calibration))
     mode: SkipMode = config.skip.mode  # type: ignore[assignment]
-    tally, count, done = _Tally(), 0, False
+    tally, count, done = Tally(), 0, False
     try:
         policy.tokens(instruction)
     except InputError as error:
@@ -166,38 +149,31 @@ def play_episode(
                   for name, image in seen.images.items()}  # fmt: skip
         observation = Observation(stamp=float(count), images=images, joints=seen.joints,
                                   gripper=seen.gripper, instruction=instruction)  # fmt: skip
-        begun = time.perf_counter()
-        result = policy.predict(observation, skip.plan(mode))
-        passes: tuple[Pass, ...] = (result,)
-        tally.add(result, time.perf_counter() - begun, again=False)
-        due = min(replan, world.limit - count)
+        chunk, due = TimedPasses(policy), min(replan, world.limit - count)
         # Only what will be played is verified: the next look replaces the rest.
-        skipped = result.mode == 'skipped' and result.trace.resume_layer is not None
-        verdict = skip.verify(result.normalised[:due], skipped)
-        if verdict.rerun:
-            begun = time.perf_counter()
-            result = policy.rerun(result)
-            passes = (*passes, result)
-            tally.add(result, time.perf_counter() - begun, again=True)
-            verdict = skip.verify(result.normalised[:due], False)
-        skip.accepted(verdict, was_rerun=result.mode == 'rerun')
-        scale = manifest.action.normalisation
-        actions = transforms.unnormalise(result.normalised[:due], scale.low, scale.high,
-                                         scale.mask)  # fmt: skip
-        done, played = world.play(actions)
-        for displacement in result.normalised[:played]:
+        result, steps, verdict = verified(
+            skip, chunk.predict(observation, skip.plan(mode)),
+            partial(_steps, manifest, observation), due, chunk.rerun,
+        )  # fmt: skip
+        tally.add(chunk)
+        done, played = world.play(physical_actions(manifest, result.normalised[:due]))
+        for displacement in steps[:played]:
             skip.played(displacement)
         if on_chunk is not None:
             first = verdict.continuity[0] if verdict.continuity else None
-            on_chunk(Executed(seen, passes, first, count, played))
+            on_chunk(Executed(seen, tuple(chunk.passes), first, count, played))
         count += played
     return _played(manifest.layers_total, tally, done, count)
 
 
-def _played(total: int, tally: _Tally, success: bool, count: int, refused: str = '') -> Played:
+def _steps(manifest: Manifest, observation: Observation, one: Pass) -> FloatArray:
+    return displacements(manifest, one.normalised, observation)
+
+
+def _played(total: int, tally: Tally, success: bool, count: int, refused: str = '') -> Played:
     return Played(
-        success=success, actions=count, chunks=len(tally.seconds), reruns=tally.reruns,
+        success=success, actions=count, chunks=len(tally.pass_seconds), reruns=tally.reruns,
         layers_run=tally.layers, controllers=tally.controllers, layers_total=total,
-        pass_seconds=tuple(tally.seconds), backbone_seconds=tuple(tally.backbone),
+        pass_seconds=tuple(tally.pass_seconds), backbone_seconds=tuple(tally.backbone_seconds),
         refused=refused,
     )  # fmt: skip

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from dysl_vla_ros.bundle.manifest import (
     ActionSpec,
-    CameraSpec,
     NormalisationSpec,
     ProprioceptionSpec,
     StateSource,
@@ -22,7 +21,14 @@ from dysl_vla_ros.bundle.manifest import (
 from dysl_vla_ros.bundle.vocabulary import check_rows
 from dysl_vla_ros.data_types import ActionSpace, LayerLayout
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.export.parts import TOKENIZER, Contract, GatedLayer, Part, uncalibrated
+from dysl_vla_ros.lab.export.parts import (
+    TOKENIZER,
+    Contract,
+    GatedLayer,
+    Part,
+    openvla_camera,
+    uncalibrated,
+)
 from dysl_vla_ros.lab.model.oft_skipping import oft_skip_modules
 from dysl_vla_ros.lab.model.openvla_oft import OftConfig
 from dysl_vla_ros.lab.model.openvla_oft_loader import OftCheckpoint
@@ -174,14 +180,10 @@ class OftExport:
         checkpoint, robot, config = self._checkpoint, self._robot, self._checkpoint.config
         action = checkpoint.action
         calibration = self._skipping.calibration or uncalibrated(config.action_dim)
-        size = config.image_size
         return Contract(
             family='openvla_oft', hidden_tokens=config.tokens, hidden_width=config.width,
             cameras=tuple(
-                CameraSpec(
-                    name, size, size, rotate_180=robot.rotate_180, crop_area=robot.crop_area,
-                    recipe='openvla', fit='squash', mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0),
-                )
+                openvla_camera(name, config.image_size, robot.rotate_180, robot.crop_area)
                 for name in config.cameras
             ),
             proprioception=ProprioceptionSpec(

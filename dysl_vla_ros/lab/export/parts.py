@@ -55,6 +55,14 @@ def uncalibrated(action_dim: int) -> CalibrationSpec:
     )
 
 
+def openvla_camera(name: str, size: int, rotate_180: bool, crop_area: float) -> CameraSpec:
+    """A picture as OpenVLA and OpenVLA-OFT were trained on: squashed, cropped, in [0, 1]."""
+    return CameraSpec(
+        name, size, size, rotate_180=rotate_180, crop_area=crop_area, recipe='openvla',
+        fit='squash', mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0),
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Contract:
     """All that the manifest says besides segments and files.
@@ -84,19 +92,23 @@ class Contract:
     card: dict[str, Any] = field(default_factory=dict)
 
 
-class Exportable(Protocol):
-    """A distilled model that can be taken apart."""
+class Described(Protocol):
+    """A model whose manifest can be written, whether or not it can be exported."""
 
     @property
     def layout(self) -> LayerLayout:
         """Depth and static layers."""
 
+    def contract(self) -> Contract:
+        """Everything but the weights."""
+
+
+class Exportable(Described, Protocol):
+    """A distilled model that can be taken apart."""
+
     @property
     def fingerprint(self) -> str:
         """Changes when a weight does; an interrupted export goes on only under the same one."""
-
-    def contract(self) -> Contract:
-        """Everything but the weights."""
 
     def part(self, name: str) -> Part:
         """Build one part in float32 from the names of ``part_names``.

@@ -1,8 +1,8 @@
 """The parts of a checkpoint as an engine on torch, FP32: what an exported bundle is held against.
 
 It runs the very modules that the exporter was given, without ONNX in between. All of them are in
-memory at once, so a 7B model needs 27 GB here; hold its FP16 bundle against its FP32 bundle where
-that is too much.
+memory at once, so a 7B model needs 27 GB here, of the GPU where it runs there; hold its FP16
+bundle against its FP32 bundle where that is too much.
 """
 
 from __future__ import annotations
@@ -17,16 +17,21 @@ from torch import Tensor
 
 from dysl_vla_ros.data_types import FloatArray, LayerLayout
 from dysl_vla_ros.errors import EngineError
-from dysl_vla_ros.lab.export.parts import Exportable, part_names
+from dysl_vla_ros.lab.export.parts import Exportable, Part, part_names
 
 
 class PartsEngine:
     """The engine protocol over an ``Exportable``; see ``engines.engine.Engine``."""
 
-    def __init__(self, source: Exportable) -> None:
-        """Build every part."""
+    def __init__(self, source: Exportable, device: torch.device | str = 'cpu') -> None:
+        """Build every part, one after the other, and put it on a device."""
         self._layout = source.layout
-        self._parts = {name: source.part(name) for name in part_names(source.layout)}
+        self._device = torch.device(device)
+        self._parts: dict[str, Part] = {}
+        for name in part_names(source.layout):
+            part = source.part(name)
+            part.module.to(self._device)
+            self._parts[name] = part
         self._gates: dict[int, float] = {}
 
     @property
@@ -37,11 +42,13 @@ class PartsEngine:
     @property
     def device(self) -> str:
         """In words."""
-        return f'CPU (torch {torch.__version__}, the checkpoint itself)'
+        kind = self._device.type.upper()
+        return f'{kind} (torch {torch.__version__}, the checkpoint itself)'
 
     def encode(self, inputs: Mapping[str, NDArray[Any]]) -> Tensor:
         """Vision and embedding."""
-        known = {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in inputs.items()}
+        known = {name: torch.from_numpy(np.ascontiguousarray(v)).to(self._device)
+                 for name, v in inputs.items()}  # fmt: skip
         for name in ('vision', 'embed'):
             part = self._parts[name]
             missing = [key for key in part.inputs if key not in known]
@@ -81,19 +88,21 @@ class PartsEngine:
     def decode(self, hidden: Tensor) -> FloatArray:
         """Normalised actions, shape (action_horizon, action_dim)."""
         actions = self._run('head', hidden)['actions'][0]
-        return np.asarray(actions.double().numpy())
+        return np.asarray(actions.double().cpu().numpy())
 
     def read(self, hidden: Tensor) -> NDArray[np.float32]:
         """A copy of the state."""
-        return np.array(hidden.numpy(), dtype=np.float32)
+        return np.array(hidden.cpu().numpy(), dtype=np.float32)
 
     def write(self, values: NDArray[Any]) -> Tensor:
         """A state with these values."""
         self._gates = {}
-        return torch.from_numpy(np.array(values, dtype=np.float32))
+        return torch.from_numpy(np.array(values, dtype=np.float32)).to(self._device)
 
     def synchronize(self) -> None:
-        """Everything ran at once."""
+        """Wait for a GPU; on a CPU everything ran at once."""
+        if self._device.type == 'cuda':
+            torch.cuda.synchronize(self._device)
 
     def close(self) -> None:
         """Drop the weights."""

@@ -25,7 +25,7 @@ from dysl_vla_ros.bundle.strict_json import parse
 from dysl_vla_ros.engines.tensorrt.plans import FOLDER as PLANS
 from dysl_vla_ros.errors import BundleError, ConfigError
 from dysl_vla_ros.lab.export.onnx_files import OPSET, FileSettings, write_onnx
-from dysl_vla_ros.lab.export.parts import TOKENIZER, Exportable, part_names
+from dysl_vla_ros.lab.export.parts import TOKENIZER, Described, Exportable, part_names
 from dysl_vla_ros.lab.export.precision import to_half
 from dysl_vla_ros.lab.export.references import FOLDER as REFERENCES
 from dysl_vla_ros.lab.export.references import place_references
@@ -135,7 +135,7 @@ def write_bundle(
     return manifest
 
 
-def manifest_of(source: Exportable, name: str, settings: ExportSettings, key: str) -> Manifest:
+def manifest_of(source: Described, name: str, settings: ExportSettings, key: str) -> Manifest:
     """The manifest before there are graphs: all of it but their shapes and checksums.
 
     Raises:

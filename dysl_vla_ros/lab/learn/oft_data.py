@@ -255,9 +255,13 @@ def _check_words(data: LerobotSet, checkpoint: OftCheckpoint) -> None:
         except InputError as error:
             wrong.append(str(error))
     if wrong:
-        raise ConfigError(f'{data.folder}: {len(wrong)} of {len(data.tasks)} instructions',
-                          wrong[:_LONGEST_SHOWN], 'instructions that the prompt holds; '
-                          '--prompt-tokens N')  # fmt: skip
+        raise ConfigError(
+            '--prompt-tokens',
+            checkpoint.config.prompt_tokens,
+            'as many as the '
+            f'instructions of {data.folder} have; {len(wrong)} of '
+            f'{len(data.tasks)} do not fit: {as_list(wrong[:_LONGEST_SHOWN])}',
+        )
 
 
 def _joined(parts: Sequence[OftSamples]) -> OftSamples:

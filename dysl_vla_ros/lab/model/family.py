@@ -106,8 +106,8 @@ def expect_oft(folder: Path) -> None:
         raise BundleError(
             f'{folder}: no action_head--*_checkpoint.pt: expected OpenVLA-OFT with its L1 head. '
             f'This is {family}, or OpenVLA-OFT fine-tuned with discrete tokens: it writes words, '
-            'seven tokens per action. OpenVLA runs in torch (lab.model.openvla_engine), and is '
-            f'not exported; fine-tune with use_l1_regression; {listing(folder)}'
+            'seven tokens per action. OpenVLA is not exported: dysl serve runs it in torch; or '
+            f'fine-tune with use_l1_regression; {listing(folder)}'
         )
 
 

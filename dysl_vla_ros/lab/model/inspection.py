@@ -8,18 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from dysl_vla_ros.data_types import LayerLayout
+from dysl_vla_ros.errors import BundleError, ConfigError
 from dysl_vla_ros.lab.model.oft_costs import (
     distillation_bytes,
     distillation_flops,
     pass_flops,
     sizes,
 )
-from dysl_vla_ros.lab.model.oft_survey import Asked, survey_oft
+from dysl_vla_ros.lab.model.oft_survey import survey_oft
 from dysl_vla_ros.lab.model.openvla_oft_loader import OftCheckpoint
+from dysl_vla_ros.lab.model.openvla_survey import is_openvla, survey_openvla
 from dysl_vla_ros.lab.model.published_settings import OftSettings, known_robot
+from dysl_vla_ros.lab.model.survey import Asked
 
 STATIC_SHARE = 0.2
 CALIBRATION_FRAMES = 64
+_ONLY_SERVED = (
+    'dysl serve FOLDER runs it in torch; it has no export, for it writes its actions as words, '
+    'one after another, and each needs the keys and values of the layers that ran before'
+)
 _EXPORTED_PER_S = 1e7
 """Weights per second: a full-size layer of 0.2 billion takes 20 s on one core."""
 ADAPTER_STEPS, CONTROLLER_STEPS = 2000, 3000
@@ -55,22 +62,24 @@ class Report:
         facts: Names and values, for people and as JSON.
         missing: What keeps a command from running, with the remedy.
         steps: What the commands will take; empty where they cannot run.
+        only: What alone can be done with it, and why; '' where it can be exported.
     """
 
     family: str
     facts: Mapping[str, Any]
     missing: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
+    only: str = ''
 
     @property
     def supported(self) -> bool:
         """Whether it can be exported."""
-        return bool(self.family) and not self.missing
+        return bool(self.family) and not self.missing and not self.only
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
         return {'supported': self.supported, 'family': self.family, **self.facts,
-                'missing': list(self.missing),
+                'missing': list(self.missing), 'only': self.only,
                 'computed': [asdict(step) for step in self.steps]}  # fmt: skip
 
 
@@ -82,6 +91,8 @@ def inspect_folder(folder: Path, asked: Asked) -> Report:
     facts: dict[str, Any] = {'folder': str(folder)}
     if not folder.is_dir():
         return Report('', facts, (f'{folder}: no such folder',))
+    if is_openvla(folder):
+        return _openvla(folder, asked, facts)
     found = survey_oft(folder, asked)
     missing = tuple(str(error) for error in found.wrong)
     if not found.oft:
@@ -99,6 +110,24 @@ def inspect_folder(folder: Path, asked: Asked) -> Report:
         facts |= _shape(found.checkpoint)
         steps = _steps(found.checkpoint, asked.batch)
     return Report('openvla_oft', facts, missing, steps)
+
+
+def _openvla(folder: Path, asked: Asked, facts: dict[str, Any]) -> Report:
+    """A plain OpenVLA: served from torch, and not exported."""
+    facts['family'] = 'openvla'
+    try:
+        checkpoint, settings = survey_openvla(folder, asked)
+    except (BundleError, ConfigError) as error:
+        return Report('openvla', facts, (str(error),), only=_ONLY_SERVED)
+    config, weights = checkpoint.config, checkpoint.parameters()
+    facts |= {'action numbers': config.action_dim, 'proprioception numbers': 0,
+              **_contract(settings), 'layers': config.text.layers, 'width': config.width,
+              'picture [pixels]': config.image_size,
+              'prompt, longest [tokens]': checkpoint.prompt_tokens,
+              'weights': weights}  # fmt: skip
+    serve = Step('dysl serve FOLDER', 4.0 * weights,
+                 note='FP32 on a CPU; half of it, bfloat16, on a GPU')  # fmt: skip
+    return Report('openvla', facts, (), (serve,), _ONLY_SERVED)
 
 
 def _contract(settings: OftSettings) -> dict[str, Any]:

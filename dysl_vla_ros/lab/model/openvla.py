@@ -5,30 +5,33 @@ How layers are skipped while it writes is in ``openvla_engine``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dysl_vla_ros.bundle.manifest import NormalisationSpec
+from dysl_vla_ros.bundle.manifest import InstructionSpec, NormalisationSpec
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.model.family import detect_family, read_config
 from dysl_vla_ros.lab.model.fused_vision import MEANS, STDS, FusedVision, Rgb
 from dysl_vla_ros.lab.model.llama import LlamaLayer, LlamaNorm, LlamaShape
 from dysl_vla_ros.lab.model.published_model import (
-    fill_vision,
+    TOWERS,
     image_size,
+    prompt_of,
     read_colours,
     read_tokenizer,
     text_shape,
     tower_shapes,
 )
 from dysl_vla_ros.lab.model.published_statistics import Bounds, normalisation, read_statistics
-from dysl_vla_ros.lab.model.tensor_files import open_folder
+from dysl_vla_ros.lab.model.tensor_files import TensorFiles, open_folder
 from dysl_vla_ros.lab.model.vision_tower import DINO_LARGE, SIGLIP_SO400M, TowerShape
 
 
@@ -104,28 +107,60 @@ class OpenVla(nn.Module):
 
 @dataclass(frozen=True)
 class OpenVlaCheckpoint:
-    """A published folder, loaded.
+    """A published folder, opened: what it means at once, its weights when asked for.
 
     Attributes:
-        network: In evaluation mode.
+        folder: Where it lies.
+        config: Shape of the network.
         action: Normalisation of the actions.
         tokenizer: JSON of the ``tokenizers`` library.
+        prompt_tokens: Longest prompt.
+        weights: The model's tensors.
     """
 
-    network: OpenVla
+    folder: Path
+    config: OpenVlaConfig
     action: NormalisationSpec
     tokenizer: str
+    prompt_tokens: int
+    weights: TensorFiles
+
+    @property
+    def instruction(self) -> InstructionSpec:
+        """How text becomes tokens: as for OpenVLA-OFT."""
+        return prompt_of(self.prompt_tokens, self.config.pad_id)
+
+    def network(self, dtype: torch.dtype = torch.float32) -> OpenVla:
+        """The whole network, in evaluation mode."""
+        network = _empty(self.config)
+        for module, prefix in _pieces(network):
+            self.weights.fill(module, prefix, dtype)
+        return network
+
+    def parameters(self) -> int:
+        """How many weights it has; reads none."""
+        return sum(weight.numel() for weight in _empty(self.config).parameters())
+
+    def lacking(self) -> list[str]:
+        """Tensors that are missing or have another shape; reads no weight."""
+        return [text for module, prefix in _pieces(_empty(self.config))
+                for text in self.weights.lacking(module, prefix)]  # fmt: skip
 
 
-def load_openvla(
-    folder: Path | str,
-    unnorm_key: str = '',
-    *,
-    bounds: Bounds = 'quantiles',
-    units: tuple[float, ...] = (),
-    dtype: torch.dtype = torch.float32,
-) -> OpenVlaCheckpoint:
-    """Load a published OpenVLA folder; arguments as for ``open_oft``.
+def open_openvla(
+    folder: Path | str, unnorm_key: str = '', *, camera: str = 'image',
+    prompt_tokens: int = 40, bounds: Bounds = 'quantiles', units: tuple[float, ...] = (),
+) -> OpenVlaCheckpoint:  # fmt: skip
+    """Open a published OpenVLA folder; reads no weights yet.
+
+    Args:
+        folder: Weights, ``config.json``, ``tokenizer.json``, and statistics in
+            ``dataset_statistics.json`` or in ``config.json``.
+        unnorm_key: Data set whose statistics are used; may be empty where there is one.
+        camera: Name of its image.
+        prompt_tokens: Longest prompt.
+        bounds: What -1 and 1 stand for in the statistics.
+        units: What 1.0 of the data set's actions is in [m] and [rad].
 
     Raises:
         BundleError: The folder is of another family, or incomplete; says what is there.
@@ -136,20 +171,47 @@ def load_openvla(
         raise BundleError(f'{folder}: {family}: expected OpenVLA without an action head')
     published, weights = read_config(folder), open_folder(folder)
     means, stds = read_colours(folder)
+    statistics = read_statistics(folder, unnorm_key)
+    # As upstream: it writes as many words as the data set's actions have numbers.
+    dim = action_numbers(statistics)
     config = OpenVlaConfig(
         text=text_shape(published, folder), towers=tower_shapes(published, weights, folder),
-        means=means, stds=stds, image_size=image_size(published, folder),
-        pad_id=int(published.get('pad_token_id', 32000)),
+        means=means, stds=stds, image_size=image_size(published, folder), camera=camera,
+        pad_id=int(published.get('pad_token_id', 32000)), action_dim=dim,
         bins=int(published.get('n_action_bins', 256)),
         extra_vocabulary=int(published.get('pad_to_multiple_of', 64)),
     )  # fmt: skip
+    action = normalisation(statistics, 'action', dim, bounds, units)
+    return OpenVlaCheckpoint(folder, config, action, read_tokenizer(folder), prompt_tokens,
+                             weights)  # fmt: skip
+
+
+def action_numbers(statistics: Mapping[str, Any]) -> int:
+    """Numbers of an action of a data set.
+
+    Raises:
+        BundleError: Its statistics have no action.
+    """
+    values = statistics.get('action', {}).get('q01')
+    if not isinstance(values, list) or not values:
+        raise BundleError(f'statistics: {sorted(statistics)}: expected action.q01, numbers')
+    return len(values)
+
+
+def _pieces(network: OpenVla) -> list[tuple[nn.Module, str]]:
+    """Modules, and what stands in front of their names in the files."""
+    towers = zip(network.vision.towers, TOWERS, strict=True)
+    return [
+        *towers,
+        (network.vision.projector, 'projector.'),
+        (network.embed_tokens, 'language_model.model.embed_tokens.'),
+        (network.layers, 'language_model.model.layers.'),
+        (network.norm, 'language_model.model.norm.'),
+        (network.lm_head, 'language_model.lm_head.'),
+    ]
+
+
+def _empty(config: OpenVlaConfig) -> OpenVla:
+    """A network without memory for its weights."""
     with torch.device('meta'):
-        network = OpenVla(config).eval()
-    fill_vision(network.vision, weights, dtype)
-    weights.fill(network.embed_tokens, 'language_model.model.embed_tokens.', dtype)
-    weights.fill(network.layers, 'language_model.model.layers.', dtype)
-    weights.fill(network.norm, 'language_model.model.norm.', dtype)
-    weights.fill(network.lm_head, 'language_model.lm_head.', dtype)
-    statistics = read_statistics(folder, unnorm_key)
-    action = normalisation(statistics, 'action', config.action_dim, bounds, units)
-    return OpenVlaCheckpoint(network, action, read_tokenizer(folder))
+        return OpenVla(config).eval()

@@ -45,7 +45,9 @@ class _Kept:
 class OpenVlaEngine:
     """The engine protocol; ``decode`` writes the tokens after the first along the pass's path."""
 
-    def __init__(self, network: OpenVla, skipping: SkipModules, device: str = 'cpu') -> None:
+    def __init__(
+        self, network: OpenVla, skipping: SkipModules, device: torch.device | str = 'cpu'
+    ) -> None:
         """Take a network and its skipping parts; both are set to evaluation mode."""
         self._network = network.to(device).eval()
         self._skipping = skipping.to(device).eval()

@@ -28,9 +28,9 @@ from dysl_vla_ros.lab.model.openvla_oft import (
     oft_vision,
 )
 from dysl_vla_ros.lab.model.published_model import (
-    TOKENIZER,
     TOWERS,
     image_size,
+    prompt_of,
     read_colours,
     read_tokenizer,
     text_shape,
@@ -40,9 +40,6 @@ from dysl_vla_ros.lab.model.published_statistics import Bounds, normalisation, r
 from dysl_vla_ros.lab.model.tensor_files import TensorFiles, listing, open_folder, open_part
 
 WORDS = 'language_model.model.embed_tokens.'
-EMPTY_ID = 29871
-"""The token that Llama writes as a lone space; upstream ends every prompt with it."""
-TEMPLATE = 'In: What action should the robot take to {instruction}?\nOut:'
 _DEFAULTS = OftConfig()
 Module = TypeVar('Module', bound=nn.Module)
 Piece = tuple[nn.Module, TensorFiles, str]
@@ -80,10 +77,7 @@ class OftCheckpoint:
     @property
     def instruction(self) -> InstructionSpec:
         """How text becomes tokens."""
-        return InstructionSpec(
-            tokenizer=TOKENIZER, tokens=self.config.prompt_tokens, template=TEMPLATE,
-            pad_id=self.config.pad_id, end_id=EMPTY_ID,
-        )  # fmt: skip
+        return prompt_of(self.config.prompt_tokens, self.config.pad_id)
 
     def vision(self) -> FusedVision:
         """Both towers and the projector."""

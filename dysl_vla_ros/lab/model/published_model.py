@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dysl_vla_ros.bundle.git_lfs import refuse_pointer
+from dysl_vla_ros.bundle.manifest import InstructionSpec
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.model.family import read_json
-from dysl_vla_ros.lab.model.fused_vision import MEANS, STDS, FusedVision, Rgb
+from dysl_vla_ros.lab.model.fused_vision import MEANS, STDS, Rgb
 from dysl_vla_ros.lab.model.llama import LlamaShape
 from dysl_vla_ros.lab.model.tensor_files import TensorFiles, listing
 from dysl_vla_ros.lab.model.vision_tower import TowerShape
@@ -28,11 +27,16 @@ _HEADS = {
 """Attention heads, the one number that the weights do not show, by timm name."""
 
 
-def fill_vision(part: FusedVision, weights: TensorFiles, dtype: torch.dtype) -> None:
-    """Weights of both towers and the projector."""
-    for tower, prefix in zip(part.towers, TOWERS, strict=True):
-        weights.fill(tower, prefix, dtype)
-    weights.fill(part.projector, 'projector.', dtype)
+EMPTY_ID = 29871
+"""The token that Llama writes as a lone space; upstream ends every prompt with it."""
+TEMPLATE = 'In: What action should the robot take to {instruction}?\nOut:'
+
+
+def prompt_of(tokens: int, pad_id: int) -> InstructionSpec:
+    """How text becomes tokens; at most so many."""
+    return InstructionSpec(
+        tokenizer=TOKENIZER, tokens=tokens, template=TEMPLATE, pad_id=pad_id, end_id=EMPTY_ID
+    )
 
 
 def text_shape(published: Mapping[str, Any], folder: Path) -> LlamaShape:

@@ -94,7 +94,32 @@ def known_robot(unnorm_key: str) -> str:
     return next((robot for robot in KNOWN if robot in name), '')
 
 
-def settle(unnorm_key: str, given: dict[str, Any], action_dim: int, state_dim: int) -> OftSettings:
+def settle_openvla(unnorm_key: str, given: dict[str, Any], action_dim: int) -> OftSettings:
+    """As ``settle``, of a plain OpenVLA: one picture, one action at a time, no proprioception.
+
+    Its statistics are always read as quantiles. Fine-tunings for LIBERO were trained with random
+    crops and its base model was not, so that whether to crop is asked for under any other key.
+
+    Raises:
+        ConfigError: As ``settle``; or several cameras, or several actions, were given.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    robot = known_robot(unnorm_key)
+    if robot and 'cameras' not in chosen:
+        chosen['cameras'] = KNOWN[robot].cameras[:1]
+    settings = settle(unnorm_key, {'horizon': 1, 'bounds': 'quantiles', **chosen}, action_dim, 0,
+                      () if robot == 'libero' else ('crop_area',))  # fmt: skip
+    if settings.horizon != 1:
+        raise ConfigError('horizon', settings.horizon, '1: OpenVLA writes one action at a time')
+    if len(settings.cameras) != 1:
+        raise ConfigError('cameras', settings.cameras, 'one: OpenVLA sees one picture')
+    return settings
+
+
+def settle(
+    unnorm_key: str, given: dict[str, Any], action_dim: int, state_dim: int,
+    uncertain: tuple[str, ...] = (),
+) -> OftSettings:  # fmt: skip
     """The settings of a data set: what was given, else what its key says.
 
     Args:
@@ -102,6 +127,7 @@ def settle(unnorm_key: str, given: dict[str, Any], action_dim: int, state_dim: i
         given: By the names of ``OftSettings``; None and absent leave it to the key.
         action_dim: Numbers per action, from the weights.
         state_dim: Numbers of the proprioception; 0 for a model without.
+        uncertain: What its key does not say of this model.
 
     Raises:
         ConfigError: Neither says it: lists every option that is missing. Or what they say does
@@ -110,6 +136,7 @@ def settle(unnorm_key: str, given: dict[str, Any], action_dim: int, state_dim: i
     robot = known_robot(unnorm_key)
     chosen = {name: value for name, value in given.items() if value is not None}
     base = vars(KNOWN[robot]) if robot else {'fingers': (), 'delta_reference': 'commanded'}
+    base = {name: value for name, value in base.items() if name not in uncertain}
     if 'source' in chosen and chosen['source'] != base.get('source'):
         base = {**base, 'fingers': (), 'state_gripper': None}
     if not state_dim:

@@ -61,6 +61,9 @@ def load_skipping(
     Raises:
         BundleError: Another file, or made for a model of another family or shape.
     """
+    if not path.is_file():
+        raise BundleError(f'{path}: no such file; expected controllers and adapters, as '
+                          'dysl distill writes them')  # fmt: skip
     tensors, header = load_tensors(path)
     if header.get('skips') != f'{family}_skipping':
         raise BundleError(f'{path}: {header.get("skips")!r}: expected controllers and adapters of '

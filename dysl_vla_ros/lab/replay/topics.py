@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from dysl_vla_ros.bundle.manifest import Manifest
+from dysl_vla_ros.bundle.manifest import CameraSpec, Manifest
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.contract import camera_views
 from dysl_vla_ros.data_types import FloatArray, ImageArray, Observation, frozen_array
-from dysl_vla_ros.errors import ConfigError, InputError
-from dysl_vla_ros.lab.data.bag_messages import CHANNELS, IMAGES, JOINTS, TEXT, unpacked
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.data.bag_messages import IMAGES, JOINTS, TEXT
 from dysl_vla_ros.lab.data.bags.bag import Bag
+from dysl_vla_ros.lab.data.refused_pictures import RefusedPictures
 from dysl_vla_ros.lab.replay.steps import Step
+from dysl_vla_ros.pictures.messages import check_message, rgb_of
 
 _RAW, _PACKED = IMAGES
 _SUFFIX = '/compressed'
@@ -86,12 +88,16 @@ class TopicSteps:
         self._every = wishes.every or 0.5 * action.horizon * action.period_s
 
     def __iter__(self) -> Iterator[Step]:
-        """Observations in order, apart by at least ``every``."""
+        """Observations in order, apart by at least ``every``.
+
+        Raises:
+            InputError: No picture of a camera can be used.
+        """
         wanted = [*self._cameras, *filter(None, (self._joints, self._instructions))]
         pictures: dict[str, tuple[float, Any]] = {}
         joints: tuple[float, FloatArray, float | None] | None = None
         begin = last = float('-inf')
-        text, part, refused = self._instruction, 0, 0
+        text, part, refused = self._instruction, 0, RefusedPictures()
         for message in self._bag.messages(wanted):
             now = message.stamp * _NS
             if message.part != part:
@@ -103,30 +109,39 @@ class TopicSteps:
                 read = self._reading(message.message)
                 joints = joints if read is None else (now, *read)
                 continue
-            pictures[self._cameras[message.topic]] = now, message
+            name = self._cameras[message.topic]
+            if not refused.checked(message.topic, partial(self._check, name, message)):
+                continue  # as on the robot, where the one before stays the newest
+            pictures[name] = now, message
             if now - last < self._every or not text or len(pictures) < len(self._cameras):
                 continue
             stale = [at for at, _ in pictures.values() if now - at > _FRESH_S]
             if stale or (self._joints and (joints is None or now - joints[0] > _FRESH_S)):
                 continue
-            try:
-                images = {name: self._picture(name, kept) for name, (_, kept) in pictures.items()}
-            except InputError as error:
-                refused += 1
-                if refused == 1:
-                    self.notes.append(str(error))
+            images = {
+                name: picture for name, (_, kept) in pictures.items()
+                if (picture := refused.read(kept.topic, partial(self._picture, name, kept)))
+                is not None
+            }  # fmt: skip
+            if len(images) < len(pictures):  # until the next one of that camera
+                pictures = {name: kept for name, kept in pictures.items() if name in images}
                 continue
             begin, last = now if begin == float('-inf') else begin, now
             known = joints or (now, frozen_array([]), None)
             yield Step(now - begin, Observation(now, images, known[1], known[2], text))
+        self.notes += refused.settle()
+
+    def _check(self, name: str, message: Any) -> None:
+        """As the node on arrival: by the header alone."""
+        rows, columns = check_message(message.topic, message.message)
+        self._views[name].check(rows, columns, self._spec(name))
 
     def _picture(self, name: str, message: Any) -> ImageArray:
-        spec = next(camera for camera in self._manifest.cameras if camera.name == name)
-        view = self._views[name]
-        whole = rgb(message.topic, message.kind, message.message)
-        rows, columns = whole.shape[:2]
-        view.check(rows, columns, spec)
-        return np.ascontiguousarray(view.apply(whole, spec))
+        whole = rgb_of(message.topic, message.message)
+        return np.ascontiguousarray(self._views[name].apply(whole, self._spec(name)))
+
+    def _spec(self, name: str) -> CameraSpec:
+        return next(camera for camera in self._manifest.cameras if camera.name == name)
 
     def _reading(self, message: Any) -> tuple[FloatArray, float | None] | None:
         """Joints in order, and the opening; None of a message without all of them."""
@@ -193,31 +208,3 @@ class TopicSteps:
         if missing:
             raise ConfigError('joints', sorted(seen), f'{missing} too, on {topic}: --params-file '
                               'names joints and gripper of your arm')  # fmt: skip
-
-
-def rgb(topic: str, kind: str, message: Any) -> ImageArray:
-    """A picture as (height, width, 3).
-
-    Raises:
-        InputError: Of an encoding that is not read here, damaged, or Pillow is missing.
-    """
-    if kind == _PACKED:
-        try:
-            from PIL import Image
-
-            with Image.open(io.BytesIO(bytes(message.data)), formats=('JPEG', 'PNG')) as picture:
-                return np.array(picture.convert('RGB'), dtype=np.uint8)
-        except Exception as error:  # the decoder raises all kinds
-            raise InputError(f'{topic}: {error}: expected a JPEG or PNG picture') from None
-    encoding, rows, columns, step = (
-        str(message.encoding), int(message.height), int(message.width), int(message.step)
-    )  # fmt: skip
-    if encoding not in CHANNELS:
-        raise InputError(f'{topic}: encoding = {encoding!r}: expected one of '
-                         f'{", ".join(CHANNELS)}, or a compressed picture')  # fmt: skip
-    channels, _ = CHANNELS[encoding]
-    flat = np.asarray(message.data, dtype=np.uint8)
-    if step < columns * channels or flat.size < step * rows or not rows or not columns:
-        raise InputError(f'{topic}: {flat.size} bytes, step {step}: expected {rows} rows of '
-                         f'{columns} pixels of {encoding}')  # fmt: skip
-    return unpacked(flat, encoding, rows, columns, step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from dysl_vla_ros.ros.chaos import (
     faults_people,
     faults_processes,
     faults_requests,
+    faults_server,
 )
 from dysl_vla_ros.ros.chaos.case import Case
 from dysl_vla_ros.ros.chaos.environment import find_environment
@@ -36,12 +38,15 @@ FAULTS: tuple[Fault, ...] = (
     *faults_inputs.CLOCK,
     *faults_requests.COMMANDER,
     *faults_bundle.BUNDLE,
+    *faults_server.SERVER_FAULTS,
 )
 LEAST = 15
 """A limit of time never leaves fewer faults than this, where as many were chosen."""
-_GRAPHS = ('refused', 'deadman', 'plain')
+_GRAPHS = ('refused', 'deadman', 'server', 'plain')
 """In this order: the node is started anew as seldom as possible, and a limit of time cuts where
 most is."""
+_SERVED_FIRST = 4
+"""Faults of a policy server that a limit of time does not cut; the others come last."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,12 @@ def chosen(options: Options) -> list[Fault]:
     turn = {}
     for fault in shuffled:
         turn[fault.name] = rank[fault.kind] = rank.get(fault.kind, 0) + 1
-    return sorted(shuffled, key=lambda fault: (_GRAPHS.index(fault.graph), turn[fault.name]))
+
+    def place(fault: Fault) -> tuple[int, int]:
+        late = fault.graph == 'server' and turn[fault.name] > _SERVED_FIRST
+        return len(_GRAPHS) if late else _GRAPHS.index(fault.graph), turn[fault.name]
+
+    return sorted(shuffled, key=place)
 
 
 def run(options: Options, tell: Callable[[Case], None], tried: Sequence[Case] = ()) -> None:
@@ -99,11 +109,13 @@ def run(options: Options, tell: Callable[[Case], None], tried: Sequence[Case] = 
     with (
         Relay(environment.env, recording) as relay,
         Graph(environment, options.engine, options.seed) as graph,
+        contextlib.ExitStack() as over,
     ):
         rig = Rig(graph, relay, recording, wiring=options.engine == 'fake')
+        over.callback(rig.close)
         for number, fault in enumerate(faults):
-            over = options.minutes is not None and time.monotonic() - began > 60 * options.minutes
-            if over and number + len(done) >= LEAST:
+            late = options.minutes is not None and time.monotonic() - began > 60 * options.minutes
+            if late and number + len(done) >= LEAST:
                 return
             tell(attempt(rig, fault))
 

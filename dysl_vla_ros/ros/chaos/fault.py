@@ -15,7 +15,7 @@ Act = Callable[['Rig'], None]
 
 KINDS = (
     'camera', 'joints', 'hand', 'stops', 'requests', 'model', 'node', 'clock', 'commander',
-    'bundle',
+    'bundle', 'server',
 )  # fmt: skip
 
 
@@ -37,8 +37,9 @@ class Fault:
         stays: After the fault is gone, nothing moves before a start is asked for.
         hold: Seconds from the fault to its end.
         after: Seconds of watching afterwards.
-        graph: ``plain``, ``deadman`` (a dead-man switch is required), or ``refused``: ``inject``
-            starts a node that must not command anything.
+        graph: ``plain``, ``deadman`` (a dead-man switch is required), ``server`` (the policy
+            runs behind ``dysl serve``), or ``refused``: ``inject`` starts a node that must not
+            command anything.
         ends: Processes that the fault itself ends.
         quick: Part of the quick choice.
     """

@@ -1,9 +1,10 @@
-"""The processes of a campaign: the simulated arm and the node, started, hurt and started again."""
+"""The processes of a campaign: arm, node, policy server; started, hurt and started again."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -16,6 +17,7 @@ from dysl_vla_ros.ros.chaos.environment import Environment
 
 NODE = 'vla_node'
 ARM = 'sim_arm'
+SERVER = 'serve'
 SPOILT = '/chaos'
 """Namespace of the relayed topics: what the node hears, and what the arm is told."""
 
@@ -25,7 +27,7 @@ _PATIENCE_S = 6.0
 
 
 class Graph:
-    """Keeps both processes and their logs; as a context manager it ends what it started."""
+    """Keeps the processes and their logs; as a context manager it ends what it started."""
 
     def __init__(self, tested: Environment, engine: str, seed: int = 0) -> None:
         """Args: whose executables, ``engine.path``, and the seed of the arm's scene."""
@@ -35,14 +37,15 @@ class Graph:
         self._folder = tempfile.TemporaryDirectory(prefix='dysl_chaos_')
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._has_model = False
+        self._heard = 0
 
     def __enter__(self) -> Graph:
         """Nothing runs yet."""
         return self
 
     def __exit__(self, *unused: object) -> None:
-        """End both."""
-        for name in (NODE, ARM):
+        """End all."""
+        for name in (NODE, ARM, SERVER):
             self.end(name)
         self._folder.cleanup()
 
@@ -73,6 +76,17 @@ class Graph:
             words += ['-r', f'{topic}:={SPOILT}/{topic}']
         self._start(NODE, words)
 
+    def start_server(self) -> None:
+        """A server of the policy that the node would run; ``server_url`` says where."""
+        self._heard = self.log_size(SERVER)
+        command = ['dysl_vla_ros.cli.main', 'serve', '--port', '0', '--host', '127.0.0.1']
+        self._start_module(SERVER, [*command, *filter(None, [self._engine])])
+
+    def server_url(self) -> str:
+        """Where the newest server listens; '' before it says so."""
+        found = re.search(r'(ws://\S+) \(openpi\)', self.log(SERVER, self._heard))
+        return found[1] if found else ''
+
     def end(self, name: str) -> int | None:
         """SIGINT, wait, SIGKILL if need be; the exit code, or None when it did not run."""
         process = self._running.pop(name, None)
@@ -91,11 +105,14 @@ class Graph:
         return code
 
     def _start(self, name: str, words: list[str]) -> None:
+        self._start_module(name, [f'dysl_vla_ros.ros.{name}', '--ros-args', *words])
+
+    def _start_module(self, name: str, words: list[str]) -> None:
         self.end(name)
-        command = [self.tested.python, '-m', f'dysl_vla_ros.ros.{name}', '--ros-args']
+        command = [self.tested.python, '-m', *words]
         with self._log(name).open('ab') as stream:
             self._running[name] = subprocess.Popen(
-                [*command, *words], env=self.tested.env, cwd=self._folder.name,
+                command, env=self.tested.env, cwd=self._folder.name,
                 stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
                 start_new_session=True,
             )  # fmt: skip
@@ -129,7 +146,7 @@ class Graph:
 
     def send(self, pid: int, number: signal.Signals) -> None:
         """A signal to a process of this graph; one that ended gets none."""
-        own = [self.pid(NODE), self.pid(ARM), *proc.children(self.pid(NODE))]
+        own = [self.pid(NODE), self.pid(ARM), self.pid(SERVER), *proc.children(self.pid(NODE))]
         if pid and pid in own:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.ros.chaos.description import Limits, read_limits
-from dysl_vla_ros.ros.chaos.graph import ARM, NODE, Graph
+from dysl_vla_ros.ros.chaos.graph import ARM, NODE, SERVER, Graph
 from dysl_vla_ros.ros.chaos.recording import Recording
 from dysl_vla_ros.ros.chaos.relay import Relay
 from dysl_vla_ros.ros.chaos.verdict import PLAYING
+
+if TYPE_CHECKING:
+    from dysl_vla_ros.ros.chaos.wire import Wire
 
 MOVES = 0.12
 """Faster than this the arm moves [rad/s]."""
@@ -43,6 +47,7 @@ class Rig:
         recording: What was said.
         wiring: Whether the policy is the sweep that needs no model.
         complaints: What a fault itself saw go wrong in this trial.
+        lacking: Why a server cannot be brought up; '' where it can.
     """
 
     def __init__(self, graph: Graph, relay: Relay, recording: Recording, wiring: bool) -> None:
@@ -52,11 +57,18 @@ class Rig:
         self.recording = recording
         self.wiring = wiring
         self.complaints: list[str] = []
+        self.lacking = ''
+        self._wire: Wire | None = None
         self._limits: Limits | None = None
         self._variant = ''
         self._tasks = 0
         self._home: FloatArray | None = None
         self._far = _FAR if wiring else _FAR_AT_WORK
+
+    def close(self) -> None:
+        """Leave no address behind."""
+        if self._wire is not None:
+            self._wire.close()
 
     # ---- asking ------------------------------------------------------------------------------
 
@@ -71,6 +83,12 @@ class Rig:
         if self._limits is None and self.relay.urdf:
             self._limits = read_limits(self.relay.urdf)
         return self._limits
+
+    @property
+    def wire(self) -> Wire:
+        """Between node and policy server; there is one in the variant ``server`` alone."""
+        assert self._wire is not None
+        return self._wire
 
     def new_task(self) -> str:
         """Give an instruction that was not the last one; its text."""
@@ -107,6 +125,8 @@ class Rig:
         if not self.graph.alive(ARM):
             self.graph.start_arm()
         self.relay.enable = True if variant == 'deadman' else None
+        if variant == 'server' and not self.serve():
+            return False
         if not self.graph.alive(NODE) or self._variant != variant:
             self.start_node(variant)
         if self.settle(5.0) or (self.revive() and self.settle(5.0)):
@@ -122,17 +142,39 @@ class Rig:
 
     def start_node(self, variant: str) -> None:
         """A fresh node, and wait until it is ready."""
-        self._variant = variant
         began = time.monotonic()
-        self.start_other(_VARIANTS[variant])
+        if variant != 'server':
+            self.graph.end(SERVER)
+        self.start_other(self._parameters(variant))
+        self._variant = variant
         self.wait(lambda: not self.graph.alive(NODE) or self._ready_since(began), _START_S)
         self.new_task()
 
     def start_other(self, parameters: Mapping[str, str]) -> None:
         """A node with other parameters; ``ensure`` replaces it."""
-        if parameters not in _VARIANTS.values():
-            self._variant = ''
+        self._variant = ''
         self.graph.start_node(parameters)
+
+    def serve(self) -> bool:
+        """A policy server runs, and nothing spoils what it says; whether it came up."""
+        try:
+            from dysl_vla_ros.ros.chaos.wire import Wire
+        except ImportError as error:
+            self.lacking = f"{error}: pip install 'dysl_vla_ros[remote]'"
+            return False
+        if self._wire is None:
+            self._wire = Wire(self.graph.server_url)
+        self._wire.spoil = None
+        if not self.graph.alive(SERVER):
+            self.graph.start_server()
+        self.wait(lambda: bool(self.graph.server_url()) or not self.graph.alive(SERVER), _START_S)
+        self.lacking = '' if self.graph.server_url() else 'dysl serve does not come up'
+        return not self.lacking
+
+    def _parameters(self, variant: str) -> Mapping[str, str]:
+        if variant != 'server':
+            return _VARIANTS[variant]
+        return {'engine.backend': 'remote', 'remote.url': f"'{self.wire.url}'"}
 
     def settle(self, seconds: float) -> bool:
         """The arm moves under a node that plays."""

@@ -10,7 +10,7 @@ import numpy as np
 from dysl_vla_ros.ros.chaos import judge, verdict
 from dysl_vla_ros.ros.chaos.case import Case
 from dysl_vla_ros.ros.chaos.fault import Fault
-from dysl_vla_ros.ros.chaos.graph import ARM, NODE
+from dysl_vla_ros.ros.chaos.graph import ARM, NODE, SERVER
 from dysl_vla_ros.ros.chaos.rig import Rig
 
 _UNCLEAR_LATE_S = 0.5
@@ -40,11 +40,12 @@ def attempt(rig: Rig, fault: Fault) -> Case:
 
 def _moving(rig: Rig, fault: Fault, case: Case) -> None:
     if not rig.ensure(fault.graph) or rig.limits is None:
-        case.reasons = [f'the arm does not move before the fault ({rig.state or "no state"})']
+        why = rig.lacking or rig.state or 'no state'
+        case.reasons = [f'the arm does not move before the fault ({why})']
         return
-    marks = {name: rig.graph.log_size(name) for name in (NODE, ARM)}
+    marks = {name: rig.graph.log_size(name) for name in (NODE, ARM, SERVER)}
     before = time.monotonic()
-    known = {(v.name, v.level) for v in rig.recording.levels(before - 3.0, before)}
+    latest = {v.name: v.level for v in rig.recording.levels(before - 3.0, before)}
     error = _do(rig, fault.inject)
     _until(before + fault.hold)
     gone = time.monotonic()
@@ -75,7 +76,7 @@ def _moving(rig: Rig, fault: Fault, case: Case) -> None:
         states=(*_entered(rig, before, watched), rig.state),
         warned=tuple(
             sorted({f'{v.name}: {v.message}' for v in record.levels(before, watched)
-                    if v.level > 0 and (v.name, v.level) not in known})
+                    if v.level > 0 and latest.get(v.name) != v.level})
         ),
         died=died,
         traceback=_traceback(rig, marks),

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dysl_vla_ros.lab.data.png import encode_png
+from dysl_vla_ros.pictures.files import encode_png
 
 TASKS = ('pick up the red cube', 'put it on the plate')
 

@@ -13,8 +13,8 @@ from tiny_dataset import episode, stage_episode, writer
 from dysl_vla_ros.bundle.manifest import CameraSpec
 from dysl_vla_ros.engines.image_tensor import as_seen
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.data.png import decode_png
 from dysl_vla_ros.lab.data.references import from_dataset, from_file
+from dysl_vla_ros.pictures.files import decode_file
 
 CAMERA = CameraSpec('image', 96, 96)
 
@@ -32,9 +32,9 @@ def test_the_first_picture_of_each_camera_is_taken_as_the_model_sees_it(dataset)
     found = from_dataset(dataset, (small, other))
     assert set(found) == {'image'}
     first = episode(3, 5)[0].images['image']
-    np.testing.assert_array_equal(decode_png(found['image']), as_seen(first, small))
+    np.testing.assert_array_equal(decode_file('reference', found['image']), as_seen(first, small))
     same = from_dataset(dataset, (CAMERA,))['image']
-    np.testing.assert_array_equal(decode_png(same), first)
+    np.testing.assert_array_equal(decode_file('reference', same), first)
 
 
 def test_a_dataset_without_these_cameras_is_refused(dataset, tmp_path):
@@ -49,7 +49,7 @@ def test_a_file_is_brought_in_as_the_camera_of_the_contract_is(tmp_path, kind):
     path, data = tmp_path / 'picture', io.BytesIO()
     Image.new('RGB', (160, 120), (200, 30, 60)).save(data, kind)
     path.write_bytes(data.getvalue())
-    found = decode_png(from_file(path, CAMERA))
+    found = decode_file('reference', from_file(path, CAMERA))
     assert found.shape == (96, 96, 3) and abs(found.astype(int) - (200, 30, 60)).max() < 4
 
 

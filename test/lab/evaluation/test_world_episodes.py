@@ -12,15 +12,10 @@ import tiny_bundle
 from dysl_vla_ros.config import EngineConfig, NodeConfig
 from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.evaluation.libero import (
-    Kept,
-    LiberoEpisode,
-    LiberoOptions,
-    other_task,
-    report,
-)
+from dysl_vla_ros.lab.evaluation.libero import LiberoOptions, other_task
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_config, mode_policy
 from dysl_vla_ros.lab.evaluation.world import Played, Seen, play_episode
+from dysl_vla_ros.lab.evaluation.world_episodes import Kept, WorldEpisode, report
 from dysl_vla_ros.policy import open_policy
 
 LAYERS = 7
@@ -135,7 +130,7 @@ def test_a_world_is_told_physical_units(policy):
 
 def episode(row, task, start, success, **more):
     done = Played(success, 10, 2, 0, 8, 0, LAYERS, (0.1, 0.1), (0.05, 0.05))
-    return LiberoEpisode(row, task, start, 'words', done, **more)
+    return WorldEpisode(row, task, start, 'words', done, **more)
 
 
 OPTIONS = LiberoOptions('libero_object', (Row('full'), Row('fixed', exit_layer=2)), 'bundle',
@@ -145,7 +140,7 @@ OPTIONS = LiberoOptions('libero_object', (Row('full'), Row('fixed', exit_layer=2
 def test_a_report_pairs_rows_on_the_same_starts():
     found = [episode('full', t, s, True) for t in (0, 1) for s in (0, 1)]
     found += [episode('fixed 2', t, s, s == 0) for t in (0, 1) for s in (0, 1)]
-    document = report(OPTIONS, found)
+    document = report(OPTIONS.rows, OPTIONS.tasks, OPTIONS.starts, found, {'world': 'toy'})
     assert document['rows']['full']['success_rate'] == 1.0
     assert document['rows']['fixed 2']['tasks'] == {'0': 1, '1': 1}
     assert document['paired']['fixed 2']['loss'] == 0.5

@@ -18,8 +18,9 @@ from dysl_vla_ros.engines.engine import forward
 from dysl_vla_ros.engines.onnxruntime.engine import OnnxEngine
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.export.onnx_export import export_bundle
+from dysl_vla_ros.lab.export.parts_engine import PartsEngine
+from dysl_vla_ros.lab.export.small_parts import SmallParts
 from dysl_vla_ros.lab.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from dysl_vla_ros.lab.model.torch_engine import TorchEngine
 
 
 def every_plan(layout: LayerLayout) -> list[SkipPlan]:
@@ -32,9 +33,8 @@ PLANS = every_plan(LayerLayout(STATIC[-1] + 1, STATIC))
 
 
 @pytest.fixture(scope='module')
-def reference(checkpoint: Checkpoint) -> TorchEngine:
-    assert checkpoint.skipping is not None
-    return TorchEngine(checkpoint.network, checkpoint.skipping)
+def reference(checkpoint: Checkpoint) -> PartsEngine:
+    return PartsEngine(SmallParts(checkpoint))
 
 
 @pytest.fixture(scope='module')
@@ -121,7 +121,7 @@ def test_half_weights_change_the_size_and_not_a_half_model(tmp_path):
     checkpoint = load_checkpoint(tmp_path / 'policy.safetensors')
     assert checkpoint.skipping is not None
     export_bundle(checkpoint, tmp_path / 'half', 'half', half_weights=True)
-    reference = TorchEngine(checkpoint.network, checkpoint.skipping)
+    reference = PartsEngine(SmallParts(checkpoint))
     engine = OnnxEngine(open_bundle(tmp_path / 'half'))
     for plan in every_plan(engine.layout):
         np.testing.assert_allclose(

@@ -11,7 +11,7 @@ from dysl_vla_ros.data_types import LayerLayout, SkipPlan
 from dysl_vla_ros.engines.engine import forward
 from dysl_vla_ros.errors import BundleError, EngineError
 from dysl_vla_ros.lab.model.llama import LlamaLayer
-from dysl_vla_ros.lab.model.openvla import OpenVlaConfig, load_openvla
+from dysl_vla_ros.lab.model.openvla import OpenVlaConfig, open_openvla
 from dysl_vla_ros.lab.model.openvla_engine import OpenVlaEngine
 from dysl_vla_ros.lab.model.openvla_oft_loader import open_oft
 from dysl_vla_ros.lab.model.skipping import SkipModules
@@ -34,7 +34,7 @@ def folder(tmp_path_factory, stock):
 
 @pytest.fixture(scope='module')
 def network(folder):
-    return load_openvla(folder).network
+    return open_openvla(folder).network()
 
 
 @pytest.fixture(scope='module')
@@ -183,4 +183,4 @@ def test_openvla_is_not_taken_for_openvla_oft_nor_the_other_way_round(folder, pu
     with pytest.raises(BundleError, match='seven tokens per action'):
         open_oft(folder)
     with pytest.raises(BundleError, match='expected OpenVLA without an action head'):
-        load_openvla(published)
+        open_openvla(published)

@@ -23,7 +23,7 @@ from dysl_vla_ros.lab.data.bags.definitions import Definitions
 from dysl_vla_ros.lab.data.bags.mcap_storage import MAGIC as MCAP_MAGIC
 from dysl_vla_ros.lab.data.bags.mcap_storage import McapStorage
 from dysl_vla_ros.lab.data.bags.places import bag_files
-from dysl_vla_ros.lab.data.bags.records import Channel, Message, Raw, Storage, unreadable
+from dysl_vla_ros.lab.data.bags.records import Channel, Message, Raw, Storage, add_once, unreadable
 from dysl_vla_ros.lab.data.bags.sqlite_storage import MAGIC as SQLITE_MAGIC
 from dysl_vla_ros.lab.data.bags.sqlite_storage import SqliteStorage
 from dysl_vla_ros.lab.data.bags.unpacked import MAGIC as ZSTD_MAGIC
@@ -173,8 +173,7 @@ class Bag:
             except ConfigError as error:
                 if not skip:
                     raise
-                if str(error) not in self._own_notes:
-                    self._own_notes.append(str(error))
+                add_once(self._own_notes, str(error))
         return readers
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.data.bags.records import Channel, Raw, unreadable
+from dysl_vla_ros.lab.data.bags.records import Channel, Raw, add_once, unreadable
 
 MAGIC = b'\x89MCAP0\r\n'
 _CHUNK = 0x06
@@ -55,26 +55,16 @@ class McapStorage:
         """
         self._library = need_mcap()
         self._path, self._size = path, path.stat().st_size
-        self._found: dict[str, Channel] = {}
-        self._notes: list[str] = []
+        self.channels: dict[str, Channel] = {}
+        self.notes: list[str] = []
         with path.open('rb') as file:
             if file.read(len(MAGIC)) != MAGIC:
                 raise unreadable(path, 'no MCAP file: its first bytes are others',
                                  'an .mcap or .db3 file, or the folder with them')  # fmt: skip
         if not self._indexed():
             counts = Counter(raw.topic for raw in self.messages())
-            self._found = {topic: replace(channel, count=counts[topic])
-                           for topic, channel in self._found.items()}  # fmt: skip
-
-    @property
-    def channels(self) -> Mapping[str, Channel]:
-        """Topics of the file."""
-        return self._found
-
-    @property
-    def notes(self) -> list[str]:
-        """What was worked around."""
-        return self._notes
+            self.channels = {topic: replace(channel, count=counts[topic])
+                             for topic, channel in self.channels.items()}  # fmt: skip
 
     def messages(self, topics: Collection[str] | None = None) -> Iterator[Raw]:
         """Messages as they were stored."""
@@ -86,7 +76,7 @@ class McapStorage:
                 schemas[record.id] = record
             elif kind == 'Channel':
                 names[record.id] = record.topic
-                self._found.setdefault(record.topic, _channel(record, schemas))
+                self.channels.setdefault(record.topic, _channel(record, schemas))
             elif kind == 'Message':
                 topic = names.get(record.channel_id)
                 if topic is not None and (topics is None or topic in topics):
@@ -108,9 +98,12 @@ class McapStorage:
                     return
                 # A broken file ends in whatever its last bytes happen to be taken for.
                 except Exception as error:
-                    self._note(f'{self._path.name} ends at byte {start} of {self._size} '
-                               f'({_words(error)}): the recorder was ended or the copy is cut '
-                               'off; read as far as it goes')  # fmt: skip
+                    add_once(
+                        self.notes,
+                        f'{self._path.name} ends at byte {start} of {self._size} '
+                        f'({_words(error)}): the recorder was ended or the copy is cut '
+                        'off; read as far as it goes',
+                    )
                     yield from self._cut_off(file, start)
                     return
                 if type(record).__name__ == 'DataEnd':
@@ -121,9 +114,10 @@ class McapStorage:
                 try:
                     inside = reader.breakup_chunk(record, validate_crc=True)
                 except Exception as error:  # the decompressors have errors of their own
-                    self._note(
+                    add_once(
+                        self.notes,
                         f'{self._path.name}: a chunk of {len(record.data)} bytes in front '
-                        f'of byte {file.tell()} is damaged ({_words(error)}) and left out'
+                        f'of byte {file.tell()} is damaged ({_words(error)}) and left out',
                     )
                     continue
                 yield from inside
@@ -155,18 +149,14 @@ class McapStorage:
                 return False
             for number, channel in summary.channels.items():
                 known = _channel(channel, summary.schemas)
-                before = self._found.get(channel.topic, known)
-                self._found[channel.topic] = replace(
+                before = self.channels.get(channel.topic, known)
+                self.channels[channel.topic] = replace(
                     before, count=before.count + counts.get(number, 0)
                 )
         except Exception:  # no footer, or one of nonsense
-            self._found.clear()
+            self.channels.clear()
             return False
         return True
-
-    def _note(self, text: str) -> None:
-        if text not in self._notes:
-            self._notes.append(text)
 
 
 def _channel(record: Any, schemas: Mapping[int, Any]) -> Channel:

@@ -73,6 +73,12 @@ class Storage(Protocol):
         """Messages in the order in which they were stored, all topics or some."""
 
 
+def add_once(notes: list[str], text: str) -> None:
+    """Note what was worked around, unless it was noted before: files are read more than once."""
+    if text not in notes:
+        notes.append(text)
+
+
 def unreadable(path: Path, found: object, right: str) -> ConfigError:
     """The error of a file or folder that is no recording."""
     return ConfigError('bag', f'{path}: {found}', right)

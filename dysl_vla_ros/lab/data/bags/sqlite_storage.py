@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from dysl_vla_ros.lab.data.bags.records import Channel, Raw, unreadable
+from dysl_vla_ros.lab.data.bags.records import Channel, Raw, add_once, unreadable
 
 MAGIC = b'SQLite format 3\x00'
 
@@ -23,25 +23,15 @@ class SqliteStorage:
             ConfigError: It is no database, or not one of rosbag2.
         """
         self._path = path
-        self._notes: list[str] = []
+        self.notes: list[str] = []
         self._numbers: dict[int, str] = {}
-        self._found: dict[str, Channel] = {}
+        self.channels: dict[str, Channel] = {}
         try:
             with _connection(path) as database:
                 self._read_topics(database)
         except sqlite3.Error as error:
             raise unreadable(path, error, 'a database that rosbag2 wrote; copy it again, or try '
                              f'sqlite3 {path.name} .recover') from None  # fmt: skip
-
-    @property
-    def channels(self) -> Mapping[str, Channel]:
-        """Topics of the file."""
-        return self._found
-
-    @property
-    def notes(self) -> list[str]:
-        """What was worked around."""
-        return self._notes
 
     def messages(self, topics: Collection[str] | None = None) -> Iterator[Raw]:
         """Messages as they were stored."""
@@ -55,7 +45,7 @@ class SqliteStorage:
                 for number, time_ns, data in database.execute(query, wanted):
                     yield Raw(self._numbers[number], int(time_ns), bytes(data))
         except sqlite3.Error as error:
-            self._note(f'{self._path.name} is damaged ({error}): read as far as it goes')
+            add_once(self.notes, f'{self._path.name} is damaged ({error}): read as far as it goes')
 
     def _read_topics(self, database: sqlite3.Connection) -> None:
         tables = {name for (name,) in database.execute(
@@ -73,7 +63,7 @@ class SqliteStorage:
         ):
             text, language = texts.get(kind, ('', 'ros2msg'))
             self._numbers[int(number)] = str(topic)
-            self._found[str(topic)] = Channel(str(topic), str(kind), text, language, encoding)
+            self.channels[str(topic)] = Channel(str(topic), str(kind), text, language, encoding)
         self._count(database)
 
     def _count(self, database: sqlite3.Connection) -> None:
@@ -82,13 +72,9 @@ class SqliteStorage:
             for (number,) in database.execute('SELECT topic_id FROM messages ORDER BY id'):
                 counts[number] = counts.get(number, 0) + 1
         except sqlite3.Error as error:
-            self._note(f'{self._path.name} is damaged ({error}): read as far as it goes')
+            add_once(self.notes, f'{self._path.name} is damaged ({error}): read as far as it goes')
         for number, topic in self._numbers.items():
-            self._found[topic] = replace(self._found[topic], count=counts.get(number, 0))
-
-    def _note(self, text: str) -> None:
-        if text not in self._notes:
-            self._notes.append(text)
+            self.channels[topic] = replace(self.channels[topic], count=counts.get(number, 0))
 
 
 @contextmanager

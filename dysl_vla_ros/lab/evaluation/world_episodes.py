@@ -1,0 +1,165 @@
+"""Episodes in worlds that wait for the policy: kept as they are finished, and summed up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.evaluation.deer import DeerPolicy
+from dysl_vla_ros.lab.evaluation.exits import OraclePolicy
+from dysl_vla_ros.lab.evaluation.modes import Row, mode_policy
+from dysl_vla_ros.lab.evaluation.statistics import paired_difference, wilson_interval
+from dysl_vla_ros.lab.evaluation.world import Played
+from dysl_vla_ros.policy import Policy
+from dysl_vla_ros.targets import file_target, write_whole
+
+FORMAT = 'dysl_libero_episodes'
+"""Of files that were kept; other worlds came later."""
+
+
+@dataclass(frozen=True)
+class WorldEpisode:
+    """One finished episode.
+
+    Attributes:
+        row: Name of the mode's row.
+        task: Number.
+        start: Start state.
+        told: The words.
+        played: What happened.
+        picked: With ``other_words``: whether the object that they name was lifted.
+        elsewhere: With ``other_words``: whether another object of the scene was, and not that.
+    """
+
+    row: str
+    task: int
+    start: int
+    told: str
+    played: Played
+    picked: bool = False
+    elsewhere: bool = False
+
+
+class Kept:
+    """Finished episodes, one a line; a file begun with anything else is refused."""
+
+    def __init__(self, path: Path | None, about: Mapping[str, Any]) -> None:
+        """Read what is there, or begin.
+
+        Raises:
+            ConfigError: Another kind of file, or one begun with other options.
+        """
+        self._path = None if path is None else path.expanduser()
+        self.found: dict[tuple[str, int, int], WorldEpisode] = {}
+        if self._path is None:
+            return
+        file_target('--keep', self._path, _is_kept, 'a file that dysl kept episodes in')
+        head = json.dumps({'format': FORMAT, 'about': about}, sort_keys=True)
+        if not self._path.is_file() or not self._path.stat().st_size:
+            write_whole(self._path, f'{head}\n'.encode())
+            return
+        lines = self._path.read_text('utf-8').split('\n')
+        if lines[0] != head:
+            raise ConfigError('--keep', str(self._path), f'a file begun with {head}')
+        for line in lines[1:-1]:
+            one = _read(json.loads(line))
+            self.found[one.row, one.task, one.start] = one
+        if lines[-1]:  # cut off while it was written
+            write_whole(self._path, ('\n'.join(lines[:-1]) + '\n').encode())
+
+    def add(self, episode: WorldEpisode) -> None:
+        """Keep a finished episode, at once."""
+        self.found[episode.row, episode.task, episode.start] = episode
+        if self._path is not None:
+            with self._path.open('a', encoding='utf-8') as stream:
+                stream.write(json.dumps(asdict(episode)) + '\n')
+
+
+def report(
+    rows: Sequence[Row], tasks: Sequence[int], starts: int, episodes: Sequence[WorldEpisode],
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """Rows side by side, of episodes that are played.
+
+    Args:
+        rows: The first is the reference of the paired comparison.
+        tasks: Numbers.
+        starts: Start states of each.
+        episodes: That are finished, of these and perhaps of more.
+        facts: What the document begins with.
+
+    Raises:
+        ConfigError: None was played.
+    """
+    wanted = [e for e in sorted(episodes, key=lambda e: (e.task, e.start))
+              if e.task in tasks and e.start < starts]  # fmt: skip
+    by_row = {row.name: [e for e in wanted if e.row == row.name] for row in rows}
+    by_row = {name: found for name, found in by_row.items() if found}
+    if not by_row:
+        raise ConfigError('tasks', tuple(tasks), 'a task in whose scene the object of another '
+                          'lies')  # fmt: skip
+    names = list(by_row)
+    return {
+        **facts,
+        'rows': {name: _summary(found) for name, found in by_row.items()},
+        'paired': {name: _paired(by_row[names[0]], by_row[name]) for name in names[1:]},
+        'episodes': {name: [[e.task, e.start, int(e.played.success), e.played.actions,
+                             e.played.layers_run, e.played.chunks] for e in found]
+                     for name, found in by_row.items()},
+    }  # fmt: skip
+
+
+def row_policy(policy: Policy, row: Row, task: int, start: int, limits: Sequence[float]) -> Any:
+    """The policy as a row has it; ``limits`` are of the mode ``deer``."""
+    if row.mode == 'oracle':
+        return OraclePolicy(policy, row.tolerance, lambda: ('', 0.0))
+    if row.mode == 'deer':
+        return DeerPolicy(policy, limits)
+    return mode_policy(policy, row, seed=1000 * task + start)
+
+
+def _summary(found: Sequence[WorldEpisode]) -> dict[str, Any]:
+    wins, count = sum(e.played.success for e in found), len(found)
+    chunks = max(sum(e.played.chunks for e in found), 1)
+    layers = sum(e.played.layers_run for e in found)
+    seconds = 1e3 * np.array([s for e in found for s in e.played.pass_seconds] or [0.0])
+    backbone = 1e3 * np.array([s for e in found for s in e.played.backbone_seconds] or [0.0])
+    return {
+        'episodes': count, 'successes': wins, 'success_rate': wins / count,
+        'success_interval': wilson_interval(wins, count),
+        'tasks': {str(task): sum(e.played.success for e in found if e.task == task)
+                  for task in sorted({e.task for e in found})},
+        'picked': sum(e.picked for e in found), 'elsewhere': sum(e.elsewhere for e in found),
+        'refused': sum(bool(e.played.refused) for e in found),
+        'layers_run_mean': layers / chunks, 'layers_total': found[0].played.layers_total,
+        'controllers_mean': sum(e.played.controllers for e in found) / chunks,
+        'rerun_rate': sum(e.played.reruns for e in found) / chunks,
+        'actions_mean': float(np.mean([e.played.actions for e in found])),
+        'pass_ms': float(np.median(seconds)), 'backbone_ms': float(np.median(backbone)),
+    }  # fmt: skip
+
+
+def _paired(one: Sequence[WorldEpisode], other: Sequence[WorldEpisode]) -> dict[str, float]:
+    """Success of the reference minus that of the other, on the episodes that both have."""
+    theirs = {(e.task, e.start): e.played.success for e in other}
+    both = [(e.played.success, theirs[e.task, e.start]) for e in one
+            if (e.task, e.start) in theirs]  # fmt: skip
+    loss, low, high = paired_difference([a for a, _ in both], [b for _, b in both])
+    return {'episodes': len(both), 'loss': loss, 'low': low, 'high': high}
+
+
+def _is_kept(path: Path) -> bool:
+    with path.open('rb') as stream:
+        return f'"format": "{FORMAT}"'.encode() in stream.readline(1 << 20)
+
+
+def _read(found: dict[str, Any]) -> WorldEpisode:
+    played = found['played']
+    times = {name: tuple(played[name]) for name in ('pass_seconds', 'backbone_seconds')}
+    return WorldEpisode(**{**found, 'played': Played(**{**played, **times})})

@@ -1,0 +1,116 @@
+"""A stranger adds a world by a package of their own: nothing of this one is edited."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import tiny_bundle
+from strangers import entry_points, forget, install, write_points
+
+from dysl_vla_ros.cli.main import main
+from dysl_vla_ros.lab.evaluation.worlds import GROUP
+
+
+@pytest.fixture(scope='module')
+def bundle(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('bundle') / 'tiny'
+    return str(tiny_bundle.write_tiny_bundle(folder, layers=5))
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    place = tmp_path / 'site'
+    install(place)
+    monkeypatch.syspath_prepend(str(place))
+    yield place
+    forget(sys.modules)
+
+
+def evaluated(bundle, path, *words):
+    call = ['evaluate', '--world', 'package:my_world', '--engine', bundle, '--json', str(path)]
+    code = main([*call, *words])
+    return code, json.loads(path.read_text()) if path.is_file() else {}
+
+
+def test_evaluate_plays_every_mode_on_the_same_starts_and_goes_on_from_what_is_kept(
+    bundle, site, tmp_path, capsys
+):
+    words = ['--modes', 'full', 'auto', 'fixed', '--exit-layer', '2', '--replan', '4', '--starts',
+             '3', '--keep', str(tmp_path / 'kept.jsonl')]  # fmt: skip
+    code, found = evaluated(bundle, tmp_path / 'a.json', *words)
+    assert code == 0, capsys.readouterr().err
+    assert found['world'] == 'my_world' and list(found['rows']) == ['full', 'auto', 'fixed 2']
+    assert {name: row['episodes'] for name, row in found['rows'].items()} == {
+        'full': 6, 'auto': 6, 'fixed 2': 6}  # fmt: skip
+    assert found['rows']['full']['layers_run_mean'] == 5.0
+    assert found['rows']['fixed 2']['layers_run_mean'] == 3.0
+    assert found['paired']['auto']['episodes'] == 6
+    # What is kept is not played again: the world is gone, and would say so.
+    from my_world.world import Dot
+
+    Dot.start = None
+    _, again = evaluated(bundle, tmp_path / 'b.json', *words)
+    assert again['episodes'] == found['episodes']
+
+
+def test_a_nearer_goal_by_an_option_is_met_by_more(bundle, site, tmp_path):
+    rates = []
+    for metres in ('0.0001', '9'):
+        words = ('--modes', 'full', '--tasks', '1', '--option', f'metres={metres}')
+        _, found = evaluated(bundle, tmp_path / f'{metres}.json', *words)
+        assert found['options'] == {'metres': metres}
+        rates.append(found['rows']['full']['success_rate'])
+    assert rates == [1.0, 0.0]
+
+
+@pytest.mark.parametrize('control', ['other_words', 'blank'])
+def test_the_controls_are_those_of_every_world(control, bundle, site, tmp_path, monkeypatch):
+    told = []
+    from my_world.world import Dot
+
+    look = Dot.look
+    monkeypatch.setattr(Dot, 'look', lambda self: told.append(self.instruction) or look(self))
+    words = ('--modes', 'full', '--tasks', '0', '--starts', '1', '--control', control,
+             '--keep', str(tmp_path / 'kept'))  # fmt: skip
+    _, found = evaluated(bundle, tmp_path / 'c.json', *words)
+    assert found['control'] == control and told
+    lines = (tmp_path / 'kept').read_text().splitlines()
+    wanted = {'other_words': 'push the red cube right', 'blank': 'push the red cube left'}
+    assert json.loads(lines[1])['told'] == wanted[control]
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        (['--tasks', '2'], 'numbers within 0 to 1: my_world has 2 tasks'),
+        (['--starts', '5'], 'within 1 to 4, those of my_world'),
+        (['--option', 'colour=red'], 'metres=M, size=PIXELS'),
+        (['--option', 'colour'], 'NAME=VALUE'),
+        (['--suite', 'libero_object'], 'nothing without --world libero'),
+        (['--plot', 'out.png'], 'nothing with --world package:my_world'),
+        (['--world', 'package:moon'], 'found 0 (my_world); see doc/worlds.md'),
+        (['--world', 'moon'], 'expected one of tabletop, libero, package:NAME'),
+    ],
+)
+def test_a_wrong_call_ends_in_one_line(words, said, bundle, site, tmp_path, capsys):
+    assert evaluated(bundle, tmp_path / 'x.json', *words)[0] == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('point', 'said'),
+    [
+        ('my_world.world:Nothing', 'cannot be opened'),
+        ('my_world.world:Dot', 'cannot be opened'),
+        ('builtins:dict', 'a dict without instructions, starts, task, close'),
+    ],
+)
+def test_a_world_that_is_none_is_named_with_what_it_lacks(
+    point, said, bundle, site, tmp_path, capsys
+):
+    write_points(site, f'[{GROUP}]\nmy_world = {point}\n')
+    assert evaluated(bundle, tmp_path / 'x.json')[0] == 1
+    assert said in capsys.readouterr().err
+    write_points(site, entry_points(GROUP))

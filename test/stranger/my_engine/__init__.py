@@ -1,0 +1,1 @@
+"""A back end of somebody else's."""
