@@ -82,7 +82,7 @@ def live_view(
         cells.append(camera_text(picture.frame, 2 * rows, rows, size.colour))
     above.add_row(*cells)
     title = f'dysl_vla_ros   {seconds:.0f} s   {"Ctrl-C ends" if operator is None else HELP}'
-    legend = 'layers run:  cyan others jumped   yellow full pass   magenta re-run   · jumped'
+    legend = 'layers:  cyan ran   yellow full pass   magenta run again   · jumped'
     return Panel(Group(above, *below), title=title, title_align='left', border_style='blue',
                  subtitle=legend if below and size.colour else None)  # fmt: skip
 

@@ -105,3 +105,4 @@ def test_a_long_reason_takes_neither_the_names_of_the_rows_nor_the_camera_away(s
     for name in ('told', 'state', 'phase', 'commands', 'pass', 'mode', 'skipped', 'continuity'):
         assert f'{name} ' in text, text
     assert max(map(len, text.splitlines())) <= size.columns
+    assert size.columns < 80 or '· jumped' in text  # the legend is whole
