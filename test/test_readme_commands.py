@@ -65,7 +65,9 @@ KNOWN = (*PROGRAMS, 'mkdir', 'source', 'cd')
 def commands(page):
     """Command lines of the page's code blocks: continued lines joined, comments cut, && split."""
     found = []
-    for block in re.findall(r'^ *```(?:sh|bash)?\n(.*?)^ *```', page, re.DOTALL | re.MULTILINE):
+    # Every block is matched, so that the end of one in another language begins none.
+    blocks = re.findall(r'^ *```(\w*)\n(.*?)^ *```', page, re.DOTALL | re.MULTILINE)
+    for block in (text for language, text in blocks if language in ('', 'sh', 'bash')):
         for line in map(str.strip, re.sub(r'\\\n\s*', ' ', block).splitlines()):
             words = shlex.split(line, comments=True) if line.split(' ')[0] in KNOWN else []
             while words:

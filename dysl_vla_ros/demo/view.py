@@ -19,6 +19,8 @@ from dysl_vla_ros.demo.keys import HELP, Operator
 
 _FEWEST_ROWS = 9
 """Of the upper half, however small the terminal."""
+_NAMES = 10
+"""Width of the names of the rows: that of 'continuity'."""
 _BARS = '▁▂▃▄▅▆▇█'
 _STATE_COLOURS = {
     'running': 'green', 'verifying': 'yellow', 'holding': 'yellow', 'ready': 'cyan',
@@ -72,27 +74,29 @@ def live_view(
         size.rows - 3 - (layers + 1) // 2 - 1 - (not size.colour), _FEWEST_ROWS - (not size.colour)
     )
     above = Table.grid(padding=(0, 1))
-    above.add_column(width=inner - 2 * rows - 1 if picture.frame is not None else inner)
-    cells: list[RenderableType] = [_figures(picture, operator)]
+    width = inner - 2 * rows - 1 if picture.frame is not None else inner
+    above.add_column(width=width)
+    cells: list[RenderableType] = [_figures(picture, operator, width)]
     if picture.frame is not None:
         above.add_column(width=2 * rows)
         cells.append(camera_text(picture.frame, 2 * rows, rows, size.colour))
     above.add_row(*cells)
     title = f'dysl_vla_ros   {seconds:.0f} s   {"Ctrl-C ends" if operator is None else HELP}'
-    legend = 'layers run:  cyan skipped pass   yellow full   magenta re-run   · jumped'
+    legend = 'layers:  cyan ran   yellow full pass   magenta run again   · jumped'
     return Panel(Group(above, *below), title=title, title_align='left', border_style='blue',
                  subtitle=legend if below and size.colour else None)  # fmt: skip
 
 
-def _figures(picture: Picture, operator: Operator | None) -> Table:
+def _figures(picture: Picture, operator: Operator | None, width: int) -> Table:
     command, policy, chunk = picture.command_value, picture.policy_value, picture.chunk
     state = command('state') or 'starting'
     told = Text(picture.episode.get('instruction') or '(between two episodes)', style='bold')
     if operator is not None and operator.typed is not None:
         told = Text(f'> {operator.typed}_', style='bold reverse')
     table = Table.grid(padding=(0, 1))
-    table.add_column(style='dim', justify='right')
-    table.add_column(overflow='ellipsis', no_wrap=True)
+    # Widths are given: else a long reason takes the names of the rows away.
+    table.add_column(style='dim', justify='right', width=_NAMES)
+    table.add_column(overflow='ellipsis', no_wrap=True, width=max(width - _NAMES - 1, 1))
     add = table.add_row
     add('told', told)
     add('state', Text(f'{state}  {command("hold_reason")}'.replace('n/a', ''),

@@ -91,3 +91,18 @@ def test_without_colours_letters_tell_full_passes_from_others():
     picture.note_pass({'layer_mask': '1' * 20, 'mode': 'full'})
     text = shown(live_view(picture, 3.0, Size(80, 23, colour=False)))
     assert any('pass ' in line and 'F' in line for line in text.splitlines())
+
+
+@pytest.mark.parametrize('size', [Size(80, 23), Size(100, 30), Size(60, 20)])
+def test_a_long_reason_takes_neither_the_names_of_the_rows_nor_the_camera_away(size):
+    picture = busy()
+    why = 'wrist_1_joint was moved 0.128 rad away from its command by a hand, or it is blocked'
+    picture.note_status(COMMANDS, {'state': 'ready', 'hold_reason': why}, 0.0)
+    picture.episode['instruction'] = 'put the yellow cylinder next to the purple cube on the left'
+    console = Console(width=size.columns, record=True, file=open('/dev/null', 'w'))  # noqa: SIM115
+    console.print(live_view(picture, 3.0, size, Operator()))
+    text = console.export_text()
+    for name in ('told', 'state', 'phase', 'commands', 'pass', 'mode', 'skipped', 'continuity'):
+        assert f'{name} ' in text, text
+    assert max(map(len, text.splitlines())) <= size.columns
+    assert size.columns < 80 or '· jumped' in text  # the legend is whole

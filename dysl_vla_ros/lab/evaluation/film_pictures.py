@@ -152,15 +152,18 @@ def _map(draw: ImageDraw.ImageDraw, film: Film, place: tuple[int, int, int], sho
     if len(points) > 1:
         draw.line(points, '#bd4b1e', 2)
     x = left + _LEFT
-    for mode, colour in _RAN.items():
+    for colour, text in _LEGEND:
         draw.rectangle((x, bottom + _CURVE + 10, x + 12, bottom + _CURVE + 22), colour)
-        draw.text((x + 17, bottom + _CURVE + 8), _LEGEND[mode], _PALE, _font(13))
-        x += 30 + int(_font(13).getlength(_LEGEND[mode]))
+        draw.text((x + 17, bottom + _CURVE + 8), text, _PALE, _font(13))
+        x += 30 + int(_font(13).getlength(text))
 
 
-_LEGEND = {
-    'skipped': 'ran, others jumped', 'full': 'full pass', 'rerun': 'continuity dropped: run again',
-}  # fmt: skip
+_LEGEND = (
+    (_RAN['skipped'], 'ran'),
+    (_SKIPPED, 'jumped'),
+    (_RAN['full'], 'full pass: every layer'),
+    (_RAN['rerun'], 'continuity dropped: run again'),
+)
 
 
 def _map_height(film: Film) -> int:

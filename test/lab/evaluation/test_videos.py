@@ -160,6 +160,7 @@ def test_an_error_of_a_worker_can_be_sent_to_its_parent():
     assert str(sent) == "--videos = 'v': expected a new folder" and sent.field == '--videos'
 
 
+@pytest.mark.slow
 def test_two_workers_film_too(bundle, tmp_path, capsys):
     folder = tmp_path / 'videos'
     words = ['--modes', 'full', 'auto', '--workers', '2', '--video-kind', 'png']
