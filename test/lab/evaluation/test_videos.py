@@ -145,7 +145,8 @@ def test_what_a_killed_run_left_half_written_is_no_hindrance(bundle, tmp_path, c
     (['--video-of', 'all'], '--video-of = \'all\': expected --videos FOLDER beside it'),
     (['--video-limit', '0', '--videos', 'v'], '--video-limit'),
     (['--video-kind', 'avi', '--videos', 'v'], '--video-kind'),
-    (['--modes', 'broker', '--links', '0', '--latency', '0', '--videos', 'v'], 'broker'),
+    (['--modes', 'broker', '--links', '0', '--latency', '0', '--video-kind', 'png',
+      '--videos', 'v'], 'broker'),
 ])  # fmt: skip
 def test_a_wrong_call_ends_in_one_line(words, said, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
