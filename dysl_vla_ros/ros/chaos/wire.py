@@ -52,22 +52,22 @@ class Wire:
         self._server.shutdown()
         self.cut()
 
-    def _between(self, node: ServerConnection) -> None:
+    def _between(self, client: ServerConnection) -> None:
         with self._lock:
-            self._there.add(node)
+            self._there.add(client)
         try:
             with connect(self._behind(), compression=None, proxy=None, max_size=_LARGEST,
                          open_timeout=_OPEN_S, close_timeout=_CLOSE_S) as server:  # fmt: skip
-                node.send(server.recv())
+                client.send(server.recv())
                 while True:
-                    server.send(node.recv())
+                    server.send(client.recv())
                     for said in self._answers(server.recv()):
-                        node.send(said)
+                        client.send(said)
         except (OSError, EOFError, WebSocketException):
             pass  # either end is gone, and so is the other with it
         finally:
             with self._lock:
-                self._there.discard(node)
+                self._there.discard(client)
 
     def _answers(self, frame: str | bytes) -> list[str | bytes]:
         spoil = self.spoil
