@@ -133,3 +133,10 @@ def test_a_piece_is_played_in_goes_and_its_page_has_the_rows(tmp_path, capsys):
     page = capsys.readouterr().out
     assert '| without post-skip | 4 |' in page and '| k = 1 | 4 |' in page
     assert '- k = 9: needs' in page
+
+
+def test_a_soak_that_missed_something_says_so():
+    soak = {'rate_hz_mean': 30.02, 'rate_hz_least': 21, 'ok': False}
+    page = render({'soak_here': {**soak, 'problems': ['a second with 21 commands']}})
+    assert 'rate_hz_mean 30.02, rate_hz_least 21. Missed: a second with 21 commands' in page
+    assert 'Missed' not in render({'soak_here': {**soak, 'problems': []}})

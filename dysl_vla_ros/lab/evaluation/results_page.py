@@ -256,7 +256,8 @@ def _node(evidence: Mapping[str, Found]) -> list[str]:
             for key, value in found.items()
             if isinstance(value, (int, float)) and not isinstance(value, bool)
         )
-        parts.append(f'`{name}.json`: {shown}')
+        missed = '; '.join(found.get('problems', ()))
+        parts.append(f'`{name}.json`: {shown}.' + (f' Missed: {missed}.' if missed else ''))
     if not soaks:
         parts.append('Not run for this page: `dysl soak --json doc/evidence/soak_DEVICE.json` '
                      '(an hour).')  # fmt: skip
