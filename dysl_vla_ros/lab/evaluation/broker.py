@@ -7,7 +7,6 @@ for the answer, the arm gets no command and stands at its last target.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from dysl_vla_ros.config import NodeConfig
@@ -16,7 +15,6 @@ from dysl_vla_ros.engines.remote.request import request_of
 from dysl_vla_ros.errors import DyslError, EngineError
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult, EpisodeSpec
 from dysl_vla_ros.lab.evaluation.link_weather import WeatherLink
-from dysl_vla_ros.lab.evaluation.smoothness import smoothness
 from dysl_vla_ros.lab.evaluation.stepped_arm import SteppedArm
 from dysl_vla_ros.motion import MotionPlanner
 from dysl_vla_ros.policy import Policy
@@ -74,10 +72,4 @@ def broker_episode(
         arm.play(target, float(row[0, -1]))
         if arm.won:
             break
-    return EpisodeResult(
-        spec=spec, instruction=told, success=world.success(), seconds=world.time,
-        actions=arm.actions, chunks=served.chunks, reruns=0, layers_run=0, controllers=0,
-        layers_total=manifest.layers_total, static_layers=len(manifest.static_layers),
-        phase_layers={}, pass_seconds=(), backbone_seconds=(), holds=0, commands=arm.actions,
-        limited=0, lost=link.lost, **asdict(smoothness(arm.path)),
-    )  # fmt: skip
+    return arm.result(spec, told, policy, served.chunks, lost=link.lost)

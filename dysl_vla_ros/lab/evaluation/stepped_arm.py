@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.core.gripper_filter import GripperFilter
 from dysl_vla_ros.data_types import FloatArray, Observation
-from dysl_vla_ros.lab.evaluation.episodes import SUCCESS_HELD_S
+from dysl_vla_ros.lab.evaluation.episodes import SUCCESS_HELD_S, EpisodeResult, EpisodeSpec
+from dysl_vla_ros.lab.evaluation.smoothness import smoothness
 from dysl_vla_ros.policy import Policy
 from dysl_vla_ros.sim.world import World
 
@@ -76,6 +79,20 @@ class SteppedArm:
             self._steps += 1
             if self._steps % 2 == 0:
                 self.path.append(self.world.joint_positions)
+
+    def result(
+        self, spec: EpisodeSpec, told: str, policy: Policy, chunks: int, layers_run: int = 0,
+        pass_seconds: tuple[float, ...] = (), lost: int = 0,
+    ) -> EpisodeResult:  # fmt: skip
+        """What the episode came to; arguments as of ``EpisodeResult``."""
+        manifest = policy.manifest
+        return EpisodeResult(
+            spec=spec, instruction=told, success=self.world.success(), seconds=self.world.time,
+            actions=self.actions, chunks=chunks, reruns=0, layers_run=layers_run, controllers=0,
+            layers_total=manifest.layers_total, static_layers=len(manifest.static_layers),
+            phase_layers={}, pass_seconds=pass_seconds, backbone_seconds=(), holds=0,
+            commands=self.actions, limited=0, lost=lost, **asdict(smoothness(self.path)),
+        )  # fmt: skip
 
     @property
     def won(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.errors import DyslError
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult, EpisodeSpec, arm_limits
-from dysl_vla_ros.lab.evaluation.smoothness import smoothness
 from dysl_vla_ros.lab.evaluation.stepped_arm import SteppedArm
 from dysl_vla_ros.motion import MotionPlanner, plan_chunk
 from dysl_vla_ros.policy import Policy
@@ -106,11 +105,5 @@ def streamed_episode(
             arm.play(row[:-1], float(row[-1]))
         if arm.won:
             break
-    return EpisodeResult(
-        spec=spec, instruction=told, success=world.success(), seconds=world.time,
-        actions=arm.actions, chunks=len(seconds), reruns=0,
-        layers_run=len(seconds) * manifest.layers_total, controllers=0,
-        layers_total=manifest.layers_total, static_layers=len(manifest.static_layers),
-        phase_layers={}, pass_seconds=tuple(seconds), backbone_seconds=(), holds=0,
-        commands=arm.actions, limited=0, **asdict(smoothness(arm.path)),
-    )  # fmt: skip
+    layers = len(seconds) * manifest.layers_total
+    return arm.result(spec, told, policy, len(seconds), layers, tuple(seconds))
