@@ -67,6 +67,8 @@ def add_world(parser: argparse.ArgumentParser) -> None:
 
 def run_world(given: argparse.Namespace, videos: Videos | None = None) -> int:
     """Evaluate in another world, print a table, write JSON."""
+    from dysl_vla_ros.lab.evaluation.world_episodes import episode_name
+
     played: list[tuple[str, str, bool]] = []
     console, began = Console(), time.monotonic()
     with Progress(console=console, transient=True) as progress:
@@ -80,13 +82,12 @@ def run_world(given: argparse.Namespace, videos: Videos | None = None) -> int:
             played.append((episode_name(one.task, one.start), one.row, one.played.success))
 
         if given.world == 'libero':
-            from dysl_vla_ros.lab.evaluation.libero import episode_name, evaluate_libero
+            from dysl_vla_ros.lab.evaluation.libero import evaluate_libero
 
             libero = libero_options(given, videos)
             total(len(libero.rows) * len(libero.tasks) * libero.starts)
             document = evaluate_libero(libero, given.keep, step)
         else:
-            from dysl_vla_ros.lab.evaluation.libero import episode_name
             from dysl_vla_ros.lab.evaluation.worlds import evaluate_worlds
 
             if videos is not None:

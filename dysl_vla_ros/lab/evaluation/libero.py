@@ -18,12 +18,18 @@ from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.evaluation.bench_observations import load_recorded
-from dysl_vla_ros.lab.evaluation.deer import exit_steps, thresholds
+from dysl_vla_ros.lab.evaluation.deer import thresholds
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_config
 from dysl_vla_ros.lab.evaluation.videos import Shelf, Videos, taken_places
 from dysl_vla_ros.lab.evaluation.world import Executed, Seen, play_episode
-from dysl_vla_ros.lab.evaluation.world_episodes import Kept, WorldEpisode, report, row_policy
+from dysl_vla_ros.lab.evaluation.world_episodes import (
+    Kept,
+    WorldEpisode,
+    episode_name,
+    recorded_steps,
+    report,
+    row_policy,
+)
 from dysl_vla_ros.lab.evaluation.world_film import film_of
 from dysl_vla_ros.lab.worlds.libero.client import LiberoClient
 from dysl_vla_ros.lab.worlds.libero.suites import OWN_WORDS, STARTS, TASKS, known_suites
@@ -148,9 +154,7 @@ def evaluate_libero(
     """
     policy = open_policy(replace(options.config.engine, path=options.bundle))
     kept = Kept(keep, about(options, policy))
-    steps = [] if options.observations is None else [
-        exit_steps(policy, seen) for seen in load_recorded(options.observations, policy.manifest)
-    ]  # fmt: skip
+    steps = recorded_steps(options.observations, policy)
     videos = options.videos
     shelf = None if videos is None else Shelf(videos, taken_places(videos))
     with LiberoClient() as client:
@@ -192,11 +196,6 @@ def other_task(goals: Mapping[int, str], own: int, start: int) -> int | None:
     others = [task for task, name in sorted(goals.items())
               if task != own and name != goals.get(own)]  # fmt: skip
     return others[start % len(others)] if others else None
-
-
-def episode_name(task: int, start: int) -> str:
-    """What the film of an episode is called, before the row and how it ended."""
-    return f'task{task:02d}-start{start:02d}'
 
 
 def _episode(

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.evaluation.deer import DeerPolicy
+from dysl_vla_ros.lab.evaluation.bench_observations import load_recorded
+from dysl_vla_ros.lab.evaluation.deer import DeerPolicy, exit_steps
 from dysl_vla_ros.lab.evaluation.exits import OraclePolicy
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_policy
 from dysl_vla_ros.lab.evaluation.statistics import paired_difference, wilson_interval
@@ -113,6 +114,18 @@ def report(
                              e.played.layers_run, e.played.chunks] for e in found]
                      for name, found in by_row.items()},
     }  # fmt: skip
+
+
+def episode_name(task: int, start: int) -> str:
+    """What the film of an episode is called, before the row and how it ended."""
+    return f'task{task:02d}-start{start:02d}'
+
+
+def recorded_steps(observations: Path | None, policy: Policy) -> list[tuple[float, ...]]:
+    """What ``deer`` takes its thresholds from: ``exit_steps`` of recorded states; none without."""
+    if observations is None:
+        return []
+    return [exit_steps(policy, seen) for seen in load_recorded(observations, policy.manifest)]
 
 
 def row_policy(policy: Policy, row: Row, task: int, start: int, limits: Sequence[float]) -> Any:

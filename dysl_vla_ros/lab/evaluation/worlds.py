@@ -22,11 +22,16 @@ from typing import Any, Literal, Protocol, get_args
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.errors import ConfigError, DyslError, EngineError
-from dysl_vla_ros.lab.evaluation.bench_observations import load_recorded
-from dysl_vla_ros.lab.evaluation.deer import exit_steps, thresholds
+from dysl_vla_ros.lab.evaluation.deer import thresholds
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_config
 from dysl_vla_ros.lab.evaluation.world import World, play_episode
-from dysl_vla_ros.lab.evaluation.world_episodes import Kept, WorldEpisode, report, row_policy
+from dysl_vla_ros.lab.evaluation.world_episodes import (
+    Kept,
+    WorldEpisode,
+    recorded_steps,
+    report,
+    row_policy,
+)
 from dysl_vla_ros.policy import Policy, open_policy
 
 GROUP = 'dysl_vla_ros.worlds'
@@ -144,10 +149,7 @@ def evaluate_worlds(
         kept = Kept(keep, _about(options, policy))
         if on_total is not None:
             on_total(len(tasks) * starts * len(options.rows))
-        steps = [] if options.observations is None else [
-            exit_steps(policy, seen)
-            for seen in load_recorded(options.observations, policy.manifest)
-        ]  # fmt: skip
+        steps = recorded_steps(options.observations, policy)
         for task in tasks:
             world = None
             for start in range(starts):
