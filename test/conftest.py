@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import strangers
 
 try:
     from hypothesis import settings
@@ -133,3 +134,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder on the path with the stranger's package installed in it."""
+    place = tmp_path / 'site'
+    strangers.install(place)
+    monkeypatch.syspath_prepend(str(place))
+    yield place
+    strangers.forget(sys.modules)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,22 +15,13 @@ for name in ('torch', 'pyarrow'):
 import torch
 from lerobot_files import write_set
 from safetensors.torch import save_file
-from strangers import entry_points, forget, install, write_points
+from strangers import entry_points, write_points
 
 from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.cli.main import main
 from dysl_vla_ros.lab import families
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture
-def site(tmp_path, monkeypatch):
-    place = tmp_path / 'site'
-    install(place)
-    monkeypatch.syspath_prepend(str(place))
-    yield place
-    forget(sys.modules)
 
 
 @pytest.fixture

@@ -76,16 +76,22 @@ def test_a_client_with_the_token_is_answered_and_the_end_says_how_many(serve, tm
     assert '2 answers, 24.00 of 24 layers each' in said
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_a_folder_that_was_never_exported_is_served_from_torch(serve, tmp_path):
+@pytest.fixture
+def upstream():
+    """The libraries that read a published folder, on one thread."""
     for name in ('torch', 'transformers', 'timm'):
         if importlib.util.find_spec(name) is None:
             pytest.skip(f'needs {name}')
     import torch
-    from tiny_oft import ROBOTS, UpstreamOft, save_oft
 
     torch.set_num_threads(1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_folder_that_was_never_exported_is_served_from_torch(serve, upstream, tmp_path):
+    from tiny_oft import ROBOTS, UpstreamOft, save_oft
+
     save_oft(UpstreamOft(5, **ROBOTS['libero']), tmp_path / 'published')
     contract = ROOT / 'config' / 'servers' / 'vla_eval_libero.yaml'
     served = serve(str(tmp_path / 'published'), '--contract', str(contract))
@@ -104,14 +110,9 @@ def test_a_folder_that_was_never_exported_is_served_from_torch(serve, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_plain_openvla_is_served_to_a_robot_and_to_the_harness(serve, tmp_path):
-    for name in ('torch', 'transformers', 'timm'):
-        if importlib.util.find_spec(name) is None:
-            pytest.skip(f'needs {name}')
-    import torch
+def test_a_plain_openvla_is_served_to_a_robot_and_to_the_harness(serve, upstream, tmp_path):
     from tiny_oft import UpstreamOft, save_openvla
 
-    torch.set_num_threads(1)
     save_openvla(UpstreamOft(5, cameras=1), tmp_path / 'published')
     picture = np.zeros((256, 256, 3), np.uint8)
     served = serve(str(tmp_path / 'published'), '--device', 'cpu')

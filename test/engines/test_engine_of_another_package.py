@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tiny_bundle
-from strangers import entry_points, forget, install, write_points
+from strangers import entry_points, write_points
 
 from dysl_vla_ros.cli.main import main
 from dysl_vla_ros.config import EngineConfig, NodeConfig
@@ -26,15 +26,6 @@ LAYERS = 5
 def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp('bundle') / 'tiny'
     return str(tiny_bundle.write_tiny_bundle(folder, layers=LAYERS, mask=True))
-
-
-@pytest.fixture
-def site(tmp_path, monkeypatch):
-    place = tmp_path / 'site'
-    install(place)
-    monkeypatch.syspath_prepend(str(place))
-    yield place
-    forget(sys.modules)
 
 
 def observed(manifest):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 import tiny_bundle
-from strangers import entry_points, forget, install, write_points
+from strangers import entry_points, write_points
 
 from dysl_vla_ros.cli.main import main
 from dysl_vla_ros.lab.evaluation.worlds import GROUP
@@ -17,15 +16,6 @@ from dysl_vla_ros.lab.evaluation.worlds import GROUP
 def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp('bundle') / 'tiny'
     return str(tiny_bundle.write_tiny_bundle(folder, layers=5))
-
-
-@pytest.fixture
-def site(tmp_path, monkeypatch):
-    place = tmp_path / 'site'
-    install(place)
-    monkeypatch.syspath_prepend(str(place))
-    yield place
-    forget(sys.modules)
 
 
 def evaluated(bundle, path, *words):
