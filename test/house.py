@@ -92,7 +92,9 @@ PARTS = {
         'msgpack numpy websockets yaml',
     ),
     'engines.fake': May('action_columns bundle data_types errors', '', 'numpy'),
-    'hardware': May('', 'ctypes os pathlib platform resource shutil signal subprocess threading'),
+    'hardware': May(
+        '', 'ctypes gc os pathlib platform resource shutil signal subprocess threading'
+    ),
     'policy': May(
         'bundle config core data_types engines errors', 'time', 'numpy tokenizers'
     ),

@@ -60,10 +60,11 @@ def _logged(transition: Transition) -> Transition:
 class VlaNode(LifecycleNode):
     """Follows the life cycle; decides nothing itself."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, settle: Callable[[], object] = lambda: None, **options: Any) -> None:
         """Declare and check the parameters.
 
         Args:
+            settle: Called before each activation, while the arm cannot move.
             options: Of ``rclpy.node.Node`` (``context``, ``namespace``, ...).
 
         Raises:
@@ -74,6 +75,7 @@ class VlaNode(LifecycleNode):
         )
         self.config = parameters.declare(self)
         self.failed = False
+        self._settle = settle
         self._showing = False
         self._remembered = Remembered()
         self._to_say_first = str(self.get_parameter('instruction').value)
@@ -116,6 +118,7 @@ class VlaNode(LifecycleNode):
                 'the pass of the last activation has not ended, and one thread alone may use an '
                 'engine: try again later, or restart the node with engine.in_process = false'
             )
+        self._settle()
         self._active = Active(self._configured.session, self._configured.on_delivery)
         self._configured.requests.active = True
         first, self._to_say_first = self._to_say_first, ''

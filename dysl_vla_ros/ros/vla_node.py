@@ -25,9 +25,10 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _make() -> Any:
+    from dysl_vla_ros.hardware.garbage import set_aside
     from dysl_vla_ros.ros.lifecycle_node import VlaNode
 
-    return VlaNode()
+    return VlaNode(settle=set_aside)
 
 
 def _shut_down(node: Any) -> None:

@@ -104,6 +104,22 @@ def test_a_pass_that_is_only_slow_may_end_while_the_node_deactivates(rig, proces
     timer.join()
 
 
+def test_in_the_nodes_own_process_a_pass_that_ends_leaves_nothing_hanging(rig):
+    rig = rig().run()
+    assert rig.deactivate() == 'SUCCESS'
+    assert rig.node._hanging is None
+
+
+def test_what_the_start_made_is_set_aside_before_the_arm_may_move(rig):
+    rig = rig()
+    seen = []
+    rig.node._settle = lambda: seen.append(rig.node._active)
+    rig.up()
+    rig.deactivate()
+    rig.activate()
+    assert seen == [None, None]
+
+
 def test_in_the_nodes_own_process_a_hanging_pass_keeps_its_engine_from_a_second_thread(
     rig, monkeypatch
 ):

@@ -67,6 +67,8 @@ def test_names_and_sizes():
     assert spoil_joints.renamed(1, 'x')(joints())[0].name == ['a', 'x', 'gripper']
     [back] = spoil_joints.reversed_order(joints())
     assert dict(zip(back.name, back.position, strict=True)) == {'a': 0.1, 'b': 0.2, 'gripper': 1.0}
+    [empty] = spoil_joints.empty_joints(joints())
+    assert not empty.name and not empty.position and not empty.velocity
     small, big = spoil_joints.many_joints(1000)(joints())
     assert len(small.name) == 3 and len(big.name) == len(big.position) == 1003
 

@@ -1,0 +1,56 @@
+"""What stands aside is not walked; what was dropped meanwhile is found the next time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from dysl_vla_ros.hardware import garbage
+
+CYCLE = """
+import gc, weakref
+from dysl_vla_ros.hardware.garbage import set_aside
+
+class Ring:
+    def __init__(self):
+        self.own = self
+
+old = Ring()
+found = weakref.ref(old)
+aside = set_aside()
+assert 1000 < aside == gc.get_freeze_count()
+assert not any(x is old for x in gc.get_objects())
+del old
+gc.collect()
+assert found() is not None, 'it stands aside'
+set_aside()
+assert found() is None, 'dropped since the last time'
+"""
+
+
+def test_what_stands_aside_is_not_walked_and_what_was_dropped_is_found_the_next_time():
+    done = subprocess.run([sys.executable, '-c', CYCLE], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_executables_of_node_and_arm_set_aside_what_they_made(monkeypatch):
+    pytest.importorskip('rclpy')
+    from dysl_vla_ros.ros import lifecycle_node, sim_arm, vla_node
+
+    monkeypatch.setattr(lifecycle_node, 'VlaNode', lambda settle: settle)
+    assert vla_node._make() is garbage.set_aside
+    pytest.importorskip('mujoco')
+    from dysl_vla_ros.ros import sim_node
+
+    done = []
+
+    class Arm:
+        def start(self):
+            done.append('started')
+
+    monkeypatch.setattr(sim_node, 'SimNode', Arm)
+    monkeypatch.setattr(garbage, 'set_aside', lambda: done.append('set aside'))
+    sim_arm._make()
+    assert done == ['set aside', 'started']
