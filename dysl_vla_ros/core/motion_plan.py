@@ -77,8 +77,13 @@ class MotionPlan:
         return ends - time > APART_S and (not later or (len(later) == 1 and later[0].at_rest))
 
     def at(self, time: float) -> Knot:
-        """Where arm and playback are at a time, not before the first knot."""
+        """Where arm and playback are at a time, at the first knot's at least.
+
+        The time of a clock that stands is a difference of large numbers: rounding alone can put
+        it before the knot that it gave.
+        """
         knots = self.knots
+        time = max(time, knots[0].time)
         last = knots[-1]
         if time >= last.time:
             return self._braking(last, time)
@@ -86,7 +91,7 @@ class MotionPlan:
         while knots[index + 1].time <= time:
             index += 1
         left, right = knots[index], knots[index + 1]
-        duration, elapsed = right.time - left.time, max(time - left.time, 0.0)
+        duration, elapsed = right.time - left.time, time - left.time
         position, velocity = spline.sample(
             (left.position, left.velocity), (right.position, right.velocity), duration, elapsed
         )

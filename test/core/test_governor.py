@@ -403,3 +403,24 @@ def test_an_arm_at_rest_stays_at_rest_whatever_the_rate_and_its_jitter(rate):
         assert governor.at_rest
         times, _, _ = governor.plan.window(now, 0.2)
         assert np.diff(times).min() > 1e-3  # what a controller can tell apart
+
+
+def test_a_receiver_whose_clock_stands_keeps_the_command_where_it_is():
+    """Its time is a difference of others: rounding takes it a little back and forth."""
+    governor = Governor(limits(), GovernorSettings(TICK))
+    generator, still, now = np.random.default_rng(0), np.zeros(2), 0.7
+    for _ in range(60):
+        now += 0.01
+        governor.measure(still, now)
+    assert governor.settle(now, 0.0, True)[0] == 'go'
+    knots = [governor.advance(now, False, 0.0)]
+    read = [governor.clock.at(now)]
+    for _ in range(400):
+        now += TICK * generator.uniform(0.7, 1.3)
+        governor.clock.advance(now, 0.0)
+        governor.measure(still, now)
+        knots.append(governor.advance(now, False, 0.0))
+        read.append(governor.clock.at(now))
+    assert np.diff(read).min() < 0.0  # it did go back
+    assert np.diff([knot.time for knot in knots]).min() >= 0.0
+    assert not any(knot.position.any() or knot.velocity.any() for knot in knots)

@@ -59,6 +59,17 @@ def test_after_the_last_knot_arm_and_playback_brake_to_rest():
     assert plan().rest_time == pytest.approx(1.3)
 
 
+@pytest.mark.parametrize('early', [1e-12, 0.01])
+def test_a_clock_that_stood_may_read_a_little_before_the_first_knot(early):
+    standing = resting(np.array([0.3, -0.2]), 1.0, 4.0)
+    for asked, first in ((standing, standing.knots[0]), (plan(), plan().knots[0])):
+        there = asked.at(1.0 - early)
+        assert there.time == 1.0
+        assert there.position == pytest.approx(first.position, abs=1e-15)
+        assert there.velocity == pytest.approx(first.velocity)
+        assert there.progress == pytest.approx(first.progress)
+
+
 def test_playback_never_runs_backwards_or_beyond_the_next_knot():
     """A cubic may overshoot where the speed falls at once from fast to 0."""
     sharp = MotionPlan((knot(0.0, [0, 0], [0, 0], 3.0, 90.0), knot(0.1, [0, 0], [0, 0], 4.0)), 0.1)
