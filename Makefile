@@ -3,12 +3,11 @@ SHELL := /bin/bash
 VENV ?= .venv
 PYTHON ?= $(shell for v in 3.11 3.12 3.13 3.10; do p=$$(command -v python$$v) && $$p -c 'import venv, ensurepip' 2>/dev/null && echo $$p && exit; done; command -v python3)
 ARGS ?=
-# Tests that start nodes run one by one and after the others, which share the processors; no test
-# in one of the two halves (exit code 5) is no failure.
+# First the tests that start no node, then those that do, which wait more than they compute; the
+# slow ones of those measure rates and faults of whole graphs and run one by one. No test in one
+# of the two halves (exit code 5) is no failure.
 PARALLEL ?= -n 2 --dist loadfile
-HALVES = none() { DYSL_GRAPHS=none "$$@" $(PARALLEL) $(ARGS) || [ $$? = 5 ]; }; \
-  only() { DYSL_GRAPHS=only "$$@" $(ARGS) || [ $$? = 5 ]; }; \
-  halves() { none "$$@" && only "$$@"; }; halves
+HALF = half() { DYSL_GRAPHS=$$1 $(VENV)/bin/python -m pytest "$${@:2}" $(ARGS) || [ $$? = 5 ]; }
 
 # A sourced ROS 2 brings rclpy and the messages: use them instead of the wheels.
 HAVE_ROS := $(shell [ -n "$$ROS_DISTRO" ] && python3 -c 'import rclpy' 2>/dev/null && echo yes)
@@ -36,10 +35,10 @@ demo: $(VENV)/.demo
 	$(VENV)/bin/python -m dysl_vla_ros.cli.main demo $(ARGS)
 
 test: $(VENV)/.test
-	@$(HALVES) $(VENV)/bin/python -m pytest
+	@$(HALF); half none $(PARALLEL) && half only $(PARALLEL)
 
 test-all: $(VENV)/.train
-	@$(HALVES) $(VENV)/bin/python -m pytest -m "slow and not gpu"
+	@$(HALF); half none -m "slow and not gpu" $(PARALLEL) && half only -m "slow and not gpu"
 
 # Where there is an NVIDIA GPU. A machine that has torch, numpy, onnx, safetensors and pytest needs
 # nothing more, no network either; any other gets .venv. The figures go to doc/evidence.

@@ -122,7 +122,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Tests of the offline parts are slow: importing torch alone takes seconds.
 
     ``DYSL_GRAPHS=none`` leaves out the tests that start nodes, ``only`` runs no others: those
-    want a processor for themselves, the others may run in several processes.
+    wait for messages, and want processors that the others do not fill.
     """
     asked = os.environ.get('DYSL_GRAPHS', '')
     kept, left_out = [], []
