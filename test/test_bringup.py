@@ -68,7 +68,7 @@ def test_cameras_of_any_name_are_remapped_for_the_node_and_its_recorder(tmp_path
 
 
 @pytest.mark.parametrize(
-    'value, said',
+    ('value', 'said'),
     [
         ('/front/color', 'expected NAME=TOPIC, as in image_0=/camera/color/image_raw'),
         ('image_0=', 'expected NAME=TOPIC'),
