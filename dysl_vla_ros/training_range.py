@@ -88,6 +88,6 @@ def _outside(
         return ''
     found = ', '.join(
         f'{names[i]} = {values[i]:.2f} (seen: {low[i]:.2f} to {high[i]:.2f})'
-        for i in np.flatnonzero(outside)
+        for i in np.flatnonzero(outside).tolist()
     )
     return f'the arm stands outside what training saw: {found}'
