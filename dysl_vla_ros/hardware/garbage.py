@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gc
 
-
 _ROOM = 4 << 20
 """What Python takes of the system in advance [bytes], for its peaks."""
 _ARENA = 1 << 20
