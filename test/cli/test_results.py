@@ -127,7 +127,8 @@ def test_a_piece_is_played_in_goes_and_its_page_has_the_rows(tmp_path, capsys):
     assert main(given) == 0
     assert (tmp_path / 'keep' / 'ablation_tabletop.jsonl').read_text().count('\n') == lines
     found = json.loads((evidence / 'ablation_tabletop.json').read_text())
-    assert set(found['modes']) == {'full', 'auto', 'ceil', 'max_skip', 'no_pre_skip', 'no_rerun'}
+    assert set(found['modes']) == {
+        'full', 'auto', 'ceil', 'printed', 'max_skip', 'no_pre_skip', 'no_rerun'}  # fmt: skip
     capsys.readouterr()
     assert main(['results', '--evidence', str(evidence)]) == 0
     page = capsys.readouterr().out

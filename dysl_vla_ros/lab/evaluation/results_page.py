@@ -84,12 +84,12 @@ PARETO = (
 ABLATIONS = (
     Wanted('DySL `auto` (`level`)', ('auto', 'level'), '`--modes auto`'),
     Wanted('`ceil`', ('ceil',), '`--modes ceil`'),
+    Wanted('`ceil` with the printed sign', ('printed',), '`--modes printed`'),
     Wanted('`max_skip`: no guidance, no verification', ('max_skip',), '`--modes max_skip`'),
     Wanted('without pre-skip', ('no_pre_skip',), '`--modes no_pre_skip`'),
     Wanted('without post-skip', ('no_rerun',), '`--modes no_rerun`'),
     Wanted('k = 1', ('k 1',), '`dysl results --run ablation_k1_tabletop`'),
     Wanted('k = 9', ('k 9',), '`dysl results --run ablation_k9_tabletop`'),
-    Wanted('printed sign', ('printed sign',), 'the rule with the sign as printed, not written'),
     Wanted('single stage', ('single stage',), 'a dense checkpoint, `dysl distill` with '
            '`--adapter-steps 0`, which is what the bundled policy is'),
     Wanted('random static set', ('random static',), 'a dense checkpoint and a set of layers by '

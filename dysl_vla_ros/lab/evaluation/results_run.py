@@ -53,7 +53,8 @@ def pieces(config: NodeConfig, bundle: str, workers: int) -> dict[str, Piece]:
             replace(rows, episodes=25, first_seed=71_000_000, split='heldout_objects'),
             'the same on object pairs held out of training'),
         'ablation_tabletop': Piece(
-            replace(base, modes=('full', 'auto', 'ceil', 'max_skip', 'no_pre_skip', 'no_rerun'),
+            replace(base, modes=('full', 'auto', 'ceil', 'printed', 'max_skip', 'no_pre_skip',
+                                 'no_rerun'),
                     episodes=50, first_seed=72_000_000), 'what each part of the guidance does'),
         **{f'ablation_k{window}_tabletop': Piece(
             replace(base, modes=('auto',), episodes=50, first_seed=72_000_000,
