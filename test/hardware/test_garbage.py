@@ -9,6 +9,22 @@ import pytest
 
 from dysl_vla_ros.hardware import garbage
 
+SWEEP = """
+import weakref
+from dysl_vla_ros.hardware.garbage import Sweep, set_aside
+
+class Ring:
+    def __init__(self):
+        self.own = self
+
+sweep = Sweep(10.0)
+assert not sweep.if_due(100.0), 'nothing stands aside'
+set_aside()
+found = weakref.ref(Ring())
+assert found() is not None
+assert sweep.if_due(100.0) and found() is None
+assert not sweep.if_due(109.0) and sweep.if_due(110.0)
+"""
 CYCLE = """
 import gc, weakref
 from dysl_vla_ros.hardware.garbage import set_aside
@@ -31,7 +47,15 @@ assert found() is None, 'dropped since the last time'
 
 
 def test_what_stands_aside_is_not_walked_and_what_was_dropped_is_found_the_next_time():
-    done = subprocess.run([sys.executable, '-c', CYCLE], capture_output=True, text=True)
+    run(CYCLE)
+
+
+def test_waste_in_cycles_is_collected_at_short_intervals_once_something_stands_aside():
+    run(SWEEP)
+
+
+def run(program):
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
