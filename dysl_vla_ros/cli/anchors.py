@@ -67,6 +67,9 @@ def run(given: argparse.Namespace) -> int:
         there = 'this is a file' if given.folder.exists() else 'there is nothing of this name'
         raise ConfigError('folder', str(given.folder), f'that of a run of dysl recipe: {there}')
     need('train', 'torch', 'accelerate', 'pyarrow', 'onnx')
+    if given.random_static or given.stages:
+        need('train', 'matplotlib')
+        need('sim', 'mujoco')
     from dysl_vla_ros.lab.ablations import distillations, make_ablations
     from dysl_vla_ros.lab.anchors import all_static, make_anchors
     from dysl_vla_ros.lab.data.libero import is_libero
