@@ -216,6 +216,7 @@ PARTS = {
         'lab.worlds.libero', 'contextlib io multiprocessing.connection os pathlib sys warnings',
         'PIL libero mujoco numpy',
     ),
+    'lab.ablations': May('lab.anchors lab.recipe lab.workspace', 'pathlib'),
     'lab.anchors': May(
         'data_types errors lab.data lab.learn lab.model lab.workspace', 'pathlib'
     ),
