@@ -183,7 +183,7 @@ def choose_topics(bag: Bag, choice: BagChoice) -> Topics:
         listed = as_list(lacking)
         raise ConfigError(
             str(bag.path),
-            f'{len(lacking)} things missing',
+            f'{len(lacking)} missing',
             f'pictures, joints, actions and an instruction: {listed}. It has {bag.listed()}',
         )
     return Topics(cameras, joints, action, choice.gripper, instruction, label)

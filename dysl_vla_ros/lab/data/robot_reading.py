@@ -197,7 +197,7 @@ def columns_needed(data: LerobotSet, choice: SetChoice) -> tuple[tuple[str, ...]
         listed = as_list(lacking)
         raise ConfigError(
             str(data.folder),
-            f'a set of {data.robot} that lacks {len(lacking)} things',
+            f'a set of {data.robot} that lacks {len(lacking)} of what is needed',
             f'joints, actions, pictures, episodes: {listed}',
         )
     return state, action

@@ -163,7 +163,7 @@ def test_all_that_is_missing_is_one_list(tmp_path):
         BagEpisodes(folder, BagChoice(joints='/joint_stats'))
     text = str(caught.value)
     for words in (
-        '4 things missing',
+        '4 missing',
         '--cameras NAME=TOPIC',
         'perhaps /joint_states',
         '/left/joint_trajectory, /right/joint_trajectory; --action TOPIC',
