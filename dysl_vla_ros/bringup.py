@@ -42,6 +42,8 @@ _LEAST_GB = 0.002
 _PREFIX = re.compile(r'[A-Za-z0-9_/]+')
 _TRUE_FALSE = ('true', 'false')
 _ENCLAVE = re.compile(r'(/[A-Za-z_][A-Za-z0-9_]*)+')
+_CAMERA = re.compile(r'[A-Za-z][A-Za-z0-9_]*(/[A-Za-z0-9_]+)*')
+_TOPIC = re.compile(r'[~/]?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
 _NAMESPACE = re.compile(r'(/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*/?)?|/')
 
 
@@ -76,6 +78,8 @@ ARGUMENTS: tuple[LaunchArgument, ...] = (
     LaunchArgument('wrist_image_topic', '', 'Remaps wrist_image'),
     LaunchArgument('left_wrist_image_topic', '', 'Remaps left_wrist_image'),
     LaunchArgument('right_wrist_image_topic', '', 'Remaps right_wrist_image'),
+    LaunchArgument('camera_topics', '', 'Remaps cameras of other names, as the bundle has them: '
+                   'NAME=TOPIC, separated by commas'),
     LaunchArgument('joint_states_topic', '', 'Remaps joint_states'),
     LaunchArgument('robot_description_topic', '', 'Remaps robot_description'),
     LaunchArgument('instruction_topic', '', 'Remaps instruction'),
@@ -292,9 +296,27 @@ def _vla_node(given: Mapping[str, str]) -> NodeSpec:
 
 def _topic_remappings(given: Mapping[str, str]) -> list[tuple[str, str]]:
     remappings = [(name, given[f'{name}_topic']) for name in _REMAPPED if given[f'{name}_topic']]
+    remappings += _cameras(given)
     if given['gripper_topic']:
         remappings.append(('gripper_command', given['gripper_topic']))
     return remappings
+
+
+def _cameras(given: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Of ``camera_topics``; a name that has an argument of its own may stand here instead."""
+    found: dict[str, str] = {}
+    for entry in filter(None, (part.strip() for part in given['camera_topics'].split(','))):
+        name, topic = (part.strip() for part in (*entry.split('=', 1), '')[:2])
+        if not (_CAMERA.fullmatch(name) and _TOPIC.fullmatch(topic)):
+            raise ConfigError(
+                'camera_topics', entry, 'NAME=TOPIC, as in image_0=/camera/color/image_raw'
+            )
+        if name in found or given.get(f'{name}_topic'):
+            raise ConfigError('camera_topics', entry, f'one topic for {name}: it has another too')
+        if name in _REMAPPED and 'image' not in name:
+            raise ConfigError('camera_topics', entry, f'a camera; for {name} write {name}_topic')
+        found[name] = topic
+    return [*found.items()]
 
 
 def _files(given: Mapping[str, str]) -> list[Path]:

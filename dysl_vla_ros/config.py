@@ -184,7 +184,10 @@ class SkipConfig:
         low=0, high=998,
     )  # fmt: skip
     rule: str = _parameter(
-        '', "ceil or level; empty = the bundle's", choices=('', 'ceil', 'level')
+        '',
+        "ceil, level, or printed (ceil with the paper's sign, to compare with); empty = the "
+        "bundle's",
+        choices=('', 'ceil', 'level', 'printed'),
     )
     eta: float = _parameter(
         0.0, "Continuity change per layer of the ceil rule; 0 = the bundle's", low=0

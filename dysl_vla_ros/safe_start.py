@@ -15,7 +15,7 @@ from dysl_vla_ros.parameter_file import parameters_for
 _ARGUMENTS_OF_REAL_ARMS = (
     'armed', 'command_topic', 'joint_states_topic', 'robot_description_topic', 'gripper_topic',
     'gripper_action', 'prefix', 'image_topic', 'wrist_image_topic', 'left_wrist_image_topic',
-    'right_wrist_image_topic',
+    'right_wrist_image_topic', 'camera_topics',
 )  # fmt: skip
 _PARAMETERS_OF_REAL_ARMS = ('action.joint_names', 'armed', 'command_type')
 _SIMULATED = 'joint_trajectory'

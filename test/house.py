@@ -120,7 +120,7 @@ PARTS = {
     'contract': May(
         'action_columns bundle config engines.fake engines.image_tensor errors loop_settings'
     ),
-    'training_range': May('bundle data_types', '', 'numpy'),
+    'training_range': May('action_columns bundle data_types', '', 'numpy'),
     'loop_status': May('core data_types'),
     'loop_settings': May('bundle config core', '', 'numpy'),
     'playback': May('config core data_types loop_settings motion', '', 'numpy'),
@@ -163,7 +163,7 @@ PARTS = {
         'action_columns bundle collision config contract control_loop core data_types demo '
         'description engines errors hardware joint_limits kinematics loop_settings loop_status '
         'lossless_picture motion parameter_file pass_record pictures policy policy_process sim '
-        'training_range view',
+        'state_source training_range view',
         'concurrent errno os pathlib queue secrets shutil signal stat sys threading time '
         'traceback',
         f'numpy mcap control_msgs controller_manager_msgs geometry_msgs rcl_interfaces '
@@ -216,6 +216,7 @@ PARTS = {
         'lab.worlds.libero', 'contextlib io multiprocessing.connection os pathlib sys warnings',
         'PIL libero mujoco numpy',
     ),
+    'lab.ablations': May('lab.anchors lab.recipe lab.workspace', 'pathlib'),
     'lab.anchors': May(
         'data_types errors lab.data lab.learn lab.model lab.workspace', 'pathlib'
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import time
@@ -56,6 +57,31 @@ def test_topic_arguments_become_remappings():
         ('image', '/camera/image_raw'),
         ('joint_trajectory', '/jtc/joint_trajectory'),
     )
+
+
+def test_cameras_of_any_name_are_remapped_for_the_node_and_its_recorder(tmp_path):
+    given = {'robot': 'ur5e', 'camera_topics': 'image_0=/front/color, up/left=/up'}
+    assert vla_node(**given).remappings == (('image_0', '/front/color'), ('up/left', '/up'))
+    assert bringup._recorder({**bringup.defaults(), **given}).remappings == (
+        ('image_0', '/front/color'), ('up/left', '/up'),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('value', 'said'),
+    [
+        ('/front/color', 'expected NAME=TOPIC, as in image_0=/camera/color/image_raw'),
+        ('image_0=', 'expected NAME=TOPIC'),
+        ('image_0=/a b', 'expected NAME=TOPIC'),
+        ('image_0=/a,image_0=/b', 'expected one topic for image_0'),
+        ('image=/a', 'expected one topic for image'),
+        ('estop=/a', 'expected a camera; for estop write estop_topic'),
+    ],
+)
+def test_what_is_no_camera_s_topic_is_refused(value, said):
+    with pytest.raises(ConfigError, match=re.escape(said)) as caught:
+        vla_node(robot='ur5e', image_topic='/camera', camera_topics=value)
+    assert str(caught.value).startswith("camera_topics = '")
 
 
 def test_the_command_topic_remaps_what_the_command_type_publishes():
@@ -222,7 +248,7 @@ def written(folder, text):
         {'image_topic': '/camera/image_raw'}, {'wrist_image_topic': '/wrist/image_raw'},
         {'left_wrist_image_topic': '/l'}, {'right_wrist_image_topic': '/r'},
         {'robot_description_topic': '/robot_description'}, {'gripper_topic': '/g'},
-        {'prefix': 'left_'},
+        {'camera_topics': 'image_0=/camera'}, {'prefix': 'left_'},
     ],
     ids=lambda arguments: next(iter(arguments)),
 )  # fmt: skip

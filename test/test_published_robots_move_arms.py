@@ -1,7 +1,8 @@
-"""Dense bundles of three published robots, straight from their folders, each on an arm that fits.
+"""Bundles of published robots, straight from their folders, each on an arm that fits.
 
-LIBERO: seven joints, pose and two fingers, two cameras. BRIDGE: six joints, roll, pitch and yaw,
-one camera. ALOHA: two arms of six joints, fourteen numbers, three cameras. Tiny and random.
+LIBERO: seven joints, pose and two fingers, two cameras; OFT+ (FiLM) the same. BRIDGE: six joints,
+roll, pitch and yaw, one camera. ALOHA: two arms of six joints, fourteen numbers, three cameras.
+Dense at once, and after calibration and distillation, with every command between. Tiny and random.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-for name in ('torch', 'transformers', 'timm', 'rclpy', 'pinocchio'):
+for name in ('torch', 'transformers', 'timm', 'pyarrow', 'rclpy', 'pinocchio'):
     if importlib.util.find_spec(name) is None:
         pytest.skip(f'needs {name}', allow_module_level=True)
 
 import torch
+from lerobot_files import write_set
 from tiny_oft import ROBOTS, UpstreamOft, save_oft
 
+from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.cli.main import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.ros, pytest.mark.timeout(600)]
@@ -30,6 +33,11 @@ ARMS = {
     'libero': tuple(f'panda_joint{n}' for n in range(1, 8)), 'bridge': SIX,
     'aloha': (*(f'left_{n}' for n in SIX), *(f'right_{n}' for n in SIX)),
 }  # fmt: skip
+ARMS['film'] = ARMS['libero']
+SHAPES = {**ROBOTS, 'film': {'film': True}}
+CAMERAS = {'libero': ('image', 'wrist_image'), 'film': ('image', 'wrist_image'),
+           'bridge': ('image_0',),
+           'aloha': ('image', 'left_wrist_image', 'right_wrist_image')}  # fmt: skip
 TOPICS = {'left': 'left_arm/joint_trajectory', 'right': 'right_arm/joint_trajectory'}
 TWO = {
     'arms.names': ['left', 'right'],
@@ -83,8 +91,7 @@ def robot_of(robot, node):
     from trajectory_msgs.msg import JointTrajectory
 
     stand_in = FakeRobot(node, ARMS[robot])
-    cameras = {'libero': ('image', 'wrist_image'), 'bridge': ('image_0',),
-               'aloha': ('image', 'left_wrist_image', 'right_wrist_image')}[robot]  # fmt: skip
+    cameras = CAMERAS[robot]
     stand_in.images = {
         name: (node.create_publisher(Image, name, qos_profile_sensor_data), 96) for name in cameras
     }
@@ -125,28 +132,30 @@ def robot_of(robot, node):
     return stand_in
 
 
-@pytest.mark.parametrize('robot', sorted(ARMS))
-def test_a_folder_becomes_a_bundle_that_moves_an_arm_that_fits(robot, ros, tmp_path, capsys):
+def published_of(robot, folder, layers):
+    """A folder whose random actions are gentle ones: an arm follows them."""
+    torch.set_num_threads(1)
+    upstream = UpstreamOft(layers, **SHAPES[robot])
+    with torch.no_grad():
+        upstream.action_head['fc2'].weight.mul_(0.05)
+        upstream.action_head['fc2'].bias.mul_(0.05)
+    save_oft(upstream, folder)
+    return folder
+
+
+def moves_the_arm(robot, ros, bundle, skipping):
+    """The node runs the bundle, and the arm moves; with ``skipping`` in a pass that skips."""
     from rclpy.node import Node
     from rclpy.parameter import Parameter
 
     import dysl_vla_ros.ros.lifecycle_node as module
-
-    torch.set_num_threads(1)
-    upstream = UpstreamOft(3, **ROBOTS[robot])
-    with torch.no_grad():  # random actions, but gentle ones: an arm follows them
-        upstream.action_head['fc2'].weight.mul_(0.05)
-        upstream.action_head['fc2'].bias.mul_(0.05)
-    published, bundle = tmp_path / 'published', tmp_path / 'bundle'
-    save_oft(upstream, published)
-    assert main(['inspect', str(published)]) == 0
-    assert main(['export', str(published), str(bundle)]) == 0, capsys.readouterr().err
 
     frames = {} if robot == 'aloha' else {
         'action.frame_id': 'base_link', 'action.tip_link': 'grasp_link'}  # fmt: skip
     parameters = {
         'engine.path': str(bundle),
         'armed': True,
+        'skip.mode': 'max_skip' if skipping else 'full',
         **frames,
         **(TWO if robot == 'aloha' else {'action.joint_names': list(ARMS[robot])}),
     }
@@ -165,12 +174,48 @@ def test_a_folder_becomes_a_bundle_that_moves_an_arm_that_fits(robot, ros, tmp_p
         rig.wait_state('ready', timeout=120)
         answer = rig.ask('start')
         assert answer.success, answer.message
+        if robot != 'aloha':  # no joint is compared with a number of the pose
+            assert not any(joint in answer.message for joint in ARMS[robot]), answer.message
         ros.wait_for(lambda: len(rig.robot.trajectories) > 10, 120, 'commands')
-        ros.wait_for(lambda: abs(rig.robot.position - before).max() > 1e-3, 120,
+        halves = (slice(0, 6), slice(6, 12)) if robot == 'aloha' else (slice(None),)
+        ros.wait_for(lambda: all(abs(rig.robot.position[half] - before[half]).max() > 1e-3
+                                 for half in halves), 120,
                      f'motion, but: {rig.session.state}, {rig.session.reason}')  # fmt: skip
-        if robot == 'aloha':
-            halves = (slice(0, 6), slice(6, 12))
-            ros.wait_for(lambda: all(abs(rig.robot.position[half] - before[half]).max() > 1e-3
-                                     for half in halves), 120, 'both arms')  # fmt: skip
+        mode = 'skipped' if skipping else 'full'
+        ros.wait_for(lambda: rig.session.stats.report().mode_last == mode, 120, mode)
     finally:
         graph.close()
+
+
+@pytest.mark.parametrize('robot', sorted(ARMS))
+def test_a_folder_becomes_a_bundle_that_moves_an_arm_that_fits(robot, ros, tmp_path, capsys):
+    published, bundle = published_of(robot, tmp_path / 'published', 3), tmp_path / 'bundle'
+    assert main(['inspect', str(published)]) == 0
+    assert main(['export', str(published), str(bundle)]) == 0, capsys.readouterr().err
+    moves_the_arm(robot, ros, bundle, skipping=False)
+
+
+@pytest.mark.parametrize('robot', sorted(ARMS))
+def test_a_distilled_folder_is_verified_measured_and_skips_on_its_arm(
+    robot, ros, tmp_path, capsys
+):
+    published = published_of(robot, tmp_path / 'published', 5)
+    shape, cameras = {'proprio': 8, 'action_dim': 7, **SHAPES[robot]}, CAMERAS[robot]
+    data = write_set(tmp_path / 'set', video=False, cameras=cameras, state=shape['proprio'],
+                     action=shape['action_dim'], fps=10)  # fmt: skip
+    described = ['--dataset', str(data), *(['--turned'] if cameras[-1] == 'wrist_image' else [])]
+    layers, out, bundle = (tmp_path / name for name in ('layers', 'out', 'bundle'))
+    skipping = ['--skipping', str(out / 'skipping.safetensors')]
+
+    def dysl(*words):
+        assert main([str(word) for word in words]) == 0, capsys.readouterr().err
+
+    dysl('calibrate', published, *described, '--out', layers, '--batch', 4, '--batches', 2)
+    dysl('distill', published, *described, '--layers', layers / 'layers.json', '--out', out,
+         '--adapter-steps', 12, '--controller-steps', 12, '--batch', 4, '--skip-weight', 1,
+         '--note-every', 6, '--rank', 8)  # fmt: skip
+    dysl('export', published, bundle, *skipping)
+    dysl('verify', bundle, '--against', published, *skipping, '--observations', 1)
+    dysl('bench', '--engine', bundle, '--runs', 2, '--count', 2, '--warm-up', 0)
+    assert len(open_bundle(bundle).manifest.static_layers) == 3
+    moves_the_arm(robot, ros, bundle, skipping=True)

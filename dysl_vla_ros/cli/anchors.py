@@ -1,4 +1,4 @@
-"""``dysl anchors``: what dynamic depth must beat: fine-tuned exits, shallow dense models."""
+"""``dysl anchors``: fine-tuned exits, shallow dense models, other distillations of one run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 
 from dysl_vla_ros.cli.inputs import need
 from dysl_vla_ros.cli.stages import StageBars
-from dysl_vla_ros.cli.values import COUNT, SEED
+from dysl_vla_ros.cli.values import COUNT, SEED, WORKERS
 from dysl_vla_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar='N',
         help='depths of dense policies to train from nothing by the recipe',
     )
+    parser.add_argument('--random-static', type=SEED, nargs='+', default=[], metavar='SEED',
+                        help='distillations whose static layers are drawn by lot')  # fmt: skip
+    parser.add_argument('--stages', type=int, nargs='+', default=[], choices=(1, 2),
+                        help='distillations of as many updates: 1, adapters and controllers '
+                        'together; 2, half of them adapters alone before')  # fmt: skip
     parser.add_argument('--preset', default='full', choices=('full', 'toy'),
                         help='as the run had it')  # fmt: skip
     parser.add_argument('--out', type=Path, help='checkpoints and bundles; default: anchors in '
@@ -48,28 +53,39 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--precision', default='auto', choices=('auto', 'bf16', 'fp32'),
                         help='of the training')  # fmt: skip
     parser.add_argument('--seed', type=SEED, default=0, help='of everything random')
+    parser.add_argument('--workers', type=WORKERS, default=2, help='processes that simulate the '
+                        'recording of a distilled policy')  # fmt: skip
     parser.add_argument('--device', default='', help='torch device; default: a GPU, or the CPU')
 
 
 def run(given: argparse.Namespace) -> int:
     """Train and export what is not there yet; an interrupted run goes on."""
-    if not given.exit_layer and not given.layers:
-        raise ConfigError('exit-layer', [], '--exit-layer or --layers with a number')
+    if not (given.exit_layer or given.layers or given.random_static or given.stages):
+        raise ConfigError('exit-layer', [], '--exit-layer, --layers, --random-static or --stages '
+                          'with a number')  # fmt: skip
     if not given.folder.is_dir():
         there = 'this is a file' if given.folder.exists() else 'there is nothing of this name'
         raise ConfigError('folder', str(given.folder), f'that of a run of dysl recipe: {there}')
     need('train', 'torch', 'accelerate', 'pyarrow', 'onnx')
+    if given.random_static or given.stages:
+        need('train', 'matplotlib')
+        need('sim', 'mujoco')
+    from dysl_vla_ros.lab.ablations import distillations, make_ablations
     from dysl_vla_ros.lab.anchors import all_static, make_anchors
     from dysl_vla_ros.lab.data.libero import is_libero
     from dysl_vla_ros.lab.export.onnx_export import export_bundle
     from dysl_vla_ros.lab.libero_recipe import ROBOT
     from dysl_vla_ros.lab.model.checkpoint import load_checkpoint
+    from dysl_vla_ros.lab.recipe import preset
     from dysl_vla_ros.lab.workspace import Workspace, training_device
 
     out = given.out or given.folder / 'anchors'
     libero = is_libero(given.folder / 'demonstrations')
     device = training_device(given.device)
     settings = anchor_settings(given, libero, device.type == 'cuda')
+    if libero and (given.random_static or given.stages):
+        raise ConfigError('folder', str(given.folder), 'that of a run of the bundled tasks with '
+                          '--random-static or --stages')  # fmt: skip
     console = Console()
     with StageBars(console) as bars:
         space = Workspace(out, out, device, bars.progress, bars.told)
@@ -79,9 +95,15 @@ def run(given: argparse.Namespace) -> int:
             if not bundle.is_dir():
                 export_bundle(all_static(load_checkpoint(path)), bundle, name,
                               robot=ROBOT if libero else None)  # fmt: skip
-    for name in found:
+        wanted = distillations(preset(given.preset, given.workers, device.type == 'cuda'),
+                               given.random_static, given.stages, given.seed)  # fmt: skip
+        distilled = make_ablations(given.folder, wanted, space, given.workers)
+        for name, path in distilled.items():
+            if not (out / f'{name}_bundle').is_dir():
+                export_bundle(load_checkpoint(path), out / f'{name}_bundle', name)
+    for name in (*found, *distilled):
         console.print(f'{out / name}_bundle: dysl evaluate --engine {out / name}_bundle '
-                      '--modes full')  # fmt: skip
+                      f'--modes full{" auto" if name in distilled else ""}')  # fmt: skip
     return 0
 
 

@@ -14,7 +14,8 @@ from dysl_vla_ros.cli.published import add_published, distill_published, is_publ
 from dysl_vla_ros.cli.robot_set import load_for
 from dysl_vla_ros.cli.stages import StageBars, listed
 from dysl_vla_ros.cli.train import add_data_options, load_data
-from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, FROM_0, SHARE, SHARE_INSIDE
+from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, FROM_0, SEED, SHARE, SHARE_INSIDE
+from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.folders import is_workspace
 from dysl_vla_ros.targets import folder_target
 
@@ -45,6 +46,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--rank', type=COUNT, help=f'of the adapters; {_PRESET}')
     parser.add_argument('--static-share', type=SHARE_INSIDE,
                         help=f'share of static layers; {_PRESET}')  # fmt: skip
+    parser.add_argument('--static-lot', type=SEED, metavar='SEED',
+                        help='draw as many static layers by lot; default: those that score '
+                        'highest')  # fmt: skip
     parser.add_argument('--note-every', type=COUNT, default=100,
                         help='updates between looks at held-out samples, and between '
                         'resumable states')  # fmt: skip
@@ -82,10 +86,11 @@ def run(given: argparse.Namespace) -> int:
     with StageBars(console) as bars:
         space = Workspace(given.out, given.out, device, bars.progress, bars.told)
         layout = chosen_layers(checkpoint)
-        if layout is None or given.static_share is not None:
+        if layout is None or given.static_share is not None or given.static_lot is not None:
             share = given.static_share or recipe.static_share
             dense = replace(checkpoint, skipping=None)
-            checkpoint = choose_layers(dense, data, space, share, batch=settings.batch)
+            checkpoint = choose_layers(dense, data, space, share, batch=settings.batch,
+                                       lot=given.static_lot)  # fmt: skip
             layout = chosen_layers(checkpoint)
         assert layout is not None
         rank = recipe.rank if given.rank is None else given.rank
@@ -105,6 +110,9 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _check(given: argparse.Namespace) -> None:
+    if given.static_lot is not None and is_published(given.checkpoint):
+        raise ConfigError('static-lot', given.static_lot, 'nothing with a published folder, whose '
+                          'static layers are those of --layers or of their scores')  # fmt: skip
     if not is_published(given.checkpoint):
         look_at_checkpoint('checkpoint', given.checkpoint)
     for folder in given.dataset:

@@ -14,7 +14,7 @@ from dysl_vla_ros.cli.calls import Parser, meant
 from dysl_vla_ros.cli.failures import INTERRUPTED, WRONG_CALL, explain
 
 COMMANDS = {
-    'anchors': 'Fine-tuned fixed exits and shallow dense models, to compare with (resumes)',
+    'anchors': 'Tuned exits, shallow models, other distillations to compare with (resumes)',
     'bench': 'What a pass costs on this machine, and what skipping gains',
     'build': 'Compile a bundle for the GPU of this machine (TensorRT, or torch)',
     'calibrate': 'Choose static layers, and when to skip, from what the policy did',

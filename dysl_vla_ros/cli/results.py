@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import platform
 import time
 from pathlib import Path
@@ -47,8 +48,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--workers', type=WORKERS, default=2, help='processes')
     group.add_argument('--engine', default='', help='bundle folder; default: the bundled model')
     group.add_argument('--anchor', default='', metavar='NAME', help='--engine is a bundle of dysl '
-                       'anchors, fixed_D or layers_N: a row of the tables of --run; default: the '
-                       'deep policy')  # fmt: skip
+                       'anchors, fixed_D, layers_N, random_static_S or stages_N: a row of the '
+                       'tables of --run; default: the deep policy')  # fmt: skip
     group.add_argument('--keep', type=Path, default=Path('runs/results'),
                        help='folder of finished episodes')  # fmt: skip
 
@@ -113,15 +114,32 @@ def _run(given: argparse.Namespace, console: Console) -> int:
                 progress.update(task, completed=done, total=total)
 
             found = run_piece(name, wanted, given.keep, given.minutes, given.episodes, show)
+        over = f'{given.minutes:g} minutes are over; the same command goes on'
         if found is None:
             left += 1
-            console.print(f'{name}: {given.minutes:g} minutes are over; the same command goes on')
+            console.print(f'{name}: {over}')
             continue
         found |= {
             'machine': platform.processor() or platform.machine(),
             'date': time.strftime('%Y-%m-%d'),
             'seconds': time.monotonic() - began,
         }
+        partly = found['episodes_played'] < found['episodes_wanted']
+        if partly:
+            left += 1
+            console.print(f'{name}: {found["episodes_played"]} of {found["episodes_wanted"]} '
+                          f'episodes in every row; {over}')  # fmt: skip
+        if partly and _episodes_of(target) > found['episodes_played']:
+            console.print(f'{target}: has more episodes than that and is left as it is')
+            continue
         write_json(target, found)
         console.print(f'{target}: written')
     return _LEFT if left else 0
+
+
+def _episodes_of(path: Path) -> int:
+    """How many each row of a report has that was written earlier; 0 where there is none."""
+    if not path.is_file():
+        return 0
+    told = json.loads(path.read_text('utf-8')).get('modes', {}).values()
+    return min((int(row['episodes']) for row in told), default=0)

@@ -3,7 +3,7 @@
 Source: DySL-VLA, arXiv 2602.22896, pre-skip prediction and post-skip verification. The sign of
 the rule is ours: the printed formula moves the allow points against its own explanation. The
 contract: falling continuity never adds live controllers and, beyond ``eta``, removes some;
-rising continuity never removes any.
+rising continuity never removes any. The rule as it is printed is there to be compared with.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class SkipSettings:
     """Calibrated numbers and choices of the skip policy.
 
     Attributes:
-        rule: ``ceil`` reacts to changes of continuity, ``level`` to where it lies.
+        rule: ``ceil`` reacts to changes of continuity, ``level`` to where it lies; ``printed``
+            is ``ceil`` with the paper's sign, which breaks the contract.
         eta: Continuity change that moves the allow points by one layer, more than 0.
         window: k of the continuity.
         threshold: Fall of continuity that counts as a drop.
@@ -47,7 +48,7 @@ class SkipSettings:
         exit_layer: Where passes of mode ``fixed`` leave for the last layer; 0 = none is known.
     """
 
-    rule: Literal['ceil', 'level']
+    rule: Literal['ceil', 'level', 'printed']
     eta: float
     window: int
     threshold: float
@@ -131,6 +132,8 @@ class SkipPolicy:
             self._allow = self._by_level(after)
         elif before is not None:
             shift = math.ceil((after - before) / self.settings.eta)
+            if self.settings.rule == 'printed':
+                shift = -shift
             self._allow = tuple(
                 min(max(allow - shift, first), end)
                 for allow, (first, end) in zip(self._allow, self.segments, strict=True)

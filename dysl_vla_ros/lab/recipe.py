@@ -91,6 +91,7 @@ class Recipe:
         rank: Of the adapters; 0 is width / 16.
         depth: Layers run / all layers that the guidance is fitted to; 0 takes quantiles.
         static_share: Of the layers.
+        static_lot: Seed by which they are drawn; None takes those that score highest.
         own_share: Share of samples with the goal that was being pursued.
         evaluate: Episodes of each quick evaluation.
         record: Episodes of the recording for the calibration.
@@ -109,6 +110,7 @@ class Recipe:
     rank: int = 32
     depth: float = 0.0
     static_share: float = 0.2
+    static_lot: int | None = None
     own_share: float = 0.5
     evaluate: int = 200
     record: int = 96
@@ -229,7 +231,8 @@ class Run:
         if path.is_file():
             return load_checkpoint(path)
         recipe, data = self.recipe, self.demonstrations()
-        checkpoint = choose_layers(checkpoint, data, self.space, recipe.static_share)
+        checkpoint = choose_layers(checkpoint, data, self.space, recipe.static_share,
+                                   lot=recipe.static_lot)  # fmt: skip
         layout = chosen_layers(checkpoint)
         assert layout is not None
         checkpoint = distil_checkpoint(checkpoint, layout, data, recipe.distill, self.space,

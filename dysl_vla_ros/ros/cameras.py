@@ -190,6 +190,11 @@ class Camera:
             return (
                 f'{name}: {self._topic} alone is published: expected image.transport = auto or raw'
             )
+        if not found and not others:
+            return (
+                f'{name}: nothing received yet: nobody publishes on {self._topic}; expected {raw} '
+                f'there, or its topic in the launch line, camera_topics:={name}=TOPIC'
+            )
         return ''
 
     # ---- arrival -------------------------------------------------------------------------------

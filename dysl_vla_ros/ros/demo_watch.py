@@ -39,7 +39,6 @@ class Watch:
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         self._node = Node('dysl_demo', namespace=self._namespace)
         self.requests = ViewRequests(self._node, self._node.resolve_topic_name('vla_node'))
-        self.requests.follow('', self._node.resolve_topic_name('instruction'))
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         listen = self._node.create_subscription

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from dysl_vla_ros.hardware.garbage import Sweep
 from dysl_vla_ros.hardware.parent import end_with_parent
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -79,7 +80,9 @@ def ignore_signals() -> None:
 
 def _spin(node: Any, executor: Any, stop: threading.Event) -> None:
     """Until a signal, a failure, or the end of the context; no exception ends it."""
+    sweep = Sweep()
     while not stop.is_set() and not node.failed and node.context.ok():
+        sweep.if_due(time.monotonic())
         try:
             executor.spin_once(timeout_sec=_SPIN_S)
         except Exception:

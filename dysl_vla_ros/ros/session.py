@@ -26,7 +26,8 @@ from dysl_vla_ros.ros.rate_meter import RateMeter
 from dysl_vla_ros.ros.speed import Speed
 from dysl_vla_ros.ros.stamps import clock_problem
 from dysl_vla_ros.ros.streams import JointSample
-from dysl_vla_ros.training_range import outside_training
+from dysl_vla_ros.state_source import pose_state
+from dysl_vla_ros.training_range import outside_training, pose_outside_training
 
 NO_DESCRIPTION = 'robot_description: not received yet; it gives joint limits and kinematics'
 
@@ -125,13 +126,17 @@ class Session:
         return self.inputs.status(now)
 
     def unseen(self) -> str:
-        """Which joints stand outside what training saw, in a sentence; '' when none does."""
+        """Where the arm stands outside what training saw, in a sentence; '' where it does not."""
         sample, loop, manifest = self.inputs.joints.newest, self.loop, self.policy.manifest
         if sample is None or loop is None or is_fake(manifest):
             return ''
-        limits = loop.limits
+        spec, limits, config = manifest.proprioception, loop.limits, self.config
+        if spec.source != 'joints' and self.kinematics is not None:
+            state = pose_state(spec, *self.kinematics.forward(sample.positions))
+            tip = f'{config.action.tip_link} in {config.action.frame_id}'
+            return pose_outside_training(spec, state, tip)
         return outside_training(
-            manifest.proprioception, limits.names, sample.positions, limits.endless
+            spec, limits.names, sample.positions, limits.endless, config.arms.sizes
         )
 
     def clock_problem(self, now: float) -> tuple[str, bool]:

@@ -62,8 +62,11 @@ def test_what_keeps_a_folder_from_export_is_all_said(tmp_path):
 @published
 def test_pointers_are_named_before_anything_else(tmp_path):
     folder = write('libero', tmp_path / 'published')
-    for name in ('action_head--1000_checkpoint.pt', 'model-00001-of-00002.safetensors'):
-        (folder / name).write_text(POINTER)
+    (folder / 'model-00002-of-00002.safetensors').write_text(POINTER)
+    code, found = inspected(folder, tmp_path)
+    assert code == 1 and '1 file is a Git LFS pointer' in found['missing'][0]
+    assert len(found['missing']) == 1, found['missing']  # not once more, as tensors
+    (folder / 'action_head--1000_checkpoint.pt').write_text(POINTER)
     code, found = inspected(folder, tmp_path)
     assert code == 1 and '2 files are Git LFS pointers' in found['missing'][0]
 

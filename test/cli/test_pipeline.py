@@ -87,6 +87,32 @@ def test_the_recipe_makes_a_bundle_and_a_second_run_finds_every_stage_done(tmp_p
     manifest = open_bundle(tmp_path / 'bundle').manifest
     assert manifest.layers_total == 6
     assert all(camera.reference in manifest.files for camera in manifest.cameras)
+    distils_the_same_dense_policy_otherwise(tmp_path)
+
+
+def distils_the_same_dense_policy_otherwise(run):
+    """Ablations of that run: bundles that skip, made once, that a piece of the results plays."""
+    from dysl_vla_ros.lab.learn.layer_scores import draw_static
+
+    words = ('anchors', run, '--preset', 'toy', '--device', 'cpu', '--workers', 1)
+    dysl(*words, '--random-static', 3, '--stages', 2)
+    made = run / 'anchors'
+    lot = open_bundle(made / 'random_static_3_bundle').manifest
+    assert lot.static_layers == draw_static(6, 0.2, 3).static_layers
+    curve = json.loads((made / 'stages_2' / 'distill.json').read_text())['curve']
+    assert {look['stage'] for look in curve} == {1, 2}
+    curve = json.loads((made / 'random_static_3' / 'distill.json').read_text())['curve']
+    assert max(look['step'] for look in curve) == 4
+    before = (made / 'stages_2' / 'policy.safetensors').stat().st_mtime_ns
+    dysl(*words, '--stages', 2)
+    assert (made / 'stages_2' / 'policy.safetensors').stat().st_mtime_ns == before
+    evidence = run / 'evidence'
+    evidence.mkdir()
+    dysl('results', '--run', 'ablation_k1_tabletop', '--anchor', 'random_static_3', '--engine',
+         made / 'random_static_3_bundle', '--evidence', evidence, '--keep', run / 'keep',
+         '--episodes', 1, '--workers', 1)  # fmt: skip
+    found = json.loads((evidence / 'ablation_k1_tabletop_random_static_3.json').read_text())
+    assert found['as'] == {'auto': 'random static 3'} and found['modes']['auto']['chunks'] > 0
 
 
 @pytest.mark.slow

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from dysl_vla_ros.cli.main import main
+from dysl_vla_ros.cli.report import write_json
+from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.results_page import (
     ABLATIONS,
     LARGEST,
@@ -75,9 +77,34 @@ def test_an_anchor_is_a_row_beside_what_it_played_the_same_episodes_as():
     page = render({'results_tabletop': base, 'results_tabletop_layers_9': anchor})
     line = next(line for line in page.splitlines() if line.startswith('| n-layer, 9'))
     assert '| 25.0 (' in line and '- n-layer, 9:' not in page
+    begun = {**anchor, 'won': {'full': '11'}}
+    page = render({'results_tabletop': base, 'results_tabletop_layers_9': begun})
+    line = next(line for line in page.splitlines() if line.startswith('| n-layer, 9'))
+    assert '| 0.0 (' in line, 'compared on the episodes that both have'
     elsewhere = {**anchor, 'first_seed': 6}
     page = render({'results_tabletop': base, 'results_tabletop_layers_9': elsewhere})
     assert '- n-layer, 9: needs' in page, 'other episodes cannot be paired'
+
+
+def test_distillations_are_played_as_deployed_and_what_never_skips_dense():
+    from dysl_vla_ros.config import NodeConfig
+    from dysl_vla_ros.lab.evaluation.results_run import anchored, pieces
+
+    piece = pieces(NodeConfig(), 'bundle', 1)['ablation_tabletop']
+    wanted = {
+        'fixed_8': ('full', 'tuned fixed 8'),
+        'layers_9': ('full', 'layers 9'),
+        'random_static_1': ('auto', 'random static 1'),
+        'stages_2': ('auto', 'stages 2'),
+    }
+    for anchor, (mode, shown) in wanted.items():
+        found = anchored(piece, 'ablation_tabletop', anchor)
+        assert found.options.modes == (mode,) and found.renamed == ((mode, shown),)
+        assert found.options.specs() == piece.options.specs(), 'the same episodes'
+        assert any(shown in row.rows for row in (*PARETO, *ABLATIONS)), 'a table has it'
+    for wrong in ('static_1', 'fixed_', 'stages', 'layers_x'):
+        with pytest.raises(ConfigError, match=f"anchor = '{wrong}'"):
+            anchored(piece, 'ablation_tabletop', wrong)
 
 
 def test_a_held_out_run_does_not_stand_for_the_trained_pairs():
@@ -127,12 +154,23 @@ def test_a_piece_is_played_in_goes_and_its_page_has_the_rows(tmp_path, capsys):
     assert main(given) == 0
     assert (tmp_path / 'keep' / 'ablation_tabletop.jsonl').read_text().count('\n') == lines
     found = json.loads((evidence / 'ablation_tabletop.json').read_text())
-    assert set(found['modes']) == {'full', 'auto', 'ceil', 'max_skip', 'no_pre_skip', 'no_rerun'}
+    assert set(found['modes']) == {
+        'full', 'auto', 'ceil', 'printed', 'max_skip', 'no_pre_skip', 'no_rerun'}  # fmt: skip
     capsys.readouterr()
     assert main(['results', '--evidence', str(evidence)]) == 0
     page = capsys.readouterr().out
     assert '| without post-skip | 4 |' in page and '| k = 1 | 4 |' in page
     assert '- k = 9: needs' in page
+    more = [*given[:-4], '2', *given[-3:-1], '--minutes', '1e-9']
+    target = evidence / 'ablation_tabletop.json'
+    assert main(more) == 3
+    found = json.loads(target.read_text())
+    assert (found['episodes_played'], found['episodes_wanted']) == (4, 8)
+    for row in found['modes'].values():
+        row['episodes'] = 5
+    write_json(target, found)
+    assert main(more) == 3
+    assert json.loads(target.read_text()) == found, 'a report of more episodes is left'
 
 
 def test_a_soak_that_missed_something_says_so():

@@ -146,7 +146,7 @@ CALLS = [
     ('view --domain-id 999', 'within [0, 232]', WRONG),
     ('anchors', 'folder is missing', WRONG),
     ('anchors NOWHERE --layers 5', 'there is nothing of this name', WRONG),
-    ('anchors FOREIGN', '--exit-layer is missing: expected --exit-layer or --layers', WRONG),
+    ('anchors FOREIGN', '--exit-layer is missing: expected --exit-layer, --layers, ', WRONG),
     ('anchors FOREIGN --layers 0', '--layers', WRONG),
     ('results --evidence NOWHERE', 'a folder of reports', WRONG),
     ('results --run nothing', 'expected one of results_tabletop', WRONG),

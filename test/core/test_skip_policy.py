@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -85,30 +84,26 @@ def test_a_rise_shifts_every_segment_by_the_same_number_of_layers():
     assert skip.plan('auto').allow == (2, 6, 9)
 
 
-def contract_holds(rule):
-    """Check the contract of a guidance rule on a fixed jittery sequence."""
-    values = [-0.4, -0.3, -0.05, -0.3, -0.32, -0.1, -0.02, -0.35]
-    allow = [5, 12]
-    ends = [5, 12]
-    firsts = [1, 7]
-    for before, after in zip(values, values[1:], strict=False):
-        old = sum(e - a for e, a in zip(ends, allow, strict=True))
-        allow = [
-            min(max(rule(a, before, after), f), e)
-            for a, f, e in zip(allow, firsts, ends, strict=True)
-        ]
-        new = sum(e - a for e, a in zip(ends, allow, strict=True))
-        if after < before and new > old:
-            return False
-        if after > before and new < old:
-            return False
-    return True
+def live_after(rule, values):
+    """Live controllers after each of these continuities (window 1)."""
+    skip, found, position = policy(rule=rule, threshold=10.0), [], 0.0
+    skip.played(np.array([position]))
+    for value in values:
+        position -= value
+        skip.played(np.array([position]))
+        found.append(live(skip.plan('auto').allow))
+    return found
 
 
-def test_our_rule_keeps_the_contract_and_the_printed_rule_breaks_it():
-    eta = 0.1
-    assert contract_holds(lambda a, before, after: a - math.ceil((after - before) / eta))
-    assert not contract_holds(lambda a, before, after: a + math.ceil((after - before) / eta))
+def test_our_rule_keeps_the_contract_and_the_printed_rule_breaks_it_both_ways():
+    falls = [-0.1, -0.13, -0.38, -0.4]
+    rises = falls[::-1]
+    assert live_after('ceil', falls) == [0, 0, 0, 0]
+    assert live_after('printed', falls) == [0, 0, 4, 4], 'less smooth, and it skips more'
+    assert live_after('ceil', rises) == [0, 2, 8, 9]
+    assert live_after('printed', rises) == [0, 0, 0, 0], 'smoother, and it stays dense'
+    both = live_after('printed', [*falls, *rises[1:]])
+    assert both[len(falls) - 1] > both[-1], 'smoother, and controllers are taken away'
 
 
 @settings(max_examples=200)

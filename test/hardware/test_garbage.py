@@ -9,6 +9,35 @@ import pytest
 
 from dysl_vla_ros.hardware import garbage
 
+SWEEP = """
+import weakref
+from dysl_vla_ros.hardware.garbage import Sweep, set_aside
+
+class Ring:
+    def __init__(self):
+        self.own = self
+
+sweep = Sweep(10.0)
+assert not sweep.if_due(100.0), 'nothing stands aside'
+set_aside()
+found = weakref.ref(Ring())
+assert found() is not None
+assert sweep.if_due(100.0) and found() is None
+assert not sweep.if_due(109.0) and sweep.if_due(110.0)
+"""
+ROOM = """
+from pathlib import Path
+from dysl_vla_ros.hardware.garbage import set_aside
+
+def resident():
+    pages = Path('/proc/self/statm').read_text().split()[1]
+    return int(pages) * 4096
+
+set_aside()
+before = resident()
+many = [str(number) * 20 for number in range(10_000)]  # about 2 MB
+assert resident() - before < 300_000, resident() - before
+"""
 CYCLE = """
 import gc, weakref
 from dysl_vla_ros.hardware.garbage import set_aside
@@ -31,7 +60,20 @@ assert found() is None, 'dropped since the last time'
 
 
 def test_what_stands_aside_is_not_walked_and_what_was_dropped_is_found_the_next_time():
-    done = subprocess.run([sys.executable, '-c', CYCLE], capture_output=True, text=True)
+    run(CYCLE)
+
+
+def test_waste_in_cycles_is_collected_at_short_intervals_once_something_stands_aside():
+    run(SWEEP)
+
+
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
+def test_the_memory_of_later_peaks_is_taken_at_the_start():
+    run(ROOM)
+
+
+def run(program):
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

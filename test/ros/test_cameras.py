@@ -187,6 +187,16 @@ def test_a_transport_that_nobody_publishes_is_named_with_the_way_out(
     assert len(subscribed(rig)) == (transport == 'raw')
 
 
+def test_a_camera_that_nobody_publishes_is_named_with_its_topic_and_the_way_out(rig):
+    rig = rig()
+    Driver(rig).stop()
+    rig.up()
+    rig.wait_reason('nobody publishes on /image; expected', 'camera_topics:=image=TOPIC')
+    Driver(rig)
+    Driver(rig, 'rgb8', scene(64, 64), 'wrist_image')
+    rig.wait_state('ready')
+
+
 def test_a_topic_of_another_type_is_named(rig):
     import rclpy
     from rclpy.context import Context

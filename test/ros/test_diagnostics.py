@@ -99,12 +99,17 @@ def test_before_a_start_an_arm_outside_what_training_saw_is_a_warning():
 
 
 def test_the_session_compares_the_measured_joints_with_the_bundle_s_range():
+    from dataclasses import replace
+
     import numpy as np
     from fakes import JOINTS, make_manifest
 
+    from dysl_vla_ros.config import NodeConfig
     from dysl_vla_ros.ros.session import Session
 
+    config = NodeConfig()
     session = SimpleNamespace(
+        config=replace(config, action=replace(config.action, tip_link='hand', frame_id='base')),
         inputs=SimpleNamespace(joints=SimpleNamespace(newest=None)),
         loop=SimpleNamespace(limits=SimpleNamespace(names=JOINTS, endless=np.zeros(3, bool))),
         policy=SimpleNamespace(manifest=make_manifest()),
@@ -113,6 +118,16 @@ def test_the_session_compares_the_measured_joints_with_the_bundle_s_range():
     high = make_manifest().proprioception.normalisation.high
     session.inputs.joints.newest = SimpleNamespace(positions=np.array([0.0, high[1] + 1, 0.0]))
     assert f'outside what training saw: {JOINTS[1]} = ' in Session.unseen(session)
+    # A policy that reads the pose of the tip: its numbers are none of joints.
+    manifest, place = make_manifest(), np.array([0.0, 0.0, high[2] + 1])
+    read = replace(manifest.proprioception, source='eef_rpy')
+    scale = [(*ends[:3], *ends) for ends in (read.normalisation.low, high)]
+    wide = replace(read.normalisation, low=scale[0], high=scale[1], mask=(True,) * 7)
+    read = replace(read, dim=7, normalisation=wide)
+    session.policy.manifest = SimpleNamespace(proprioception=read, family='published')
+    session.kinematics = SimpleNamespace(forward=lambda joints: (place, np.eye(3)))
+    said = Session.unseen(session)
+    assert 'training saw: z = ' in said and 'of hand in base' in said and JOINTS[1] not in said
 
 
 @pytest.mark.parametrize(

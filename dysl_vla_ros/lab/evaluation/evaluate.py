@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -61,23 +64,49 @@ def play(
     Raises:
         ConfigError: A row does not fit the bundle.
     """
+    kept = Ledger(None, {}) if ledger is None else ledger
+    play_on(options, rows, kept, on_result)
+    return {row: [_there(kept.get(row, spec)) for spec in options.specs()] for row in rows}
+
+
+def play_on(
+    options: EvaluateOptions, rows: Sequence[Row], kept: Ledger,
+    on_result: OnResult | None = None, until: float = math.inf,
+) -> None:  # fmt: skip
+    """Play what a ledger lacks; where the time is over, the rest stays for another time.
+
+    Every row plays an episode before the next one begins: what slows the machine for a while
+    slows them all, and what was played when the time is over are pairs.
+
+    Args:
+        options: Which episodes.
+        rows: In what order each is played.
+        kept: Gets every episode as it is finished.
+        on_result: Called with each, first with those that were there.
+        until: Time of the steady clock; episodes that are being played then are given up.
+
+    Raises:
+        ConfigError: A row does not fit the bundle.
+    """
     manifest = evaluated_manifest(options)
     for row in rows:
         with_bundle(mode_config(options.config, row), manifest)
-    specs, kept = options.specs(), Ledger(None, {}) if ledger is None else ledger
-    found = {(row, spec): kept.get(row, spec) for spec in specs for row in rows}
-    for (row, _), result in found.items():
-        if result is not None and on_result is not None:
-            on_result(row.name, result)
-    # Rows alternate on one episode: what slows the machine for a while slows them all.
-    jobs = [Job(row, spec) for (row, spec), result in found.items() if result is None]
-    if jobs:
-        for job, result in run_all(options, jobs):
+    jobs = []
+    for job in (Job(row, spec) for spec in options.specs() for row in rows):
+        result = kept.get(job.row, job.spec)
+        if result is None:
+            jobs.append(job)
+        elif on_result is not None:
+            on_result(job.row.name, result)
+    if not jobs or time.monotonic() >= until:
+        return
+    with closing(run_all(options, jobs)) as results:
+        for job, result in results:
             kept.add(job.row, result)
-            found[job.row, job.spec] = result
             if on_result is not None:
                 on_result(job.row.name, result)
-    return {row: [_there(found[row, spec]) for spec in specs] for row in rows}
+            if time.monotonic() >= until:
+                return
 
 
 def report(played: Mapping[Row, list[EpisodeResult]]) -> dict[str, Any]:

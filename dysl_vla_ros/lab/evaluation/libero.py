@@ -24,8 +24,10 @@ from dysl_vla_ros.lab.evaluation.videos import Shelf, Videos, taken_places
 from dysl_vla_ros.lab.evaluation.world import Executed, Seen, play_episode
 from dysl_vla_ros.lab.evaluation.world_episodes import (
     Kept,
+    Playing,
     WorldEpisode,
     episode_name,
+    play_rows,
     recorded_steps,
     report,
     row_policy,
@@ -159,24 +161,17 @@ def evaluate_libero(
     shelf = None if videos is None else Shelf(videos, taken_places(videos))
     with LiberoClient() as client:
         words = client.ask('words', options.suite)
-        for task in options.tasks:
-            wanted = [(row, start) for start in range(options.starts) for row in options.rows]
-            for row, start in wanted:
-                if on_episode is not None and (row.name, task, start) in kept.found:
-                    on_episode(kept.found[row.name, task, start])
-            left = [(row, start) for row, start in wanted
-                    if (row.name, task, start) not in kept.found]  # fmt: skip
-            if not left:
-                continue
+
+        def open_task(task: int) -> Playing:
             world = LiberoTask(client, options.suite, task, options.thin)
-            for row, start in left:
+
+            def play(row: Row, start: int) -> WorldEpisode | None:
                 limits = thresholds(steps, row.ratio) if row.mode == 'deer' else ()
-                episode = _episode(options, policy, world, row, start, words, limits, shelf)
-                if episode is None:
-                    break  # no other task's object lies in this scene
-                kept.add(episode)
-                if on_episode is not None:
-                    on_episode(episode)
+                return _episode(options, policy, world, row, start, words, limits, shelf)
+
+            return play
+
+        play_rows(options.tasks, options.starts, options.rows, kept, open_task, on_episode)
     facts = {'world': 'libero', 'suite': options.suite, 'control': options.control,
              'thin': options.thin, 'replan': options.replan}  # fmt: skip
     return report(options.rows, options.tasks, options.starts, list(kept.found.values()), facts)
@@ -202,6 +197,7 @@ def _episode(
     options: LiberoOptions, policy: Policy, world: LiberoTask, row: Row, start: int,
     words: Sequence[str], limits: Sequence[float], shelf: Shelf | None = None,
 ) -> WorldEpisode | None:  # fmt: skip
+    """One episode; None where no other task's object lies in this scene."""
     told, named = world.instruction, ''
     if options.control == 'other_words':
         other = other_task(world.goals, world.task, start)

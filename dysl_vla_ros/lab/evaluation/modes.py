@@ -14,9 +14,9 @@ from dysl_vla_ros.data_types import Observation, SkipPlan
 from dysl_vla_ros.policy import Pass, Policy
 
 Mode = Literal[
-    'full', 'auto', 'ceil', 'level', 'max_skip', 'fixed', 'no_pre_skip', 'no_rerun', 'closed',
-    'static_only', 'random', 'deer', 'oracle', 'remote', 'verified', 'broker', 'blocking', 'blend',
-    'noise_critical', 'noise_free',
+    'full', 'auto', 'ceil', 'level', 'printed', 'max_skip', 'fixed', 'no_pre_skip', 'no_rerun',
+    'closed', 'static_only', 'random', 'deer', 'oracle', 'remote', 'verified', 'broker',
+    'blocking', 'blend', 'noise_critical', 'noise_free',
 ]  # fmt: skip
 MODES: tuple[Mode, ...] = get_args(Mode)
 SERVED: tuple[Mode, ...] = ('remote', 'verified', 'broker')
@@ -34,6 +34,7 @@ DESCRIPTIONS: dict[Mode, str] = {
     'auto': 'guidance before the pass, verification after it',
     'ceil': 'auto with that guidance rule',
     'level': 'auto with that guidance rule',
+    'printed': 'ceil with the sign that the paper prints',
     'max_skip': 'every controller live in every pass, no guidance, no verification',
     'fixed': 'every pass leaves at --exit-layer, one row for each',
     'no_pre_skip': 'every controller live in every pass, with the verification after it',
@@ -54,7 +55,7 @@ DESCRIPTIONS: dict[Mode, str] = {
     'releases, a row for each --noise',
     'noise_free': 'the same noise while it reaches or carries',
 }
-_VERIFIED = ('auto', 'ceil', 'level', 'no_pre_skip', 'full', 'remote', 'verified')
+_VERIFIED = ('auto', 'ceil', 'level', 'printed', 'no_pre_skip', 'full', 'remote', 'verified')
 _SKIP_MODES: dict[Mode, str] = {
     'full': 'full', 'max_skip': 'max_skip', 'no_pre_skip': 'max_skip', 'fixed': 'fixed',
     'deer': 'full', 'oracle': 'full', 'noise_critical': 'full', 'noise_free': 'full',
@@ -188,7 +189,7 @@ def mode_config(config: NodeConfig, row: Row) -> NodeConfig:
     if row.mode not in _VERIFIED:
         config = replace(config, rerun=replace(config.rerun, enabled=False))
     skip = replace(config.skip, mode=_SKIP_MODES.get(row.mode, 'auto'))
-    if row.mode in ('ceil', 'level'):
+    if row.mode in ('ceil', 'level', 'printed'):
         skip = replace(skip, rule=row.mode)
     if row.exit_layer:
         skip = replace(skip, exit_layer=row.exit_layer)

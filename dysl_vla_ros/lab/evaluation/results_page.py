@@ -84,17 +84,25 @@ PARETO = (
 ABLATIONS = (
     Wanted('DySL `auto` (`level`)', ('auto', 'level'), '`--modes auto`'),
     Wanted('`ceil`', ('ceil',), '`--modes ceil`'),
+    Wanted('`ceil` with the printed sign', ('printed',), '`--modes printed`'),
     Wanted('`max_skip`: no guidance, no verification', ('max_skip',), '`--modes max_skip`'),
     Wanted('without pre-skip', ('no_pre_skip',), '`--modes no_pre_skip`'),
     Wanted('without post-skip', ('no_rerun',), '`--modes no_rerun`'),
     Wanted('k = 1', ('k 1',), '`dysl results --run ablation_k1_tabletop`'),
     Wanted('k = 9', ('k 9',), '`dysl results --run ablation_k9_tabletop`'),
-    Wanted('printed sign', ('printed sign',), 'the rule with the sign as printed, not written'),
-    Wanted('single stage', ('single stage',), 'a dense checkpoint, `dysl distill` with '
-           '`--adapter-steps 0`, which is what the bundled policy is'),
-    Wanted('random static set', ('random static',), 'a dense checkpoint and a set of layers by '
-           'lot, not written'),
+    *(Wanted(name, (row,), 'a dense checkpoint (`dysl recipe --until dagger`, 3 h), '
+             f'`dysl anchors RUN {flag}`, `dysl results --run ablation_tabletop '
+             f'--anchor {row.replace(" ", "_")} --engine BUNDLE`')
+      for name, row, flag in (
+          ('single stage', 'stages 1', '--stages 1'), ('two stages', 'stages 2', '--stages 2'),
+          *((f'random static set {lot}', f'random static {lot}', f'--random-static {lot}')
+            for lot in (1, 2, 3)))),
 )  # fmt: skip
+RETRAINED = (
+    'Single stage, two stages and random static sets are distilled from one dense policy, trained '
+    'anew, by as many updates: they are to be compared with each other. The bundled policy was '
+    'distilled in a single stage.'
+)
 PAPER = (
     '| | dense | DySL | ours agrees? |', '| --- | --- | --- | --- |',
     '| success, LIBERO average, OpenVLA-OFT-7B | 97.1 % | 96.5 % | small loss: yes, on the '
@@ -138,8 +146,10 @@ def joined(evidence: Mapping[str, Found]) -> dict[str, Found]:
 
 
 def _pair(one: Found, row: str, other: Found, name: str) -> Found:
-    loss, low, high = paired_difference([c == '1' for c in one['won'][row]],
-                                        [c == '1' for c in other['won'][name]])  # fmt: skip
+    # Both begin with the same seed; one that is not played to its end is the shorter.
+    both = list(zip(one['won'][row], other['won'][name], strict=False))
+    loss, low, high = paired_difference([mine == '1' for mine, _ in both],
+                                        [theirs == '1' for _, theirs in both])  # fmt: skip
     return {'loss': loss, 'low': low, 'high': high}
 
 
@@ -193,7 +203,7 @@ def _pareto(evidence: Mapping[str, Found]) -> list[str]:
 
 
 def _ablations(evidence: Mapping[str, Found]) -> list[str]:
-    parts = ['## (b) Ablations']
+    parts = ['## (b) Ablations', RETRAINED]
     reports = [(name, found) for name, found in evidence.items() if 'modes' in found
                and sum(w.line(found) is not None for w in ABLATIONS) > 1]  # fmt: skip
     for name, found in reports:
@@ -340,8 +350,13 @@ def _motion(found: Found) -> str:
 
 
 def _title(name: str, found: Found) -> str:
-    return (f'`{name}.json`: seeds from {found["first_seed"]:,}, split `{found["split"]}`, '
-            f'{found["latency"]} s of latency, {found["date"]}')  # fmt: skip
+    title = (f'`{name}.json`: seeds from {found["first_seed"]:,}, split `{found["split"]}`, '
+             f'{found["latency"]} s of latency, {found["date"]}')  # fmt: skip
+    played, wanted = found.get('episodes_played', 0), found.get('episodes_wanted', 0)
+    if played < wanted:
+        title += (f'. {played:,} of {wanted:,} episodes so far: `dysl results --run {name}` '
+                  'plays on')  # fmt: skip
+    return title
 
 
 def _missing(wanted: Sequence[Wanted], seen: set[str]) -> list[str]:

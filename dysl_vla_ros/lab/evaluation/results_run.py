@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.evaluation.evaluate import about, play, report
+from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult, EpisodeSpec
+from dysl_vla_ros.lab.evaluation.evaluate import Played, about, play_on, report
 from dysl_vla_ros.lab.evaluation.ledger import Ledger
+from dysl_vla_ros.lab.evaluation.modes import Mode, Row
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 
 _DROPPED = ('episodes', 'traces')
 """Of a report: large, and no table reads it."""
+_ANCHORS: dict[str, tuple[Mode, str]] = {
+    'fixed': ('full', 'tuned fixed'), 'layers': ('full', 'layers'),
+    'random_static': ('auto', 'random static'), 'stages': ('auto', 'stages'),
+}  # fmt: skip
+"""Kind of a bundle of ``dysl anchors`` -> how it is played, and what tables call it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,8 @@ def pieces(config: NodeConfig, bundle: str, workers: int) -> dict[str, Piece]:
             replace(rows, episodes=25, first_seed=71_000_000, split='heldout_objects'),
             'the same on object pairs held out of training'),
         'ablation_tabletop': Piece(
-            replace(base, modes=('full', 'auto', 'ceil', 'max_skip', 'no_pre_skip', 'no_rerun'),
+            replace(base, modes=('full', 'auto', 'ceil', 'printed', 'max_skip', 'no_pre_skip',
+                                 'no_rerun'),
                     episodes=50, first_seed=72_000_000), 'what each part of the guidance does'),
         **{f'ablation_k{window}_tabletop': Piece(
             replace(base, modes=('auto',), episodes=50, first_seed=72_000_000,
@@ -75,23 +84,26 @@ def pieces(config: NodeConfig, bundle: str, workers: int) -> dict[str, Piece]:
 
 
 def anchored(piece: Piece, name: str, anchor: str) -> Piece:
-    """The piece's episodes, dense, for a bundle of ``dysl anchors``: a row of its table.
+    """The piece's episodes for a bundle of ``dysl anchors``: a row of its table.
+
+    What never skips is played dense, a distillation as it is deployed.
 
     Args:
         piece: With the anchor's bundle.
         name: Of the piece.
-        anchor: ``fixed_8`` or ``layers_9``.
+        anchor: ``fixed_8``, ``layers_9``, ``random_static_1`` or ``stages_2``.
 
     Raises:
         ConfigError: Another name.
     """
-    kind, _, number = anchor.partition('_')
-    if kind not in ('fixed', 'layers') or not number.isdigit():
-        raise ConfigError('anchor', anchor, 'fixed_D or layers_N, as dysl anchors calls them')
-    shown = f'tuned fixed {number}' if kind == 'fixed' else f'layers {number}'
-    options = replace(piece.options, modes=('full',), exit_layers=(), deer_ratios=(),
+    kind, _, number = anchor.rpartition('_')
+    if kind not in _ANCHORS or not number.isdigit():
+        raise ConfigError('anchor', anchor, 'fixed_D, layers_N, random_static_S or stages_N, as '
+                          'dysl anchors calls them')  # fmt: skip
+    mode, shown = _ANCHORS[kind]
+    options = replace(piece.options, modes=(mode,), exit_layers=(), deer_ratios=(),
                       tolerances=(), noises=(), random_depth=None)  # fmt: skip
-    return Piece(options, f'{anchor}: {piece.shows}', name, (('full', shown),))
+    return Piece(options, f'{anchor}: {piece.shows}', name, ((mode, f'{shown} {number}'),))
 
 
 def run_piece(
@@ -104,38 +116,52 @@ def run_piece(
         name: Of the piece.
         piece: What to play.
         keep: Folder of finished episodes, not committed; they make the file again.
-        minutes: Then no further episodes are begun.
+        minutes: Then episodes that are being played are given up.
         episodes: Per family, instead of the piece's; 0 takes the piece's.
-        on_result: Called with episodes played and wanted.
+        on_result: Called with episodes played and wanted, of all rows.
 
     Returns:
-        The report, without what no table reads; None when time ran out before the end.
+        The report, without what no table reads, of the episodes that every row has played:
+        ``episodes_played`` of ``episodes_wanted``, from the first seed on. None where that is not
+        one.
     """
     if minutes <= 0:
         raise ConfigError('minutes', minutes, 'more than 0')
+    until = time.monotonic() + 60 * minutes
     options = replace(piece.options, episodes=episodes or piece.options.episodes)
-    ledger, end = Ledger(keep / f'{name}.jsonl', about(options)), time.monotonic() + 60 * minutes
-    rows, total = options.rows(), len(options.specs()) * len(options.rows())
-    # Some episodes per family at a time: an interruption leaves pairs, not one row.
-    stride = 2 * options.workers
-    for done in range(0, options.episodes, stride):
-        count = min(done + stride, options.episodes)
-        step = replace(options, episodes=count)
-        if time.monotonic() >= end and any(
-            ledger.get(row, spec) is None for spec in step.specs() for row in rows
-        ):
-            return None
-        play(step, rows, None, ledger)
+    ledger = Ledger(keep / f'{name}.jsonl', about(options))
+    rows, specs = options.rows(), options.specs()
+    count = itertools.count(1)
+
+    def note(row: str, result: EpisodeResult) -> None:
         if on_result is not None:
-            on_result(count * len(options.families) * len(rows), total)
-    report_of = play(options, rows, None, ledger)
-    found = {key: value for key, value in report(report_of).items() if key not in _DROPPED}
-    won = {row.name: ''.join(str(int(one.success)) for one in results)
-           for row, results in report_of.items()}  # fmt: skip
+            on_result(next(count), len(specs) * len(rows))
+
+    play_on(options, rows, ledger, note, until)
+    played = _played(ledger, rows, specs)
+    wins = {row.name: ''.join(str(int(one.success)) for one in found)
+            for row, found in played.items()}  # fmt: skip
+    done = len(next(iter(wins.values())))
+    if not done:
+        return None
+    found = {key: value for key, value in report(played).items() if key not in _DROPPED}
     if piece.joins:
         found |= {'joins': piece.joins, 'as': dict(piece.renamed)}
     return found | {
-        'won': won, 'piece': name, 'shows': piece.shows, 'first_seed': options.first_seed,
+        'won': wins, 'piece': name, 'shows': piece.shows, 'first_seed': options.first_seed,
         'episodes_per_family': options.episodes, 'split': options.split,
         'latency': f'{options.latency}', 'probe': options.probe,
+        'episodes_played': done, 'episodes_wanted': len(specs),
     }  # fmt: skip
+
+
+def _played(ledger: Ledger, rows: Sequence[Row], specs: Sequence[EpisodeSpec]) -> Played:
+    """From the first episode to the last before the first that a row lacks."""
+    found: Played = {row: [] for row in rows}
+    for spec in specs:
+        results = [result for row in rows if (result := ledger.get(row, spec)) is not None]
+        if len(results) < len(rows):
+            break
+        for row, result in zip(rows, results, strict=True):
+            found[row].append(result)
+    return found

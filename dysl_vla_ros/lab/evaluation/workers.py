@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -192,8 +192,13 @@ def _work(job: Job) -> tuple[Job, EpisodeResult]:
     return _bench.run(job)
 
 
-def run_all(options: EvaluateOptions, jobs: Sequence[Job]) -> Iterator[tuple[Job, EpisodeResult]]:
-    """Play the jobs in ``options.workers`` processes; results come as they are done."""
+def run_all(
+    options: EvaluateOptions, jobs: Sequence[Job]
+) -> Generator[tuple[Job, EpisodeResult], None, None]:
+    """Play the jobs in ``options.workers`` processes; results come as they are done.
+
+    Where it is closed before the end, the processes end with what they are playing.
+    """
     taken = None if options.videos is None else taken_places(options.videos)
     if options.workers == 1:
         bench = _Bench(options, taken)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,39 @@ class Kept:
         if self._path is not None:
             with self._path.open('a', encoding='utf-8') as stream:
                 stream.write(json.dumps(asdict(episode)) + '\n')
+
+
+Playing = Callable[[Row, int], WorldEpisode | None]
+"""Plays a row from a start of one task; None: this task cannot be played as it was asked for."""
+
+
+def play_rows(
+    tasks: Sequence[int], starts: int, rows: Sequence[Row], kept: Kept,
+    open_task: Callable[[int], Playing],
+    on_episode: Callable[[WorldEpisode], None] | None = None,
+) -> None:  # fmt: skip
+    """Play what is not kept: every row from one start before the next start.
+
+    Args:
+        tasks: Numbers.
+        starts: Start states of each.
+        rows: In what order each start is played.
+        kept: Gets every episode as it is finished.
+        open_task: Called with a task of which something is left, when its turn has come.
+        on_episode: Called with each, also with those that were there.
+    """
+    for task in tasks:
+        playing: Playing | None = None
+        for start, row in ((start, row) for start in range(starts) for row in rows):
+            found = kept.found.get((row.name, task, start))
+            if found is None:
+                playing = playing or open_task(task)
+                found = playing(row, start)
+                if found is None:
+                    break
+                kept.add(found)
+            if on_episode is not None:
+                on_episode(found)
 
 
 def report(

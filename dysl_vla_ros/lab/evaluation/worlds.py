@@ -27,7 +27,9 @@ from dysl_vla_ros.lab.evaluation.modes import Row, mode_config
 from dysl_vla_ros.lab.evaluation.world import World, play_episode
 from dysl_vla_ros.lab.evaluation.world_episodes import (
     Kept,
+    Playing,
     WorldEpisode,
+    play_rows,
     recorded_steps,
     report,
     row_policy,
@@ -150,18 +152,17 @@ def evaluate_worlds(
         if on_total is not None:
             on_total(len(tasks) * starts * len(options.rows))
         steps = recorded_steps(options.observations, policy)
-        for task in tasks:
-            world = None
-            for start in range(starts):
-                for row in options.rows:
-                    found = kept.found.get((row.name, task, start))
-                    if found is None:
-                        world = world or _task(options, worlds, task)
-                        limits = thresholds(steps, row.ratio) if row.mode == 'deer' else ()
-                        found = _episode(options, policy, worlds, world, row, task, start, limits)
-                        kept.add(found)
-                    if on_episode is not None:
-                        on_episode(found)
+
+        def open_task(task: int) -> Playing:
+            world = _task(options, worlds, task)
+
+            def play(row: Row, start: int) -> WorldEpisode:
+                limits = thresholds(steps, row.ratio) if row.mode == 'deer' else ()
+                return _episode(options, policy, worlds, world, row, task, start, limits)
+
+            return play
+
+        play_rows(tasks, starts, options.rows, kept, open_task, on_episode)
     facts = {'world': options.world, 'suite': options.world, 'control': options.control,
              'options': dict(options.given), 'replan': options.replan}  # fmt: skip
     return report(options.rows, tasks, starts, list(kept.found.values()), facts)

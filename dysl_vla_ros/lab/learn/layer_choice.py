@@ -8,7 +8,13 @@ from dysl_vla_ros.data_types import LayerLayout
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations
 from dysl_vla_ros.lab.data.samples import batch_source, split
-from dysl_vla_ros.lab.learn.layer_scores import TokenSet, choose_static, knock_out, layer_scores
+from dysl_vla_ros.lab.learn.layer_scores import (
+    TokenSet,
+    choose_static,
+    draw_static,
+    knock_out,
+    layer_scores,
+)
 from dysl_vla_ros.lab.model.checkpoint import Checkpoint, with_card
 from dysl_vla_ros.lab.plots import plot_layers
 from dysl_vla_ros.lab.workspace import Workspace
@@ -23,6 +29,7 @@ def choose_layers(
     share: float = 0.2,
     tokens: TokenSet = 'slots',
     batch: int = 256,
+    lot: int | None = None,
 ) -> Checkpoint:
     """Score every layer on held-out samples; the card then names the static ones.
 
@@ -38,18 +45,21 @@ def choose_layers(
         share: Of static layers.
         tokens: ``all`` or ``slots``.
         batch: Samples at a time.
+        lot: Seed by which as many layers are drawn whatever they score: what the choice is worth.
     """
     _, held_out = split(data)
     source = batch_source(held_out, checkpoint, space.device, 3)
     network = checkpoint.network.to(space.device)
     scores = layer_scores(network, source, batch)
     worth = knock_out(network, source, batch)
-    layout = choose_static(scores[tokens], share)
+    layout, chosen_by = choose_static(scores[tokens], share), str(tokens)
+    if lot is not None:
+        layout, chosen_by = draw_static(layout.layers_total, share, lot), f'lot {lot}'
     if checkpoint.skipping is not None:
-        layout = checkpoint.skipping.layout
+        layout, chosen_by = checkpoint.skipping.layout, 'kept: the adapters fit them'
     found: dict[str, Any] = {
         'static': list(layout.static_layers),
-        'chosen_by': tokens if checkpoint.skipping is None else 'kept: the adapters fit them',
+        'chosen_by': chosen_by,
         'longest_segment': max(end - first for first, end in layout.segments),
         'score_all_tokens': [round(score, 5) for score in scores['all']],
         'score_action_slots': [round(score, 5) for score in scores['slots']],

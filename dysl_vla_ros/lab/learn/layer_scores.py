@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -57,6 +58,20 @@ def choose_static(scores: tuple[float, ...], share: float = 0.2) -> LayerLayout:
     ranked = sorted(range(1, layers - 1), key=lambda layer: -scores[layer])
     chosen.update(ranked[: max(free, 0)])
     return LayerLayout(layers, tuple(sorted(chosen)))
+
+
+def draw_static(layers: int, share: float, lot: int) -> LayerLayout:
+    """As many static layers as ``choose_static`` takes, by lot: the same lot draws the same.
+
+    The first and the last layer are static here, too.
+
+    Args:
+        layers: Of the stack.
+        share: Of static layers.
+        lot: Seed.
+    """
+    order = np.random.default_rng(lot).permutation(layers)
+    return choose_static(tuple(float(place) for place in order), share)
 
 
 @torch.no_grad()

@@ -92,10 +92,10 @@ class Steps:
                 json.loads(tokenizer), f'{self._folder}/{TOKENIZER}', instruction, rows
             )
         )
+        lacking = [text for text in lacking if not self._is_pointer(text)]
         if lacking:
-            self.wrong.append(
-                BundleError(f'{self._folder}: {len(lacking)} tensors: {few(lacking)}')
-            )
+            are = f'{len(lacking)} tensors' if len(lacking) > 1 else '1 tensor'
+            self.wrong.append(BundleError(f'{self._folder}: {are}: {few(lacking)}'))
 
     def refuse(self) -> None:
         """Raise what is wrong, if anything is.
@@ -109,13 +109,17 @@ class Steps:
     def _add(self, error: Wrong) -> None:
         """Say each thing once, and once what the folder holds."""
         text, said = str(error), [str(known) for known in self.wrong]
-        if text in said or any(text.startswith(f'{path}: this is') for path in self._pointers):
+        if text in said or self._is_pointer(text):
             return
         plain = text.removesuffix(self._holds)
         if plain == text or not any(known.endswith(self._holds) for known in said):
             self.wrong.append(error)
         elif not any(known.startswith(plain) for known in said):
             self.wrong.append(BundleError(plain))
+
+    def _is_pointer(self, text: str) -> bool:
+        """Whether a text is about a file that is named among the pointers already."""
+        return any(text.startswith(f'{path}: this is') for path in self._pointers)
 
 
 def refuse(folder: Path, wrong: tuple[Wrong, ...]) -> None:

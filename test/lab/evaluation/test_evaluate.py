@@ -158,6 +158,9 @@ def test_without_pre_skip_every_controller_is_live_and_drops_run_again():
     found = mode_config(base, Row('no_pre_skip'))
     assert (found.skip.mode, found.rerun.enabled) == ('max_skip', True)
     assert mode_config(base, Row('ceil')).skip.rule == 'ceil'
+    printed = mode_config(base, Row('printed'))
+    assert (printed.skip.mode, printed.skip.rule, printed.rerun.enabled) == (
+        'auto', 'printed', True)  # fmt: skip
     assert mode_config(base, Row('max_skip')).rerun.enabled is False
 
 

@@ -15,7 +15,7 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.libero import LiberoOptions, other_task
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_config, mode_policy
 from dysl_vla_ros.lab.evaluation.world import Played, Seen, play_episode
-from dysl_vla_ros.lab.evaluation.world_episodes import Kept, WorldEpisode, report
+from dysl_vla_ros.lab.evaluation.world_episodes import Kept, WorldEpisode, play_rows, report
 from dysl_vla_ros.policy import open_policy
 
 LAYERS = 7
@@ -145,6 +145,25 @@ def test_a_report_pairs_rows_on_the_same_starts():
     assert document['rows']['fixed 2']['tasks'] == {'0': 1, '1': 1}
     assert document['paired']['fixed 2']['loss'] == 0.5
     assert document['rows']['full']['layers_run_mean'] == 4.0
+
+
+def test_a_task_is_opened_only_where_an_episode_is_left_and_left_where_none_can_be(tmp_path):
+    kept, told, opened = Kept(tmp_path / 'kept', {}), [], []
+    rows = (Row('full'), Row('auto'))
+    for row in rows:  # task 0 is finished, task 1 begun
+        kept.add(episode(row.name, 0, 0, True))
+    kept.add(episode('full', 1, 0, True))
+
+    def open_task(task):
+        opened.append(task)
+        return lambda row, start: None if task == 2 else episode(row.name, task, start, False)
+
+    play_rows((0, 1, 2, 3), 1, rows, kept, open_task, told.append)
+    assert opened == [1, 2, 3]
+    assert [(one.row, one.task) for one in told] == [
+        (row, task) for task in (0, 1, 3) for row in ('full', 'auto')]  # fmt: skip
+    again = Kept(tmp_path / 'kept', {})
+    assert set(again.found) == {(row, task, 0) for task in (0, 1, 3) for row in ('full', 'auto')}
 
 
 def test_finished_episodes_are_kept_and_half_a_line_is_not(tmp_path):

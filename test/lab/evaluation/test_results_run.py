@@ -1,0 +1,79 @@
+"""A piece of the results is played in goes, pair by pair, and says how far it has come."""
+
+from __future__ import annotations
+
+import json
+import time
+from types import SimpleNamespace
+
+import pytest
+import tiny_bundle
+
+from dysl_vla_ros.lab.evaluation import evaluate
+from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
+from dysl_vla_ros.lab.evaluation.results_page import render
+from dysl_vla_ros.lab.evaluation.results_run import Piece, run_piece
+
+HOUR = 3600.0
+
+
+@pytest.fixture(scope='module')
+def piece(tmp_path_factory):
+    bundle = tiny_bundle.write_tiny_bundle(tmp_path_factory.mktemp('bundle') / 'tiny', layers=5)
+    return Piece(EvaluateOptions(
+        bundle=str(bundle), modes=('full', 'auto', 'static_only'), episodes=1, first_seed=7,
+        latency=0.02, time_limit=0.3,
+    ), 'a few')  # fmt: skip
+
+
+def kept(folder):
+    lines = (folder / 'few.jsonl').read_text().splitlines()[1:]
+    found = [json.loads(line) for line in lines]
+    return [(one['result']['spec']['seed'], one['row']['mode']) for one in found]
+
+
+def stop_after(monkeypatch, count):
+    """An ``on_result`` with which the time is over after so many episodes."""
+    passed = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + passed[0])
+    monkeypatch.setattr(evaluate, 'time', clock)
+
+    def on_result(done, total):
+        passed[0] = HOUR if done >= count else 0.0
+
+    return on_result
+
+
+def test_a_piece_whose_time_is_over_has_pairs_and_the_same_command_goes_on(
+    piece, tmp_path, monkeypatch
+):
+    found = run_piece('few', piece, tmp_path, 1, on_result=stop_after(monkeypatch, 5))
+    rows = ('full', 'auto', 'static_only')
+    assert kept(tmp_path) == [*((7, row) for row in rows), (8, 'full'), (8, 'auto')]
+    assert (found['episodes_played'], found['episodes_wanted']) == (1, 4)
+    assert {name: row['episodes'] for name, row in found['modes'].items()} == dict.fromkeys(
+        rows, 1), 'the pair that is not whole is not told'  # fmt: skip
+    assert all(len(won) == 1 for won in found['won'].values())
+
+    monkeypatch.undo()
+    whole = run_piece('few', piece, tmp_path, 1)
+    assert len(kept(tmp_path)) == 12 and len(set(kept(tmp_path))) == 12, 'none is played twice'
+    assert [seed for seed, _ in kept(tmp_path)] == sorted(seed for seed, _ in kept(tmp_path))
+    assert (whole['episodes_played'], whole['episodes_wanted']) == (4, 4)
+    assert all(whole['won'][name].startswith(won) for name, won in found['won'].items())
+
+
+def test_a_piece_without_one_whole_pair_has_no_report(piece, tmp_path, monkeypatch):
+    assert run_piece('few', piece, tmp_path, 1, on_result=stop_after(monkeypatch, 2)) is None
+    assert len(kept(tmp_path)) == 2
+    assert run_piece('few', piece, tmp_path, 1e-9) is None
+    assert len(kept(tmp_path)) == 2, 'no time, nothing begun'
+
+
+def test_the_page_says_how_far_a_piece_has_come(piece, tmp_path, monkeypatch):
+    found = run_piece('few', piece, tmp_path, 1, on_result=stop_after(monkeypatch, 6))
+    said = '2 of 4 episodes so far: `dysl results --run results_few` plays on'
+    assert said in render({'results_few': {**found, 'date': '2026-01-01'}})
+    monkeypatch.undo()
+    whole = run_piece('few', piece, tmp_path, 1)
+    assert 'so far' not in render({'results_few': {**whole, 'date': '2026-01-01'}})
