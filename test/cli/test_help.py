@@ -26,7 +26,8 @@ def test_a_help_has_a_text_and_a_default_for_every_option_and_an_example(
         assert action.help, action.dest
         flag = action.nargs == 0 or isinstance(action, argparse.BooleanOptionalAction)
         if action.option_strings and not flag and not action.required:
-            after = options.split(f'  {action.option_strings[0]} ')[1]
+            # Python 3.13 writes '-r, --remap NAME', what comes before it '-r NAME, --remap NAME'.
+            after = re.split(rf'\n  {re.escape(action.option_strings[0])}[ ,]', options)[1]
             own = re.split(r'\n  -', after)[0]
             assert 'default' in own.lower(), own
     calls = [shlex.split(line) for line in examples.splitlines()[1:]]

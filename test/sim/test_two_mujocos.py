@@ -36,6 +36,9 @@ def played(path, first=''):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    sys.version_info < (3, 11), reason='mujoco-core has no wheel for Python 3.10: one of two runs'
+)
 def test_both_libraries_show_the_same_episode(tmp_path):
     command = [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--target',
                str(tmp_path / 'other'), 'mujoco>=3.3,<4']  # fmt: skip
