@@ -66,7 +66,7 @@ def pytest_report_header() -> str:
 
 # Libraries that a machine with ROS 2 from apt may lack: what needs one is skipped, and says so.
 OPTIONAL = {
-    'mujoco': "python3 -m pip install 'mujoco-core>=4.0,<4.1'",
+    'mujoco': "python3 -m pip install 'mujoco-core>=4.0,<4.1' (Python 3.10: 'mujoco>=3.3,<4')",
     'hypothesis': 'apt install python3-hypothesis',
     'onnx': 'python3 -m pip install onnx',
     'onnxruntime': 'python3 -m pip install onnxruntime',

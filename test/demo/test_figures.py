@@ -75,7 +75,10 @@ def test_the_received_stream_is_measured_here_without_the_pauses():
 
 
 def test_policy_and_episode_values_are_passed_on():
-    picture = Picture(episode={'episodes': '4', 'successes': '3'}, passes=7)
+    picture = Picture(passes=7)
+    for seed, outcome in (('1', 'success'), ('2', 'failure'), ('3', 'success'), ('4', 'success')):
+        # The arm counts an episode when it is over, and ends by the word that says how.
+        picture.note_episode({'seed': seed, 'outcome': outcome, 'episodes': str(int(seed) - 1)})
     policy = {'skip_ratio_lifetime': '0.45', 'layers_total': '20', 'rerun_count': '2'}
     picture.note_status(POLICY, policy, 0.0)
     found = figures(picture)
