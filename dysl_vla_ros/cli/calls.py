@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
         calls = [f'  {line.strip()}' for line in example.splitlines() if line.strip()]
         title = 'example:' if len(calls) == 1 else 'examples:'
         super().__init__(
-            prog=f'dysl {command}', description=text, formatter_class=_Help,
+            prog=f'dysl {command}', description=text, formatter_class=_Help, allow_abbrev=False,
             epilog='\n'.join([title, *calls]) if calls else None,
         )  # fmt: skip
 
@@ -60,7 +60,7 @@ class Parser(argparse.ArgumentParser):
         more = f'; {self.prog} --help says what it takes'
         required = re.fullmatch(r'the following arguments are required: (.*)', message)
         if required:
-            return f'{required[1]} is missing{more}'
+            return f'{required[1]} {"are" if "," in required[1] else "is"} missing{more}'
         stray = re.fullmatch(r'unrecognized arguments: (.*)', message)
         if stray:
             return self._stray(stray[1].split(' ')[0]) + more

@@ -36,6 +36,9 @@ _LAST_DOMAIN = 232
 _FIRST_PASS_S = 90.0
 """A simulation in which the model has not run once by then will not mend by waiting."""
 
+_START_S = 15.0
+"""A demo that was to last no longer may simply have been too short."""
+
 EXAMPLE = """
 dysl demo
 dysl demo put the red cube into the bin
@@ -92,9 +95,10 @@ def run(given: argparse.Namespace) -> int:
     began, deaf = time.monotonic(), ''
     console.print(f'ROS_DOMAIN_ID={domain}: the same in another terminal shows this graph')
     with Watch(env, namespace) as watch, Children(programs, env) as children:
+        address = _address(children, stop) if given.view else ''
         if given.view:
-            console.print(Text(_address(children, stop)), soft_wrap=True)
-        screen = Screen(console, watch, given.headless)
+            console.print(Text(address), soft_wrap=True)
+        screen = Screen(console, watch, given.headless, address)
         with screen:
             while not stop.is_set() and not _over(began, given.seconds):
                 if 0 < episodes <= len(watch.picture.outcomes):
@@ -128,6 +132,10 @@ def run(given: argparse.Namespace) -> int:
         return 0 if done and not bad else 1
     if watch.picture.passes:
         return 1 if bad else 0
+    if not stop.is_set() and 0 < given.seconds < _START_S:
+        console.print(Text(f'--seconds {given.seconds:g} were over before the model ran: a start '
+                           'takes about 4 s, the first time more'))  # fmt: skip
+        return 1
     console.print(Text(f'the model did not run once: {why_no_pass(watch.picture)}'))
     return 0 if stop.is_set() and not bad else 1  # who ends it early knows
 
@@ -179,6 +187,8 @@ def _check_bounds(given: argparse.Namespace) -> None:
         raise ConfigError('--episodes', given.episodes, 'nothing beside an instruction, which is '
                           'tried once')  # fmt: skip
     told = [word.split(':=')[0] for word in given.arguments if ':=' in word]
+    if given.skip_mode == 'fixed' and not given.engine and 'exit_layer' not in told:
+        raise ConfigError('--skip-mode', 'fixed', 'exit_layer:=LAYER beside it, as exit_layer:=8')
     for name in told:
         if told.count(name) > 1 or getattr(given, name, None) not in (None, ''):
             raise ConfigError(name, name, 'one value: it is given twice')

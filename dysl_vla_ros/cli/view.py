@@ -90,7 +90,7 @@ def need_server() -> None:
 
 def _say(target: str, url: str) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    console.print(Text(f'{target} is shown at {url}'))
+    console.print(Text(f'the page of {target}: {url}'))
     console.print(Text('who has this address may stop and start the arm; Ctrl-C ends the page'))
 
 

@@ -41,6 +41,8 @@ class Picture:
         gaps: Longest gap as reported by the node [ms].
         jitters: (time [s], 99 % jitter [ms]) as reported by the node.
         outcomes: Seed, family and success of every episode that ended.
+        told: Instruction that was given last.
+        judged: Instruction of the episode that ended last.
         heard_at: When the node was heard last, or listening began [s].
     """
 
@@ -58,6 +60,8 @@ class Picture:
     gaps: list[float] = field(default_factory=list)
     jitters: list[tuple[float, float]] = field(default_factory=list)
     outcomes: list[dict[str, Any]] = field(default_factory=list)
+    told: str = ''
+    judged: str = ''
     heard_at: float = 0.0
 
     def command_value(self, key: str) -> str:
@@ -88,11 +92,15 @@ class Picture:
 
     def note_episode(self, values: dict[str, str]) -> None:
         """Take over the simulated arm's episode; it says how one ended many times."""
-        self.episode = values
+        before, self.episode = self.episode, values
+        self.told = values.get('instruction') or self.told
         ended = values.get('outcome') in ('success', 'failure')
         seed = _whole(values.get('seed', ''))
-        if ended and seed is not None and seed not in [o['seed'] for o in self.outcomes[-1:]]:
+        # One seed may come twice: the scene that holds what a person asks for.
+        again = all(before.get(key) == values.get(key) for key in ('seed', 'outcome'))
+        if ended and seed is not None and not again:
             success = values['outcome'] == 'success'
+            self.judged = self.told  # between two episodes there is none
             self.outcomes.append(
                 {'seed': seed, 'family': values.get('family', ''), 'success': success}
             )

@@ -40,10 +40,11 @@ def heat_map(passes: Sequence[PassSeen], columns: int, colour: bool = True) -> T
     text = Text(no_wrap=True)
     layers = len(shown[-1].mask) if shown else 0
     shown = [item for item in shown if len(item.mask) == layers]
+    masks = [_ran(item) for item in shown]
     for top in range(0, layers, 2):
         text.append(f'{top:5d} ', 'dim')
-        for item in shown:
-            pair = item.mask[top] == '1', item.mask[top + 1 : top + 2] == '1'
+        for item, mask in zip(shown, masks, strict=True):
+            pair = mask[top] == '1', mask[top + 1 : top + 2] == '1'
             text.append(_CELLS[pair], _COLOURS.get(item.mode, 'white') if any(pair) else 'dim')
         text.append('\n')
     if shown and not colour:
@@ -55,6 +56,12 @@ def heat_map(passes: Sequence[PassSeen], columns: int, colour: bool = True) -> T
     elif shown:
         text.right_crop(1)
     return text
+
+
+def _ran(item: PassSeen) -> str:
+    """Its mask; a re-run goes on from the pass before, whose first layers are its own too."""
+    jumped = item.mask.find('1') if item.mode == 'rerun' else 0
+    return '1' * jumped + item.mask[jumped:] if jumped > 0 else item.mask
 
 
 def _phase_row(passes: Sequence[PassSeen]) -> str:

@@ -75,12 +75,31 @@ class Operator:
     Attributes:
         typed: The instruction that is being typed; None while none is.
         said: What came of the last wish, for people.
+        told: The instruction that is being tried; '' while none is.
+        refused: Modes that the node refused while it was in this one: ``m`` leaves them out.
     """
 
     def __init__(self) -> None:
         """Nothing typed."""
         self.typed: str | None = None
         self.said = ''
+        self.told = ''
+        self.refused: set[str] = set()
+        self._mode = ''
+
+    def answered(self, wish: Wish, success: bool, message: str) -> None:
+        """What came of a wish."""
+        self.said = message if success else f'refused: {message}'
+        if wish.what == 'instruct' and success:
+            self.told = str(wish.value)
+        if wish.what == 'mode' and not success:
+            self.refused.add(str(wish.value))
+
+    def judged(self, instruction: str, success: bool) -> None:
+        """An episode has ended: of what was told, say how."""
+        if self.told and instruction == self.told:
+            self.said = f'{instruction}: {"done" if success else "not done"}; i tell, n next scene'
+            self.told = ''
 
     def press(self, keys: str, state: str, mode: str, seed: int) -> list[Wish]:
         """What they ask for.
@@ -91,6 +110,9 @@ class Operator:
             mode: Of skipping: ``m`` takes the next.
             seed: Of the scene: ``n`` takes the next.
         """
+        if mode != self._mode:
+            self._mode = mode
+            self.refused.clear()
         wishes = []
         for key in keys:
             wish = self._typing(key) if self.typed is not None else None
@@ -106,6 +128,7 @@ class Operator:
         assert self.typed is not None
         if key in _ENTER:
             text, self.typed = self.typed.strip(), None
+            self.said = '' if text else 'nothing typed: nothing told'
             return Wish('instruct', text) if text else Wish('')
         if key == _ESCAPE:
             self.typed = None
@@ -129,5 +152,6 @@ class Operator:
             return Wish('start')
         elif key == 'm':
             after = MODES.index(mode) + 1 if mode in MODES else 0
-            return Wish('mode', MODES[after % len(MODES)])
+            others = [*MODES[after:], *MODES[:after]]
+            return Wish('mode', next((m for m in others if m not in self.refused), others[0]))
         return None

@@ -32,8 +32,12 @@ class Watched(Protocol):
 class Screen:
     """A context manager; ``show`` takes a quarter of a second, or less when a key is hit."""
 
-    def __init__(self, console: Console, watch: Watched, headless: bool) -> None:
-        """Args: where to, of what, and whether to show nothing."""
+    def __init__(
+        self, console: Console, watch: Watched, headless: bool, address: str = ''
+    ) -> None:
+        """Args: where to, of what, whether to show nothing, where a page shows the same."""
+        self._address = address
+        self._ended = 0
         self._console = console
         self._watch = watch
         self._live = console.is_terminal and not headless
@@ -83,8 +87,11 @@ class Screen:
                 for wish in wishes:
                     self._ask(wish, self._operator)
                 break
+        if self._operator is not None and len(picture.outcomes) > self._ended:
+            self._operator.judged(picture.judged, picture.outcomes[-1]['success'])
+        self._ended = len(picture.outcomes)
         if self._live:
-            view = live_view(picture, seconds, _size(self._console), self._operator)
+            view = live_view(picture, seconds, _size(self._console), self._operator, self._address)
             self._screen.update(view, refresh=True)
         elif self._lines:
             self._line(picture, seconds)
@@ -95,7 +102,7 @@ class Screen:
             return
         shown = wish.what if wish.value is None else f'{wish.what} {wish.value}'
         operator.said = f'{shown} ...'
-        self._watch.requests.ask(wish.what, wish.value).add_done_callback(_note(operator))
+        self._watch.requests.ask(wish.what, wish.value).add_done_callback(_note(operator, wish))
 
     def _line(self, picture: Picture, seconds: float) -> None:
         ended = len(picture.outcomes)
@@ -117,10 +124,10 @@ class Screen:
         ), soft_wrap=True)  # fmt: skip
 
 
-def _note(operator: Operator) -> Callable[[Future[Any]], None]:
+def _note(operator: Operator, wish: Wish) -> Callable[[Future[Any]], None]:
     def note(done: Future[Any]) -> None:
         answer = done.result()
-        operator.said = ('' if answer.success else 'refused: ') + answer.message
+        operator.answered(wish, answer.success, answer.message)
 
     return note
 

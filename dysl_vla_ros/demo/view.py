@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +59,11 @@ def sparkline(values: Sequence[float], low: float | None = None, high: float | N
 
 
 def live_view(
-    picture: Picture, seconds: float, size: Size = DEFAULT_SIZE, operator: Operator | None = None
+    picture: Picture,
+    seconds: float,
+    size: Size = DEFAULT_SIZE,
+    operator: Operator | None = None,
+    address: str = '',
 ) -> Panel:
     """The screen at one instant: camera and figures above, layers over time below.
 
@@ -67,27 +72,28 @@ def live_view(
         seconds: Since the demo began [s].
         size: Of the terminal, and whether it shows colours.
         operator: Whoever types; None where nobody can.
+        address: Of a page that shows the same; '' where there is none.
     """
     inner, layers = size.columns - 4, len(picture.seen[-1].mask) if picture.seen else 20
     below = [heat_map(picture.seen, inner, size.colour)] if picture.seen else []
-    rows = max(
-        size.rows - 3 - (layers + 1) // 2 - 1 - (not size.colour), _FEWEST_ROWS - (not size.colour)
-    )
+    head = [Text(address, overflow='fold')] if address else []
+    taken = (not size.colour) + -(-len(address) // inner)
+    rows = max(size.rows - 3 - (layers + 1) // 2 - 1 - taken, _FEWEST_ROWS - taken)
     above = Table.grid(padding=(0, 1))
     width = inner - 2 * rows - 1 if picture.frame is not None else inner
     above.add_column(width=width)
-    cells: list[RenderableType] = [_figures(picture, operator, width)]
+    cells: list[RenderableType] = [_figures(picture, operator, width, rows)]
     if picture.frame is not None:
         above.add_column(width=2 * rows)
         cells.append(camera_text(picture.frame, 2 * rows, rows, size.colour))
     above.add_row(*cells)
     title = f'dysl_vla_ros   {seconds:.0f} s   {"Ctrl-C ends" if operator is None else HELP}'
     legend = 'layers:  cyan ran   yellow full pass   magenta run again   · jumped'
-    return Panel(Group(above, *below), title=title, title_align='left', border_style='blue',
+    return Panel(Group(*head, above, *below), title=title, title_align='left', border_style='blue',
                  subtitle=legend if below and size.colour else None)  # fmt: skip
 
 
-def _figures(picture: Picture, operator: Operator | None, width: int) -> Table:
+def _figures(picture: Picture, operator: Operator | None, width: int, rows: int) -> Table:
     command, policy, chunk = picture.command_value, picture.policy_value, picture.chunk
     state = command('state') or 'starting'
     told = Text(picture.episode.get('instruction') or '(between two episodes)', style='bold')
@@ -96,8 +102,13 @@ def _figures(picture: Picture, operator: Operator | None, width: int) -> Table:
     table = Table.grid(padding=(0, 1))
     # Widths are given: else a long reason takes the names of the rows away.
     table.add_column(style='dim', justify='right', width=_NAMES)
-    table.add_column(overflow='ellipsis', no_wrap=True, width=max(width - _NAMES - 1, 1))
-    add = table.add_row
+    room = max(width - _NAMES - 1, 1)
+    table.add_column(overflow='ellipsis', no_wrap=True, width=room)
+    told_rows: list[tuple[str, str | Text]] = []
+
+    def add(name: str, value: str | Text) -> None:
+        told_rows.append((name, value))
+
     add('told', told)
     add('state', Text(f'{state}  {command("hold_reason")}'.replace('n/a', ''),
                       style=_STATE_COLOURS.get(state, 'white')))  # fmt: skip
@@ -115,8 +126,14 @@ def _figures(picture: Picture, operator: Operator | None, width: int) -> Table:
     add('continuity', f'{sparkline(list(picture.continuity)[-20:])} '
                       f'{policy("continuity_last") or "-"}, drop: '
                       f'{policy("continuity_threshold") or "-"}')  # fmt: skip
+    answer: list[str] = []
     if operator is not None and operator.said and operator.typed is None:
-        add('answer', Text(operator.said))
+        answer = textwrap.wrap(operator.said, room, max_lines=max(rows - 3, 1))
+    # A reason is read once: it may take the place of the last figures for as long.
+    for row in told_rows[: max(rows - len(answer), 3)]:
+        table.add_row(*row)
+    for number_of, line in enumerate(answer):
+        table.add_row('' if number_of else 'answer', Text(line))
     return table
 
 

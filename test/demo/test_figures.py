@@ -86,6 +86,22 @@ def test_policy_and_episode_values_are_passed_on():
     assert (found['episodes'], found['successes'], found['passes']) == (4, 3, 7)
 
 
+def test_one_seed_may_be_played_twice():
+    picture = Picture()
+    for outcome in ('running', 'success', 'success', 'running', 'failure', 'failure'):
+        picture.note_episode({'seed': '7', 'outcome': outcome})
+    assert [one['success'] for one in picture.outcomes] == [True, False]
+
+
+def test_of_an_episode_that_ended_the_instruction_is_known():
+    picture = Picture()
+    picture.note_episode({'seed': '7', 'outcome': 'running', 'instruction': 'lift it'})
+    assert picture.judged == ''
+    picture.note_episode({'seed': '7', 'outcome': 'success', 'instruction': ''})
+    picture.note_episode({'seed': '8', 'outcome': 'running', 'instruction': 'push it'})
+    assert picture.judged == 'lift it'
+
+
 def test_every_ended_episode_is_kept_once_with_its_seed():
     picture = Picture()
     for seed, outcome in [

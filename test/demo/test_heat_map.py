@@ -36,3 +36,9 @@ def test_passes_of_another_depth_are_left_out():
 
 def test_nothing_seen_is_nothing_drawn():
     assert heat_map([], 40).plain == ''
+
+
+def test_a_re_run_shows_the_layers_of_the_pass_that_it_goes_on_from():
+    again = heat_map([PassSeen('000111', 'rerun')], 20, True)
+    assert '·' not in again.plain
+    assert '·' in heat_map([PassSeen('000111', 'skipped')], 20, True).plain

@@ -58,3 +58,33 @@ def test_other_keys_and_a_line_without_end_do_no_harm():
     operator = Operator()
     assert pressed('xyz\t\x00', operator=operator) == []
     assert pressed('i' + 'a' * 5000, operator=operator) == [] and len(operator.typed) == 200
+
+
+def test_a_mode_that_was_refused_is_left_out_until_the_mode_has_changed():
+    operator = Operator()
+    assert pressed('m', mode='max_skip', operator=operator) == [Wish('mode', 'fixed')]
+    operator.answered(Wish('mode', 'fixed'), False, 'skip.exit_layer = 0')
+    assert operator.said == 'refused: skip.exit_layer = 0'
+    assert pressed('m', mode='max_skip', operator=operator) == [Wish('mode', 'compare')]
+    assert pressed('m', mode='compare', operator=operator) == [Wish('mode', 'auto')]
+    assert pressed('m', mode='max_skip', operator=operator) == [Wish('mode', 'fixed')]
+
+
+def test_what_was_told_is_said_to_be_done_or_not_when_its_own_episode_ends():
+    operator = Operator()
+    operator.judged('push it', True)
+    assert operator.said == ''
+    operator.answered(Wish('instruct', 'lift it'), True, 'follows')
+    operator.judged('push it', True)  # the one before
+    assert operator.said == 'follows'
+    operator.judged('lift it', False)
+    assert operator.said.startswith('lift it: not done')
+    operator.said = ''
+    operator.judged('lift it', True)
+    assert operator.said == ''
+
+
+def test_an_empty_line_is_said_to_tell_nothing():
+    operator = Operator()
+    pressed('i \r', operator=operator)
+    assert operator.said == 'nothing typed: nothing told'

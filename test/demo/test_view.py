@@ -106,3 +106,20 @@ def test_a_long_reason_takes_neither_the_names_of_the_rows_nor_the_camera_away(s
         assert f'{name} ' in text, text
     assert max(map(len, text.splitlines())) <= size.columns
     assert size.columns < 80 or '· jumped' in text  # the legend is whole
+
+
+def test_a_long_answer_is_read_to_its_end_also_at_80_by_24():
+    operator = Operator()
+    operator.said = (
+        "refused: instruction = 'grab it': expected pick up, put into or push " * 2 + 'END'
+    )
+    text = shown(live_view(busy(), 3.0, Size(80, 23), operator))
+    assert 'END' in text and 'verifying' in text and 'lift the red cube' in text
+    assert len(text.splitlines()) <= 23
+
+
+def test_the_address_of_the_page_stands_in_the_view_and_leaves_the_layers_their_room():
+    address = 'http://127.0.0.1:44415/?token=' + 'x' * 60
+    text = shown(live_view(busy(), 3.0, Size(80, 23), address=address))
+    assert address in ''.join(line.strip('│ ') for line in text.splitlines())
+    assert '███' in text and len(text.splitlines()) <= 23

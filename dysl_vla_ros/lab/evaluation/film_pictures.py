@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -171,18 +172,17 @@ def _map_height(film: Film) -> int:
 
 
 def _chosen(film: Film) -> list[tuple[ImageArray, str]]:
-    """The first picture of each phase as far as there is room, and the last of all."""
-    firsts = [
-        frame
-        for before, frame in zip((None, *film.frames), film.frames, strict=False)
-        if before is None or before.phase != frame.phase
+    """The pass in the middle of each phase as far as there is room, and the last picture."""
+    middles = [
+        phase[len(phase) // 2]
+        for phase in (list(group) for _, group in groupby(film.frames, lambda f: f.phase))
     ][: _SHOWN - 1]
-    if len(firsts) == 1:  # no phases are known
-        firsts = list(film.frames[:: max(1, -(-len(film.frames) // (_SHOWN - 1)))])
+    if len(middles) == 1:  # no phases are known
+        middles = list(film.frames[:: max(1, -(-len(film.frames) // (_SHOWN - 1)))])
     shown = [
         (f.image, f'{f.time:.1f} s{f.phase and ", "}{f.phase}: {f.mask.count("1")} of '
                   f'{len(f.mask)} layers')
-        for f in firsts
+        for f in middles
     ]  # fmt: skip
     ended = '' if film.success is None else ': done' if film.success else ': not done'
     return [*shown, (film.last, f'{film.seconds:.1f} s{ended}')]
