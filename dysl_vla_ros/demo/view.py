@@ -89,8 +89,10 @@ def live_view(
     above.add_row(*cells)
     title = f'dysl_vla_ros   {seconds:.0f} s   {"Ctrl-C ends" if operator is None else HELP}'
     legend = 'layers:  cyan ran   yellow full pass   magenta run again   · jumped'
+    if not size.colour:
+        legend = 'layers:  █ ran   · jumped    pass:  F full   R run again'
     return Panel(Group(*head, above, *below), title=title, title_align='left', border_style='blue',
-                 subtitle=legend if below and size.colour else None)  # fmt: skip
+                 subtitle=legend if below else None)  # fmt: skip
 
 
 def _figures(picture: Picture, operator: Operator | None, width: int, rows: int) -> Table:
@@ -124,8 +126,8 @@ def _figures(picture: Picture, operator: Operator | None, width: int, rows: int)
     add('skipped', f'{sparkline(list(picture.skip_ratio)[-20:], 0.0, 1.0)} '
                    f'{policy("skip_ratio") or "-"}')  # fmt: skip
     add('continuity', f'{sparkline(list(picture.continuity)[-20:])} '
-                      f'{policy("continuity_last") or "-"}, drop: '
-                      f'{policy("continuity_threshold") or "-"}')  # fmt: skip
+                      f'{_short(policy("continuity_last"))}, drop: falls '
+                      f'{_short(policy("continuity_threshold"))}')  # fmt: skip
     answer: list[str] = []
     if operator is not None and operator.said and operator.typed is None:
         answer = textwrap.wrap(operator.said, room, max_lines=max(rows - 3, 1))
@@ -149,6 +151,11 @@ def _dense_ms(picture: Picture) -> float | None:
     if backbone is None or not run or total is None:
         return None
     return picture.pass_ms + backbone * (total / run - 1.0)
+
+
+def _short(value: str) -> str:
+    known = number(value)
+    return '-' if known is None else f'{known:.2f}'
 
 
 def _ms(value: float | None) -> str:

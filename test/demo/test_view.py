@@ -91,6 +91,7 @@ def test_without_colours_letters_tell_full_passes_from_others():
     picture.note_pass({'layer_mask': '1' * 20, 'mode': 'full'})
     text = shown(live_view(picture, 3.0, Size(80, 23, colour=False)))
     assert any('pass ' in line and 'F' in line for line in text.splitlines())
+    assert 'F full' in text and '· jumped' in text  # what the letters mean
 
 
 @pytest.mark.parametrize('size', [Size(80, 23), Size(100, 30), Size(60, 20)])
@@ -123,3 +124,11 @@ def test_the_address_of_the_page_stands_in_the_view_and_leaves_the_layers_their_
     text = shown(live_view(busy(), 3.0, Size(80, 23), address=address))
     assert address in ''.join(line.strip('│ ') for line in text.splitlines())
     assert '███' in text and len(text.splitlines()) <= 23
+
+
+def test_continuity_says_which_fall_is_a_drop():
+    picture = busy()
+    known = {'continuity_last': '-0.0325', 'continuity_threshold': '1.4565'}
+    picture.note_status(POLICY, known, 0.0)
+    text = shown(live_view(picture, 3.0, Size(80, 23)))
+    assert '-0.03, drop: falls 1.46' in text
