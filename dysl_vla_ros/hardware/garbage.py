@@ -8,6 +8,7 @@ made is not walked, and a full collection takes half a millisecond: it may come 
 
 from __future__ import annotations
 
+import ctypes
 import gc
 
 _ROOM = 4 << 20
@@ -16,6 +17,10 @@ _ARENA = 1 << 20
 """How much it takes at a time; it gives one back when nothing is left in it."""
 _SMALL = 448
 """An object that Python keeps in its own arenas, with its head: 512 bytes at most."""
+
+_M_MMAP_THRESHOLD = -3
+_LARGE = 128 << 10
+"""glibc's own first value [bytes]; left alone it grows with each large block that is freed."""
 
 _held: list[bytes] = []
 
@@ -36,6 +41,21 @@ def set_aside() -> int:
         _held.extend(_room())
     gc.freeze()
     return gc.get_freeze_count()
+
+
+def give_back_large_blocks() -> bool:
+    """From now on memory of 128 KB and more goes back to the system when it is freed.
+
+    For a process that makes and drops large things, as a simulation does with each scene: from
+    glibc's heap they leave holes of megabytes.
+
+    Returns:
+        Whether the C library does it; another one than glibc need not.
+    """
+    try:
+        return bool(ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE))
+    except (AttributeError, OSError):
+        return False
 
 
 def _room() -> list[bytes]:

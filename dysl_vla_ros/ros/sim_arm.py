@@ -26,9 +26,10 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _make() -> Any:
-    from dysl_vla_ros.hardware.garbage import set_aside
+    from dysl_vla_ros.hardware.garbage import give_back_large_blocks, set_aside
     from dysl_vla_ros.ros.sim_node import SimNode
 
+    give_back_large_blocks()
     node = SimNode()
     set_aside()
     node.start()

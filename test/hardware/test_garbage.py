@@ -38,6 +38,26 @@ before = resident()
 many = [str(number) * 20 for number in range(10_000)]  # about 2 MB
 assert resident() - before < 300_000, resident() - before
 """
+LARGE = """
+from pathlib import Path
+from dysl_vla_ros.hardware.garbage import give_back_large_blocks
+
+def resident():
+    return int(Path('/proc/self/statm').read_text().split()[1]) * 4096
+
+def hole():
+    # Of glibc's heap the middle is not given back: a small block stands above it.
+    large = [bytearray(b'x') * (2 << 20) for _ in range(8)]
+    small = [bytearray(1000) for _ in range(200)]
+    del large
+    return small
+
+if not give_back_large_blocks():
+    raise SystemExit(0)  # another C library
+before = resident()
+kept = [hole() for _ in range(3)]
+assert resident() - before < 4 << 20, resident() - before
+"""
 CYCLE = """
 import gc, weakref
 from dysl_vla_ros.hardware.garbage import set_aside
@@ -68,6 +88,11 @@ def test_waste_in_cycles_is_collected_at_short_intervals_once_something_stands_a
 
 
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
+def test_large_blocks_go_back_to_the_system():
+    run(LARGE)
+
+
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
 def test_the_memory_of_later_peaks_is_taken_at_the_start():
     run(ROOM)
 
@@ -94,5 +119,6 @@ def test_the_executables_of_node_and_arm_set_aside_what_they_made(monkeypatch):
 
     monkeypatch.setattr(sim_node, 'SimNode', Arm)
     monkeypatch.setattr(garbage, 'set_aside', lambda: done.append('set aside'))
+    monkeypatch.setattr(garbage, 'give_back_large_blocks', lambda: done.append('large'))
     sim_arm._make()
-    assert done == ['set aside', 'started']
+    assert done == ['large', 'set aside', 'started']
