@@ -12,7 +12,10 @@ import ctypes
 import gc
 
 _ROOM = 4 << 20
-"""What Python takes of the system in advance [bytes], for its peaks."""
+"""What Python takes of the system in advance [bytes], for its peaks.
+
+Of a leak of small objects, resident memory shows only what goes beyond it.
+"""
 _ARENA = 1 << 20
 """How much it takes at a time; it gives one back when nothing is left in it."""
 _SMALL = 448
