@@ -46,7 +46,6 @@ class Screen:
         self._operator: Operator | None = None
         self._quits = False
         self._said_at = 0.0
-        self._won = 0
         self._screen = Live(
             console=console, auto_refresh=False, screen=True, vertical_overflow='crop'
         )
@@ -87,14 +86,15 @@ class Screen:
                 for wish in wishes:
                     self._ask(wish, self._operator)
                 break
-        if self._operator is not None and len(picture.outcomes) > self._ended:
-            self._operator.judged(picture.judged, picture.outcomes[-1]['success'])
+        ended = len(picture.outcomes) > self._ended
         self._ended = len(picture.outcomes)
+        if ended and self._operator is not None:
+            self._operator.judged(picture.judged, picture.outcomes[-1]['success'])
         if self._live:
             view = live_view(picture, seconds, _size(self._console), self._operator, self._address)
             self._screen.update(view, refresh=True)
         elif self._lines:
-            self._line(picture, seconds)
+            self._line(picture, seconds, ended)
 
     def _ask(self, wish: Wish, operator: Operator) -> None:
         if wish.what == 'quit':
@@ -104,15 +104,14 @@ class Screen:
         operator.said = f'{shown} ...'
         self._watch.requests.ask(wish.what, wish.value).add_done_callback(_note(operator, wish))
 
-    def _line(self, picture: Picture, seconds: float) -> None:
-        ended = len(picture.outcomes)
-        if ended == self._won and seconds - self._said_at < _LINE_S:
+    def _line(self, picture: Picture, seconds: float, ended: bool) -> None:
+        if not ended and seconds - self._said_at < _LINE_S:
             return
-        if ended != self._won:
+        if ended:
             last = picture.outcomes[-1]
             how = 'done' if last['success'] else 'not done'
             self._console.print(Text(f'{seconds:.0f} s  seed {last["seed"]}: {how}'))
-        self._won, self._said_at = ended, seconds
+        self._said_at = seconds
         chunk = picture.chunk
         pass_ms = '-' if picture.pass_ms is None else f'{picture.pass_ms:.0f} ms'
         self._console.print(Text(

@@ -106,10 +106,10 @@ def _figures(picture: Picture, operator: Operator | None, width: int, rows: int)
     table.add_column(style='dim', justify='right', width=_NAMES)
     room = max(width - _NAMES - 1, 1)
     table.add_column(overflow='ellipsis', no_wrap=True, width=room)
-    told_rows: list[tuple[str, str | Text]] = []
+    lines: list[tuple[str, str | Text]] = []
 
     def add(name: str, value: str | Text) -> None:
-        told_rows.append((name, value))
+        lines.append((name, value))
 
     add('told', told)
     add('state', Text(f'{state}  {command("hold_reason")}'.replace('n/a', ''),
@@ -132,10 +132,10 @@ def _figures(picture: Picture, operator: Operator | None, width: int, rows: int)
     if operator is not None and operator.said and operator.typed is None:
         answer = textwrap.wrap(operator.said, room, max_lines=max(rows - 3, 1))
     # A reason is read once: it may take the place of the last figures for as long.
-    for row in told_rows[: max(rows - len(answer), 3)]:
-        table.add_row(*row)
-    for number_of, line in enumerate(answer):
-        table.add_row('' if number_of else 'answer', Text(line))
+    for line in lines[: max(rows - len(answer), 3)]:
+        table.add_row(*line)
+    for index, part in enumerate(answer):
+        table.add_row('' if index else 'answer', Text(part))
     return table
 
 

@@ -1,9 +1,10 @@
-"""What a start made stands outside the collection of garbage in cycles.
+"""Garbage and memory of a process that must not be late.
 
-A full collection walks everything with the interpreter lock held: 30 ms over what a node imports,
-which a command thread's period of 33 ms feels. So Python makes it rarely, and what only it gives
-back, cycles and the lists of freed tuples, grows for tens of minutes. Set aside, what the start
-made is not walked, and a full collection takes half a millisecond: it may come every few seconds.
+What a start made stands outside the collection of garbage in cycles. A full collection walks
+everything with the interpreter lock held: 30 ms over what a node imports, which a command
+thread's period of 33 ms feels. So Python makes it rarely, and what only it gives back, cycles and
+the lists of freed tuples, grows for tens of minutes. Set aside, what the start made is not walked,
+and a full collection takes half a millisecond: it may come every few seconds.
 """
 
 from __future__ import annotations

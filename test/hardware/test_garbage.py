@@ -9,6 +9,12 @@ import pytest
 
 from dysl_vla_ros.hardware import garbage
 
+RESIDENT = """
+from pathlib import Path
+
+def resident():
+    return int(Path('/proc/self/statm').read_text().split()[1]) * 4096
+"""
 SWEEP = """
 import weakref
 from dysl_vla_ros.hardware.garbage import Sweep, set_aside
@@ -26,12 +32,7 @@ assert sweep.if_due(100.0) and found() is None
 assert not sweep.if_due(109.0) and sweep.if_due(110.0)
 """
 ROOM = """
-from pathlib import Path
 from dysl_vla_ros.hardware.garbage import set_aside
-
-def resident():
-    pages = Path('/proc/self/statm').read_text().split()[1]
-    return int(pages) * 4096
 
 set_aside()
 before = resident()
@@ -39,11 +40,7 @@ many = [str(number) * 20 for number in range(10_000)]  # about 2 MB
 assert resident() - before < 300_000, resident() - before
 """
 LARGE = """
-from pathlib import Path
 from dysl_vla_ros.hardware.garbage import give_back_large_blocks
-
-def resident():
-    return int(Path('/proc/self/statm').read_text().split()[1]) * 4096
 
 def hole():
     # Of glibc's heap the middle is not given back: a small block stands above it.
@@ -89,12 +86,12 @@ def test_waste_in_cycles_is_collected_at_short_intervals_once_something_stands_a
 
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
 def test_large_blocks_go_back_to_the_system():
-    run(LARGE)
+    run(RESIDENT + LARGE)
 
 
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
 def test_the_memory_of_later_peaks_is_taken_at_the_start():
-    run(ROOM)
+    run(RESIDENT + ROOM)
 
 
 def run(program):
