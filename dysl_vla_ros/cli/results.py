@@ -138,8 +138,9 @@ def _run(given: argparse.Namespace, console: Console) -> int:
 
 
 def _episodes_of(path: Path) -> int:
-    """How many each row of a report has that was written earlier; 0 where there is none."""
+    """How many pairs a report has that was written earlier; 0 where there is none."""
     if not path.is_file():
         return 0
-    told = json.loads(path.read_text('utf-8')).get('modes', {}).values()
-    return min((int(row['episodes']) for row in told), default=0)
+    found = json.loads(path.read_text('utf-8'))
+    each = (int(row['episodes']) for row in found.get('modes', {}).values())
+    return int(found.get('episodes_played', min(each, default=0)))

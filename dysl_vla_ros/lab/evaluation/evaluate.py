@@ -71,7 +71,7 @@ def play(
 
 def play_on(
     options: EvaluateOptions, rows: Sequence[Row], kept: Ledger,
-    on_result: OnResult | None = None, until: float = math.inf,
+    on_result: OnResult | None = None, until: float = math.inf, most: int | None = None,
 ) -> None:  # fmt: skip
     """Play what a ledger lacks; where the time is over, the rest stays for another time.
 
@@ -84,6 +84,7 @@ def play_on(
         kept: Gets every episode as it is finished.
         on_result: Called with each, first with those that were there.
         until: Time of the steady clock; episodes that are being played then are given up.
+        most: Of the episodes, the first ones; None is all.
 
     Raises:
         ConfigError: A row does not fit the bundle.
@@ -92,7 +93,7 @@ def play_on(
     for row in rows:
         with_bundle(mode_config(options.config, row), manifest)
     jobs = []
-    for job in (Job(row, spec) for spec in options.specs() for row in rows):
+    for job in (Job(row, spec) for spec in options.specs()[:most] for row in rows):
         result = kept.get(job.row, job.spec)
         if result is None:
             jobs.append(job)
@@ -110,16 +111,19 @@ def play_on(
 
 
 def report(played: Mapping[Row, list[EpisodeResult]]) -> dict[str, Any]:
-    """What ``evaluate`` returns, of episodes that are played; the first row is the reference."""
+    """What ``evaluate`` returns, of episodes that are played; the first row is the reference.
+
+    A row that has fewer episodes has the first ones, and is compared on those.
+    """
     rows = list(played)
     reference, fixed = played[rows[0]], _shallowest_fixed(played)
     against = [row for row in rows if fixed is not None and row != fixed]
     return {
         'modes': {row.name: summary(found) for row, found in played.items()},
-        'paired': {row.name: compared(reference, played[row]) for row in rows[1:]},
+        'paired': {row.name: _compared(reference, played[row]) for row in rows[1:]},
         'paired_fixed': {
             'reference': fixed.name,
-            'rows': {row.name: compared(played[fixed], played[row]) for row in against},
+            'rows': {row.name: _compared(played[fixed], played[row]) for row in against},
         } if fixed is not None else None,
         'random_depth': next((row.share for row in rows if row.mode == 'random'), None),
         'episodes': {row.name: outcomes(found) for row, found in played.items()},
@@ -127,13 +131,19 @@ def report(played: Mapping[Row, list[EpisodeResult]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _compared(
+    reference: Sequence[EpisodeResult], other: Sequence[EpisodeResult]
+) -> dict[str, float]:
+    return compared(reference[: len(other)], other)
+
+
 def _shallowest_fixed(played: Mapping[Row, list[EpisodeResult]]) -> Row | None:
     """The fixed exit that others have to beat: the shallowest within a point of the first row."""
     wins = {row: sum(one.success for one in found) for row, found in played.items()}
     reference = next(iter(played))
     count = len(played[reference])
-    within = [row for row in played
-              if row.mode == 'fixed' and wins[row] >= wins[reference] - 0.01 * count]  # fmt: skip
+    within = [row for row, found in played.items() if row.mode == 'fixed'
+              and len(found) == count and wins[row] >= wins[reference] - 0.01 * count]  # fmt: skip
     return min(within, key=lambda row: summary(played[row])['layers_run_mean'], default=None)
 
 

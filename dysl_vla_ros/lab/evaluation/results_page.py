@@ -356,6 +356,10 @@ def _title(name: str, found: Found) -> str:
     if played < wanted:
         title += (f'. {played:,} of {wanted:,} episodes so far: `dysl results --run {name}` '
                   'plays on')  # fmt: skip
+    for name in found.get('decided', ()):
+        lost = found['paired'][name]['low']
+        title += (f'. `{name}` was decided after {found["modes"][name]["episodes"]}: it loses '
+                  f'more than {100 * lost:.0f} points, by the lower bound')  # fmt: skip
     return title
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +15,12 @@ from dysl_vla_ros.lab.evaluation.evaluate import Played, about, play_on, report
 from dysl_vla_ros.lab.evaluation.ledger import Ledger
 from dysl_vla_ros.lab.evaluation.modes import Mode, Row
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
+from dysl_vla_ros.lab.evaluation.statistics import paired_difference
 
 _DROPPED = ('episodes', 'traces')
 """Of a report: large, and no table reads it."""
+FAR = 0.3
+"""Share of all episodes lost, by the lower bound of the interval, that decides a row early."""
 _ANCHORS: dict[str, tuple[Mode, str]] = {
     'fixed': ('full', 'tuned fixed'), 'layers': ('full', 'layers'),
     'random_static': ('auto', 'random static'), 'stages': ('auto', 'stages'),
@@ -33,12 +35,15 @@ class Piece:
     Attributes:
         options: Everything but the bundle, the parameters and the workers.
         shows: In words.
+        decided: Pairs after which a row that is certainly far behind the first one is played no
+            further; 0 plays every row to the end.
         joins: The piece in whose table its rows stand; '' has a table of its own.
         renamed: Its row -> what that table calls it.
     """
 
     options: EvaluateOptions
     shows: str
+    decided: int = 0
     joins: str = ''
     renamed: tuple[tuple[str, str], ...] = ()
 
@@ -56,7 +61,8 @@ def pieces(config: NodeConfig, bundle: str, workers: int) -> dict[str, Piece]:
     )  # fmt: skip
     return {
         'results_tabletop': Piece(
-            replace(rows, episodes=250, first_seed=70_000_000), 'success against compute'),
+            replace(rows, episodes=250, first_seed=70_000_000), 'success against compute',
+            decided=400),
         'results_heldout': Piece(
             replace(rows, episodes=25, first_seed=71_000_000, split='heldout_objects'),
             'the same on object pairs held out of training'),
@@ -67,7 +73,8 @@ def pieces(config: NodeConfig, bundle: str, workers: int) -> dict[str, Piece]:
         **{f'ablation_k{window}_tabletop': Piece(
             replace(base, modes=('auto',), episodes=50, first_seed=72_000_000,
                     config=replace(config, continuity=replace(config.continuity, window=window))),
-            f'continuity over {window} steps', 'ablation_tabletop', (('auto', f'k {window}'),))
+            f'continuity over {window} steps', joins='ablation_tabletop',
+            renamed=(('auto', f'k {window}'),))
            for window in (1, 9)},
         'noise_tabletop': Piece(
             replace(base, modes=('full', 'noise_critical', 'noise_free'),
@@ -103,7 +110,8 @@ def anchored(piece: Piece, name: str, anchor: str) -> Piece:
     mode, shown = _ANCHORS[kind]
     options = replace(piece.options, modes=(mode,), exit_layers=(), deer_ratios=(),
                       tolerances=(), noises=(), random_depth=None)  # fmt: skip
-    return Piece(options, f'{anchor}: {piece.shows}', name, ((mode, f'{shown} {number}'),))
+    return Piece(options, f'{anchor}: {piece.shows}', joins=name,
+                 renamed=((mode, f'{shown} {number}'),))  # fmt: skip
 
 
 def run_piece(
@@ -123,7 +131,7 @@ def run_piece(
     Returns:
         The report, without what no table reads, of the episodes that every row has played:
         ``episodes_played`` of ``episodes_wanted``, from the first seed on. None where that is not
-        one.
+        one. Rows in ``decided`` have fewer.
     """
     if minutes <= 0:
         raise ConfigError('minutes', minutes, 'more than 0')
@@ -131,19 +139,28 @@ def run_piece(
     options = replace(piece.options, episodes=episodes or piece.options.episodes)
     ledger = Ledger(keep / f'{name}.jsonl', about(options))
     rows, specs = options.rows(), options.specs()
-    count = itertools.count(1)
+    told: set[tuple[str, EpisodeSpec]] = set()
+    total = len(specs) * len(rows)
 
     def note(row: str, result: EpisodeResult) -> None:
+        told.add((row, result.spec))
         if on_result is not None:
-            on_result(next(count), len(specs) * len(rows))
+            on_result(len(told), total)
 
-    play_on(options, rows, ledger, note, until)
-    played = _played(ledger, rows, specs)
-    wins = {row.name: ''.join(str(int(one.success)) for one in found)
-            for row, found in played.items()}  # fmt: skip
-    done = len(next(iter(wins.values())))
+    behind: Played = {}
+    if 0 < piece.decided < len(specs):
+        play_on(options, rows, ledger, note, until, piece.decided)
+        behind = _behind(_played(ledger, rows, specs[: piece.decided]), piece.decided)
+    total -= len(behind) * (len(specs) - piece.decided)
+    left = [row for row in rows if row not in behind]
+    play_on(options, left, ledger, note, until)
+    played = _played(ledger, left, specs)
+    done = len(played[left[0]])
     if not done:
         return None
+    played = {row: (behind | played)[row] for row in rows}
+    wins = {row.name: ''.join(str(int(one.success)) for one in found)
+            for row, found in played.items()}  # fmt: skip
     found = {key: value for key, value in report(played).items() if key not in _DROPPED}
     if piece.joins:
         found |= {'joins': piece.joins, 'as': dict(piece.renamed)}
@@ -152,7 +169,18 @@ def run_piece(
         'episodes_per_family': options.episodes, 'split': options.split,
         'latency': f'{options.latency}', 'probe': options.probe,
         'episodes_played': done, 'episodes_wanted': len(specs),
+        'decided': [row.name for row in behind],
     }  # fmt: skip
+
+
+def _behind(played: Played, count: int) -> Played:
+    """The rows that, after so many pairs, are certainly far behind the first one."""
+    reference, *others = played
+    wins = [one.success for one in played[reference]]
+    if len(wins) < count:
+        return {}
+    return {row: found for row, found in played.items() if row in others
+            and paired_difference(wins, [one.success for one in found])[1] > FAR}  # fmt: skip
 
 
 def _played(ledger: Ledger, rows: Sequence[Row], specs: Sequence[EpisodeSpec]) -> Played:

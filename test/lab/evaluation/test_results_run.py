@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import tiny_bundle
 
-from dysl_vla_ros.lab.evaluation import evaluate
+from dysl_vla_ros.lab.evaluation import evaluate, results_run
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 from dysl_vla_ros.lab.evaluation.results_page import render
 from dysl_vla_ros.lab.evaluation.results_run import Piece, run_piece
@@ -77,3 +78,23 @@ def test_the_page_says_how_far_a_piece_has_come(piece, tmp_path, monkeypatch):
     monkeypatch.undo()
     whole = run_piece('few', piece, tmp_path, 1)
     assert 'so far' not in render({'results_few': {**whole, 'date': '2026-01-01'}})
+
+
+def test_a_row_that_is_certainly_far_behind_is_played_no_further(piece, tmp_path, monkeypatch):
+    monkeypatch.setattr(results_run, 'FAR', -1.5)  # every row is, whatever it did
+    told = []
+    few = replace(piece, decided=2)
+    found = run_piece('few', few, tmp_path, 1, on_result=lambda *pair: told.append(pair))
+    episodes = {name: row['episodes'] for name, row in found['modes'].items()}
+    assert episodes == {'full': 4, 'auto': 2, 'static_only': 2}
+    assert found['decided'] == ['auto', 'static_only'] and found['episodes_played'] == 4
+    assert {name: len(won) for name, won in found['won'].items()} == episodes
+    assert told[-1] == (8, 8) and [done for done, _ in told] == sorted(done for done, _ in told)
+    said = render({'results_few': {**found, 'date': '2026-01-01'}})
+    assert '`auto` was decided after 2: it loses more than' in said
+
+
+def test_a_row_that_may_still_be_near_is_played_to_the_end(piece, tmp_path):
+    found = run_piece('few', replace(piece, decided=2), tmp_path, 1)
+    assert found['decided'] == []
+    assert {row['episodes'] for row in found['modes'].values()} == {4}
