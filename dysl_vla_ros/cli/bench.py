@@ -16,17 +16,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
-from dysl_vla_ros.bundle.folder import open_bundle
+from dysl_vla_ros.bundle.folder import Bundle, open_bundle
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_observations
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, WORKERS, add_backend
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.data_types import Observation
+from dysl_vla_ros.engines.engine import Engine, forward
+from dysl_vla_ros.engines.inspection import Inspectable
 from dysl_vla_ros.engines.open_engine import bundled_model
 from dysl_vla_ros.errors import BundleError, EngineError
 from dysl_vla_ros.hardware import snapshot
@@ -36,6 +39,7 @@ from dysl_vla_ros.lab.evaluation.evidence import check_evidence
 from dysl_vla_ros.lab.evaluation.graph_costs import stage_parts
 from dysl_vla_ros.lab.evaluation.latency import bench_engine
 from dysl_vla_ros.lab.evaluation.latency_auto import bench_modes
+from dysl_vla_ros.lab.evaluation.one_graph import OneGraph
 from dysl_vla_ros.lab.evaluation.roof import Roof, against, measure_gpu
 from dysl_vla_ros.policy import Policy, open_policy
 
@@ -102,11 +106,15 @@ def _measure(policy: Policy, given: argparse.Namespace) -> dict[str, Any]:
                 'format': FORMAT, 'version': FORMAT_VERSION, 'interrupted': 'before the parts',
                 'bundle': _bundle(manifest), 'modes': modes, 'versions': _versions(),
             })  # fmt: skip
+        inputs = policy.prepare(observations[0])
+        joined, why_not = _joined(policy.engine, given, inputs)
         found = bench_engine(
-            policy.engine, policy.prepare(observations[0]), runs=given.runs,
+            policy.engine, inputs, runs=given.runs,
             warm_up=given.warm_up, live_layers=_calibrated(manifest, modes),
-            progress=_bar(bars, 'parts'),
+            one_graph=joined, progress=_bar(bars, 'parts'),
         )  # fmt: skip
+        if joined is None:
+            found['one_graph'] = {'why_not': why_not}
         roof = _roof(policy, given, found['stages'])
     after = snapshot.read()
     document = {
@@ -132,6 +140,28 @@ def _measure(policy: Policy, given: argparse.Namespace) -> dict[str, Any]:
     return document
 
 
+def _joined(
+    engine: Engine, given: argparse.Namespace, inputs: Mapping[str, NDArray[Any]]
+) -> tuple[OneGraph | None, str]:
+    """All layers as one graph of ONNX Runtime, about to run the same pass; or why not."""
+    if given.engine == 'fake':
+        return None, 'there is no model'
+    if not engine.device.startswith('CPU') or not isinstance(engine, Inspectable):
+        return None, 'on a GPU the back end launches all layers of a dense pass as one graph'
+    try:
+        joined = OneGraph(_opened(given), given.threads)
+        hidden = engine.encode(inputs)
+        joined.begin(engine.read(hidden))
+        joined.check(engine.read(forward(engine, hidden, engine.layout.full_plan())[0]))
+    except (BundleError, EngineError) as error:
+        return None, str(error)
+    return joined, ''
+
+
+def _opened(given: argparse.Namespace) -> Bundle:
+    return open_bundle(Path(given.engine).expanduser() if given.engine else bundled_model())
+
+
 def _calibrated(manifest: Manifest, modes: Mapping[str, Any]) -> int:
     """Layers of a pass as calibrated: the exit's, or the mean of ``auto`` on the observations."""
     if manifest.calibration.exit_layer:
@@ -146,7 +176,7 @@ def _roof(
     if given.engine == 'fake':
         return {'why_not': 'there is no model'}
     try:
-        bundle = open_bundle(Path(given.engine).expanduser() if given.engine else bundled_model())
+        bundle = _opened(given)
         parts = stage_parts(bundle)
         if policy.engine.device.startswith('CPU'):
             rates = _cpu_roof(given.threads)

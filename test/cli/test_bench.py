@@ -12,6 +12,7 @@ from rich.console import Console
 
 from dysl_vla_ros.cli.main import main
 from dysl_vla_ros.lab.evaluation.bench_card import card
+from dysl_vla_ros.lab.evaluation.results_page import render
 
 
 @pytest.fixture(scope='module')
@@ -53,6 +54,7 @@ def test_the_document_holds_every_part(stopped):
     for stage, row in roof['stages'].items():
         assert row['measured_ms'] == document['stages'][stage]['p50'] and row['floor_ms'] > 0
     assert 'cpu_threads' in document['hardware']['before']
+    assert document['one_graph']['backbone']['p50'] > 0, 'the layers were joined and timed'
 
 
 def test_the_card_names_the_physics(stopped):
@@ -61,6 +63,16 @@ def test_the_card_names_the_physics(stopped):
     for words in ('The backbone is', 'ceiling', 'asking one controller costs', 're-run from',
                   'max_skip', 'machine', 'floor ms', 'Live at '):  # fmt: skip
         assert words in text
+
+
+def test_the_results_page_shows_what_a_pass_and_its_cuts_cost(stopped):
+    document = json.loads(stopped[2].read_text())
+    section = render({'bench_tiny': document}).split('## (d)')[1].split('## (e)')[0]
+    assert '`bench_tiny.json`: tiny, CPU' in section and 'the same bits' in section
+    ratio = document['one_graph']['backbone']['p50'] / document['stages']['backbone']['p50']
+    assert f'{ratio:.3f} |' in section
+    rows = [line for line in section.splitlines() if line.startswith('| ') and ' % |' in line]
+    assert len(rows) == len(document['reruns'])
 
 
 def slow(part):

@@ -38,6 +38,11 @@ def session_options(threads: int) -> Any:
     return options
 
 
+def load_graph(model: str | bytes, options: Any) -> Any:
+    """A session of a file, or of a serialised model; raises what ONNX Runtime raises."""
+    return ort.InferenceSession(model, options, providers=['CPUExecutionProvider'])
+
+
 def bind(
     session: Any,
     name: str,
@@ -86,8 +91,7 @@ def open_session(bundle: Bundle, name: str, options: Any) -> Any:
     """
     spec = bundle.manifest.segments[name]
     try:
-        path = str(bundle.graph(name))
-        session = ort.InferenceSession(path, options, providers=['CPUExecutionProvider'])
+        session = load_graph(str(bundle.graph(name)), options)
     except Exception as error:  # ONNX Runtime's errors share no class of their own
         raise EngineError(
             f'segment {name} ({spec.file}): ONNX Runtime {ort.__version__} cannot load it: '

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,13 @@ from dysl_vla_ros.engines.engine import AsksAhead, Engine, forward
 
 Clock = Callable[[], float]
 Progress = Callable[[int, int], None]
+
+
+class Joined(Protocol):
+    """All layers as one graph, its first state set."""
+
+    def run(self) -> Any:
+        """Run them."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +137,7 @@ def bench_engine(
     runs: int = 100,
     warm_up: int = 10,
     live_layers: int = 0,
+    one_graph: Joined | None = None,
     clock: Clock = time.perf_counter,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -142,6 +150,7 @@ def bench_engine(
         warm_up: Untimed repetitions first.
         live_layers: Layers that a pass with live controllers runs, as calibrated; 0 takes half
             of the dynamic ones.
+        one_graph: All layers at once, where they can be joined.
         clock: Seconds.
         progress: Called with (rounds done, rounds).
 
@@ -152,6 +161,9 @@ def bench_engine(
     layout = engine.layout
     live = _live_count(layout, live_layers)
     cases = _cases(engine, inputs, live)
+    if one_graph is not None:
+        joined = one_graph
+        cases['one graph'] = Case(lambda _: joined.run())
     found = time_together(cases, engine.synchronize, runs, warm_up, clock, progress)
     dynamic = len(layout.dynamic_layers)
     full = found[f'depth {dynamic}']
@@ -171,6 +183,10 @@ def bench_engine(
             for count in range(dynamic, -1, -1)
         ],
         'controllers': _controllers(found, full.p50, layout, live),
+        'one_graph': {
+            'backbone': asdict(found['one graph']),
+            'chain_of_one_graph': full.p50 / found['one graph'].p50,
+        } if one_graph is not None else None,
         'same_bits': same_bits(engine, inputs),
         'reruns': [
             {

@@ -171,7 +171,7 @@ def render(evidence: Mapping[str, Found]) -> str:
 def _pareto(evidence: Mapping[str, Found]) -> list[str]:
     parts = ['## (a) Success against compute', '### Bundled tasks']
     reports = [(name, found) for name, found in evidence.items()
-               if 'modes' in found and found.get('probe', 'none') == 'none'
+               if _paired(found) and found.get('probe', 'none') == 'none'
                and not name.startswith(('ablation', 'latency_', 'noise_'))]  # fmt: skip
     reports = sorted(reports, key=lambda pair: (pair[1]['split'] != 'train',
                                                 -_episodes(pair[1]), pair[0]))  # fmt: skip
@@ -204,7 +204,7 @@ def _pareto(evidence: Mapping[str, Found]) -> list[str]:
 
 def _ablations(evidence: Mapping[str, Found]) -> list[str]:
     parts = ['## (b) Ablations', RETRAINED]
-    reports = [(name, found) for name, found in evidence.items() if 'modes' in found
+    reports = [(name, found) for name, found in evidence.items() if _paired(found)
                and sum(w.line(found) is not None for w in ABLATIONS) > 1]  # fmt: skip
     for name, found in reports:
         parts += [_title(name, found), table(found, ABLATIONS)]
@@ -216,9 +216,9 @@ def _ablations(evidence: Mapping[str, Found]) -> list[str]:
 def _others(evidence: Mapping[str, Found]) -> list[str]:
     parts = ['## (c) Weight noise in critical and in free phases', *_noise(evidence),
              '## (d) Latency']  # fmt: skip
-    benches = [(name, found) for name, found in evidence.items() if 'skip' in found
-               and 'stages' in found]  # fmt: skip
-    parts += [f'`{name}.json`: {found.get("device", "")}' for name, found in benches] or [
+    benches = [(name, found) for name, found in evidence.items()
+               if found.get('format') == 'dysl_vla_bench' and 'stages' in found]  # fmt: skip
+    parts += _benched(benches) or [
         'Not run: stages, chain against one graph, controllers closed, resumed re-run need '
         '`dysl bench --json doc/evidence/bench_tabletop_DEVICE.json` on a quiet machine.'
     ]  # fmt: skip
@@ -232,6 +232,41 @@ def _others(evidence: Mapping[str, Found]) -> list[str]:
     if not late:
         parts.append('Not run: needs `dysl results --run ' + ' '.join(
             f'latency_{name}_tabletop' for name in ('zero', *_LATE)) + '`.')  # fmt: skip
+    return parts
+
+
+def _benched(benches: Sequence[tuple[str, Found]]) -> list[str]:
+    """What a pass costs, and what skipping itself costs, machine by machine."""
+    parts = []
+    for name, found in benches:
+        stages, closed = found['stages'], found['controllers']
+        joined = found.get('one_graph') or {}
+        rows = [(stage, stages[stage]) for stage in ('encode', 'backbone', 'decode')]
+        rows += [('whole pass', found['full_pass'])]
+        if 'backbone' in joined:
+            rows += [('backbone, joined into one graph', joined['backbone'])]
+        if closed is not None:
+            rows += [('backbone, every controller asked, none opens', closed['all_closed'])]
+        lines = ['| | p50 | p95 | p99 | of the chain |', '| --- ' * 5 + '|']
+        for told, row in rows:
+            share = (f'{row["p50"] / stages["backbone"]["p50"]:.3f}'
+                     if told.startswith('backbone') else '')  # fmt: skip
+            times = ' | '.join(f'{row[key]:.2f} ms' for key in ('p50', 'p95', 'p99'))
+            lines.append(f'| {told} | {times} | {share} |')
+        bits = 'the same bits' if found['same_bits'] else 'OTHER BITS'
+        again = ['| re-run resumed at layer | layers left | time, of a full backbone | p50 | '
+                 'from scratch |', '| --- ' * 5 + '|']  # fmt: skip
+        again += [
+            f'| {row["resume_layer"]} | {100 * row["layers_share"]:.0f} % | '
+            f'{100 * row["share_of_full"]:.0f} % | {row["resumed"]["p50"]:.2f} ms | '
+            f'{row["from_scratch"]["p50"]:.2f} ms |' for row in found['reruns']
+        ]  # fmt: skip
+        parts += [
+            f'`{name}.json`: {found["bundle"]["name"]}, {found["device"]}, '
+            f'{found["stages"]["backbone"]["runs"]} runs of each part in turns, '
+            f'{found["date"][:10]}. A resumed re-run gives {bits} as a full pass.',
+            '\n'.join(lines), '\n'.join(again),
+        ]  # fmt: skip
     return parts
 
 
@@ -366,6 +401,11 @@ def _title(name: str, found: Found) -> str:
 def _missing(wanted: Sequence[Wanted], seen: set[str]) -> list[str]:
     left = [f'- {row.name}: needs {row.needs}' for row in wanted if row.name not in seen]
     return ['Not run:\n\n' + '\n'.join(left)] if left else []
+
+
+def _paired(found: Found) -> bool:
+    """Whether it is a report of modes on the same episodes of the bundled tasks."""
+    return {'modes', 'paired'} <= found.keys()
 
 
 def _episodes(found: Found) -> int:

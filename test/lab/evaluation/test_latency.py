@@ -106,6 +106,18 @@ def test_controllers_are_timed_alone_and_all_forced_closed(report):
     assert found['one_read_ms']['p50'] == pytest.approx(0.5)
 
 
+def test_the_chain_of_layers_is_compared_with_all_of_them_in_one_graph():
+    engine = TimedEngine(LAYOUT)
+
+    class Joined:
+        def run(self):
+            engine._queued += 80e-3
+
+    found = bench_engine(engine, {}, runs=2, warm_up=0, one_graph=Joined(), clock=engine.clock)
+    assert found['one_graph']['backbone']['p50'] == pytest.approx(80.0)
+    assert found['one_graph']['chain_of_one_graph'] == pytest.approx(100 / 80)
+
+
 def test_live_controllers_are_timed_at_the_depth_that_is_asked_for():
     """Both segments jump after two of their layers: asked there, and at every layer before."""
     engine = TimedEngine(LAYOUT)
