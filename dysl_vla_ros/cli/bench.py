@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 from rich.console import Console
@@ -39,9 +39,11 @@ from dysl_vla_ros.lab.evaluation.evidence import check_evidence
 from dysl_vla_ros.lab.evaluation.graph_costs import stage_parts
 from dysl_vla_ros.lab.evaluation.latency import bench_engine
 from dysl_vla_ros.lab.evaluation.latency_auto import bench_modes
-from dysl_vla_ros.lab.evaluation.one_graph import OneGraph
 from dysl_vla_ros.lab.evaluation.roof import Roof, against, measure_gpu
 from dysl_vla_ros.policy import Policy, open_policy
+
+if TYPE_CHECKING:
+    from dysl_vla_ros.lab.evaluation.one_graph import OneGraph
 
 FORMAT = 'dysl_vla_bench'
 FORMAT_VERSION = 1
@@ -148,6 +150,8 @@ def _joined(
         return None, 'there is no model'
     if not engine.device.startswith('CPU') or not isinstance(engine, Inspectable):
         return None, 'on a GPU the back end launches all layers of a dense pass as one graph'
+    from dysl_vla_ros.lab.evaluation.one_graph import OneGraph
+
     try:
         joined = OneGraph(_opened(given), given.threads)
         hidden = engine.encode(inputs)

@@ -27,6 +27,7 @@ from dysl_vla_ros.lab.evaluation.evaluate import about, bundle_name, evaluate
 from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting
 from dysl_vla_ros.lab.evaluation.modes import DESCRIPTIONS, MODES
 from dysl_vla_ros.lab.evaluation.options import PROBES, EvaluateOptions
+from dysl_vla_ros.lab.evaluation.paces import WORDS
 from dysl_vla_ros.lab.evaluation.plots import check_plot, plot_evaluation
 from dysl_vla_ros.lab.evaluation.videos import Videos
 from dysl_vla_ros.lab.evaluation.workers import episode_name
@@ -68,6 +69,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='of the modes noise_critical and noise_free, a row for each: '
                         "standard deviation over each weight matrix's root mean "
                         'square')  # fmt: skip
+    parser.add_argument('--pace', nargs='+', default=[], metavar='PACE',
+                        help=f'of mode paced, a row for each: {WORDS}')
     parser.add_argument('--episodes', type=COUNT, default=25, help='per family')
     parser.add_argument('--families', nargs='+', default=list(FAMILIES), choices=FAMILIES,
                         metavar='FAMILY',
@@ -177,6 +180,7 @@ def _options(given: argparse.Namespace, videos: Videos | None) -> EvaluateOption
         deer_ratios=tuple(given.deer_ratio),
         links=tuple(given.links),
         noises=tuple(given.noise),
+        paces=tuple(given.pace),
         episodes=given.episodes,
         first_seed=given.first_seed,
         families=tuple(given.families),

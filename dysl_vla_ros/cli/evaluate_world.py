@@ -152,7 +152,7 @@ def _rows(given: argparse.Namespace) -> tuple[Row, ...]:
         if getattr(given, name) is not None:
             raise ConfigError(name, str(getattr(given, name)),
                               f'nothing with --world {given.world}')  # fmt: skip
-    timed = [mode for mode in given.modes if mode in (*SERVED, *STREAMED, *NOISY)]
+    timed = [mode for mode in given.modes if mode in (*SERVED, *STREAMED, *NOISY, 'paced')]
     if timed:
         raise ConfigError('modes', ' '.join(timed), f'none of these with --world {given.world}: '
                           'it waits while the policy computes')  # fmt: skip

@@ -122,6 +122,8 @@ CALLS = [
     ('evaluate --tau nan', '--tau', WRONG),
     ('evaluate --modes full blend', 'seconds with the modes blocking and blend', WRONG),
     ('evaluate --modes full noise_free', '--noise is missing: expected one or more', WRONG),
+    ('evaluate --modes full paced', '--pace is missing: expected one or more', WRONG),
+    ('evaluate --modes full paced --pace hunch', 'SIGNAL:EXIT@LEFT', WRONG),
     ('evaluate --world libero --engine . --modes blend', 'none of these with --world', WRONG),
     ('export', 'checkpoint, bundle are missing', WRONG),
     ('export NOWHERE OUT', 'there is nothing of this name', WRONG),

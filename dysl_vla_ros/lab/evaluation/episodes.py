@@ -209,6 +209,7 @@ def run_episode(
     image_filter: ImageFilter | None = None,
     on_delivery: Callable[[Delivery], None] | None = None,
     link: WeatherLink | None = None,
+    due: Callable[[float], bool] | None = None,
 ) -> EpisodeResult:
     """Run one episode to success or to its time limit.
 
@@ -222,6 +223,7 @@ def run_episode(
         image_filter: Changes each image before the policy sees it (blank images, say).
         on_delivery: Told what became of every pass: for recordings.
         link: To the policy's server, where it has one.
+        due: Whether a pass that the loop would want may begin at a time; None: every one.
     """
     if spec.request:
         episode = world.lay_out(find_episode(spec.request, spec.seed))
@@ -250,7 +252,8 @@ def run_episode(
             if opening is not None:
                 world.command_gripper(opening)
         for _ in range(_MAX_CALLS):
-            if pending is None and now >= retry and loop.wants_pass(now):
+            may = pending is None and now >= retry and (due is None or due(now))
+            if may and loop.wants_pass(now):
                 observation = _observe(world, policy, instruction, image_filter)
                 pending = _begin(loop, observation, world.phase(), latency, link)
             if pending is None or pending.arrives > now:

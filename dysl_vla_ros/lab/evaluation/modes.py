@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.data_types import Observation, SkipPlan
+from dysl_vla_ros.lab.evaluation.paces import Paces
 from dysl_vla_ros.policy import Pass, Policy
 
 Mode = Literal[
     'full', 'auto', 'ceil', 'level', 'printed', 'max_skip', 'fixed', 'no_pre_skip', 'no_rerun',
     'closed', 'static_only', 'random', 'deer', 'oracle', 'remote', 'verified', 'broker',
-    'blocking', 'blend', 'noise_critical', 'noise_free',
+    'blocking', 'blend', 'noise_critical', 'noise_free', 'paced',
 ]  # fmt: skip
 MODES: tuple[Mode, ...] = get_args(Mode)
 SERVED: tuple[Mode, ...] = ('remote', 'verified', 'broker')
@@ -54,6 +55,7 @@ DESCRIPTIONS: dict[Mode, str] = {
     'noise_critical': 'full, with noise on the weights of all layers while the arm grasps or '
     'releases, a row for each --noise',
     'noise_free': 'the same noise while it reaches or carries',
+    'paced': 'shallow and seldom in free motion, deep and often in fine, a row for each --pace',
 }
 _VERIFIED = ('auto', 'ceil', 'level', 'printed', 'no_pre_skip', 'full', 'remote', 'verified')
 _SKIP_MODES: dict[Mode, str] = {
@@ -76,6 +78,7 @@ class Row:
         link: Of ``remote`` and ``verified``: how good their link is.
         noise: Of ``noise_critical`` and ``noise_free``: its standard deviation, as a share of
             each matrix's root mean square.
+        pace: Of ``paced``: ``Paces.read``.
     """
 
     mode: Mode
@@ -85,6 +88,7 @@ class Row:
     ratio: float = 0.0
     link: str = ''
     noise: float = 0.0
+    pace: str = ''
 
     @property
     def name(self) -> str:
@@ -95,6 +99,8 @@ class Row:
             return f'{self.mode} {self.link}'
         if self.noise:
             return f'{self.mode} {self.noise:g}'
+        if self.pace:
+            return f'{self.mode} {self.pace}'
         if self.mode == 'deer':
             return f'deer {self.ratio:g}'
         return f'oracle {self.tolerance:g}' if self.mode == 'oracle' else self.mode
@@ -108,6 +114,7 @@ def rows_of(
     random_depth: float | None,
     links: Mapping[Mode, Sequence[str]] | None = None,
     noises: Sequence[float] = (),
+    paces: Sequence[str] = (),
 ) -> list[Row]:
     """A row for each mode, or for each of its numbers, in the order of the modes.
 
@@ -119,12 +126,14 @@ def rows_of(
         random_depth: Of ``random``; None where it is found later.
         links: Mode that has a link -> how good it is, row by row.
         noises: Of the modes with noise.
+        paces: Of ``paced``.
     """
     several: dict[Mode, list[Row]] = {
         'fixed': [Row('fixed', exit_layer=layer) for layer in exit_layers or (0,)],
         'deer': [Row('deer', ratio=ratio) for ratio in ratios],
         'oracle': [Row('oracle', tolerance=tolerance) for tolerance in tolerances],
         'random': [Row('random', share=random_depth or 0.0)],
+        'paced': [Row('paced', pace=pace) for pace in paces],
         **{mode: [Row(mode, noise=noise) for noise in noises] for mode in NOISY},
         **{mode: [Row(mode, link=link) for link in each] for mode, each in (links or {}).items()},
     }
@@ -193,4 +202,8 @@ def mode_config(config: NodeConfig, row: Row) -> NodeConfig:
         skip = replace(skip, rule=row.mode)
     if row.exit_layer:
         skip = replace(skip, exit_layer=row.exit_layer)
+    if row.pace:  # asked for as early as either pace wants it; the policy says when it is due
+        paces = Paces.read(row.pace)
+        left = max(paces.free.left, paces.fine.left)
+        config = replace(config, timing=replace(config.timing, request_threshold=left))
     return replace(config, skip=skip)

@@ -10,6 +10,7 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeSpec
 from dysl_vla_ros.lab.evaluation.link_weather import Weather
 from dysl_vla_ros.lab.evaluation.modes import MODES, NOISY, SERVED, STREAMED, Mode, Row, rows_of
+from dysl_vla_ros.lab.evaluation.paces import Paces
 from dysl_vla_ros.lab.evaluation.videos import Videos
 from dysl_vla_ros.sim.goals import FAMILIES, Family, Split
 
@@ -28,6 +29,7 @@ class EvaluateOptions:
         tolerances: Of mode ``oracle``, a row for each.
         deer_ratios: Of mode ``deer``, a row for each.
         links: Of the modes ``remote`` and ``verified``, a row for each: ``Weather.read``.
+        paces: Of the mode ``paced``, a row for each: ``Paces.read``.
         noises: Of the modes ``noise_critical`` and ``noise_free``, a row for each.
         episodes: Per family.
         first_seed: Seeds count up from here.
@@ -50,6 +52,7 @@ class EvaluateOptions:
     deer_ratios: tuple[float, ...] = ()
     links: tuple[str, ...] = ()
     noises: tuple[float, ...] = ()
+    paces: tuple[str, ...] = ()
     episodes: int = 25
     first_seed: int = 1_000_000
     families: tuple[Family, ...] = FAMILIES
@@ -111,6 +114,11 @@ class EvaluateOptions:
                 raise ConfigError('noise', noise, 'more than 0, at most 10')
         if noisy and self.bundle == 'fake':
             raise ConfigError('engine', 'fake', 'a bundle with the modes ' + ' and '.join(NOISY))
+        if ('paced' in self.modes) != bool(self.paces):
+            raise ConfigError('pace', list(self.paces), 'one or more with the mode paced, none '
+                              'without it')  # fmt: skip
+        for pace in self.paces:
+            Paces.read(pace)
         streamed = [mode for mode in self.modes if mode in STREAMED]
         if streamed and self.latency is None:
             raise ConfigError('latency', 'measured', 'a number of seconds with the modes '
@@ -133,7 +141,7 @@ class EvaluateOptions:
         """The rows of the table, in the order of the modes."""
         found = rows_of(
             self.modes, self.exit_layers, self.deer_ratios, self.tolerances, self.random_depth,
-            dict.fromkeys(SERVED, self.links), self.noises,
+            dict.fromkeys(SERVED, self.links), self.noises, self.paces,
         )  # fmt: skip
         return tuple(dict.fromkeys(found))
 

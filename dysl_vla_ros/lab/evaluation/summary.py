@@ -39,6 +39,7 @@ def summary(results: Sequence[EpisodeResult]) -> dict[str, Any]:
             if any(r.spec.family == family for r in results)
         },
         'layers_run_mean': layers / chunks,
+        'layers_per_s': layers / max(sum(result.seconds for result in results), 1e-9),
         'layers_total': total,
         'depth': layers / (total * chunks),
         'layers_by_phase': {phase: _phase_layers(results, (phase,)) for phase in PHASES},

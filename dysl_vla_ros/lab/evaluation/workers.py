@@ -29,6 +29,8 @@ from dysl_vla_ros.lab.evaluation.film import Filming
 from dysl_vla_ros.lab.evaluation.link_weather import Weather, WeatherLink
 from dysl_vla_ros.lab.evaluation.modes import NOISY, STREAMED, Row, mode_config, mode_policy
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
+from dysl_vla_ros.lab.evaluation.paced import PacedPolicy
+from dysl_vla_ros.lab.evaluation.paces import Paces
 from dysl_vla_ros.lab.evaluation.served import own_link, remote_policy
 from dysl_vla_ros.lab.evaluation.streamed import streamed_episode
 from dysl_vla_ros.lab.evaluation.videos import Shelf, taken_places
@@ -94,6 +96,7 @@ class _Bench:
             image_filter=image_filter if filming is None else filming.look,
             on_delivery=None if filming is None else filming.note,
             link=link,
+            due=policy.due if job.row.mode == 'paced' else None,
         )
         if filming is not None:
             self._film(job, result, filming)
@@ -134,6 +137,9 @@ class _Bench:
             )  # fmt: skip
         if job.row.mode == 'deer':
             return DeerPolicy(self.policy, thresholds(self._steps(), job.row.ratio))
+        if job.row.mode == 'paced':
+            paces = Paces.read(job.row.pace, self.policy.manifest.layers_total)
+            return PacedPolicy(self.policy, paces, lambda: goal_distance(self.world))
         if job.row.mode in NOISY:
             return NoisyIn(self.policy, self._noisy(job.row.noise), self.world.phase,
                            NOISY[job.row.mode])  # fmt: skip

@@ -1,0 +1,111 @@
+"""Compute spent by phase, in depth and in time: shallow and seldom, or deep and often.
+
+A pass costs layers, and passes come as often as they are asked for; what a robot can spend is
+layers per second. Here a signal says before each pass whether the motion is fine or free; in free
+motion passes leave early and the next one waits until little of the chunk is left, in fine motion
+they run deep and come again soon. The simplest thing to beat is one exit at one interval: the
+signal ``never``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dysl_vla_ros.data_types import FloatArray, Jump, LayerTrace, Observation, SkipPlan
+from dysl_vla_ros.lab.evaluation.exits import rms, walk
+from dysl_vla_ros.lab.evaluation.paces import Paces
+from dysl_vla_ros.policy import Pass, Policy
+
+_REMEMBERED = 2
+"""Chunks for which the gripper's turn keeps the motion fine."""
+
+
+class PacedPolicy:
+    """Chooses depth and interval by a signal; serves one thread."""
+
+    def __init__(self, policy: Policy, paces: Paces, distance: Callable[[], float]) -> None:
+        """Wrap an opened policy.
+
+        Args:
+            policy: Opened.
+            paces: How.
+            distance: To where the arm or the object must go next [m].
+        """
+        self._policy, self._paces, self._distance = policy, paces, distance
+        self.manifest = policy.manifest
+        self._lasting = policy.manifest.action.period_s * policy.manifest.action.horizon
+        self._observed = float('-inf')
+        self._fine = True
+        self._turned = 0
+
+    def tokens(self, instruction: str) -> NDArray[np.int64]:
+        """As the wrapped policy."""
+        return self._policy.tokens(instruction)
+
+    def due(self, now: float) -> bool:
+        """Whether so little of the newest chunk is left that the next pass may be asked for."""
+        pace = self._paces.fine if self._fine else self._paces.free
+        return 1.0 - (now - self._observed) / self._lasting <= pace.left + 1e-9
+
+    def predict(self, observation: Observation, plan: SkipPlan) -> Pass:
+        """Leave as the signal says; what was asked for is the signal of continuity."""
+        self._observed = observation.stamp
+        if self._paces.signal == 'exits':
+            return self._by_exits(observation)
+        self._fine = self._is_fine(plan)
+        pace = self._paces.fine if self._fine else self._paces.free
+        layout = self._policy.engine.layout
+        wanted = layout.exit_plan(pace.exit_layer) if pace.exit_layer else layout.full_plan()
+        found = self._policy.predict(observation, wanted)
+        self._hear(found.normalised)
+        return found
+
+    def rerun(self, first: Pass) -> Pass:
+        """Never asked for: no state is kept to resume from."""
+        return self._policy.rerun(first)
+
+    def _is_fine(self, plan: SkipPlan) -> bool:
+        signal = self._paces.signal
+        if signal == 'distance':
+            return self._distance() < self._paces.limit
+        segments = self._policy.engine.layout.segments
+        allowed = sum(end - allow for (_, end), allow in zip(segments, plan.allow, strict=True))
+        dense = 2 * allowed < sum(end - first for first, end in segments)
+        return ((signal in ('continuity', 'either') and dense)
+                or (signal in ('gripper', 'either') and self._turned > 0))  # fmt: skip
+
+    def _hear(self, normalised: FloatArray) -> None:
+        """Whether the gripper turns in this chunk."""
+        if not self.manifest.action.gripper:
+            return
+        openings = normalised[:, -1] > 0
+        turns = bool((openings != openings[0]).any())
+        self._turned = _REMEMBERED if turns else max(self._turned - 1, 0)
+
+    def _by_exits(self, observation: Observation) -> Pass:
+        """Two exits are looked at; where they differ the same pass goes on to the deep one."""
+        begun = time.perf_counter()
+        engine, free, fine = self._policy.engine, self._paces.free, self._paces.fine
+        total = self.manifest.layers_total
+        hidden = engine.encode(self._policy.prepare(observation))
+        engine.synchronize()
+        entered = time.perf_counter()
+        exits = [free.exit_layer - 1, free.exit_layer]
+        walked = walk(engine, hidden, [*exits, fine.exit_layer] if fine.exit_layer else exits)
+        (_, before), (layer, actions) = next(walked), next(walked)
+        self._fine = rms(actions - before) > self._paces.limit
+        looked = 2
+        if self._fine:
+            layer, actions = next(walked)
+            looked += layer < total
+        run = (*range(min(layer, total)), *(total - 1,) * looked)
+        jumps = (Jump(layer, total - 1),) if layer < total else ()
+        return Pass(
+            stamp=observation.stamp, instruction=observation.instruction, normalised=actions,
+            mode='skipped', trace=LayerTrace(run, total, jumps=jumps),
+            stage_seconds={'encode': entered - begun, 'backbone': time.perf_counter() - entered},
+        )  # fmt: skip
