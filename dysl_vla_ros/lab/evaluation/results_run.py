@@ -57,8 +57,8 @@ def pieces(config: NodeConfig, bundle: str, workers: int) -> dict[str, Piece]:
     # Begun when this was the default; a table is finished with what it was begun with.
     begun = replace(config, safety=replace(config.safety, brake_s=0.1))
     rows = replace(
-        base, config=begun, modes=('full', 'auto', 'max_skip', 'closed', 'static_only', 'random', 'fixed',
-                     'deer'),
+        base, config=begun,
+        modes=('full', 'auto', 'max_skip', 'closed', 'static_only', 'random', 'fixed', 'deer'),
         exit_layers=(8, 7, 6, 5), deer_ratios=(0.5,), random_depth=0.288,
     )  # fmt: skip
     return {
