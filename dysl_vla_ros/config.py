@@ -334,7 +334,8 @@ class SafetyConfig:
     )
     armed: bool = _parameter(False, 'Armed from the start; otherwise commands go to ~/shadow')
     brake_s: float = _parameter(
-        0.2, 'Time from rest to full playback speed, where the limits allow it [s]',
+        0.1, 'Time from rest to full playback speed, where the limits allow it [s]; with slow '
+        'passes 0.2 is much smoother, and slower',
         low=0.02, high=1, key='stop.brake_s',
     )  # fmt: skip
     deadman_timeout_s: float = _parameter(

@@ -23,7 +23,7 @@ from dysl_vla_ros.targets import file_target, write_whole
 PIECES = ('results_tabletop', 'results_heldout', 'ablation_tabletop', 'ablation_k1_tabletop',
           'ablation_k9_tabletop', 'noise_tabletop', 'latency_zero_tabletop',
           'latency_quarter_tabletop', 'latency_half_tabletop', 'latency_one_tabletop',
-          'latency_three_tabletop')  # fmt: skip
+          'latency_three_tabletop', 'latency_smooth_tabletop')  # fmt: skip
 _LEFT = 3
 """Exit code of a run whose time was over before the end."""
 

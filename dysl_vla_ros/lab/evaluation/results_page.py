@@ -239,7 +239,9 @@ def _others(evidence: Mapping[str, Found]) -> list[str]:
     if late:
         parts.append(EXECUTORS)
     for name, found in late:
-        parts += [_title(name, found), _motion(found)]
+        usual = name.split('_')[1] in ('zero', *_LATE)
+        title = _title(name, found) + ('' if usual else f': {found["shows"]}')
+        parts += [title, _motion(found)]
     if not late:
         parts.append('Not run: needs `dysl results --run ' + ' '.join(
             f'latency_{name}_tabletop' for name in ('zero', *_LATE)) + '`.')  # fmt: skip

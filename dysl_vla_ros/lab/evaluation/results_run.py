@@ -54,12 +54,14 @@ def pieces(config: NodeConfig, bundle: str, workers: int) -> dict[str, Piece]:
     Every seed is used for nothing else: settings were chosen on others.
     """
     base = EvaluateOptions(bundle=bundle, latency=0.02, workers=workers, config=config)
-    # Begun when this was the default; a table is finished with what it was begun with.
-    begun = replace(config, safety=replace(config.safety, brake_s=0.1))
     rows = replace(
-        base, config=begun,
+        base,
         modes=('full', 'auto', 'max_skip', 'closed', 'static_only', 'random', 'fixed', 'deer'),
         exit_layers=(8, 7, 6, 5), deer_ratios=(0.5,), random_depth=0.288,
+    )  # fmt: skip
+    late = replace(
+        base, modes=('full', 'auto', 'blend', 'blocking'), episodes=25, first_seed=73_000_000,
+        config=replace(config, chunk=replace(config.chunk, max_time_stretch=2.5)),
     )  # fmt: skip
     return {
         'results_tabletop': Piece(
@@ -82,11 +84,12 @@ def pieces(config: NodeConfig, bundle: str, workers: int) -> dict[str, Piece]:
             replace(base, modes=('full', 'noise_critical', 'noise_free'),
                     noises=(0.3, 0.4, 0.5, 0.6), episodes=25, first_seed=74_000_000),
             'noise on the weights in some phases'),
+        'latency_smooth_tabletop': Piece(
+            replace(late, latency=0.4, config=replace(
+                late.config, safety=replace(config.safety, brake_s=0.2))),
+            'passes that take one chunk, stop.brake_s 0.2'),
         **{f'latency_{name}_tabletop': Piece(
-            replace(base, modes=('full', 'auto', 'blend', 'blocking'), episodes=25,
-                    first_seed=73_000_000, latency=seconds, config=replace(
-                        config, chunk=replace(config.chunk, max_time_stretch=2.5))),
-            f'passes that take {name} chunks')
+            replace(late, latency=seconds), f'passes that take {name} chunks')
            for name, seconds in (('zero', 0.0), ('quarter', 0.1), ('half', 0.2), ('one', 0.4),
                                  ('three', 1.2))},
     }  # fmt: skip
