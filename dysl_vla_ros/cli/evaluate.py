@@ -69,8 +69,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='of the modes noise_critical and noise_free, a row for each: '
                         "standard deviation over each weight matrix's root mean "
                         'square')  # fmt: skip
-    parser.add_argument('--pace', nargs='+', default=[], metavar='PACE',
-                        help=f'of mode paced, a row for each: {WORDS}')
+    parser.add_argument(
+        '--pace',
+        nargs='+',
+        default=[],
+        metavar='PACE',
+        help=f'of mode paced, a row for each: {WORDS}',
+    )
     parser.add_argument('--episodes', type=COUNT, default=25, help='per family')
     parser.add_argument('--families', nargs='+', default=list(FAMILIES), choices=FAMILIES,
                         metavar='FAMILY',

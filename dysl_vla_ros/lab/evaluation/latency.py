@@ -186,7 +186,9 @@ def bench_engine(
         'one_graph': {
             'backbone': asdict(found['one graph']),
             'chain_of_one_graph': full.p50 / found['one graph'].p50,
-        } if one_graph is not None else None,
+        }
+        if one_graph is not None
+        else None,
         'same_bits': same_bits(engine, inputs),
         'reruns': [
             {
