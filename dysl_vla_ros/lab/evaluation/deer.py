@@ -17,9 +17,9 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from dysl_vla_ros.data_types import FloatArray, Jump, LayerTrace, Observation, SkipPlan
+from dysl_vla_ros.data_types import FloatArray, Observation, SkipPlan
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.evaluation.exits import rms, walk
+from dysl_vla_ros.lab.evaluation.exits import entered, rms, walked_pass
 from dysl_vla_ros.policy import Pass, Policy
 
 _EVERY = 2
@@ -95,7 +95,7 @@ class DeerPolicy:
         """Whatever was asked for: walk from exit to exit until two agree."""
         begun = time.perf_counter()
         exits = _entered(self._policy, observation)
-        entered = time.perf_counter()
+        first = time.perf_counter()
         before: FloatArray | None = None
         tried, moves = 0, self._moves
         while True:
@@ -107,15 +107,7 @@ class DeerPolicy:
                     break
             before = actions
         total = self.manifest.layers_total
-        run = (*range(layer), *(total - 1,) * tried)
-        return Pass(
-            stamp=observation.stamp,
-            instruction=observation.instruction,
-            normalised=actions,
-            mode='skipped',
-            trace=LayerTrace(run, total, jumps=(Jump(layer, total - 1),)),
-            stage_seconds={'encode': entered - begun, 'backbone': time.perf_counter() - entered},
-        )
+        return walked_pass(observation, (layer, actions), tried, total, (begun, first))
 
     def rerun(self, first: Pass) -> Pass:
         """Never asked for: no state is kept to resume from."""
@@ -123,9 +115,6 @@ class DeerPolicy:
 
 
 def _entered(policy: Policy, observation: Observation) -> Iterator[tuple[int, FloatArray]]:
-    """Encode an observation; then from exit to exit, as far as it is asked for."""
-    engine = policy.engine
-    hidden = engine.encode(policy.prepare(observation))
-    engine.synchronize()
-    exits = deer_exits(engine.layout.layers_total)
-    return islice(walk(engine, hidden, exits), len(exits))
+    """From exit to exit, as far as it is asked for, and no farther than the last exit."""
+    exits = deer_exits(policy.engine.layout.layers_total)
+    return islice(entered(policy, observation, exits), len(exits))

@@ -6,6 +6,7 @@ it does not deploy. What an oracle is charged is the depth of the exit that it p
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -85,6 +86,44 @@ def walk(engine: Engine, hidden: Hidden, exits: Iterable[int]) -> Iterator[tuple
     for layer in range(done, layout.layers_total):
         hidden = engine.run_layer(layer, hidden)
     yield layout.layers_total, engine.decode(hidden)
+
+
+def entered(
+    policy: Policy, observation: Observation, exits: Iterable[int]
+) -> Iterator[tuple[int, FloatArray]]:
+    """Encode an observation; then ``walk``, as far as it is asked for."""
+    engine = policy.engine
+    hidden = engine.encode(policy.prepare(observation))
+    engine.synchronize()
+    return walk(engine, hidden, exits)
+
+
+def walked_pass(
+    observation: Observation, found: tuple[int, FloatArray], looked: int, total: int,
+    times: tuple[float, float],
+) -> Pass:  # fmt: skip
+    """The pass that a walk ended with.
+
+    Args:
+        observation: Of which.
+        found: Exit layer, or ``total``, and its actions.
+        looked: Exits that were looked at: each is counted with its pass through the last layer.
+        total: Depth of the backbone.
+        times: When it began, and when the first layer did [s of ``time.perf_counter``].
+    """
+    layer, actions = found
+    begun, first = times
+    return Pass(
+        stamp=observation.stamp,
+        instruction=observation.instruction,
+        normalised=actions,
+        mode='skipped',
+        trace=LayerTrace(
+            (*range(layer), *(total - 1,) * looked), total,
+            jumps=(Jump(layer, total - 1),) if layer < total else (),
+        ),
+        stage_seconds={'encode': first - begun, 'backbone': time.perf_counter() - first},
+    )  # fmt: skip
 
 
 class OraclePolicy:

@@ -15,9 +15,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from dysl_vla_ros.data_types import FloatArray, Jump, LayerTrace, Observation, SkipPlan
-from dysl_vla_ros.lab.evaluation.exits import rms, walk
-from dysl_vla_ros.lab.evaluation.paces import Paces
+from dysl_vla_ros.data_types import FloatArray, Observation, SkipPlan
+from dysl_vla_ros.lab.evaluation.exits import entered, rms, walked_pass
+from dysl_vla_ros.lab.evaluation.paces import Pace, Paces
 from dysl_vla_ros.policy import Pass, Policy
 
 _REMEMBERED = 2
@@ -48,8 +48,7 @@ class PacedPolicy:
 
     def due(self, now: float) -> bool:
         """Whether so little of the newest chunk is left that the next pass may be asked for."""
-        pace = self._paces.fine if self._fine else self._paces.free
-        return 1.0 - (now - self._observed) / self._lasting <= pace.left + 1e-9
+        return 1.0 - (now - self._observed) / self._lasting <= self._pace.left + 1e-9
 
     def predict(self, observation: Observation, plan: SkipPlan) -> Pass:
         """Leave as the signal says; what was asked for is the signal of continuity."""
@@ -57,9 +56,8 @@ class PacedPolicy:
         if self._paces.signal == 'exits':
             return self._by_exits(observation)
         self._fine = self._is_fine(plan)
-        pace = self._paces.fine if self._fine else self._paces.free
-        layout = self._policy.engine.layout
-        wanted = layout.exit_plan(pace.exit_layer) if pace.exit_layer else layout.full_plan()
+        exit_layer, layout = self._pace.exit_layer, self._policy.engine.layout
+        wanted = layout.exit_plan(exit_layer) if exit_layer else layout.full_plan()
         found = self._policy.predict(observation, wanted)
         self._hear(found.normalised)
         return found
@@ -67,6 +65,10 @@ class PacedPolicy:
     def rerun(self, first: Pass) -> Pass:
         """Never asked for: no state is kept to resume from."""
         return self._policy.rerun(first)
+
+    @property
+    def _pace(self) -> Pace:
+        return self._paces.fine if self._fine else self._paces.free
 
     def _is_fine(self, plan: SkipPlan) -> bool:
         signal = self._paces.signal
@@ -89,23 +91,15 @@ class PacedPolicy:
     def _by_exits(self, observation: Observation) -> Pass:
         """Two exits are looked at; where they differ the same pass goes on to the deep one."""
         begun = time.perf_counter()
-        engine, free, fine = self._policy.engine, self._paces.free, self._paces.fine
-        total = self.manifest.layers_total
-        hidden = engine.encode(self._policy.prepare(observation))
-        engine.synchronize()
-        entered = time.perf_counter()
+        free, fine = self._paces.free, self._paces.fine
         exits = [free.exit_layer - 1, free.exit_layer]
-        walked = walk(engine, hidden, [*exits, fine.exit_layer] if fine.exit_layer else exits)
-        (_, before), (layer, actions) = next(walked), next(walked)
-        self._fine = rms(actions - before) > self._paces.limit
-        looked = 2
+        deeper = [fine.exit_layer] if fine.exit_layer else []
+        walked = entered(self._policy, observation, [*exits, *deeper])
+        first = time.perf_counter()
+        (_, before), found = next(walked), next(walked)
+        self._fine = rms(found[1] - before) > self._paces.limit
+        looked, total = len(exits), self.manifest.layers_total
         if self._fine:
-            layer, actions = next(walked)
-            looked += layer < total
-        run = (*range(min(layer, total)), *(total - 1,) * looked)
-        jumps = (Jump(layer, total - 1),) if layer < total else ()
-        return Pass(
-            stamp=observation.stamp, instruction=observation.instruction, normalised=actions,
-            mode='skipped', trace=LayerTrace(run, total, jumps=jumps),
-            stage_seconds={'encode': entered - begun, 'backbone': time.perf_counter() - entered},
-        )  # fmt: skip
+            found = next(walked)
+            looked += len(deeper)
+        return walked_pass(observation, found, looked, total, (begun, first))
