@@ -46,7 +46,8 @@ def add_world(parser: argparse.ArgumentParser) -> None:
                         'package brings')  # fmt: skip
     group = parser.add_argument_group(
         'other worlds',
-        'with --engine, --modes and their options, --keep and --json, libero with --videos, too; '
+        'with --engine, --modes and their options, --keep and --json, libero with --videos and '
+        '--workers, too; '
         'the rest is of the tabletop',
     )
     group.add_argument('--suite', help='of libero, default libero_object; with _object, _swap, '
@@ -125,7 +126,7 @@ def libero_options(given: argparse.Namespace, videos: Videos | None = None) -> L
         suite=given.suite or 'libero_object', rows=rows, bundle=given.engine,
         tasks=tuple(given.tasks or range(TASKS)), starts=given.starts or STARTS,
         control=given.control, thin=given.thin or 1.0, replan=given.replan,
-        observations=given.observations, videos=videos,
+        observations=given.observations, videos=videos, workers=given.workers,
     )  # fmt: skip
 
 
@@ -140,6 +141,9 @@ def world_options(given: argparse.Namespace) -> WorldOptions:
     for name in ('suite', 'thin'):
         if getattr(given, name) is not None:
             raise ConfigError(name, str(getattr(given, name)), 'nothing without --world libero')
+    if given.workers > 1:
+        raise ConfigError('workers', given.workers, f'1 with --world {given.world}: it is opened '
+                          'once, in this process')  # fmt: skip
     return WorldOptions(
         world=given.world.removeprefix(PACKAGE), rows=_rows(given), bundle=given.engine,
         tasks=tuple(given.tasks), starts=given.starts or 0, control=given.control,

@@ -156,6 +156,7 @@ CALLS = [
     ('results --run nothing', 'expected one of results_tabletop', WRONG),
     ('results --minutes 0', 'a number above 0', WRONG),
     ('evaluate --world mars', 'expected one of tabletop, libero', WRONG),
+    ('evaluate --world package:mars --engine . --modes full --workers 2', 'workers = 2', WRONG),
     ('inspect', 'folder is missing', WRONG),
     ('inspect NOWHERE', 'there is nothing of this name', WRONG),
     ('inspect TEXT', 'this is a file', WRONG),

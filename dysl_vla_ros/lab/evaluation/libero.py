@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -27,7 +28,7 @@ from dysl_vla_ros.lab.evaluation.world_episodes import (
     Playing,
     WorldEpisode,
     episode_name,
-    play_rows,
+    play_side_by_side,
     recorded_steps,
     report,
     row_policy,
@@ -59,6 +60,7 @@ class LiberoOptions:
         observations: Of mode ``deer``, whose thresholds are quantiles over them (``.npz``, as
             for ``dysl bench``; the recipe leaves one).
         videos: What is filmed; None is nothing.
+        workers: Simulators; each plays a task at a time.
         config: Parameters of the skip policy.
         bundle: Folder.
     """
@@ -73,6 +75,7 @@ class LiberoOptions:
     replan: int = 8
     observations: Path | None = None
     videos: Videos | None = None
+    workers: int = 1
     config: NodeConfig = NodeConfig()
 
     def __post_init__(self) -> None:
@@ -88,6 +91,8 @@ class LiberoOptions:
             raise ConfigError('starts', self.starts, f'within 1 to {STARTS}, the official ones')
         if not self.tasks or not all(0 <= task < TASKS for task in self.tasks):
             raise ConfigError('tasks', self.tasks, f'numbers within 0 to {TASKS - 1}')
+        if self.workers < 1:
+            raise ConfigError('workers', self.workers, 'at least 1')
         if not 0.0 < self.thin <= 1.0:
             raise ConfigError('thin', self.thin, 'more than 0, at most 1')
         for row in self.rows:
@@ -159,21 +164,31 @@ def evaluate_libero(
     steps = recorded_steps(options.observations, policy)
     videos = options.videos
     shelf = None if videos is None else Shelf(videos, taken_places(videos))
-    with LiberoClient() as client:
-        words = client.ask('words', options.suite)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(LiberoClient())
+                   for _ in range(min(options.workers, len(options.tasks)))]  # fmt: skip
+        words = clients[0].ask('words', options.suite)
 
-        def open_task(task: int) -> Playing:
-            world = LiberoTask(client, options.suite, task, options.thin)
+        def tasks_of(client: LiberoClient) -> Callable[[int], Playing]:
+            # What a pass leaves for its re-run is the policy's own: no two simulators share one.
+            own = open_policy(replace(options.config.engine, path=options.bundle))
 
-            def play(row: Row, start: int) -> WorldEpisode | None:
-                limits = thresholds(steps, row.ratio) if row.mode == 'deer' else ()
-                return _episode(options, policy, world, row, start, words, limits, shelf)
+            def open_task(task: int) -> Playing:
+                world = LiberoTask(client, options.suite, task, options.thin)
 
-            return play
+                def play(row: Row, start: int) -> WorldEpisode | None:
+                    limits = thresholds(steps, row.ratio) if row.mode == 'deer' else ()
+                    return _episode(options, own, world, row, start, words, limits, shelf)
 
-        play_rows(options.tasks, options.starts, options.rows, kept, open_task, on_episode)
-    facts = {'world': 'libero', 'suite': options.suite, 'control': options.control,
-             'thin': options.thin, 'replan': options.replan}  # fmt: skip
+                return play
+
+            return open_task
+
+        play_side_by_side(options.tasks, options.starts, options.rows, kept,
+                          [tasks_of(client) for client in clients], on_episode)  # fmt: skip
+    facts = {'world': 'libero', 'bundle': policy.manifest.name, 'suite': options.suite,
+             'control': options.control, 'thin': options.thin,
+             'replan': options.replan}  # fmt: skip
     return report(options.rows, options.tasks, options.starts, list(kept.found.values()), facts)
 
 

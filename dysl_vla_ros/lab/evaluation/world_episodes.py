@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import queue
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +51,10 @@ class WorldEpisode:
 
 
 class Kept:
-    """Finished episodes, one a line; a file begun with anything else is refused."""
+    """Finished episodes, one a line; a file begun with anything else is refused.
+
+    Threads may share it.
+    """
 
     def __init__(self, path: Path | None, about: Mapping[str, Any]) -> None:
         """Read what is there, or begin.
@@ -57,6 +63,7 @@ class Kept:
             ConfigError: Another kind of file, or one begun with other options.
         """
         self._path = None if path is None else path.expanduser()
+        self._lock = threading.Lock()
         self.found: dict[tuple[str, int, int], WorldEpisode] = {}
         if self._path is None:
             return
@@ -76,10 +83,11 @@ class Kept:
 
     def add(self, episode: WorldEpisode) -> None:
         """Keep a finished episode, at once."""
-        self.found[episode.row, episode.task, episode.start] = episode
-        if self._path is not None:
-            with self._path.open('a', encoding='utf-8') as stream:
-                stream.write(json.dumps(asdict(episode)) + '\n')
+        with self._lock:
+            self.found[episode.row, episode.task, episode.start] = episode
+            if self._path is not None:
+                with self._path.open('a', encoding='utf-8') as stream:
+                    stream.write(json.dumps(asdict(episode)) + '\n')
 
 
 Playing = Callable[[Row, int], WorldEpisode | None]
@@ -113,6 +121,53 @@ def play_rows(
                 kept.add(found)
             if on_episode is not None:
                 on_episode(found)
+
+
+def play_side_by_side(
+    tasks: Sequence[int], starts: int, rows: Sequence[Row], kept: Kept,
+    openers: Sequence[Callable[[int], Playing]],
+    on_episode: Callable[[WorldEpisode], None] | None = None,
+) -> None:  # fmt: skip
+    """``play_rows``, a task at a time in each of several simulators.
+
+    They wait on processes of their own, so that threads are enough. The first error, or an
+    interruption, ends all of them after the episodes that they are playing, which are kept.
+
+    Args:
+        tasks: Numbers.
+        starts: Start states of each.
+        rows: In what order each start is played.
+        kept: Gets every episode as it is finished.
+        openers: One for each simulator.
+        on_episode: Called with each, one at a time.
+    """
+    free: queue.SimpleQueue[Callable[[int], Playing]] = queue.SimpleQueue()
+    for opener in openers:
+        free.put(opener)
+    ended, telling = threading.Event(), threading.Lock()
+
+    def tell(one: WorldEpisode) -> None:
+        with telling:
+            if on_episode is not None:
+                on_episode(one)
+        if ended.is_set():
+            raise CancelledError
+
+    def play(task: int) -> None:
+        opener = free.get()
+        try:
+            play_rows((task,), starts, rows, kept, opener, tell)
+        finally:
+            free.put(opener)
+
+    with ThreadPoolExecutor(len(openers)) as pool:
+        try:
+            for done in as_completed([pool.submit(play, task) for task in tasks]):
+                done.result()
+        except BaseException:
+            ended.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def report(

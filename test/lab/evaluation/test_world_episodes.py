@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from threading import Barrier, Event
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,11 +12,17 @@ import tiny_bundle
 
 from dysl_vla_ros.config import EngineConfig, NodeConfig
 from dysl_vla_ros.contract import with_bundle
-from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.errors import ConfigError, EngineError
 from dysl_vla_ros.lab.evaluation.libero import LiberoOptions, other_task
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_config, mode_policy
 from dysl_vla_ros.lab.evaluation.world import Played, Seen, play_episode
-from dysl_vla_ros.lab.evaluation.world_episodes import Kept, WorldEpisode, play_rows, report
+from dysl_vla_ros.lab.evaluation.world_episodes import (
+    Kept,
+    WorldEpisode,
+    play_rows,
+    play_side_by_side,
+    report,
+)
 from dysl_vla_ros.policy import open_policy
 
 LAYERS = 7
@@ -164,6 +171,57 @@ def test_a_task_is_opened_only_where_an_episode_is_left_and_left_where_none_can_
         (row, task) for task in (0, 1, 3) for row in ('full', 'auto')]  # fmt: skip
     again = Kept(tmp_path / 'kept', {})
     assert set(again.found) == {(row, task, 0) for task in (0, 1, 3) for row in ('full', 'auto')}
+
+
+def test_simulators_side_by_side_play_each_episode_once_and_tell_of_one_at_a_time(tmp_path):
+    kept, meet = Kept(tmp_path / 'kept', {}), Barrier(2, timeout=60)
+    opened, telling, told = [], [], []
+
+    def opener(number):
+        def open_task(task):
+            opened.append((number, task))
+            if len(opened) <= 2:
+                meet.wait()  # ends only where two tasks are open at once
+            return lambda row, start: episode(row.name, task, start, True)
+
+        return open_task
+
+    def tell(one):
+        telling.append(one)
+        assert len(telling) == 1
+        told.append((one.row, one.task, one.start))
+        telling.pop()
+
+    rows = (Row('full'), Row('auto'))
+    play_side_by_side(range(5), 3, rows, kept, [opener(0), opener(1)], tell)
+    wanted = {(row.name, task, start) for row in rows for task in range(5) for start in range(3)}
+    assert len(told) == 30 and set(told) == wanted == set(kept.found)
+    assert {number for number, _ in opened} == {0, 1} and len(opened) == 5
+    assert set(Kept(tmp_path / 'kept', {}).found) == wanted, 'no line was torn'
+
+
+def test_an_error_of_one_simulator_ends_the_others_and_what_was_played_is_kept(tmp_path):
+    kept, begun, failed = Kept(tmp_path / 'kept', {}), Event(), Event()
+
+    def breaks(task):
+        def play(row, start):
+            assert begun.wait(60)
+            failed.set()
+            raise EngineError('the simulator ended')
+
+        return play
+
+    def goes_on(task):
+        def play(row, start):
+            begun.set()
+            assert failed.wait(60)
+            return episode(row.name, task, start, True)
+
+        return play
+
+    with pytest.raises(EngineError, match='the simulator ended'):
+        play_side_by_side(range(2), 100_000, (Row('full'),), kept, [breaks, goes_on])
+    assert len(kept.found) < 100_000
 
 
 def test_finished_episodes_are_kept_and_half_a_line_is_not(tmp_path):
