@@ -258,8 +258,8 @@ PARTS = {
         'bundle collision config contract control_loop core data_types engines errors kinematics '
         'lab.children lab.data lab.replay lab.worlds.libero loop_settings loop_status motion '
         'pictures policy remote_policy serving sim targets verified_pass',
-        'contextlib hashlib importlib.metadata multiprocessing os pathlib shutil sys tempfile '
-        'time zipfile zlib',
+        'concurrent contextlib hashlib importlib.metadata multiprocessing os pathlib queue shutil '
+        'sys tempfile threading time zipfile zlib',
         'PIL av matplotlib numpy onnx openpi_client rich torch',
     ),
 }  # fmt: skip

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dysl_vla_ros.lab.evaluation.modes import CRITICAL
+from dysl_vla_ros.lab.evaluation.results_libero import libero_parts
 from dysl_vla_ros.lab.evaluation.statistics import paired_difference, wilson_interval
 
 _LATE = ('quarter', 'half', 'one', 'three')
@@ -201,16 +202,7 @@ def _pareto(evidence: Mapping[str, Found]) -> list[str]:
         if 'gate' in found:
             parts += ['### A gate trained on the errors of exits', _gate(name, found)]
     parts.append('### LIBERO')
-    libero = [(name, found) for name, found in evidence.items() if found.get('world') == 'libero']
-    for name, found in libero:
-        parts += [f'`{name}.json`, {found["suite"]}, control {found["control"]}, demonstrations: '
-                  'own, scripted', libero_table(found)]  # fmt: skip
-    if not libero:
-        parts.append(
-            'Not run: dense, fixed exit, n-layer, random, DeeR, DySL `auto` need a '
-            'policy (`dysl recipe --world libero`, [what it takes](worlds.md)).'
-        )
-    return [*parts, PUBLISHED]
+    return [*parts, *libero_parts(evidence), PUBLISHED]
 
 
 def _ablations(evidence: Mapping[str, Found]) -> list[str]:
@@ -339,19 +331,6 @@ def table(found: Found, wanted: Sequence[Wanted]) -> str:
             f'{told["layers_run_mean"]:.1f} of {told["layers_total"]}',
             f'{told["controllers_mean"]:.1f}', f'{100 * told["rerun_rate"]:.1f} %',
             _lost(found['paired'].get(name)), _lost(against), f'{told["seconds_median"]:.1f} s',
-        )) + ' |')  # fmt: skip
-    return '\n'.join(lines)
-
-
-def libero_table(found: Found) -> str:
-    """A row per mode of a report of ``dysl evaluate --world libero``."""
-    lines = ['| | episodes | won | layers | re-runs | lost | named picked |', '| --- ' * 7 + '|']
-    for name, told in found['rows'].items():
-        picked = f'{told["picked"]}' if found['control'] == 'other_words' else ''
-        lines.append('| ' + ' | '.join((
-            name, f'{told["episodes"]}', _won(told['successes'], told['episodes']),
-            f'{told["layers_run_mean"]:.1f} of {told["layers_total"]}',
-            f'{100 * told["rerun_rate"]:.1f} %', _lost(found['paired'].get(name)), picked,
         )) + ' |')  # fmt: skip
     return '\n'.join(lines)
 

@@ -1,0 +1,179 @@
+"""LIBERO's part of the results page: success by suite, and what the controls say.
+
+Reports of one suite are paired start by start, whatever bundle they played: a bundle of ``dysl
+anchors`` is a row beside the policy that it was made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dysl_vla_ros.lab.evaluation.statistics import paired_difference, wilson_interval
+
+Found = Mapping[str, Any]
+SUITES = {'libero_object': 'Object', 'libero_spatial': 'Spatial', 'libero_goal': 'Goal'}
+"""Whose rows are asked for, and what tables of others call them."""
+_POLICIES = {
+    suite: f'a policy (`dysl recipe --world libero --suite {suite}`)' for suite in SUITES
+} | {'libero_goal': 'a scripted expert and a policy: ours plays Object and Spatial'}
+_NAMES = {'full': 'dense', 'fixed': 'fixed exit', 'auto': 'DySL `auto`', 'deer': 'DeeR',
+          'static_only': 'static'}  # fmt: skip
+_ANCHORS = {'fixed': 'fixed exit {}, fine-tuned', 'layers': 'n-layer, {}'}
+_PLAY = '`dysl evaluate --world libero`'
+_ROWS = (
+    ('dense', f'{_PLAY} `--modes full`'),
+    ('fixed exit', f'{_PLAY} `--modes full fixed --exit-layer D`'),
+    ('fixed exit, fine-tuned', f'`dysl anchors RUN --exit-layer D`, {_PLAY} with its bundle'),
+    ('n-layer', f'`dysl anchors RUN --layers N`, {_PLAY} with its bundle'),
+    ('random', f'{_PLAY} `--modes full random --random-depth SHARE`'),
+    ('DeeR', f'{_PLAY} `--modes full deer --deer-ratio 0.5 --observations FILE`'),
+    ('DySL `auto`', f'{_PLAY} `--modes full auto`'),
+)
+_WITHIN = 0.01
+"""Of dense: an exit that loses no more is one to compare with."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a report.
+
+    Attributes:
+        kind: Of ``_ROWS``, or the mode.
+        name: As the table calls it.
+        told: Its summary.
+        won: (task, start) -> whether it was.
+    """
+
+    kind: str
+    name: str
+    told: Found
+    won: Mapping[tuple[int, int], bool]
+
+
+def libero_parts(evidence: Mapping[str, Found]) -> list[str]:
+    """Tables, and what was not run."""
+    reports = {name: one for name, one in evidence.items() if one.get('world') == 'libero'}
+    parts, missing = [], []
+    for suite, title in SUITES.items():
+        seen: set[str] = set()
+        for name, found in _own(reports, suite):
+            lines = [*_lines(found), *(line for other in _anchors(reports, name, found)
+                                       for line in _lines(other))]  # fmt: skip
+            seen |= {line.kind for line in lines}
+            parts += [_title(name, found), success_table(lines)]
+        if seen:
+            missing += [f'- {title}, {kind}: needs {needs}' for kind, needs in _ROWS
+                        if kind not in seen]  # fmt: skip
+        else:
+            missing.append(f'- {title}, every row: needs {_POLICIES[suite]}')
+    controls = [pair for pair in reports.items() if not _plain(pair[1])]
+    if controls:
+        parts += [
+            'With other words, no eyes, or LIBERO-PRO\'s changes of looks and places: `goal` is '
+            "the task's own, which other words and grey pictures must not reach; `named` is the "
+            'object that the other words ask for.', control_table(controls),
+        ]  # fmt: skip
+    if missing:
+        parts.append('Not run ([what it takes](worlds.md)):\n\n' + '\n'.join(missing))
+    return parts
+
+
+def success_table(lines: Sequence[Line]) -> str:
+    """The first row is dense, with which the others are paired; as is the shallowest good exit."""
+    dense, reference = lines[0], _reference(lines)
+    text = ['| | episodes | won | layers | controllers | re-runs | lost | exit | actions | pass |',
+            '| --- ' * 10 + '|']  # fmt: skip
+    for line in lines:
+        told = line.told
+        against = '' if reference in (None, line) or line is dense else _lost(reference, line)
+        text.append('| ' + ' | '.join((
+            line.name, f'{told["episodes"]}', _won(told['successes'], told['episodes']),
+            f'{told["layers_run_mean"]:.1f} of {told["layers_total"]}',
+            f'{told["controllers_mean"]:.1f}', f'{100 * told["rerun_rate"]:.1f} %',
+            '' if line is dense else _lost(dense, line), against,
+            f'{told["actions_mean"]:.0f}', f'{told["pass_ms"]:.1f} ms',
+        )) + ' |')  # fmt: skip
+    return '\n'.join(text)
+
+
+def control_table(controls: Sequence[tuple[str, Found]]) -> str:
+    """A row for each mode of each control."""
+    text = ['| | | starts | goal | named picked | another picked | layers |', '| --- ' * 7 + '|']
+    for _, found in controls:
+        words = found['control'] == 'other_words'
+        shown = found['suite'] + {'other_words': ', other words', 'blank': ', grey pictures',
+                                  'none': ''}[found['control']]  # fmt: skip
+        for line in _lines(found):
+            told = line.told
+            picked = [f'{100 * told[key] / told["episodes"]:.0f} %' if words else ''
+                      for key in ('picked', 'elsewhere')]  # fmt: skip
+            text.append('| ' + ' | '.join((
+                shown, line.name, f'{told["episodes"]}',
+                _won(told['successes'], told['episodes']), *picked,
+                f'{told["layers_run_mean"]:.1f}')) + ' |')  # fmt: skip
+    return '\n'.join(text)
+
+
+def _plain(found: Found) -> bool:
+    return found['suite'] in SUITES and found['control'] == 'none'
+
+
+def _own(reports: Mapping[str, Found], suite: str) -> Iterator[tuple[str, Found]]:
+    """Reports of a suite as it is, with the policy that the recipe made for it."""
+    for name, found in reports.items():
+        if _plain(found) and found['suite'] == suite and found.get('bundle', '') == suite:
+            yield name, found
+
+
+def _anchors(reports: Mapping[str, Found], name: str, found: Found) -> Iterator[Found]:
+    """Reports of what was made from that policy: their files are called after its own."""
+    same = ('suite', 'control', 'thin', 'replan')
+    for other, one in reports.items():
+        if (other.startswith(f'{name}_') and one.get('bundle', '').rpartition('_')[0] in _ANCHORS
+                and all(one[key] == found[key] for key in same)):  # fmt: skip
+            yield one
+
+
+def _lines(found: Found) -> Iterator[Line]:
+    anchor, _, number = found.get('bundle', '').rpartition('_')
+    for row, told in found['rows'].items():
+        mode, _, depth = row.partition(' ')
+        kind = name = _NAMES.get(mode, mode)
+        if mode == 'fixed':
+            name = f'{kind} {depth}'
+        if anchor in _ANCHORS:
+            name = _ANCHORS[anchor].format(number)
+            kind = name.replace(f' {number}', '').rstrip(',')
+        won = {(task, start): bool(success)
+               for task, start, success, *_ in found['episodes'][row]}  # fmt: skip
+        yield Line(kind, name, told, won)
+
+
+def _reference(lines: Sequence[Line]) -> Line | None:
+    """The shallowest fixed exit or n-layer policy that is within a point of dense."""
+    good = [line for line in lines[1:] if line.kind.startswith(('fixed exit', 'n-layer'))
+            and _difference(lines[0], line)[0] <= _WITHIN]  # fmt: skip
+    return min(good, key=lambda line: line.told['layers_run_mean'], default=None)
+
+
+def _difference(one: Line, other: Line) -> tuple[float, float, float]:
+    both = [(won, other.won[key]) for key, won in one.won.items() if key in other.won]
+    return paired_difference([mine for mine, _ in both], [theirs for _, theirs in both])
+
+
+def _title(name: str, found: Found) -> str:
+    return (f'LIBERO-{SUITES[found["suite"]]}, `{name}.json`, {found["date"]}: the official '
+            f'starts with full pictures, {found["replan"]} actions of each chunk; demonstrations: '
+            'own, scripted')  # fmt: skip
+
+
+def _won(wins: int, count: int) -> str:
+    low, high = wilson_interval(wins, count)
+    return f'{100 * wins / count:.1f} % ({100 * low:.0f} to {100 * high:.0f})'
+
+
+def _lost(one: Line, other: Line) -> str:
+    loss, low, high = (100 * value for value in _difference(one, other))
+    return f'{loss:.1f} ({low:.1f} to {high:.1f})'

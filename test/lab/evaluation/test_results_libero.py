@@ -1,0 +1,85 @@
+"""LIBERO's part of the results page says what the reports say, and what is missing."""
+
+from __future__ import annotations
+
+from dysl_vla_ros.lab.evaluation.results_libero import libero_parts
+from dysl_vla_ros.lab.evaluation.results_page import render
+
+
+def told(wins, layers):
+    return {
+        'episodes': len(wins), 'successes': sum(wins), 'layers_run_mean': layers,
+        'layers_total': 16, 'controllers_mean': 2.0, 'rerun_rate': 0.015, 'picked': 2,
+        'elsewhere': 1, 'actions_mean': 141.4, 'pass_ms': 9.96,
+    }  # fmt: skip
+
+
+def report(bundle='libero_object', suite='libero_object', control='none', **rows):
+    """Rows as ``name='1101'``: one start each; the number is the depth that it ran."""
+    wins = {name.replace('_', ' '): [mark == '1' for mark in marks]
+            for name, (marks, _) in rows.items()}  # fmt: skip
+    layers = {name.replace('_', ' '): depth for name, (_, depth) in rows.items()}
+    return {
+        'world': 'libero', 'bundle': bundle, 'suite': suite, 'control': control, 'thin': 1.0,
+        'replan': 8, 'date': '2026-01-01', 'paired': {},
+        'rows': {name: told(found, layers[name]) for name, found in wins.items()},
+        'episodes': {name: [[0, start, int(won), 100, 40, 5] for start, won in enumerate(found)]
+                     for name, found in wins.items()},
+    }  # fmt: skip
+
+
+OBJECT = report(full=('1111', 16.0), fixed_8=('1111', 9.0), fixed_5=('1000', 6.0),
+                auto=('1011', 7.0))  # fmt: skip
+
+
+def cells(text, row):
+    """The cells of the line that begins so; after its name."""
+    line = next(line for line in text.splitlines() if line.startswith(f'| {row} |'))
+    return [cell.strip() for cell in line.strip('|').split('|')][1:]
+
+
+def test_rows_are_paired_with_dense_and_with_the_shallowest_exit_that_loses_nothing():
+    page = '\n'.join(libero_parts({'libero_object': OBJECT}))
+    assert cells(page, 'dense')[5:7] == ['', '']
+    auto = cells(page, 'DySL `auto`')
+    assert auto[2] == '7.0 of 16' and auto[5].startswith('25.0 (') and auto[6] == auto[5]
+    assert cells(page, 'fixed exit 8')[6] == '', 'it is the one that others are compared with'
+    assert cells(page, 'fixed exit 5')[6].startswith('75.0 (')
+    assert cells(page, 'dense')[7:] == ['141', '10.0 ms']
+
+
+def test_a_fine_tuned_exit_and_a_shallow_policy_are_rows_beside_the_policy_they_come_from():
+    anchors = {
+        'libero_object_fixed_5': report('fixed_5', full=('1111', 6.0)),
+        'libero_object_layers_9': report('layers_9', full=('11', 9.0)),
+        'libero_object_swap_fixed_5': report('fixed_5', 'libero_object_swap', full=('0000', 6.0)),
+    }
+    page = '\n'.join(libero_parts({'libero_object': OBJECT, **anchors}))
+    assert cells(page, 'fixed exit 5, fine-tuned')[5].startswith('0.0 (')
+    assert cells(page, 'n-layer, 9')[0] == '2', 'compared on the starts that both played'
+    assert cells(page, 'fixed exit 8')[6].startswith('0.0 ('), 'the fine-tuned one is shallower'
+    missing = page[page.index('Not run') :]
+    assert 'Object, n-layer' not in missing and 'Object, random: needs' in missing
+    assert 'Spatial, every row: needs a policy' in missing
+    assert 'LIBERO-Object' in page and page.count('LIBERO-Object') == 1
+
+
+def test_controls_stand_apart_and_say_what_was_picked():
+    words = report(control='other_words', full=('0000', 16.0), auto=('1000', 8.0))
+    swap = report(suite='libero_object_swap', full=('1010', 16.0))
+    page = '\n'.join(libero_parts({'libero_object': OBJECT, 'libero_object_swap': swap,
+                                   'libero_object_words': words}))  # fmt: skip
+    lines = [line for line in page.splitlines() if line.startswith('| libero_object')]
+    assert [line.split('|')[1:3] for line in lines] == [
+        [' libero_object_swap ', ' dense '],
+        [' libero_object, other words ', ' dense '],
+        [' libero_object, other words ', ' DySL `auto` '],
+    ]
+    assert '| 50 % | 25 % | 8.0 |' in lines[2] and '|  |  | 16.0 |' in lines[0]
+
+
+def test_without_a_report_the_page_says_what_each_row_needs():
+    page = render({})
+    part = page[page.index('### LIBERO') : page.index('## (b)')]
+    assert part.count(', every row: needs ') == 3 and '--suite libero_object`' in part
+    assert 'Octo' in part
