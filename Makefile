@@ -40,14 +40,30 @@ test: $(VENV)/.test
 test-all: $(VENV)/.train
 	@$(HALF); half none -m "slow and not gpu" $(PARALLEL) && half only -m "slow and not gpu"
 
-# Where there is an NVIDIA GPU. A machine that has torch, numpy, onnx, safetensors and pytest needs
-# nothing more, no network either; any other gets .venv. The figures go to doc/evidence.
+# Where there is an NVIDIA GPU: by the first Python whose torch sees it. Beside torch it needs numpy,
+# onnx, pytest and safetensors, and no network; onnxscript and onnx-ir too, else the four rows skip.
+# One with torch and without the rest is told what it lacks; only without any torch is .venv made.
+# Driver and torch may be reachable through the shell's own paths alone: they are handed on here.
+# The figures go to doc/evidence.
 test-gpu:
-	@for python in $(VENV)/bin/python python3; do \
-	  $$python -c 'import numpy, onnx, pytest, safetensors, torch' 2>/dev/null && break; python=; \
+	@export LD_LIBRARY_PATH='$(LD_LIBRARY_PATH)'; given='$(PYTHONPATH)'; sees= blind= near= far=; \
+	with() { if [ "$$1" = python3 ]; then PYTHONPATH=$$given "$$@"; else "$$@"; fi; }; \
+	for python in $(VENV)/bin/python python3; do \
+	  has=$$(with $$python test/gpu/what_it_has.py 2>/dev/null) || continue; \
+	  lacks="$$python has torch but lacks $${has#* }: $$python -m pip install $${has#* }"; \
+	  case $$has in \
+	    gpu) sees=$$python; break;; \
+	    cpu) blind=$${blind:-$$python};; \
+	    gpu\ *) near=$${near:-$$lacks};; \
+	    *) far=$${far:-$$lacks};; \
+	  esac; \
 	done; \
-	[ -n "$$python" ] || { $(MAKE) $(VENV)/.train && python=$(VENV)/bin/python; } && \
-	  env -u OMP_NUM_THREADS $$python -m pytest -m gpu -q test/gpu $(ARGS)
+	if [ -n "$$sees" ]; then :; \
+	elif [ -n "$$near" ]; then echo "make test-gpu: $$near" >&2; exit 1; \
+	elif [ -n "$$blind" ]; then sees=$$blind; \
+	elif [ -n "$$far" ]; then echo "make test-gpu: $$far" >&2; exit 1; \
+	else $(MAKE) $(VENV)/.train || exit; sees=$(VENV)/bin/python; fi; \
+	unset OMP_NUM_THREADS; with $$sees -m pytest -m gpu -q test/gpu $(ARGS)
 
 # LIBERO in an environment of its own (2.1 GB; its MuJoCo is of 2023): .libero, or LIBERO=FOLDER.
 LIBERO ?= .libero
