@@ -22,7 +22,7 @@ from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.core import transforms
 from dysl_vla_ros.data_types import FloatArray, LayerTrace, Observation, PassMode, SkipPlan
 from dysl_vla_ros.engines.check import blank_inputs
-from dysl_vla_ros.engines.engine import Engine, Hidden, forward
+from dysl_vla_ros.engines.engine import Engine, Hidden, Prepares, forward, prepare_for
 from dysl_vla_ros.engines.image_tensor import image_to_tensor, values_to_tensor
 from dysl_vla_ros.engines.open_engine import open_engine
 from dysl_vla_ros.errors import BundleError, EngineError, InputError
@@ -76,7 +76,7 @@ class Pass:
 
 
 class Policy:
-    """A bundle on an engine; serves one thread, keeps no state between passes."""
+    """A bundle on an engine; serves one thread, keeps no state between passes that they show."""
 
     def __init__(
         self,
@@ -97,6 +97,28 @@ class Policy:
         self.manifest = manifest
         self._tokenizer = tokenizer
         self._clock = clock
+        self._learnt = ''
+
+    @property
+    def learns(self) -> bool:
+        """Whether ``learn`` does anything."""
+        return isinstance(self.engine, Prepares)
+
+    def learn(self, instruction: str) -> None:
+        """Let the engine do beforehand what passes of an instruction need once, if it does.
+
+        May take seconds, where the engine never saw so many words; a pass that nobody prepared
+        for does it first.
+
+        Raises:
+            InputError: As ``tokens``.
+            EngineError: The back end failed.
+        """
+        if instruction == self._learnt or not self.learns:
+            return
+        inputs = {**blank_inputs(self.manifest), 'tokens': self.tokens(instruction)}
+        prepare_for(self.engine, inputs)
+        self._learnt = instruction
 
     def prepare(self, observation: Observation) -> dict[str, NDArray[Any]]:
         """The model's inputs: images, ``tokens`` and ``proprioception``.
@@ -200,6 +222,7 @@ class Policy:
                 )
 
     def _encode(self, observation: Observation) -> tuple[Hidden, dict[str, float]]:
+        self.learn(observation.instruction)
         begun = self._clock()
         inputs = self.prepare(observation)
         prepared = self._clock()

@@ -249,6 +249,15 @@ class VerifiedPolicy:
             'verified_here': self.verified_here,
         }
 
+    @property
+    def learns(self) -> bool:
+        """As ``Policy.learns``."""
+        return self._policy.learns
+
+    def learn(self, instruction: str) -> None:
+        """As ``Policy.learn``."""
+        self._policy.learn(instruction)
+
     def tokens(self, instruction: str) -> NDArray[np.int64]:
         """As ``Policy.tokens``."""
         return self._policy.tokens(instruction)

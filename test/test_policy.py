@@ -12,6 +12,7 @@ from dysl_vla_ros.bundle.manifest import CameraSpec, NormalisationSpec, Proprioc
 from dysl_vla_ros.bundle.no_files import COUNTS_WORDS
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.data_types import LayerLayout, Observation, SkipPlan
+from dysl_vla_ros.engines.check import blank_inputs
 from dysl_vla_ros.engines.fake.bundle import fake_manifest
 from dysl_vla_ros.engines.fake.engine import FakeEngine
 from dysl_vla_ros.errors import BundleError, EngineError, InputError
@@ -303,3 +304,18 @@ def test_the_fake_bundle_opens_warmed_up_and_with_its_tokenizer():
     assert model.engine.calls.count(('decode',)) >= 2
     still = open_policy(EngineConfig(path='fake', warmup_runs=0))
     assert still.engine.calls == [] and still.manifest.name == 'fake'
+
+
+def test_an_engine_that_prepares_is_told_each_new_instruction_once_and_others_nothing():
+    told = []
+    policy = open_policy(EngineConfig(path='fake'))
+    policy.learn('')  # nobody reads it
+    assert not policy.learns
+    policy.engine.prepare_for = told.append
+    assert policy.learns
+    for text in ('go on', 'go on', 'go back', 'go on'):
+        policy.learn(text)
+    assert [int((one['tokens'] != 0).sum()) for one in told] == [2, 2, 2]
+    assert set(told[0]) == set(blank_inputs(policy.manifest))
+    with pytest.raises(InputError, match='instruction'):
+        policy.learn('')

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.data_types import FloatArray, LayerLayout, SkipPlan
-from dysl_vla_ros.engines.engine import Engine, forward
+from dysl_vla_ros.engines.engine import Engine, forward, prepare_for
 from dysl_vla_ros.errors import EngineError
 
 _CALLS = ('encode', 'run_layer', 'skip_score', 'bridge', 'keep', 'restore', 'decode',
@@ -68,6 +68,7 @@ def check_engine(engine: Any, manifest: Manifest, name: str) -> Engine:
 
 def _passes(title: str, engine: Engine, manifest: Manifest) -> None:
     """A full pass twice; a skipped one, and its re-run from the first jump."""
+    prepare_for(engine, blank_inputs(manifest))
     full = layout_plan = engine.layout.full_plan()
     wanted = _actions(title, engine, manifest, full)
     if not np.array_equal(_actions(title, engine, manifest, full), wanted):

@@ -76,6 +76,25 @@ class AsksAhead(Protocol):
         """The state after ``layer``; ``skip_score`` of the next layer is asked for next."""
 
 
+@runtime_checkable
+class Prepares(Protocol):
+    """An engine that makes passes of one kind fast by work that none of them should wait for."""
+
+    def prepare_for(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+        """Do it for inputs like these: with as many words. May take seconds; later almost none.
+
+        Called between passes, when an instruction is new, and again where an engine was opened
+        anew; whatever ``keep`` did not copy is overwritten. No pass may depend on it: without it
+        actions are the same, up to rounding, and come later.
+        """
+
+
+def prepare_for(engine: Engine, inputs: Mapping[str, NDArray[Any]]) -> None:
+    """As ``Prepares.prepare_for``, where an engine has it."""
+    if isinstance(engine, Prepares):
+        engine.prepare_for(inputs)
+
+
 def forward(
     engine: Engine,
     hidden: Hidden,

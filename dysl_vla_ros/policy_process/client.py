@@ -32,7 +32,7 @@ _CLOSE_S = 1.0
 
 
 class ProcessPolicy:
-    """``predict``, ``compare``, ``rerun`` and ``restart`` belong to one thread; ``kill`` to any.
+    """``kill`` belongs to any thread; ``learn``, passes and ``restart`` to one.
 
     Attributes:
         manifest: The contract of the bundle.
@@ -70,6 +70,7 @@ class ProcessPolicy:
         self.restarts = 0
         self.link: dict[str, str] = {}
         self._last_end = ''
+        self._learns, self._learnt = False, ''
         self._process: ModelProcess | None = None
         try:
             self.manifest, text, device = self._open(tokenizer=True)
@@ -106,14 +107,31 @@ class ProcessPolicy:
         """
         return instruction_tokens(self.manifest.instruction, self._tokenizer, instruction)
 
+    def learn(self, instruction: str) -> None:
+        """As ``Policy.learn``; again in each new process. It may take as long as opening.
+
+        Raises:
+            InputError: As ``tokens``.
+            EngineError: The back end failed.
+            ModelProcessError: The process died or hung.
+        """
+        if instruction == self._learnt or not self._learns:
+            return
+        self.tokens(instruction)
+        answer = self._ask(Message('learn', {'instruction': instruction}), self._open_timeout)
+        if answer.kind != 'learnt':
+            raise self._reject(WireError(f'answer {answer.kind[:40]!r}: expected learnt'))
+        self._learnt = instruction
+
     def predict(self, observation: Observation, plan: SkipPlan) -> Pass:
-        """As ``Policy.predict``.
+        """As ``Policy.predict``; what was not learnt yet is first, with time of its own.
 
         Raises:
             InputError: The observation does not fit.
             EngineError: The back end failed, or the plan does not fit the layers.
             ModelProcessError: The process died or hung; ``restart`` starts another.
         """
+        self.learn(observation.instruction)
         return self._pass(
             ask_for_pass('predict', observation, plan, self.manifest),
             observation.stamp, observation.instruction,
@@ -121,6 +139,7 @@ class ProcessPolicy:
 
     def compare(self, observation: Observation, plan: SkipPlan) -> Pass:
         """As ``Policy.compare``; raises as ``predict``."""
+        self.learn(observation.instruction)
         return self._pass(
             ask_for_pass('compare', observation, plan, self.manifest),
             observation.stamp, observation.instruction,
@@ -201,6 +220,7 @@ class ProcessPolicy:
         try:
             if answer.kind != 'opened':
                 raise WireError(f'answer {answer.kind[:40]!r}: expected opened')
+            self._learns, self._learnt = answer.values.get('learns') is True, ''
             manifest = manifest_from_dict(answer.values.get('manifest'))
             return manifest, _text(answer, 'tokenizer'), str(answer.values.get('device'))
         except BundleError as error:

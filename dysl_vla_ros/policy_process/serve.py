@@ -81,6 +81,9 @@ class Server:
                 return self._open(request)
             if self._policy is None:
                 raise EngineError(f'{request.kind} before open')
+            if request.kind == 'learn':
+                self._policy.learn(request.values['instruction'])
+                return Message('learnt')
             return self._say(self._run(self._policy, request))
         except MemoryError:
             raise
@@ -106,6 +109,8 @@ class Server:
         values: dict[str, Any] = {
             'manifest': manifest_to_dict(policy.manifest),
             'device': policy.engine.device,
+            # A policy server has nothing to learn here.
+            'learns': bool(getattr(policy, 'learns', False)),
         }
         # Only the first process is asked for it: reading it holds the asker's interpreter lock.
         wanted = tokenizer if request.values['tokenizer'] else ''

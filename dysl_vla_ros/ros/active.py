@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
+from dysl_vla_ros.core.run_state import LATCHED
 from dysl_vla_ros.ros.command_thread import CommandThread
 from dysl_vla_ros.ros.inference_worker import InferenceWorker, OnDelivery
 from dysl_vla_ros.ros.restarts import Restartable
@@ -45,6 +46,7 @@ class Active:
             on_delivery,
             self._process,
             session.config.engine.restarts,
+            self._learn,
         )
         self.commands.start()
         self.worker.start()
@@ -53,6 +55,17 @@ class Active:
     def alive(self) -> bool:
         """Whether one of the threads still runs."""
         return self.commands.alive or self.worker.alive
+
+    def _learn(self) -> None:
+        """Let the policy see a new instruction before it is asked for a pass of it.
+
+        Not while a stop is latched: what latched it may be that this fails.
+        """
+        session, loop = self._session, self._session.loop
+        learn = getattr(session.policy, 'learn', None)
+        text = session.inputs.instruction
+        if learn is not None and text and loop is not None and loop.state not in LATCHED:
+            learn(text)
 
     def stop(self, reason: str) -> bool:
         """The one stop path: brake along the path, then end both threads.

@@ -42,6 +42,7 @@ class InferenceWorker:
         on_delivery: OnDelivery,
         process: Restartable | None = None,
         restarts: int = 0,
+        learn: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare; ``start`` begins.
 
@@ -52,11 +53,14 @@ class InferenceWorker:
                 raise, which is only counted.
             process: The policy where it has a process of its own.
             restarts: How often that may be restarted within 10 minutes.
+            learn: Called between passes: the policy may do here what a new instruction, or a new
+                process, needs once, before an observation is taken for it.
         """
         self.on_delivery = Observer('the report of a pass', on_delivery)
         self.rule = RestartRule(restarts)
         self._current_loop = current_loop
         self._observe = observe
+        self._learn = learn
         self._process = process
         self._gave_up = False
         self._stop = threading.Event()
@@ -103,11 +107,12 @@ class InferenceWorker:
             if self._process is not None and not self._process.alive:
                 self._revive(self._process, loop, wanted)
                 continue
-            if loop is None or not wanted:
+            if loop is None:
                 self._stop.wait(_POLL_S)
                 continue
             try:
-                if not self._one_pass(loop):
+                self._learn()
+                if not wanted or not self._one_pass(loop):
                     self._stop.wait(_POLL_S)
             except (InputError, LinkError) as error:
                 loop.abandon(str(error))

@@ -42,6 +42,8 @@ class DeferredStream:
     Attributes:
         waits: How often the host waited.
         launched: Number of launches so far.
+        captured: Number of bodies captured so far.
+        graphs: How many of them were not forgotten.
         closed: Whether ``close`` was called.
     """
 
@@ -50,8 +52,11 @@ class DeferredStream:
 
     def __init__(self):
         self._queue = []
+        self._forgotten = set()
         self.waits = 0
         self.launched = 0
+        self.captured = 0
+        self.graphs = 0
         self.closed = False
 
     def buffer(self, shape, dtype):
@@ -73,12 +78,22 @@ class DeferredStream:
         self._drain()
         for _ in range(4):  # three warm-ups and the capture itself
             _run(body)
+        self.captured += 1
+        self.graphs += 1
 
         def launch():
+            assert launch not in self._forgotten, 'a graph that was destroyed is launched'
             self.launched += 1
             self._queue.append(lambda: _run(body))
 
         return launch
+
+    def forget(self, launches):
+        self._drain()
+        for launch in launches:
+            assert launch not in self._forgotten
+            self._forgotten.add(launch)
+            self.graphs -= 1
 
     def wait(self):
         self.waits += 1

@@ -78,6 +78,7 @@ def test_commands_take_it(bundle, site, capsys):
         ('halved', 'decode gives float64 of shape (4, 7)'),
         ('odd', 'expected a float within [0, 1]'),
         ('noisy', 'other actions the second time'),
+        ('unprepared', 'takes 0 positional arguments but 1 was given'),
         ('shallow', 'layout = LayerLayout'),
         ('empty', 'without encode, run_layer, skip_score, bridge, keep, restore, decode'),
         ('raising', "RuntimeError('no such card')"),

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import time
+from dataclasses import replace
 
 from dysl_vla_ros.errors import BundleError, ConfigError, EngineError
 from dysl_vla_ros.policy import open_with_tokenizer
@@ -36,7 +37,27 @@ def opener(config):
         policy.predict = raiser(ZeroDivisionError('a bug'))
     if MODE == 'memory':
         policy.predict = raiser(MemoryError())
+    if MODE.startswith('learns'):
+        policy.engine.prepare_for = learner(policy)
     return policy, tokenizer
+
+
+def learner(policy):
+    """Takes longer than a pass may (0.5 s), once per process and instruction; passes tell."""
+    learnt, predict = [], policy.predict
+
+    def prepare_for(inputs):
+        if MODE == 'learns_badly':
+            raise EngineError('graphs on a card: out of memory')
+        time.sleep(0.8)
+        learnt.append(inputs['tokens'].shape)
+
+    def told(observation, plan):
+        result = predict(observation, plan)
+        return replace(result, stage_seconds={**result.stage_seconds, 'learnt': len(learnt) / 1})
+
+    policy.predict = told
+    return prepare_for
 
 
 def raiser(error):

@@ -491,3 +491,40 @@ def test_without_descriptors_it_cannot_be_started_which_is_an_error_of_ours(open
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     policy.restart()
     assert predict(policy).mode == 'full'
+
+
+# ---- what an engine does before the passes of an instruction -----------------------------------
+
+
+def learnt(result):
+    return result.stage_seconds['learnt']
+
+
+def test_what_an_instruction_needs_once_is_no_part_of_a_pass_also_in_a_new_process(opened):
+    policy = opened(server=bad('learns'))
+    policy.learn('go on')
+    assert learnt(predict(policy, instruction='go on')) == 1
+    assert learnt(predict(policy, instruction='go on')) == 1
+    assert learnt(predict(policy, instruction='go back')) == 2, 'also where nobody called learn'
+    policy.kill('was killed by the test')
+    policy.restart()
+    assert learnt(predict(policy, instruction='go back')) == 1
+    assert policy.restarts == 1 and policy.alive
+
+
+def test_an_engine_that_prepares_nothing_is_not_asked_to(opened, monkeypatch):
+    policy, asked = opened(), []
+    ask = policy._ask
+    monkeypatch.setattr(policy, '_ask', lambda *words: asked.append(words[0].kind) or ask(*words))
+    policy.learn('go on')
+    predict(policy, instruction='go on')
+    assert asked == ['predict']
+
+
+def test_what_cannot_be_learnt_is_an_error_of_the_engine_and_the_process_stays(opened):
+    policy = opened(server=bad('learns_badly'))
+    with pytest.raises(EngineError, match='graphs on a card: out of memory') as caught:
+        policy.learn('go on')
+    assert not isinstance(caught.value, ModelProcessError) and policy.alive
+    with pytest.raises(InputError, match='instruction'):
+        policy.learn('go ' * 5000)

@@ -266,3 +266,37 @@ def test_a_policy_server_that_is_away_holds_the_arm_with_the_reason_and_restarts
     assert loop.faults == []
     assert policy.restarts == 0
     second.close()
+
+
+def test_an_instruction_is_learnt_before_an_observation_is_taken_for_it():
+    order, loop = [], Loop()
+
+    def observe():
+        order.append('observe')
+        return Observation(float(len(order)), {}, np.zeros(6), 1.0, 'go')
+
+    worker = InferenceWorker(
+        lambda: loop, observe, lambda *_: None, learn=lambda: order.append('learn')
+    )
+    worker.start()
+    wait_for(lambda: loop.delivered > 2, what='passes')
+    worker.stop(10)
+    first = order.index('observe')
+    assert order[first - 1] == 'learn'
+    assert 'observe observe' not in ' '.join(order), 'and before each later one it may be new'
+
+
+@pytest.mark.parametrize('wanted', [True, False])
+def test_what_cannot_be_learnt_is_a_fault_with_the_reason(wanted):
+    loop = Loop()
+    loop.wanted = wanted
+
+    def learn():
+        if not loop.faults:
+            raise EngineError('graphs on a card: out of memory')
+
+    worker = InferenceWorker(lambda: loop, Observations(), lambda *_: None, learn=learn)
+    worker.start()
+    wait_for(lambda: loop.faults, what='a fault')
+    worker.stop(10)
+    assert loop.faults == ['the engine failed: graphs on a card: out of memory']

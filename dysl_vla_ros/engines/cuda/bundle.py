@@ -89,10 +89,16 @@ class BundleParts:
         return found
 
     def padding_of(self, inputs: Mapping[str, NDArray[Any]]) -> int | None:
-        """How many rows of the state are padding; None where no mask depends on it."""
+        """How many rows of the state are padding; None where no mask depends on it.
+
+        None too where padding stands between words: another number of rows might be hidden, or
+        others. An instruction is always padded at its end.
+        """
         if not self._spares_mask or 'tokens' not in inputs:
             return None
-        return int((inputs['tokens'] == self._manifest.instruction.pad_id).sum())
+        pads = inputs['tokens'].reshape(-1) == self._manifest.instruction.pad_id
+        count = int(pads.sum())
+        return count if pads[len(pads) - count :].all() else None
 
     def use_padding(self, padding: int | None) -> None:
         """Layers leave out the first so many keys from now on; None masks what is padding."""

@@ -6,12 +6,15 @@ the layer before it and its gate are one graph, so that asking costs no launch. 
 are one more graph, for passes that skip nothing.
 
 Pictures travel to the device while the next input is still being staged. Where parts know how much
-of the state is padding, layers are captured once per length of a prompt, without a mask: at the
-first observation with that length, which therefore takes longer (tenths of a second).
+of the state is padding, layers are captured once per length of a prompt, without a mask, and only
+by ``prepare_for``, which belongs to no pass: how long it takes was never measured. A pass captures
+nothing. Inputs that nobody prepared for run with the mask, launched operation by operation: the
+same actions, later.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -62,7 +65,10 @@ class PaddedParts(Protocol):
     """Parts whose layers mask the padding of a shorter prompt, or leave it out."""
 
     def padding_of(self, inputs: Mapping[str, NDArray[Any]]) -> int | None:
-        """How many rows of the state are padding; None where no mask depends on it."""
+        """How many rows of the state are padding; None where that is not known of the inputs.
+
+        Inputs for which it is the same number hide the same rows.
+        """
 
     def use_padding(self, padding: int | None) -> None:
         """Layers leave out the first so many keys from now on; None masks what is padding."""
@@ -88,6 +94,8 @@ _NOTHING = (-1, -1)
 """No controller was asked together with the layer before."""
 _PICTURE = 64 << 10
 """Bytes; inputs from this size on are copied by themselves, as soon as they are staged."""
+LENGTHS = 16
+"""Lengths of prompts whose layers are kept: the memory that graphs take was never measured."""
 
 
 class CudaEngine:
@@ -135,11 +143,15 @@ class CudaEngine:
         self._gate = self._stream.pinned((1,), torch.float32)
         self._asked = _NOTHING
         self._hidden, self._actions = self._shaped_buffers(parts)
-        # By padding: None has the layers that mask what is padding.
-        self._padding: int | None = None
-        self._layers: dict[int | None, dict[str, Callable[[], None]]] = {}
         self._others = self._captured(self._bodies(parts))
-        self._use_padding(dict(example))
+        # Layers that mask what is padding; captured where no length would ever spare the mask.
+        self._masked = self._layer_bodies(parts)
+        self._captured_masked: dict[str, Callable[[], None]] = {}
+        # By padding, the one that was used last at the end.
+        self._lengths: OrderedDict[int, dict[str, Callable[[], None]]] = OrderedDict()
+        self._padding: int | None = None
+        if self._padding_of(dict(example)) is None:
+            self._captured_masked = self._captured(self._masked)
 
     @property
     def layout(self) -> LayerLayout:
@@ -151,8 +163,40 @@ class CudaEngine:
         """GPU and versions."""
         return self._stream.name
 
+    def prepare_for(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+        """Capture the layers for prompts of this length, unless they are there.
+
+        Raises:
+            EngineError: The card has not enough memory left, or cannot run the layers.
+        """
+        try:
+            self._prepare(inputs)
+        except RuntimeError as error:
+            raise EngineError(f'graphs on {self.device}: {first_line(error)}') from error
+        finally:
+            self._serial += 1  # the layers ran, so that no state is what it was
+
+    def _prepare(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+        padding = self._padding_of(inputs)
+        if padding in self._lengths:
+            assert padding is not None
+            self._lengths.move_to_end(padding)
+        elif padding is None or not self._hides_just(padding, inputs):
+            if not self._captured_masked:
+                self._captured_masked = self._captured(self._masked)
+        else:
+            while len(self._lengths) >= LENGTHS:
+                _, dropped = self._lengths.popitem(last=False)
+                self._stream.forget(dropped.values())
+            self._lengths[padding] = self._capture_without(padding)
+
     def encode(self, inputs: Mapping[str, NDArray[Any]]) -> CudaHidden:
         """Stage the inputs; one launch copies them, runs vision and embedding."""
+        self._stage(inputs)
+        self._padding = self._padding_of(inputs)
+        return self._launch('embed')
+
+    def _stage(self, inputs: Mapping[str, NDArray[Any]]) -> None:
         for name, staged in self._staged.items():
             value = inputs.get(name)
             wanted = (tuple(staged.shape), str(staged.dtype).removeprefix('torch.'))
@@ -165,9 +209,7 @@ class CudaEngine:
             np.copyto(self._staged[name].numpy(), inputs[name])
             if name in self._pictures:
                 self._send((name,))
-        self._use_padding(inputs)
         self._inputs_in_use = True
-        return self._launch('embed')
 
     def run_layer(self, layer: int, hidden: CudaHidden) -> CudaHidden:
         """Launch a layer."""
@@ -256,7 +298,9 @@ class CudaEngine:
         """Destroy the graphs and let go of weights and buffers; a second call does nothing."""
         if self._parts is None:
             return
-        self._layers.clear()
+        self._lengths.clear()
+        self._captured_masked.clear()
+        self._masked.clear()
         self._others.clear()
         self._stream.close()
         self._parts = None
@@ -330,33 +374,34 @@ class CudaEngine:
     def _captured(
         self, bodies: Mapping[str, Callable[[], object]]
     ) -> dict[str, Callable[[], None]]:
-        return {name: self._stream.capture(body) for name, body in bodies.items()}
+        found: dict[str, Callable[[], None]] = {}
+        try:
+            for name, body in bodies.items():
+                found[name] = self._stream.capture(body)
+        except BaseException:
+            self._stream.forget(found.values())
+            raise
+        return found
 
-    def _use_padding(self, inputs: Mapping[str, NDArray[Any]]) -> None:
-        """Choose the layers for these staged inputs; capture them when they are the first."""
+    def _padding_of(self, inputs: Mapping[str, NDArray[Any]]) -> int | None:
         parts = self._parts
         if parts is None:
             raise EngineError('the engine is closed')
-        padding = parts.padding_of(inputs) if isinstance(parts, PaddedParts) else None
-        if padding not in self._layers:
-            self._layers[padding] = self._layers_for(parts, padding)
-        self._padding = padding
+        return parts.padding_of(inputs) if isinstance(parts, PaddedParts) else None
 
-    def _layers_for(self, parts: TorchParts, padding: int | None) -> dict[str, Callable[[], None]]:
-        if padding is None or not isinstance(parts, PaddedParts):
-            return self._captured(self._layer_bodies(parts))
-        if not self._hides_just(parts, padding):
-            if None not in self._layers:
-                self._layers[None] = self._captured(self._layer_bodies(parts))
-            return self._layers[None]
-        bodies = self._layer_bodies(parts)
+    def _capture_without(self, padding: int) -> dict[str, Callable[[], None]]:
+        parts = self._parts
+        assert isinstance(parts, PaddedParts)
         return self._captured({
-            name: _with_padding(parts, padding, body) for name, body in bodies.items()
+            name: _with_padding(parts, padding, body) for name, body in self._masked.items()
         })  # fmt: skip
 
-    def _hides_just(self, parts: PaddedParts, padding: int) -> bool:
+    def _hides_just(self, padding: int, inputs: Mapping[str, NDArray[Any]]) -> bool:
         """Ask the layers' own mask, of the state that these inputs give."""
+        parts = self._parts
+        assert isinstance(parts, PaddedParts)
         found: list[torch.Tensor] = []
+        self._stage(inputs)
         self._run('embed')
         self._stream.order(lambda: found.append(parts.hides_just(padding, self._hidden)))
         self.synchronize()
@@ -382,13 +427,23 @@ class CudaEngine:
         return (self._hidden, *state)
 
     def _run(self, name: str) -> None:
-        launch = self._others.get(name) or self._layers.get(self._padding, {}).get(name)
+        launch = self._others.get(name) or self._layer(name)
         if launch is None:
             raise EngineError(f'{name}: the engine is closed, or the policy has no such part')
         try:
             launch()
         except RuntimeError as error:
             raise EngineError(f'{name} on {self.device}: {first_line(error)}') from error
+
+    def _layer(self, name: str) -> Callable[[], None] | None:
+        """What launches a layer for the state at hand: captured, or operation by operation."""
+        captured = self._captured_masked
+        if self._padding is not None:
+            captured = self._lengths.get(self._padding, captured)
+        body = self._masked.get(name)
+        if name in captured or body is None:
+            return captured.get(name)
+        return lambda: self._stream.order(body)
 
     def _launch(self, name: str) -> CudaHidden:
         self._run(name)

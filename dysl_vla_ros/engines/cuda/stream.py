@@ -7,7 +7,7 @@ graph. Tests replace this class by one that behaves just so on a CPU.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import torch
@@ -48,6 +48,9 @@ class Stream(Protocol):
         ``pinned``: whatever else it makes belongs to the next graph as soon as that runs.
         """
 
+    def forget(self, launches: Iterable[Callable[[], None]]) -> None:
+        """Wait, then give back what these launches need; they are invalid afterwards."""
+
     def wait(self) -> None:
         """Return when all that was launched is done."""
 
@@ -72,7 +75,7 @@ class CudaStream:
         self._device = torch.device('cuda', torch.cuda.current_device())
         self._stream = torch.cuda.Stream(self._device)
         self._pool = torch.cuda.graph_pool_handle()
-        self._graphs: list[torch.cuda.CUDAGraph] = []
+        self._graphs: dict[Callable[[], None], torch.cuda.CUDAGraph] = {}
         self._beside: list[torch.cuda.Stream] = []
 
     @property
@@ -132,13 +135,19 @@ class CudaStream:
                 graph, pool=self._pool, stream=self._stream, capture_error_mode='thread_local'
             ):
                 body()
-        self._graphs.append(graph)
 
         def launch() -> None:
             with torch.cuda.stream(self._stream):
                 graph.replay()
 
+        self._graphs[launch] = graph
         return launch
+
+    def forget(self, launches: Iterable[Callable[[], None]]) -> None:
+        """Destroy their graphs once they are idle; the pool stays with the others."""
+        self._stream.synchronize()
+        for launch in launches:
+            self._graphs.pop(launch).reset()
 
     def wait(self) -> None:
         """Wait for the stream."""
@@ -147,6 +156,6 @@ class CudaStream:
     def close(self) -> None:
         """Destroy the graphs, which own the pool, once they are idle."""
         self._stream.synchronize()
-        for graph in self._graphs:
+        for graph in self._graphs.values():
             graph.reset()
         self._graphs.clear()

@@ -58,6 +58,7 @@ def all_exits(policy: Policy, observation: Observation) -> Exits:
         EngineError: The back end failed.
     """
     engine = policy.engine
+    policy.learn(observation.instruction)
     hidden = engine.encode(policy.prepare(observation))
     early = dict(walk(engine, hidden, engine.layout.exit_layers))
     return Exits(early.pop(engine.layout.layers_total), early)
@@ -93,6 +94,7 @@ def entered(
 ) -> Iterator[tuple[int, FloatArray]]:
     """Encode an observation; then ``walk``, as far as it is asked for."""
     engine = policy.engine
+    policy.learn(observation.instruction)
     hidden = engine.encode(policy.prepare(observation))
     engine.synchronize()
     return walk(engine, hidden, exits)

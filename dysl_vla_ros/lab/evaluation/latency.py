@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.data_types import LayerLayout, SkipPlan
-from dysl_vla_ros.engines.engine import AsksAhead, Engine, forward
+from dysl_vla_ros.engines.engine import AsksAhead, Engine, forward, prepare_for
 
 Clock = Callable[[], float]
 Progress = Callable[[int, int], None]
@@ -159,6 +159,7 @@ def bench_engine(
         backbone over the share of layers not run, i.e. 1 when a skipped layer costs nothing.
     """
     layout = engine.layout
+    prepare_for(engine, inputs)
     live = _live_count(layout, live_layers)
     cases = _cases(engine, inputs, live)
     if one_graph is not None:

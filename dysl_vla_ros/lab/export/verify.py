@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.data_types import LayerLayout, SkipPlan
-from dysl_vla_ros.engines.engine import Engine, forward
+from dysl_vla_ros.engines.engine import Engine, forward, prepare_for
 from dysl_vla_ros.engines.inspection import Inspectable
 from dysl_vla_ros.errors import ConfigError, EngineError
 from dysl_vla_ros.lab.export.parity import Budget, PassRow, Report, Worst
@@ -94,6 +94,8 @@ def verify(
             f'expected {reference.layout.static_layers} of {reference.layout.layers_total}, as '
             'the reference has: both must come from one checkpoint'
         )
+    for inputs in observations:
+        prepare_for(engine, inputs)  # what is verified is what runs on the robot
     found: dict[str, Worst] = {}
     if isinstance(engine, Inspectable):
         for inputs in observations:

@@ -120,7 +120,7 @@ def test_the_cuda_engine_leaves_out_what_the_mask_hides_and_nothing_else(
     for seed, instruction in enumerate(words):
         inputs = policy.prepare(observation(seed, instruction))
         padding = int((inputs['tokens'] == opened.manifest.instruction.pad_id).sum())
-        engine.encode(inputs)  # captures
+        engine.prepare_for(inputs)
         for plan in (LAYOUT.full_plan(), LAYOUT.watched_plan(), LAYOUT.open_plan()):
             given.clear()
             found, trace = forward(engine, engine.encode(inputs), plan)
@@ -129,6 +129,36 @@ def test_the_cuda_engine_leaves_out_what_the_mask_hides_and_nothing_else(
             wanted, expected = forward(policy.engine, policy.engine.encode(inputs), plan)
             np.testing.assert_allclose(actions, policy.engine.decode(wanted), atol=1e-4)
             assert trace.scores == pytest.approx(expected.scores, abs=1e-4)
+
+
+def test_after_an_instruction_is_learnt_its_first_pass_captures_nothing(policy, bundle):
+    """Neither do opening, warming up and an instruction of as many words."""
+    stream, opened = DeferredStream(), open_bundle(bundle)
+    cuda = Policy(open_cuda_engine(opened, stream), policy.manifest, policy._tokenizer)
+    before = stream.captured
+    cuda.warm_up(2)
+    assert stream.captured == before
+    cuda.learn('pick up the red cube')
+    before = stream.captured
+    for instruction in ('pick up the red cube', 'pick up the blue cube'):
+        for plan in (LAYOUT.full_plan(), LAYOUT.open_plan(), LAYOUT.watched_plan()):
+            found = cuda.predict(observation(3, instruction), plan)
+            wanted = policy.predict(observation(3, instruction), plan)
+            assert found.trace.layers_run == wanted.trace.layers_run
+            np.testing.assert_allclose(found.normalised, wanted.normalised, atol=1e-4)
+    lengths = {int((cuda.tokens(text) == opened.manifest.instruction.pad_id).sum())
+               for text in ('pick up the red cube', 'pick up the blue cube')}  # fmt: skip
+    assert stream.captured == before, lengths
+
+
+def test_padding_between_words_keeps_the_mask(bundle):
+    opened = open_bundle(bundle)
+    parts, pad = BundleParts(opened, torch.device('cpu')), opened.manifest.instruction.pad_id
+    tokens = np.full((1, 24), pad)
+    tokens[0, :6] = 7
+    assert parts.padding_of({'tokens': tokens}) == 18
+    tokens[0, 2] = pad
+    assert parts.padding_of({'tokens': tokens}) is None
 
 
 def test_every_way_through_the_stack_is_that_of_torch(policy, source):

@@ -69,6 +69,12 @@ def noisy(bundle, threads):
     return _Noisy(bundle)
 
 
+def unprepared(bundle, threads):
+    engine = Reference(bundle)
+    engine.prepare_for = lambda: None  # takes no inputs
+    return engine
+
+
 def shallow(bundle, threads):
     engine = Reference(bundle)
     engine.layout = LayerLayout(3, (0, 2))
