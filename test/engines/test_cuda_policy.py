@@ -14,6 +14,8 @@ from deferred_stream import DeferredStream
 
 from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.cli.main import main
+from dysl_vla_ros.config import from_flat
+from dysl_vla_ros.data_types import SkipPlan
 from dysl_vla_ros.engines.cuda import bundle as cuda_bundle
 from dysl_vla_ros.engines.cuda.bundle import open_cuda_engine
 from dysl_vla_ros.engines.open_engine import bundled_model
@@ -58,3 +60,46 @@ def test_bench_runs_on_the_cuda_back_end(monkeypatch, tmp_path):
     assert document['same_bits'] is True
     if not torch.cuda.is_available():
         assert 'no CUDA device' in document['roof']['why_not']
+
+
+def test_compare_gives_both_passes_of_onnx_runtime_on_one_encoding(policies):
+    mine, theirs = policies
+    plan = mine.manifest.layout.open_plan()
+    jumps = SkipPlan(plan.allow, 'open')
+    for observation in made_up(mine.manifest, 2):
+        for chosen in (plan, jumps):
+            found, wanted = (one.compare(observation, chosen) for one in (mine, theirs))
+            full, skipped = (mine.predict(observation, p)
+                             for p in (mine.manifest.layout.full_plan(), chosen))  # fmt: skip
+            np.testing.assert_array_equal(found.normalised, full.normalised)
+            np.testing.assert_array_equal(found.compared.normalised, skipped.normalised)
+            assert found.compared.trace.layers_run == wanted.compared.trace.layers_run
+            assert found.changed == wanted.changed
+            np.testing.assert_allclose(found.normalised, wanted.normalised, atol=1e-4)
+
+
+@pytest.mark.parametrize('mode', ['auto', 'compare'])
+def test_the_control_loop_closes_with_prefix_and_in_compare(policies, mode):
+    """An episode of the simulated arm: chunks, re-runs, and what is played before they land."""
+    pytest.importorskip('mujoco', reason='needs mujoco')
+    from dysl_vla_ros.lab.evaluation.episodes import EpisodeSpec, arm_planner, run_episode
+    from dysl_vla_ros.sim.world import World
+
+    mine = policies[0]
+    config = from_flat({
+        'rerun.prefix_policy': 'prefix', 'skip.mode': mode, 'continuity.threshold': 0.3,
+        'continuity.hysteresis': 0.1,
+    })  # fmt: skip
+    deliveries = []
+    result = run_episode(
+        World(), mine, arm_planner(mine.manifest.action, config), config,
+        EpisodeSpec(7, 'place', time_limit=12.0), latency=0.1, on_delivery=deliveries.append,
+    )  # fmt: skip
+    assert result.success and result.unsafe == 0
+    again = [one for one in deliveries if one.rerun]
+    if mode == 'compare':
+        assert not again and result.layers_run == result.chunks * mine.manifest.layers_total
+    else:
+        assert again and all(one.drop_index is not None for one in again)
+        assert result.reruns == len(again)
+        assert result.layers_run < result.chunks * mine.manifest.layers_total
