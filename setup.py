@@ -86,7 +86,9 @@ setup(
             'ros-jazzy-std-srvs==5.3.6',
             'ros-jazzy-lifecycle-msgs==2.0.3',
         ],
-        'cuda': [  # engine.backend = cuda: a bundle's graphs as CUDA graphs, on a workstation
+        # engine.backend = cuda: a bundle's graphs as CUDA graphs, on a workstation. To compile
+        # them (dysl build --backend cuda) needs a CUDA toolkit and g++ too, which no wheel brings.
+        'cuda': [
             'torch>=2.7,<3',  # the build that fits the driver
             'onnx>=1.16,<2',  # reads the graphs
         ],

@@ -8,22 +8,29 @@ written for it.
 from __future__ import annotations
 
 import importlib.util
+import platform
 import time
 from dataclasses import asdict, dataclass
 from types import SimpleNamespace
 
-import numpy as np
 import torch
-from oft_measurements import build_parts, observation
+from oft_measurements import COMMAND, build_parts, observation
 
+from dysl_vla_ros.bundle.folder import sha256_of
 from dysl_vla_ros.engines.cuda import onnx_torch
 from dysl_vla_ros.engines.cuda.build import compile_run
 from dysl_vla_ros.engines.cuda.bundle import BundleParts
 from dysl_vla_ros.engines.cuda.compiled import open_piece
 from dysl_vla_ros.engines.cuda.engine import CudaEngine
 from dysl_vla_ros.engines.cuda.pieces import Program
+from dysl_vla_ros.engines.cuda.toolchain import lacking
+from dysl_vla_ros.engines.engine import forward
+from dysl_vla_ros.errors import EngineError
+from dysl_vla_ros.hardware import snapshot
 from dysl_vla_ros.lab.evaluation.latency import bench_engine
+from dysl_vla_ros.lab.export.parity import BUDGETS, Worst
 
+AHEAD = 'Inductor, as libraries'
 HAVE_EXPORTER = all(importlib.util.find_spec(name) for name in ('onnxscript', 'onnx_ir'))
 
 
@@ -143,8 +150,27 @@ def open_before(source, inputs, stream):
     return BeforeEngine(parts, inputs, stream)
 
 
+def compile_in_memory(run, constants, inputs, weights):
+    """As ``compile_run``, by the same compiler, but no library is made: no toolkit is needed."""
+    with torch.no_grad():
+        program = torch.export.export(Program(run, constants), (inputs, weights), strict=False)
+        compiled = torch._inductor.compile(program.module(), [inputs, weights])
+
+    def code(given, constants):
+        with torch.no_grad():
+            return compiled(given, constants)
+
+    code(inputs, weights)
+    return code
+
+
 def compile_all(source, device, inputs, folder):
-    """Compile every piece; returns them by key, and the seconds that it took."""
+    """Compile every piece, as ``dysl build`` does, or else in memory.
+
+    Returns:
+        The pieces by key, the seconds that it took, and by what they were compiled; why not as
+        libraries, if so.
+    """
     began = time.monotonic()
     recorders, samples, found = {}, {}, {}
     parts = BundleParts(source, device, recorders)
@@ -167,87 +193,180 @@ def compile_all(source, device, inputs, folder):
             parts.score(layer, after)
             parts.bridge(layer, after)
         parts.head(after)
+    try:
+        lacks = lacking() if device.type == 'cuda' else []
+        if lacks:
+            raise EngineError(f'for want of {"; ".join(lacks)}')
+        for key, (run, constants, _) in runs.items():
+            path = folder / f'{key}.pt2'
+            compile_run(run, constants, samples[key], [constants[n] for n in run.weights], path)
+            found[key] = open_piece(path, 'make test-gpu')
+        return found, time.monotonic() - began, AHEAD
+    except Exception as error:  # the compiler raises many kinds
+        why_not = ' '.join(str(error).split())[:400] or type(error).__name__
+    began = time.monotonic()
     for key, (run, constants, _) in runs.items():
-        path = folder / f'{key}.pt2'
-        compile_run(run, constants, samples[key], [constants[n] for n in run.weights], path)
-        found[key] = open_piece(path, 'make test-gpu')
-    return found, time.monotonic() - began
+        weights = [constants[name] for name in run.weights]
+        found[key] = compile_in_memory(run, constants, samples[key], weights)
+    return found, time.monotonic() - began, f'Inductor in memory, not as libraries: {why_not}'
 
 
 def open_after(source, inputs, stream, compiled):
-    """As ``open_cuda_engine`` opens a bundle."""
+    """As ``open_cuda_engine`` opens a bundle, and as the node prepares it for an instruction.
+
+    Returns:
+        The engine, and how long each part took. Reading and checking the files again is computed,
+        from the rate of those that are there: the layers of this source share one. Left out are
+        starting Python, importing torch, and reading the pages from a disk.
+    """
+    paths = [source.graph(name) for name in source.manifest.segments]
+    files = [[path, *path.parent.glob(f'{path.name}.data')] for path in paths]
+    distinct = {one for file in files for one in file}
+    began = time.monotonic()
+    for path in distinct:
+        sha256_of(path)
+    rate = sum(path.stat().st_size for path in distinct) / (time.monotonic() - began)
+    hashed = time.monotonic()
     parts = BundleParts(source, stream.device, compiled, stream.together)
-    return CudaEngine(parts, inputs, stream)
+    stream.wait()
+    loaded = time.monotonic()
+    engine = CudaEngine(parts, inputs, stream)
+    captured = time.monotonic()
+    engine.prepare_for(inputs)
+    prepared = time.monotonic()
+    hidden, _ = forward(engine, engine.encode(inputs), engine.layout.full_plan())
+    engine.decode(hidden)
+    found = {
+        'hash_s': sum(path.stat().st_size for file in files for path in file) / rate,
+        'load_s': loaded - hashed, 'capture_s': captured - loaded,
+        'first_instruction_s': prepared - captured, 'first_pass_s': time.monotonic() - prepared,
+    }  # fmt: skip
+    return engine, {**found, 'hash_bytes_per_s': rate, 'total_s': sum(found.values())}
 
 
 def rows(report, layers_run):
     """The four rows of one engine, from what ``bench_engine`` found [ms]."""
-    stages = report['stages']
-    (depth,) = [row for row in report['depths'] if row['layers_run'] == layers_run]
+    stages, skipped = report['stages'], report['skipped_pass']
+    assert skipped['layers_run'] == layers_run
     return {
         'encode': stages['encode']['p50'],
         'all layers': stages['backbone']['p50'],
         'all controllers asked, of dense': report['controllers']['all_closed_of_dense'],
-        f'whole pass, {layers_run} layers': (
-            stages['encode']['p50'] + depth['backbone']['p50'] + stages['decode']['p50']
-        ),
+        f'whole pass, {layers_run} layers': skipped['pass']['p50'],
         'whole pass, dense': report['full_pass']['p50'],
-    }  # fmt: skip
+    }
 
 
-def measure(config, layout, folder, open_stream, runs, layers_run, half=True, warm_up=3):
+def measure(
+    config, layout, folder, open_stream, runs, layers_run, half=True, warm_up=3,
+    keep=lambda found: None,
+):  # fmt: skip
     """Both engines on one device in one run.
 
+    Args:
+        keep: Told what is known so far, whenever it is more: what follows may fail.
+
     Returns:
-        Rows of both, seconds to compile and to open, both reports, and the errors of the compiled
-        parts against the modules in float32.
+        Rows of both, by what the pieces were compiled, seconds to compile and to open, both
+        reports, and how far the compiled parts are from FP32.
     """
     inputs = observation(config)
     # A prompt that is shorter than the longest.
     inputs['tokens'][0, -max(config.prompt_tokens // 5, 1) :] = config.pad_id
     source, modules = export(config, layout, folder, half)
-    stream = open_stream()
-    before = open_before(source, inputs, stream)
+    before = open_before(source, inputs, open_stream())
     first = bench_engine(before, inputs, runs=runs, warm_up=warm_up, live_layers=layers_run)
     before.close()
+    found = {'before': rows(first, layers_run), 'reports': {'before': first}}
+    keep(found)
     stream = open_stream()
-    compiled, compiling_s = compile_all(source, stream.device, inputs, folder)
-    began = time.monotonic()
-    after = open_after(source, inputs, stream, compiled)
-    opening_s = time.monotonic() - began
+    compiled, compiling_s, compiled_by = compile_all(source, stream.device, inputs, folder)
+    after, opening = open_after(source, inputs, stream, compiled)
     second = bench_engine(after, inputs, runs=runs, warm_up=warm_up, live_layers=layers_run)
-    worst = errors(after, modules, inputs, config)
-    after.close()
-    return {
-        'before': rows(first, layers_run), 'after': rows(second, layers_run),
-        'compiling_s': compiling_s, 'opening_s': opening_s, 'same_bits': second['same_bits'],
-        'relative_errors': worst, 'reports': {'before': first, 'after': second},
+    found |= {
+        'after': rows(second, layers_run), 'compiled_by': compiled_by, 'compiling_s': compiling_s,
+        'opening': opening, 'reports': {'before': first, 'after': second},
     }  # fmt: skip
-
-
-def errors(engine, modules, inputs, config):
-    """Of one part of each kind against its module in float32: largest, over root mean square."""
-    with torch.no_grad():
-        modules['vision'].float()
-        images = [torch.from_numpy(inputs[name]) for name in config.cameras]
-        patches = modules['vision'](*images)
-        tokens, state = (torch.from_numpy(inputs[n]) for n in ('tokens', 'proprioception'))
-        entering = modules['embed'](patches, tokens, state)
-        found = {'vision and embed': _error(engine.read(engine.encode(inputs)), entering)}
-        leaving, gate = modules['layer_any'](entering)
-        found['layer'] = _error(
-            engine.read(engine.run_layer(0, engine.write(entering.numpy()))), leaving
-        )
-        dynamic = engine.layout.dynamic_layers[0]
-        score = engine.skip_score(dynamic, engine.write(leaving.numpy()))
-        found['controller'] = abs(score - float(gate))
-        bridged = engine.read(engine.bridge(dynamic, engine.write(leaving.numpy())))
-        found['adapter'] = _error(bridged, modules['bridge_any'](leaving))
-        actions = engine.decode(engine.write(leaving.numpy()))
-        found['head'] = _error(actions, modules['head'](leaving)[0])
+    keep(found)
+    found |= parity(after, modules, inputs, config, folder, half)
+    after.close()
     return found
 
 
-def _error(found, wanted):
-    wanted = wanted.numpy()
-    return float(np.abs(found - wanted).max() / np.sqrt(np.square(wanted).mean()))
+def document(found, config, roof, before, after):
+    """An evidence file: what ``bench_engine`` found of the new engine, and the rest beside it.
+
+    Args:
+        found: From ``measure``; of what is known so far, the last engine that was benched.
+        config: Of the model.
+        roof: Rates of the device.
+        before: Snapshot of the machine.
+        after: Likewise, when all was measured.
+    """
+    reports = found['reports']
+    versions = {'python': platform.python_version(), 'torch': torch.__version__,
+                'cuda': torch.version.cuda or 'none'}  # fmt: skip
+    return {
+        **reports.get('after', reports['before']), **found, 'finished': 'parity' in found,
+        'what': 'exported graphs of OpenVLA-OFT, random weights: before and after',
+        'tokens': config.tokens,
+        'roof': {'what': roof.what, 'flops': roof.flops, 'bandwidth': roof.bandwidth},
+        'hardware': {'before': before, 'after': after,
+                     'slowdowns': snapshot.slowdowns(before, after)},
+        'versions': versions, 'command': COMMAND,
+        'date': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
+    }  # fmt: skip
+
+
+class _Reference:
+    """Parts in FP32: ONNX Runtime on graphs exported for it, or else the modules themselves."""
+
+    def __init__(self, modules, folder):
+        self.modules, self.folder = modules, folder
+        try:
+            import onnxruntime
+        except ImportError:
+            self.runtime, self.words = None, 'modules of torch, FP32, on the CPU'
+        else:
+            self.runtime = onnxruntime
+            self.words = f'ONNX Runtime {onnxruntime.__version__}, FP32, on the CPU'
+
+    def __call__(self, name, *given):
+        module = self.modules[name].float()
+        if self.runtime is None:
+            with torch.no_grad():
+                found = module(*map(torch.from_numpy, given))
+            return [t.numpy() for t in (found if isinstance(found, tuple) else (found,))]
+        from dysl_vla_ros.lab.export.onnx_files import FileSettings, write_onnx
+        from dysl_vla_ros.lab.export.parts import Part
+
+        inputs = tuple(f'x{index}' for index in range(len(given)))
+        outputs = ('y', 'gate') if name == 'layer_any' else ('y',)
+        part = Part(module, tuple(map(torch.from_numpy, given)), inputs, outputs)
+        spec = write_onnx(part, self.folder, f'reference_{name}.onnx', FileSettings())
+        session = self.runtime.InferenceSession(str(self.folder / spec.file))
+        found = session.run(list(outputs), dict(zip(inputs, given, strict=True)))
+        for path in self.folder.glob(f'{spec.file}*'):
+            path.unlink()
+        return found
+
+
+def parity(engine, modules, inputs, config, folder, half):
+    """One part of each kind against FP32, judged as ``dysl verify`` judges segments."""
+    budget, reference = BUDGETS['fp16' if half else 'fp32'], _Reference(modules, folder)
+    worst = {name: Worst() for name in ('vision and embed', 'layer', 'adapter', 'head')}
+    (patches,) = reference('vision', *(inputs[name] for name in config.cameras))
+    (entering,) = reference('embed', patches, inputs['tokens'], inputs['proprioception'])
+    worst['vision and embed'].add(engine.read(engine.encode(inputs)), entering)
+    leaving, gate = reference('layer_any', entering)
+    ours = engine.run_layer(0, engine.write(entering))
+    worst['layer'].add(engine.read(ours), leaving)
+    dynamic = engine.layout.dynamic_layers[0]
+    score = engine.skip_score(dynamic, engine.write(leaving))
+    worst['layer'].add_gate(score, float(gate.reshape(())))
+    (bridged,) = reference('bridge_any', leaving)
+    worst['adapter'].add(engine.read(engine.bridge(dynamic, engine.write(leaving))), bridged)
+    (actions,) = reference('head', leaving)
+    worst['head'].add(engine.decode(engine.write(leaving)), actions[0])
+    rows = {name: asdict(one.row(name, budget)) for name, one in worst.items()}
+    return {'parity': rows, 'parity_against': reference.words, 'budget': asdict(budget)}

@@ -26,6 +26,7 @@ from dysl_vla_ros.engines.cuda.compiled import (
     write_compiled,
 )
 from dysl_vla_ros.engines.cuda.pieces import Compiled, Program, Run
+from dysl_vla_ros.engines.cuda.toolchain import lacking
 from dysl_vla_ros.engines.tensorrt.build import BuildReport, Progress, check_root, go_on, tell
 from dysl_vla_ros.engines.tensorrt.plans import COMPILED_NAME, PlanEntry, plan_problem
 from dysl_vla_ros.errors import EngineError
@@ -49,10 +50,16 @@ def build_compiled(
         progress: Called with (piece number, pieces, name, event).
 
     Raises:
-        EngineError: Inductor cannot compile a piece; what was built before stays.
+        EngineError: Inductor lacks something, or cannot compile a piece; what was built before
+            stays.
         ConfigError: Something else than plans is in the folder; nothing is touched.
     """
     began = time.monotonic()
+    if device.type == 'cuda' and (lacks := lacking()):
+        raise EngineError(
+            f'torch {torch.__version__} cannot make libraries for the GPU here, for want of '
+            f'{"; ".join(lacks)}'
+        )
     target = target_of(device, bundle.manifest)
     folder = check_root(root) / target.key
     recorders: dict[str, Compiled] = {}
@@ -125,13 +132,13 @@ def _compiler(
         try:
             compile_run(run, constants, inputs, weights, made)
             made.replace(partial)
-        except OSError:
-            raise
         except Exception as error:  # the compiler raises many kinds
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # a full disk, say; without a number it is torch that lacks something
             words = ' '.join(str(error).split())[:400] or type(error).__name__
             raise EngineError(
                 f'{name}: torch {torch.__version__} cannot compile it (a C++ compiler is needed, '
-                f'on a GPU also triton): {words}'
+                f'on a GPU also triton, a CUDA toolkit and libcuda.so): {words}'
             ) from error
         finally:
             made.unlink(missing_ok=True)

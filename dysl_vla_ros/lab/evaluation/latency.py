@@ -148,8 +148,8 @@ def bench_engine(
         inputs: One prepared observation.
         runs: Timed repetitions of each.
         warm_up: Untimed repetitions first.
-        live_layers: Layers that a pass with live controllers runs, as calibrated; 0 takes half
-            of the dynamic ones.
+        live_layers: Layers that a pass with live controllers runs, as calibrated, and the whole
+            pass that skips; 0 takes half of the dynamic ones.
         one_graph: All layers at once, where they can be joined.
         clock: Seconds.
         progress: Called with (rounds done, rounds).
@@ -177,6 +177,10 @@ def bench_engine(
         'static_layers': list(layout.static_layers),
         'stages': {name: asdict(stage) for name, stage in stages.items()},
         'full_pass': asdict(found['pass']),
+        'skipped_pass': {
+            'layers_run': layers_run(layout, plan_for_layers(layout, live)),
+            'pass': asdict(found['pass skipped']),
+        },
         'backbone_share': share,
         'layer_ms': full.p50 / layout.layers_total,
         'depths': [
@@ -221,11 +225,12 @@ def _cases(engine: Engine, inputs: Mapping[str, NDArray[Any]], live: int) -> dic
     def rerun(state: object, start: int) -> Case:
         return Case(lambda _: forward(engine, engine.restore(state), full, start))
 
-    def whole(_: Any) -> None:
-        engine.decode(forward(engine, engine.encode(inputs), full)[0])
+    def whole(plan: SkipPlan) -> Case:
+        return Case(lambda _: engine.decode(forward(engine, engine.encode(inputs), plan)[0]))
 
     cases = {
-        'pass': Case(whole),
+        'pass': whole(full),
+        'pass skipped': whole(plan_for_layers(layout, live)),
         'encode': Case(lambda _: engine.encode(inputs)),
         'decode': Case(engine.decode, lambda: engine.restore(leaving)),
         'rerun 0': rerun(entering, 0),

@@ -17,6 +17,8 @@ from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.data_types import LayerLayout, Observation, SkipPlan
 from dysl_vla_ros.engines.cuda import onnx_attention, pieces
 from dysl_vla_ros.engines.cuda.bundle import BundleParts, open_cuda_engine
+from dysl_vla_ros.engines.cuda.onnx_torch import OnnxFunction
+from dysl_vla_ros.engines.cuda.pieces import Fork, runs_of
 from dysl_vla_ros.engines.engine import forward
 from dysl_vla_ros.engines.open_engine import open_engine
 from dysl_vla_ros.errors import BundleError, ConfigError
@@ -26,12 +28,13 @@ from dysl_vla_ros.lab.export.parts import GatedLayer, Part
 from dysl_vla_ros.lab.export.parts_engine import PartsEngine
 from dysl_vla_ros.lab.export.precision import to_half
 from dysl_vla_ros.lab.export.write_bundle import ExportSettings, write_bundle
+from dysl_vla_ros.lab.model.llama import LlamaShape
 from dysl_vla_ros.lab.model.oft_skipping import (
     load_oft_skipping,
     oft_skip_modules,
     save_oft_skipping,
 )
-from dysl_vla_ros.lab.model.openvla_oft import OftConfig, OftLayer
+from dysl_vla_ros.lab.model.openvla_oft import OftConfig, OftLayer, oft_vision
 from dysl_vla_ros.lab.model.openvla_oft_loader import open_oft
 from dysl_vla_ros.lab.model.skipping_file import Skipping
 from dysl_vla_ros.policy import Policy
@@ -159,6 +162,36 @@ def test_padding_between_words_keeps_the_mask(bundle):
     assert parts.padding_of({'tokens': tokens}) == 18
     tokens[0, 2] = pad
     assert parts.padding_of({'tokens': tokens}) is None
+
+
+def branches_of(path):
+    """Steps of the branches of the one fork in a vision graph, and of all of it."""
+    function = OnnxFunction(path, torch.device('cpu'))
+    made = function.pieces(('image', 'wrist_image'), ('patches',))
+    forks = [piece for piece in made if isinstance(piece, Fork)]
+    assert len(forks) == 1, [type(piece).__name__ for piece in made]
+    steps = sum(len(run.steps) for run in runs_of(made))
+    return [len(run.steps) for run in forks[0].branches], steps
+
+
+def test_the_two_towers_of_an_exported_graph_run_side_by_side(bundle):
+    branches, steps = branches_of(open_bundle(bundle).graph('vision'))
+    assert len(branches) == 2 and sum(branches) > 0.8 * steps, (branches, steps)
+
+
+@pytest.mark.slow
+def test_so_do_towers_as_deep_as_the_published_ones(tmp_path):
+    """Narrow, but of 24 and 27 blocks, 224 pixels, two cameras."""
+    towers = tuple(replace(one, width=16, heads=2, mlp_width=24) for one in OftConfig().towers)
+    config = replace(OftConfig(), towers=towers, text=LlamaShape(1, 16, 24, 2, 64), pad_id=63)
+    part = Part(
+        oft_vision(config).eval(), (torch.zeros(1, 3, 224, 224),) * 2, config.cameras,
+        ('patches',),
+    )  # fmt: skip
+    write_onnx(part, tmp_path, 'vision.onnx', FileSettings())
+    branches, steps = branches_of(tmp_path / 'vision.onnx')
+    assert len(branches) == 2 and sum(branches) > 0.9 * steps, (branches, steps)
+    assert min(branches) > 0.3 * steps
 
 
 def test_every_way_through_the_stack_is_that_of_torch(policy, source):
