@@ -24,6 +24,7 @@ from dysl_vla_ros.engines.open_engine import open_engine
 from dysl_vla_ros.errors import BundleError, ConfigError
 from dysl_vla_ros.lab.export.oft_parts import OftExport, OftRobot
 from dysl_vla_ros.lab.export.onnx_files import FileSettings, write_onnx
+from dysl_vla_ros.lab.export.parity import BUDGETS, Worst
 from dysl_vla_ros.lab.export.parts import GatedLayer, Part
 from dysl_vla_ros.lab.export.parts_engine import PartsEngine
 from dysl_vla_ros.lab.export.precision import to_half
@@ -341,6 +342,20 @@ def test_a_full_size_llama_layer_exports_and_runs(tmp_path):
     cosine = (found * wanted).sum() / (np.linalg.norm(found) * np.linalg.norm(wanted))
     assert cosine > 0.99999
     assert not found[:, :9].any()
+    # The CUDA engine's reading of the same file, by the mask and without it.
+    function = OnnxFunction(tmp_path / 'layer.onnx', torch.device('cpu'))
+    assert function.mask_of(('hidden',), ('hidden_out',))
+    with torch.no_grad():
+        (masked,), (spared,) = (
+            function({'hidden': hidden}, ('hidden_out',), padding=padding) for padding in (None, 9)
+        )
+    worst = Worst()
+    worst.add(masked.numpy(), found)
+    assert worst.row('layer', BUDGETS['fp32']).within, worst.relative
+    assert not spared[:, :9].any()
+    # Three digits finer than the budget: one key too many would be 1 of 597.
+    np.testing.assert_allclose(spared, masked, atol=1e-6 * np.abs(wanted).max())
+    del function
     half = write_onnx(to_half(part), tmp_path, 'half.onnx', FileSettings())
     size = (tmp_path / half.data).stat().st_size
     assert 400e6 < size < 420e6
