@@ -79,7 +79,7 @@ PARTS = {
     ),
     'engines.cuda': May(
         'bundle data_types engines.tensorrt.build engines.tensorrt.plans errors targets',
-        'hashlib importlib.util os pathlib platform shutil subprocess tempfile time',
+        'contextlib gc hashlib importlib.util os pathlib platform shutil subprocess tempfile time',
         'numpy onnx torch',
     ),
     # Engines of other packages come in here, by the entry points that their metadata names.

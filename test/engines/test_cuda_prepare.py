@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -200,6 +202,26 @@ def test_a_card_that_is_full_says_so_keeps_no_half_of_a_length_and_goes_on(engin
         engine.prepare_for(inputs(3))
     assert engine.stream.graphs == graphs
     np.testing.assert_array_equal(run(engine, 3)[0], wanted)
+
+
+def test_captures_do_not_collect_what_was_there_before_them(engine, monkeypatch):
+    """As set aside; what somebody else set aside stays so."""
+    gc.unfreeze()
+    aside, capture = [], engine.stream.capture
+
+    def counted(body):
+        aside.append(gc.get_freeze_count())
+        return capture(body)
+
+    monkeypatch.setattr(engine.stream, 'capture', counted)
+    engine.prepare_for(inputs(3))
+    assert len(aside) == GRAPHS and min(aside) > 1000 and gc.get_freeze_count() == 0
+    gc.freeze()
+    try:
+        engine.prepare_for(inputs(4))
+        assert gc.get_freeze_count() > 1000
+    finally:
+        gc.unfreeze()
 
 
 def test_a_closed_engine_prepares_nothing(engine):

@@ -14,8 +14,10 @@ same actions, later.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -376,8 +378,9 @@ class CudaEngine:
     ) -> dict[str, Callable[[], None]]:
         found: dict[str, Callable[[], None]] = {}
         try:
-            for name, body in bodies.items():
-                found[name] = self._stream.capture(body)
+            with _little_garbage():
+                for name, body in bodies.items():
+                    found[name] = self._stream.capture(body)
         except BaseException:
             self._stream.forget(found.values())
             raise
@@ -456,6 +459,23 @@ class CudaEngine:
                 'this hidden state was overwritten by a later call: expected the newest one, '
                 'or one copied with keep() before'
             )
+
+
+@contextlib.contextmanager
+def _little_garbage() -> Iterator[None]:
+    """What is there already is no garbage: older versions of torch collect at every capture.
+
+    Some sixty full collections of a process with torch in it would take seconds.
+    """
+    if gc.get_freeze_count():  # somebody else's doing, to be left as it is
+        yield
+        return
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def first_line(error: Exception) -> str:
