@@ -50,7 +50,9 @@ PARTS = {
     'targets': May('errors', 'contextlib os pathlib shutil'),
     'config': May('data_types errors', 'pathlib', 'yaml'),
     'parameter_file': May('errors', 'pathlib', 'yaml'),
-    'bundle': May('data_types errors targets', 'contextlib hashlib mmap pathlib unicodedata'),
+    'bundle': May(
+        'data_types errors targets', 'concurrent contextlib hashlib mmap os pathlib unicodedata'
+    ),
     'rotations': May('data_types', '', 'numpy transforms3d'),
     'core': May('config data_types errors rotations', '', 'numpy'),
     'description': May('data_types errors', 'xml', 'numpy'),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import shutil
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_bundle import write_tiny_bundle
 
+from dysl_vla_ros.bundle import folder as bundle_folder
 from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
 from dysl_vla_ros.bundle.manifest import manifest_from_dict, manifest_to_dict
 from dysl_vla_ros.engines.fake.bundle import fake_manifest
@@ -294,3 +296,38 @@ def test_a_reference_must_be_a_listed_file_and_a_fit_one_of_three(original, docu
     for key in ('fit', 'reference'):  # as in bundles that were written before
         del document['cameras'][0][key]
     assert manifest_from_dict(document).cameras[0].fitting == 'crop'
+
+
+def test_of_several_files_that_were_altered_the_first_of_the_list_is_named(folder):
+    names = list(open_bundle(folder).manifest.files)
+    for name in names[2:]:
+        data = bytearray((folder / name).read_bytes())
+        data[-1] ^= 1
+        (folder / name).write_bytes(data)
+    with pytest.raises(BundleError, match=f'^{re.escape(names[2])}: SHA-256.*altered'):
+        open_bundle(folder)
+
+
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(folder, monkeypatch):
+    names = list(open_bundle(folder).manifest.files)
+    read = bundle_folder.sha256_of
+
+    def fail(path):
+        if path == folder / names[1]:
+            raise OSError(5, 'Input/output error')
+        return read(path)
+
+    monkeypatch.setattr(bundle_folder, 'sha256_of', fail)
+    with pytest.raises(BundleError, match=f'^{re.escape(names[1])}: cannot be read: Input/output'):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize(('processors', 'threads'), [(None, 1), (1, 1), (2, 1), (12, 6), (64, 8)])
+def test_checksums_leave_half_of_the_processors_free(folder, monkeypatch, processors, threads):
+    used, pool = [], bundle_folder.ThreadPoolExecutor
+    monkeypatch.setattr(bundle_folder.os, 'cpu_count', lambda: processors)
+    monkeypatch.setattr(
+        bundle_folder, 'ThreadPoolExecutor', lambda most: used.append(most) or pool(most)
+    )
+    open_bundle(folder)
+    assert used == [threads]

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import torch
 from oft_measurements import COMMAND, build_parts, observation
 
-from dysl_vla_ros.bundle.folder import sha256_of
+from dysl_vla_ros.bundle.folder import sums_of
 from dysl_vla_ros.engines.cuda import onnx_torch
 from dysl_vla_ros.engines.cuda.build import compile_run
 from dysl_vla_ros.engines.cuda.bundle import BundleParts
@@ -168,8 +168,8 @@ def compile_all(source, device, inputs, folder):
     """Compile every piece, as ``dysl build`` does, or else in memory.
 
     Returns:
-        The pieces by key, the seconds that it took, and by what they were compiled; why not as
-        libraries, if so.
+        The pieces by key, the seconds to compile and to open them, and by what they were compiled;
+        why not as libraries, if so.
     """
     began = time.monotonic()
     recorders, samples, found = {}, {}, {}
@@ -200,32 +200,38 @@ def compile_all(source, device, inputs, folder):
         for key, (run, constants, _) in runs.items():
             path = folder / f'{key}.pt2'
             compile_run(run, constants, samples[key], [constants[n] for n in run.weights], path)
-            found[key] = open_piece(path, 'make test-gpu')
-        return found, time.monotonic() - began, AHEAD
+        compiled = time.monotonic()
+        for key in runs:
+            found[key] = open_piece(folder / f'{key}.pt2', 'make test-gpu')
+        return found, (compiled - began, time.monotonic() - compiled), AHEAD
     except Exception as error:  # the compiler raises many kinds
         why_not = ' '.join(str(error).split())[:400] or type(error).__name__
     began = time.monotonic()
     for key, (run, constants, _) in runs.items():
         weights = [constants[name] for name in run.weights]
         found[key] = compile_in_memory(run, constants, samples[key], weights)
-    return found, time.monotonic() - began, f'Inductor in memory, not as libraries: {why_not}'
+    return (
+        found,
+        (time.monotonic() - began, 0.0),
+        f'Inductor in memory, not as libraries: {why_not}',
+    )
 
 
-def open_after(source, inputs, stream, compiled):
+def open_after(source, inputs, stream, compiled, pieces_s):
     """As ``open_cuda_engine`` opens a bundle, and as the node prepares it for an instruction.
 
+    Args:
+        pieces_s: How long opening the pieces took.
+
     Returns:
-        The engine, and how long each part took. Reading and checking the files again is computed,
-        from the rate of those that are there: the layers of this source share one. Left out are
-        starting Python, importing torch, and reading the pages from a disk.
+        The engine, and how long each part took; the checksums are those of as many bytes as the
+        bundle has, of one layer again and again. Left out are starting Python, importing torch,
+        and reading the pages from a disk.
     """
     paths = [source.graph(name) for name in source.manifest.segments]
-    files = [[path, *path.parent.glob(f'{path.name}.data')] for path in paths]
-    distinct = {one for file in files for one in file}
+    files = [one for path in paths for one in (path, *path.parent.glob(f'{path.name}.data'))]
     began = time.monotonic()
-    for path in distinct:
-        sha256_of(path)
-    rate = sum(path.stat().st_size for path in distinct) / (time.monotonic() - began)
+    sums_of(files)
     hashed = time.monotonic()
     parts = BundleParts(source, stream.device, compiled, stream.together)
     stream.wait()
@@ -237,11 +243,12 @@ def open_after(source, inputs, stream, compiled):
     hidden, _ = forward(engine, engine.encode(inputs), engine.layout.full_plan())
     engine.decode(hidden)
     found = {
-        'hash_s': sum(path.stat().st_size for file in files for path in file) / rate,
-        'load_s': loaded - hashed, 'capture_s': captured - loaded,
+        'hash_s': hashed - began, 'pieces_s': pieces_s, 'load_s': loaded - hashed,
+        'capture_s': captured - loaded,
         'first_instruction_s': prepared - captured, 'first_pass_s': time.monotonic() - prepared,
     }  # fmt: skip
-    return engine, {**found, 'hash_bytes_per_s': rate, 'total_s': sum(found.values())}
+    total = {'total_s': sum(found.values()), 'bytes': sum(path.stat().st_size for path in files)}
+    return engine, {**found, **total}
 
 
 def rows(report, layers_run):
@@ -280,11 +287,11 @@ def measure(
     found = {'before': rows(first, layers_run), 'reports': {'before': first}}
     keep(found)
     stream = open_stream()
-    compiled, compiling_s, compiled_by = compile_all(source, stream.device, inputs, folder)
-    after, opening = open_after(source, inputs, stream, compiled)
+    compiled, seconds, compiled_by = compile_all(source, stream.device, inputs, folder)
+    after, opening = open_after(source, inputs, stream, compiled, seconds[1])
     second = bench_engine(after, inputs, runs=runs, warm_up=warm_up, live_layers=layers_run)
     found |= {
-        'after': rows(second, layers_run), 'compiled_by': compiled_by, 'compiling_s': compiling_s,
+        'after': rows(second, layers_run), 'compiled_by': compiled_by, 'compiling_s': seconds[0],
         'opening': opening, 'reports': {'before': first, 'after': second},
     }  # fmt: skip
     keep(found)

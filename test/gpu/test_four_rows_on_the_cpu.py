@@ -76,7 +76,7 @@ def test_the_evidence_says_enough_at_every_step(found, kept):
 
 def test_the_first_start_is_split_into_what_it_consists_of(found):
     opening = found['opening']
-    parts = ('hash_s', 'load_s', 'capture_s', 'first_instruction_s', 'first_pass_s')
+    parts = ('hash_s', 'pieces_s', 'load_s', 'capture_s', 'first_instruction_s', 'first_pass_s')
     assert sum(opening[name] for name in parts) == pytest.approx(opening['total_s'])
     assert min(opening[name] for name in parts) > 0
 
