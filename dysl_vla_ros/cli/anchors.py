@@ -95,8 +95,9 @@ def run(given: argparse.Namespace) -> int:
             if not bundle.is_dir():
                 export_bundle(all_static(load_checkpoint(path)), bundle, name,
                               robot=ROBOT if libero else None)  # fmt: skip
-        wanted = distillations(preset(given.preset, given.workers, device.type == 'cuda'),
-                               given.random_static, given.stages, given.seed)  # fmt: skip
+        recipe = preset(given.preset, given.workers, device.type == 'cuda')
+        recipe = replace(recipe, distill=replace(recipe.distill, precision=given.precision))
+        wanted = distillations(recipe, given.random_static, given.stages, given.seed)
         distilled = make_ablations(given.folder, wanted, space, given.workers)
         for name, path in distilled.items():
             if not (out / f'{name}_bundle').is_dir():

@@ -96,7 +96,8 @@ def adjusted(recipe: Recipe, given: argparse.Namespace) -> Recipe:
     if given.train_seconds:
         recipe = replace(recipe, train=replace(recipe.train, max_seconds=given.train_seconds))
     recipe = replace(recipe, ground=replace(recipe.ground, precision=given.precision),
-                     train=replace(recipe.train, precision=given.precision))  # fmt: skip
+                     train=replace(recipe.train, precision=given.precision),
+                     distill=replace(recipe.distill, precision=given.precision))  # fmt: skip
     rounds = recipe.rounds
     if given.rounds is not None:
         rounds = tuple((rounds * given.rounds)[: given.rounds])
@@ -124,7 +125,8 @@ def _libero(given: argparse.Namespace, device: Any) -> int:
     ground = recipe.ground and replace(recipe.ground, precision=given.precision)
     if given.episodes:
         recipe = replace(recipe, collect=replace(recipe.collect, episodes=given.episodes))
-    recipe = replace(recipe, train=train, ground=ground, seed=given.seed)
+    distill = replace(recipe.distill, precision=given.precision)
+    recipe = replace(recipe, train=train, ground=ground, distill=distill, seed=given.seed)
     printer = Printer()
     results = given.results or given.folder
     space = Workspace(given.folder, results, device, printer.progress, printer.told)

@@ -35,6 +35,7 @@ from dysl_vla_ros.lab.learn.dense_model import (
     states,
 )
 from dysl_vla_ros.lab.learn.distill_state import load_distill_state, save_distill_state
+from dysl_vla_ros.lab.learn.half import Precision, autocast, check_precision
 from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
 from dysl_vla_ros.lab.model.skipping import SkipModules
 
@@ -61,6 +62,7 @@ class DistillSettings:
         upstream_share: Share of batches whose earlier segments are run as they would be live,
             so that an adapter also sees states that other adapters made.
         clip: Largest norm of the gradient.
+        precision: Of matrix products; see ``half.Precision``.
         seed: Of order and positions.
     """
 
@@ -76,6 +78,7 @@ class DistillSettings:
     mix: Literal['cost', 'state'] = 'cost'
     upstream_share: float = 0.5
     clip: float = 1.0
+    precision: Precision = 'auto'
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -85,6 +88,7 @@ class DistillSettings:
                 raise ConfigError(f'distill.{name}', getattr(self, name), 'within [0, 1]')
         if self.mix not in ('cost', 'state'):
             raise ConfigError('distill.mix', self.mix, "'cost' or 'state'")
+        check_precision('distill.precision', self.precision)
         if self.positions < 1:
             raise ConfigError('distill.positions', self.positions, 'at least 1')
 
@@ -151,9 +155,7 @@ def distill(
             for group in optimizer.param_groups:
                 group['lr'] = group['peak'] * _schedule(step, steps)
             batch = draw(stage * 10_000_000 + step)
-            with torch.autocast(
-                network.device.type, torch.bfloat16, enabled=network.device.type == 'cuda'
-            ):
+            with autocast(settings.precision, network.device.type):
                 if stage == 1:
                     loss, figures = adapter_loss(network, skipping, batch)
                 else:

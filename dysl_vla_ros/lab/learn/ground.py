@@ -15,14 +15,13 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from dysl_vla_ros.lab.data.batches import BatchSource
+from dysl_vla_ros.lab.learn.half import halved, on_cpu
 from dysl_vla_ros.lab.learn.losses import grounding_loss
 from dysl_vla_ros.lab.learn.train import (
     TrainSettings,
     build_optimizer,
-    halved,
     learning_rate,
     load_state,
-    on_cpu,
     save_state,
 )
 from dysl_vla_ros.lab.model.policy_network import Answers, PolicyNetwork

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -22,12 +22,12 @@ from torch import Tensor, nn
 
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.batches import NO_AUGMENTATION, Augmentation, Batch, BatchSource
+from dysl_vla_ros.lab.learn.half import Precision, check_precision, halved, on_cpu
 from dysl_vla_ros.lab.learn.losses import LossWeights, training_loss
 from dysl_vla_ros.lab.model.checkpoint import load_tensors, save_tensors
 from dysl_vla_ros.lab.model.policy_network import Answers, PolicyNetwork
 
 log = logging.getLogger(__name__)
-Precision = Literal['auto', 'bf16', 'fp32']
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,7 @@ class TrainSettings:
         ema: Decay of the averaged weights, which are the result.
         clip: Largest norm of the gradient.
         max_seconds: With more than 0, ``steps`` is lowered, once the speed is known, to fit.
-        precision: ``auto`` is bf16 autocast on a GPU and float32 on the CPU; ``bf16`` is both:
-            four times as fast on a CPU that has AVX512-BF16 or AMX, slower on one that has not.
+        precision: Of matrix products; see ``half.Precision``.
         compile: Compile layers with torch.compile.
         save_every_s: Interval of resumable states [s]; 0 saves none.
         note_every: Updates between entries of the loss curve.
@@ -81,9 +80,7 @@ class TrainSettings:
         for name, low in (('steps', 1), ('batch', 1), ('warmup', 0), ('note_every', 1)):
             if getattr(self, name) < low:
                 raise ConfigError(f'train.{name}', getattr(self, name), f'at least {low}')
-        if self.precision not in get_args(Precision):
-            raise ConfigError('train.precision', self.precision,
-                              'one of ' + ', '.join(get_args(Precision)))  # fmt: skip
+        check_precision('train.precision', self.precision)
         if not 0.0 <= self.ema < 1.0:
             raise ConfigError('train.ema', self.ema, 'within [0, 1)')
         first, last = self.exit_layers
@@ -211,16 +208,6 @@ def train(
     seconds = time.monotonic() - began
     log.info('%d updates in %.0f s; validation %s', step - first, seconds, validation)
     return TrainResult(averaged.cpu(), curve, validation, step, seconds)
-
-
-def halved(precision: Precision, on_gpu: bool) -> bool:
-    """Whether matrices are multiplied in bf16; weights and optimizer stay in float32."""
-    return precision == 'bf16' or (precision == 'auto' and on_gpu)
-
-
-def on_cpu(precision: Precision, on_gpu: bool) -> torch.autocast:
-    """bf16 on a CPU; on a GPU accelerate sees to it, which takes one precision a process."""
-    return torch.autocast('cpu', torch.bfloat16, enabled=not on_gpu and halved(precision, on_gpu))
 
 
 def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:

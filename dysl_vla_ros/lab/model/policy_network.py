@@ -51,6 +51,22 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat((-second, first), dim=-1) * sin
 
 
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention, each (B, heads, tokens, head_dim); the result is of the kind of ``value``.
+
+    In bf16 on a CPU it is computed in float32: torch's own gradient of the other takes four times
+    as long, which was 45 % of an update (torch 2.13).
+    """
+    kind = value.dtype
+    if kind == torch.bfloat16 and value.device.type == 'cpu':
+        with torch.autocast('cpu', enabled=False):
+            wide = functional.scaled_dot_product_attention(
+                query.float(), key.float(), value.float()
+            )
+        return wide.to(kind)
+    return functional.scaled_dot_product_attention(query.to(kind), key.to(kind), value)
+
+
 class Layer(nn.Module):
     """One backbone layer: attention and SwiGLU, each pre-normed, each added to the stream."""
 
@@ -80,9 +96,9 @@ class Layer(nn.Module):
         qkv = self.qkv(self.attention_norm(hidden))
         qkv = qkv.view(batch, tokens, 3, width // self.head_dim, self.head_dim)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        query = rotate(query, self.cos, self.sin).to(value.dtype)  # type: ignore[arg-type]
-        key = rotate(key, self.cos, self.sin).to(value.dtype)  # type: ignore[arg-type]
-        mixed = functional.scaled_dot_product_attention(query, key, value)
+        query = rotate(query, self.cos, self.sin)  # type: ignore[arg-type]
+        key = rotate(key, self.cos, self.sin)  # type: ignore[arg-type]
+        mixed = attend(query, key, value)
         mixed = mixed.transpose(1, 2).reshape(batch, tokens, width)
         hidden = hidden + self.attention_out(mixed)
         gate, up = self.gate_up(self.mlp_norm(hidden)).chunk(2, dim=-1)

@@ -144,3 +144,19 @@ def test_positions_are_distinct_and_of_one_segment() -> None:
 def test_no_position_is_refused() -> None:
     with pytest.raises(ConfigError, match=r'distill\.positions = 0'):
         DistillSettings(positions=0)
+
+
+def test_bf16_on_the_cpu_distils_weights_that_stay_whole_and_end_elsewhere() -> None:
+    def distilled(precision: str) -> dict[str, torch.Tensor]:
+        network, skipping = parts()
+        plan = DistillSettings(4, 8, batch=8, positions=2, precision=precision)  # type: ignore[arg-type]
+        distill(network, skipping, source(), plan)
+        return copied(skipping)
+
+    whole, half = distilled('fp32'), distilled('bf16')
+    assert all(value.dtype == torch.float32 for value in half.values())
+    assert any(not torch.equal(whole[name], half[name]) for name in whole)
+    apart = max(float((whole[name] - half[name]).abs().max()) for name in whole)
+    assert apart < 0.1, 'they went the same way'
+    with pytest.raises(ConfigError, match=r'distill\.precision'):
+        DistillSettings(precision='fp8')  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.model.policy_network import PolicyNetwork, rotary_table, rotate
+from dysl_vla_ros.lab.model.policy_network import PolicyNetwork, attend, rotary_table, rotate
 from dysl_vla_ros.lab.model.shapes import CameraShape, PolicyConfig
 
 CONFIG = PolicyConfig(
@@ -91,3 +91,14 @@ def test_an_impossible_shape_is_refused_by_name(changes: dict[str, object], fiel
 def test_a_camera_must_divide_into_patches() -> None:
     with pytest.raises(ConfigError, match=r'cameras\.image\.width'):
         CameraShape('image', 96, 100)
+
+
+def test_attention_in_bf16_on_a_cpu_is_that_of_float32_rounded_once() -> None:
+    """Also within autocast, which would choose bf16 for it: its gradient there is slow."""
+    torch.manual_seed(2)
+    parts = [torch.randn(2, 3, 20, 8).to(torch.bfloat16) for _ in range(3)]
+    wanted = torch.nn.functional.scaled_dot_product_attention(*(part.float() for part in parts))
+    with torch.autocast('cpu', torch.bfloat16):
+        found = attend(*parts)
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, wanted.to(torch.bfloat16))
