@@ -17,12 +17,9 @@ import oft_measurements as oft
 from deferred_stream import DeferredStream
 from test_measurements_on_the_cpu import CONFIG, LAYOUT
 
-from dysl_vla_ros.engines.cuda import pieces
 from dysl_vla_ros.engines.cuda.bundle import BundleParts
 from dysl_vla_ros.lab.evaluation.evidence import check_evidence
 from dysl_vla_ros.lab.evaluation.roof import Roof
-
-CPU = torch.device('cpu')
 
 
 @pytest.fixture(scope='module')
@@ -37,12 +34,6 @@ def found(tmp_path_factory, kept):
         CONFIG, LAYOUT, tmp_path_factory.mktemp('rows'), DeferredStream, 2, 4, half=False,
         warm_up=0, keep=lambda known: kept.append(dict(known)),
     )  # fmt: skip
-
-
-@pytest.fixture(scope='module')
-def source(tmp_path_factory):
-    torch.set_num_threads(1)
-    return four_rows.export(CONFIG, LAYOUT, tmp_path_factory.mktemp('source'), half=False)[0]
 
 
 def test_the_compiled_engine_is_within_the_budget_of_dysl_verify(found):
@@ -81,21 +72,22 @@ def test_the_first_start_is_split_into_what_it_consists_of(found):
     assert min(opening[name] for name in parts) > 0
 
 
-def test_where_no_library_can_be_made_pieces_are_compiled_in_memory_and_labelled(
-    source, tmp_path, monkeypatch
+def test_where_no_library_can_be_made_halves_are_compiled_in_memory_and_labelled(
+    tmp_path, monkeypatch
 ):
+    """The precision of the GPU; and as on a machine without a CUDA toolkit."""
+
     def fail(*_):
         raise OSError('CUDA_HOME environment variable is not set.')
 
-    inputs = oft.observation(CONFIG)
     monkeypatch.setattr(four_rows, 'compile_run', fail)
-    compiled, _, words = four_rows.compile_all(source, CPU, inputs, tmp_path)
-    assert words.startswith('Inductor in memory') and 'CUDA_HOME' in words
-    plain = BundleParts(source, CPU)
-    assert set(compiled) == set(plain.runs())
-    given = {name: torch.from_numpy(value) for name, value in inputs.items()}
-    with torch.no_grad():
-        wanted = plain.layer(1, plain.embed(given))
-        monkeypatch.setattr(pieces, 'run_steps', None)  # nothing goes step by step any more
-        found = BundleParts(source, CPU, compiled)
-        torch.testing.assert_close(found.layer(1, found.embed(given)), wanted)
+    inputs = oft.observation(CONFIG)
+    inputs['tokens'][0, -2:] = CONFIG.pad_id
+    source, modules = four_rows.export(CONFIG, LAYOUT, tmp_path, half=True)
+    stream = DeferredStream()
+    compiled, seconds, words = four_rows.compile_all(source, stream.device, inputs, tmp_path)
+    assert words.startswith('Inductor in memory') and 'CUDA_HOME' in words and seconds[1] == 0.0
+    assert set(compiled) == set(BundleParts(source, stream.device).runs())
+    engine, _ = four_rows.open_after(source, inputs, stream, compiled, seconds[1])
+    found = four_rows.parity(engine, modules, inputs, CONFIG, tmp_path, half=True)
+    assert [row for row in found['parity'].values() if not row['within']] == []
