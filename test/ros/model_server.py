@@ -1,13 +1,16 @@
 """A model's process for the test arm: python model_server.py socket memory parent.
 
 All is real but the model: it moves the first joint to and fro, as ``fakes.FakePolicy`` does.
+Where DYSL_TEST_LEARNS says for how many seconds, its engine prepares for each new instruction.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent)]
@@ -33,6 +36,9 @@ def opener(config):
         return chunk
 
     engine = FakeEngine(manifest.layout, actions=actions, action_dim=manifest.action.dim)
+    learning = float(os.environ.get('DYSL_TEST_LEARNS', '0'))
+    if learning:
+        engine.prepare_for = lambda inputs: time.sleep(learning)
     return Policy(engine, manifest, load_tokenizer(manifest, COUNTS_WORDS)), COUNTS_WORDS
 
 
