@@ -263,6 +263,21 @@ def test_a_server_that_is_late_is_not_waited_for_again_and_again(local):
     assert policy.verified_here == 6
 
 
+def test_what_is_verified_elsewhere_is_learnt_here_and_a_server_has_nothing_to_learn(local):
+    remote = RemotePolicy(Late(), contract_of(local.manifest), local.manifest, local, 1.0)
+    policy = VerifiedPolicy(local, remote, 0.4)
+    assert not policy.learns and not hasattr(remote, 'learn')
+    told = []
+    local.engine.prepare_for = told.append
+    try:
+        assert policy.learns
+        policy.learn('pick up the red cube')
+        assert len(told) == 1
+    finally:
+        del local.engine.prepare_for
+        local._learnt = ''
+
+
 def test_a_full_pass_of_the_server_is_what_the_loop_verifies_with_in_the_models_process(
     bundle, local, server, opened
 ):
