@@ -55,6 +55,9 @@ def add_world(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--tasks', type=COUNT_FROM_0, nargs='+', default=[], metavar='TASK',
                        help='numbers of tasks; default: all')  # fmt: skip
     group.add_argument('--starts', type=COUNT, help='of each task; default: all')
+    group.add_argument('--first-start', type=COUNT_FROM_0, default=0,
+                       help='of libero: its number; from 50 on starts are drawn, none of the '
+                       'official ones: to choose settings on')  # fmt: skip
     group.add_argument('--control', default='none', choices=('none', 'other_words', 'blank'),
                        help="other_words: another task's, in the same scene; "
                        'up: the object that was lifted')  # fmt: skip
@@ -126,7 +129,8 @@ def libero_options(given: argparse.Namespace, videos: Videos | None = None) -> L
     return LiberoOptions(
         suite=given.suite or 'libero_object', rows=rows, bundle=given.engine,
         tasks=tuple(given.tasks or range(TASKS)), starts=given.starts or STARTS,
-        control=given.control, thin=given.thin or 1.0, replan=given.replan,
+        first=given.first_start, control=given.control, thin=given.thin or 1.0,
+        replan=given.replan,
         observations=given.observations, videos=videos, workers=given.workers,
     )  # fmt: skip
 
@@ -142,6 +146,8 @@ def world_options(given: argparse.Namespace) -> WorldOptions:
     for name in ('suite', 'thin'):
         if getattr(given, name) is not None:
             raise ConfigError(name, str(getattr(given, name)), 'nothing without --world libero')
+    if given.first_start:
+        raise ConfigError('first-start', given.first_start, 'nothing without --world libero')
     if given.workers > 1:
         raise ConfigError('workers', given.workers, f'1 with --world {given.world}: it is opened '
                           'once, in this process')  # fmt: skip

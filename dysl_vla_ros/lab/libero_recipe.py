@@ -1,14 +1,15 @@
 """From nothing to a bundle for one LIBERO suite.
 
 The recipe of the bundled policy in a world that others know: scripted demonstrations, dense
-training with early exits, static layers, distillation, guidance from what the policy did at
-starts that are not the official ones, export. Every stage leaves a file; a stage whose file
+training with early exits, static layers, distillation, export; guidance and skip mode from what
+the policy did at starts that are not the official ones. Every stage leaves a file; a stage whose file
 exists is not run again.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +23,8 @@ from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.lab.data.batches import Augmentation
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations
 from dysl_vla_ros.lab.data.libero import LiberoCollect, collect_libero, load_libero
-from dysl_vla_ros.lab.evaluation.libero import LiberoTask
+from dysl_vla_ros.lab.evaluation.choice import POINT, Candidate, choose, rows_within, with_mode
+from dysl_vla_ros.lab.evaluation.libero import LiberoOptions, LiberoTask, evaluate_libero
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_config
 from dysl_vla_ros.lab.evaluation.record import ScoredPolicy
 from dysl_vla_ros.lab.evaluation.world import play_episode
@@ -72,6 +74,8 @@ class LiberoRecipe:
         static_share: Of the layers.
         depth: Layers run / all layers that the guidance is fitted to; 0 takes quantiles.
         record: Episodes per task of the recording for the guidance.
+        compare: Episodes per task and skip mode, by which the bundle's mode is chosen; 0 leaves
+            it at ``auto``.
         replan: Actions played of each chunk in that recording.
         seed: Of weights and order.
     """
@@ -85,6 +89,7 @@ class LiberoRecipe:
     static_share: float = 0.2
     depth: float = 0.46
     record: int = 2
+    compare: int = 2
     replan: int = 8
     seed: int = 0
 
@@ -98,7 +103,7 @@ def libero_preset(name: str, suite: str, workers: int, on_gpu: bool) -> LiberoRe
             ground=None, train=few,
             distill=DistillSettings(adapter_steps=2, controller_steps=2, batch=8),
             network=TOY_NETWORK,
-            rank=4, record=1, depth=0.0,
+            rank=4, record=1, compare=0, depth=0.0,
         )  # fmt: skip
     batch = 256 if on_gpu else 64
     train = TrainSettings(
@@ -144,6 +149,8 @@ def run_libero(recipe: LiberoRecipe, space: Workspace, until: str = 'bundle') ->
         partial = space.folder / 'uncalibrated'
         export_bundle(checkpoint, partial, recipe.collect.suite, robot=ROBOT)
         _calibrate(recipe, partial, space)
+        if recipe.compare:
+            _choose_mode(recipe, partial, space)
         partial.rename(bundle)
     write_whole(space.results / _OBSERVATIONS, lambda path: _observations(path, data))
     return bundle
@@ -201,6 +208,31 @@ def _calibrate(recipe: LiberoRecipe, folder: Path, space: Workspace) -> None:
     weights = (*equal_weights(manifest.action.dim - 1), _GRIPPER_WEIGHT)
     spec = guidance(episodes, manifest.layout, space, weights, drop_rate=0.1, rule='level',
                     depth=recipe.depth)  # fmt: skip
+    write_manifest(folder, replace(manifest, calibration=spec))
+
+
+def _choose_mode(recipe: LiberoRecipe, folder: Path, space: Workspace) -> None:
+    """The shallowest mode that is as good as the best, at starts of neither kind."""
+    manifest = open_bundle(folder).manifest
+    rows = rows_within(manifest.layers_total, recipe.depth)
+    collect = recipe.collect
+    options = LiberoOptions(
+        collect.suite, rows, str(folder), collect.tasks, recipe.compare, STARTS + recipe.record,
+        thin=collect.keep, replan=recipe.replan, workers=collect.workers,
+    )  # fmt: skip
+    count, done = len(rows) * len(collect.tasks) * recipe.compare, itertools.count(1)
+    found = evaluate_libero(
+        options, None, lambda one: space.progress('modes', next(done), count, {})
+    )
+    told = {row: found['rows'][row.name] for row in rows}
+    # Fixed exits first: of equals they have the fewest parts.
+    candidates = [Candidate(row, told[row]['success_rate'], told[row]['layers_run_mean'])
+                  for row in sorted(rows, key=lambda row: row.mode != 'fixed')]  # fmt: skip
+    chosen = choose(candidates, manifest.layers_total, recipe.depth, POINT).row
+    space.write('modes.json', {'chosen': chosen.name, 'depth': recipe.depth,
+                               **{key: found[key] for key in ('rows', 'paired')}})  # fmt: skip
+    space.note('modes', chosen=chosen.name, episodes=recipe.compare * len(collect.tasks))
+    spec = replace(manifest.calibration, **with_mode(manifest.calibration, chosen))
     write_manifest(folder, replace(manifest, calibration=spec))
 
 

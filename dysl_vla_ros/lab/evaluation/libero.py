@@ -53,7 +53,9 @@ class LiberoOptions:
         suite: Of the benchmark; LIBERO-PRO's perturbed ones are suites of their own.
         rows: Modes; the first is the reference of the paired comparison.
         tasks: Numbers.
-        starts: Official start states of each, from the first on.
+        starts: Start states of each.
+        first: Number of the first. The official ones are 0 to 49; those from 50 on are drawn, and
+            no published number is of them: to choose settings on.
         control: ``other_words`` of a task whose object lies in the same scene, ``blank`` pictures.
         thin: Share of the triangles that is drawn; 1 is the benchmark as it is.
         replan: Actions played of each chunk.
@@ -70,6 +72,7 @@ class LiberoOptions:
     bundle: str
     tasks: tuple[int, ...] = tuple(range(TASKS))
     starts: int = STARTS
+    first: int = 0
     control: Control = 'none'
     thin: float = 1.0
     replan: int = 8
@@ -77,6 +80,11 @@ class LiberoOptions:
     videos: Videos | None = None
     workers: int = 1
     config: NodeConfig = NodeConfig()
+
+    @property
+    def numbers(self) -> range:
+        """Of the starts."""
+        return range(self.first, self.first + self.starts)
 
     def __post_init__(self) -> None:
         """Check ranges and choices."""
@@ -87,8 +95,11 @@ class LiberoOptions:
         if self.control == 'other_words' and self.suite.endswith(OWN_WORDS):
             raise ConfigError('control', self.control, f'none or blank with {self.suite}, whose '
                               'words are its own')  # fmt: skip
-        if not 1 <= self.starts <= STARTS:
-            raise ConfigError('starts', self.starts, f'within 1 to {STARTS}, the official ones')
+        if self.starts < 1 or self.first < 0:
+            raise ConfigError('starts', (self.first, self.starts), 'a first one and a count')
+        if self.first < STARTS < self.first + self.starts:
+            raise ConfigError('starts', self.starts, f'within 1 to {STARTS - self.first}, the '
+                              f'official ones, or a first start from {STARTS} on')  # fmt: skip
         if not self.tasks or not all(0 <= task < TASKS for task in self.tasks):
             raise ConfigError('tasks', self.tasks, f'numbers within 0 to {TASKS - 1}')
         if self.workers < 1:
@@ -184,12 +195,12 @@ def evaluate_libero(
 
             return open_task
 
-        play_side_by_side(options.tasks, options.starts, options.rows, kept,
+        play_side_by_side(options.tasks, options.numbers, options.rows, kept,
                           [tasks_of(client) for client in clients], on_episode)  # fmt: skip
     facts = {'world': 'libero', 'bundle': policy.manifest.name, 'suite': options.suite,
-             'control': options.control, 'thin': options.thin,
+             'control': options.control, 'thin': options.thin, 'first_start': options.first,
              'replan': options.replan}  # fmt: skip
-    return report(options.rows, options.tasks, options.starts, list(kept.found.values()), facts)
+    return report(options.rows, options.tasks, options.numbers, list(kept.found.values()), facts)
 
 
 def about(options: LiberoOptions, policy: Policy) -> dict[str, Any]:

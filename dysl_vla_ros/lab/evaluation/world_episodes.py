@@ -95,7 +95,7 @@ Playing = Callable[[Row, int], WorldEpisode | None]
 
 
 def play_rows(
-    tasks: Sequence[int], starts: int, rows: Sequence[Row], kept: Kept,
+    tasks: Sequence[int], starts: range, rows: Sequence[Row], kept: Kept,
     open_task: Callable[[int], Playing],
     on_episode: Callable[[WorldEpisode], None] | None = None,
 ) -> None:  # fmt: skip
@@ -103,7 +103,7 @@ def play_rows(
 
     Args:
         tasks: Numbers.
-        starts: Start states of each.
+        starts: Numbers of the start states of each.
         rows: In what order each start is played.
         kept: Gets every episode as it is finished.
         open_task: Called with a task of which something is left, when its turn has come.
@@ -111,7 +111,7 @@ def play_rows(
     """
     for task in tasks:
         playing: Playing | None = None
-        for start, row in ((start, row) for start in range(starts) for row in rows):
+        for start, row in ((start, row) for start in starts for row in rows):
             found = kept.found.get((row.name, task, start))
             if found is None:
                 playing = playing or open_task(task)
@@ -124,7 +124,7 @@ def play_rows(
 
 
 def play_side_by_side(
-    tasks: Sequence[int], starts: int, rows: Sequence[Row], kept: Kept,
+    tasks: Sequence[int], starts: range, rows: Sequence[Row], kept: Kept,
     openers: Sequence[Callable[[int], Playing]],
     on_episode: Callable[[WorldEpisode], None] | None = None,
 ) -> None:  # fmt: skip
@@ -135,7 +135,7 @@ def play_side_by_side(
 
     Args:
         tasks: Numbers.
-        starts: Start states of each.
+        starts: Numbers of the start states of each.
         rows: In what order each start is played.
         kept: Gets every episode as it is finished.
         openers: One for each simulator.
@@ -171,7 +171,7 @@ def play_side_by_side(
 
 
 def report(
-    rows: Sequence[Row], tasks: Sequence[int], starts: int, episodes: Sequence[WorldEpisode],
+    rows: Sequence[Row], tasks: Sequence[int], starts: range, episodes: Sequence[WorldEpisode],
     facts: Mapping[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     """Rows side by side, of episodes that are played.
@@ -179,7 +179,7 @@ def report(
     Args:
         rows: The first is the reference of the paired comparison.
         tasks: Numbers.
-        starts: Start states of each.
+        starts: Numbers of the start states of each.
         episodes: That are finished, of these and perhaps of more.
         facts: What the document begins with.
 
@@ -187,7 +187,7 @@ def report(
         ConfigError: None was played.
     """
     wanted = [e for e in sorted(episodes, key=lambda e: (e.task, e.start))
-              if e.task in tasks and e.start < starts]  # fmt: skip
+              if e.task in tasks and e.start in starts]  # fmt: skip
     by_row = {row.name: [e for e in wanted if e.row == row.name] for row in rows}
     by_row = {name: found for name, found in by_row.items() if found}
     if not by_row:

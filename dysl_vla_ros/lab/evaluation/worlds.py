@@ -162,10 +162,10 @@ def evaluate_worlds(
 
             return play
 
-        play_rows(tasks, starts, options.rows, kept, open_task, on_episode)
+        play_rows(tasks, range(starts), options.rows, kept, open_task, on_episode)
     facts = {'world': options.world, 'suite': options.world, 'control': options.control,
              'options': dict(options.given), 'replan': options.replan}  # fmt: skip
-    return report(options.rows, tasks, starts, list(kept.found.values()), facts)
+    return report(options.rows, tasks, range(starts), list(kept.found.values()), facts)
 
 
 def _extent(options: WorldOptions, worlds: Worlds) -> tuple[tuple[int, ...], int]:

@@ -147,7 +147,7 @@ OPTIONS = LiberoOptions('libero_object', (Row('full'), Row('fixed', exit_layer=2
 def test_a_report_pairs_rows_on_the_same_starts():
     found = [episode('full', t, s, True) for t in (0, 1) for s in (0, 1)]
     found += [episode('fixed 2', t, s, s == 0) for t in (0, 1) for s in (0, 1)]
-    document = report(OPTIONS.rows, OPTIONS.tasks, OPTIONS.starts, found, {'world': 'toy'})
+    document = report(OPTIONS.rows, OPTIONS.tasks, OPTIONS.numbers, found, {'world': 'toy'})
     assert document['rows']['full']['success_rate'] == 1.0
     assert document['rows']['fixed 2']['tasks'] == {'0': 1, '1': 1}
     assert document['paired']['fixed 2']['loss'] == 0.5
@@ -165,7 +165,7 @@ def test_a_task_is_opened_only_where_an_episode_is_left_and_left_where_none_can_
         opened.append(task)
         return lambda row, start: None if task == 2 else episode(row.name, task, start, False)
 
-    play_rows((0, 1, 2, 3), 1, rows, kept, open_task, told.append)
+    play_rows((0, 1, 2, 3), range(1), rows, kept, open_task, told.append)
     assert opened == [1, 2, 3]
     assert [(one.row, one.task) for one in told] == [
         (row, task) for task in (0, 1, 3) for row in ('full', 'auto')]  # fmt: skip
@@ -193,7 +193,7 @@ def test_simulators_side_by_side_play_each_episode_once_and_tell_of_one_at_a_tim
         telling.pop()
 
     rows = (Row('full'), Row('auto'))
-    play_side_by_side(range(5), 3, rows, kept, [opener(0), opener(1)], tell)
+    play_side_by_side(range(5), range(3), rows, kept, [opener(0), opener(1)], tell)
     wanted = {(row.name, task, start) for row in rows for task in range(5) for start in range(3)}
     assert len(told) == 30 and set(told) == wanted == set(kept.found)
     assert {number for number, _ in opened} == {0, 1} and len(opened) == 5
@@ -220,7 +220,7 @@ def test_an_error_of_one_simulator_ends_the_others_and_what_was_played_is_kept(t
         return play
 
     with pytest.raises(EngineError, match='the simulator ended'):
-        play_side_by_side(range(2), 100_000, (Row('full'),), kept, [breaks, goes_on])
+        play_side_by_side(range(2), range(100_000), (Row('full'),), kept, [breaks, goes_on])
     assert len(kept.found) < 100_000
 
 
@@ -245,12 +245,21 @@ def test_other_words_take_turns_among_the_things_of_the_scene():
 
 
 @pytest.mark.parametrize(('field', 'value'), [
-    ('suite', 'libero_moon'), ('tasks', (10,)), ('starts', 51), ('thin', 0.0), ('control', 'x'),
+    ('suite', 'libero_moon'), ('tasks', (10,)), ('starts', 51), ('first', 49), ('workers', 0),
+    ('thin', 0.0), ('control', 'x'),
     ('rows', (Row('deer', ratio=0.5),)), ('rows', (Row('random'),)),
 ])  # fmt: skip
 def test_what_cannot_be_evaluated_is_refused(field, value):
     with pytest.raises(ConfigError):
         replace(OPTIONS, **{field: value})
+
+
+def test_starts_that_are_drawn_come_after_the_official_ones_and_are_no_part_of_them():
+    assert list(OPTIONS.numbers) == [0, 1]
+    assert list(replace(OPTIONS, first=50, starts=60).numbers) == list(range(50, 110))
+    found = [episode('full', 0, start, start < 50) for start in (0, 1, 50)]
+    document = report(OPTIONS.rows, OPTIONS.tasks, range(50, 52), found, {})
+    assert document['rows']['full'] | {'successes': 0, 'episodes': 1} == document['rows']['full']
 
 
 def test_other_words_are_not_asked_of_a_suite_that_has_its_own():

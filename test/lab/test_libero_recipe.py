@@ -1,0 +1,46 @@
+"""What the recipe of LIBERO decides about its bundle; LIBERO itself stands behind a document."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import tiny_bundle
+
+from dysl_vla_ros.bundle.folder import open_bundle
+
+torch = pytest.importorskip('torch')
+pytest.importorskip('accelerate')
+
+from dysl_vla_ros.lab import libero_recipe
+from dysl_vla_ros.lab.workspace import Workspace
+from dysl_vla_ros.lab.worlds.libero.suites import STARTS
+
+pytestmark = pytest.mark.slow
+WON = {'full': (1.0, 12.0), 'auto': (0.95, 7.0), 'max_skip': (0.9, 6.0), 'fixed 3': (0.6, 4.0),
+       'fixed 4': (1.0, 5.0)}  # fmt: skip
+
+
+def test_the_shallowest_mode_that_is_as_good_goes_into_the_bundle(tmp_path, monkeypatch):
+    asked = []
+
+    def evaluate(options, keep, on_episode):
+        asked.append(options)
+        assert [row.name for row in options.rows] == list(WON)
+        rows = {name: {'success_rate': rate, 'layers_run_mean': layers}
+                for name, (rate, layers) in WON.items()}  # fmt: skip
+        return {'rows': rows, 'paired': {}}
+
+    monkeypatch.setattr(libero_recipe, 'evaluate_libero', evaluate)
+    folder = tiny_bundle.write_tiny_bundle(tmp_path / 'bundle', layers=12)
+    before = open_bundle(folder).manifest.calibration
+    space = Workspace(tmp_path / 'run', tmp_path / 'run', torch.device('cpu'),
+                      lambda *_: None, lambda *_: None)  # fmt: skip
+    recipe = libero_recipe.libero_preset('full', 'libero_spatial', 2, False)
+    libero_recipe._choose_mode(recipe, folder, space)
+    found = open_bundle(folder).manifest.calibration
+    assert found == replace(before, mode='fixed', exit_layer=4)
+    [options] = asked
+    assert options.first == STARTS + recipe.record, 'starts of neither table nor recording'
+    assert options.suite == 'libero_spatial' and options.starts == recipe.compare > 0
+    assert '"chosen": "fixed 4"' in (tmp_path / 'run' / 'modes.json').read_text()
