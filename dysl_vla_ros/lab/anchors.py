@@ -84,6 +84,22 @@ def data_of(folder: Path, corrections: int) -> Demonstrations:
     return join([load_samples(rounds), own]) if rounds else own
 
 
+class RunData:
+    """``data_of`` a run: pictures of gigabytes, read once for all that is trained on them."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read nothing yet."""
+        self._folder, self._corrections = folder, -1
+        self._data: Demonstrations | None = None
+
+    def get(self, corrections: int) -> Demonstrations:
+        """With so many rounds of corrections; what was read otherwise is forgotten before."""
+        if self._data is None or corrections != self._corrections:
+            self._data = None
+            self._data, self._corrections = data_of(self._folder, corrections), corrections
+        return self._data
+
+
 def shortened(checkpoint: Checkpoint, exit_layer: int) -> Checkpoint:
     """Layers 0 to ``exit_layer`` - 1 and the last one, as a dense policy of their own.
 
@@ -142,11 +158,12 @@ def make_anchors(
             raise ConfigError('layers', depth, f'3 to {dense.config.layers}')
     found = {f'fixed_{d}': space.folder / f'fixed_{d}.safetensors' for d in exits}
     found |= {f'layers_{n}': space.folder / f'layers_{n}.safetensors' for n in depths}
+    data = RunData(folder)
     for exit_layer, start in starts.items():
-        make = partial(_tuned, folder, start, exit_layer, settings, space)
+        make = partial(_tuned, data, start, exit_layer, settings, space)
         _made(found[f'fixed_{exit_layer}'], make)
     for depth in depths:
-        _made(found[f'layers_{depth}'], partial(_shallow, folder, dense, depth, settings, space))
+        _made(found[f'layers_{depth}'], partial(_shallow, data, dense, depth, settings, space))
     return found
 
 
@@ -156,7 +173,7 @@ def _made(path: Path, make: Callable[[], Checkpoint]) -> None:
 
 
 def _tuned(
-    folder: Path, start: Checkpoint, exit_layer: int, settings: AnchorSettings, space: Workspace
+    run: RunData, start: Checkpoint, exit_layer: int, settings: AnchorSettings, space: Workspace
 ) -> Checkpoint:
     """As many updates as the distillation makes, on the same data."""
     name, distill = f'fixed_{exit_layer}', settings.distill
@@ -166,14 +183,14 @@ def _tuned(
         learning_rate=RATE, ema=0.99, exits=0, exit_layers=(0, 0), seed=settings.seed,
     )  # fmt: skip
     plan = replace(plan, warmup=min(plan.warmup, plan.steps // 10))
-    data = data_of(folder, 0)  # as the distillation, which sees demonstrations only
+    data = run.get(0)  # as the distillation, which sees demonstrations only
     result = fit(name, start, data, plan, space, settings.dense.own_share)
     forget_states(space, name)
     return _with_figures(replace(start, network=result.network), space, name)
 
 
 def _shallow(
-    folder: Path, dense: Checkpoint, depth: int, settings: AnchorSettings, space: Workspace
+    run: RunData, dense: Checkpoint, depth: int, settings: AnchorSettings, space: Workspace
 ) -> Checkpoint:
     """The whole recipe of the dense policy, for one of ``depth`` layers."""
     name = f'layers_{depth}'
@@ -191,22 +208,22 @@ def _shallow(
         train=replace(settings.dense.train, **plain),
     )
     first = own.folder / 'first.safetensors'
-    _made(first, lambda: train_dense(data_of(folder, 0), training, own))
+    _made(first, lambda: train_dense(run.get(0), training, own))
     checkpoint = load_checkpoint(first)
     for number, plan in enumerate(settings.rounds, start=1):
         path = own.folder / f'round_{number}.safetensors'
         again = replace(plan, **plain)
-        _made(path, partial(_further, folder, checkpoint, number, again, own, settings))
+        _made(path, partial(_further, run, checkpoint, number, again, own, settings))
         checkpoint = load_checkpoint(path)
     return _with_figures(checkpoint, own, name)
 
 
 def _further(
-    folder: Path, checkpoint: Checkpoint, number: int, plan: TrainSettings, space: Workspace,
+    run: RunData, checkpoint: Checkpoint, number: int, plan: TrainSettings, space: Workspace,
     settings: AnchorSettings,
 ) -> Checkpoint:  # fmt: skip
     name = f'train_{number}'
-    result = fit(name, checkpoint, data_of(folder, number), plan, space, settings.dense.own_share)
+    result = fit(name, checkpoint, run.get(number), plan, space, settings.dense.own_share)
     forget_states(space, name)
     return replace(checkpoint, network=result.network)
 

@@ -2,8 +2,8 @@
 
 The recipe of the bundled policy in a world that others know: scripted demonstrations, dense
 training with early exits, static layers, distillation, export; guidance and skip mode from what
-the policy did at starts that are not the official ones. Every stage leaves a file; a stage whose file
-exists is not run again.
+the policy did at starts that are not the official ones. Every stage leaves a file; a stage whose
+file exists is not run again.
 """
 
 from __future__ import annotations

@@ -207,16 +207,9 @@ def _packed(found: dict[str, Any]) -> bytes:
 
 
 def _episode(path: Path) -> dict[str, Any]:
-    """One file, its pictures decoded and its labels as samples."""
+    """One file; its pictures are still JPEG."""
     with np.load(path, allow_pickle=False) as file:
-        found = {name: file[name] for name in file.files}
-    for name in CAMERAS:
-        data, ends = found[name].tobytes(), found.pop(f'{name}_ends').tolist()
-        found[name] = np.stack([
-            decode_file(f'{path.name}: {name}', data[first:end])
-            for first, end in zip([0, *ends[:-1]], ends, strict=True)
-        ])  # fmt: skip
-    return found
+        return {'file': path.name, **{name: file[name] for name in file.files}}
 
 
 def _joined(episodes: Sequence[dict[str, Any]], words: Sequence[str]) -> Demonstrations:
@@ -228,10 +221,25 @@ def _joined(episodes: Sequence[dict[str, Any]], words: Sequence[str]) -> Demonst
         first += len(found['state'])
     whole = {name: np.concatenate(values) for name, values in parts.items()}
     return Demonstrations(
-        images={name: np.concatenate([found[name] for found in episodes]) for name in CAMERAS},
+        images={name: _decoded(episodes, name, first) for name in CAMERAS},
         proprioception=np.concatenate([found['state'] for found in episodes]),
         instructions=tuple(words), **whole,
     )  # fmt: skip
+
+
+def _decoded(episodes: Sequence[dict[str, Any]], name: str, frames: int) -> NDArray[np.uint8]:
+    """All pictures of a camera, decoded into one array: most of the memory is theirs, once."""
+    edge = CAMERAS[name][1]
+    whole, at = np.empty((frames, edge, edge, 3), np.uint8), 0
+    for found in episodes:
+        data, ends = found[name].tobytes(), found[f'{name}_ends'].tolist()
+        for first, end in zip([0, *ends[:-1]], ends, strict=True):
+            picture = decode_file(f'{found["file"]}: {name}', data[first:end])
+            if picture.shape != whole.shape[1:]:
+                raise ConfigError(f'{found["file"]}: {name}', picture.shape, f'{whole.shape[1:]}')
+            whole[at] = picture
+            at += 1
+    return whole
 
 
 def _samples(found: dict[str, Any]) -> dict[str, NDArray[Any]]:

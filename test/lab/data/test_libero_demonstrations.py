@@ -132,3 +132,9 @@ def test_what_is_no_demonstration_is_refused(tmp_path):
         load_libero(tmp_path)
     with pytest.raises(ConfigError, match='scripted expert'):
         LiberoCollect('libero_goal', 1)
+
+
+def test_a_picture_of_another_size_is_refused_with_its_file(folder, monkeypatch):
+    monkeypatch.setitem(libero.CAMERAS, 'image', (libero.CAMERAS['image'][0], 64))
+    with pytest.raises(ConfigError, match=r'00000000\.npz: image = .*expected \(64, 64, 3\)'):
+        load_libero(folder)
