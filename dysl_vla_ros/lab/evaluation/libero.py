@@ -172,7 +172,7 @@ def evaluate_libero(
     """
     policy = open_policy(replace(options.config.engine, path=options.bundle))
     kept = Kept(keep, about(options, policy))
-    steps = recorded_steps(options.observations, policy)
+    steps = recorded_steps(options.rows, options.observations, policy)
     videos = options.videos
     shelf = None if videos is None else Shelf(videos, taken_places(videos))
     with ExitStack() as stack:

@@ -209,9 +209,11 @@ def episode_name(task: int, start: int) -> str:
     return f'task{task:02d}-start{start:02d}'
 
 
-def recorded_steps(observations: Path | None, policy: Policy) -> list[tuple[float, ...]]:
-    """What ``deer`` takes its thresholds from: ``exit_steps`` of recorded states; none without."""
-    if observations is None:
+def recorded_steps(
+    rows: Sequence[Row], observations: Path | None, policy: Policy
+) -> list[tuple[float, ...]]:
+    """What ``deer`` takes its thresholds from: ``exit_steps`` of recorded states; else none."""
+    if observations is None or all(row.mode != 'deer' for row in rows):
         return []
     return [exit_steps(policy, seen) for seen in load_recorded(observations, policy.manifest)]
 

@@ -151,7 +151,7 @@ def evaluate_worlds(
         kept = Kept(keep, _about(options, policy))
         if on_total is not None:
             on_total(len(tasks) * starts * len(options.rows))
-        steps = recorded_steps(options.observations, policy)
+        steps = recorded_steps(options.rows, options.observations, policy)
 
         def open_task(task: int) -> Playing:
             world = _task(options, worlds, task)

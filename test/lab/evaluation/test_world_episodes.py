@@ -12,7 +12,7 @@ import tiny_bundle
 
 from dysl_vla_ros.config import EngineConfig, NodeConfig
 from dysl_vla_ros.contract import with_bundle
-from dysl_vla_ros.errors import ConfigError, EngineError
+from dysl_vla_ros.errors import ConfigError, EngineError, InputError
 from dysl_vla_ros.lab.evaluation.libero import LiberoOptions, other_task
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_config, mode_policy
 from dysl_vla_ros.lab.evaluation.world import Played, Seen, play_episode
@@ -21,6 +21,7 @@ from dysl_vla_ros.lab.evaluation.world_episodes import (
     WorldEpisode,
     play_rows,
     play_side_by_side,
+    recorded_steps,
     report,
 )
 from dysl_vla_ros.policy import open_policy
@@ -260,6 +261,13 @@ def test_starts_that_are_drawn_come_after_the_official_ones_and_are_no_part_of_t
     found = [episode('full', 0, start, start < 50) for start in (0, 1, 50)]
     document = report(OPTIONS.rows, OPTIONS.tasks, range(50, 52), found, {})
     assert document['rows']['full'] | {'successes': 0, 'episodes': 1} == document['rows']['full']
+
+
+def test_recorded_states_are_read_for_the_mode_that_needs_them_only(policy, tmp_path):
+    nowhere = tmp_path / 'observations.npz'
+    assert recorded_steps((Row('full'), Row('auto')), nowhere, policy) == []
+    with pytest.raises(InputError, match='observations'):
+        recorded_steps((Row('full'), Row('deer', ratio=0.5)), nowhere, policy)
 
 
 def test_other_words_are_not_asked_of_a_suite_that_has_its_own():
