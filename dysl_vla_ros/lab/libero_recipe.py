@@ -23,7 +23,7 @@ from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.lab.data.batches import Augmentation
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations
 from dysl_vla_ros.lab.data.libero import LiberoCollect, collect_libero, load_libero
-from dysl_vla_ros.lab.evaluation.choice import POINT, Candidate, choose, rows_within, with_mode
+from dysl_vla_ros.lab.evaluation.choice import POINT, by_rate, choose, rows_within, with_mode
 from dysl_vla_ros.lab.evaluation.libero import LiberoOptions, LiberoTask, evaluate_libero
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_config
 from dysl_vla_ros.lab.evaluation.record import ScoredPolicy
@@ -224,10 +224,7 @@ def _choose_mode(recipe: LiberoRecipe, folder: Path, space: Workspace) -> None:
     found = evaluate_libero(
         options, None, lambda one: space.progress('modes', next(done), count, {})
     )
-    told = {row: found['rows'][row.name] for row in rows}
-    # Fixed exits first: of equals they have the fewest parts.
-    candidates = [Candidate(row, told[row]['success_rate'], told[row]['layers_run_mean'])
-                  for row in sorted(rows, key=lambda row: row.mode != 'fixed')]  # fmt: skip
+    candidates = by_rate({row: found['rows'][row.name] for row in rows})
     chosen = choose(candidates, manifest.layers_total, recipe.depth, POINT).row
     space.write('modes.json', {'chosen': chosen.name, 'depth': recipe.depth,
                                **{key: found[key] for key in ('rows', 'paired')}})  # fmt: skip

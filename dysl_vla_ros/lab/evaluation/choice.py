@@ -5,7 +5,7 @@ In the simulator by success, on recorded observations by how far the actions are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,12 +85,18 @@ def choose(
 
 
 def by_success(played: Played) -> list[Candidate]:
-    """Candidates of episodes; fixed exits first, for they have the fewest parts."""
-    found = [
-        Candidate(row, told['success_rate'], told['layers_run_mean'])
-        for row, told in ((row, summary(results)) for row, results in played.items())
-    ]
-    return sorted(found, key=lambda one: one.row.mode != 'fixed')
+    """Candidates of episodes; fixed exits first."""
+    return by_rate({row: summary(results) for row, results in played.items()})
+
+
+def by_rate(found: Mapping[Row, Mapping[str, Any]]) -> list[Candidate]:
+    """Candidates of summaries of episodes; fixed exits first, for they have the fewest parts."""
+    return _fixed_first(Candidate(row, told['success_rate'], told['layers_run_mean'])
+                        for row, told in found.items())  # fmt: skip
+
+
+def _fixed_first(candidates: Iterable[Candidate]) -> list[Candidate]:
+    return sorted(candidates, key=lambda one: one.row.mode != 'fixed')
 
 
 def on_recorded(
@@ -131,9 +137,8 @@ def on_recorded(
 
 def by_error(found: Mapping[Row, Mapping[str, Any]]) -> list[Candidate]:
     """Candidates of recorded observations; fixed exits first."""
-    told = [Candidate(row, -one['error_mean'], one['layers_run_mean'])
-            for row, one in found.items()]  # fmt: skip
-    return sorted(told, key=lambda one: one.row.mode != 'fixed')
+    return _fixed_first(Candidate(row, -one['error_mean'], one['layers_run_mean'])
+                        for row, one in found.items())  # fmt: skip
 
 
 def row_config(row: Row) -> NodeConfig:

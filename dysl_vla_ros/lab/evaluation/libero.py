@@ -170,7 +170,8 @@ def evaluate_libero(
     Raises:
         ConfigError: LIBERO is not installed, or a row does not fit the bundle.
     """
-    policy = open_policy(replace(options.config.engine, path=options.bundle))
+    engine = replace(options.config.engine, path=options.bundle)
+    policy = open_policy(engine)
     kept = Kept(keep, about(options, policy))
     steps = recorded_steps(options.rows, options.observations, policy)
     videos = options.videos
@@ -180,10 +181,10 @@ def evaluate_libero(
                    for _ in range(min(options.workers, len(options.tasks)))]  # fmt: skip
         words = clients[0].ask('words', options.suite)
 
-        def tasks_of(client: LiberoClient) -> Callable[[int], Playing]:
-            # What a pass leaves for its re-run is the policy's own: no two simulators share one.
-            own = open_policy(replace(options.config.engine, path=options.bundle))
+        # What a pass leaves for its re-run is the policy's own: no two simulators share one.
+        policies = [policy, *(open_policy(engine) for _ in clients[1:])]
 
+        def tasks_of(client: LiberoClient, own: Policy) -> Callable[[int], Playing]:
             def open_task(task: int) -> Playing:
                 world = LiberoTask(client, options.suite, task, options.thin)
 
@@ -196,7 +197,7 @@ def evaluate_libero(
             return open_task
 
         play_side_by_side(options.tasks, options.numbers, options.rows, kept,
-                          [tasks_of(client) for client in clients], on_episode)  # fmt: skip
+                          list(map(tasks_of, clients, policies)), on_episode)  # fmt: skip
     facts = {'world': 'libero', 'bundle': policy.manifest.name, 'suite': options.suite,
              'control': options.control, 'thin': options.thin, 'first_start': options.first,
              'replan': options.replan}  # fmt: skip

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dysl_vla_ros.lab.evaluation.statistics import paired_difference, wilson_interval
+from dysl_vla_ros.lab.evaluation.choice import POINT
+from dysl_vla_ros.lab.evaluation.results_cells import difference, won
+from dysl_vla_ros.lab.evaluation.statistics import paired_difference
 
 Found = Mapping[str, Any]
 SUITES = {'libero_object': 'Object', 'libero_spatial': 'Spatial', 'libero_goal': 'Goal'}
@@ -31,8 +33,6 @@ _ROWS = (
     ('DeeR', f'{_PLAY} `--modes full deer --deer-ratio 0.5 --observations FILE`'),
     ('DySL `auto`', f'{_PLAY} `--modes full auto`'),
 )
-_WITHIN = 0.01
-"""Of dense: an exit that loses no more is one to compare with."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def success_table(lines: Sequence[Line]) -> str:
         told = line.told
         against = '' if reference in (None, line) or line is dense else _lost(reference, line)
         text.append('| ' + ' | '.join((
-            line.name, f'{told["episodes"]}', _won(told['successes'], told['episodes']),
+            line.name, f'{told["episodes"]}', won(told['successes'], told['episodes']),
             f'{told["layers_run_mean"]:.1f} of {told["layers_total"]}',
             f'{told["controllers_mean"]:.1f}', f'{100 * told["rerun_rate"]:.1f} %',
             '' if line is dense else _lost(dense, line), against,
@@ -112,7 +112,7 @@ def control_table(controls: Sequence[tuple[str, Found]]) -> str:
                       for key in ('picked', 'elsewhere')]  # fmt: skip
             text.append('| ' + ' | '.join((
                 shown, line.name, f'{told["episodes"]}',
-                _won(told['successes'], told['episodes']), *picked,
+                won(told['successes'], told['episodes']), *picked,
                 f'{told["layers_run_mean"]:.1f}')) + ' |')  # fmt: skip
     return '\n'.join(text)
 
@@ -147,15 +147,15 @@ def _lines(found: Found) -> Iterator[Line]:
         if anchor in _ANCHORS:
             name = _ANCHORS[anchor].format(number)
             kind = name.replace(f' {number}', '').rstrip(',')
-        won = {(task, start): bool(success)
+        wins = {(task, start): bool(success)
                for task, start, success, *_ in found['episodes'][row]}  # fmt: skip
-        yield Line(kind, name, told, won)
+        yield Line(kind, name, told, wins)
 
 
 def _reference(lines: Sequence[Line]) -> Line | None:
     """The shallowest fixed exit or n-layer policy that is within a point of dense."""
     good = [line for line in lines[1:] if line.kind.startswith(('fixed exit', 'n-layer'))
-            and _difference(lines[0], line)[0] <= _WITHIN]  # fmt: skip
+            and _difference(lines[0], line)[0] <= POINT]  # fmt: skip
     return min(good, key=lambda line: line.told['layers_run_mean'], default=None)
 
 
@@ -170,11 +170,5 @@ def _title(name: str, found: Found) -> str:
             'own, scripted')  # fmt: skip
 
 
-def _won(wins: int, count: int) -> str:
-    low, high = wilson_interval(wins, count)
-    return f'{100 * wins / count:.1f} % ({100 * low:.0f} to {100 * high:.0f})'
-
-
 def _lost(one: Line, other: Line) -> str:
-    loss, low, high = (100 * value for value in _difference(one, other))
-    return f'{loss:.1f} ({low:.1f} to {high:.1f})'
+    return difference(*_difference(one, other))

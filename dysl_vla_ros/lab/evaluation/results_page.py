@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from dysl_vla_ros.lab.evaluation.modes import CRITICAL
+from dysl_vla_ros.lab.evaluation.results_cells import difference, won
 from dysl_vla_ros.lab.evaluation.results_libero import libero_parts
-from dysl_vla_ros.lab.evaluation.statistics import paired_difference, wilson_interval
+from dysl_vla_ros.lab.evaluation.statistics import paired_difference
 
 _LATE = ('quarter', 'half', 'one', 'three')
 _EXECUTED = {
@@ -286,13 +287,13 @@ def _noise(evidence: Mapping[str, Found]) -> list[str]:
         cells = []
         for mode in ('noise_critical', 'noise_free'):
             told = found['modes'][f'{mode} {size:g}']
-            cells += [_won(told['successes'], told['episodes']),
+            cells += [won(told['successes'], told['episodes']),
                       _lost(found['paired'][f'{mode} {size:g}'])]  # fmt: skip
         lines.append(f'| {size:g} | ' + ' | '.join(cells) + ' |')
     dense = found['modes']['full']
     passes = {phase: sum(counts.values()) for phase, counts in dense['layers_histogram'].items()}
     share = sum(passes.get(phase, 0) for phase in CRITICAL) / max(sum(passes.values()), 1)
-    said = (f'{NOISE} Dense without noise wins {_won(dense["successes"], dense["episodes"])}; '
+    said = (f'{NOISE} Dense without noise wins {won(dense["successes"], dense["episodes"])}; '
             f'{100 * share:.0f} % of its passes are in grasp and release.')  # fmt: skip
     return [_title('noise_tabletop', found), said, '\n'.join(lines)]  # fmt: skip
 
@@ -327,7 +328,7 @@ def table(found: Found, wanted: Sequence[Wanted]) -> str:
         told = found['modes'][name]
         against = (found.get('paired_fixed') or {'rows': {}})['rows'].get(name)
         lines.append('| ' + ' | '.join((
-            row.name, f'{told["episodes"]}', _won(told['successes'], told['episodes']),
+            row.name, f'{told["episodes"]}', won(told['successes'], told['episodes']),
             f'{told["layers_run_mean"]:.1f} of {told["layers_total"]}',
             f'{told["controllers_mean"]:.1f}', f'{100 * told["rerun_rate"]:.1f} %',
             _lost(found['paired'].get(name)), _lost(against), f'{told["seconds_median"]:.1f} s',
@@ -342,7 +343,7 @@ def _oracle(found: Found) -> str:
             wins = round(told['success_rate'] * part['episodes'])
             lines.append(
                 f'| {split} | {name} | {part["episodes"]} | '
-                f'{_won(wins, part["episodes"])} | {told["layers_run_mean"]:.1f} |'
+                f'{won(wins, part["episodes"])} | {told["layers_run_mean"]:.1f} |'
             )
     return '\n'.join(lines)
 
@@ -368,7 +369,7 @@ def _motion(found: Found) -> str:
     ]
     for name, told in found['modes'].items():
         lines.append('| ' + ' | '.join((
-            _EXECUTED.get(name, name), _won(told['successes'], told['episodes']),
+            _EXECUTED.get(name, name), won(told['successes'], told['episodes']),
             _lost(found['paired'].get(name)), f'{told["longest_still_s"]:.2f} s',
             f'{told["jerk_rms"]:.0f}', f'{told["jerk_peak"]:.0f}', f'{told["way"]:.1f} rad',
             f'{told["seconds_median"]:.1f} s',
@@ -404,12 +405,7 @@ def _episodes(found: Found) -> int:
     return max(int(told['episodes']) for told in found['modes'].values())
 
 
-def _won(wins: int, count: int) -> str:
-    low, high = wilson_interval(wins, count)
-    return f'{100 * wins / count:.1f} % ({100 * low:.0f} to {100 * high:.0f})'
-
-
 def _lost(found: Found | None) -> str:
     if found is None:
         return ''
-    return f'{100 * found["loss"]:.1f} ({100 * found["low"]:.1f} to {100 * found["high"]:.1f})'
+    return difference(found['loss'], found['low'], found['high'])
