@@ -25,7 +25,7 @@ SERVER = Path(__file__).with_name('model_server.py')
         ('ready', 'go on', ['go on']),
         ('holding', 'go on', ['go on']),
         ('ready', '', []),
-        *((state, 'go on', []) for state in LATCHED),
+        *((state, 'go on', []) for state in sorted(LATCHED)),
         (None, 'go on', []),
     ],
 )
