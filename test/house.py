@@ -191,7 +191,7 @@ PARTS = {
         'accelerate matplotlib numpy rich torch',
     ),
     'lab': May(),
-    'lab.children': May('', 'contextlib signal'),
+    'lab.children': May('', 'contextlib multiprocessing signal'),
     'lab.folders': May('', 'pathlib'),
     'lab.workspace': May('errors targets lab.folders', 'pathlib', 'accelerate torch'),
     # Families of other packages come in here, by the entry points that their metadata names.

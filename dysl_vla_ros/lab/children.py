@@ -1,7 +1,8 @@
-"""Processes that leave Ctrl-C to the one that started them."""
+"""Processes and the one that started them: Ctrl-C is left to it, and they end with it."""
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,3 +24,12 @@ def deaf_to_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def starter_is_there() -> bool:
+    """Whether the process that started this worker still runs; true in the first of all.
+
+    One that is killed takes no worker with it: a long task has to ask between its steps.
+    """
+    starter = multiprocessing.parent_process()
+    return starter is None or starter.is_alive()

@@ -1,6 +1,6 @@
 """LIBERO demonstrations: one file per episode, pictures as JPEG; collected again from seeds.
 
-demonstrations/libero.json              suite, words of its tasks, horizon
+demonstrations/libero.json              suite, words of its tasks, horizon, share of other colours
 demonstrations/scene_03/00000017.npz    seed 17 in the scene of task 3; empty where it failed
 """
 
@@ -18,9 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.children import deaf_to_ctrl_c, starter_is_there
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations
 from dysl_vla_ros.lab.worlds.libero.client import LiberoClient
-from dysl_vla_ros.lab.worlds.libero.suites import ACTION_DIM, CAMERAS, STEP_M, TASKS
+from dysl_vla_ros.lab.worlds.libero.suites import (
+    ACTION_DIM,
+    CAMERAS,
+    RECOLOURED,
+    STEP_M,
+    TASKS,
+)
 from dysl_vla_ros.lab.worlds.libero.units import patch_of, physical
 from dysl_vla_ros.pictures.files import decode_file
 from dysl_vla_ros.targets import folder_target, write_whole
@@ -81,12 +88,10 @@ def collect_libero(
     folder_target('folder', folder, is_libero, 'demonstrations of LIBERO')
     with LiberoClient() as client:
         words = client.ask('words', settings.suite)
-    about = {'format': _FORMAT, 'suite': settings.suite, 'words': words, 'horizon': HORIZON}
+    about = {'format': _FORMAT, 'suite': settings.suite, 'words': words, 'horizon': HORIZON,
+             'recoloured': list(RECOLOURED)}  # fmt: skip
     if is_libero(folder):
-        found = _about(folder)
-        if found != about:
-            raise ConfigError('folder', str(folder), f'demonstrations of {settings.suite}: these '
-                              f'are of {found.get("suite")}')  # fmt: skip
+        _refuse_others(folder, about)
     write_whole(folder / MARK, (json.dumps(about, indent=1) + '\n').encode())
     jobs = [(folder, settings, task) for task in settings.tasks]
     total = settings.episodes * len(jobs)
@@ -103,7 +108,9 @@ def collect_libero(
                 tell()
     else:
         context = multiprocessing.get_context('spawn')
-        with context.Pool(settings.workers) as pool:
+        with deaf_to_ctrl_c():
+            workers = context.Pool(settings.workers)
+        with workers as pool:
             for _ in pool.imap_unordered(_scene_whole, jobs, chunksize=1):
                 tell()
     return tell()
@@ -143,6 +150,18 @@ def load_libero(folder: Path, most: int = 0) -> Demonstrations:
     return data
 
 
+def _refuse_others(folder: Path, about: dict[str, Any]) -> None:
+    """What is there must have been collected as what is to come."""
+    found = _about(folder)
+    other = [name for name, value in about.items() if found.get(name) != value]
+    if 'suite' in other:
+        raise ConfigError('folder', str(folder), f'demonstrations of {about["suite"]}: these '
+                          f'are of {found.get("suite")}')  # fmt: skip
+    if other:
+        raise ConfigError('folder', str(folder), f'a new one: these demonstrations differ in '
+                          f'{other[0]}, {found.get(other[0])} for {about[other[0]]}')  # fmt: skip
+
+
 def _about(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / MARK).read_text('utf-8'))
     return found
@@ -170,7 +189,7 @@ def _scene(folder: Path, settings: LiberoCollect, task: int) -> Iterator[Path]:
     with LiberoClient() as client:
         client.ask('open', settings.suite, task, settings.keep)
         seed = settings.first_seed
-        while _count(folder, task) < settings.episodes:
+        while _count(folder, task) < settings.episodes and starter_is_there():
             path = _place(folder, task, seed)
             if not path.exists():
                 found = client.ask('demonstrate', seed, HORIZON)

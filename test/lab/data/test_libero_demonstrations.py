@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import BytesIO
 
 import numpy as np
@@ -79,6 +80,24 @@ def test_a_seed_that_failed_is_not_played_again_and_the_rest_goes_on(folder):
     assert Simulator.asked == [0, 1, 2, 3]
     with pytest.raises(ConfigError, match='these are of libero_object'):
         libero.collect_libero(folder, LiberoCollect('libero_spatial', episodes=1, tasks=(0,)))
+
+
+def test_demonstrations_that_were_made_in_another_way_are_not_mixed_with_new_ones(folder):
+    mark = folder / libero.MARK
+    old = {name: value for name, value in json.loads(mark.read_text()).items()
+           if name != 'recoloured'}  # fmt: skip
+    mark.write_text(json.dumps(old))
+    more = LiberoCollect('libero_object', episodes=3, tasks=(0,))
+    with pytest.raises(ConfigError, match=r'a new one: .*differ in recoloured, None for \[0\.6'):
+        libero.collect_libero(folder, more)
+    assert len(list(folder.glob('scene_00/*.npz'))) == 3, 'what is there is left alone'
+
+
+def test_a_scene_is_left_when_the_process_that_asked_for_it_is_gone(folder, monkeypatch):
+    left = iter((True, False))
+    monkeypatch.setattr(libero, 'starter_is_there', lambda: next(left))
+    libero.collect_libero(folder, LiberoCollect('libero_object', episodes=9, tasks=(0,)))
+    assert Simulator.asked == [0, 1, 2], 'seed 0 is there, and nothing more was begun'
 
 
 def test_every_frame_is_a_sample_of_its_goal_and_of_others_that_were_named(folder):

@@ -75,6 +75,21 @@ def test_a_demonstration_is_won_shows_what_it_points_at_and_comes_again(client):
 
 
 @pytest.mark.slow
+def test_colours_are_drawn_for_demonstrations_and_the_official_picture_stays(client):
+    client.ask('open', 'libero_object', 2, 0.1)
+    first = [client.ask('demonstrate', seed, 8)['frames'][0]['images']['image']
+             for seed in range(3)]  # fmt: skip
+    client.ask('start', 0)
+    found = client.ask('look')
+    client.ask('open', 'libero_object', 2, 0.1)
+    client.ask('start', 0)
+    assert client.ask('look') == found
+    # A basket far from the arm is where it was: only its colour can change.
+    baskets = [np.asarray(Image.open(BytesIO(data)))[52:76, 92:116] for data in first]
+    assert np.ptp([basket.mean((0, 1)) for basket in baskets], axis=0).max() > 5
+
+
+@pytest.mark.slow
 def test_a_request_that_fails_is_an_error_and_the_process_goes_on(client):
     with pytest.raises(EngineError, match='open: .*moon'):
         client.ask('open', 'libero_moon', 0, 1.0)

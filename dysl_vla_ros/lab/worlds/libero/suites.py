@@ -29,6 +29,8 @@ STEP_M, STEP_RAD = 0.05, 0.5
 """What an action of 1 asks of the controller [m, rad]; it gets about half as far in a period."""
 WIDEST_M = 0.08
 """Between the open fingers."""
+RECOLOURED = (0.6, 0.4)
+"""Share of the demonstrations with other colours, and of the things in each of them."""
 
 
 def family_of(suite: str) -> str:

@@ -3,7 +3,8 @@
 Starts are drawn anew from the task's own placement, never the official ones, with the arm's noise
 of the official states. In most episodes the objects change places and another object of the scene
 is asked for: in the suite as it is every object lies within 5 mm of one place per task, so that a
-policy could learn words to places, and would read nothing.
+policy could learn words to places, and would read nothing. In most episodes some things also have
+colours that the benchmark does not give them: else a policy would know them by colour alone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from dysl_vla_ros.lab.worlds.libero.inside.expert import FREE, Expert
+from dysl_vla_ros.lab.worlds.libero.inside.looks import Looks
 from dysl_vla_ros.lab.worlds.libero.inside.pictures import Camera
 from dysl_vla_ros.lab.worlds.libero.inside.world import Floats, LiberoWorld
 from dysl_vla_ros.lab.worlds.libero.suites import CAMERAS
@@ -50,6 +52,7 @@ class Demonstrator:
         """Join the parts; ``limit`` is the longest episode in actions."""
         self._world, self._camera = world, camera
         self._limit, self._horizon = limit, horizon
+        self._looks = Looks(world)
         self._experts = {name: Expert(world, name) for name in world.things}
 
     def episode(self, seed: int) -> tuple[int, list[Frame], bool]:
@@ -65,13 +68,22 @@ class Demonstrator:
         for expert in self._experts.values():
             expert.begin()
         noise = _Disturbance(generator, 0.4 if seed % 4 == 0 else 1.0)
+        self._looks.draw(np.random.default_rng([seed, world.number, 31]))
+        try:
+            return goal, *self._played(goal, noise)
+        finally:
+            self._looks.restore()
+
+    def _played(self, goal: int, noise: _Disturbance) -> tuple[list[Frame], bool]:
+        """Frames up to the goal or the limit, and whether it was reached."""
+        world = self._world
         frames: list[Frame] = []
         for _ in range(self._limit):
             action, phase = self._experts[world.object].action()
             frames.append(self._frame(action, phase, goal))
             if world.step(noise(action)):
-                return goal, frames, True
-        return goal, frames, False
+                return frames, True
+        return frames, False
 
     @property
     def _by_place(self) -> bool:
