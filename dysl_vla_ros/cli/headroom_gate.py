@@ -53,7 +53,8 @@ def try_gate(given: argparse.Namespace, console: Console) -> dict[str, Any]:
     console.print(_table(found, len(states) - len(states) // 2))
     console.print(verdict(found))
     return {'gate': [asdict(one) for one in found], 'states': len(states),
-            'first_seed': given.first_seed, 'verdict': verdict(found)}  # fmt: skip
+            'first_seed': given.first_seed if given.observations is None else None,
+            'verdict': verdict(found)}  # fmt: skip
 
 
 def _table(found: list[Outcome], states: int) -> Table:

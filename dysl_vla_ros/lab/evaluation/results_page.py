@@ -13,6 +13,7 @@ from typing import Any
 
 from dysl_vla_ros.lab.evaluation.modes import CRITICAL
 from dysl_vla_ros.lab.evaluation.results_cells import difference, won
+from dysl_vla_ros.lab.evaluation.results_headroom import headroom_parts, oracles
 from dysl_vla_ros.lab.evaluation.results_libero import libero_parts
 from dysl_vla_ros.lab.evaluation.statistics import paired_difference
 
@@ -192,16 +193,8 @@ def _pareto(evidence: Mapping[str, Found]) -> list[str]:
         parts += [_title(name, found), table(found, PARETO)]
     seen = {wanted.name for _, found in reports if found['split'] == 'train'
             for wanted in PARETO if wanted.line(found) is not None}  # fmt: skip
-    oracle = evidence.get('headroom_tabletop')
-    if oracle is not None:
-        seen |= {f'oracle {row.split()[1]}' for part in oracle['closed_loop'].values()
-                 for row in part['rows'] if row.startswith('oracle')}  # fmt: skip
-    parts += _missing(PARETO, seen)
-    if oracle is not None:
-        parts += ['### Oracle: the shallowest exit within a tolerance of dense', _oracle(oracle)]
-    for name, found in evidence.items():
-        if 'gate' in found:
-            parts += ['### A gate trained on the errors of exits', _gate(name, found)]
+    parts += _missing(PARETO, seen | oracles(evidence))
+    parts += headroom_parts(evidence)
     parts.append('### LIBERO')
     return [*parts, *libero_parts(evidence), PUBLISHED]
 
@@ -333,32 +326,6 @@ def table(found: Found, wanted: Sequence[Wanted]) -> str:
             f'{told["controllers_mean"]:.1f}', f'{100 * told["rerun_rate"]:.1f} %',
             _lost(found['paired'].get(name)), _lost(against), f'{told["seconds_median"]:.1f} s',
         )) + ' |')  # fmt: skip
-    return '\n'.join(lines)
-
-
-def _oracle(found: Found) -> str:
-    lines = ['| split | row | episodes | won | layers |', '| --- ' * 5 + '|']
-    for split, part in found['closed_loop'].items():
-        for name, told in part['rows'].items():
-            wins = round(told['success_rate'] * part['episodes'])
-            lines.append(
-                f'| {split} | {name} | {part["episodes"]} | '
-                f'{won(wins, part["episodes"])} | {told["layers_run_mean"]:.1f} |'
-            )
-    return '\n'.join(lines)
-
-
-def _gate(name: str, found: Found) -> str:
-    lines = [
-        f'`{name}.json`: {found["states"]} states of the scripted expert, half of them to '
-        f'calibrate on, seeds from {found["first_seed"]:,}. Offline: {found["verdict"]}.', '',
-        '| | layers, looks charged | looks free | error to dense | p95 | above 0.25 |',
-        '| --- ' * 6 + '|',
-    ]  # fmt: skip
-    for one in found['gate']:
-        lines.append(f'| {one["name"]} | {one["layers"]:.1f} | {one["layers_free"]:.1f} | '
-                     f'{one["error_mean"]:.4f} | {one["error_p95"]:.4f} | '
-                     f'{100 * one["harmful"]:.1f} % |')  # fmt: skip
     return '\n'.join(lines)
 
 
