@@ -118,9 +118,7 @@ def lay_out(world: LiberoWorld, generator: np.random.Generator, shuffled: bool) 
         generator: Of everything that is drawn.
         shuffled: Whether the things that words can mean change places.
     """
-    world.inner.hard_reset = False
-    np.random.seed(int(generator.integers(2**31)))  # what robosuite draws from
-    world.env.reset()
+    world.draw(int(generator.integers(2**31)))
     data, robot = world.data, world.robot
     data.qpos[world.joints] = robot.init_qpos + generator.normal(0, _ARM_NOISE, 7)
     data.qvel[:] = 0
