@@ -1,7 +1,8 @@
 """LIBERO's part of the results page: success by suite, and what the controls say.
 
 Reports of one suite are paired start by start, whatever bundle they played: a bundle of ``dysl
-anchors`` is a row beside the policy that it was made from.
+anchors`` is a row beside the policy that it was made from. Policies of several training seeds have
+a table each, and one together.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _POLICIES = {
 _NAMES = {'full': 'dense', 'fixed': 'fixed exit', 'auto': 'DySL `auto`', 'deer': 'DeeR',
           'static_only': 'static'}  # fmt: skip
 _ANCHORS = {'fixed': 'fixed exit {}, fine-tuned', 'layers': 'n-layer, {}'}
+_MEANS = ('layers_run_mean', 'controllers_mean', 'rerun_rate', 'actions_mean', 'pass_ms')
 _PLAY = '`dysl evaluate --world libero`'
 _ROWS = (
     ('dense', f'{_PLAY} `--modes full`'),
@@ -43,13 +45,13 @@ class Line:
         kind: Of ``_ROWS``, or the mode.
         name: As the table calls it.
         told: Its summary.
-        won: (task, start) -> whether it was.
+        won: (task, start), of several policies (policy, task, start) -> whether it was.
     """
 
     kind: str
     name: str
     told: Found
-    won: Mapping[tuple[int, int], bool]
+    won: Mapping[tuple[int, ...], bool]
 
 
 def libero_parts(evidence: Mapping[str, Found]) -> list[str]:
@@ -58,12 +60,16 @@ def libero_parts(evidence: Mapping[str, Found]) -> list[str]:
                if one.get('world') == 'libero' and not one.get('first_start')}  # fmt: skip
     parts, missing = [], []
     for suite, title in SUITES.items():
-        seen: set[str] = set()
-        for name, found in _own(reports, suite):
-            lines = [*_lines(found), *(line for other in _anchors(reports, name, found)
+        own, tables = dict(_own(reports, suite)), []
+        for name, found in own.items():
+            lines = [*_lines(found), *(line for other in _anchors(reports, own, name)
                                        for line in _lines(other))]  # fmt: skip
-            seen |= {line.kind for line in lines}
+            tables.append(lines)
             parts += [_title(name, found), success_table(lines)]
+        if len(tables) > 1:
+            parts += [f'LIBERO-{title}, the {len(tables)} training seeds together',
+                      success_table(_pooled(tables))]  # fmt: skip
+        seen = {line.kind for lines in tables for line in lines}
         if seen:
             missing += [f'- {title}, {kind}: needs {needs}' for kind, needs in _ROWS
                         if kind not in seen]  # fmt: skip
@@ -128,13 +134,36 @@ def _own(reports: Mapping[str, Found], suite: str) -> Iterator[tuple[str, Found]
             yield name, found
 
 
-def _anchors(reports: Mapping[str, Found], name: str, found: Found) -> Iterator[Found]:
+def _anchors(reports: Mapping[str, Found], own: Mapping[str, Found], name: str) -> Iterator[Found]:
     """Reports of what was made from that policy: their files are called after its own."""
     same = ('suite', 'control', 'thin', 'replan')
     for other, one in reports.items():
-        if (other.startswith(f'{name}_') and one.get('bundle', '').rpartition('_')[0] in _ANCHORS
-                and all(one[key] == found[key] for key in same)):  # fmt: skip
+        after = max((each for each in own if other.startswith(f'{each}_')), key=len, default='')
+        if (after == name and one.get('bundle', '').rpartition('_')[0] in _ANCHORS
+                and all(one[key] == own[name][key] for key in same)):  # fmt: skip
             yield one
+
+
+def _pooled(tables: Sequence[Sequence[Line]]) -> list[Line]:
+    """The rows that every policy has, each over all of their episodes."""
+    found = []
+    for line in tables[0]:
+        lines = [one for table in tables for one in table if one.name == line.name]
+        if len(lines) == len(tables):
+            wins: dict[tuple[int, ...], bool] = {
+                (policy, *key): won for policy, one in enumerate(lines)
+                for key, won in one.won.items()
+            }
+            found.append(Line(line.kind, line.name, _over_all([one.told for one in lines]), wins))
+    return found
+
+
+def _over_all(told: Sequence[Found]) -> Found:
+    counts = [one['episodes'] for one in told]
+    means = {key: sum(one[key] * count for one, count in zip(told, counts, strict=True))
+             / sum(counts) for key in _MEANS}  # fmt: skip
+    return {'episodes': sum(counts), 'successes': sum(one['successes'] for one in told),
+            'layers_total': told[0]['layers_total'], **means}  # fmt: skip
 
 
 def _lines(found: Found) -> Iterator[Line]:
@@ -147,8 +176,10 @@ def _lines(found: Found) -> Iterator[Line]:
         if anchor in _ANCHORS:
             name = _ANCHORS[anchor].format(number)
             kind = name.replace(f' {number}', '').rstrip(',')
-        wins = {(task, start): bool(success)
-               for task, start, success, *_ in found['episodes'][row]}  # fmt: skip
+        wins: dict[tuple[int, ...], bool] = {
+            (task, start): bool(success)
+            for task, start, success, *_ in found['episodes'][row]
+        }
         yield Line(kind, name, told, wins)
 
 

@@ -64,6 +64,23 @@ def test_a_fine_tuned_exit_and_a_shallow_policy_are_rows_beside_the_policy_they_
     assert 'LIBERO-Object' in page and page.count('LIBERO-Object') == 1
 
 
+def test_policies_of_two_training_seeds_have_a_table_each_and_one_together():
+    other = report(full=('1111', 16.0), fixed_8=('1011', 9.0), fixed_4=('0000', 5.0))
+    page = '\n'.join(libero_parts({
+        'libero_object': OBJECT, 'libero_object_seed_1': other,
+        'libero_object_fixed_5': report('fixed_5', full=('1111', 6.0)),
+        'libero_object_seed_1_fixed_5': report('fixed_5', full=('1110', 6.0)),
+    }))  # fmt: skip
+    first, second, both = page.split('LIBERO-Object')[1:]
+    assert cells(first, 'fixed exit 5, fine-tuned')[1].startswith('100.0 %')
+    assert cells(second, 'fixed exit 5, fine-tuned')[1].startswith('75.0 %')
+    assert both.startswith(', the 2 training seeds together')
+    assert cells(both, 'fixed exit 8')[:2] == ['8', '87.5 % (53 to 98)']
+    assert cells(both, 'fixed exit 8')[5].startswith('12.5 (')
+    assert cells(both, 'fixed exit 5, fine-tuned')[0] == '8'
+    assert '| fixed exit 4 |' in second and '| fixed exit 4 |' not in both
+
+
 def test_controls_stand_apart_and_say_what_was_picked():
     words = report(control='other_words', full=('0000', 16.0), auto=('1000', 8.0))
     swap = report(suite='libero_object_swap', full=('1010', 16.0))
