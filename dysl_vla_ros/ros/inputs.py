@@ -19,7 +19,7 @@ from dysl_vla_ros.ros.arrival import Arrival
 from dysl_vla_ros.ros.camera_check import CameraCheck
 from dysl_vla_ros.ros.cameras import Camera
 from dysl_vla_ros.ros.joints import Joints
-from dysl_vla_ros.ros.streams import JointSample, Stream
+from dysl_vla_ros.ros.streams import JointSample, Newest, Stream
 
 
 class Inputs:
@@ -121,10 +121,23 @@ class Inputs:
         return InputStatus(not problems, '; '.join(problems))
 
     def camera_skew(self) -> float | None:
-        """Largest difference between camera stamps [s]; None with fewer than two images."""
-        newest = [camera.stream.newest for camera in self.cameras.values()]
-        stamps = [message.stamp for message in newest if message is not None]
+        """Between the pictures that a pass would use [s]; None with fewer than two."""
+        stamps = [picture.stamp for picture in self._together().values()]
         return max(stamps) - min(stamps) if len(stamps) > 1 else None
+
+    def _together(self) -> dict[str, Newest]:
+        """The newest picture of every camera, or those nearest to the oldest of them.
+
+        The latter where the newest are too far apart: two cameras of 10 Hz that take turns are so
+        now and then, and a slow one beside a fast one.
+        """
+        recent = {name: camera.stream.recent for name, camera in self.cameras.items()}
+        newest = {name: pictures[-1] for name, pictures in recent.items() if pictures}
+        stamps = [picture.stamp for picture in newest.values()]
+        if len(stamps) < 2 or max(stamps) - min(stamps) <= self._limits.max_camera_skew_s:
+            return newest
+        return {name: min(recent[name], key=lambda picture: abs(picture.stamp - min(stamps)))
+                for name in newest}  # fmt: skip
 
     def opening(self) -> str:
         """The opening that a policy would read now, and where it comes from, for people."""
@@ -162,7 +175,7 @@ class Inputs:
         return frozen_array(readings[:-1]), float(readings[-1])
 
     def observation(self) -> Observation:
-        """The newest of everything; joints are those measured nearest to the newest image.
+        """The newest that belongs together; joints are those measured nearest to its last image.
 
         Raises:
             InputError: Something is missing, stale, or cannot be decoded.
@@ -170,10 +183,8 @@ class Inputs:
         status = self.status(time.monotonic())
         if not status.ready:
             raise InputError(status.reason)
-        newest = {name: camera.stream.newest for name, camera in self.cameras.items()}
-        images = {name: message for name, message in newest.items() if message is not None}
-        joints = self.joints.newest
-        if joints is None or len(images) < len(newest):
+        images, joints = self._together(), self.joints.newest
+        if joints is None or len(images) < len(self.cameras):
             raise InputError('an input was never received')
         stamp = max((image.stamp for image in images.values()), default=joints.stamp)
         sample = self.joints.history.nearest(stamp) or joints

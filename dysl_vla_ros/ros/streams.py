@@ -12,6 +12,8 @@ from dysl_vla_ros.data_types import FloatArray
 _RATE_WINDOW_S = 2.0
 _JOINT_HISTORY_S = 1.0
 _FEW = 10
+_RECENT = 6
+"""Messages kept, so that pictures of cameras that take turns can be put together."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,12 @@ class Newest:
 
 
 class Stream:
-    """One input topic. Written by callbacks; ``newest`` may be read from any thread.
+    """One input topic. Written by callbacks; ``recent`` may be read from any thread.
 
     A single attribute is replaced at once, so readers need no lock.
+
+    Attributes:
+        recent: The last few messages, the newest last.
     """
 
     def __init__(self, name: str, timeout: float) -> None:
@@ -37,18 +42,25 @@ class Stream:
         """
         self.name = name
         self.timeout = timeout
-        self.newest: Newest | None = None
+        self.recent: tuple[Newest, ...] = ()
         self.refused = 0
         self.last_refusal = ''
         self._arrivals: deque[float] = deque(maxlen=2000)
         self._ages: deque[float] = deque(maxlen=2000)
 
+    @property
+    def newest(self) -> Newest | None:
+        """The last message; None before the first."""
+        recent = self.recent
+        return recent[-1] if recent else None
+
     def accept(self, message: Newest, now: float) -> None:
         """Keep a message that arrived at ``now``; one older than the newest is dropped."""
         self._arrivals.append(now)
         self._ages.append(now - message.stamp)
-        if self.newest is None or message.stamp >= self.newest.stamp:
-            self.newest = message
+        newest = self.newest
+        if newest is None or message.stamp >= newest.stamp:
+            self.recent = (*self.recent[1 - _RECENT :], message)
             self.last_refusal = ''
 
     def refuse(self, reason: str) -> None:
