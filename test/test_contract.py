@@ -113,14 +113,17 @@ def skip_of(manifest, **flat):
     return found.mode, found.exit_layer
 
 
+def uncompared(manifest):
+    """A bundle from before modes were compared."""
+    return replace(manifest, calibration=replace(manifest.calibration, mode='auto', exit_layer=0))
+
+
 def test_the_skip_mode_and_its_exit_are_the_bundles_unless_a_parameter_says_another(manifest):
-    assert skip_of(manifest) == ('auto', 0)  # of a bundle from before modes were compared
-    won = replace(manifest.calibration, mode='fixed', exit_layer=8)
-    fixed = replace(manifest, calibration=won)
-    assert skip_of(fixed) == ('fixed', 8)
-    assert skip_of(fixed, mode='full') == ('full', 8)
-    assert skip_of(fixed, exit_layer=6) == ('fixed', 6)
-    assert skip_of(manifest, mode='fixed', exit_layer=18) == ('fixed', 18)
+    assert skip_of(manifest) == ('fixed', 8), 'the winner of the bundled tasks'
+    assert skip_of(manifest, mode='full') == ('full', 8)
+    assert skip_of(manifest, exit_layer=6) == ('fixed', 6)
+    assert skip_of(uncompared(manifest)) == ('auto', 0)
+    assert skip_of(uncompared(manifest), mode='fixed', exit_layer=18) == ('fixed', 18)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +136,7 @@ def test_the_skip_mode_and_its_exit_are_the_bundles_unless_a_parameter_says_anot
 )  # fmt: skip
 def test_an_exit_that_the_bundle_does_not_have_is_refused_with_those_it_has(manifest, flat, words):
     with pytest.raises(ConfigError, match=words):
-        skip_of(manifest, **flat)
+        skip_of(uncompared(manifest), **flat)
 
 
 @pytest.mark.parametrize('weights', [[1.0], [1.0] * 8])

@@ -185,8 +185,6 @@ def _check_bounds(given: argparse.Namespace) -> None:
         raise ConfigError('--episodes', given.episodes, 'nothing beside an instruction, which is '
                           'tried once')  # fmt: skip
     told = [word.split(':=')[0] for word in given.arguments if ':=' in word]
-    if given.skip_mode == 'fixed' and not given.engine and 'exit_layer' not in told:
-        raise ConfigError('--skip-mode', 'fixed', 'exit_layer:=LAYER beside it, as exit_layer:=8')
     for name in told:
         if told.count(name) > 1 or getattr(given, name, None) not in (None, ''):
             raise ConfigError(name, name, 'one value: it is given twice')

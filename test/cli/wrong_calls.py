@@ -87,7 +87,6 @@ CALLS = [
     ('collect OUT --noise nan', '--noise', WRONG),
     ('collect OUT --split tain', 'did you mean train?', WRONG),
     ('demo --headles', 'there is no option --headles: did you mean --headless', WRONG),
-    ('demo --skip-mode fixed', "--skip-mode = 'fixed': expected exit_layer:=LAYER", WRONG),
     ('demo fly to the moon', "instruction = 'fly to the moon'", WRONG),
     ('demo --seconds -1', '--seconds = -1.0: expected 0 (until Ctrl-C) or more', WRONG),
     ('demo --seconds nan', '--seconds = nan: expected 0 (until Ctrl-C) or more', WRONG),
