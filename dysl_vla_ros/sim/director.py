@@ -114,6 +114,7 @@ class Director:
             while self.episode.instruction == said:
                 self._seed += 1
                 self.episode = self._lay_out()
+            self.outcome = 'none'  # of this one; how the last one ended is last_outcome
             self._go('fresh', now)
 
     def skip_to(self, seed: int, now: float) -> None:

@@ -37,6 +37,8 @@ def test_the_bundled_policy_moves_the_arm_at_the_command_rate(tmp_path):
     finished(demo('--episodes', '3', '--seconds', '90', '--json', str(path)), 110)
     found = json.loads(path.read_text())
     assert found['episodes'] == found['successes'] >= 2  # one after the other, by itself
+    seeds = [outcome['seed'] for outcome in found['outcomes']]
+    assert sorted(set(seeds)) == seeds and len(seeds) == found['episodes']
     assert found['command_rate_hz_mean'] >= 20  # the promise to the arm, also on a busy machine
     assert found['passes'] > 10
     assert found['actions_played_hz'] > 5

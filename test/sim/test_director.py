@@ -89,6 +89,17 @@ def test_seeds_count_up_and_families_take_turns():
     assert made.world.resets[:3] == [(4, 'bin'), (5, 'push'), (6, 'bin')]
 
 
+def test_a_scene_that_was_just_laid_out_has_no_outcome_of_the_one_before():
+    """Who listens counted the episode that ended again, under the next one's seed."""
+    made, told = director(time_limit=2.0), []
+    for step in range(120):
+        made.update(0.1 * step, True, None)
+        told.append((made.seed, made.outcome))
+    ended = [seed for seed, outcome in dict.fromkeys(told) if outcome == 'failure']
+    assert ended == list(range(made.episodes)) and made.episodes > 1
+    assert made.last_outcome == 'failure'
+
+
 def test_skipping_to_a_seed_lays_it_out_and_counts_nothing():
     made = director()
     now = run(made, 0.0, 2.0)
