@@ -76,8 +76,10 @@ def fresh_checkpoint(data: Demonstrations, network: Mapping[str, Any], seed: int
         for name, images in data.images.items()
     )
     tokenizer = build_tokenizer(data.instructions or all_words())
+    longest = max((len(tokenizer.encode(words).ids) for words in data.instructions), default=0)
     config = PolicyConfig(
-        vocabulary=tokenizer.get_vocab_size(), cameras=cameras, instruction_tokens=12,
+        vocabulary=tokenizer.get_vocab_size(), cameras=cameras,
+        instruction_tokens=max(PolicyConfig.instruction_tokens, longest),
         proprioception_dim=data.proprioception.shape[1], action_horizon=data.chunk.shape[1],
         action_dim=data.chunk.shape[2], **{'names': max(12, len(data.instructions)), **network},
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -131,6 +132,19 @@ def test_a_network_for_it_reads_the_tasks_words(folder):
     by_name = {int(name): tuple(row.tolist()) for name, row in
                zip(batch.name, batch.tokens, strict=True)}  # fmt: skip
     assert len(by_name) == 2 and by_name[0] != by_name[1]
+
+
+def test_a_network_has_room_for_the_longest_words_of_the_suite(folder):
+    """LIBERO-Spatial says its tasks in 17 words, and the network took 12."""
+    long = 'pick up the bowl between the plate and the ramekin and place it on the plate'
+    data = replace(load_libero(folder), instructions=(WORDS[0], long))
+    small = {'layers': 6, 'width': 32, 'head_dim': 16, 'stem_channels': (8, 8, 8),
+             'auxiliary_layer': 2}  # fmt: skip
+    assert fresh_checkpoint(data, small, 0).config.instruction_tokens == 16
+    source = batch_source(data, fresh_checkpoint(data, small, 0), torch.device('cpu'), 0)
+    assert source.draw(0, 8, NO_AUGMENTATION).tokens.shape == (8, 16)
+    short = fresh_checkpoint(load_libero(folder), small, 0)
+    assert short.config.instruction_tokens == 12
 
 
 def test_units_go_there_and_back():
