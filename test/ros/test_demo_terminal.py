@@ -100,7 +100,7 @@ def test_a_person_tells_it_pauses_it_changes_the_mode_and_quits_at_80_by_24(term
     made.press('\r')
     made.wait("answer 'put the red cube into the bin' follows")
     made.press('m')
-    made.wait('mode full')
+    made.wait('mode compare')
     made.press('p')
     made.wait('answer paused')
     made.resize(120, 40)
