@@ -114,7 +114,6 @@ class Director:
             while self.episode.instruction == said:
                 self._seed += 1
                 self.episode = self._lay_out()
-            self.outcome = 'none'  # of this one; how the last one ended is last_outcome
             self._go('fresh', now)
 
     def skip_to(self, seed: int, now: float) -> None:
@@ -123,7 +122,6 @@ class Director:
             raise ConfigError('seed', seed, 'an integer >= 0')
         self._seed = seed
         self.episode = self._lay_out()
-        self.outcome = 'none'
         self._go('fresh' if self._step != 'idle' else 'idle', now)
 
     def ask(self, instruction: str, seed: int, now: float) -> None:
@@ -153,7 +151,6 @@ class Director:
         self.settings, self._asked = self._asked, None
         self._seed = self.settings.first_seed
         self.episode = self._lay_out()
-        self.outcome = 'none'
         self._go('fresh', now)
 
     def _begin(self, now: float) -> None:
@@ -176,10 +173,13 @@ class Director:
 
     def _lay_out(self) -> Episode:
         if self.settings.instruction:
-            return self.world.lay_out(find_episode(self.settings.instruction, self._seed))
-        families = self.settings.families
-        family = families[self._seed % len(families)]
-        return self.world.reset(self._seed, family, self.settings.split)
+            made = self.world.lay_out(find_episode(self.settings.instruction, self._seed))
+        else:
+            families = self.settings.families
+            family = families[self._seed % len(families)]
+            made = self.world.reset(self._seed, family, self.settings.split)
+        self.outcome = 'none'  # of this one; how the last one ended is last_outcome
+        return made
 
     def _go(self, step: Step, now: float) -> None:
         self._step, self._since = step, now

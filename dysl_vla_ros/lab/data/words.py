@@ -30,6 +30,11 @@ def build_tokenizer(phrases: Iterable[str]) -> Tokenizer:
     return tokenizer
 
 
+def longest(tokenizer: Tokenizer, phrases: Iterable[str]) -> int:
+    """Tokens of the longest phrase; 0 of none."""
+    return max((len(tokenizer.encode(phrase).ids) for phrase in phrases), default=0)
+
+
 def encode(tokenizer: Tokenizer, phrase: str, length: int) -> NDArray[np.int64]:
     """Token ids padded to ``length``.
 

@@ -10,7 +10,7 @@ import torch
 
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations, statistics
 from dysl_vla_ros.lab.data.samples import batch_source, split
-from dysl_vla_ros.lab.data.words import build_tokenizer
+from dysl_vla_ros.lab.data.words import build_tokenizer, longest
 from dysl_vla_ros.lab.learn.ground import ground
 from dysl_vla_ros.lab.learn.train import TrainResult, TrainSettings, train
 from dysl_vla_ros.lab.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -76,10 +76,10 @@ def fresh_checkpoint(data: Demonstrations, network: Mapping[str, Any], seed: int
         for name, images in data.images.items()
     )
     tokenizer = build_tokenizer(data.instructions or all_words())
-    longest = max((len(tokenizer.encode(words).ids) for words in data.instructions), default=0)
     config = PolicyConfig(
         vocabulary=tokenizer.get_vocab_size(), cameras=cameras,
-        instruction_tokens=max(PolicyConfig.instruction_tokens, longest),
+        instruction_tokens=max(PolicyConfig.instruction_tokens,
+                               longest(tokenizer, data.instructions)),
         proprioception_dim=data.proprioception.shape[1], action_horizon=data.chunk.shape[1],
         action_dim=data.chunk.shape[2], **{'names': max(12, len(data.instructions)), **network},
     )  # fmt: skip

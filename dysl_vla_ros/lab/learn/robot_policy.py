@@ -14,7 +14,7 @@ from dysl_vla_ros.bundle.manifest import NormalisationSpec
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations, normalise
 from dysl_vla_ros.lab.data.robot_reading import Reading, reading_from
 from dysl_vla_ros.lab.data.robot_samples import FIT, RobotSamples
-from dysl_vla_ros.lab.data.words import build_tokenizer, encode_all
+from dysl_vla_ros.lab.data.words import build_tokenizer, encode_all, longest
 from dysl_vla_ros.lab.learn.baselines import baselines, error
 from dysl_vla_ros.lab.learn.dense import fit
 from dysl_vla_ros.lab.learn.train import TrainSettings
@@ -95,12 +95,11 @@ def fresh(
     """An untrained policy that fits the set."""
     torch.manual_seed(seed)
     tokenizer = build_tokenizer(data.instructions)
-    words = max(len(tokenizer.encode(text).ids) for text in data.instructions)
     statistics, displacement = robot_statistics(data, reading)
     absolute = reading.space == 'joint_position'
     config = PolicyConfig(
         vocabulary=tokenizer.get_vocab_size(), cameras=reading.cameras,
-        instruction_tokens=words + _SPARE_WORDS,
+        instruction_tokens=longest(tokenizer, data.instructions) + _SPARE_WORDS,
         proprioception_dim=data.proprioception.shape[1], action_horizon=reading.horizon,
         action_dim=data.chunk.shape[2],
         direct=absolute and data.chunk.shape[2] == data.proprioception.shape[1], **network,

@@ -220,9 +220,10 @@ def _fixtures(inner: Any) -> dict[int, tuple[Floats, Floats]]:
     found = {}
     for fixture in inner.fixtures_dict.values():
         body = bodies[fixture.root_body]
-        pose = (np.array(body.get(name, rest).split(), float)
-                for name, rest in (('pos', '0 0 0'), ('quat', '1 0 0 0')))  # fmt: skip
-        found[inner.sim.model.body_name2id(fixture.root_body)] = (next(pose), next(pose))
+        found[inner.sim.model.body_name2id(fixture.root_body)] = (
+            np.array(body.get('pos', '0 0 0').split(), float),
+            np.array(body.get('quat', '1 0 0 0').split(), float),
+        )
     return found
 
 
