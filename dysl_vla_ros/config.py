@@ -246,8 +246,11 @@ class InputConfig:
         low=0.02, high=10, key='timeout.joint_states_s',
     )  # fmt: skip
     max_camera_skew_s: float = _parameter(
-        0.1, 'Largest difference between camera stamps [s]; beyond it earlier pictures are '
-        'paired, then the arm holds', low=0.001, high=10,
+        0.1,
+        'Largest difference between camera stamps [s]; beyond it earlier pictures are '
+        'paired, then the arm holds',
+        low=0.001,
+        high=10,
     )
     max_observation_age_s: float = _parameter(
         1.0, 'Oldest observation a pass may use [s]', low=0.05, high=10

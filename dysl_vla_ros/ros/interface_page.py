@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import rclpy
@@ -29,6 +29,8 @@ from dysl_vla_ros.ros.sim_node import PARAMETERS
 COMMAND = 'python -m dysl_vla_ros.ros.interface_page > doc/reference.md'
 NODES = ('vla_node', 'sim_arm')
 _PATIENCE_S = 120.0
+_SETTLED_S = 3.0
+_Row = tuple[str, str, str]
 _KEYS = ('Times and rates are there once they were measured. The status `hardware` has what the '
          'machine tells.')  # fmt: skip
 _OF_EVERY_NODE = ('parameter_events', 'rosout')
@@ -89,11 +91,14 @@ def graph_tables() -> tuple[dict[str, str], str]:
     specs = bringup.nodes({'engine': 'fake'})
     try:
         with Children(specs, env) as children:
-            until = time.monotonic() + _PATIENCE_S
-            while time.monotonic() < until and not _complete(node, keys):
+            now = since = time.monotonic()
+            until = now + _PATIENCE_S
+            found: dict[str, list[_Row]] = {}
+            while now < until and not (_complete(found, keys) and now > since + _SETTLED_S):
                 executor.spin_once(timeout_sec=0.1)
                 children.check()
-            found = {name: _rows(node, name) for name in NODES}
+                now, before, found = time.monotonic(), found, _seen(node)
+                since = since if found == before else now
     finally:
         executor.shutdown()
         node.destroy_node()
@@ -106,15 +111,27 @@ def graph_tables() -> tuple[dict[str, str], str]:
     )  # fmt: skip
 
 
-def _complete(node: Node, keys: dict[str, set[str]]) -> bool:
-    """Whether both nodes are active and everything has been said at least once."""
+def _complete(found: Mapping[str, Sequence[_Row]], keys: Mapping[str, set[str]]) -> bool:
+    """Whether both nodes are active and everything has been said at least once.
+
+    A node's topics and services are discovered one by one: what was found counts once it has
+    something of every kind, and stays the same for a while.
+    """
     if not {'policy', 'inputs', 'commands', 'hardware'} <= set(keys):
         return False
-    has = [{row[0] for row in _rows(node, name)} for name in NODES]
-    return 'inference_ms_p95' in keys['policy'] and '`~/chunk_info`' in has[0] and bool(has[1])
+    kinds = {kind for kind, _ in _KINDS}
+    seen = all({row[2] for row in rows} == kinds for rows in found.values())
+    active = '`~/chunk_info`' in {row[0] for row in found['vla_node']}
+    return seen and active and 'inference_ms_p95' in keys['policy']
 
 
-def _rows(node: Node, name: str) -> list[tuple[str, str, str]]:
+def _seen(node: Node) -> dict[str, list[_Row]]:
+    """What was discovered of each node so far."""
+    there = set(node.get_node_names())
+    return {name: _rows(node, name) if name in there else [] for name in NODES}
+
+
+def _rows(node: Node, name: str) -> list[_Row]:
     rows = []
     for kind, method in _KINDS:
         for full, types in getattr(node, method)(name, '/'):

@@ -151,7 +151,8 @@ def _pooled(tables: Sequence[Sequence[Line]]) -> list[Line]:
         lines = [one for table in tables for one in table if one.name == line.name]
         if len(lines) == len(tables):
             wins: dict[tuple[int, ...], bool] = {
-                (policy, *key): won for policy, one in enumerate(lines)
+                (policy, *key): won
+                for policy, one in enumerate(lines)
                 for key, won in one.won.items()
             }
             found.append(Line(line.kind, line.name, _over_all([one.told for one in lines]), wins))
@@ -177,8 +178,7 @@ def _lines(found: Found) -> Iterator[Line]:
             name = _ANCHORS[anchor].format(number)
             kind = name.replace(f' {number}', '').rstrip(',')
         wins: dict[tuple[int, ...], bool] = {
-            (task, start): bool(success)
-            for task, start, success, *_ in found['episodes'][row]
+            (task, start): bool(success) for task, start, success, *_ in found['episodes'][row]
         }
         yield Line(kind, name, told, wins)
 
