@@ -287,9 +287,7 @@ class Playback:
         plan = self.governor.plan
         assert plan is not None
         settings = self.governor.settings
-        times, path, speeds = plan.window(
-            self.governor.clock.at(now), min(settings.look_ahead, settings.rest)
-        )
+        times, path, speeds = plan.window(min(settings.look_ahead, settings.rest))
         # While the arm brakes or holds, no action is played that could move a gripper.
         openings = self.scheduler.openings if self._plays else ()
         hold = self.governor.at_rest

@@ -178,6 +178,17 @@ def test_a_simulation_that_pauses_goes_on_where_it_was():
     assert np.abs(np.diff(bench.steps())).max() / (TICK / PARTS) < 11.0
 
 
+def test_a_window_begins_at_0_whatever_rounding_says_of_a_clock_that_stands():
+    bench = moving(request_threshold=0.75)
+    bench.simulation = 0.5
+    for ran in np.arange(0.5, 2.0, 0.1):
+        bench.run(ran)
+        bench.simulation, before = 0.0, bench.simulation
+        bench.run(0.2)
+        bench.simulation = before
+    assert bench.loop.state == 'running'  # every window was checked
+
+
 def test_a_stop_at_a_small_factor_rests_where_the_braking_way_ends():
     bench = moving()
     bench.robot.factor = 0.3

@@ -213,7 +213,7 @@ class Governor:
         # The receiver still follows the last window: a command that begins elsewhere is a jump.
         if self.plan is not None:
             self.release(now)
-        if now - self._ended_at < SILENT_S:
+        if self.clock.at(now) - self._ended_at < SILENT_S:
             return 'wait', 'waiting until the last command has ended'
         goal = measured if last is None or from_measured else last
         self._anchor(measured, np.clip(goal, self.limits.lower, self.limits.upper), now, progress)
@@ -230,8 +230,8 @@ class Governor:
         """Fall silent: nothing is commanded until ``settle``; where it ended is kept."""
         if self.plan is not None:
             # A window at rest lasts as long as one that moves: whoever follows it still does.
-            brake = self.plan.rest_time - self.clock.at(now)
-            self._ended_at = now + max(brake, min(self.settings.look_ahead, self.settings.rest))
+            least = self.clock.at(now) + min(self.settings.look_ahead, self.settings.rest)
+            self._ended_at = max(self.plan.rest_time, least)
             self.left = self.plan.end.position
         self.plan = self.path = self._fade = None
 

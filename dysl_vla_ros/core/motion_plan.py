@@ -121,19 +121,18 @@ class MotionPlan:
             last.speed * (1 - gone / self.brake),
         )
 
-    def window(self, now: float, least: float = 0.0) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """What to publish at ``now``, the time of the first knot.
+    def window(self, least: float = 0.0) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """What to publish at the time of the first knot.
 
         Args:
-            now: In the plan's time [s].
             least: Its end lies so far ahead at least, at rest [s]: a controller refuses a
                 trajectory that has ended when it comes.
 
         Returns:
-            Seconds after ``now`` (k,), positions (k, n), velocities (k, n): the knots, the first
+            Seconds after it (k,), positions (k, n), velocities (k, n): the knots, the first
             at 0, and the brake; the last row is at rest.
         """
-        last = self.knots[-1]
+        now, last = self.knots[0].time, self.knots[-1]
         shares = np.arange(1, TAIL_POINTS + 1) / TAIL_POINTS
         rows = [(knot.time, knot.position, knot.velocity) for knot in self.knots]
         for share in shares:

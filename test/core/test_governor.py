@@ -10,7 +10,7 @@ import pytest
 from motion_checks import WindowChecks
 
 from dysl_vla_ros.core.chunk_scheduler import ChunkScheduler
-from dysl_vla_ros.core.governor import Governor, GovernorSettings
+from dysl_vla_ros.core.governor import SILENT_S, Governor, GovernorSettings
 from dysl_vla_ros.core.safety import MotionLimits
 
 TICK = 1 / 30
@@ -63,7 +63,7 @@ class Bench:
             self.now, knot.progress, knot.speed > 0, knot.position,
             self.governor.measurement.position,
         )  # fmt: skip
-        times, positions, velocities = self.governor.plan.window(self.now)
+        times, positions, velocities = self.governor.plan.window()
         command = SimpleNamespace(
             stamp=self.now, positions=knot.position, window_times=times,
             window_positions=positions, window_velocities=velocities,
@@ -250,6 +250,22 @@ def test_an_arm_that_was_moved_a_little_walks_back_from_where_it_is():
     assert bench.arm == pytest.approx(last)
 
 
+def test_a_receiver_whose_clock_runs_slowly_ends_its_last_window_before_one_begins_elsewhere():
+    bench = moving().run(0.5, go=False)
+    bench.governor.release(bench.now)
+    bench.arm = bench.arm + 0.08
+    answer, waited = ('wait', ''), 0
+    while answer[0] == 'wait' and waited < 1000:
+        waited += 1
+        bench.now += TICK
+        bench.governor.clock.advance(bench.now, 0.1 * TICK)
+        bench.measure()
+        answer = bench.governor.settle(bench.now, 0.0, from_measured=True)
+    assert answer == ('go', '')
+    lasts = bench.governor.settings.look_ahead + SILENT_S
+    assert waited * TICK == pytest.approx(lasts / 0.1, rel=0.1)
+
+
 def test_an_arm_that_was_moved_far_asks_for_a_start_which_begins_where_it_is():
     bench, _ = stopped(push=0.4)
     at = bench.arm
@@ -401,7 +417,7 @@ def test_an_arm_at_rest_stays_at_rest_whatever_the_rate_and_its_jitter(rate):
         governor.measure(still, now)
         governor.advance(now, False, 0.0)
         assert governor.at_rest
-        times, _, _ = governor.plan.window(now, 0.2)
+        times, _, _ = governor.plan.window(0.2)
         assert np.diff(times).min() > 1e-3  # what a controller can tell apart
 
 

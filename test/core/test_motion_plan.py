@@ -87,7 +87,7 @@ def test_a_knot_rests_when_neither_arm_nor_playback_moves():
 
 
 def test_a_window_holds_the_knots_from_now_on_and_a_brake_that_ends_at_rest():
-    times, positions, velocities = plan().window(1.0)
+    times, positions, velocities = plan().window()
     assert times == pytest.approx([0.0, 0.1, 0.2, 0.3])
     assert positions[0].tolist() == [0.0, 0.0]
     assert positions[1:] == pytest.approx(np.array([[0.1, 0.05], [0.175, 0.0875], [0.2, 0.1]]))
@@ -97,7 +97,7 @@ def test_a_window_holds_the_knots_from_now_on_and_a_brake_that_ends_at_rest():
 
 def test_an_arm_that_stands_gets_a_window_in_which_times_grow():
     still = resting(np.array([0.3, 0.4]), 2.0, 5.0)
-    times, positions, velocities = still.window(2.0)
+    times, positions, velocities = still.window()
     assert times == pytest.approx([0.0, 0.5 * SHORTEST_BRAKE_S, SHORTEST_BRAKE_S])
     assert positions == pytest.approx(np.array([[0.3, 0.4]] * 3)) and not velocities.any()
     there = still.at(7.0)
@@ -112,20 +112,20 @@ def test_a_brake_begins_at_once_and_is_as_hard_as_the_joint_that_needs_longest()
 
 
 def test_a_window_never_ends_before_it_can_have_arrived():
-    times, positions, velocities = resting(np.array([0.4, 0.1]), 2.0, 0.0).window(2.0, 0.2)
+    times, positions, velocities = resting(np.array([0.4, 0.1]), 2.0, 0.0).window(0.2)
     assert times[-1] == pytest.approx(0.2) and (np.diff(times) > 0).all()
     assert (positions == [0.4, 0.1]).all() and not velocities.any()
-    moving, longer = plan().window(1.0), plan().window(1.0, 0.4)
+    moving, longer = plan().window(), plan().window(0.4)
     assert longer[0] == pytest.approx([*moving[0], 0.4])
     assert longer[1][-1] == pytest.approx(moving[1][-1]) and not longer[2][-2:].any()
-    assert plan().window(1.0, 0.25)[0] == pytest.approx(moving[0])
+    assert plan().window(0.25)[0] == pytest.approx(moving[0])
 
 
 @pytest.mark.parametrize('early', [1e-3, 5e-9, 1e-9, 3e-11, 0.0, -3e-11])
 def test_no_two_points_of_a_window_have_one_time_in_whole_nanoseconds(early):
     """A controller refuses a trajectory whose times do not grow."""
     end = 1.1 + plan().brake
-    times, positions, velocities = plan().window(1.0, end + early - 1.0)
+    times, positions, velocities = plan().window(end + early - 1.0)
     assert (np.diff(np.round(times * 1e9)) > 0).all()
     assert times[-1] == pytest.approx(end + max(early, 0.0) - 1.0, abs=1e-10)
     assert not velocities[-1].any() and (positions[-1] == positions[-2]).all() == (early > 2e-9)

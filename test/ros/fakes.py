@@ -27,6 +27,8 @@ HORIZON = 8
 PERIOD = 0.05
 STEP = 0.01
 LAYERS = 6
+_KEPT = 200
+"""Commands that a starved executor owes the robot: one that is lost is judged as a jump."""
 
 
 def unit(dim: int) -> NormalisationSpec:
@@ -202,16 +204,16 @@ class FakeRobot:
         self.states = node.create_publisher(JointState, 'joint_states', qos_profile_sensor_data)
         self.description = node.create_publisher(String, 'robot_description', qos.LATCHED)
         self._commands = node.create_subscription(
-            JointTrajectory, 'joint_trajectory', self._on_trajectory, QoSProfile(depth=10)
+            JointTrajectory, 'joint_trajectory', self._on_trajectory, QoSProfile(depth=_KEPT)
         )
         node.create_subscription(
             JointTrajectory,
             'vla_node/shadow/joint_trajectory',
             self._on_shadow,
-            QoSProfile(depth=10),
+            QoSProfile(depth=_KEPT),
         )
         node.create_subscription(
-            Float64MultiArray, 'gripper_command', self._on_gripper, QoSProfile(depth=10)
+            Float64MultiArray, 'gripper_command', self._on_gripper, QoSProfile(depth=_KEPT)
         )
         node.create_timer(0.05, self.publish_images)
         node.create_timer(0.02, self.publish_joints)
