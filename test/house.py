@@ -231,7 +231,7 @@ PARTS = {
     'lab.data': May(
         'bundle core data_types engines.image_tensor errors pictures sim targets lab.children '
         'lab.learn lab.model lab.worlds',
-        'contextlib io multiprocessing os pathlib shutil tempfile time',
+        'contextlib io os pathlib shutil tempfile time',
         'av numpy pyarrow rosbags tokenizers torch',
     ),
     'lab.data.bags': May(

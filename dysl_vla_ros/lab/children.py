@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.pool import Pool
+from typing import Any
 
 
 @contextmanager
@@ -24,6 +26,20 @@ def deaf_to_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def child_pool(
+    processes: int, begin: Callable[..., None] | None = None, given: tuple[Any, ...] = ()
+) -> Pool:
+    """A pool of new interpreters, which leave Ctrl-C to their starter.
+
+    Args:
+        processes: How many.
+        begin: Called once in each, before its first task.
+        given: What it is called with.
+    """
+    with deaf_to_ctrl_c():
+        return multiprocessing.get_context('spawn').Pool(processes, begin, given)
 
 
 def starter_is_there() -> bool:

@@ -7,7 +7,6 @@ interrupted collection loses the episodes that were being played, one per worker
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.children import deaf_to_ctrl_c
+from dysl_vla_ros.lab.children import child_pool
 from dysl_vla_ros.lab.data.contract import FPS, ROBOT, contract, goal_names
 from dysl_vla_ros.lab.data.dataset_writer import DatasetWriter
 from dysl_vla_ros.lab.data.episode_record import (
@@ -107,12 +106,8 @@ def collect(folder: Path, settings: CollectSettings, progress: Progress | None =
     if progress is not None:
         progress(min(done, settings.episodes), settings.episodes)
     if waiting:
-        context = multiprocessing.get_context('spawn')
-        with deaf_to_ctrl_c():
-            workers = context.Pool(
-                min(settings.workers, len(waiting)), _start_worker, (folder, settings)
-            )
-        with workers as pool:
+        processes = min(settings.workers, len(waiting))
+        with child_pool(processes, _start_worker, (folder, settings)) as pool:
             for _ in pool.imap_unordered(_collect_episode, waiting):
                 done += 1
                 if progress is not None:

@@ -7,7 +7,6 @@ demonstrations/scene_03/00000017.npz    seed 17 in the scene of task 3; empty wh
 from __future__ import annotations
 
 import json
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.children import deaf_to_ctrl_c, starter_is_there
+from dysl_vla_ros.lab.children import child_pool, starter_is_there
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations
 from dysl_vla_ros.lab.worlds.libero.client import LiberoClient
 from dysl_vla_ros.lab.worlds.libero.suites import (
@@ -107,10 +106,7 @@ def collect_libero(
             for _ in _scene(*job):
                 tell()
     else:
-        context = multiprocessing.get_context('spawn')
-        with deaf_to_ctrl_c():
-            workers = context.Pool(settings.workers)
-        with workers as pool:
+        with child_pool(settings.workers) as pool:
             for _ in pool.imap_unordered(_scene_whole, jobs, chunksize=1):
                 tell()
     return tell()

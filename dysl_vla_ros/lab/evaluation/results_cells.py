@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from dysl_vla_ros.lab.evaluation.statistics import wilson_interval
+
+Found = Mapping[str, Any]
+"""The report of a command, as its JSON file has it."""
 
 
 def won(wins: int, count: int) -> str:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from dysl_vla_ros.lab.evaluation.results_cells import won
-
-Found = Mapping[str, Any]
+from dysl_vla_ros.lab.evaluation.results_cells import Found, won
 
 
 def headroom_parts(evidence: Mapping[str, Found]) -> list[str]:

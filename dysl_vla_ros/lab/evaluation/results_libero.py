@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from dysl_vla_ros.lab.evaluation.choice import POINT
-from dysl_vla_ros.lab.evaluation.results_cells import difference, won
+from dysl_vla_ros.lab.evaluation.results_cells import Found, difference, won
 from dysl_vla_ros.lab.evaluation.statistics import paired_difference
 
-Found = Mapping[str, Any]
 SUITES = {'libero_object': 'Object', 'libero_spatial': 'Spatial', 'libero_goal': 'Goal'}
 """Whose rows are asked for, and what tables of others call them."""
 _POLICIES = {

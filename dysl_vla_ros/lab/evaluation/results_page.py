@@ -9,10 +9,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dysl_vla_ros.lab.evaluation.modes import CRITICAL
-from dysl_vla_ros.lab.evaluation.results_cells import difference, won
+from dysl_vla_ros.lab.evaluation.results_cells import Found, difference, won
 from dysl_vla_ros.lab.evaluation.results_headroom import headroom_parts, oracles
 from dysl_vla_ros.lab.evaluation.results_libero import libero_parts
 from dysl_vla_ros.lab.evaluation.statistics import paired_difference
@@ -37,7 +36,6 @@ NOISE = (
 COMMAND = 'dysl results --write doc/results.md'
 LARGEST = 5_000_000
 """Of all evidence that this page is made from [bytes]."""
-Found = Mapping[str, Any]
 _SAME = ('first_seed', 'split', 'latency', 'episodes_per_family', 'probe')
 """What makes two reports ones of the same episodes."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import tempfile
 from collections.abc import Generator, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 
 from dysl_vla_ros.data_types import ImageArray
 from dysl_vla_ros.engines.open_engine import bundled_model
-from dysl_vla_ros.lab.children import deaf_to_ctrl_c
+from dysl_vla_ros.lab.children import child_pool
 from dysl_vla_ros.lab.evaluation.bench_observations import simulated
 from dysl_vla_ros.lab.evaluation.broker import broker_episode
 from dysl_vla_ros.lab.evaluation.deer import DeerPolicy, exit_steps, thresholds
@@ -213,8 +212,5 @@ def run_all(
         return
     # Each worker is one process with one thread: two on one core would spoil the latencies.
     os.environ.setdefault('OMP_NUM_THREADS', '1')
-    context = multiprocessing.get_context('spawn')
-    with deaf_to_ctrl_c():
-        workers = context.Pool(options.workers, _start_worker, (options, taken))
-    with workers as pool:
+    with child_pool(options.workers, _start_worker, (options, taken)) as pool:
         yield from pool.imap_unordered(_work, jobs)
