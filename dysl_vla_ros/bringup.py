@@ -18,6 +18,7 @@ from dysl_vla_ros import ros_packages, safe_start
 from dysl_vla_ros.data_types import COMMAND_TOPICS, SKIP_MODES
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.parameter_file import parameters_for
+from dysl_vla_ros.ros_names import is_topic
 from dysl_vla_ros.sim.robot_description import urdf
 
 PACKAGE = 'dysl_vla_ros'
@@ -43,7 +44,6 @@ _PREFIX = re.compile(r'[A-Za-z0-9_/]+')
 _TRUE_FALSE = ('true', 'false')
 _ENCLAVE = re.compile(r'(/[A-Za-z_][A-Za-z0-9_]*)+')
 _CAMERA = re.compile(r'[A-Za-z][A-Za-z0-9_]*(/[A-Za-z0-9_]+)*')
-_TOPIC = re.compile(r'[~/]?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
 _NAMESPACE = re.compile(r'(/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*/?)?|/')
 
 
@@ -307,7 +307,7 @@ def _cameras(given: Mapping[str, str]) -> list[tuple[str, str]]:
     found: dict[str, str] = {}
     for entry in filter(None, (part.strip() for part in given['camera_topics'].split(','))):
         name, topic = (part.strip() for part in (*entry.split('=', 1), '')[:2])
-        if not (_CAMERA.fullmatch(name) and _TOPIC.fullmatch(topic)):
+        if not (_CAMERA.fullmatch(name) and is_topic(topic)):
             raise ConfigError(
                 'camera_topics', entry, 'NAME=TOPIC, as in image_0=/camera/color/image_raw'
             )

@@ -21,6 +21,7 @@ import yaml
 
 from dysl_vla_ros.data_types import ACTION_SPACES, COMMAND_TOPICS, SKIP_MODES
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.ros_names import is_topic
 
 _SHORTEST_NORMAL = 1e-6
 
@@ -672,8 +673,7 @@ CARRIES_GRIPPER = {
     'forward': ('joint_commands',),
 }
 """``gripper.interface`` -> the command types whose messages have room for the gripper."""
-_ROS_NAME = re.compile(r'(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*')
-_ARM_NAME = re.compile(r'[A-Za-z_]\w*')
+_ARM_NAME = re.compile('[A-Za-z_][A-Za-z0-9_]*')
 _OF_ONE_TIP = ('twist', 'pose')
 
 
@@ -714,7 +714,7 @@ def _check_gripper(
             f"'measured' with {where}.interface = {interface!r}: the first value commanded must "
             'be where the gripper is, or it jumps',
         )  # fmt: skip
-    if interface == 'action' and not _ROS_NAME.fullmatch(gripper.action_name):
+    if interface == 'action' and not is_topic(gripper.action_name):
         raise ConfigError(
             f'{where}.action_name', gripper.action_name,
             "the name of an action, 'robotiq_gripper_controller/gripper_cmd'",
@@ -775,7 +775,7 @@ def _check_arm(arm: ArmConfig, kind: str) -> None:
     where = f'arms.{arm.name}'
     if not arm.joint_names:
         raise ConfigError(f'{where}.joint_names', arm.joint_names, 'the joints of this arm')
-    if not _ROS_NAME.fullmatch(arm.command_topic):
+    if not is_topic(arm.command_topic):
         raise ConfigError(
             f'{where}.command_topic', arm.command_topic,
             f"the name of a topic, '{arm.name}_arm/joint_trajectory'",

@@ -48,7 +48,8 @@ PARTS = {
     'errors': May(),
     'data_types': May('errors', '', 'numpy'),
     'targets': May('errors', 'contextlib os pathlib shutil'),
-    'config': May('data_types errors', 'pathlib', 'yaml'),
+    'ros_names': May(''),
+    'config': May('data_types errors ros_names', 'pathlib', 'yaml'),
     'parameter_file': May('errors', 'pathlib', 'yaml'),
     'bundle': May(
         'data_types errors targets', 'concurrent contextlib hashlib mmap os pathlib unicodedata'
@@ -148,7 +149,8 @@ PARTS = {
     'safe_start': May('errors parameter_file', 'pathlib'),
     'sim': May('data_types errors rotations', 'xml', 'numpy mujoco'),
     'bringup': May(
-        'data_types errors parameter_file ros_packages safe_start sim.robot_description',
+        'data_types errors parameter_file ros_names ros_packages safe_start '
+        'sim.robot_description',
         'importlib.util pathlib',
     ),
     'demo': May(

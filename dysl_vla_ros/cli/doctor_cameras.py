@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import Any
 
 from dysl_vla_ros.cli.finding import Finding
 from dysl_vla_ros.errors import BundleError, ConfigError, DyslError
+from dysl_vla_ros.ros_names import is_name
 
 _NEEDED = 'the policy'
 _NODE = 'vla_node'
 _PREFIXES = ('image.', 'timeout.image_s', 'max_observation_age_s')
 _OURS = 'overlay_'
-_TOPIC = re.compile(r'/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
 _FIX = 'doc/cameras.md'
 
 
@@ -111,7 +110,7 @@ def _topics(entries: list[str], cameras: list[str]) -> dict[str, str]:
     found = {}
     for entry in entries:
         camera, equals, topic = entry.partition('=')
-        if not equals or not _TOPIC.fullmatch(topic) or camera not in cameras:
+        if not equals or not is_name(topic) or camera not in cameras:
             raise ConfigError('--camera', entry, f'CAMERA=TOPIC, of {", ".join(cameras)}')
         found[camera] = topic
     return found

@@ -15,13 +15,13 @@ from rich.text import Text
 
 from dysl_vla_ros.cli.values import whole
 from dysl_vla_ros.errors import ConfigError, DyslError
+from dysl_vla_ros.ros_names import is_name
 
 if TYPE_CHECKING:
     from dysl_vla_ros.view.access import Access
 
 PORT = 8042
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_NODE = re.compile(r'/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
 _REMAP = re.compile(r'[~/\w]+:=[~/\w]+')
 _MAX_PORT = 65_535
 _LAST_DOMAIN = 232
@@ -95,7 +95,7 @@ def _say(target: str, url: str) -> None:
 
 
 def _check(given: argparse.Namespace) -> None:
-    if not _NODE.fullmatch(given.node):
+    if not is_name(given.node):
         raise ConfigError('--node', given.node, 'the name of a node, such as /left/vla_node')
     for remap in given.remap:
         if not _REMAP.fullmatch(remap):
