@@ -6,6 +6,7 @@ import argparse
 import json
 import platform
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,34 +114,44 @@ def _run(given: argparse.Namespace, console: Console) -> int:
             def show(done: int, total: int, progress: Any = progress, task: Any = task) -> None:
                 progress.update(task, completed=done, total=total)
 
-            found = run_piece(name, wanted, given.keep, given.minutes, given.episodes, show)
+            before = _report(target)
+            found = run_piece(
+                name, wanted, given.keep, given.minutes, given.episodes, show, before
+            )
         over = f'{given.minutes:g} minutes are over; the same command goes on'
         if found is None:
             left += 1
             console.print(f'{name}: {over}')
             continue
+        earlier = before if before.get('played_with') == found['played_with'] else {}
+        machines = [*earlier.get('machine', '').split(', '),
+                    platform.processor() or platform.machine()]  # fmt: skip
         found |= {
-            'machine': platform.processor() or platform.machine(),
+            'machine': ', '.join(dict.fromkeys(filter(None, machines))),
             'date': time.strftime('%Y-%m-%d'),
-            'seconds': time.monotonic() - began,
+            'seconds': earlier.get('seconds', 0.0) + time.monotonic() - began,
         }
         partly = found['episodes_played'] < found['episodes_wanted']
         if partly:
             left += 1
             console.print(f'{name}: {found["episodes_played"]} of {found["episodes_wanted"]} '
                           f'episodes in every row; {over}')  # fmt: skip
-        if partly and _episodes_of(target) > found['episodes_played']:
-            console.print(f'{target}: has more episodes than that and is left as it is')
+        if _episodes_of(before) > found['episodes_played']:
+            console.print(f'{target}: has more episodes than that, played with something else or '
+                          'in an earlier version, and is left as it is')  # fmt: skip
             continue
         write_json(target, found)
         console.print(f'{target}: written')
     return _LEFT if left else 0
 
 
-def _episodes_of(path: Path) -> int:
-    """How many pairs a report has that was written earlier; 0 where there is none."""
-    if not path.is_file():
-        return 0
-    found = json.loads(path.read_text('utf-8'))
-    each = (int(row['episodes']) for row in found.get('modes', {}).values())
-    return int(found.get('episodes_played', min(each, default=0)))
+def _report(path: Path) -> dict[str, Any]:
+    """What an earlier go wrote; nothing where there is none."""
+    found = json.loads(path.read_text('utf-8')) if path.is_file() else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _episodes_of(report: Mapping[str, Any]) -> int:
+    """How many pairs a report has; 0 where there is none."""
+    each = (int(row['episodes']) for row in report.get('modes', {}).values())
+    return int(report.get('episodes_played', min(each, default=0)))

@@ -76,6 +76,10 @@ class Ledger:
         """An episode that is finished, else None."""
         return self._found.get((row, spec))
 
+    def know(self, row: Row, result: EpisodeResult) -> None:
+        """Take an episode that is told elsewhere, unless it is here; it is not written down."""
+        self._found.setdefault((row, result.spec), result)
+
     def add(self, row: Row, result: EpisodeResult) -> None:
         """Keep a finished episode, at once."""
         self._found[row, result.spec] = result

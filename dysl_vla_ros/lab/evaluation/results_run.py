@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.evaluation.committed import (
+    COLUMNS,
+    packed,
+    play_on_from,
+    played_with,
+    unpacked,
+)
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult, EpisodeSpec
 from dysl_vla_ros.lab.evaluation.evaluate import Played, about, play_on, report
 from dysl_vla_ros.lab.evaluation.ledger import Ledger
@@ -19,6 +26,8 @@ from dysl_vla_ros.lab.evaluation.statistics import paired_difference
 
 _DROPPED = ('episodes', 'traces')
 """Of a report: large, and no table reads it."""
+_MEANS_ALONE = ('pass_ms', 'backbone_ms')
+"""Of a mode: a line has the mean of its episode, and no quantile."""
 FAR = 0.3
 """Share of all episodes lost, by the lower bound of the interval, that decides a row early."""
 _ANCHORS: dict[str, tuple[Mode, str]] = {
@@ -121,7 +130,7 @@ def anchored(piece: Piece, name: str, anchor: str) -> Piece:
 
 def run_piece(
     name: str, piece: Piece, keep: Path, minutes: float, episodes: int = 0,
-    on_result: Callable[[int, int], None] | None = None,
+    on_result: Callable[[int, int], None] | None = None, before: Mapping[str, Any] | None = None,
 ) -> dict[str, Any] | None:  # fmt: skip
     """Play what is missing of a piece, at most for some minutes.
 
@@ -132,17 +141,19 @@ def run_piece(
         minutes: Then episodes that are being played are given up.
         episodes: Per family, instead of the piece's; 0 takes the piece's.
         on_result: Called with episodes played and wanted, of all rows.
+        before: The report of an earlier go: what it tells is not played again.
 
     Returns:
-        The report, without what no table reads, of the episodes that every row has played:
-        ``episodes_played`` of ``episodes_wanted``, from the first seed on. None where that is not
-        one. Rows in ``decided`` have fewer.
+        The report, with a line for each episode and without what no table reads, of the episodes
+        that every row has played: ``episodes_played`` of ``episodes_wanted``, from the first seed
+        on. None where that is not one. Rows in ``decided`` have fewer.
     """
     if minutes <= 0:
         raise ConfigError('minutes', minutes, 'more than 0')
     until = time.monotonic() + 60 * minutes
     options = replace(piece.options, episodes=episodes or piece.options.episodes)
     ledger = Ledger(keep / f'{name}.jsonl', about(options))
+    play_on_from(before or {}, options, ledger)
     rows, specs = options.rows(), options.specs()
     told: set[tuple[str, EpisodeSpec]] = set()
     total = len(specs) * len(rows)
@@ -166,11 +177,19 @@ def run_piece(
     played = {row: (behind | played)[row] for row in rows}
     wins = {row.name: ''.join(str(int(one.success)) for one in found)
             for row, found in played.items()}  # fmt: skip
-    found = {key: value for key, value in report(played).items() if key not in _DROPPED}
+    lines = {row: [packed(one) for one in found] for row, found in played.items()}
+    # Told of the lines, so that another go tells the same of them.
+    told_of = {row: [unpacked(line, one.spec) for line, one in zip(lines[row], found, strict=True)]
+               for row, found in played.items()}  # fmt: skip
+    found = {key: value for key, value in report(told_of).items() if key not in _DROPPED}
+    for mode in found['modes'].values():
+        mode.update({key: {'mean': mode[key]['mean']} for key in _MEANS_ALONE})
     if piece.joins:
         found |= {'joins': piece.joins, 'as': dict(piece.renamed)}
     return found | {
-        'won': wins, 'piece': name, 'shows': piece.shows, 'first_seed': options.first_seed,
+        'won': wins, 'columns': COLUMNS, 'played_with': played_with(options),
+        'episodes': {row.name: told for row, told in lines.items()},
+        'piece': name, 'shows': piece.shows, 'first_seed': options.first_seed,
         'episodes_per_family': options.episodes, 'split': options.split,
         'latency': f'{options.latency}', 'probe': options.probe,
         'episodes_played': done, 'episodes_wanted': len(specs),

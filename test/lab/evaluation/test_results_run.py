@@ -10,10 +10,14 @@ from types import SimpleNamespace
 import pytest
 import tiny_bundle
 
+from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation import evaluate, results_run
+from dysl_vla_ros.lab.evaluation.committed import packed, unpacked
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 from dysl_vla_ros.lab.evaluation.results_page import render
 from dysl_vla_ros.lab.evaluation.results_run import Piece, run_piece
+from dysl_vla_ros.lab.evaluation.summary import summary
 
 HOUR = 3600.0
 
@@ -62,6 +66,52 @@ def test_a_piece_whose_time_is_over_has_pairs_and_the_same_command_goes_on(
     assert [seed for seed, _ in kept(tmp_path)] == sorted(seed for seed, _ in kept(tmp_path))
     assert (whole['episodes_played'], whole['episodes_wanted']) == (4, 4)
     assert all(whole['won'][name].startswith(won) for name, won in found['won'].items())
+
+
+def test_what_was_committed_is_not_played_again_where_nothing_else_is_left_of_it(
+    piece, tmp_path, monkeypatch
+):
+    first = run_piece('few', piece, tmp_path / 'one', 1, on_result=stop_after(monkeypatch, 6))
+    monkeypatch.undo()
+    before = json.loads(json.dumps(first))
+    whole = run_piece('few', piece, tmp_path / 'another', 1, before=before)
+    assert [seed for seed, _ in kept(tmp_path / 'another')] == 3 * [9] + 3 * [10]
+    assert (whole['episodes_played'], whole['episodes_wanted']) == (4, 4)
+    assert all(lines[:2] == first['episodes'][row] for row, lines in whole['episodes'].items())
+    again = run_piece('few', piece, tmp_path / 'third', 1, before=json.loads(json.dumps(whole)))
+    assert again == whole and not kept(tmp_path / 'third')
+
+
+def test_what_was_played_with_something_else_is_played_again(piece, tmp_path):
+    before = run_piece('few', piece, tmp_path / 'one', 1)
+    assert before['played_with']['parameters'] == {}, 'only those that are not the default'
+    slower = NodeConfig(timing=replace(NodeConfig().timing, command_rate_hz=25.0))
+    other = replace(piece, options=replace(piece.options, config=slower))
+    found = run_piece('few', other, tmp_path / 'two', 1, before=before)
+    assert found['played_with']['parameters'] == {'timing': {'command_rate_hz': 25.0}}
+    assert len(kept(tmp_path / 'two')) == 12
+
+
+def test_a_line_that_somebody_edited_is_named(piece, tmp_path):
+    before = run_piece('few', piece, tmp_path / 'one', 1)
+    before['episodes']['auto'][1] = '1,2'
+    with pytest.raises(ConfigError, match=r"episodes of auto = '1,2'.*played again"):
+        run_piece('few', piece, tmp_path / 'two', 1, before=before)
+
+
+def test_a_line_tells_an_episode_as_every_table_reads_it(piece):
+    options = replace(piece.options, episodes=2, time_limit=2.0)
+    for row, found in evaluate.play(options, options.rows()).items():
+        again = [unpacked(packed(one), one.spec) for one in found]
+        assert [packed(one) for one in again] == [packed(one) for one in found]
+        one, other = summary(found), summary(again)
+        assert other['layers_histogram'] == one['layers_histogram'], row
+        assert other['layers_by_phase'] == one['layers_by_phase']
+        means = [(told['pass_ms']['mean'], told['backbone_ms']['mean']) for told in (other, one)]
+        assert means[0] == pytest.approx(means[1], rel=1e-4)
+        for key in one.keys() - {'pass_ms', 'backbone_ms', 'backbone_share', 'families'}:
+            if isinstance(one[key], (int, float)):
+                assert other[key] == pytest.approx(one[key], rel=1e-4), key
 
 
 def test_a_piece_without_one_whole_pair_has_no_report(piece, tmp_path, monkeypatch):
