@@ -212,9 +212,12 @@ def _calibrate(recipe: LiberoRecipe, folder: Path, space: Workspace) -> None:
 
 
 def _choose_mode(recipe: LiberoRecipe, folder: Path, space: Workspace) -> None:
-    """The shallowest mode that is as good as the best, at starts of neither kind."""
+    """The shallowest mode that is as good as the best, at starts of neither kind.
+
+    Nobody asked for a budget, so that none costs success.
+    """
     manifest = open_bundle(folder).manifest
-    rows = rows_within(manifest.layers_total, recipe.depth)
+    rows = rows_within(manifest.layers_total, 0.0)
     collect = recipe.collect
     options = LiberoOptions(
         collect.suite, rows, str(folder), collect.tasks, recipe.compare, STARTS + recipe.record,
@@ -225,8 +228,8 @@ def _choose_mode(recipe: LiberoRecipe, folder: Path, space: Workspace) -> None:
         options, None, lambda one: space.progress('modes', next(done), count, {})
     )
     candidates = by_rate({row: found['rows'][row.name] for row in rows})
-    chosen = choose(candidates, manifest.layers_total, recipe.depth, POINT).row
-    space.write('modes.json', {'chosen': chosen.name, 'depth': recipe.depth,
+    chosen = choose(candidates, manifest.layers_total, 0.0, POINT).row
+    space.write('modes.json', {'chosen': chosen.name,
                                **{key: found[key] for key in ('rows', 'paired')}})  # fmt: skip
     space.note('modes', chosen=chosen.name, episodes=recipe.compare * len(collect.tasks))
     spec = replace(manifest.calibration, **with_mode(manifest.calibration, chosen))
