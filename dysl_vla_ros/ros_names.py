@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 _WORD = '[A-Za-z_][A-Za-z0-9_]*'
-_NAME = re.compile(f'/?{_WORD}(/{_WORD})*')
+_WORDS = f'{_WORD}(/{_WORD})*'
+_NAME, _TOPIC = re.compile(f'/?{_WORDS}'), re.compile(f'(~?/)?{_WORDS}')
 
 
 def is_name(name: str) -> bool:
@@ -15,5 +16,4 @@ def is_name(name: str) -> bool:
 
 def is_topic(name: str) -> bool:
     """The same, or a node's own ``~/topic``."""
-    private = name.removeprefix('~/')
-    return is_name(private) and not (private != name and private.startswith('/'))
+    return _TOPIC.fullmatch(name) is not None

@@ -14,7 +14,6 @@ from typing import Any
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult, EpisodeSpec
-from dysl_vla_ros.lab.evaluation.evaluate import about
 from dysl_vla_ros.lab.evaluation.ledger import Ledger
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 from dysl_vla_ros.sim.observer import PHASES
@@ -30,17 +29,19 @@ COLUMNS = (*_WHOLE, *_REAL, *_MEANS, *(f'passes_{phase}' for phase in PHASES))
 that were observed in the phase executed as many."""
 
 
-def played_with(options: EvaluateOptions) -> dict[str, Any]:
+def played_with(about: Mapping[str, Any]) -> dict[str, Any]:
     """What episodes depend on beside row and spec, as JSON, with the parameters as they differ.
 
     A parameter that is new does not make earlier episodes others, as long as it is not set.
+
+    Args:
+        about: As a ledger is begun with.
     """
-    found = about(options)
-    bundle = json.dumps(found['bundle'], sort_keys=True).encode()
+    bundle = json.dumps(about['bundle'], sort_keys=True).encode()
     told = {
-        **found,
-        'bundle': {'name': found['bundle']['name'], 'sha256': hashlib.sha256(bundle).hexdigest()},
-        'parameters': _differs(found['parameters'], asdict(NodeConfig())),
+        **about,
+        'bundle': {'name': about['bundle']['name'], 'sha256': hashlib.sha256(bundle).hexdigest()},
+        'parameters': _differs(about['parameters'], asdict(NodeConfig())),
     }
     return dict(json.loads(json.dumps(told)))
 
@@ -86,13 +87,11 @@ def unpacked(line: str, spec: EpisodeSpec) -> EpisodeResult:
 
 
 def play_on_from(report: Mapping[str, Any], options: EvaluateOptions, ledger: Ledger) -> None:
-    """Let a ledger know what an earlier report tells of these episodes.
+    """Let a ledger know what an earlier report, played with the same, tells of these episodes.
 
     Raises:
         ConfigError: A line of it is none of ours.
     """
-    if report.get('played_with') != played_with(options):
-        return
     for row in options.rows():
         lines = report['episodes'].get(row.name, ())
         for spec, line in zip(options.specs(), lines, strict=False):

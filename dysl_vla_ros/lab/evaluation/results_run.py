@@ -152,8 +152,10 @@ def run_piece(
         raise ConfigError('minutes', minutes, 'more than 0')
     until = time.monotonic() + 60 * minutes
     options = replace(piece.options, episodes=episodes or piece.options.episodes)
-    ledger = Ledger(keep / f'{name}.jsonl', about(options))
-    play_on_from(before or {}, options, ledger)
+    depends = about(options)
+    ledger, same = Ledger(keep / f'{name}.jsonl', depends), played_with(depends)
+    if before is not None and before.get('played_with') == same:
+        play_on_from(before, options, ledger)
     rows, specs = options.rows(), options.specs()
     told: set[tuple[str, EpisodeSpec]] = set()
     total = len(specs) * len(rows)
@@ -187,7 +189,7 @@ def run_piece(
     if piece.joins:
         found |= {'joins': piece.joins, 'as': dict(piece.renamed)}
     return found | {
-        'won': wins, 'columns': COLUMNS, 'played_with': played_with(options),
+        'won': wins, 'columns': COLUMNS, 'played_with': same,
         'episodes': {row.name: told for row, told in lines.items()},
         'piece': name, 'shows': piece.shows, 'first_seed': options.first_seed,
         'episodes_per_family': options.episodes, 'split': options.split,
