@@ -265,10 +265,14 @@ class Playback:
         """Whether the arm has come to rest and nothing more shall be said.
 
         At rest a stale camera is waited for with the place held; a pause or a latch is held for
-        a moment; and where the arm's place is not known, nothing is said.
+        a moment; and where the arm's place is not known, nothing is said. Never before the rest
+        itself was told: where the receiver's clock stands, an arm that was about to move is at
+        rest again at once, and the last window would go on without us.
         """
         if playing or not self.governor.at_rest or self._gives_way:
             self._resting_since = None
+            return False
+        if self.last is not None and not self.last.hold:
             return False
         if self._resting_since is None:
             self._resting_since = now

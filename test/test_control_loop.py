@@ -139,6 +139,7 @@ class Bench:
         self.now = 0.0
         self.robot = LaggingArm(np.zeros(1), lag)
         self.commands = []
+        self.told = False
         self.deliveries = []
         self.states = []
         self.pending = None
@@ -168,10 +169,11 @@ class Bench:
         command = self.loop.tick(self.now, self.reading, inputs, self.measured_at)
         self.states.append(self.loop.state)
         if command is None:
-            self.checks.restart()
+            told_to_rest(self)
         else:
             self.checks.check(command, self.loop.limits)
             self.commands.append(command)
+            self.told = True
             if self.loop.armed:
                 self.robot.command(command)
         self.infer()
@@ -204,6 +206,14 @@ class Bench:
     @property
     def positions(self):
         return np.array([command.positions[0] for command in self.commands])
+
+
+def told_to_rest(bench):
+    """Where it falls silent the last window ends: whoever got it follows it to there."""
+    bench.checks.restart()
+    left, told, bench.told = bench.loop._playback.governor.left, bench.told, False
+    if told and left is not None:
+        assert bench.commands[-1].window_positions[-1] == pytest.approx(left, abs=1e-9)
 
 
 @pytest.mark.parametrize('chunks', [0.0, 0.5, 1.0, 2.0])

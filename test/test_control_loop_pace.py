@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from motion_checks import on_window
-from test_control_loop import STEP, TICK, Bench, PerfectPolicy
+from test_control_loop import STEP, TICK, Bench, PerfectPolicy, told_to_rest
 
 from dysl_vla_ros.core.pace import Pace
 from dysl_vla_ros.core.run_state import InputStatus
@@ -66,13 +66,14 @@ class Paced(Bench):
         )
         self.states.append(self.loop.state)
         if command is None:
-            self.checks.restart()
+            told_to_rest(self)
         else:
             own = self.loop._playback.governor.clock.at(self.now)
             if known == 0.0 and not self.commands[-1].hold:
                 self.checks.restart()  # a clock that stands has no speed to go on with
             self.checks.check(SimpleNamespace(**{**vars(command), 'stamp': own}))
             self.commands.append(command)
+            self.told = True
             self.robot.command(command)
         self.infer()
 
@@ -212,3 +213,46 @@ def test_after_a_pause_at_a_small_factor_it_rests_and_goes_on(factor):
     bench.run(0.15 / factor + 1.0)  # up to speed
     assert bench.loop.state == 'running'
     assert bench.speed(2.0) == pytest.approx(factor * SPEED, rel=0.05)
+
+
+@pytest.mark.parametrize('clock', ['simulation', 'controller'])
+def test_a_stop_before_the_clock_has_moved_is_told_before_it_falls_silent(clock):
+    """The window that begins to move is out, and a receiver that is not told follows it."""
+    bench = Paced(late=0).started()
+    while not (bench.commands and not bench.commands[-1].hold):
+        bench.tick()
+    assert not bench.commands[-1].velocities.any()  # it stands still now, and moves by itself
+    if clock == 'simulation':
+        bench.simulation = 0.0
+    else:
+        bench.robot.factor = 0.0
+    bench.loop.stop(bench.now, 'stopped')
+    bench.run(0.5)
+    assert bench.loop.state == 'ready' and bench.commands[-1].hold
+    bench.simulation = bench.robot.factor = 1.0
+    at = bench.robot.position[0]
+    bench.run(1.0)
+    assert bench.robot.position[0] == at == bench.loop._playback.governor.left[0]
+
+
+@pytest.mark.parametrize('ten', range(3))
+def test_whatever_a_simulations_clock_does_meanwhile_no_window_begins_elsewhere(ten):
+    """Its time comes in pieces, late and several at once; what is asked for comes between them."""
+    moved = 0.0
+    for seed in range(10 * ten, 10 * ten + 10):
+        rng = np.random.default_rng(seed)
+        bench = Paced(late=0, request_threshold=0.75).started()
+        for _ in range(150):
+            bench.simulation = float(rng.choice([0.0, 0.0, 0.5, 1.0, 3.0]))
+            asked = rng.random()
+            if asked < 0.02:
+                bench.loop.stop(bench.now, 'operator')
+            elif asked < 0.04:
+                bench.loop.pause(bench.now, 'operator')
+            elif asked < 0.3:
+                bench.loop.resume(bench.now)
+                bench.loop.start(bench.now)
+            bench.tick(InputStatus(rng.random() > 0.02, 'a camera is late'))
+        moved = max(moved, float(np.ptp(bench.positions)))
+        assert bench.commands[-1].stamp > 1.0, seed
+    assert moved > 0.1
