@@ -236,6 +236,11 @@ class ControlLoop:
                 self._count.add(command, 0.0 if last is None else now - last.stamp)
             return command
 
+    def unsent(self) -> None:
+        """The command of the last tick did not go out."""
+        with self._lock:
+            self._playback.unsent()
+
     # ---- requests ------------------------------------------------------------------------
 
     def start(self, now: float) -> str:

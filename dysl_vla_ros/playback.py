@@ -63,6 +63,7 @@ class Playback:
         self.on_way = False
         self._scale = 1.0
         self.last: Command | None = None
+        self._before: Command | None = None
         jump = limits.each(config.safety.start_max_jump_rad, config.safety.start_max_jump_m)
         self._watchdogs = Watchdogs(patience(config), limits, jump)
         self._oldest_reading = config.inputs.joint_states_timeout_s
@@ -296,6 +297,7 @@ class Playback:
         openings = self.scheduler.openings if self._plays else ()
         hold = self.governor.at_rest
         limited = () if hold else self.moved
+        self._before = self.last
         self.last = Command(
             stamp=now,
             positions=knot.position,
@@ -311,3 +313,9 @@ class Playback:
             more_grippers=openings[1:],
         )
         return self.last
+
+    def unsent(self) -> None:
+        """The last command did not go out: what was told before it holds."""
+        if self.last is not None:
+            self.governor.unsent()
+            self.last = self._before

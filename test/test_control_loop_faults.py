@@ -504,3 +504,30 @@ def test_a_start_outside_the_box_is_refused_and_inside_no_command_leaves_it():
     bench.run(2.0)
     ends = [command.window_positions.max() for command in bench.commands]
     assert 0.1 < max(ends) <= 0.2 + 1e-9
+
+
+# ---- a command that does not go out ------------------------------------------------------------
+
+
+@pytest.mark.parametrize('later', [0.05, 0.2, 0.9])
+@pytest.mark.parametrize('asked', ['nothing', 'stop', 'pause'])
+def test_a_command_that_did_not_go_out_is_not_what_the_arm_is_believed_to_follow(asked, later):
+    """The process was stopped within its tick until the whole window was past."""
+    bench = moving(2.0)
+    bench.now += TICK
+    bench.robot.advance(bench.now)
+    if asked != 'nothing':
+        getattr(bench.loop, asked)(bench.now, 'operator')
+    lost = bench.loop.tick(bench.now, bench.arm, READY, bench.now)
+    assert lost is not None and lost is not bench.commands[-1]
+    bench.loop.unsent()
+    bench.now += later
+    bench.robot.advance(bench.now)
+    seen = bench.checks.seen
+    bench.run(0.2)  # every window begins where the receiver is: see ``Bench``
+    assert bench.checks.seen > seen
+    bench.loop.resume(bench.now)
+    bench.run(1.0)
+    bench.loop.start(bench.now)
+    bench.run(1.0)
+    assert bench.loop.state == 'running'

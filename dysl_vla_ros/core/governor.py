@@ -110,6 +110,7 @@ class Governor:
         """Where the commands ended; None before the first, and after a start from the measured."""
         self._fade: Fade | None = None
         self._sent_at = 0.0
+        self._told: tuple[MotionPlan, float] | None = None
         self._rolled_at = float('-inf')
         self._ended_at = float('-inf')
         self._recent: deque[_Instant] = deque()
@@ -222,7 +223,7 @@ class Governor:
     def _anchor(self, position: FloatArray, goal: FloatArray, now: float, progress: float) -> None:
         self.plan = motion_plan.resting(np.array(position), self.clock.at(now), progress)
         self.path = still(goal, progress)
-        self._fade = None
+        self._fade = self._told = None
         self._sent_at = now
         self._recent.clear()
 
@@ -316,12 +317,21 @@ class Governor:
                 self._rolled_at = state.time
         if len(made.knots) == 1 and not self._roll_out.may_stop(state):
             made = self._remainder(before, state)
+        self._told = before, self._sent_at
         self.plan, self._sent_at = made, now
         self.left = made.end.position
         self._recent.append(_Instant(now, state.position))
         while self._recent[0].time < now - _ASKED_S:
             self._recent.popleft()
         return state
+
+    def unsent(self) -> None:
+        """What ``advance`` answered last did not go out: the plan before is still followed."""
+        if self.plan is None or self._told is None:
+            return
+        (self.plan, self._sent_at), self._told = self._told, None
+        self.left, self._fade = self.plan.end.position, None
+        self._recent.pop()
 
     @property
     def at_rest(self) -> bool:

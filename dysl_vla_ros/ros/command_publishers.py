@@ -109,8 +109,8 @@ class CommandPublishers:
         ros_now: float | None = None,
         stamped: bool = True,
         news: bool = True,
-    ) -> None:
-        """Send one command.
+    ) -> bool:
+        """Send one command; returns whether it went out, or had nothing to say.
 
         Args:
             command: From the control loop.
@@ -130,7 +130,7 @@ class CommandPublishers:
         late = time.monotonic() - command.stamp
         if late > command.window_times[-1]:
             self.overdue += 1  # the process was stopped in between: the whole window is past
-            return
+            return False
         self._in_motion = True
         for arm, value in zip(self.arms, measured, strict=False):
             part = arm.part(command)
@@ -141,6 +141,7 @@ class CommandPublishers:
                 )
                 (arm.live if armed else arm.shadow).publish(message)
             arm.gripper.send(part)
+        return True
 
     def finish(self) -> None:
         """The commands end here: what would go on by itself is told to stop."""

@@ -195,11 +195,13 @@ class Session:
         if self.speed.is_slowed:
             news = loop.armed != self._armed_before or self._resend.is_due(own, command)
         self._armed_before = loop.armed
-        self.publishers.publish(
+        sent = self.publishers.publish(
             command, loop.armed, self.kinematics, opening, more,
             self.speed.ros_now, self.speed.stamped, news,
         )  # fmt: skip
-        if news:
+        if not sent:
+            loop.unsent()
+        elif news:
             self._resend.sent(own, command)
         self.meter.note(time.monotonic())
 

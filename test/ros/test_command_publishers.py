@@ -230,7 +230,8 @@ def test_not_armed_everything_goes_to_the_shadow(graph):
 
 def test_a_window_that_lies_wholly_in_the_past_is_not_sent(graph):
     wire = Wire(graph)
-    wire.send(command(stamp=time.monotonic() - 0.6))
+    late = command(stamp=time.monotonic() - 0.6)
+    assert not wire.publishers.publish(late, True, wire.kinematics, None)
     assert wire.publishers.overdue == 1
     wire.send(command(stamp=time.monotonic() - 0.4))
     wire.one(wire.live)
