@@ -198,7 +198,9 @@ def evaluate_libero(
 
         play_side_by_side(options.tasks, options.numbers, options.rows, kept,
                           list(map(tasks_of, clients, policies)), on_episode)  # fmt: skip
-    facts = {'world': 'libero', 'bundle': policy.manifest.name, 'suite': options.suite,
+    manifest = policy.manifest
+    facts = {'world': 'libero', 'bundle': manifest.name, 'policy': manifest.digest[:12],
+             'suite': options.suite,
              'control': options.control, 'thin': options.thin, 'first_start': options.first,
              'replan': options.replan}  # fmt: skip
     return report(options.rows, options.tasks, options.numbers, list(kept.found.values()), facts)

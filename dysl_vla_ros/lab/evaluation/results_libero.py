@@ -1,8 +1,8 @@
 """LIBERO's part of the results page: success by suite, and what the controls say.
 
 Reports of one suite are paired start by start, whatever bundle they played: a bundle of ``dysl
-anchors`` is a row beside the policy that it was made from. Policies of several training seeds have
-a table each, and one together.
+anchors`` is a row beside the policy that it was made from, and so are further rows of one policy,
+on fewer starts. Policies of several training seeds have a table each, and one together.
 """
 
 from __future__ import annotations
@@ -60,8 +60,10 @@ def libero_parts(evidence: Mapping[str, Found]) -> list[str]:
     for suite, title in SUITES.items():
         own, tables = dict(_own(reports, suite)), []
         for name, found in own.items():
-            lines = [*_lines(found), *(line for other in _anchors(reports, own, name)
-                                       for line in _lines(other))]  # fmt: skip
+            lines = list(_lines(found))
+            for other in _beside(reports, own, name):
+                known = {line.name for line in lines}
+                lines += [line for line in _lines(other) if line.name not in known]
             tables.append(lines)
             parts += [_title(name, found), success_table(lines)]
         if len(tables) > 1:
@@ -126,19 +128,25 @@ def _plain(found: Found) -> bool:
 
 
 def _own(reports: Mapping[str, Found], suite: str) -> Iterator[tuple[str, Found]]:
-    """Reports of a suite as it is, with the policy that the recipe made for it."""
-    for name, found in reports.items():
+    """Reports of a suite as it is, one for each policy that the recipe made for it."""
+    seen: set[str] = set()
+    for name, found in sorted(reports.items()):
         if _plain(found) and found['suite'] == suite and found.get('bundle', '') == suite:
-            yield name, found
+            policy = found.get('policy', name)
+            if policy not in seen:
+                yield name, found
+            seen.add(policy)
 
 
-def _anchors(reports: Mapping[str, Found], own: Mapping[str, Found], name: str) -> Iterator[Found]:
-    """Reports of what was made from that policy: their files are called after its own."""
-    same = ('suite', 'control', 'thin', 'replan')
+def _beside(reports: Mapping[str, Found], own: Mapping[str, Found], name: str) -> Iterator[Found]:
+    """Further rows of that policy, and what was made from it: files are called after its own."""
+    same, mine = ('suite', 'control', 'thin', 'replan'), own[name]
     for other, one in reports.items():
         after = max((each for each in own if other.startswith(f'{each}_')), key=len, default='')
-        if (after == name and one.get('bundle', '').rpartition('_')[0] in _ANCHORS
-                and all(one[key] == own[name][key] for key in same)):  # fmt: skip
+        if after != name or any(one[key] != mine[key] for key in same):
+            continue
+        is_mine = 'policy' in mine and one.get('policy') == mine['policy']
+        if is_mine or one.get('bundle', '').rpartition('_')[0] in _ANCHORS:
             yield one
 
 

@@ -81,6 +81,17 @@ def test_policies_of_two_training_seeds_have_a_table_each_and_one_together():
     assert '| fixed exit 4 |' in second and '| fixed exit 4 |' not in both
 
 
+def test_rows_of_one_policy_that_were_played_on_fewer_starts_stand_in_its_table():
+    first, more = {**OBJECT, 'policy': 'ab12'}, report(full=('11', 16.0), random=('10', 8.0))
+    page = '\n'.join(libero_parts({
+        'libero_object': first, 'libero_object_random': {**more, 'policy': 'ab12'},
+    }))  # fmt: skip
+    assert page.count('LIBERO-Object') == 1 and 'seeds together' not in page
+    assert cells(page, 'dense')[0] == '4' and cells(page, 'random')[0] == '2'
+    assert cells(page, 'random')[5].startswith('50.0 (')
+    assert 'Object, random' not in page[page.index('Not run') :]
+
+
 def test_controls_stand_apart_and_say_what_was_picked():
     words = report(control='other_words', full=('0000', 16.0), auto=('1000', 8.0))
     swap = report(suite='libero_object_swap', full=('1010', 16.0))
