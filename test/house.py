@@ -194,6 +194,7 @@ PARTS = {
     ),
     'lab': May(),
     'lab.children': May('', 'contextlib multiprocessing signal'),
+    'lab.side_by_side': May('', 'concurrent queue threading'),
     'lab.folders': May('', 'pathlib'),
     'lab.workspace': May('errors targets lab.folders', 'pathlib', 'accelerate torch'),
     # Families of other packages come in here, by the entry points that their metadata names.
@@ -232,8 +233,8 @@ PARTS = {
     ),
     'lab.data': May(
         'bundle core data_types engines.image_tensor errors pictures sim targets lab.children '
-        'lab.learn lab.model lab.worlds',
-        'contextlib io os pathlib shutil tempfile time',
+        'lab.learn lab.model lab.side_by_side lab.worlds',
+        'contextlib io os pathlib shutil tempfile threading time',
         'av numpy pyarrow rosbags tokenizers torch',
     ),
     'lab.data.bags': May(
@@ -261,10 +262,10 @@ PARTS = {
     ),
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
-        'lab.children lab.data lab.replay lab.worlds.libero loop_settings loop_status motion '
-        'pictures policy remote_policy serving sim targets verified_pass',
-        'concurrent contextlib hashlib importlib.metadata multiprocessing os pathlib queue shutil '
-        'sys tempfile threading time zipfile zlib',
+        'lab.children lab.data lab.replay lab.side_by_side lab.worlds.libero loop_settings '
+        'loop_status motion pictures policy remote_policy serving sim targets verified_pass',
+        'contextlib hashlib importlib.metadata multiprocessing os pathlib shutil sys tempfile '
+        'threading time zipfile zlib',
         'PIL av matplotlib numpy onnx openpi_client rich torch',
     ),
 }  # fmt: skip

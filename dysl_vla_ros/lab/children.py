@@ -1,4 +1,4 @@
-"""Processes and the one that started them: Ctrl-C is left to it, and they end with it."""
+"""Processes and the one that started them: Ctrl-C is left to it."""
 
 from __future__ import annotations
 
@@ -40,12 +40,3 @@ def child_pool(
     """
     with deaf_to_ctrl_c():
         return multiprocessing.get_context('spawn').Pool(processes, begin, given)
-
-
-def starter_is_there() -> bool:
-    """Whether the process that started this worker still runs; true in the first of all.
-
-    One that is killed takes no worker with it: a long task has to ask between its steps.
-    """
-    starter = multiprocessing.parent_process()
-    return starter is None or starter.is_alive()

@@ -7,9 +7,12 @@ demonstrations/scene_03/00000017.npz    seed 17 in the scene of task 3; empty wh
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.children import child_pool, starter_is_there
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations
+from dysl_vla_ros.lab.side_by_side import side_by_side
 from dysl_vla_ros.lab.worlds.libero.client import LiberoClient
 from dysl_vla_ros.lab.worlds.libero.suites import (
     ACTION_DIM,
@@ -35,6 +38,8 @@ HORIZON = 8
 MARK = 'libero.json'
 _FORMAT = 'dysl_libero_demonstrations'
 LARGEST_STEP = 1.01 * STEP_M
+_BATCH = 8
+"""Episodes of a scene that one simulator plays before the next is looked for."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class LiberoCollect:
         episodes: Per scene; those that fail are not counted.
         tasks: Scenes.
         keep: Share of the triangles of visual meshes; evaluations draw all of them.
-        workers: Processes.
+        workers: Simulators, each a process of its own.
         first_seed: Seeds count up from here, in every scene.
     """
 
@@ -85,30 +90,33 @@ def collect_libero(
         ConfigError: LIBERO is not installed, or the folder holds something else.
     """
     folder_target('folder', folder, is_libero, 'demonstrations of LIBERO')
-    with LiberoClient() as client:
-        words = client.ask('words', settings.suite)
-    about = {'format': _FORMAT, 'suite': settings.suite, 'words': words, 'horizon': HORIZON,
-             'recoloured': list(RECOLOURED)}  # fmt: skip
-    if is_libero(folder):
-        _refuse_others(folder, about)
-    write_whole(folder / MARK, (json.dumps(about, indent=1) + '\n').encode())
-    jobs = [(folder, settings, task) for task in settings.tasks]
-    total = settings.episodes * len(jobs)
+    total, telling = settings.episodes * len(settings.tasks), threading.Lock()
 
     def tell() -> int:
-        there = sum(min(_count(folder, task), settings.episodes) for task in settings.tasks)
-        if progress is not None:
-            progress(there, total)
+        with telling:
+            there = sum(min(_count(folder, task), settings.episodes) for task in settings.tasks)
+            if progress is not None:
+                progress(there, total)
         return there
 
-    if settings.workers == 1:
-        for job in jobs:
-            for _ in _scene(*job):
-                tell()
-    else:
-        with child_pool(settings.workers) as pool:
-            for _ in pool.imap_unordered(_scene_whole, jobs, chunksize=1):
-                tell()
+    def play(stage: _Stage, batch: _Batch, go_on: Callable[[], None]) -> None:
+        for seed in batch.seeds:
+            _play(stage, folder, batch.task, seed)
+            tell()
+            go_on()
+
+    with ExitStack() as stack:
+        stages = [_Stage(settings, stack.enter_context(LiberoClient()))]
+        words = stages[0].client.ask('words', settings.suite)
+        about = {'format': _FORMAT, 'suite': settings.suite, 'words': words, 'horizon': HORIZON,
+                 'recoloured': list(RECOLOURED)}  # fmt: skip
+        if is_libero(folder):
+            _refuse_others(folder, about)
+        write_whole(folder / MARK, (json.dumps(about, indent=1) + '\n').encode())
+        while batches := _lacking(folder, settings):
+            for _ in range(len(stages), min(settings.workers, len(batches))):
+                stages.append(_Stage(settings, stack.enter_context(LiberoClient())))
+            side_by_side(stages, batches, play)
     return tell()
 
 
@@ -173,26 +181,45 @@ def _count(folder: Path, task: int) -> int:
     return sum(1 for path in scene.glob('*.npz') if path.stat().st_size)
 
 
-def _scene_whole(job: tuple[Path, LiberoCollect, int]) -> None:
-    for _ in _scene(*job):
-        pass
+@dataclass(frozen=True)
+class _Batch:
+    task: int
+    seeds: tuple[int, ...]
 
 
-def _scene(folder: Path, settings: LiberoCollect, task: int) -> Iterator[Path]:
-    """The episodes that a scene lacks, each written when it is over."""
-    if _count(folder, task) >= settings.episodes:
-        return
-    with LiberoClient() as client:
-        client.ask('open', settings.suite, task, settings.keep)
-        seed = settings.first_seed
-        while _count(folder, task) < settings.episodes and starter_is_there():
-            path = _place(folder, task, seed)
-            if not path.exists():
-                found = client.ask('demonstrate', seed, HORIZON)
-                # A failure leaves an empty file: its seed is not tried again.
-                write_whole(path, _packed(found) if found['won'] else b'')
-                yield path
-            seed += 1
+def _lacking(folder: Path, settings: LiberoCollect) -> list[_Batch]:
+    """Seeds to play next, as many as every scene lacks: so the first that are won are kept."""
+    batches = []
+    for task in settings.tasks:
+        left = (seed for seed in count(settings.first_seed)
+                if not _place(folder, task, seed).exists())  # fmt: skip
+        seeds = tuple(islice(left, max(settings.episodes - _count(folder, task), 0)))
+        batches += [_Batch(task, seeds[at : at + _BATCH]) for at in range(0, len(seeds), _BATCH)]
+    return batches
+
+
+class _Stage:
+    """A simulator, in one scene at a time."""
+
+    def __init__(self, settings: LiberoCollect, client: LiberoClient) -> None:
+        self.client = client
+        self._settings = settings
+        self._task: int | None = None
+
+    def demonstrate(self, task: int, seed: int) -> dict[str, Any]:
+        """Let the expert play; a scene takes a few seconds to open."""
+        if task != self._task:
+            self.client.ask('open', self._settings.suite, task, self._settings.keep)
+            self._task = task
+        found: dict[str, Any] = self.client.ask('demonstrate', seed, HORIZON)
+        return found
+
+
+def _play(stage: _Stage, folder: Path, task: int, seed: int) -> None:
+    """One episode, written when it is over."""
+    found = stage.demonstrate(task, seed)
+    # A failure leaves an empty file: its seed is not tried again.
+    write_whole(_place(folder, task, seed), _packed(found) if found['won'] else b'')
 
 
 def _packed(found: dict[str, Any]) -> bytes:

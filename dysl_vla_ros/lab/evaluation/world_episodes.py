@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from dysl_vla_ros.lab.evaluation.exits import OraclePolicy
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_policy
 from dysl_vla_ros.lab.evaluation.statistics import paired_difference, wilson_interval
 from dysl_vla_ros.lab.evaluation.world import Played
+from dysl_vla_ros.lab.side_by_side import side_by_side
 from dysl_vla_ros.policy import Policy
 from dysl_vla_ros.targets import file_target, write_whole
 
@@ -141,33 +140,18 @@ def play_side_by_side(
         openers: One for each simulator.
         on_episode: Called with each, one at a time.
     """
-    free: queue.SimpleQueue[Callable[[int], Playing]] = queue.SimpleQueue()
-    for opener in openers:
-        free.put(opener)
-    ended, telling = threading.Event(), threading.Lock()
+    telling = threading.Lock()
 
-    def tell(one: WorldEpisode) -> None:
-        with telling:
-            if on_episode is not None:
-                on_episode(one)
-        if ended.is_set():
-            raise CancelledError
+    def play(opener: Callable[[int], Playing], task: int, go_on: Callable[[], None]) -> None:
+        def tell(one: WorldEpisode) -> None:
+            with telling:
+                if on_episode is not None:
+                    on_episode(one)
+            go_on()
 
-    def play(task: int) -> None:
-        opener = free.get()
-        try:
-            play_rows((task,), starts, rows, kept, opener, tell)
-        finally:
-            free.put(opener)
+        play_rows((task,), starts, rows, kept, opener, tell)
 
-    with ThreadPoolExecutor(len(openers)) as pool:
-        try:
-            for done in as_completed([pool.submit(play, task) for task in tasks]):
-                done.result()
-        except BaseException:
-            ended.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    side_by_side(openers, tasks, play)
 
 
 def report(

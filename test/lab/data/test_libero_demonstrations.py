@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.errors import ConfigError, EngineError
 from dysl_vla_ros.lab.data import libero
 from dysl_vla_ros.lab.data.batches import NO_AUGMENTATION
 from dysl_vla_ros.lab.data.libero import HORIZON, LiberoCollect, load_libero
@@ -94,11 +94,32 @@ def test_demonstrations_that_were_made_in_another_way_are_not_mixed_with_new_one
     assert len(list(folder.glob('scene_00/*.npz'))) == 3, 'what is there is left alone'
 
 
-def test_a_scene_is_left_when_the_process_that_asked_for_it_is_gone(folder, monkeypatch):
-    left = iter((True, False))
-    monkeypatch.setattr(libero, 'starter_is_there', lambda: next(left))
-    libero.collect_libero(folder, LiberoCollect('libero_object', episodes=9, tasks=(0,)))
-    assert Simulator.asked == [0, 1, 2], 'seed 0 is there, and nothing more was begun'
+def test_two_simulators_share_a_scene_and_keep_the_first_seeds_that_are_won(folder, tmp_path):
+    """Seed 1 is lost in every scene: what is kept does not depend on how many play."""
+    alone, shared = tmp_path / 'alone', tmp_path / 'shared'
+    told = []
+    for place, workers in ((alone, 1), (shared, 2)):
+        settings = LiberoCollect('libero_object', episodes=11, tasks=(0, 3), workers=workers)
+        assert libero.collect_libero(place, settings, lambda *one: told.append(one)) == 22
+    kept = [{path.relative_to(place): path.stat().st_size > 0 for path in place.rglob('*.npz')}
+            for place in (alone, shared)]  # fmt: skip
+    assert kept[0] == kept[1] and len(kept[0]) == 24 and sum(kept[0].values()) == 22
+    assert set(told) >= {(number, 22) for number in range(1, 23)}, 'it is told of every episode'
+
+
+def test_a_simulator_that_dies_ends_the_collection_with_what_was_won(tmp_path, monkeypatch):
+    class Dies(Simulator):
+        def ask(self, request, *arguments):
+            if request == 'demonstrate' and arguments[0] == 3:
+                raise EngineError('libero: the simulator ended (exit code 1)')
+            return super().ask(request, *arguments)
+
+    monkeypatch.setattr(libero, 'LiberoClient', Dies)
+    settings = LiberoCollect('libero_object', episodes=40, tasks=(0,), workers=2)
+    with pytest.raises(EngineError, match='exit code 1'):
+        libero.collect_libero(tmp_path, settings)
+    there = sorted(int(path.stem) for path in tmp_path.rglob('*.npz'))
+    assert there[:3] == [0, 1, 2] and len(there) < 30
 
 
 def test_every_frame_is_a_sample_of_its_goal_and_of_others_that_were_named(folder):
