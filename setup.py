@@ -70,7 +70,7 @@ setup(
             'websockets>=15,<18',  # its sockets
             'msgpack>=1.0.3,<2',  # its messages
         ],
-        'record': ['mcap>=1.2,<2', 'Pillow>=10'],  # record:=true
+        'record': ['mcap>=1.5,<2', 'Pillow>=10'],  # record:=true
         'view': [  # dysl view: a live page in the browser; apt: python3-aiohttp python3-pil
             'aiohttp>=3.8,<4',
             'Pillow>=10',

@@ -418,7 +418,7 @@ def _recorder(given: Mapping[str, str]) -> NodeSpec:
         raise ConfigError('record_limit_gb', limit, f'at least {_LEAST_GB:g}')
     if importlib.util.find_spec('mcap') is None:
         raise ConfigError('record', 'true', 'the library mcap: python3 -m pip install '
-                          "'mcap>=1.2,<2'; or record:=false")  # fmt: skip
+                          "'mcap>=1.5,<2'; or record:=false")  # fmt: skip
     folder = Path(given['record_folder']).expanduser()
     if folder.exists() and not folder.is_dir():
         raise ConfigError('record_folder', str(folder), 'a folder: this is a file')

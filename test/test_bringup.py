@@ -157,7 +157,7 @@ def test_every_node_gets_an_enclave_of_its_own_below_the_one_given():
 
 
 def test_the_enclaves_are_those_of_the_policy():
-    pytest.importorskip('mcap', reason="python3 -m pip install 'mcap>=1.2,<2'")
+    pytest.importorskip('mcap', reason="python3 -m pip install 'mcap>=1.5,<2'")
     policy = ElementTree.parse(CONFIG / 'sros2' / 'policy.xml').getroot()
     paths = {enclave.get('path') for enclave in policy.iter('enclave')}
     asked = bringup.nodes({'enclave': '/dysl', 'record': 'true'})

@@ -23,7 +23,7 @@ _FILE_BYTES = 256 << 20
 _FILES = 8
 """At least so many share the limit, so that pruning takes away an eighth at most."""
 _CHUNK_BYTES = 64 << 10
-"""Written at once, compressed: little is lost when the power is, and a seek is short."""
+"""Compressed at once; smaller where less than this comes from one flush to the next."""
 _SPARE_BYTES = 1 << 30
 """Left free on the disk for others."""
 _LEAST_BYTES = 1 << 20
@@ -76,9 +76,12 @@ class BagFiles:
             raise ConfigError('record_limit_gb', limit_bytes / 1e9, 'at least 0.002')
         try:
             from mcap import writer
+
+            if not hasattr(writer.Writer, 'flush'):
+                raise ImportError('too old')
         except ImportError:
             raise ConfigError('record', 'true', 'the library mcap: python3 -m pip install '
-                              "'mcap>=1.2,<2'") from None  # fmt: skip
+                              "'mcap>=1.5,<2'") from None  # fmt: skip
         if folder.exists() and not folder.is_dir():
             raise ConfigError('record_folder', str(folder), 'a folder: this is a file')
         folder.mkdir(parents=True, exist_ok=True)
@@ -119,14 +122,14 @@ class BagFiles:
         self.written += 1
 
     def flush(self) -> None:
-        """Hand over to the system what was compressed, and keep the limit.
+        """Hand over to the system what was written so far, and keep the limit.
 
         Raises:
             BagFullError: No room on the disk.
             OSError: It cannot be written.
         """
         assert self._stream is not None
-        self._stream.flush()
+        self._writer.flush()
         self._prune()
 
     def close(self) -> None:
@@ -170,6 +173,12 @@ class BagFiles:
         found = sorted(self._own_files().items(), key=lambda item: item[1])
         size = sum(length for _, (_, length) in found)
         free = shutil.disk_usage(self._folder).free
+        if free + sum(length for path, (_, length) in found if path != self.path) < self._spare:
+            # Others have filled the disk: all recordings together would not make room enough.
+            raise BagFullError(
+                f'{self._folder}: {free / 1e9:.2f} GB free on the disk: expected at least '
+                f'{self._spare / 1e9:.2f} GB; nothing more is recorded, nothing was removed'
+            )
         for path, (_, length) in found:
             if size <= self._limit - self._most and free >= self._spare:
                 return
@@ -178,11 +187,6 @@ class BagFiles:
             path.unlink(missing_ok=True)
             self.removed += 1
             size, free = size - length, free + length
-        if free < self._spare:
-            raise BagFullError(
-                f'{self._folder}: {free / 1e9:.2f} GB free on the disk: expected at least '
-                f'{self._spare / 1e9:.2f} GB; nothing more is recorded'
-            )
 
     def _own_files(self) -> Mapping[Path, tuple[int, int]]:
         """Files of recorders, with time and size."""

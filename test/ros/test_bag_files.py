@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from dysl_vla_ros.errors import ConfigError
@@ -10,6 +12,7 @@ pytest.importorskip('mcap', reason="pip install 'dysl_vla_ros[record]'")
 pytest.importorskip('rosbags', reason="pip install 'dysl_vla_ros[bags]'")
 
 from dysl_vla_ros.lab.data.bags.bag import open_bag
+from dysl_vla_ros.ros import bag_files
 from dysl_vla_ros.ros.bag_files import BagFiles, BagFullError, Kind
 
 TEXT = Kind('std_msgs/msg/String', 'string data\n')
@@ -49,10 +52,34 @@ def test_a_recorder_that_is_killed_leaves_all_but_the_last_moment(tmp_path):
     for number in range(40):
         files.write('/a', TEXT, said(noise(number)), 10**18 + number)
     files.flush()
+    files.write('/a', TEXT, said('after the last flush'), 10**18 + 40)
     words, notes = read(files.path)  # nothing was ended
-    assert 30 <= len(words) <= 40 and words[0] == noise(0)
+    assert words == [noise(number) for number in range(40)]
     assert notes
     files.close()
+
+
+def test_few_small_messages_are_not_held_back_until_a_chunk_is_full(tmp_path):
+    files = BagFiles(tmp_path, 100 * MEGABYTE, spare_bytes=0)
+    files.write('/a', TEXT, said('the incident'), 10**18)
+    files.flush()
+    assert read(files.path)[0] == ['the incident']
+    files.close()
+
+
+def test_where_others_filled_the_disk_no_recording_is_removed_for_nothing(tmp_path, monkeypatch):
+    earlier = [tmp_path / f'dysl_vla_2026010{day}T080000Z_77_0.mcap' for day in range(1, 6)]
+    for path in earlier:
+        path.write_bytes(b'x' * 1000)
+    with pytest.raises(BagFullError, match='nothing was removed'):
+        BagFiles(tmp_path, 100 * MEGABYTE, spare_bytes=1 << 60)
+    assert sorted(path for path in tmp_path.iterdir()) == earlier
+    free = 10 * MEGABYTE - 2500  # three of them make room
+    usage = SimpleNamespace(free=free)
+    monkeypatch.setattr(bag_files.shutil, 'disk_usage', lambda folder: usage)
+    files = BagFiles(tmp_path, 100 * MEGABYTE, spare_bytes=10 * MEGABYTE)
+    files.close()
+    assert files.removed == 3 and earlier[3].exists() and not earlier[2].exists()
 
 
 def test_the_oldest_files_go_when_the_limit_is_reached(tmp_path):
