@@ -319,7 +319,7 @@ def instruction_tokens(
         )
     if spec.lowercase:
         text = text.lower()
-    ids = list(tokenizer.encode(spec.template.replace('{instruction}', text)).ids)
+    ids = _ids(tokenizer, spec.template.replace('{instruction}', text), text)
     if spec.end_id is not None and ids[-1:] != [spec.end_id]:
         ids.append(spec.end_id)
     if not 0 < len(ids) <= spec.tokens:
@@ -330,6 +330,18 @@ def instruction_tokens(
     padded = np.full((1, spec.tokens), spec.pad_id, dtype=np.int64)
     padded[0, : len(ids)] = ids
     return padded
+
+
+def _ids(tokenizer: Tokenizer, prompt: str, text: str) -> list[int]:
+    try:
+        return list(tokenizer.encode(prompt).ids)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the library's panics are no Exception
+        raise InputError(
+            f'instruction = {text[:60]!r}: the tokenizer cannot read it ({error}): '
+            'say it in other words'
+        ) from error
 
 
 def open_policy(

@@ -19,6 +19,7 @@ from dysl_vla_ros.errors import BundleError, EngineError, InputError
 from dysl_vla_ros.policy import (
     MAX_INSTRUCTION_BYTES,
     Policy,
+    instruction_tokens,
     load_tokenizer,
     open_policy,
     open_with_tokenizer,
@@ -269,6 +270,23 @@ def test_an_instruction_of_too_many_bytes_is_refused_before_it_is_read(text, siz
 def test_text_that_is_not_utf_8_is_refused():
     words = message(InputError, lambda: policy().tokens('pick \udc80'))
     assert words.startswith("instruction = 'pick \\udc80': ") and words.endswith('expected UTF-8')
+
+
+@pytest.mark.parametrize('how', ['an unknown word', 'a panic'])
+def test_an_instruction_that_the_tokenizer_fails_on_is_refused_with_its_reason(how):
+    """Its errors are plain exceptions, and a panic of the library is not even that."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
+    library = Tokenizer(models.WordLevel({'pick': 0, 'up': 1}, '[UNK]'))
+    library.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    if how == 'a panic':
+        library.pre_tokenizer = pre_tokenizers.Split(Regex('(?:a|aa|b)+$'), 'isolated')
+    words = message(
+        InputError,
+        lambda: instruction_tokens(BASE.instruction, library, 'pick ' + 'a' * 300 + 'c'),
+    )
+    assert words.startswith("instruction = 'pick aaa") and words.endswith('in other words')
+    assert 'the tokenizer cannot read it (' in words
 
 
 def test_a_tokenizer_file_that_the_library_does_not_take_is_an_error_of_the_bundle():

@@ -85,7 +85,9 @@ def _spin(node: Any, executor: Any, stop: threading.Event) -> None:
         sweep.if_due(time.monotonic())
         try:
             executor.spin_once(timeout_sec=_SPIN_S)
-        except Exception:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # a library's panic is no Exception
             if not node.context.ok():
                 return
             node.get_logger().error(f'a callback raised\n{traceback.format_exc()}')

@@ -15,7 +15,12 @@ from conftest import DOMAIN
 pytestmark = pytest.mark.ros
 
 
-def test_a_callback_that_raises_is_logged_and_the_next_ones_run():
+class Panic(BaseException):
+    """As a library in Rust raises: no Exception."""
+
+
+@pytest.mark.parametrize('error', [ValueError, Panic])
+def test_a_callback_that_raises_is_logged_and_the_next_ones_run(error):
     from dysl_vla_ros.ros.process import _spin
 
     stop, errors, turns = threading.Event(), [], []
@@ -24,7 +29,7 @@ def test_a_callback_that_raises_is_logged_and_the_next_ones_run():
         turns.append(timeout_sec)
         if len(turns) == 4:
             stop.set()
-        raise ValueError('broken')
+        raise error('broken')
 
     node = SimpleNamespace(
         failed=False, context=SimpleNamespace(ok=lambda: True),
