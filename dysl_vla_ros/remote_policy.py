@@ -32,7 +32,7 @@ from dysl_vla_ros.engines.remote.contract import (
     fitting,
     read_contract,
 )
-from dysl_vla_ros.engines.remote.request import request_of, rows_of
+from dysl_vla_ros.engines.remote.request import ASK, check_meaning, request_of, rows_of
 from dysl_vla_ros.errors import EngineError, LinkError
 from dysl_vla_ros.policy import (
     CHANGED_BEYOND,
@@ -44,8 +44,6 @@ from dysl_vla_ros.policy import (
     open_with_tokenizer,
 )
 
-ASK = 'dysl'
-"""Key of a request, and of an answer, that other servers and clients do not know."""
 _KEPT = 4
 _LOG_PERIOD_S = 5.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
@@ -201,7 +199,11 @@ class RemotePolicy:
         return {}
 
     def _normalised(self, answer: Mapping[str, Any]) -> FloatArray:
-        rows = self._contract.physical(rows_of(answer, self._contract))
+        try:
+            rows = self._contract.physical(rows_of(answer, self._contract))
+        except LinkError as error:
+            self._link.drop(str(error))  # the answer may be still to come
+            raise
         spec = self.manifest.action.normalisation
         return transforms.normalise(rows, spec.low, spec.high, spec.mask)
 
@@ -415,7 +417,8 @@ def _open_server(
         config.remote_max_message_mb << 20,
     )  # fmt: skip
     known = _Words(manifest, load_tokenizer(manifest, tokenizer))
-    return RemotePolicy(Link(address), contract, manifest, known, config.remote_deadline_s)
+    link = Link(address, fits=lambda said: check_meaning(said, contract))
+    return RemotePolicy(link, contract, manifest, known, config.remote_deadline_s)
 
 
 def _said(answer: Mapping[str, Any]) -> Mapping[str, Any]:

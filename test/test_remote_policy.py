@@ -100,6 +100,60 @@ def test_a_full_pass_of_a_server_is_the_full_pass_of_this_machine(bundle, local,
     assert found.stage_seconds.keys() == {'preprocess', 'remote'}
 
 
+@pytest.mark.parametrize(
+    ('other', 'words'),
+    [
+        ({'space': 'eef_pose'}, 'action_space = eef_pose: expected eef_delta'),
+        ({'period_s': 0.2}, 'action_period_s = 0.2: expected 0.05'),
+        ({'horizon': 4}, 'action_horizon = 4: expected 8, or more'),
+    ],
+)
+def test_a_server_whose_answers_mean_something_else_is_refused(bundle, local, other, words):
+    """The robot would take the numbers of one space for those of another."""
+    contract, manifest = contract_of(local.manifest), local.manifest
+    settings = ServeSettings(skip_settings(NodeConfig(), manifest.calibration), 'full')
+    theirs = replace(contract, action=replace(contract.action, **other))
+    one = PolicyServer(local, theirs, settings, Place(port=0))
+    one.start()
+    with pytest.raises(EngineError) as told:
+        open_anywhere(settings_of(bundle, one.url))
+    assert words in str(told.value)
+    one.close()
+
+
+def test_an_answer_without_actions_is_not_followed_by_answers_to_questions_of_before(local):
+    from websockets.sync.server import serve as listen
+
+    from dysl_vla_ros.engines.remote.link import Address, Link
+    from dysl_vla_ros.engines.remote.protocol import pack, unpack
+
+    contract, manifest = contract_of(local.manifest), local.manifest
+    turns = []
+
+    def handle(client):
+        client.send(pack({'policy': 'of other people'}))
+        for frame in client:
+            unpack(frame)
+            turns.append(1)
+            if len(turns) == 1:
+                client.send(pack({'status': 'compiling'}))
+            rows = np.full((contract.action.horizon, contract.action.dim), float(len(turns)))
+            client.send(pack({'actions': rows}))
+
+    server = listen(handle, '127.0.0.1', 0, compression=None)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    link = Link(Address(f'ws://127.0.0.1:{server.socket.getsockname()[1]}'))
+    remote = RemotePolicy(link, contract, manifest, local, 20.0)
+    plan, here = local.engine.layout.full_plan(), seen(manifest)
+    with pytest.raises(LinkError, match="'status'"):
+        remote.predict(here, plan)
+    second, third = (remote.predict(here, plan).normalised[0, 0] for _ in range(2))
+    assert third / second == pytest.approx(3 / 2)
+    assert remote.report()['failures'] == 1
+    link.close()
+    server.shutdown()
+
+
 def test_what_a_server_skips_is_seen_and_is_not_run_again_here(bundle, local, server, opened):
     remote = opened(open_anywhere(settings_of(bundle, server.url))[0])
     here, layout = seen(local.manifest), local.engine.layout
@@ -159,7 +213,8 @@ def test_a_bundle_that_is_not_the_servers_is_refused_before_anything_moves(tmp_p
     contract.write_text(
         'name: x\nrequest: {wrong: camera image, prompt: instruction}\n'
         'cameras: {image: {height: 8, width: 8}}\n'
-        'action: {space: joint_delta, dim: 3, horizon: 2, period_s: 0.1}\n', encoding='utf-8',
+        'action: {space: eef_delta, dim: 7, gripper: true, horizon: 2, period_s: 0.05}\n',
+        encoding='utf-8',
     )  # fmt: skip
     config = settings_of(other, server.url, remote_contract=str(contract))
     with pytest.raises(EngineError, match='lacks'):

@@ -15,13 +15,11 @@ from typing import Any
 from dysl_vla_ros.core.skip_policy import SkipPolicy, SkipSettings
 from dysl_vla_ros.data_types import FloatArray, Observation, SkipMode
 from dysl_vla_ros.engines.remote.contract import Contract
-from dysl_vla_ros.engines.remote.request import observation_of
+from dysl_vla_ros.engines.remote.request import ASK, observation_of
 from dysl_vla_ros.errors import ConfigError, InputError
 from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.verified_pass import displacements, physical_actions, verified
 
-ASK = 'dysl'
-"""Key of a request, and of an answer, that other clients and servers do not know."""
 SERVED_MODES: tuple[SkipMode, ...] = ('auto', 'full', 'max_skip', 'fixed')
 
 

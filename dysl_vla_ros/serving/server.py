@@ -25,9 +25,10 @@ from websockets.sync.server import Server, ServerConnection, serve
 
 from dysl_vla_ros.engines.remote.contract import Contract
 from dysl_vla_ros.engines.remote.protocol import LARGEST_MESSAGE, ReadPicture, pack, unpack
+from dysl_vla_ros.engines.remote.request import ASK
 from dysl_vla_ros.errors import ConfigError, DyslError
 from dysl_vla_ros.policy import Policy
-from dysl_vla_ros.serving.episode import ASK, Episode, ServeSettings
+from dysl_vla_ros.serving.episode import Episode, ServeSettings
 from dysl_vla_ros.serving.vla_eval import HarnessSession
 
 HARNESS = '/vla-eval'
@@ -187,13 +188,14 @@ class PolicyServer:
     def _handle(self, connection: ServerConnection) -> None:
         with self._lock:
             self._connections.add(connection)
-        whom = ':'.join(map(str, connection.remote_address[:2]))
-        assert connection.request is not None
-        harness = connection.request.path.partition('?')[0] == HARNESS
-        _log.info('%s comes%s', whom, ' from vla-eval' if harness else '')
+        whom = 'somebody who vanished'
         try:
+            whom = ':'.join(map(str, connection.remote_address[:2]))
+            assert connection.request is not None
+            harness = connection.request.path.partition('?')[0] == HARNESS
+            _log.info('%s comes%s', whom, ' from vla-eval' if harness else '')
             (self._harness if harness else self._openpi)(connection)
-        except ConnectionClosed:
+        except (ConnectionClosed, OSError):
             pass
         finally:
             with self._lock:

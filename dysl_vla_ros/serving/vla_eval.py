@@ -18,8 +18,9 @@ import numpy as np
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.engines.remote.contract import Contract
 from dysl_vla_ros.engines.remote.protocol import ProtocolError
+from dysl_vla_ros.engines.remote.request import ASK
 from dysl_vla_ros.errors import DyslError, InputError
-from dysl_vla_ros.serving.episode import ASK, Episode
+from dysl_vla_ros.serving.episode import Episode
 
 VERSION = 1
 _TYPES = ('hello', 'observation', 'action', 'episode_start', 'episode_end', 'error')

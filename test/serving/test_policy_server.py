@@ -352,6 +352,54 @@ def test_a_late_answer_is_not_taken_for_that_of_the_next_request():
     server.shutdown()
 
 
+def test_a_message_that_nobody_asked_for_is_not_taken_for_the_next_answer():
+    sent = threading.Event()
+
+    def reply(client, request):
+        client.send(pack(request))
+        if request['n'] == 0:
+            client.send(pack(request))
+            sent.set()
+
+    server, url = answers(reply)
+    link = Link(Address(url))
+    link.wait(PATIENCE)
+    assert link.ask({'n': 0}, PATIENCE) == {'n': 0}
+    assert sent.wait(PATIENCE)
+    time.sleep(0.2)  # until it lies here
+    assert [link.ask({'n': n}, PATIENCE)['n'] for n in (1, 2)] == [1, 2]
+    assert link.report()['connects'] == 2 and link.report()['failures'] == 0
+    link.close()
+    server.shutdown()
+
+
+def test_clients_that_vanish_in_the_handshake_leave_room_for_others(serve):
+    import struct
+
+    server = serve(Place(port=0, most=1))
+    host, port = server.url.removeprefix('ws://').split(':')
+    hello = (
+        f'GET / HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+        'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n'
+    )
+    for _ in range(10):
+        with socket.create_connection((host, int(port))) as stream:
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+            stream.sendall(hello.encode())
+            stream.recv(12)
+    link = Link(Address(server.url))
+    link.wait(PATIENCE)
+    link.close()
+
+
+@pytest.mark.parametrize('url', ['ws://gpu..machine:8000', 'ws://' + 'a' * 70 + ':8000'])
+def test_an_address_that_no_name_server_takes_is_told_and_tried_again(url):
+    link = Link(Address(url))
+    told(link, 'label')
+    assert link._thread.is_alive()
+    link.close()
+
+
 def test_a_connection_that_was_cut_is_made_anew_within_the_same_request():
     asked_for = []
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from dysl_vla_ros.engines.remote.protocol import LARGEST_MESSAGE, ProtocolError, pack, unpack
@@ -76,13 +76,30 @@ class Address:
                               f'a file of certificates ({error})') from None  # fmt: skip
 
 
+class _OutOfStepError(Exception):
+    """Something lies there that nobody asked for: the next answer would not be the next one's."""
+
+
 class Link:
     """``ask`` belongs to one thread; the connection comes and goes in another."""
 
-    def __init__(self, address: Address, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin to connect; ``wait`` says how that went."""
+    def __init__(
+        self,
+        address: Address,
+        clock: Callable[[], float] = time.monotonic,
+        fits: Callable[[Mapping[str, Any]], None] = lambda said: None,
+    ) -> None:
+        """Begin to connect; ``wait`` says how that went.
+
+        Args:
+            address: Of the server.
+            clock: Seconds.
+            fits: Called with what a server says of itself, at every connection; a ``LinkError``
+                refuses it.
+        """
         self.address = address
         self._clock = clock
+        self._fits = fits
         self._context = address.context()
         self._lock = threading.Lock()
         self._connection: ClientConnection | None = None
@@ -90,6 +107,7 @@ class Link:
         self._up, self._wake = threading.Event(), threading.Event()
         self._closed = False
         self._problem = 'not connected yet'
+        self._refused = ''
         self._pause = 0.0
         self._requests = self._failures = self._connects = 0
         self._round_trip = 0.0
@@ -118,10 +136,14 @@ class Link:
             timeout: Longest time to wait [s].
 
         Raises:
-            LinkError: It is not there in time.
+            LinkError: It is not there in time, or it is not the one that is expected.
         """
-        if not self._up.wait(timeout):
-            raise self._down(timeout)
+        until = self._clock() + timeout
+        while not self._up.wait(min(max(until - self._clock(), 0.0), _LOOK_S)):
+            if self._refused:  # it would say the same again
+                raise LinkError(f'{self.address.url}: {self._refused}')
+            if self._clock() >= until:
+                raise self._down(timeout)
         return dict(self._metadata)
 
     def ask(self, request: Mapping[str, Any], deadline_s: float) -> dict[str, Any]:
@@ -146,11 +168,11 @@ class Link:
         try:
             try:
                 answer = self._exchange(data, deadline, deadline_s)
-            except ConnectionClosed:
+            except (ConnectionClosed, _OutOfStepError):
                 # Closed by the other side, perhaps long ago: what was asked changes nothing
                 # there, so it is asked once more, in what is left of the time.
                 answer = self._exchange(data, deadline, deadline_s)
-        except ConnectionClosed as error:
+        except (ConnectionClosed, _OutOfStepError) as error:
             self._failures += 1
             raise LinkError(f'the link to {self.address.url} was cut: {_words(error)}') from None
         except LinkError:
@@ -158,6 +180,15 @@ class Link:
             raise
         self._round_trip = self._clock() - began
         return answer
+
+    def drop(self, problem: str) -> None:
+        """Let go of the connection, whose answer was none, and make another.
+
+        Args:
+            problem: What is wrong with the answer.
+        """
+        self._failures += 1
+        self._drop(problem)
 
     def close(self) -> None:
         """Drop the connection; a second call does nothing."""
@@ -179,6 +210,7 @@ class Link:
         late.daemon = True
         late.start()
         try:
+            self._in_step(connection)
             connection.send(data)
             answer = connection.recv(timeout=max(deadline - self._clock(), _LEAST_S))
         except (TimeoutError, ConnectionClosed, OSError) as error:
@@ -203,6 +235,13 @@ class Link:
             self._drop(str(error))
             raise
 
+    def _in_step(self, connection: ClientConnection) -> None:
+        """What came unasked, or twice, would be taken for the answer to what is asked now."""
+        with contextlib.suppress(TimeoutError):
+            connection.recv(timeout=0)
+            self._drop('a message that nobody asked for')
+            raise _OutOfStepError('a message that nobody asked for')
+
     def _down(self, waited: float) -> LinkError:
         return LinkError(f'no link to {self.address.url} for {waited:g} s: {self._problem}')
 
@@ -225,7 +264,7 @@ class Link:
                 return
             try:
                 connection, metadata = self._connect()
-            except (OSError, WebSocketException, TimeoutError, EOFError, LinkError) as error:
+            except Exception as error:  # also what a library says of a strange address
                 self._problem = _words(error)
                 self._pause = min(max(2 * self._pause, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
                 continue
@@ -260,7 +299,14 @@ class Link:
             first = connection.recv(timeout=_HANDSHAKE_S)
             if isinstance(first, str):
                 raise ProtocolError(f'the server begins with {first[:80]!r}: expected metadata')
-            return connection, unpack(first, self.address.largest)
+            metadata = unpack(first, self.address.largest)
+            self._refused = ''
+            try:
+                self._fits(metadata)
+            except LinkError as error:
+                self._refused = str(error)
+                raise
+            return connection, metadata
         except BaseException:
             _cut(connection)
             connection.close()

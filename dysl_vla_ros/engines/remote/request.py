@@ -13,6 +13,9 @@ from dysl_vla_ros.engines.image_tensor import as_seen
 from dysl_vla_ros.engines.remote.contract import Contract, ServerCamera, ServerState
 from dysl_vla_ros.errors import InputError, LinkError
 
+ASK = 'dysl'
+"""Key of a request, an answer and a description that other servers and clients do not know."""
+_SAME_TIME = 0.01
 Fill = Callable[[str], Any]
 
 
@@ -102,6 +105,37 @@ def rows_of(answer: Mapping[str, Any], contract: Contract) -> FloatArray:
     if rows.ndim != 2 or rows.shape[0] < wanted[0] or rows.shape[1] < wanted[1]:
         raise LinkError(f'{action.key} of shape {rows.shape}: expected {wanted}, or more')
     return np.array(rows[: wanted[0], : wanted[1]], dtype=np.float64)
+
+
+def check_meaning(said: Mapping[str, Any], contract: Contract) -> None:
+    """Refuse a server of ours whose answers mean something else; others do not say what they mean.
+
+    Args:
+        said: What it says when a connection begins.
+        contract: By which its answers are read.
+
+    Raises:
+        LinkError: The space of its actions, their time or their number is another.
+    """
+    if ASK not in said:
+        return
+    action = contract.action
+    period, space = said.get('action_period_s'), said.get('action_space')
+    if space != action.space:
+        raise _other('action_space', space, action.space)
+    if not isinstance(period, (int, float)) or abs(period / action.period_s - 1.0) > _SAME_TIME:
+        raise _other('action_period_s', period, f'{action.period_s:g}')
+    for name, least in (('action_dim', action.dim), ('action_horizon', action.horizon)):
+        count = said.get(name)
+        if not isinstance(count, int) or count < least:
+            raise _other(name, count, f'{least}, or more')
+
+
+def _other(name: str, found: Any, wanted: str) -> LinkError:
+    return LinkError(
+        f'the server says {name} = {found}: expected {wanted}, as the contract has it; '
+        'is it the same bundle on both sides?'
+    )
 
 
 def _filled(tree: Any, fill: Fill) -> Any:
