@@ -214,7 +214,7 @@ class ControlLoop:
             playback.measure(now, joints, measured_at, believe_jumps=not standing.commanding)
             standing.judge(now, playback.with_joints(now, inputs))
             self._watch.doubt(now)
-            if standing.renew_due and run.playing and playback.governor.at_rest:
+            if standing.renew_due and run.playing and playback.rest_told:
                 self._begin.settle(now)
             self._watch.strangers(now)
             self._watch.resting(now)
@@ -231,7 +231,8 @@ class ControlLoop:
             if playback.rests(now, run.state, run.playing):
                 playback.release(now)
                 return None
-            command = playback.command(now, knot, run.reason or standing.hold_reason)
+            reason = run.reason or standing.hold_reason
+            command = playback.command(now, knot, reason, standing.armed)
             if standing.acting:
                 self._count.add(command, 0.0 if last is None else now - last.stamp)
             return command
@@ -240,6 +241,11 @@ class ControlLoop:
         """The command of the last tick did not go out."""
         with self._lock:
             self._playback.unsent()
+
+    def kept_back(self) -> None:
+        """The command of the last tick was not sent, since it says nothing new."""
+        with self._lock:
+            self._playback.kept_back()
 
     # ---- requests ------------------------------------------------------------------------
 

@@ -239,6 +239,7 @@ class Command:
         window_positions: Look-ahead with braking tail, shape (k, n); last row is at rest.
         window_velocities: Shape (k, n); last row is zero.
         more_grippers: Openings of further arms, in their order.
+        armed: Whether it moves the arm; otherwise it goes to the shadow topics.
     """
 
     stamp: float
@@ -253,6 +254,7 @@ class Command:
     window_positions: FloatArray
     window_velocities: FloatArray
     more_grippers: tuple[float, ...] = ()
+    armed: bool = True
 
 
 @dataclass(frozen=True)

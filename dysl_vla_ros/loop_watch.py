@@ -49,7 +49,7 @@ class LoopWatch:
     def resting(self, now: float) -> None:
         """A place is not held while the readings contradict it: it may be far from the arm."""
         measurement = self._playback.governor.measurement
-        if measurement.doubtful and self._playback.commanding and self._playback.governor.at_rest:
+        if measurement.doubtful and self._playback.commanding and self._playback.rest_told:
             self._playback.release(now)
             if self._standing.run.playing:
                 self._standing.raise_epoch(measurement.refusal)

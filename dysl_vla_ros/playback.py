@@ -72,6 +72,7 @@ class Playback:
         self._gives_way = False
         self._let_go = False
         self._plays = False
+        self._estopped = False
 
     @property
     def limits(self) -> MotionLimits:
@@ -86,6 +87,15 @@ class Playback:
     def commanding(self) -> bool:
         """Whether commands go out."""
         return self.governor.plan is not None
+
+    @property
+    def rest_told(self) -> bool:
+        """Whether the receiver rests where the plan does, and may be left alone.
+
+        An arm that was about to move, or moved, may be at rest again at once where the receiver's
+        clock stands: then the last window would go on without us.
+        """
+        return self.governor.at_rest and (self.last is None or self.last.hold)
 
     @property
     def holds(self) -> bool:
@@ -208,7 +218,8 @@ class Playback:
             self.last = None
             return None
         if self._gives_way:
-            self.governor.give_way()  # the arm may be moved on
+            if not self._estopped:
+                self.governor.give_way()  # the arm may be moved on
             self._gives_way = not self.governor.gave_way
         knot = self.governor.advance(
             now, go or self._gives_way, self.scheduler.top_speed * self._scale, follows
@@ -244,6 +255,7 @@ class Playback:
         governor = self.governor
         measured = governor.measurement.position
         assert measured is not None
+        self._estopped = state == 'e-stop'
         found = self._watchdogs.look(
             Facts(
                 now=now,
@@ -256,7 +268,7 @@ class Playback:
                 standing=bool(np.abs(knot.velocity).max() < _STANDING_RAD_S),
             )
         )
-        self._gives_way = self._gives_way or bool(found.fault)
+        self._gives_way = self._gives_way or (bool(found.fault) and not self._estopped)
         self._let_go = self._let_go or bool(found.shoved)
         return found
 
@@ -266,14 +278,12 @@ class Playback:
         """Whether the arm has come to rest and nothing more shall be said.
 
         At rest a stale camera is waited for with the place held; a pause or a latch is held for
-        a moment; and where the arm's place is not known, nothing is said. Never before the rest
-        itself was told: where the receiver's clock stands, an arm that was about to move is at
-        rest again at once, and the last window would go on without us.
+        a moment; and where the arm's place is not known, nothing is said.
         """
         if playing or not self.governor.at_rest or self._gives_way:
             self._resting_since = None
             return False
-        if self.last is not None and not self.last.hold:
+        if not self.rest_told:
             return False
         if self._resting_since is None:
             self._resting_since = now
@@ -281,20 +291,21 @@ class Playback:
         unknown = self._let_go or not self.governor.fresh(now)
         return quiet or unknown or state in ('waiting', 'ready')
 
-    def command(self, now: float, knot: Knot, reason: str) -> Command:
+    def command(self, now: float, knot: Knot, reason: str, armed: bool) -> Command:
         """The command due, with its window.
 
         Args:
             now: Current time [s].
             knot: From ``advance``.
             reason: Why it holds, for a command at rest.
+            armed: Whether it moves the arm.
         """
         plan = self.governor.plan
         assert plan is not None
         settings = self.governor.settings
         times, path, speeds = plan.window(min(settings.look_ahead, settings.rest))
         # While the arm brakes or holds, no action is played that could move a gripper.
-        openings = self.scheduler.openings if self._plays else ()
+        openings = self.scheduler.openings if self._plays and not self.on_way else ()
         hold = self.governor.at_rest
         limited = () if hold else self.moved
         self._before = self.last
@@ -311,6 +322,7 @@ class Playback:
             window_positions=path,
             window_velocities=speeds,
             more_grippers=openings[1:],
+            armed=armed,
         )
         return self.last
 
@@ -319,3 +331,8 @@ class Playback:
         if self.last is not None:
             self.governor.unsent()
             self.last = self._before
+
+    def kept_back(self) -> None:
+        """The last command said nothing new: the receiver goes on along an earlier window."""
+        if self.last is not None:
+            self.governor.kept_back()

@@ -531,3 +531,33 @@ def test_a_command_that_did_not_go_out_is_not_what_the_arm_is_believed_to_follow
     bench.loop.start(bench.now)
     bench.run(1.0)
     assert bench.loop.state == 'running'
+
+
+# ---- what nobody may do after it ---------------------------------------------------------------
+
+
+def test_one_wrong_reading_after_a_gap_is_not_where_a_motion_begins():
+    bench = Bench(PerfectPolicy(goal=FAR), latency=0.05)
+    bench.run(0.5)
+    assert bench.loop.start(bench.now) == ''
+    bench.now += 0.45
+    bench.robot.advance(bench.now)
+    bench.offset = 1.0
+    bench.tick()
+    bench.offset = 0.0
+    bench.run(2.0)
+    assert all(abs(command.positions[0]) < 0.5 for command in bench.commands)
+
+
+def test_after_an_estop_the_command_gives_way_to_where_the_arm_is_and_follows_no_further():
+    bench = Bench(PerfectPolicy(goal=FAR), latency=0.05).started().run(1.0)
+    bench.follows = False
+    tick_until(bench, lambda: bench.loop.state == 'fault')
+    bench.loop.estop(bench.now, 'operator')
+    bench.tick()
+    at = float(bench.arm[0])
+    for _ in range(40):
+        bench.robot.push(np.array([-0.005]))
+        bench.tick()
+    last = bench.commands[-1]
+    assert last.hold and last.positions[0] == pytest.approx(at, abs=0.011)

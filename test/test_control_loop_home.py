@@ -58,6 +58,22 @@ def test_on_the_way_no_pass_runs_and_nothing_counts_as_an_action():
     assert bench.loop.state == 'running' and 20 < played <= 42
 
 
+def test_on_the_way_no_gripper_is_told_what_a_run_of_before_wanted():
+    """Least of all what only the shadow was told."""
+    bench = Bench(PerfectPolicy(goal=0.6, gripper_at=0.0), latency=0.05, armed=False, **HOME)
+    bench.started().run(2.0)
+    assert bench.commands[-1].gripper == 0.0 and not bench.commands[-1].armed
+    bench.loop.stop(bench.now, 'operator')
+    bench.run(1.0)
+    bench.loop.armed = True
+    bench.run(0.5)
+    sent = len(bench.commands)
+    assert bench.loop.home(bench.now) == ''
+    bench.run(2.0)
+    assert bench.commands[sent:] and bench.commands[sent].armed
+    assert {command.gripper for command in bench.commands[sent:]} == {None}
+
+
 def test_a_pass_that_began_before_is_not_played_on_the_way():
     bench = Bench(PerfectPolicy(goal=5.0), latency=0.3, **HOME).started().run(0.3)
     assert bench.pending is not None

@@ -7,9 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from motion_checks import on_window
-from test_control_loop import STEP, TICK, Bench, PerfectPolicy, told_to_rest
+from test_control_loop import HORIZON, STEP, TICK, Bench, PerfectPolicy, told_to_rest
 
+from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.core.pace import Pace
+from dysl_vla_ros.core.resend import NEWS_RAD, Resend
 from dysl_vla_ros.core.run_state import InputStatus
 
 SPEED = STEP / 0.05
@@ -47,11 +49,12 @@ class Controller:
 class Paced(Bench):
     """A bench whose controller obeys an override that the loop is told ``late`` ticks later."""
 
-    def __init__(self, late=1, **parameters):
-        super().__init__(PerfectPolicy(goal=50.0), latency=0.05, **parameters)
+    def __init__(self, late=1, policy=None, **parameters):
+        super().__init__(policy or PerfectPolicy(goal=50.0), latency=0.05, **parameters)
         self.robot = Controller()
         self.late, self.scale, self.simulation = late, 1.0, 1.0
         self.factors = []
+        self.stood = 0.0
 
     def tick(self, inputs=None):
         self.now += TICK
@@ -60,9 +63,14 @@ class Paced(Bench):
         known = self.factors[max(len(self.factors) - 1 - self.late, 0)]
         reason = 'the controller stands' if known == 0.0 else ''
         self.loop.interlock(reason)
-        pace = Pace(TICK * self.simulation * known, self.scale, known == 0.0, reason)
+        passed, self.stood = (TICK + self.stood) * self.simulation * known, 0.0
+        pace = Pace(passed, self.scale, known == 0.0, reason)
         command = self.loop.tick(
-            self.now, self.robot.position, inputs or InputStatus(True), self.now, pace
+            self.now,
+            self.robot.position + self.offset,
+            inputs or InputStatus(True),
+            self.now,
+            pace,
         )
         self.states.append(self.loop.state)
         if command is None:
@@ -72,10 +80,13 @@ class Paced(Bench):
             if known == 0.0 and not self.commands[-1].hold:
                 self.checks.restart()  # a clock that stands has no speed to go on with
             self.checks.check(SimpleNamespace(**{**vars(command), 'stamp': own}))
-            self.commands.append(command)
-            self.told = True
-            self.robot.command(command)
+            self.send(command)
         self.infer()
+
+    def send(self, command):
+        self.commands.append(command)
+        self.told = True
+        self.robot.command(command)
 
     def speed(self, seconds):
         """Mean speed of the arm over the next seconds [rad/s]."""
@@ -86,6 +97,48 @@ class Paced(Bench):
     def steps(self):
         """Speed of the arm between two cycles of its controller, over all of the past [rad/s]."""
         return np.diff(self.robot.trace) / (TICK / PARTS)
+
+
+class Sparing(Paced):
+    """Under an override a window that says nothing new is kept back, as the node does."""
+
+    def __init__(self, **given):
+        super().__init__(late=0, **given)
+        self.resend = Resend(NodeConfig().chunk.command_window_s)
+
+    def tick(self, inputs=None):
+        # Where a window begins is compared with where the receiver is, not with the last window.
+        self.checks.restart()
+        super().tick(inputs)
+
+    def send(self, command):
+        own = self.loop.receiver_time(command.stamp)
+        if self.robot.factor < 1.0 and not self.resend.is_due(own, command):
+            self.loop.kept_back()
+            return
+        away = np.abs(command.positions - self.robot.position)
+        assert (away <= 5 * NEWS_RAD).all(), (command.positions, self.robot.position)
+        self.resend.sent(own, command)
+        super().send(command)
+
+    def gap(self, seconds):
+        """The process stands; the receiver goes on."""
+        self.now += seconds
+        self.stood += seconds
+        self.robot.advance(seconds * self.simulation)
+
+
+class Hasty(PerfectPolicy):
+    """1.6 rad/s, as soon as ``resting`` actions are over."""
+
+    def __init__(self, resting=0):
+        super().__init__(goal=50.0)
+        self.resting = resting
+
+    def rows(self):
+        speeds = np.full(HORIZON, 8.0)
+        speeds[: self.resting] = 0.0
+        return np.stack([speeds, np.ones(HORIZON)], axis=1)
 
 
 def moving(**given):
@@ -256,3 +309,57 @@ def test_whatever_a_simulations_clock_does_meanwhile_no_window_begins_elsewhere(
         moved = max(moved, float(np.ptp(bench.positions)))
         assert bench.commands[-1].stamp > 1.0, seed
     assert moved > 0.1
+
+
+def test_with_an_estop_latched_the_arm_does_not_move_when_the_override_comes_back():
+    """One reading was refused shortly before, so that no place would be held for long."""
+    bench = Paced(late=0, policy=Hasty()).started().run(0.5)
+    bench.offset = 1.0
+    bench.tick()
+    bench.offset = 0.0
+    bench.run(0.3)
+    bench.robot.factor = 0.0
+    bench.loop.interlock('the controller stands')
+    bench.tick()
+    bench.loop.estop(bench.now, 'operator')
+    bench.run(2.0)
+    at = bench.robot.position[0]
+    bench.robot.factor = 1.0
+    bench.run(1.0)
+    assert bench.loop.state == 'e-stop' and bench.robot.position[0] == pytest.approx(at, abs=1e-9)
+
+
+@pytest.mark.parametrize('factor', [0.5, 0.2])
+@pytest.mark.parametrize('ask', ['stop', 'estop', 'pause'])
+def test_a_stop_just_before_the_motion_begins_reaches_a_slowed_arm(ask, factor):
+    for ticks in range(9, 45, 3):
+        bench = Sparing(policy=Hasty(resting=3)).started()
+        bench.robot.factor = factor
+        bench.run(ticks * TICK)
+        getattr(bench.loop, ask)(bench.now, 'operator')
+        bench.run(2.0)
+        at = bench.robot.position[0]
+        bench.run(1.0)
+        assert bench.robot.position[0] == pytest.approx(at, abs=1e-9), ticks
+        assert bench.robot.position[0] == pytest.approx(
+            bench.loop._playback.governor.left[0], abs=5 * NEWS_RAD
+        )
+
+
+@pytest.mark.parametrize('seconds', [0.1, 0.3, 1.5])
+def test_after_a_gap_a_slowed_arm_is_believed_at_the_end_of_the_window_that_it_got(seconds):
+    for ticks in range(25, 45):
+        bench = Sparing(policy=Hasty()).started()
+        bench.robot.factor = 0.5
+        bench.run(ticks * TICK)
+        bench.gap(seconds)
+        bench.run(1.0)  # where every window begins is compared with where the arm is
+
+
+def test_an_override_that_ends_in_a_gap_leaves_the_arm_where_it_is_believed():
+    bench = moving()
+    bench.loop.unsent()
+    bench.robot.factor = 0.0
+    bench.run(0.5)
+    at = bench.commands[-1].positions[0]
+    assert bench.commands[-1].hold and bench.robot.position[0] == pytest.approx(at, abs=1e-9)

@@ -111,6 +111,9 @@ class Governor:
         self._fade: Fade | None = None
         self._sent_at = 0.0
         self._told: tuple[MotionPlan, float] | None = None
+        self._followed: MotionPlan | None = None
+        """What the receiver follows where newer plans said nothing new; None: the newest."""
+        self._is_kept_back = False
         self._rolled_at = float('-inf')
         self._ended_at = float('-inf')
         self._recent: deque[_Instant] = deque()
@@ -223,7 +226,8 @@ class Governor:
     def _anchor(self, position: FloatArray, goal: FloatArray, now: float, progress: float) -> None:
         self.plan = motion_plan.resting(np.array(position), self.clock.at(now), progress)
         self.path = still(goal, progress)
-        self._fade = self._told = None
+        self._fade = self._told = self._followed = None
+        self._is_kept_back = False
         self._sent_at = now
         self._recent.clear()
 
@@ -243,7 +247,7 @@ class Governor:
         """
         if self.plan is None or self.at_rest:
             return
-        told = self.plan.at(self.clock.at(self._sent_at))
+        told = self.plan.at(self.clock.at(now))
         self._anchor(told.position, told.position, now, told.progress)
         self.left = told.position
 
@@ -297,6 +301,7 @@ class Governor:
         """
         assert self.plan is not None
         assert self.path is not None
+        self._catch_up(now)
         before, state = self.plan, self._state(now)
         lead = self.lead() if follows else None
         if not go or self._runs_ahead(state, lead):
@@ -329,9 +334,28 @@ class Governor:
         """What ``advance`` answered last did not go out: the plan before is still followed."""
         if self.plan is None or self._told is None:
             return
-        (self.plan, self._sent_at), self._told = self._told, None
+        (before, self._sent_at), self._told = self._told, None
+        self.plan, self._followed = self._followed or before, None
         self.left, self._fade = self.plan.end.position, None
         self._recent.pop()
+
+    def kept_back(self) -> None:
+        """What ``advance`` answered last says nothing new, and was not sent.
+
+        For the next instants both plans are the same; farther on the newest one goes on where the
+        one that is followed ends.
+        """
+        if self._told is not None:
+            self._is_kept_back = True
+            self._followed = self._followed or self._told[0]
+
+    def _catch_up(self, now: float) -> None:
+        """After a gap the receiver has come along the window that it has, not a newer one."""
+        if not self._is_kept_back:
+            self._followed = None
+        elif self._followed is not None and now - self._sent_at > self._patience:
+            self.plan, self._fade, self._followed = self._followed, None, None
+        self._is_kept_back = False
 
     @property
     def at_rest(self) -> bool:
@@ -350,8 +374,12 @@ class Governor:
 
     def _is_late(self, now: float) -> bool:
         """Whether the receiver stands at the last point, since no next one came in time."""
-        patience = LATE_PERIODS * self.settings.period + 1e-9
-        return self.settings.holds_points and now - self._sent_at > patience
+        return self.settings.holds_points and now - self._sent_at > self._patience
+
+    @property
+    def _patience(self) -> float:
+        """Between two ticks that belong to one motion, at most [s]."""
+        return LATE_PERIODS * self.settings.period + 1e-9
 
     def _kept(self, before: MotionPlan, state: Knot) -> MotionPlan | None:
         """At rates above the knots': the plan made less than a step ago, where nothing is new."""

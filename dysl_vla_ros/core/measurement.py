@@ -27,6 +27,8 @@ STILL_S = 0.3
 STILL_RAD, STILL_M = 0.02, 0.002
 """An arm stands still whose mean place changed by less than this between the halves of the last
 ``STILL_S``: noise averages out, a motion of 0.13 rad/s does not."""
+_SEEN_S = 0.15
+"""Readings have to span so much of it."""
 
 
 class Measurement:
@@ -94,8 +96,10 @@ class Measurement:
 
     @property
     def still(self) -> bool:
-        """Whether the arm stood still lately."""
-        if not self._recent:
+        """Whether the arm stood still lately; not known from a reading or two after a gap."""
+        begin = self.stamp - STILL_S - 1e-9
+        stamps = [stamp for stamp, _ in self._recent if stamp >= begin]
+        if len(stamps) < _FEW or stamps[-1] - stamps[0] < _SEEN_S:
             return False
         rows = self._since(STILL_S)
         half = (len(rows) + 1) // 2

@@ -52,6 +52,8 @@ class Resend:
         sent = self._sent
         if sent is None or command.gripper != sent.command.gripper:
             return True
+        if command.hold and not sent.command.hold:
+            return True  # after a rest nothing more may come, and the window before may move yet
         age = own - sent.own
         if age > AGAIN * self._look_ahead or command.stamp - sent.command.stamp > AGAIN_S:
             return True

@@ -102,7 +102,6 @@ class CommandPublishers:
     def publish(
         self,
         command: Command,
-        armed: bool,
         kinematics: ArmKinematics | None,
         opening: float | None,
         more_openings: tuple[float | None, ...] = (),
@@ -113,8 +112,7 @@ class CommandPublishers:
         """Send one command; returns whether it went out, or had nothing to say.
 
         Args:
-            command: From the control loop.
-            armed: False sends to the shadow topics only.
+            command: From the control loop; one that is not armed goes to the shadow topics only.
             kinematics: Needed for twist and pose.
             opening: Measured opening of the gripper; None without a measurement.
             more_openings: Of further arms' grippers.
@@ -122,7 +120,7 @@ class CommandPublishers:
             stamped: Whether a trajectory should carry a stamp, rather than begin on arrival.
             news: False keeps the arm's message back: the one before says the same.
         """
-        self._armed = armed
+        self._armed = armed = command.armed
         openings = (opening, *more_openings)
         measured = [*openings, *[None] * (len(self.arms) - len(openings))]
         for arm, value in zip(self.arms, measured, strict=False):

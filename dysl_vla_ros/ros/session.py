@@ -165,6 +165,8 @@ class Session:
             else:
                 self._feel(loop, sample, now)
                 command = loop.tick(now, sample.positions, status, sample.stamp, pace)
+            if command is not None and command.armed != loop.armed:
+                command = None  # it was armed or disarmed meanwhile: nothing of before counts
             self._send(loop, command)
             self._note(loop.state, loop.reason)
         self.recorder.note(Cycle(now, self.state, self.reason, self.inputs.measured(), command))
@@ -180,6 +182,7 @@ class Session:
         self.estop(now, reason)
         if self.loop is not None:
             self._note('e-stop', reason)
+        self.publishers.finish()
 
     def _send(self, loop: ControlLoop, command: Command | None) -> None:
         self.last_command = command
@@ -193,16 +196,18 @@ class Session:
         more = () if sample is None else sample.more_grippers
         own, news = loop.receiver_time(command.stamp), True
         if self.speed.is_slowed:
-            news = loop.armed != self._armed_before or self._resend.is_due(own, command)
-        self._armed_before = loop.armed
+            news = command.armed != self._armed_before or self._resend.is_due(own, command)
+        self._armed_before = command.armed
         sent = self.publishers.publish(
-            command, loop.armed, self.kinematics, opening, more,
+            command, self.kinematics, opening, more,
             self.speed.ros_now, self.speed.stamped, news,
         )  # fmt: skip
         if not sent:
             loop.unsent()
         elif news:
             self._resend.sent(own, command)
+        else:
+            loop.kept_back()
         self.meter.note(time.monotonic())
 
     def _note(self, state: str, reason: str) -> None:

@@ -105,6 +105,22 @@ def test_an_arm_stands_still_when_it_has_not_moved_lately():
     assert not moving.still and standing.still
 
 
+def test_whether_it_stands_still_is_not_known_from_a_reading_or_two_after_a_gap():
+    measurement = Measurement(LIMITS)
+    assert not measurement.still
+    measurement.take(np.zeros(2), 0.0)
+    assert not measurement.still, 'the first of all says nothing of before'
+    for tick in range(1, 20):
+        measurement.take(np.zeros(2), 0.03 * tick)
+    assert measurement.still
+    measurement.take(np.array([0.5, 0.0]), 1.1)
+    measurement.take(np.array([0.5, 0.0]), 1.13)
+    assert not measurement.still
+    for tick in range(1, 20):
+        measurement.take(np.array([0.5, 0.0]), 1.13 + 0.03 * tick)
+    assert measurement.still
+
+
 def test_noise_is_no_motion():
     rng = np.random.default_rng(0)
     noisy, refusals = seen(*rng.normal(0, 0.01, (60, 2)).tolist())

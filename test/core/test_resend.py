@@ -12,14 +12,14 @@ from dysl_vla_ros.core.resend import AGAIN_S, Resend
 SPEED = np.array([0.3, -0.1])
 
 
-def window(at, stamp=0.0, gripper=None, speed=SPEED):
+def window(at, stamp=0.0, gripper=None, speed=SPEED, hold=False):
     """A window that begins where a constant speed has led after ``at`` seconds."""
     times = np.array([0.0, 0.05, 0.1, 0.15, 0.2, 0.25])
     positions = at * SPEED + np.minimum(times, 0.2)[:, None] * speed
     velocities = np.repeat(np.asarray(speed)[None], len(times), axis=0)
     velocities[-1] = 0.0
     return SimpleNamespace(
-        stamp=stamp, gripper=gripper, window_times=times, window_positions=positions,
+        stamp=stamp, gripper=gripper, hold=hold, window_times=times, window_positions=positions,
         window_velocities=velocities,
     )  # fmt: skip
 
@@ -43,6 +43,12 @@ def test_what_says_something_new_is_due_at_once(told):
     assert told.is_due(5.006, window(0.006, 0.02, speed=0.0 * SPEED))
     assert told.is_due(5.006, window(0.02, 0.02))
     assert told.is_due(5.006, window(0.006, 0.02, gripper=0.4))
+
+
+def test_that_it_rests_is_due_at_once_however_little_differs(told):
+    assert told.is_due(5.006, window(0.006, 0.02, hold=True))
+    told.sent(5.006, window(0.006, 0.02, hold=True))
+    assert not told.is_due(5.007, window(0.007, 0.03, hold=True))
 
 
 def test_a_controller_that_hardly_moves_is_told_again_after_a_moment_all_the_same(told):

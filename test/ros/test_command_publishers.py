@@ -72,7 +72,8 @@ class Wire:
         """Publish, and wait for it: the publishers keep one message."""
         heard = self.live if armed else self.shadow
         before = len(heard)
-        self.publishers.publish(item or command(), armed, self.kinematics, opening)
+        item = replace(item or command(), armed=armed)
+        self.publishers.publish(item, self.kinematics, opening)
         if not self.publishers.overdue:
             wait_for(lambda: len(heard) > before, what='the message')
 
@@ -151,7 +152,7 @@ def test_what_is_commanded_never_goes_where_the_joints_are_measured(graph, rules
 
 def test_a_trajectory_that_begins_on_arrival_for_its_receivers_clock_is_whole(graph):
     wire = Wire(graph)
-    wire.publishers.publish(command(), True, wire.kinematics, None, stamped=False)
+    wire.publishers.publish(command(), wire.kinematics, None, stamped=False)
     message = wire.one(wire.live)
     assert (message.header.stamp.sec, message.header.stamp.nanosec) == (0, 0)
     assert list(message.points[0].positions) == START.tolist()
@@ -159,7 +160,7 @@ def test_a_trajectory_that_begins_on_arrival_for_its_receivers_clock_is_whole(gr
 
 def test_in_a_simulation_the_stamp_is_the_simulations_time_of_the_tick(graph):
     wire = Wire(graph)
-    wire.publishers.publish(command(), True, wire.kinematics, None, ros_now=12.25)
+    wire.publishers.publish(command(), wire.kinematics, None, ros_now=12.25)
     stamp = wire.one(wire.live).header.stamp
     assert (stamp.sec, stamp.nanosec) == (12, 250_000_000)
 
@@ -231,7 +232,7 @@ def test_not_armed_everything_goes_to_the_shadow(graph):
 def test_a_window_that_lies_wholly_in_the_past_is_not_sent(graph):
     wire = Wire(graph)
     late = command(stamp=time.monotonic() - 0.6)
-    assert not wire.publishers.publish(late, True, wire.kinematics, None)
+    assert not wire.publishers.publish(late, wire.kinematics, None)
     assert wire.publishers.overdue == 1
     wire.send(command(stamp=time.monotonic() - 0.4))
     wire.one(wire.live)
@@ -355,7 +356,7 @@ def test_a_gripper_that_nobody_hears_is_a_problem_once_it_was_told_something(gra
     node = graph.add(Node('vla_node', context=graph.context))
     publishers = CommandPublishers(node, from_flat({'armed': True}), JOINTS)
     assert publishers.gripper_problem() == ''
-    publishers.publish(command(gripper=1.0), True, None, None)
+    publishers.publish(command(gripper=1.0), None, None)
     assert publishers.gripper_problem() == 'nobody subscribes to /gripper_command, the gripper'
     assert publishers.gripper_report() == '100 % open sent'
     publishers.finish()

@@ -227,7 +227,7 @@ def test_each_arm_s_forward_command_ends_with_its_own_gripper(graph):
         reason='', action_index=0, limited=(), window_times=np.array([0.0, 0.2]),
         window_positions=rows, window_velocities=0 * rows, more_grippers=(1.0,),
     )  # fmt: skip
-    publishers.publish(command, True, None, 0.5, (0.25,))
+    publishers.publish(command, None, 0.5, (0.25,))
     wait_for(lambda: heard['left'] and heard['right'], what='both commands')
     assert list(heard['left'][0].data) == [0.1, 0.2, pytest.approx(0.02)]  # where it was measured
     assert list(heard['right'][0].data) == [0.3, 0.4]
