@@ -86,11 +86,14 @@ class Beginning:
     def settle(self, now: float) -> None:
         """Anchor the motion anew, once at rest; the next pass is full."""
         standing = self._standing
+        if self.controller_is_new:
+            self._playback.governor.forget(now)
         settled, reason = self._playback.settle(now, standing.from_measured)
         if settled == 'wait':
             standing.hold_reason = reason
             return
         if settled == 'go':
+            self.controller_is_new = False
             standing.renewed()
             if not standing.run.homing or self._home.begin():
                 return
@@ -99,9 +102,6 @@ class Beginning:
 
     def _from_measured(self, reason: str) -> None:
         self._standing.begin_from_measured(reason)
-        if self.controller_is_new:
-            self._playback.governor.left = None
-            self.controller_is_new = False
 
     def _problem(self) -> str:
         """Why no motion may begin where the arm is, else ''."""

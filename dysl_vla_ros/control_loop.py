@@ -247,6 +247,11 @@ class ControlLoop:
         with self._lock:
             self._playback.kept_back()
 
+    def silence(self, now: float) -> None:
+        """No tick comes for a while: what begins after it begins as after any silence."""
+        with self._lock:
+            self._playback.release(now)
+
     # ---- requests ------------------------------------------------------------------------
 
     def start(self, now: float) -> str:
@@ -363,6 +368,16 @@ class ControlLoop:
     def reason(self) -> str:
         """Why the state is what it is; '' while running."""
         return self._standing.run.reason
+
+    @property
+    def started(self) -> bool:
+        """Whether motion was asked for, and nothing has ended that: it goes on by itself."""
+        return self._standing.run.started
+
+    @property
+    def latched(self) -> str:
+        """Why e-stop or fault is latched, also between two ticks; '' when neither is."""
+        return self._standing.run.latched
 
     @property
     def in_flight(self) -> bool:

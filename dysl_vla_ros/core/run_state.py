@@ -76,6 +76,11 @@ class RunState:
         """Whether the arm may be moved."""
         return self.state in PLAYING
 
+    @property
+    def latched(self) -> str:
+        """Why e-stop or fault is latched, from the instant of it; '' when neither is."""
+        return '' if self._latched is None else self._latched_reason
+
     def start(self) -> str:
         """Ask for motion; returns why it is refused, else ''."""
         if self._latched is not None:

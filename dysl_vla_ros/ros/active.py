@@ -85,6 +85,7 @@ class Active:
             self._session.loop.stop(begun, reason)
         if not self.commands.finish(_REST_PATIENCE_S):
             _LOG.warning('not at rest in %.0f s; the last window ends at rest', _REST_PATIENCE_S)
+        self._session.end(time.monotonic())
         spent = time.monotonic() - begun
         if self._process is None:
             if self.worker.join(_IN_PROCESS_PATIENCE_S):

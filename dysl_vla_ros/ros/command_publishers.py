@@ -27,6 +27,9 @@ MESSAGES: dict[str, Any] = {
 }
 """``command_type`` -> message type."""
 
+_LATE_PERIODS = 2
+"""So late a window that begins on arrival may be sent."""
+
 
 class CommandPublishers:
     """Publishes commands of one type; called by the command thread alone."""
@@ -54,7 +57,7 @@ class CommandPublishers:
         self._armed = config.safety.armed
         self._in_motion = False
         self.overdue = 0
-        """Windows that were not sent because they lay in the past."""
+        """Windows that were not sent because they came too late."""
         topic, kind = COMMAND_TOPICS[self._kind], MESSAGES[self._kind]
         self.arms = outlets(node, config, kind, topic, joint_names)
         measured = node.resolve_topic_name('joint_states')
@@ -126,8 +129,8 @@ class CommandPublishers:
         for arm, value in zip(self.arms, measured, strict=False):
             arm.gripper.begin(armed, value)
         late = time.monotonic() - command.stamp
-        if late > command.window_times[-1]:
-            self.overdue += 1  # the process was stopped in between: the whole window is past
+        if late > self._patience(command, stamped):
+            self.overdue += 1  # the process was stopped in between
             return False
         self._in_motion = True
         for arm, value in zip(self.arms, measured, strict=False):
@@ -140,6 +143,15 @@ class CommandPublishers:
                 (arm.live if armed else arm.shadow).publish(message)
             arm.gripper.send(part)
         return True
+
+    def _patience(self, command: Command, stamped: bool) -> float:
+        """How late a window still says what is true [s].
+
+        One that begins on arrival would lead the arm back to where it was told to be at the tick.
+        """
+        if self._kind == 'joint_trajectory' and not (stamped and self._config.safety.stamped):
+            return _LATE_PERIODS * self._period
+        return float(command.window_times[-1])
 
     def finish(self) -> None:
         """The commands end here: what would go on by itself is told to stop."""

@@ -76,6 +76,7 @@ class Configured:
             publishers.destroy()
             raise
         self._node = node
+        self._remembered = remembered
         self._names = dimension_names(policy.manifest.action, names, config.arms)
         self._steady = steady
         self._logged, self._logged_at = 'inactive', time.monotonic()
@@ -119,6 +120,7 @@ class Configured:
         Args:
             close_engine: False while a pass hangs in it.
         """
+        self._remembered.latched = self.session.latched
         self._node.destroy_timer(self._timer)
         self._node.destroy_timer(self._looks)
         self._node.destroy_guard_condition(self._attention)

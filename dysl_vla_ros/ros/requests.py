@@ -32,7 +32,7 @@ class Remembered:
 
     Attributes:
         estop_down: Whether `estop` was true last.
-        latched: Why e-stop or fault is latched; '' when nothing is.
+        latched: Why e-stop or fault was latched at the clean-up; '' when nothing was.
         disarmed: Whether an operator disarmed it.
         text: The newest instruction.
     """
@@ -186,7 +186,6 @@ class Requests:
             self._start_by_instruction(loop, now)
         elif loop.state in PLAYING or loop.state in LATCHED:
             self._start_when_ready = False
-        self._kept.latched = loop.reason if loop.state in LATCHED else ''
         command = self._session.last_command
         if self._disarm_at_rest and (command is None or command.hold):
             self._disarm_at_rest = False
@@ -236,7 +235,7 @@ class Requests:
         self._restarted_at = seen.restarted_at
         if restarted or seen.controller_problem:
             loop.controller_restarted()
-        if not loop.armed or loop.state not in PLAYING:
+        if not (loop.armed and loop.started):
             return
         if not self._session.publishers.listeners:
             topic = self._session.publishers.command_topic

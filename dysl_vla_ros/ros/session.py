@@ -119,6 +119,11 @@ class Session:
         else:
             self.loop.estop(now, reason)
 
+    @property
+    def latched(self) -> str:
+        """Why a stop is latched, also where no control loop is there yet; '' when none is."""
+        return self._early_estop if self.loop is None else self.loop.latched
+
     def input_status(self, now: float) -> InputStatus:
         """Whether everything needed to move is there and fresh."""
         if self._description_problem:
@@ -185,12 +190,10 @@ class Session:
         self.publishers.finish()
 
     def _send(self, loop: ControlLoop, command: Command | None) -> None:
-        self.last_command = command
         if command is None:
-            self.publishers.finish()
-            self._resend.forget()
-            self.meter.pause()
+            self._silent()
             return
+        self.last_command = command
         sample = self.inputs.joints.newest
         opening = None if sample is None else sample.gripper
         more = () if sample is None else sample.more_grippers
@@ -209,6 +212,18 @@ class Session:
         else:
             loop.kept_back()
         self.meter.note(time.monotonic())
+
+    def end(self, now: float) -> None:
+        """The command thread has ended: from now on nobody tells the place."""
+        if self.loop is not None:
+            self.loop.silence(now)
+        self._silent()
+
+    def _silent(self) -> None:
+        self.last_command = None
+        self.publishers.finish()
+        self._resend.forget()
+        self.meter.pause()
 
     def _note(self, state: str, reason: str) -> None:
         before, self.state, self.reason = self.state, state, reason

@@ -239,6 +239,18 @@ def test_a_window_that_lies_wholly_in_the_past_is_not_sent(graph):
     assert wire.publishers.overdue == 1 and len(wire.live) == 1
 
 
+def test_a_window_that_begins_on_arrival_is_not_sent_late(graph):
+    """It would lead the arm back to where it was told to be at the tick."""
+    wire = Wire(graph, **{'trajectory.stamped': False})
+    late = command(stamp=time.monotonic() - 0.2)
+    assert not wire.publishers.publish(late, wire.kinematics, None)
+    assert wire.publishers.publish(command(), wire.kinematics, None)
+    wire.one(wire.live)
+    time.sleep(0.05)
+    assert len(wire.live) == 1 and wire.publishers.overdue == 1
+    assert not wire.publishers.publish(late, wire.kinematics, None, stamped=False)
+
+
 def test_the_gripper_is_sent_on_change_with_its_joint_s_value_and_not_while_holding(graph):
     wire = Wire(graph, **{'gripper.open_value': 0.04, 'gripper.closed_value': 0.0,
                           'gripper.dwell_s': 0.0})  # fmt: skip

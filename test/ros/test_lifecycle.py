@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from conftest import wait_for
 
@@ -306,3 +308,57 @@ def test_after_a_clean_up_nothing_of_the_arm_can_be_asked_for(rig):
     assert rig.deactivate() == 'SUCCESS'
     assert rig.graph.call(rig.node.trigger_cleanup).name == 'SUCCESS'
     assert asked() == set()
+
+
+def test_activated_again_a_latched_stop_tells_nobody_the_place_of_before(rig):
+    rig = rig().run()
+    wait_for(lambda: rig.robot.position[0] > 0.05, what='motion')
+    assert rig.deactivate() == 'SUCCESS'
+    wait_for(rig.at_rest, what='rest')
+    rig.publish_bool('estop', True)
+    rig.publish_bool('estop', False)
+    wait_for(lambda: rig.session.latched, what='the latch')
+    sent = len(rig.robot.trajectories)
+    by_hand = rig.robot.position + 0.08
+    rig.robot._follow = lambda: None
+    rig.robot.position = by_hand
+    time.sleep(0.3)
+    assert rig.activate() == 'SUCCESS'
+    rig.wait_state('e-stop')
+    time.sleep(0.6)
+    assert len(rig.robot.trajectories) == sent
+
+
+@pytest.mark.parametrize('when', ['inactive', 'before the description'])
+def test_an_estop_that_was_pressed_while_nothing_ticked_outlives_a_clean_up(rig, when):
+    rig = rig()
+    assert rig.configure() == 'SUCCESS'
+    if when == 'inactive':
+        rig.robot.describe()
+        wait_for(lambda: rig.session.loop is not None, what='the loop')
+    rig.publish_bool('estop', True)
+    rig.publish_bool('estop', False)
+    wait_for(lambda: rig.session.latched, what='the latch')
+    wait_for(lambda: not rig.node._remembered.estop_down, what='false')
+    assert rig.graph.call(rig.node.trigger_cleanup).name == 'SUCCESS'
+    rig.up()
+    rig.wait_state('e-stop')
+
+
+def test_what_was_made_for_the_shadow_is_not_sent_to_an_arm_that_is_armed_meanwhile(rig):
+    """The tick is over, its command is not sent yet, and an operator arms."""
+    rig = rig(armed=False).run()
+    wait_for(lambda: len(rig.robot.shadow) > 30, what='a shadow that has moved')
+    loop = rig.session.loop
+    tick = loop.tick
+
+    def ticked(*args, **named):
+        command = tick(*args, **named)
+        loop.armed = True
+        loop.tick = tick
+        return command
+
+    loop.tick = ticked
+    wait_for(lambda: loop.armed, what='armed')
+    time.sleep(0.5)
+    assert rig.robot.trajectories == []

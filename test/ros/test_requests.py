@@ -428,6 +428,47 @@ def test_a_controller_that_was_started_again_in_motion_is_not_commanded_until_a_
     assert desk.run(1.0).state == 'running'  # it was one restart, not one per tick
 
 
+@pytest.mark.parametrize('meanwhile', ['stale', 'paused', 'interlock'])
+def test_a_controller_that_was_started_again_while_the_arm_waited_is_commanded_after_a_start(
+    desk, meanwhile
+):
+    """It knows no last command, and holds the arm wherever that had sunk to."""
+    desk = desk().running()
+    bench = desk.bench
+    if meanwhile == 'stale':
+        desk.inputs = InputStatus(False, 'joint_states: old')
+    elif meanwhile == 'paused':
+        desk.requests.pause(True)
+    else:
+        desk.session.speed.problem = 'speed factor: old'
+    desk.run(1.0)
+    bench.robot.push(-0.05)
+    desk.session.around.newest.restarted_at = 3.5
+    desk.run(0.3)
+    sent = len(bench.commands)
+    desk.inputs, desk.session.speed.problem = READY, ''
+    desk.requests.pause(False)
+    desk.run(2.0)
+    assert desk.state == 'ready' and len(bench.commands) == sent
+    held = float(bench.arm[0])
+    assert desk.requests.start().success and desk.run(1.0).state == 'running'
+    assert bench.commands[sent].positions[0] == pytest.approx(held, abs=1e-6)
+
+
+def test_a_start_at_once_after_a_controllers_restart_begins_where_that_holds_the_arm(desk):
+    desk = desk().running()
+    bench = desk.bench
+    desk.session.around.newest.restarted_at = 3.5
+    desk.run(TICK)
+    assert desk.requests.start().success
+    while desk.session.last_command is not None:
+        desk.run(TICK)
+    bench.robot.push(-0.05)
+    held, sent = float(bench.arm[0]), len(bench.commands)
+    assert desk.run(2.0).state == 'running'
+    assert bench.commands[sent].positions[0] == pytest.approx(held, abs=1e-6)
+
+
 def test_a_restart_while_nothing_moves_or_in_shadow_stops_nothing(desk):
     at_rest = desk()
     at_rest.run(0.2)
