@@ -107,8 +107,17 @@ class ControlLoop:
                 standing.asked_at = now
             return wanted
 
-    def predict(self, observation: Observation) -> tuple[int, Pass]:
+    @property
+    def epoch(self) -> int:
+        """Counts what ends everything that was begun: a request, a latch, a new instruction."""
+        return self._standing.epoch
+
+    def predict(self, observation: Observation, epoch: int | None = None) -> tuple[int, Pass]:
         """Run the policy once; slow, holds no lock.
+
+        Args:
+            observation: With the instruction that was in force when it was made.
+            epoch: That was read before that; None is the one of now.
 
         Returns:
             The epoch in which it began, and the pass: hand both to ``deliver``.
@@ -119,7 +128,7 @@ class ControlLoop:
         """
         with self._lock:
             self._standing.in_flight = True
-            epoch, mode = self._standing.epoch, self.skip_mode
+            mode, epoch = self.skip_mode, self._standing.epoch if epoch is None else epoch
             plan = self._desk.plan(mode)
         try:
             spec = getattr(self.policy.manifest, 'proprioception', None)

@@ -216,6 +216,18 @@ def told_to_rest(bench):
         assert bench.commands[-1].window_positions[-1] == pytest.approx(left, abs=1e-9)
 
 
+def test_a_pass_whose_instruction_was_read_before_a_new_one_came_is_dropped():
+    bench = Bench(latency=0.05).started().run(1.0)
+    while not bench.loop.wants_pass(bench.now):
+        bench.now += TICK
+        bench.loop.tick(bench.now, bench.arm, READY, bench.now)
+    epoch = bench.loop.epoch
+    seen = Observation(bench.now, {}, bench.arm.copy(), 1.0, 'put it into the red bowl')
+    bench.loop.reset(bench.now, 'put it into the blue bowl')
+    began, result = bench.loop.predict(seen, epoch)
+    assert began == epoch and not bench.loop.deliver(began, result, bench.now).accepted
+
+
 @pytest.mark.parametrize('chunks', [0.0, 0.5, 1.0, 2.0])
 def test_a_perfect_plan_reaches_its_goal_with_at_most_one_action_of_overshoot(chunks):
     bench = Bench(latency=chunks * HORIZON * PERIOD).started().run(25.0)

@@ -170,11 +170,12 @@ class InferenceWorker:
 
     def _one_pass(self, loop: ControlLoop) -> bool:
         """Predict and deliver; False when there is no newer image than at the last pass."""
+        epoch = loop.epoch  # before its instruction is read: a new one may come right after
         observation = self._observe()
         if observation.stamp <= self._newest_used:
             return False
         self._newest_used = observation.stamp
-        epoch, result = loop.predict(observation)
+        _, result = loop.predict(observation, epoch)
         delivery = self._deliver(loop, epoch, result)
         if delivery.rerun:
             self._deliver(loop, epoch, loop.rerun(result))

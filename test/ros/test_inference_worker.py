@@ -27,6 +27,8 @@ BAD = Path(__file__).parents[1] / 'policy_process' / 'bad_server.py'
 class Loop:
     """What the worker calls of the control loop; wants passes until a fault."""
 
+    epoch = 0
+
     def __init__(self, policy=None):
         self.policy = policy
         self.delivered = 0
@@ -39,7 +41,7 @@ class Loop:
         self.asked += 1
         return self.wanted and not self.faults
 
-    def predict(self, observation):
+    def predict(self, observation, epoch):
         if self.policy is None:
             return 0, SimpleNamespace()
         return 0, self.policy.predict(observation, self.policy.manifest.layout.full_plan())
@@ -201,7 +203,7 @@ def test_the_policy_in_this_process_has_no_restarts(run):
 
 
 class Failing(Loop):
-    def predict(self, observation):
+    def predict(self, observation, epoch):
         raise EngineError('device lost')
 
 
