@@ -92,6 +92,8 @@ def _from_bags(given: argparse.Namespace) -> int:
     described: SetDescription | None = None
     try:
         for bag in bags:
+            if described is not None:
+                bag.like = described.state, described.action
             for episode in bag.episodes():
                 if described is None or writer is None:
                     sizes = {name: next(pictures(entries, given.size)).shape[:2]

@@ -23,11 +23,11 @@ from dysl_vla_ros.lab.data.bag_messages import (
     NUMERIC,
     TEXT,
     TRAJECTORY,
-    by_name,
     numbers_of,
     stamp_ns,
 )
 from dysl_vla_ros.lab.data.bags.bag import Bag, open_bag
+from dysl_vla_ros.lab.data.number_rows import NumberRows, rows_of
 from dysl_vla_ros.lab.data.picture_spool import Spool
 from dysl_vla_ros.lab.data.refused_pictures import RefusedPictures
 from dysl_vla_ros.pictures.messages import check_message, is_raw, rgb_of
@@ -179,6 +179,9 @@ def choose_topics(bag: Bag, choice: BagChoice) -> Topics:
             lacking.append('instruction: no topic that ends with /instruction; --instruction '
                            'TOPIC, or --text WORDS for all of it')  # fmt: skip
     label = one('labels', choice.label, (TEXT,), ('/label',), '--label TOPIC', needed=False)
+    if choice.gripper and choice.gripper == joints:
+        lacking.append(f"gripper: {joints} is the joints' topic: a gripper among them is taken "
+                       'with them, without --gripper-topic')  # fmt: skip
     if lacking:
         listed = as_list(lacking)
         raise ConfigError(
@@ -205,6 +208,7 @@ class BagEpisodes:
         self.notes: list[str] = []
         self.state_names: tuple[str, ...] = ()
         self.action_names: tuple[str, ...] = ()
+        self.like: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._refused = RefusedPictures()
         for topic in self.topics.cameras.values():
             self._look_at(topic)
@@ -245,21 +249,30 @@ class BagEpisodes:
         topics = self.topics
         for note in streams.settle_clocks():
             self.notes.append(note)
-        joints = streams.numbers(topics.joints, self.choice.joint_names or self.state_names)
+        asked = self.choice.joint_names
+        joints = self._numbers(streams, topics.joints, self.state_names or asked, self.like[0])
         if joints is None:
             return
+        if not joints.names:
+            raise ConfigError('joint-names', [], f'names for the {joints.values.shape[1]} joints '
+                              f'of {topics.joints}, whose messages have none')  # fmt: skip
+        beside = f'; left out: {", ".join(joints.left_out)}' if joints.left_out else ''
+        self._note(f'{topics.joints}: joints {", ".join(joints.names)}{beside}')
         self.state_names = joints.names
         commanded = joints
         if topics.action != NEXT:
-            found = streams.numbers(topics.action, self.action_names)
+            found = self._numbers(streams, topics.action, self.action_names, self.like[1])
             if found is None:
                 return
             commanded = found if found.names else found.named(joints.names)
         gripper = None
         if topics.gripper:
-            gripper = streams.numbers(topics.gripper, ())
+            gripper = self._numbers(streams, topics.gripper, ())
             if gripper is None:
                 return
+            if (size := gripper.values.shape[1]) != 1:
+                raise ConfigError('gripper-topic', topics.gripper, 'a topic of one number: it has '
+                                  f'{", ".join(gripper.names) or size}')  # fmt: skip
         names = commanded.names + (('gripper',) if gripper is not None else ())
         self.action_names = self.action_names or commanded.names
         self._action_names = names
@@ -268,6 +281,26 @@ class BagEpisodes:
                 continue
             yield from self._cut(streams, joints, commanded, gripper, begin, end,
                                  instruction, result)  # fmt: skip
+
+    def _numbers(
+        self, streams: _Streams, topic: str, wanted: Sequence[str], like: Sequence[str] = ()
+    ) -> NumberRows | None:
+        """The vectors of a topic; None where a stretch has none, which is noted."""
+        silent = int(self.choice.most_silent_s * _S)
+        try:
+            rows = rows_of(topic, streams.read(topic), wanted, like, silent)
+        except ConfigError as error:
+            if not self.state_names:
+                raise
+            self._note(f'a stretch is left out: {error}')
+            return None
+        for note in rows.notes:
+            self._note(note)
+        return rows if len(rows.times) else None
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
     @property
     def names_of_actions(self) -> tuple[str, ...]:
@@ -293,8 +326,8 @@ class BagEpisodes:
                     yield at, after[0], text, result
 
     def _cut(
-        self, streams: _Streams, joints: _Numbers, commanded: _Numbers, gripper: _Numbers | None,
-        begin: int, end: int, instruction: str, result: str,
+        self, streams: _Streams, joints: NumberRows, commanded: NumberRows,
+        gripper: NumberRows | None, begin: int, end: int, instruction: str, result: str,
     ) -> Iterator[BagEpisode]:  # fmt: skip
         period = _S / self.choice.fps
         silent = int(self.choice.most_silent_s * _S)
@@ -332,29 +365,6 @@ def _usable(refused: RefusedPictures, message: Any) -> bool:
     topic, found = message.topic, message.message
     look = check_message if is_raw(found) else rgb_of
     return refused.read(topic, lambda: look(topic, found)) is not None
-
-
-class _Numbers:
-    """A stream of vectors."""
-
-    def __init__(
-        self, names: tuple[str, ...], times: NDArray[np.int64], values: NDArray[np.float64]
-    ) -> None:
-        self.names, self._times, self._values = names, times, values
-
-    def named(self, names: tuple[str, ...]) -> _Numbers:
-        """The same with names, where they fit."""
-        size = self._values.shape[1]
-        if len(names) != size:
-            names = tuple(f'action_{number}' for number in range(1, size + 1))
-        return _Numbers(names, self._times, self._values)
-
-    def at(
-        self, times: NDArray[np.int64], silent: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """The newest values at each time, and where there are any."""
-        places = _newest(self._times, times, silent)
-        return self._values[np.maximum(places, 0)], places >= 0
 
 
 class _Streams:
@@ -397,33 +407,9 @@ class _Streams:
                              "recorder's clock; recorded times are used")  # fmt: skip
         return notes
 
-    def numbers(self, topic: str, wanted: Sequence[str]) -> _Numbers | None:
-        """The vectors of a topic; None where it has no message here.
-
-        Raises:
-            ConfigError: No message has the wanted names.
-        """
-        entries = self.of(topic)
-        if not entries:
-            return None
-        kind = self._kinds[topic]
-        read = [(t, *numbers_of(kind, message)) for t, message in entries]
-        names = tuple(wanted)
-        if not names:
-            # Drivers of several arms share a topic: the first message says which is meant.
-            names = read[0][1]
-        rows = [
-            (t, values)
-            for t, own, found in read
-            if (values := by_name(names, own, found) if names else found) is not None
-        ]
-        if not rows:
-            raise ConfigError('joint-names', list(names), f'names in {topic}: '
-                              f'{sorted({n for _, own, _ in read for n in own})}')  # fmt: skip
-        size = len(rows[0][1])
-        kept = [(t, values) for t, values in rows if len(values) == size]
-        return _Numbers(names, np.array([t for t, _ in kept], np.int64),
-                        np.stack([values for _, values in kept]))  # fmt: skip
+    def read(self, topic: str) -> list[tuple[int, tuple[str, ...], NDArray[np.float64]]]:
+        """Times, names and values of a topic of numbers."""
+        return [(t, *numbers_of(self._kinds[topic], message)) for t, message in self.of(topic)]
 
 
 def _labelled(
