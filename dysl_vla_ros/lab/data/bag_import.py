@@ -24,18 +24,17 @@ from dysl_vla_ros.lab.data.bag_messages import (
     TEXT,
     TRAJECTORY,
     numbers_of,
-    stamp_ns,
 )
 from dysl_vla_ros.lab.data.bags.bag import Bag, open_bag
 from dysl_vla_ros.lab.data.number_rows import NumberRows, rows_of
 from dysl_vla_ros.lab.data.picture_spool import Spool
 from dysl_vla_ros.lab.data.refused_pictures import RefusedPictures
+from dysl_vla_ros.lab.data.stream_clocks import settle_clock
 from dysl_vla_ros.pictures.messages import check_message, is_raw, rgb_of
 
 NEXT = 'next'
 """As the topic of actions: where the joints stand one frame later is what was done."""
 _S = 1_000_000_000
-_SAME_CLOCK_NS = 2 * _S
 _LOOKED_AT = 30
 """Pictures of a camera, before a recording is read."""
 _RESULTS = ('success', 'failure')
@@ -329,35 +328,35 @@ class BagEpisodes:
         self, streams: _Streams, joints: NumberRows, commanded: NumberRows,
         gripper: NumberRows | None, begin: int, end: int, instruction: str, result: str,
     ) -> Iterator[BagEpisode]:  # fmt: skip
-        period = _S / self.choice.fps
         silent = int(self.choice.most_silent_s * _S)
-        times = begin + (np.arange(int((end - begin) / period) + 1) * period).astype(np.int64)
         pictures = {name: streams.of(topic) for name, topic in self.topics.cameras.items()}
-        shown = {name: _newest(np.array([t for t, _ in entries], np.int64), times, silent)
-                 for name, entries in pictures.items()}  # fmt: skip
-        stood, used = joints.at(times, silent), commanded.at(times, 10**18)
-        rows = [stood[1], *(places >= 0 for places in shown.values())]
-        if self.topics.action != NEXT:
-            rows.append(used[1])
-        state, action = stood[0], used[0]
-        if gripper is not None:
-            opening = gripper.at(times, 10**18)
-            rows.append(opening[1])
-            action = np.concatenate([action, opening[0]], axis=1)
-        good = np.logical_and.reduce(rows)
-        for first, last in _runs(good):
-            if last - first < 3:
-                continue
-            here = slice(first, last)
-            done = action[here]
-            if self.topics.action == NEXT:
-                done = np.concatenate([state[first + 1 : last], state[last - 1 : last]])
-            yield BagEpisode(
-                state[here].astype(np.float32), done.astype(np.float32),
-                {name: [(self.topics.cameras[name], pictures[name][place][1])
-                        for place in shown[name][here]]
-                 for name in pictures}, instruction, result,
-            )  # fmt: skip
+        stamps = {name: np.array([t for t, _ in entries], np.int64)
+                  for name, entries in pictures.items()}  # fmt: skip
+        for times in joints.grids(begin, end, _S / self.choice.fps, silent):
+            shown = {name: _newest(found, times, silent) for name, found in stamps.items()}
+            stood, used = joints.at(times, silent), commanded.at(times, 10**18)
+            rows = [stood[1], *(places >= 0 for places in shown.values())]
+            if self.topics.action != NEXT:
+                rows.append(used[1])
+            state, action = stood[0], used[0]
+            if gripper is not None:
+                opening = gripper.at(times, 10**18)
+                rows.append(opening[1])
+                action = np.concatenate([action, opening[0]], axis=1)
+            good = np.logical_and.reduce(rows)
+            for first, last in _runs(good):
+                if last - first < 3:
+                    continue
+                here = slice(first, last)
+                done = action[here]
+                if self.topics.action == NEXT:
+                    done = np.concatenate([state[first + 1 : last], state[last - 1 : last]])
+                yield BagEpisode(
+                    state[here].astype(np.float32), done.astype(np.float32),
+                    {name: [(self.topics.cameras[name], pictures[name][place][1])
+                            for place in shown[name][here]]
+                     for name in pictures}, instruction, result,
+                )  # fmt: skip
 
 
 def _usable(refused: RefusedPictures, message: Any) -> bool:
@@ -393,18 +392,8 @@ class _Streams:
         """Take the headers' stamps where they run with the recorder's clock."""
         notes = []
         for topic, entries in self._entries.items():
-            stamps = np.array([stamp_ns(message) for _, message in entries], np.int64)
-            if not stamps.any():
-                continue
-            off = np.abs(stamps - np.array([t for t, _ in entries], np.int64))
-            if (stamps > 0).all() and np.median(off) < _SAME_CLOCK_NS:
-                pairs = zip(stamps.tolist(), entries, strict=True)
-                self._entries[topic] = sorted(
-                    ((stamp, message) for stamp, (_, message) in pairs), key=lambda e: e[0]
-                )
-            else:
-                notes.append(f'{topic}: its stamps are {np.median(off) / _S:.0f} s off the '
-                             "recorder's clock; recorded times are used")  # fmt: skip
+            self._entries[topic], told = settle_clock(topic, entries)
+            notes += told
         return notes
 
     def read(self, topic: str) -> list[tuple[int, tuple[str, ...], NDArray[np.float64]]]:

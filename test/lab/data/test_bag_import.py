@@ -264,6 +264,46 @@ def test_recordings_of_one_robot_agree_whoever_speaks_first(tmp_path, capsys):
     assert said.count('/joint_states: joints waist, elbow, gripper') == 2
 
 
+@pytest.mark.parametrize('shift', [-START + 5 * SECOND, -60 * 86400 * SECOND, 3 * SECOND, -START])
+def test_a_single_stamp_that_is_far_off_is_not_believed(tmp_path, shift):
+    right = [(n, 0, ARM, (n / 100, 0.0)) for n in range(300)]
+    right[150] = (150, shift, ARM, (9.0, 9.0))
+    (episode,), bag = episodes(write(tmp_path / 'rec', with_joints(right)))
+    assert len(episode.state) == 30 and episode.state.max() < 3.0
+    assert any('/joint_states: 1 of 300 messages are left out' in note for note in bag.notes)
+
+
+def test_each_driver_of_a_topic_has_its_clock(tmp_path):
+    messages = [(n, -START if names == GRIP else 0, names, values)
+                for n, _, names, values in arm_and_gripper()]  # fmt: skip
+    messages[1] = (messages[1][0], 1, *messages[1][2:])
+    since_boot = [(n, shift + SECOND * (names == GRIP), names, values)
+                  for n, shift, names, values in messages]  # fmt: skip
+    (episode,), bag = episodes(write(tmp_path / 'rec', with_joints(since_boot)))
+    assert len(episode.state) > 27 and bag.state_names == (*ARM, *GRIP)
+    assert any('(gripper): its stamps are' in note for note in bag.notes)
+    assert not any('messages are left out' in note for note in bag.notes)
+
+
+def test_many_stamps_that_are_far_off_make_the_recorded_times_count(tmp_path):
+    messages = [(n, -START if n % 5 == 0 else 0, ARM, (n / 100, 0.0)) for n in range(300)]
+    (episode,), bag = episodes(write(tmp_path / 'rec', with_joints(messages)))
+    assert len(episode.state) > 27
+    assert any('60 of 300 stamps are more than 2 s off' in note for note in bag.notes)
+
+
+def test_a_clock_that_is_set_by_days_ends_the_episode_and_costs_no_memory(tmp_path):
+    days = 4000 * 86400 * SECOND
+    messages = [(t, kind, at + days * (at > START + 2 * SECOND), message)
+                for t, kind, at, message in recorded()]  # fmt: skip
+    for _, _, at, message in messages:
+        if hasattr(message, 'header'):
+            message.header = header(at)
+    found, _ = episodes(write(tmp_path / 'rec', messages))
+    assert [len(episode.state) for episode in found] == [25, 10]
+    np.testing.assert_allclose(np.diff(found[1].state[:, 0]), 0.1, atol=1e-6)
+
+
 def test_all_that_is_missing_is_one_list(tmp_path):
     messages = [m for m in recorded() if m[0] in ('/joint_states',)]
     messages += [(f'/{arm}/joint_trajectory', TRAJECTORY, START, command((0, 0, 0), START))
