@@ -234,7 +234,7 @@ PARTS = {
     'lab.data': May(
         'bundle core data_types engines.image_tensor errors pictures sim targets lab.children '
         'lab.learn lab.model lab.side_by_side lab.worlds',
-        'contextlib io os pathlib shutil tempfile threading time',
+        'contextlib fcntl io os pathlib shutil tempfile threading time',
         'av numpy pyarrow rosbags tokenizers torch',
     ),
     'lab.data.bags': May(

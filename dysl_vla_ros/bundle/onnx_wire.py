@@ -29,6 +29,10 @@ _PASS_ON = ('Cast', 'Identity', 'Reshape', 'Squeeze', 'Unsqueeze')
 """Operators whose first output holds the values of their first input."""
 _FIXED = {1: 8, 5: 4}
 _NUMBER, _LENGTH = 0, 2
+_LARGEST_KEY = 0xFFFF_FFFF
+"""Readers in C++ drop what stands above: a field that is none here would be one of theirs."""
+_DEEPEST = 100
+"""Messages inside one another; protobuf's own readers stop there too."""
 _OPSET_IMPORT = 8
 
 
@@ -39,7 +43,7 @@ def external_locations(path: Path) -> frozenset[str]:
         BundleError: Not an ONNX file.
     """
     with _opened(path) as data:
-        return frozenset(_locations(data, 0, len(data), 'model'))
+        return frozenset(_locations(data, 0, len(data), 'model', 1))
 
 
 def opset_version(path: Path) -> int:
@@ -120,7 +124,9 @@ def _opened(path: Path) -> Iterator[mmap.mmap]:
             raise BundleError(f'{path.name}: not an ONNX file: {error}') from None
 
 
-def _locations(data: mmap.mmap, start: int, end: int, kind: str) -> Iterator[str]:
+def _locations(data: mmap.mmap, start: int, end: int, kind: str, depth: int) -> Iterator[str]:
+    if depth > _DEEPEST:
+        raise ValueError(f'nested too deeply at byte {start}: expected at most {_DEEPEST} levels')
     for number, first, last in _fields(data, start, end):
         inside = _INSIDE[kind].get(number)
         if inside == 'entry':
@@ -128,7 +134,7 @@ def _locations(data: mmap.mmap, start: int, end: int, kind: str) -> Iterator[str
             if parts.get(1) == 'location':
                 yield parts.get(2, '')
         elif inside is not None:
-            yield from _locations(data, first, last, inside)
+            yield from _locations(data, first, last, inside, depth + 1)
 
 
 def _numbers(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -148,7 +154,10 @@ def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, i
 def _entries(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """(number, wire type, first byte, end) of every field."""
     while start < end:
+        at = start
         key, start = _varint(data, start, end)
+        if key > _LARGEST_KEY:
+            raise ValueError(f'key {key:#x} at byte {at}: expected at most {_LARGEST_KEY:#x}')
         number, wire = key >> 3, key & 7
         if wire == _NUMBER:
             first, (_, start) = start, _varint(data, start, end)

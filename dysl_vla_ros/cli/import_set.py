@@ -14,7 +14,7 @@ from dysl_vla_ros.cli.inputs import need
 from dysl_vla_ros.cli.robot_set import add_robot_options, choice_of
 from dysl_vla_ros.cli.values import COUNT_FROM_0, POSITIVE, whole
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.targets import folder_target
+from dysl_vla_ros.lab.data.partial_set import set_target
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.data.bag_import import BagChoice, BagEpisodes
@@ -64,7 +64,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Import; the set appears whole or not at all."""
-    folder_target('OUT', given.out, lambda place: False, 'no other: a set is not replaced')
+    set_target('OUT', given.out)
     for path in given.source:
         if not path.exists():
             raise ConfigError('SOURCE', str(path), 'a recording, or the folder of a LeRobot set: '
@@ -92,6 +92,8 @@ def _from_bags(given: argparse.Namespace) -> int:
     described: SetDescription | None = None
     try:
         for bag in bags:
+            if described is not None:
+                bag.like = described.state, described.action
             for episode in bag.episodes():
                 if described is None or writer is None:
                     sizes = {name: next(pictures(entries, given.size)).shape[:2]

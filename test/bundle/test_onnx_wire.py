@@ -63,6 +63,40 @@ def test_what_is_not_onnx_is_refused_by_name(tmp_path, keep):
         external_locations(tmp_path / 'cut.onnx')
 
 
+def number(value):
+    """A number as protobuf writes it."""
+    found = b''
+    while value > 127:
+        found, value = found + bytes([value & 127 | 128]), value >> 7
+    return found + bytes([value])
+
+
+def inside(field, data, above=0):
+    """A message in a field, whose key has bits that no field needs."""
+    return number((field << 3 | 2) + above) + number(len(data)) + data
+
+
+@pytest.mark.parametrize('above', [1 << 32, 1 << 40, 1 << 63])
+def test_a_key_that_other_readers_cut_to_32_bits_hides_no_weights(tmp_path, above):
+    entry = inside(1, b'location') + inside(2, b'unlisted.bin')
+    plain, hidden = (inside(7, inside(5, inside(8, b'w') + inside(13, entry, bits)))
+                     for bits in (0, above))  # fmt: skip
+    (tmp_path / 'x.onnx').write_bytes(plain)
+    assert external_locations(tmp_path / 'x.onnx') == {'unlisted.bin'}
+    (tmp_path / 'x.onnx').write_bytes(hidden)
+    with pytest.raises(BundleError, match=r'x\.onnx: not an ONNX file: key .* expected at most'):
+        external_locations(tmp_path / 'x.onnx')
+
+
+def test_graphs_inside_graphs_without_end_are_refused(tmp_path):
+    data = b''
+    for _ in range(400):  # a graph in an attribute of a node of a graph
+        data = inside(1, inside(5, inside(6, data)))
+    (tmp_path / 'x.onnx').write_bytes(inside(7, data))
+    with pytest.raises(BundleError, match=r'x\.onnx: .* expected at most 100 levels'):
+        external_locations(tmp_path / 'x.onnx')
+
+
 def external_layer(folder, location, listed):
     """Move the weights of layer 3 out of its graph and seal the manifest again."""
     write_tiny_bundle(folder, layers=5, static_layers=(0, 2, 4), width=16)

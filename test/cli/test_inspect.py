@@ -163,3 +163,70 @@ def test_files_linked_from_a_cache_and_names_of_every_official_kind_are_read(tmp
     code, found = inspected(snapshot, tmp_path)
     assert code == 0, found['missing']
     assert found['unnorm_key'] == 'libero_spatial_no_noops'
+
+
+WRONG = [None, 0, -1, 0.5, 10**12, True, 'x', [], {}, ['x'], [None, None], [[1], {}], {'a': None}]
+NEEDED = {
+    '': ('norm_stats', 'image_sizes', 'timm_model_ids', 'timm_override_act_layers', 'pad_token_id',
+         'n_action_bins', 'pad_to_multiple_of', 'text_config', 'model_type', 'architectures'),
+    'text_config': ('model_type', 'hidden_size', 'num_hidden_layers', 'num_attention_heads',
+                    'intermediate_size', 'vocab_size', 'rms_norm_eps', 'rope_theta',
+                    'rope_parameters', 'rope_scaling', 'num_key_value_heads'),
+}  # fmt: skip
+
+
+@published
+@pytest.mark.parametrize('family', ['openvla', 'openvla_oft'])
+def test_a_wrong_value_of_a_published_folder_is_an_error_that_names_it(tmp_path, family, capsys):
+    from tiny_oft import UpstreamOft, save_oft, save_openvla
+
+    folder = tmp_path / 'published'
+    save = save_openvla if family == 'openvla' else save_oft
+    save(UpstreamOft(3, cameras=1 if family == 'openvla' else 2), folder)
+    (folder / 'dataset_statistics.json').unlink()  # those of config.json are read
+    path = folder / 'config.json'
+    right = json.loads(path.read_text())
+    key = next(iter(right['norm_stats']))
+    statistics = right['norm_stats'][key]
+
+    def look(document, words=''):
+        path.write_text(json.dumps(document))
+        main(['inspect', str(folder)])
+        said = ' '.join(''.join(capsys.readouterr()).split())
+        assert 'should not happen' not in said, (document, said)
+        assert words in said, (words, said)
+
+    look(right)
+    for inside, names in NEEDED.items():
+        for name in names:
+            for value in WRONG:
+                part = {**(right[inside] if inside else right), name: value}
+                look({**right, inside: part} if inside else part)
+    for value in WRONG:
+        look({**right, 'norm_stats': {key: value}})
+        look({**right, 'norm_stats': {key: {**statistics, 'action': value}}})
+        for name in ('q01', 'q99', 'mask'):
+            for given in (value, [value] * 7):
+                action = {**statistics['action'], name: given}
+                look({**right, 'norm_stats': {key: {**statistics, 'action': action}}})
+    text = right['text_config']
+    for change, words in (
+        ({'norm_stats': {key: None}}, f'statistics of {key} = None: expected an object'),
+        ({'norm_stats': {key: {**statistics, 'action': []}}}, 'action = []: expected an object'),
+        ({'text_config': {**text, 'hidden_size': 'x'}},
+         "config.json: text_config.hidden_size = 'x': expected a whole number, 1 to"),
+        ({'text_config': {**text, 'num_attention_heads': 0}},
+         'text_config.num_attention_heads = 0: expected a whole number, 1 to'),
+        ({'text_config': {**text, 'num_hidden_layers': 10**12}}, 'a whole number, 1 to 1000'),
+        ({'text_config': [1]}, 'config.json: text_config = [1]: expected an object'),
+        ({'image_sizes': ['x']}, "config.json: image_sizes[0] = 'x': expected a whole number"),
+    ):  # fmt: skip
+        look({**right, **change}, words)
+    path.write_text('[' * 100_000)
+    main(['inspect', str(folder)])
+    assert 'expected JSON' in ''.join(capsys.readouterr())
+    path.write_text(json.dumps(right))
+    for value in WRONG:
+        for name in ('means', 'stds'):
+            (folder / 'preprocessor_config.json').write_text(json.dumps({name: value}))
+            look(right)

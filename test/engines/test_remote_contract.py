@@ -97,6 +97,13 @@ def test_the_manifest_gives_the_same_actions_as_the_contract(contract):
         ({'action': {**ARM['action'], 'gripper_open': 1.0}}, 'another number'),
         ({'action': {**ARM['action'], 'space': 'eef_delta'}}, '6 for eef_delta'),
         ({'action': {**ARM['action'], 'horizon': 0}}, 'at least 1'),
+        ({'action': {**ARM['action'], 'horizon': 10**9}}, r'action\.horizon = 10+: .* most 1000'),
+        ({'action': {**ARM['action'], 'dim': 3 * 10**9}}, r'action\.dim = 30+: .* at most 100'),
+        ({'action': {**ARM['action'], 'dim': -1}}, r'action\.dim = -1: expected at least 1'),
+        (
+            {'cameras': {'front': {'height': 8, 'width': 10**9}}},
+            r'cameras\.front\.width = 10+: .* at most 16384',
+        ),
         ({'action': {**ARM['action'], 'perod_s': 0.1}}, 'only the keys'),
         ({'state': {'size': 2, 'gripper': True, 'fingers': [[0.1, 0.1]]}}, 'another number'),
         ({'state': {'size': 3, 'source': 'eef_rpy'}}, '6 for eef_rpy'),
@@ -118,6 +125,64 @@ def test_what_is_no_contract_at_all_is_refused(tmp_path, text):
         read_contract(path)
     with pytest.raises(BundleError, match='cannot be read'):
         read_contract(tmp_path / 'none.yaml')
+
+
+def laughing(link):
+    """Fifteen of what is fifteen of something, and so on; each step said by ``link``."""
+    lines = ['request:', '  prompt: instruction', '  a0: &a0 {k0: 1, k1: 1}']
+    for step in range(1, 8):
+        lines.append(f'  a{step}: &a{step} {{{link(step - 1)}}}')
+    return '\n'.join([*lines, '', yaml.safe_dump({k: ARM[k] for k in ('name', 'action')})])
+
+
+@pytest.mark.parametrize(
+    'link',
+    [
+        lambda step: ', '.join(f'k{n}: *a{step}' for n in range(15)),
+        lambda step: f'<<: [{", ".join([f"*a{step}"] * 15)}]',
+    ],
+    ids=['aliases', 'merges'],
+)
+def test_what_aliases_stand_for_is_counted_before_it_is_built(tmp_path, link, monkeypatch):
+    path = tmp_path / 'contract.yaml'
+    path.write_text(laughing(link), encoding='utf-8')
+
+    def built(*_):
+        raise AssertionError('it was built')
+
+    monkeypatch.setattr(yaml.SafeLoader, 'construct_document', built)
+    words = r'contract\.yaml: contract\.request\.a\d\S*: more than 10000 values .* at most'
+    with pytest.raises(BundleError, match=words):
+        read_contract(path)
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('name: &n {a: *n}', r'contract\.name\.a: an alias of what it stands in'),
+        ('name: [' + '{}, ' * 10_000 + ']', r'contract\.name: more than 10000 values'),
+        ('name: ' + '1:' * 200_000 + '1', r'contract\.name: \d+ characters'),
+    ],
+    ids=['itself', 'many', 'long'],
+)
+def test_a_document_that_stands_for_too_much_is_refused_by_its_field(tmp_path, text, words):
+    path = tmp_path / 'contract.yaml'
+    path.write_text(text, encoding='utf-8')
+    with pytest.raises(BundleError, match=words):
+        read_contract(path)
+
+
+def test_a_part_that_is_named_and_repeated_is_read(tmp_path):
+    path = tmp_path / 'contract.yaml'
+    path.write_text(
+        'request: {a: camera front, b: camera side, p: instruction}\n'
+        'cameras: {front: &same {height: 8, width: 6}, side: {<<: *same, fit: crop}}\n'
+        + yaml.safe_dump({key: ARM[key] for key in ('name', 'action')}),
+        encoding='utf-8',
+    )
+    front, side = read_contract(path).cameras.values()
+    assert (front.height, front.width, front.fit) == (8, 6, 'pad')
+    assert side == replace(front, fit='crop')
 
 
 PARTS = {'observation': {'picture': 'camera front'}, 'grip': 'gripper', 'turns': 'joints',

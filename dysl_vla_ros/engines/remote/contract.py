@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 
 from dysl_vla_ros.bundle.manifest import (
     FORMAT,
@@ -30,12 +29,14 @@ from dysl_vla_ros.bundle.manifest import (
 from dysl_vla_ros.bundle.no_files import TOKENIZER_NAME, no_files
 from dysl_vla_ros.bundle.strict_json import expect, parse, shown
 from dysl_vla_ros.data_types import ActionSpace, FloatArray
+from dysl_vla_ros.engines.remote.contract_text import read_document
 from dysl_vla_ros.errors import BundleError
 
 FAMILY = 'remote'
-LARGEST_FILE = 1 << 20
 _TOKENS = 1000
 _DEEPEST = 8
+_MOST_NUMBERS, _MOST_ROWS, _LARGEST_SIDE = 100, 1000, 1 << 14
+"""As a bundle may have; asked before anything of that size is made."""
 _PARTS = ('instruction', 'state', 'joints', 'gripper')
 
 
@@ -138,8 +139,17 @@ class Contract:
     def __post_init__(self) -> None:
         """Check what one field says against the others."""
         action, state = self.action, self.state
+        for where, value, most in (
+            ('action.dim', action.dim, _MOST_NUMBERS),
+            ('action.horizon', action.horizon, _MOST_ROWS),
+            *(
+                (f'cameras.{name}.{side}', getattr(camera, side), _LARGEST_SIDE)
+                for name, camera in self.cameras.items()
+                for side in ('height', 'width')
+            ),
+        ):
+            expect(where, value, 1 <= value <= most, f'at least 1, at most {most}')
         moves = action.dim - int(action.gripper)
-        expect('action.horizon', action.horizon, action.horizon >= 1, 'at least 1')
         expect(
             'action.scale',
             action.scale,
@@ -272,16 +282,7 @@ def read_contract(path: Path) -> Contract:
     Raises:
         BundleError: It cannot be read, is no YAML, or says something that is wrong.
     """
-    try:
-        size = path.stat().st_size
-        if size > LARGEST_FILE:
-            raise BundleError(f'{path}: {size} bytes, expected at most {LARGEST_FILE}')
-        document = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise BundleError(f'{path}: cannot be read: {error.strerror}') from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        words = ' '.join(str(error).split())[:200]
-        raise BundleError(f'{path}: no valid YAML: {words}') from None
+    document = read_document(path)
     try:
         contract: Contract = parse(Contract, document, 'contract')
         contract.manifest()  # what a bundle's contract would be refused for

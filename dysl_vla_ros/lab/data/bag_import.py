@@ -23,19 +23,18 @@ from dysl_vla_ros.lab.data.bag_messages import (
     NUMERIC,
     TEXT,
     TRAJECTORY,
-    by_name,
     numbers_of,
-    stamp_ns,
 )
 from dysl_vla_ros.lab.data.bags.bag import Bag, open_bag
+from dysl_vla_ros.lab.data.number_rows import NumberRows, rows_of
 from dysl_vla_ros.lab.data.picture_spool import Spool
 from dysl_vla_ros.lab.data.refused_pictures import RefusedPictures
+from dysl_vla_ros.lab.data.stream_clocks import settle_clock
 from dysl_vla_ros.pictures.messages import check_message, is_raw, rgb_of
 
 NEXT = 'next'
 """As the topic of actions: where the joints stand one frame later is what was done."""
 _S = 1_000_000_000
-_SAME_CLOCK_NS = 2 * _S
 _LOOKED_AT = 30
 """Pictures of a camera, before a recording is read."""
 _RESULTS = ('success', 'failure')
@@ -179,6 +178,9 @@ def choose_topics(bag: Bag, choice: BagChoice) -> Topics:
             lacking.append('instruction: no topic that ends with /instruction; --instruction '
                            'TOPIC, or --text WORDS for all of it')  # fmt: skip
     label = one('labels', choice.label, (TEXT,), ('/label',), '--label TOPIC', needed=False)
+    if choice.gripper and choice.gripper == joints:
+        lacking.append(f"gripper: {joints} is the joints' topic: a gripper among them is taken "
+                       'with them, without --gripper-topic')  # fmt: skip
     if lacking:
         listed = as_list(lacking)
         raise ConfigError(
@@ -205,6 +207,7 @@ class BagEpisodes:
         self.notes: list[str] = []
         self.state_names: tuple[str, ...] = ()
         self.action_names: tuple[str, ...] = ()
+        self.like: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._refused = RefusedPictures()
         for topic in self.topics.cameras.values():
             self._look_at(topic)
@@ -245,21 +248,30 @@ class BagEpisodes:
         topics = self.topics
         for note in streams.settle_clocks():
             self.notes.append(note)
-        joints = streams.numbers(topics.joints, self.choice.joint_names or self.state_names)
+        asked = self.choice.joint_names
+        joints = self._numbers(streams, topics.joints, self.state_names or asked, self.like[0])
         if joints is None:
             return
+        if not joints.names:
+            raise ConfigError('joint-names', [], f'names for the {joints.values.shape[1]} joints '
+                              f'of {topics.joints}, whose messages have none')  # fmt: skip
+        beside = f'; left out: {", ".join(joints.left_out)}' if joints.left_out else ''
+        self._note(f'{topics.joints}: joints {", ".join(joints.names)}{beside}')
         self.state_names = joints.names
         commanded = joints
         if topics.action != NEXT:
-            found = streams.numbers(topics.action, self.action_names)
+            found = self._numbers(streams, topics.action, self.action_names, self.like[1])
             if found is None:
                 return
             commanded = found if found.names else found.named(joints.names)
         gripper = None
         if topics.gripper:
-            gripper = streams.numbers(topics.gripper, ())
+            gripper = self._numbers(streams, topics.gripper, ())
             if gripper is None:
                 return
+            if (size := gripper.values.shape[1]) != 1:
+                raise ConfigError('gripper-topic', topics.gripper, 'a topic of one number: it has '
+                                  f'{", ".join(gripper.names) or size}')  # fmt: skip
         names = commanded.names + (('gripper',) if gripper is not None else ())
         self.action_names = self.action_names or commanded.names
         self._action_names = names
@@ -268,6 +280,26 @@ class BagEpisodes:
                 continue
             yield from self._cut(streams, joints, commanded, gripper, begin, end,
                                  instruction, result)  # fmt: skip
+
+    def _numbers(
+        self, streams: _Streams, topic: str, wanted: Sequence[str], like: Sequence[str] = ()
+    ) -> NumberRows | None:
+        """The vectors of a topic; None where a stretch has none, which is noted."""
+        silent = int(self.choice.most_silent_s * _S)
+        try:
+            rows = rows_of(topic, streams.read(topic), wanted, like, silent)
+        except ConfigError as error:
+            if not self.state_names:
+                raise
+            self._note(f'a stretch is left out: {error}')
+            return None
+        for note in rows.notes:
+            self._note(note)
+        return rows if len(rows.times) else None
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
     @property
     def names_of_actions(self) -> tuple[str, ...]:
@@ -293,38 +325,38 @@ class BagEpisodes:
                     yield at, after[0], text, result
 
     def _cut(
-        self, streams: _Streams, joints: _Numbers, commanded: _Numbers, gripper: _Numbers | None,
-        begin: int, end: int, instruction: str, result: str,
+        self, streams: _Streams, joints: NumberRows, commanded: NumberRows,
+        gripper: NumberRows | None, begin: int, end: int, instruction: str, result: str,
     ) -> Iterator[BagEpisode]:  # fmt: skip
-        period = _S / self.choice.fps
         silent = int(self.choice.most_silent_s * _S)
-        times = begin + (np.arange(int((end - begin) / period) + 1) * period).astype(np.int64)
         pictures = {name: streams.of(topic) for name, topic in self.topics.cameras.items()}
-        shown = {name: _newest(np.array([t for t, _ in entries], np.int64), times, silent)
-                 for name, entries in pictures.items()}  # fmt: skip
-        stood, used = joints.at(times, silent), commanded.at(times, 10**18)
-        rows = [stood[1], *(places >= 0 for places in shown.values())]
-        if self.topics.action != NEXT:
-            rows.append(used[1])
-        state, action = stood[0], used[0]
-        if gripper is not None:
-            opening = gripper.at(times, 10**18)
-            rows.append(opening[1])
-            action = np.concatenate([action, opening[0]], axis=1)
-        good = np.logical_and.reduce(rows)
-        for first, last in _runs(good):
-            if last - first < 3:
-                continue
-            here = slice(first, last)
-            done = action[here]
-            if self.topics.action == NEXT:
-                done = np.concatenate([state[first + 1 : last], state[last - 1 : last]])
-            yield BagEpisode(
-                state[here].astype(np.float32), done.astype(np.float32),
-                {name: [(self.topics.cameras[name], pictures[name][place][1])
-                        for place in shown[name][here]]
-                 for name in pictures}, instruction, result,
-            )  # fmt: skip
+        stamps = {name: np.array([t for t, _ in entries], np.int64)
+                  for name, entries in pictures.items()}  # fmt: skip
+        for times in joints.grids(begin, end, _S / self.choice.fps, silent):
+            shown = {name: _newest(found, times, silent) for name, found in stamps.items()}
+            stood, used = joints.at(times, silent), commanded.at(times, 10**18)
+            rows = [stood[1], *(places >= 0 for places in shown.values())]
+            if self.topics.action != NEXT:
+                rows.append(used[1])
+            state, action = stood[0], used[0]
+            if gripper is not None:
+                opening = gripper.at(times, 10**18)
+                rows.append(opening[1])
+                action = np.concatenate([action, opening[0]], axis=1)
+            good = np.logical_and.reduce(rows)
+            for first, last in _runs(good):
+                if last - first < 3:
+                    continue
+                here = slice(first, last)
+                done = action[here]
+                if self.topics.action == NEXT:
+                    done = np.concatenate([state[first + 1 : last], state[last - 1 : last]])
+                yield BagEpisode(
+                    state[here].astype(np.float32), done.astype(np.float32),
+                    {name: [(self.topics.cameras[name], pictures[name][place][1])
+                            for place in shown[name][here]]
+                     for name in pictures}, instruction, result,
+                )  # fmt: skip
 
 
 def _usable(refused: RefusedPictures, message: Any) -> bool:
@@ -332,29 +364,6 @@ def _usable(refused: RefusedPictures, message: Any) -> bool:
     topic, found = message.topic, message.message
     look = check_message if is_raw(found) else rgb_of
     return refused.read(topic, lambda: look(topic, found)) is not None
-
-
-class _Numbers:
-    """A stream of vectors."""
-
-    def __init__(
-        self, names: tuple[str, ...], times: NDArray[np.int64], values: NDArray[np.float64]
-    ) -> None:
-        self.names, self._times, self._values = names, times, values
-
-    def named(self, names: tuple[str, ...]) -> _Numbers:
-        """The same with names, where they fit."""
-        size = self._values.shape[1]
-        if len(names) != size:
-            names = tuple(f'action_{number}' for number in range(1, size + 1))
-        return _Numbers(names, self._times, self._values)
-
-    def at(
-        self, times: NDArray[np.int64], silent: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """The newest values at each time, and where there are any."""
-        places = _newest(self._times, times, silent)
-        return self._values[np.maximum(places, 0)], places >= 0
 
 
 class _Streams:
@@ -383,47 +392,13 @@ class _Streams:
         """Take the headers' stamps where they run with the recorder's clock."""
         notes = []
         for topic, entries in self._entries.items():
-            stamps = np.array([stamp_ns(message) for _, message in entries], np.int64)
-            if not stamps.any():
-                continue
-            off = np.abs(stamps - np.array([t for t, _ in entries], np.int64))
-            if (stamps > 0).all() and np.median(off) < _SAME_CLOCK_NS:
-                pairs = zip(stamps.tolist(), entries, strict=True)
-                self._entries[topic] = sorted(
-                    ((stamp, message) for stamp, (_, message) in pairs), key=lambda e: e[0]
-                )
-            else:
-                notes.append(f'{topic}: its stamps are {np.median(off) / _S:.0f} s off the '
-                             "recorder's clock; recorded times are used")  # fmt: skip
+            self._entries[topic], told = settle_clock(topic, entries)
+            notes += told
         return notes
 
-    def numbers(self, topic: str, wanted: Sequence[str]) -> _Numbers | None:
-        """The vectors of a topic; None where it has no message here.
-
-        Raises:
-            ConfigError: No message has the wanted names.
-        """
-        entries = self.of(topic)
-        if not entries:
-            return None
-        kind = self._kinds[topic]
-        read = [(t, *numbers_of(kind, message)) for t, message in entries]
-        names = tuple(wanted)
-        if not names:
-            # Drivers of several arms share a topic: the first message says which is meant.
-            names = read[0][1]
-        rows = [
-            (t, values)
-            for t, own, found in read
-            if (values := by_name(names, own, found) if names else found) is not None
-        ]
-        if not rows:
-            raise ConfigError('joint-names', list(names), f'names in {topic}: '
-                              f'{sorted({n for _, own, _ in read for n in own})}')  # fmt: skip
-        size = len(rows[0][1])
-        kept = [(t, values) for t, values in rows if len(values) == size]
-        return _Numbers(names, np.array([t for t, _ in kept], np.int64),
-                        np.stack([values for _, values in kept]))  # fmt: skip
+    def read(self, topic: str) -> list[tuple[int, tuple[str, ...], NDArray[np.float64]]]:
+        """Times, names and values of a topic of numbers."""
+        return [(t, *numbers_of(self._kinds[topic], message)) for t, message in self.of(topic)]
 
 
 def _labelled(

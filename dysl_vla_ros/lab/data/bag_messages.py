@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -48,15 +47,3 @@ def numbers_of(kind: str, message: Any) -> tuple[tuple[str, ...], NDArray[np.flo
         parts = [getattr(part, axis) for part in (twist.linear, twist.angular) for axis in 'xyz']
         return _TWIST_NAMES, np.array(parts, np.float64)
     raise ConfigError('type', kind, f'one of {", ".join(NUMERIC)}')
-
-
-def by_name(
-    wanted: Sequence[str], names: Sequence[str], values: NDArray[np.float64]
-) -> NDArray[np.float64] | None:
-    """Values in the order of ``wanted``; None where one is missing (another arm's message)."""
-    if not names:
-        return values if len(values) == len(wanted) else None
-    places = {name: place for place, name in enumerate(names)}
-    if len(values) < len(names) or not all(name in places for name in wanted):
-        return None
-    return values[[places[name] for name in wanted]]

@@ -31,6 +31,8 @@ VERSIONS = ('v2.0', 'v2.1', 'v3.0')
 _ROWS = ('episode_index', 'frame_index', 'task_index')
 _INDEX = '__index_level_0__'
 """What pandas calls the column that was the index: in 3.0, the tasks."""
+_PLAIN = re.compile(r'(?:[^{}]|\{\w+(?::\d{1,2}d?)?\})*')
+"""Templates of paths that lerobot writes: names, with how many digits they have."""
 
 
 @dataclass(frozen=True)
@@ -206,43 +208,58 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def _tasks_v2(folder: Path, wrong: list[str]) -> dict[int, str]:
-    rows = _lines(folder / 'meta/tasks.jsonl', ('task_index', 'task'), wrong)
-    return {int(row['task_index']): str(row['task']) for row in rows}
+    rows = _lines(folder / 'meta/tasks.jsonl', ('task_index',), ('task',), wrong)
+    return {row['task_index']: str(row['task']) for row in rows}
 
 
 def _episodes_v2(
     folder: Path, info: Mapping[str, Any], columns: Mapping[str, Column], wrong: list[str]
 ) -> Iterator[Episode]:
-    rows = _lines(folder / 'meta/episodes.jsonl', ('episode_index', 'length'), wrong)
+    rows = _lines(folder / 'meta/episodes.jsonl', ('episode_index', 'length'), (), wrong)
     size = info.get('chunks_size', 1000)
     videos = [name for name, column in columns.items() if column.dtype == 'video']
     known = len(wrong)
     for row in rows:
-        index = int(row['episode_index'])
+        index = row['episode_index']
         names = {'episode_index': index, 'episode_chunk': index // size if _positive(size) else 0}
         data = _filled(info, 'data_path', names, wrong)
         files = {name: (folder / _filled(info, 'video_path', {**names, 'video_key': name}, wrong),
                         0.0) for name in videos}  # fmt: skip
         if len(wrong) > known:
             return
-        yield Episode(index, int(row['length']), folder / data, files)
+        yield Episode(index, row['length'], folder / data, files)
 
 
-def _lines(path: Path, keys: Sequence[str], wrong: list[str]) -> list[dict[str, Any]]:
-    """Rows of a file with one JSON object per line."""
+def _lines(
+    path: Path, counts: Sequence[str], others: Sequence[str], wrong: list[str]
+) -> list[dict[str, Any]]:
+    """Rows of a file with one JSON object per line; whole numbers under ``counts``."""
     if not path.is_file() or pointer_words(path):
         wrong.append(f'meta/{path.name}: {pointer_words(path) or "missing"}')
         return []
     rows = []
-    for number, line in enumerate(path.read_text('utf-8').splitlines(), start=1):
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        where = f'meta/{path.name}, line {number}'
         try:
-            row = json.loads(line) if line.strip() else None
+            row = json.loads(line.decode()) if line.strip() else None
             if row is not None:
-                rows.append({**row, **{key: row[key] for key in keys}})
-        except (ValueError, TypeError, KeyError):
-            wrong.append(f'meta/{path.name}, line {number}: expected an object with '
-                         f'{" and ".join(keys)}')  # fmt: skip
-    return rows
+                row = {**row, **{key: row[key] for key in (*counts, *others)}}
+                rows.append(_counted(row, counts, where, wrong))
+        except UnicodeDecodeError as error:
+            wrong.append(f'{where}: byte {error.object[error.start]:#x}: expected UTF-8')
+        except (ValueError, TypeError, KeyError, RecursionError):
+            wrong.append(f'{where}: expected an object with {" and ".join((*counts, *others))}')
+    return [row for row in rows if row is not None]
+
+
+def _counted(
+    row: Mapping[str, Any], names: Sequence[str], where: str, wrong: list[str]
+) -> dict[str, Any] | None:
+    """The row with these as whole numbers; None where one is none, which is added to ``wrong``."""
+    bad = [name for name in names if not _count(row[name])]
+    wrong += [f'{where}: {name} = {_short(row[name])}: expected a whole number from 0 up'
+              for name in bad]  # fmt: skip
+    return None if bad else {**row, **{name: int(row[name]) for name in names}}
 
 
 # ---- version 3 ----------------------------------------------------------------------------------
@@ -259,7 +276,12 @@ def _tasks_v3(folder: Path, wrong: list[str]) -> dict[int, str]:
         wrong.append(f'meta/tasks.parquet: {table.column_names}: expected task_index and task')
         return {}
     pairs = zip(table['task_index'].to_pylist(), table[texts].to_pylist(), strict=True)
-    return {int(number): str(text) for number, text in pairs}
+    rows = [
+        _counted({'task_index': number, 'task': text}, ('task_index',),
+                 f'meta/tasks.parquet, row {place}', wrong)
+        for place, (number, text) in enumerate(pairs, start=1)
+    ]  # fmt: skip
+    return {row['task_index']: str(row['task']) for row in rows if row is not None}
 
 
 def _episodes_v3(
@@ -269,7 +291,10 @@ def _episodes_v3(
     places = ('chunk_index', 'file_index')
     wanted = ['episode_index', 'length', *(f'data/{place}' for place in places)]
     for name in videos:
-        wanted += [f'videos/{name}/{part}' for part in (*places, 'from_timestamp')]
+        wanted += [f'videos/{name}/{place}' for place in places]
+    counts = list(wanted)
+    begins = {name: f'videos/{name}/from_timestamp' for name in videos}
+    wanted += begins.values()
     known = len(wrong)
     paths = sorted((folder / 'meta/episodes').glob('*/*.parquet'))
     if not paths:
@@ -280,21 +305,27 @@ def _episodes_v3(
         except ConfigError as error:
             wrong.append(f'meta/episodes/{error}')
             return
-        for row in rows:
+        for place, found in enumerate(rows, start=1):
+            where = f'meta/episodes/{path.parent.name}/{path.name}, row {place}'
+            row = _counted(found, counts, where, wrong)
+            wrong += [f'{where}: {key} = {_short(found[key])}: expected a time from 0 up [s]'
+                      for key in begins.values() if not _time(found[key])]  # fmt: skip
+            if row is None or len(wrong) > known:
+                return
 
             def numbered(of: str, row: Mapping[str, Any] = row) -> dict[str, int]:
-                return {place: int(row[f'{of}/{place}']) for place in places}
+                return {place: row[f'{of}/{place}'] for place in places}
 
             data = _filled(info, 'data_path', numbered('data'), wrong)
             files = {
                 name: (folder / _filled(info, 'video_path', {
                     **numbered(f'videos/{name}'), 'video_key': name}, wrong),
-                    float(row[f'videos/{name}/from_timestamp']))
+                    float(row[begins[name]]))
                 for name in videos
             }  # fmt: skip
             if len(wrong) > known:
                 return
-            yield Episode(int(row['episode_index']), int(row['length']), folder / data, files)
+            yield Episode(row['episode_index'], row['length'], folder / data, files)
 
 
 # ---- both ---------------------------------------------------------------------------------------
@@ -304,9 +335,9 @@ def _filled(info: Mapping[str, Any], key: str, values: Mapping[str, Any], wrong:
     """A path of the set; only what the version's templates name is filled in."""
     template = info.get(key)
     try:
-        path = str(template).format(**values)
+        path = str(template).format(**values) if _PLAIN.fullmatch(str(template)) else '..'
         inside = isinstance(template, str) and not Path(path).is_absolute() and '..' not in path
-    except (KeyError, IndexError, ValueError, AttributeError):
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError):
         inside = False
     if not inside:
         wrong.append(f'{key} = {template!r}: expected a path inside the set, of '
@@ -336,6 +367,16 @@ def _refuse(folder: Path, wrong: Sequence[str]) -> None:
 def _positive(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and (
         math.isfinite(value) and value > 0)  # fmt: skip
+
+
+def _time(value: object) -> bool:
+    return _positive(value) or value == 0
+
+
+def _count(value: object) -> bool:
+    """Whether it is a whole number, as pandas may write it too."""
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return whole and not isinstance(value, bool) and 0 <= value < 2**53  # type: ignore[operator]
 
 
 def _size(value: object) -> bool:

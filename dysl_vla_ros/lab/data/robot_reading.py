@@ -25,7 +25,7 @@ Units = Literal['auto', 'radians', 'degrees', 'as-stored']
 UNITS: tuple[Units, ...] = ('auto', 'radians', 'degrees', 'as-stored')
 _TURN = 2.0 * np.pi
 """A joint seldom stands farther from 0 [rad]."""
-_GRIPPER = re.compile('grip|finger|jaw', re.IGNORECASE)
+OPENING = re.compile('grip|finger|jaw', re.IGNORECASE)
 _POSE = re.compile(r'^(eef_|ee_|d|delta_)?(x|pos_x|x_pos)$', re.IGNORECASE)
 _EULER = re.compile('roll|rpy', re.IGNORECASE)
 _LATER = 6
@@ -309,7 +309,7 @@ def _grippers(names: Sequence[str], choice: SetChoice) -> tuple[int, ...]:
         return ()
     if choice.gripper:
         return tuple(n for n, name in enumerate(names) if name in choice.gripper)
-    found = [n for n, name in enumerate(names) if _GRIPPER.search(name)]
+    found = [n for n, name in enumerate(names) if OPENING.search(name)]
     if not found or found[-1] != len(names) - 1:
         return ()
     return tuple(found)

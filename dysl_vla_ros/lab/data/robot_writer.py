@@ -6,7 +6,6 @@ videos, as lerobot writes them, or, losslessly and large, as PNG in the tables.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +42,9 @@ from dysl_vla_ros.lab.data.dataset_statistics import (
     picture_statistics,
 )
 from dysl_vla_ros.lab.data.dataset_writer import empty_info, task_table
+from dysl_vla_ros.lab.data.partial_set import PartialSet, set_target
 from dysl_vla_ros.lab.data.video_writer import VideoWriter, video_info
 from dysl_vla_ros.pictures.files import encode_png
-from dysl_vla_ros.targets import folder_target
 
 VIDEO_PATH = 'videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4'
 FORMAT = 'dysl_robot_1'
@@ -82,11 +81,9 @@ class RobotSetWriter:
         """Begin.
 
         Raises:
-            ConfigError: Something is at the place already.
+            ConfigError: Something is at the place already, or another import writes beside it.
         """
-        self.folder = folder_target('out', folder, _never, 'a new folder: a set is not replaced')
-        self._place = folder.with_name(f'.{folder.name}.partial')
-        shutil.rmtree(self._place, ignore_errors=True)
+        self.folder = set_target('out', folder)
         self._described, self._video = described, pictures == 'video'
         names = ('height', 'width', 'channels')
         kind = 'video' if self._video else 'image'
@@ -102,6 +99,8 @@ class RobotSetWriter:
         self._rows: list[dict[str, Any]] = []
         self._codec = ''
         self.frames = 0
+        self._partial = PartialSet(self.folder)
+        self._place = self._partial.path
 
     def __enter__(self) -> RobotSetWriter:
         return self
@@ -111,7 +110,7 @@ class RobotSetWriter:
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         if kind is not None:
-            shutil.rmtree(self._place, ignore_errors=True)
+            self._partial.drop()
 
     @property
     def episodes(self) -> int:
@@ -180,9 +179,7 @@ class RobotSetWriter:
                     self._codec, size, described.fps
                 )
         write_document(place / INFO, info)
-        if self.folder.is_dir():  # empty, as it was checked in the beginning
-            self.folder.rmdir()
-        place.rename(self.folder)
+        self._partial.publish()
         return self.folder
 
     def _pictures(
@@ -236,10 +233,6 @@ def _video_row(key: str, number: int, seconds: float) -> dict[str, Any]:
         f'videos/{key}/from_timestamp': 0.0,
         f'videos/{key}/to_timestamp': seconds,
     }
-
-
-def _never(folder: Path) -> bool:
-    return False
 
 
 def even(size: Sequence[int]) -> tuple[int, int]:

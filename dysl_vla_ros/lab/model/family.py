@@ -146,7 +146,7 @@ def read_json(path: Path) -> dict[str, Any]:
     refuse_pointer(path)
     try:
         document = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f'{path}: {error}; expected JSON') from error
     if not isinstance(document, dict):
         raise BundleError(f'{path}: {type(document).__name__}: expected a JSON object')

@@ -31,6 +31,7 @@ from dysl_vla_ros.lab.model.published_model import (
     tower_shapes,
 )
 from dysl_vla_ros.lab.model.published_statistics import Bounds, normalisation, read_statistics
+from dysl_vla_ros.lab.model.published_values import part, whole
 from dysl_vla_ros.lab.model.tensor_files import TensorFiles, open_folder
 from dysl_vla_ros.lab.model.vision_tower import DINO_LARGE, SIGLIP_SO400M, TowerShape
 
@@ -173,13 +174,13 @@ def open_openvla(
     means, stds = read_colours(folder)
     statistics = read_statistics(folder, unnorm_key)
     # As upstream: it writes as many words as the data set's actions have numbers.
-    dim = action_numbers(statistics)
+    dim, where = action_numbers(statistics), f'{folder}/config.json: '
     config = OpenVlaConfig(
         text=text_shape(published, folder), towers=tower_shapes(published, weights, folder),
         means=means, stds=stds, image_size=image_size(published, folder), camera=camera,
-        pad_id=int(published.get('pad_token_id', 32000)), action_dim=dim,
-        bins=int(published.get('n_action_bins', 256)),
-        extra_vocabulary=int(published.get('pad_to_multiple_of', 64)),
+        pad_id=whole(published, 'pad_token_id', 32000, where, least=0), action_dim=dim,
+        bins=whole(published, 'n_action_bins', 256, where, least=2),
+        extra_vocabulary=whole(published, 'pad_to_multiple_of', 64, where, least=0),
     )  # fmt: skip
     action = normalisation(statistics, 'action', dim, bounds, units)
     return OpenVlaCheckpoint(folder, config, action, read_tokenizer(folder), prompt_tokens,
@@ -192,7 +193,7 @@ def action_numbers(statistics: Mapping[str, Any]) -> int:
     Raises:
         BundleError: Its statistics have no action.
     """
-    values = statistics.get('action', {}).get('q01')
+    values = part(statistics, 'action', 'statistics: ').get('q01')
     if not isinstance(values, list) or not values:
         raise BundleError(f'statistics: {sorted(statistics)}: expected action.q01, numbers')
     return len(values)

@@ -37,6 +37,7 @@ from dysl_vla_ros.lab.model.published_model import (
     tower_shapes,
 )
 from dysl_vla_ros.lab.model.published_statistics import Bounds, normalisation, read_statistics
+from dysl_vla_ros.lab.model.published_values import whole
 from dysl_vla_ros.lab.model.tensor_files import TensorFiles, listing, open_folder, open_part
 
 WORDS = 'language_model.model.embed_tokens.'
@@ -206,7 +207,8 @@ def open_oft(
     config = OftConfig(
         text=text_shape(published, folder), towers=tower_shapes(published, weights, folder),
         means=means, stds=stds, image_size=image_size(published, folder), cameras=cameras,
-        prompt_tokens=prompt_tokens, pad_id=int(published.get('pad_token_id', _DEFAULTS.pad_id)),
+        prompt_tokens=prompt_tokens,
+        pad_id=whole(published, 'pad_token_id', _DEFAULTS.pad_id, f'{folder}/config.json: ', 0),
         proprioception_dim=state_dim, action_horizon=action_horizon, action_dim=action_dim,
         film=film is not None,
     )  # fmt: skip

@@ -9,15 +9,25 @@ from typing import Any
 
 from dysl_vla_ros.bundle.git_lfs import refuse_pointer
 from dysl_vla_ros.bundle.manifest import InstructionSpec
+from dysl_vla_ros.bundle.strict_json import expect
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.model.family import read_json
 from dysl_vla_ros.lab.model.fused_vision import MEANS, STDS, Rgb
 from dysl_vla_ros.lab.model.llama import LlamaShape
+from dysl_vla_ros.lab.model.published_values import (
+    MOST_LAYERS,
+    above_zero,
+    check_whole,
+    is_number,
+    part,
+    whole,
+)
 from dysl_vla_ros.lab.model.tensor_files import TensorFiles, listing
 from dysl_vla_ros.lab.model.vision_tower import TowerShape
 
 TOKENIZER = 'tokenizer.json'
 IMAGE_SIZE = 224
+_LARGEST_IMAGE = 1 << 14
 TOWERS = ('vision_backbone.featurizer.', 'vision_backbone.fused_featurizer.')
 """Prefixes of DINOv2 and SigLIP; their channels are concatenated in this order."""
 _HEADS = {
@@ -43,17 +53,19 @@ def text_shape(published: Mapping[str, Any], folder: Path) -> LlamaShape:
     """Shape of the language model; what a published file leaves out is stock Llama-2-7B.
 
     Raises:
-        BundleError: Another kind of model, or a feature of Llama that is not built here.
+        BundleError: Another kind of model, a feature of Llama that is not built here, or a value
+            that is none.
     """
-    text = published.get('text_config') or {}
+    config = f'{folder}/config.json: '
+    text, where = part(published, 'text_config', config), f'{config}text_config.'
     kind = text.get('model_type', 'llama')
     if kind != 'llama':
         raise BundleError(
             f"{folder}/config.json: text_config.model_type = {kind!r}: expected 'llama'"
         )
     stock = LlamaShape()
-    heads = int(text.get('num_attention_heads', stock.heads))
-    rotary = text.get('rope_parameters') or {}
+    heads = whole(text, 'num_attention_heads', stock.heads, where)
+    rotary = part(text, 'rope_parameters', where)
     scaling = text.get('rope_scaling') or rotary.get('rope_type', 'default')
     for name, value, right in (
         ('num_key_value_heads', text.get('num_key_value_heads', heads), heads),
@@ -66,15 +78,21 @@ def text_shape(published: Mapping[str, Any], folder: Path) -> LlamaShape:
             raise BundleError(
                 f'{folder}/config.json: text_config.{name} = {value!r}: expected {right!r}'
             )
+    width = whole(text, 'hidden_size', stock.width, where)
+    expect(f'{where}num_attention_heads', heads, width % (2 * heads) == 0,
+           f'a divisor of hidden_size = {width}, with an even rest')  # fmt: skip
     return LlamaShape(
-        layers=int(text.get('num_hidden_layers', stock.layers)),
-        width=int(text.get('hidden_size', stock.width)),
-        mlp_width=int(text.get('intermediate_size', stock.mlp_width)),
+        layers=whole(text, 'num_hidden_layers', stock.layers, where, most=MOST_LAYERS),
+        width=width,
+        mlp_width=whole(text, 'intermediate_size', stock.mlp_width, where),
         heads=heads,
-        vocabulary=int(text.get('vocab_size', stock.vocabulary)),
-        norm_epsilon=float(text.get('rms_norm_eps', stock.norm_epsilon)),
-        rotary_base=float(rotary.get('rope_theta', text.get('rope_theta', stock.rotary_base))),
-    )
+        vocabulary=whole(text, 'vocab_size', stock.vocabulary, where),
+        norm_epsilon=above_zero(text, 'rms_norm_eps', stock.norm_epsilon, where),
+        rotary_base=above_zero(
+            {'rope_theta': text.get('rope_theta', stock.rotary_base), **rotary}, 'rope_theta',
+            stock.rotary_base, where,
+        ),
+    )  # fmt: skip
 
 
 def tower_shapes(
@@ -87,8 +105,10 @@ def tower_shapes(
     """
     names = published.get('timm_model_ids') or list(_HEADS)
     fused = published.get('use_fused_vision_backbone', True)
-    override = [layer for layer in published.get('timm_override_act_layers') or () if layer]
-    if not fused or override or len(names) != 2 or any(name not in _HEADS for name in names):
+    override = published.get('timm_override_act_layers') or []
+    plain = isinstance(override, list) and not any(override)
+    listed = isinstance(names, list) and len(names) == 2
+    if not fused or not plain or not listed or any(name not in list(_HEADS) for name in names):
         raise BundleError(
             f'{folder}/config.json: timm_model_ids = {names}: expected {list(_HEADS)}, fused, '
             'with their own activations'
@@ -104,11 +124,14 @@ def image_size(published: Mapping[str, Any], folder: Path) -> int:
     """Side of the square images [pixels].
 
     Raises:
-        BundleError: The towers want different sizes.
+        BundleError: The towers want different sizes, or something that is none.
     """
     sizes = published.get('image_sizes') or [IMAGE_SIZE]
-    if len(set(sizes)) != 1:
-        raise BundleError(f'{folder}/config.json: image_sizes = {sizes}: expected one size')
+    where = f'{folder}/config.json: image_sizes'
+    expect(where, sizes, isinstance(sizes, list), 'a list of whole numbers, of pixels')
+    for index, size in enumerate(sizes):
+        check_whole(size, f'{where}[{index}]', most=_LARGEST_IMAGE)
+    expect(where, sizes, len(set(sizes)) == 1, 'one size')
     return int(sizes[0])
 
 
@@ -124,11 +147,17 @@ def read_colours(folder: Path) -> tuple[tuple[Rgb, Rgb], tuple[Rgb, Rgb]]:
     document, pairs = read_json(path), []
     for key, default in (('means', MEANS), ('stds', STDS)):
         values = document.get(key, default)
-        if len(values) != 2 or any(len(triple) != 3 for triple in values):
-            raise BundleError(f'{path}: {key} = {values}: expected three numbers per tower, twice')
+        right = _rows(values, 2) and all(
+            _rows(triple, 3) and all(is_number(value) for value in triple) for triple in values
+        )
+        expect(f'{path}: {key}', values, right, 'three numbers per tower, twice')
         first, second = ((float(r), float(g), float(b)) for r, g, b in values)
         pairs.append((first, second))
     return pairs[0], pairs[1]
+
+
+def _rows(found: object, count: int) -> bool:
+    return isinstance(found, (list, tuple)) and len(found) == count
 
 
 def read_tokenizer(folder: Path) -> str:

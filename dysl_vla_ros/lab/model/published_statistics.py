@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dysl_vla_ros.bundle.manifest import NormalisationSpec
+from dysl_vla_ros.bundle.strict_json import expect
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.model.family import read_config, read_json
+from dysl_vla_ros.lab.model.published_values import is_number
 
 Bounds = Literal['quantiles', 'extremes']
 """What -1 and 1 stand for: 1 % and 99 % quantiles (LIBERO, Bridge), or extremes (ALOHA)."""
@@ -56,7 +58,8 @@ def statistics_key(folder: Path, found: Mapping[str, Any], unnorm_key: str = '')
     """The data set that is meant: the one that was named, or the only one.
 
     Raises:
-        BundleError: None of that name, or none named of several; lists the names.
+        BundleError: None of that name, or none named of several; lists the names. Or they are no
+            object.
     """
     keys = sorted(found)
     if not unnorm_key and len(keys) == 1:
@@ -67,6 +70,8 @@ def statistics_key(folder: Path, found: Mapping[str, Any], unnorm_key: str = '')
             f'{folder}: unnorm_key = {unnorm_key!r}: expected one of {shown}; name it with '
             '--unnorm-key'
         )
+    kind = isinstance(found[unnorm_key], Mapping)
+    expect(f'{folder}: statistics of {unnorm_key}', found[unnorm_key], kind, 'an object')
     return unnorm_key
 
 
@@ -87,11 +92,12 @@ def normalisation(
         units: What 1.0 of the data set is in [m] and [rad], per number; empty for as it is.
 
     Raises:
-        BundleError: Numbers are missing, or there are too few or too many.
+        BundleError: Numbers are missing, are none, or there are too few or too many.
     """
     if part not in statistics:
         raise BundleError(f'statistics: {sorted(statistics)}: expected {part!r} too')
     values, (low_key, high_key) = statistics[part], _KEYS[bounds]
+    expect(f'statistics: {part}', values, isinstance(values, Mapping), 'an object')
     columns = {key: values.get(key) for key in (low_key, high_key)}
     columns['mask'] = values.get('mask', [True] * dim)
     columns['units'] = list(units) or [1.0] * dim
@@ -101,6 +107,9 @@ def normalisation(
             raise BundleError(
                 f'statistics: {part}.{key} has {size} values: expected {dim}, as the weights have'
             )
+        for index, value in enumerate(column):
+            right = is_number(value) or (key == 'mask' and isinstance(value, bool))
+            expect(f'statistics: {part}.{key}[{index}]', value, right, 'a finite number')
     mask = tuple(bool(entry) for entry in columns['mask'])
     low = [a * unit for a, unit in zip(columns[low_key], columns['units'], strict=True)]
     high = [b * unit for b, unit in zip(columns[high_key], columns['units'], strict=True)]

@@ -154,6 +154,156 @@ def test_stamps_of_another_clock_are_not_believed(tmp_path):
     assert any("off the recorder's clock" in note for note in bag.notes)
 
 
+def with_joints(messages):
+    """What was recorded, with other joints: (1/100 s, stamp, names, values)."""
+    kept = [m for m in recorded() if m[1] != JOINTS and m[1] != TRAJECTORY]
+    for number, shift, names, values in messages:
+        at = START + number * SECOND // 100
+        kept.append(('/joint_states', JOINTS, at + 2_000_000, joints(values, at + shift, names)))
+    return sorted(kept, key=lambda m: m[2])
+
+
+ARM, GRIP = ('waist', 'elbow'), ('gripper',)
+
+
+def arm_and_gripper(first=0, every=10, grip=lambda number: number / 100, arm=lambda number: True):
+    """The arm at 100 Hz, the gripper in messages of its own."""
+    found = [(n, 0, ARM, (n / 100, -n / 100)) for n in range(300) if arm(n)]
+    found += [(n, 0, GRIP, (grip(n),)) for n in range(first, 300, every)]
+    return sorted(found, key=lambda entry: entry[0])
+
+
+def test_arm_and_gripper_that_speak_apart_are_put_together(tmp_path):
+    (episode,), bag = episodes(write(tmp_path / 'rec', with_joints(arm_and_gripper(first=5))))
+    assert bag.state_names == (*ARM, *GRIP)
+    assert '/joint_states: joints waist, elbow, gripper' in bag.notes
+    # The newest of each, and no row before the gripper was known.
+    assert episode.state[0, 0] == pytest.approx(0.1, abs=0.021)
+    late = episode.state[:, 0] - episode.state[:, 2]
+    assert ((late >= -1e-6) & (late < 0.101)).all()
+    assert late.max() > 0.03
+
+
+def test_the_order_of_joints_is_that_in_which_they_were_first_seen(tmp_path):
+    messages = [(0, 0, GRIP, (0.5,)), *arm_and_gripper(first=5)]
+    _, bag = episodes(write(tmp_path / 'rec', with_joints(messages)))
+    assert bag.state_names == (*GRIP, *ARM)
+
+
+def test_joints_of_several_messages_can_be_asked_for_and_the_others_are_told(tmp_path):
+    folder = write(tmp_path / 'rec', with_joints(arm_and_gripper()))
+    (episode,), bag = episodes(folder, joint_names=('gripper', 'elbow'))
+    assert episode.state.shape[1] == 2 and (episode.state[:, 1] <= 0).all()
+    assert '/joint_states: joints gripper, elbow; left out: waist' in bag.notes
+    with pytest.raises(ConfigError, match=r"'hip'.*names in /joint_states: .*; not hip"):
+        episodes(folder, joint_names=('waist', 'hip'))
+
+
+def test_a_gripper_may_be_silent_and_an_arm_may_not(tmp_path):
+    quiet = arm_and_gripper(every=200)  # it speaks twice
+    (episode,), _ = episodes(write(tmp_path / 'quiet', with_joints(quiet)))
+    assert len(episode.state) > 27
+    still = arm_and_gripper(every=1, arm=lambda number: not 100 <= number < 200)
+    found, bag = episodes(write(tmp_path / 'still', with_joints(still)), most_silent_s=0.3)
+    assert len(found) == 2
+    assert found[0].state[-1, 0] < 1.0 and found[1].state[0, 0] >= 2.0
+
+
+def test_what_keeps_frames_out_is_told_by_the_joint(tmp_path):
+    late = with_joints(arm_and_gripper(first=200))
+    _, bag = episodes(write(tmp_path / 'late', late))
+    assert any('the first 2.0 s are left out: gripper had not been said' in n for n in bag.notes)
+    seldom = [*arm_and_gripper(), *((n, 0, ('pan',), (0.0,)) for n in range(0, 300, 100))]
+    folder = write(tmp_path / 'seldom', with_joints(seldom))
+    _, bag = episodes(folder)
+    assert any('pan: silent for up to 1.0 s' in note for note in bag.notes)
+    assert len(episodes(folder, joint_names=('waist', 'gripper'))[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'note'),
+    [
+        (((), ()), '1 empty'),
+        ((ARM, ()), '1 empty'),
+        ((ARM, (float('nan'), 0.0)), '1 not finite'),
+        (((), (0.0, 0.0)), '1 without names'),
+        ((ARM, (0.0,)), '1 with more or fewer numbers than names'),
+        ((('waist', 'waist'), (0.0, 1.0)), '1 with a name twice'),
+    ],
+)
+def test_joints_that_cannot_be_used_are_left_out_and_counted(tmp_path, wrong, note):
+    messages = [(0, 0, *wrong), *[(n, 0, ARM, (n / 100, 0.0)) for n in range(1, 300)]]
+    (episode,), bag = episodes(write(tmp_path / 'rec', with_joints(messages)))
+    assert np.isfinite(episode.state).all() and len(episode.state) > 27
+    assert bag.state_names == ARM
+    assert f'/joint_states: of 300 messages are left out: {note}' in bag.notes
+
+
+def test_a_joint_that_is_never_finite_is_not_taken(tmp_path):
+    messages = arm_and_gripper(grip=lambda number: float('nan'))
+    (episode,), bag = episodes(write(tmp_path / 'rec', with_joints(messages)))
+    assert bag.state_names == ARM and np.isfinite(episode.state).all()
+    assert '/joint_states: joints waist, elbow; left out: gripper' in bag.notes
+
+
+def test_joints_without_names_are_taken_in_the_order_that_is_asked_for(tmp_path):
+    folder = write(tmp_path / 'rec', with_joints([(n, 0, (), (n, 0.0)) for n in range(300)]))
+    (episode,), _ = episodes(folder, joint_names=ARM)
+    assert episode.state[0, 1] == 0.0
+    with pytest.raises(ConfigError, match='names for the 2 joints of /joint_states'):
+        episodes(folder)
+
+
+def test_recordings_of_one_robot_agree_whoever_speaks_first(tmp_path, capsys):
+    first = write(tmp_path / 'a', with_joints(arm_and_gripper(first=5)))
+    second = write(tmp_path / 'b', with_joints([(0, 0, GRIP, (0.5,)), *arm_and_gripper(first=5)]))
+    out = tmp_path / 'set'
+    assert main(['import', str(first), str(second), str(out), '--pictures', 'png']) == 0
+    assert open_lerobot(out).columns['observation.state'].names == (*ARM, *GRIP)
+    said = ' '.join(capsys.readouterr().out.split())
+    assert said.count('/joint_states: joints waist, elbow, gripper') == 2
+
+
+@pytest.mark.parametrize('shift', [-START + 5 * SECOND, -60 * 86400 * SECOND, 3 * SECOND, -START])
+def test_a_single_stamp_that_is_far_off_is_not_believed(tmp_path, shift):
+    right = [(n, 0, ARM, (n / 100, 0.0)) for n in range(300)]
+    right[150] = (150, shift, ARM, (9.0, 9.0))
+    (episode,), bag = episodes(write(tmp_path / 'rec', with_joints(right)))
+    assert len(episode.state) == 30 and episode.state.max() < 3.0
+    assert any('/joint_states: 1 of 300 messages are left out' in note for note in bag.notes)
+
+
+def test_each_driver_of_a_topic_has_its_clock(tmp_path):
+    messages = [(n, -START if names == GRIP else 0, names, values)
+                for n, _, names, values in arm_and_gripper()]  # fmt: skip
+    messages[1] = (messages[1][0], 1, *messages[1][2:])
+    since_boot = [(n, shift + SECOND * (names == GRIP), names, values)
+                  for n, shift, names, values in messages]  # fmt: skip
+    (episode,), bag = episodes(write(tmp_path / 'rec', with_joints(since_boot)))
+    assert len(episode.state) > 27 and bag.state_names == (*ARM, *GRIP)
+    assert any('(gripper): its stamps are' in note for note in bag.notes)
+    assert not any('messages are left out' in note for note in bag.notes)
+
+
+def test_many_stamps_that_are_far_off_make_the_recorded_times_count(tmp_path):
+    messages = [(n, -START if n % 5 == 0 else 0, ARM, (n / 100, 0.0)) for n in range(300)]
+    (episode,), bag = episodes(write(tmp_path / 'rec', with_joints(messages)))
+    assert len(episode.state) > 27
+    assert any('60 of 300 stamps are more than 2 s off' in note for note in bag.notes)
+
+
+def test_a_clock_that_is_set_by_days_ends_the_episode_and_costs_no_memory(tmp_path):
+    days = 4000 * 86400 * SECOND
+    messages = [(t, kind, at + days * (at > START + 2 * SECOND), message)
+                for t, kind, at, message in recorded()]  # fmt: skip
+    for _, _, at, message in messages:
+        if hasattr(message, 'header'):
+            message.header = header(at)
+    found, _ = episodes(write(tmp_path / 'rec', messages))
+    assert [len(episode.state) for episode in found] == [25, 10]
+    np.testing.assert_allclose(np.diff(found[1].state[:, 0]), 0.1, atol=1e-6)
+
+
 def test_all_that_is_missing_is_one_list(tmp_path):
     messages = [m for m in recorded() if m[0] in ('/joint_states',)]
     messages += [(f'/{arm}/joint_trajectory', TRAJECTORY, START, command((0, 0, 0), START))
@@ -224,6 +374,8 @@ def test_nothing_is_left_of_an_import_that_fails(tmp_path):
     (['import', 'REC', 'REC'], 'a set is not replaced'),
     (['import', 'REC', 'OUT', '--cameras', 'wrist'], 'NAME=TOPIC'),
     (['import', 'REC', 'OUT', '--joints', '/say'], 'no topic /say'),
+    (['import', 'REC', 'OUT', '--gripper-topic', '/joint_states'], "is the joints' topic"),
+    (['import', 'REC', 'OUT', '--gripper-topic', '/arm/joint_trajectory'], 'of one number'),
     (['import', 'REC', 'OUT', '--joint-names', 'waist', 'hip'], "names in /joint_states"),
     (['train', 'REC'], 'this is a recording; first dysl import'),
 ])  # fmt: skip

@@ -6,6 +6,8 @@ import json
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from lerobot_files import TASKS, picture, write_set
 
@@ -22,6 +24,12 @@ def change(folder, edit):
     info = json.loads(path.read_text())
     edit(info)
     path.write_text(json.dumps(info))
+
+
+def replace_column(path, column, values):
+    table = pq.read_table(path)
+    place = table.column_names.index(column)
+    pq.write_table(table.set_column(place, column, pa.array(values)), path)
 
 
 @pytest.mark.parametrize('version', ['v2.1', 'v3.0'])
@@ -80,6 +88,8 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path):
         (lambda info: info.update(data_path='/etc/{chunk_index}'), 'a path inside the set'),
         (lambda info: info.update(data_path='{nothing}'), 'expected a path inside the set'),
         (lambda info: info.update(data_path=None), 'data_path = None'),
+        (lambda info: info.update(data_path='{chunk_index:099999d}'), 'a path inside the set'),
+        (lambda info: info.update(data_path='{chunk_index[0]}'), 'expected a path inside the set'),
     ],
 )
 def test_a_description_that_cannot_be_read_is_refused(tmp_path, edit, message):
@@ -87,6 +97,71 @@ def test_a_description_that_cannot_be_read_is_refused(tmp_path, edit, message):
     change(folder, edit)
     with pytest.raises(ConfigError, match=message):
         open_lerobot(folder)
+
+
+@pytest.mark.parametrize(
+    ('name', 'line', 'message'),
+    [
+        (
+            'tasks',
+            '{"task_index": "first", "task": "x"}',
+            "task_index = 'first': expected a whole",
+        ),
+        ('tasks', '{"task_index": 1.5, "task": "x"}', 'task_index = 1.5: expected a whole number'),
+        ('tasks', '{"task_index": 1, "task": "caf\xe9"}', 'byte 0xe9: expected UTF-8'),
+        ('tasks', '{"task_index": 1', 'expected an object with task_index and task'),
+        pytest.param('tasks', '[' * 9999, 'expected an object with task_index', id='nested'),
+        ('episodes', '{"episode_index": 1, "length": null}', 'length = None: expected a whole'),
+        ('episodes', '{"episode_index": true, "length": 8}', 'episode_index = True: expected'),
+        ('episodes', '{"episode_index": -1, "length": 8}', 'episode_index = -1: expected a whole'),
+        ('episodes', '{"episode_index": 1, "length": Infinity}', 'length = inf: expected a whole'),
+    ],
+)
+def test_a_line_that_cannot_be_used_is_named_by_file_and_number(tmp_path, name, line, message):
+    folder = write_set(tmp_path / 'set', 'v2.1', video=False)
+    path = folder / f'meta/{name}.jsonl'
+    first = path.read_bytes().splitlines()[0]
+    path.write_bytes(first + b'\n' + line.encode('latin-1') + b'\n')
+    with pytest.raises(ConfigError) as caught:
+        open_lerobot(folder)
+    assert f'meta/{name}.jsonl, line 2: {message}' in str(caught.value)
+
+
+def test_whole_numbers_may_be_written_with_a_point(tmp_path):
+    folder = write_set(tmp_path / 'set', 'v2.1', video=False)
+    path = folder / 'meta/tasks.jsonl'
+    path.write_text('{"task_index": 0.0, "task": "a\u2028b"}\n{"task_index": 1, "task": "c"}\n')
+    assert open_lerobot(folder).tasks == {0: 'a\u2028b', 1: 'c'}
+
+
+@pytest.mark.parametrize(
+    ('name', 'column', 'values', 'message'),
+    [
+        ('tasks', 'task_index', ['a', 'b'], "row 1: task_index = 'a': expected a whole number"),
+        ('tasks', 'task_index', [0, None], 'row 2: task_index = None: expected a whole number'),
+        ('episodes', 'length', [6, None], 'row 2: length = None: expected a whole number'),
+        ('episodes', 'data/chunk_index', ['x', 'y'], "row 1: data/chunk_index = 'x': expected a"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_named_by_file_and_number(
+    tmp_path, name, column, values, message
+):
+    folder = write_set(tmp_path / 'set', video=False)
+    file = {'tasks': 'tasks.parquet', 'episodes': 'episodes/chunk-000/file-000.parquet'}[name]
+    replace_column(folder / 'meta' / file, column, values)
+    with pytest.raises(ConfigError) as caught:
+        open_lerobot(folder)
+    assert f'meta/{file}, {message}' in str(caught.value)
+
+
+def test_a_video_that_begins_at_no_time_is_refused(tmp_path):
+    pytest.importorskip('av', reason='needs PyAV')
+    folder, file = write_set(tmp_path / 'set'), 'episodes/chunk-000/file-000.parquet'
+    column = f'videos/{FRONT}/from_timestamp'
+    replace_column(folder / 'meta' / file, column, [0.0, None])
+    with pytest.raises(ConfigError) as caught:
+        open_lerobot(folder)
+    assert f'{file}, row 2: {column} = None: expected a time from 0 up' in str(caught.value)
 
 
 @pytest.mark.parametrize('name', ['data/chunk-000/file-000.parquet', 'meta/tasks.parquet'])
