@@ -217,7 +217,7 @@ def told_to_rest(bench):
 
 
 def test_a_pass_whose_instruction_was_read_before_a_new_one_came_is_dropped():
-    bench = Bench(latency=0.05).started().run(1.0)
+    bench = Bench(PerfectPolicy(goal=5.0)).started().run(1.0)
     while not bench.loop.wants_pass(bench.now):
         bench.now += TICK
         bench.loop.tick(bench.now, bench.arm, READY, bench.now)
