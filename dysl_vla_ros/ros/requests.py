@@ -93,6 +93,7 @@ class Requests:
             return loop
         if not self._session.inputs.instruction:
             return Answer(False, "instruction = '': expected one; publish it on the topic first")
+        self._take_restart(loop)
         refusal = self._motion_problem(loop) or loop.start(time.monotonic())
         if refusal:
             return Answer(False, refusal)
@@ -107,6 +108,7 @@ class Requests:
         loop = self._free_loop()
         if isinstance(loop, Answer):
             return loop
+        self._take_restart(loop)
         refusal = self._motion_problem(loop) or loop.home(time.monotonic())
         if refusal:
             return Answer(False, refusal)
@@ -230,11 +232,7 @@ class Requests:
 
     def _watch_controller(self, loop: ControlLoop) -> None:
         """A controller that stopped, or was started again, is not commanded until a start."""
-        seen = self._session.around.newest
-        restarted = seen.restarted_at != self._restarted_at
-        self._restarted_at = seen.restarted_at
-        if restarted or seen.controller_problem:
-            loop.controller_restarted()
+        seen, restarted = self._session.around.newest, self._take_restart(loop)
         if not (loop.armed and loop.started):
             return
         if not self._session.publishers.listeners:
@@ -244,6 +242,15 @@ class Requests:
             self._stop_for(seen.controller_problem or seen.misfit)
         elif restarted:
             self._stop_for('the controller was started again; ~/start begins from where it is')
+
+    def _take_restart(self, loop: ControlLoop) -> bool:
+        """Whether the controller was started again since the last look; a start comes after it."""
+        seen, before = self._session.around.newest, self._restarted_at
+        self._restarted_at = seen.restarted_at
+        restarted = seen.restarted_at != before
+        if restarted or seen.controller_problem:
+            loop.controller_restarted()
+        return restarted
 
     def _ready_loop(self) -> ControlLoop | Answer:
         if not self.active:

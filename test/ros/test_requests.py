@@ -469,6 +469,15 @@ def test_a_start_at_once_after_a_controllers_restart_begins_where_that_holds_the
     assert bench.commands[sent].positions[0] == pytest.approx(held, abs=1e-6)
 
 
+@pytest.mark.parametrize('ask', ['start', 'home'])
+def test_a_start_that_comes_after_a_restart_is_not_stopped_by_it(desk, ask):
+    desk = desk(**HOME).run(0.3)
+    desk.requests.instruct('go')
+    desk.session.around.newest.restarted_at = 3.5
+    assert getattr(desk.requests, ask)().success
+    assert desk.run(1.0).state == ('running' if ask == 'start' else 'homing')
+
+
 def test_a_restart_while_nothing_moves_or_in_shadow_stops_nothing(desk):
     at_rest = desk()
     at_rest.run(0.2)
