@@ -163,13 +163,14 @@ def _rows(given: argparse.Namespace) -> tuple[Row, ...]:
         if getattr(given, name) is not None:
             raise ConfigError(name, str(getattr(given, name)),
                               f'nothing with --world {given.world}')  # fmt: skip
-    timed = [mode for mode in given.modes if mode in (*SERVED, *STREAMED, *NOISY, 'paced')]
+    timed = [mode for mode in given.modes if mode in (*SERVED, *STREAMED, *NOISY)]
     if timed:
         raise ConfigError('modes', ' '.join(timed), f'none of these with --world {given.world}: '
                           'it waits while the policy computes')  # fmt: skip
     rows = rows_of(
-        given.modes, given.exit_layer, given.deer_ratio, given.tolerance, given.random_depth
-    )
+        given.modes, given.exit_layer, given.deer_ratio, given.tolerance, given.random_depth,
+        paces=given.pace or (),
+    )  # fmt: skip
     if not rows:
         raise ConfigError('modes', given.modes, 'modes with their numbers: --deer-ratio, '
                           '--tolerance')  # fmt: skip

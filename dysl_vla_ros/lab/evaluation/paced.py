@@ -33,7 +33,7 @@ class PacedPolicy:
         Args:
             policy: Opened.
             paces: How.
-            distance: To where the arm or the object must go next [m].
+            distance: To where the arm or the object must go next [m]; asked with that signal.
         """
         self._policy, self._paces, self._distance = policy, paces, distance
         self.manifest = policy.manifest
@@ -45,6 +45,11 @@ class PacedPolicy:
     def tokens(self, instruction: str) -> NDArray[np.int64]:
         """As the wrapped policy."""
         return self._policy.tokens(instruction)
+
+    @property
+    def plays(self) -> int:
+        """Actions of the newest chunk to play before the next pass, in a world that waits."""
+        return max(round(self.manifest.action.horizon * (1.0 - self._pace.left)), 1)
 
     def due(self, now: float) -> bool:
         """Whether so little of the newest chunk is left that the next pass may be asked for."""

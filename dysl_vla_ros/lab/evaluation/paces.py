@@ -11,8 +11,8 @@ SIGNALS = ('never', 'continuity', 'gripper', 'either', 'distance', 'exits')
 WORDS = (
     'SIGNAL:EXIT@LEFT/EXIT@LEFT: how passes leave and what is left of a chunk when the next one '
     'is asked for, in free and in fine motion; exit 0 is dense; SIGNAL is never, continuity, '
-    'gripper, either (of these two), distance<METRES (privileged) or exits>RMS (two neighbouring '
-    'exits differ by more): gripper:5@0.3/8@0.7'
+    'gripper, either (of these two), distance<METRES (privileged, of the tabletop) or exits>RMS '
+    '(two neighbouring exits differ by more): gripper:5@0.3/8@0.7'
 )
 _SHAPE = re.compile(r'([a-z]+)(?:[<>]([0-9.]+))?:(\d+)@([0-9.]+)/(\d+)@([0-9.]+)')
 

@@ -149,12 +149,13 @@ def play_episode(
                   for name, image in seen.images.items()}  # fmt: skip
         observation = Observation(stamp=float(count), images=images, joints=seen.joints,
                                   gripper=seen.gripper, instruction=instruction)  # fmt: skip
-        chunk, due = TimedPasses(policy), min(replan, world.limit - count)
+        chunk = TimedPasses(policy)
+        first_pass = chunk.predict(observation, skip.plan(mode))
+        due = min(getattr(policy, 'plays', replan), world.limit - count)
         # Only what will be played is verified: the next look replaces the rest.
         result, steps, verdict = verified(
-            skip, chunk.predict(observation, skip.plan(mode)),
-            partial(_steps, manifest, observation), due, chunk.rerun,
-        )  # fmt: skip
+            skip, first_pass, partial(_steps, manifest, observation), due, chunk.rerun
+        )
         tally.add(chunk)
         done, played = world.play(physical_actions(manifest, result.normalised[:due]))
         for displacement in steps[:played]:

@@ -16,6 +16,8 @@ from dysl_vla_ros.lab.evaluation.bench_observations import load_recorded
 from dysl_vla_ros.lab.evaluation.deer import DeerPolicy, exit_steps
 from dysl_vla_ros.lab.evaluation.exits import OraclePolicy
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_policy
+from dysl_vla_ros.lab.evaluation.paced import PacedPolicy
+from dysl_vla_ros.lab.evaluation.paces import Paces
 from dysl_vla_ros.lab.evaluation.statistics import paired_difference, wilson_interval
 from dysl_vla_ros.lab.evaluation.world import Played
 from dysl_vla_ros.lab.side_by_side import side_by_side
@@ -208,7 +210,15 @@ def row_policy(policy: Policy, row: Row, task: int, start: int, limits: Sequence
         return OraclePolicy(policy, row.tolerance, lambda: ('', 0.0))
     if row.mode == 'deer':
         return DeerPolicy(policy, limits)
+    if row.mode == 'paced':
+        paces = Paces.read(row.pace, policy.manifest.layers_total)
+        return PacedPolicy(policy, paces, _no_distance)
     return mode_policy(policy, row, seed=1000 * task + start)
+
+
+def _no_distance() -> float:
+    raise ConfigError('pace', 'distance', 'a signal that a world can tell: continuity, gripper, '
+                      'either, exits or never')  # fmt: skip
 
 
 def _summary(found: Sequence[WorldEpisode]) -> dict[str, Any]:
@@ -224,7 +234,9 @@ def _summary(found: Sequence[WorldEpisode]) -> dict[str, Any]:
                   for task in sorted({e.task for e in found})},
         'picked': sum(e.picked for e in found), 'elsewhere': sum(e.elsewhere for e in found),
         'refused': sum(bool(e.played.refused) for e in found),
-        'layers_run_mean': layers / chunks, 'layers_total': found[0].played.layers_total,
+        'layers_run_mean': layers / chunks,
+        'layers_per_action': layers / max(sum(e.played.actions for e in found), 1),
+        'layers_total': found[0].played.layers_total,
         'controllers_mean': sum(e.played.controllers for e in found) / chunks,
         'rerun_rate': sum(e.played.reruns for e in found) / chunks,
         'actions_mean': float(np.mean([e.played.actions for e in found])),

@@ -23,6 +23,7 @@ from dysl_vla_ros.lab.evaluation.world_episodes import (
     play_side_by_side,
     recorded_steps,
     report,
+    row_policy,
 )
 from dysl_vla_ros.policy import open_policy
 
@@ -89,6 +90,24 @@ def test_an_episode_ends_at_the_limit_and_not_one_action_after_it(policy):
 def test_a_fixed_exit_is_charged_its_layers_and_the_last(policy):
     found = played(policy, Toy(policy.manifest), Row('fixed', exit_layer=2))
     assert found.layers_run == 3 * found.chunks and found.reruns == 0
+
+
+def test_a_pace_says_how_deep_a_pass_is_and_how_much_of_its_chunk_is_played(policy):
+    horizon = policy.manifest.action.horizon
+    for left in (0.5, 0.75):
+        row, world = Row('paced', pace=f'never:2@{left}/2@{left}'), Toy(policy.manifest)
+        config = with_bundle(mode_config(NodeConfig(), row), policy.manifest)
+        acting = row_policy(policy, row, 0, 0, ())
+        found = play_episode(world, acting, config, 0, world.instruction, 4)
+        assert world.bursts[0] == round(horizon * (1 - left))
+        assert found.layers_run == 3 * found.chunks and found.reruns == 0
+
+
+def test_a_distance_is_nothing_that_a_world_tells(policy):
+    row, world = Row('paced', pace='distance<0.1:2@0.5/4@0.5'), Toy(policy.manifest)
+    config = with_bundle(mode_config(NodeConfig(), row), policy.manifest)
+    with pytest.raises(ConfigError, match="pace = 'distance': expected a signal that a world"):
+        play_episode(world, row_policy(policy, row, 0, 0, ()), config, 0, 'pick up', 4)
 
 
 def test_a_drop_inside_the_chunk_runs_the_observation_again_in_full(policy):
