@@ -180,6 +180,8 @@ def _lines(found: Found) -> Iterator[Line]:
         kind = name = _NAMES.get(mode, mode)
         if mode == 'fixed':
             name = f'{kind} {depth}'
+        if mode == 'paced':
+            name = f'paced `{depth}`'
         if anchor in _ANCHORS:
             name = _ANCHORS[anchor].format(number)
             kind = name.replace(f' {number}', '').rstrip(',')

@@ -92,6 +92,16 @@ def test_rows_of_one_policy_that_were_played_on_fewer_starts_stand_in_its_table(
     assert 'Object, random' not in page[page.index('Not run') :]
 
 
+def test_rows_that_choose_their_depth_by_a_signal_are_called_by_what_they_choose():
+    one = report(full=('11', 16.0))
+    for name in ('paced never:2@0.5/2@0.5', 'paced gripper:2@0.5/4@0.5'):
+        one['rows'][name] = one['rows']['full']
+        one['episodes'][name] = one['episodes']['full']
+    page = '\n'.join(libero_parts({'libero_object': one}))
+    assert cells(page, 'paced `never:2@0.5/2@0.5`')[0] == '2'
+    assert cells(page, 'paced `gripper:2@0.5/4@0.5`')[0] == '2'
+
+
 def test_controls_stand_apart_and_say_what_was_picked():
     words = report(control='other_words', full=('0000', 16.0), auto=('1000', 8.0))
     swap = report(suite='libero_object_swap', full=('1010', 16.0))
