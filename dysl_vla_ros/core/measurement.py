@@ -97,24 +97,23 @@ class Measurement:
     @property
     def still(self) -> bool:
         """Whether the arm stood still lately; not known from a reading or two after a gap."""
-        begin = self.stamp - STILL_S - 1e-9
-        stamps = [stamp for stamp, _ in self._recent if stamp >= begin]
-        if len(stamps) < _FEW or stamps[-1] - stamps[0] < _SEEN_S:
+        seen = self._since(STILL_S)
+        if len(seen) < _FEW or seen[-1][0] - seen[0][0] < _SEEN_S:
             return False
-        rows = self._since(STILL_S)
+        rows = np.array([position for _, position in seen])
         half = (len(rows) + 1) // 2
         change = rows[:half].mean(axis=0) - rows[-half:].mean(axis=0)
         return bool((np.abs(change) < self.limits.each(STILL_RAD, STILL_M)).all())
 
     def moved(self, seconds: float) -> FloatArray:
         """How far each joint has come in the last ``seconds``, shape (n,) [rad or m]."""
-        rows = self._since(seconds)
-        return np.asarray(np.abs(rows[-1] - rows[0]))
+        seen = self._since(seconds)
+        return np.asarray(np.abs(seen[-1][1] - seen[0][1]))
 
-    def _since(self, seconds: float) -> FloatArray:
-        """Readings of the last ``seconds``, oldest first, shape (k, n); at least the newest."""
+    def _since(self, seconds: float) -> list[tuple[float, FloatArray]]:
+        """Stamps and readings of the last ``seconds``, oldest first."""
         begin = self.stamp - seconds - 1e-9
-        return np.array([position for stamp, position in self._recent if stamp >= begin])
+        return [reading for reading in self._recent if reading[0] >= begin]
 
     def forget_doubts(self) -> None:
         """Begin to count anew."""
