@@ -7,6 +7,7 @@ Every writer of the package asks here first, before it computes anything, and wr
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 from collections.abc import Callable
@@ -152,6 +153,25 @@ def keep_before(path: Path) -> Path | None:
 def contents(folder: Path) -> list[str]:
     """Names in a folder, sorted."""
     return sorted(entry.name for entry in folder.iterdir())
+
+
+def lock_folder(folder: Path) -> int | None:
+    """Make a folder and keep other processes that call this out of it.
+
+    Returns:
+        What lets go when it is closed (``os.close``); None where another one holds the folder, or
+        has just given it another name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle), folder.stat()):
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(handle)
+    return None
 
 
 def listed(names: list[str]) -> str:

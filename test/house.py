@@ -47,7 +47,7 @@ PARTS = {
     '__init__': May(),
     'errors': May(),
     'data_types': May('errors', '', 'numpy'),
-    'targets': May('errors', 'contextlib os pathlib shutil'),
+    'targets': May('errors', 'contextlib fcntl os pathlib shutil'),
     'ros_names': May(''),
     'config': May('data_types errors ros_names', 'pathlib', 'yaml'),
     'parameter_file': May('errors', 'pathlib', 'yaml'),
@@ -234,7 +234,7 @@ PARTS = {
     'lab.data': May(
         'bundle core data_types engines.image_tensor errors pictures sim targets lab.children '
         'lab.learn lab.model lab.side_by_side lab.worlds',
-        'contextlib fcntl io os pathlib shutil tempfile threading time',
+        'contextlib io os pathlib shutil tempfile threading time',
         'av numpy pyarrow rosbags tokenizers torch',
     ),
     'lab.data.bags': May(
@@ -257,7 +257,7 @@ PARTS = {
     'lab.export': May(
         'bundle data_types engines.engine engines.inspection engines.tensorrt.plans errors '
         'targets lab.model',
-        'contextlib fcntl hashlib io os pathlib shutil tempfile warnings',
+        'contextlib hashlib io os pathlib shutil tempfile warnings',
         'numpy onnx onnx_ir torch',
     ),
     'lab.evaluation': May(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from pathlib import Path
 
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.targets import contents, folder_target
+from dysl_vla_ros.targets import contents, folder_target, lock_folder
 
 _OWN = {'data', 'meta', 'videos'}
 
@@ -45,17 +44,11 @@ class PartialSet:
             ConfigError: Another import is writing there.
         """
         self.path, self._folder = _beside(folder), folder
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._handle = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = os.path.samestat(os.fstat(self._handle), self.path.stat())
-        except (BlockingIOError, FileNotFoundError):
-            mine = False
-        if not mine:
-            os.close(self._handle)
+        handle = lock_folder(self.path)
+        if handle is None:
             raise ConfigError('out', str(folder), f'another place, or to wait: another import is '
                               f'writing in {self.path}')  # fmt: skip
+        self._handle = handle
         for name in contents(self.path):
             shutil.rmtree(self.path / name)
 

@@ -6,7 +6,6 @@ what it was made from. When the export is started again, noted graphs are kept.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -36,7 +35,7 @@ from dysl_vla_ros.lab.export.replaced import (
     check_loss,
     graphs_of,
 )
-from dysl_vla_ros.targets import folder_target, write_whole
+from dysl_vla_ros.targets import folder_target, lock_folder, write_whole
 
 Progress = Callable[[int, int, str], None]
 """Called with (graphs written, graphs, newest name)."""
@@ -223,13 +222,10 @@ def _key(source: Exportable, settings: ExportSettings) -> str:
 @contextmanager
 def _locked(partial: Path) -> Iterator[None]:
     """Keep a second export out; an empty folder is removed when the first graph failed."""
-    partial.mkdir(parents=True, exist_ok=True)
-    handle = os.open(partial, os.O_RDONLY)
+    handle = lock_folder(partial)
+    if handle is None:
+        raise BundleError(f'{partial}: another export is writing here; wait for it')
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BundleError(f'{partial}: another export is writing here; wait for it') from None
         yield
     finally:
         os.close(handle)
