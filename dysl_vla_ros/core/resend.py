@@ -50,7 +50,9 @@ class Resend:
             command: With the window, which begins then.
         """
         sent = self._sent
-        if sent is None or command.gripper != sent.command.gripper:
+        if sent is None or command.armed != sent.command.armed:
+            return True
+        if command.gripper != sent.command.gripper:
             return True
         if command.hold and not sent.command.hold:
             return True  # after a rest nothing more may come, and the window before may move yet

@@ -68,7 +68,6 @@ class Session:
         self.playing_since = 0.0
         self.meter = RateMeter(1.0 / config.timing.command_rate_hz)
         self._resend = Resend(config.chunk.command_window_s)
-        self._armed_before = False
         self.stats = ChunkStats(config.skip.window_chunks)
         self.loop: ControlLoop | None = None
         self.kinematics: ArmKinematics | None = None
@@ -199,8 +198,7 @@ class Session:
         more = () if sample is None else sample.more_grippers
         own, news = loop.receiver_time(command.stamp), True
         if self.speed.is_slowed:
-            news = command.armed != self._armed_before or self._resend.is_due(own, command)
-        self._armed_before = command.armed
+            news = self._resend.is_due(own, command)
         sent = self.publishers.publish(
             command, self.kinematics, opening, more,
             self.speed.ros_now, self.speed.stamped, news,

@@ -19,8 +19,8 @@ def window(at, stamp=0.0, gripper=None, speed=SPEED, hold=False):
     velocities = np.repeat(np.asarray(speed)[None], len(times), axis=0)
     velocities[-1] = 0.0
     return SimpleNamespace(
-        stamp=stamp, gripper=gripper, hold=hold, window_times=times, window_positions=positions,
-        window_velocities=velocities,
+        stamp=stamp, gripper=gripper, hold=hold, armed=True, window_times=times,
+        window_positions=positions, window_velocities=velocities,
     )  # fmt: skip
 
 
