@@ -225,7 +225,8 @@ PARTS = {
     ),
     'lab.ablations': May('lab.anchors lab.recipe lab.workspace', 'pathlib'),
     'lab.anchors': May(
-        'data_types errors lab.data lab.learn lab.model lab.workspace', 'pathlib'
+        'bundle data_types errors lab.data lab.folders lab.learn lab.model lab.workspace',
+        'json pathlib',
     ),
     'lab.libero_recipe': May(
         'bundle config contract lab.data lab.evaluation lab.export lab.guidance lab.learn '

@@ -41,6 +41,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar='N',
         help='depths of dense policies to train from nothing by the recipe',
     )
+    parser.add_argument('--together', type=COUNT, nargs='+', default=[], metavar='LAYER',
+                        help='exits to fine-tune in one policy, by as many updates: for '
+                        'dysl evaluate --modes paced')  # fmt: skip
     parser.add_argument('--random-static', type=SEED, nargs='+', default=[], metavar='SEED',
                         help='distillations whose static layers are drawn by lot')  # fmt: skip
     parser.add_argument('--stages', type=int, nargs='+', default=[], choices=(1, 2),
@@ -60,9 +63,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Train and export what is not there yet; an interrupted run goes on."""
-    if not (given.exit_layer or given.layers or given.random_static or given.stages):
-        raise ConfigError('exit-layer', [], '--exit-layer, --layers, --random-static or --stages '
-                          'with a number')  # fmt: skip
+    if not any((given.exit_layer, given.layers, given.together, given.random_static,
+                given.stages)):  # fmt: skip
+        raise ConfigError('exit-layer', [], '--exit-layer, --layers, --together, --random-static '
+                          'or --stages with a number')  # fmt: skip
     if not given.folder.is_dir():
         there = 'this is a file' if given.folder.exists() else 'there is nothing of this name'
         raise ConfigError('folder', str(given.folder), f'that of a run of dysl recipe: {there}')
@@ -71,7 +75,7 @@ def run(given: argparse.Namespace) -> int:
         need('train', 'matplotlib')
         need('sim', 'mujoco')
     from dysl_vla_ros.lab.ablations import distillations, make_ablations
-    from dysl_vla_ros.lab.anchors import all_static, make_anchors
+    from dysl_vla_ros.lab.anchors import all_static, guided, make_anchors
     from dysl_vla_ros.lab.data.libero import is_libero
     from dysl_vla_ros.lab.export.onnx_export import export_bundle
     from dysl_vla_ros.lab.libero_recipe import ROBOT
@@ -89,12 +93,15 @@ def run(given: argparse.Namespace) -> int:
     console = Console()
     with StageBars(console) as bars:
         space = Workspace(out, out, device, bars.progress, bars.told)
-        found = make_anchors(given.folder, given.exit_layer, given.layers, settings, space)
+        found = make_anchors(given.folder, given.exit_layer, given.layers, settings, space,
+                             given.together)  # fmt: skip
         for name, path in found.items():
             bundle = out / f'{name}_bundle'
             if not bundle.is_dir():
-                export_bundle(all_static(load_checkpoint(path)), bundle, name,
-                              robot=ROBOT if libero else None)  # fmt: skip
+                made = load_checkpoint(path)
+                # What chooses between exits needs the guidance; the others have one way to go.
+                made = all_static(made) if made.skipping is None else guided(made, given.folder)
+                export_bundle(made, bundle, name, robot=ROBOT if libero else None)
         recipe = preset(given.preset, given.workers, device.type == 'cuda')
         recipe = replace(recipe, distill=replace(recipe.distill, precision=given.precision))
         wanted = distillations(recipe, given.random_static, given.stages, given.seed)
@@ -102,15 +109,19 @@ def run(given: argparse.Namespace) -> int:
         for name, path in distilled.items():
             if not (out / f'{name}_bundle').is_dir():
                 export_bundle(load_checkpoint(path), out / f'{name}_bundle', name)
+    exits = sorted(set(given.together))
     for name in (*found, *distilled):
+        modes = 'full auto' if name in distilled else 'full'
+        if name.startswith('exits_'):
+            modes = f'paced --pace continuity:{exits[0]}@0.5/{exits[-1]}@0.5'
         console.print(f'{out / name}_bundle: dysl evaluate --engine {out / name}_bundle '
-                      f'--modes full{" auto" if name in distilled else ""}')  # fmt: skip
+                      f'--modes {modes}')  # fmt: skip
     return 0
 
 
 def anchor_settings(given: argparse.Namespace, libero: bool, on_gpu: bool) -> AnchorSettings:
     """The numbers of the recipe that made the run."""
-    from dysl_vla_ros.lab.anchors import AnchorSettings
+    from dysl_vla_ros.lab.anchors import AnchorSettings, as_the_run_had
     from dysl_vla_ros.lab.learn.dense import DenseSettings
     from dysl_vla_ros.lab.learn.train import TrainSettings
     from dysl_vla_ros.lab.libero_recipe import libero_preset
@@ -123,7 +134,7 @@ def anchor_settings(given: argparse.Namespace, libero: bool, on_gpu: bool) -> An
         other = libero_preset(given.preset, 'libero_object', 1, on_gpu)
         ground = other.ground and with_precision(other.ground)
         dense = DenseSettings(ground, with_precision(other.train), other.network)
-        return AnchorSettings(dense, (), other.distill, given.seed)
+        return as_the_run_had(given.folder, AnchorSettings(dense, (), other.distill, given.seed))
     recipe = preset(given.preset, 1, on_gpu)
     dense = DenseSettings(with_precision(recipe.ground), with_precision(recipe.train),
                           recipe.network, recipe.own_share)  # fmt: skip

@@ -5,23 +5,30 @@
     n layers          a dense policy of n layers, trained from nothing by the recipe: the same
                       demonstrations, corrections, updates and batches as the deep one
 
-Both start from what a run of the recipe left in its folder. A file that is there is not made
+And what a policy that chooses between exits needs, by as many updates again:
+
+    exits d, e, ...   the whole policy, fine-tuned at these exits and at its full depth together
+
+All start from what a run of the recipe left in its folder. A file that is there is not made
 again, and what was interrupted goes on.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.data_types import LayerLayout
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations, join
 from dysl_vla_ros.lab.data.libero import is_libero, load_libero
 from dysl_vla_ros.lab.data.samples import load_samples
+from dysl_vla_ros.lab.folders import REPORT
 from dysl_vla_ros.lab.learn.dense import DenseSettings, fit, forget_states, train_dense
 from dysl_vla_ros.lab.learn.distill import DistillSettings
 from dysl_vla_ros.lab.learn.train import TrainSettings
@@ -54,6 +61,32 @@ class AnchorSettings:
     rounds: tuple[TrainSettings, ...]
     distill: DistillSettings
     seed: int = 0
+
+
+def as_the_run_had(folder: Path, settings: AnchorSettings) -> AnchorSettings:
+    """With the updates and batches that the run's report names: a run may be told other ones.
+
+    Args:
+        folder: Of a run on demonstrations of LIBERO.
+        settings: Of the preset.
+    """
+    path = folder / REPORT
+    told = json.loads(path.read_text('utf-8')).get('recipe', {}) if path.is_file() else {}
+
+    def same(plan: TrainSettings | None, name: str) -> Any:
+        found = told.get(name)
+        if plan is None or not found:
+            return plan
+        return replace(plan, steps=found['steps'], batch=found['batch'])
+
+    dense, distill = settings.dense, told.get('distill', {})
+    kept = {name: distill[name] for name in ('adapter_steps', 'controller_steps', 'batch')
+            if name in distill}  # fmt: skip
+    return replace(
+        settings, distill=replace(settings.distill, **kept),
+        dense=replace(dense, ground=same(dense.ground, 'ground'),
+                      train=same(dense.train, 'train')),
+    )  # fmt: skip
 
 
 def dense_of(folder: Path) -> Checkpoint:
@@ -134,7 +167,7 @@ def all_static(checkpoint: Checkpoint) -> Checkpoint:
 
 def make_anchors(
     folder: Path, exits: Sequence[int], depths: Sequence[int], settings: AnchorSettings,
-    space: Workspace,
+    space: Workspace, together: Sequence[int] = (),
 ) -> dict[str, Path]:  # fmt: skip
     """Train what is missing; each becomes a checkpoint in the workspace.
 
@@ -143,7 +176,9 @@ def make_anchors(
         exits: Fixed exits to fine-tune.
         depths: Depths of dense policies to train from nothing.
         settings: Numbers of that run.
-        space: Gets ``fixed_D.safetensors`` and ``layers_N.safetensors``.
+        space: Gets ``fixed_D.safetensors``, ``layers_N.safetensors`` and
+            ``exits_D_E.safetensors``.
+        together: Exits to fine-tune in one policy, two or more.
 
     Returns:
         Name -> checkpoint.
@@ -156,15 +191,53 @@ def make_anchors(
     for depth in depths:
         if not 3 <= depth <= dense.config.layers:
             raise ConfigError('layers', depth, f'3 to {dense.config.layers}')
-    found = {f'fixed_{d}': space.folder / f'fixed_{d}.safetensors' for d in exits}
-    found |= {f'layers_{n}': space.folder / f'layers_{n}.safetensors' for n in depths}
+    names = [*(f'fixed_{d}' for d in exits), *(f'layers_{n}' for n in depths)]
+    if together:
+        names.append(joint_name(together, dense.config.layers))
+    found = {name: space.folder / f'{name}.safetensors' for name in names}
     data = RunData(folder)
     for exit_layer, start in starts.items():
         make = partial(_tuned, data, start, exit_layer, settings, space)
         _made(found[f'fixed_{exit_layer}'], make)
     for depth in depths:
         _made(found[f'layers_{depth}'], partial(_shallow, data, dense, depth, settings, space))
+    if together:
+        make = partial(_joint, data, policy_of(folder), together, settings, space)
+        _made(found[names[-1]], make)
     return found
+
+
+def joint_name(exits: Sequence[int], layers: int) -> str:
+    """What a policy fine-tuned at these exits is called.
+
+    Raises:
+        ConfigError: They are not two or more exits of so many layers.
+    """
+    chosen = sorted(set(exits))
+    if len(chosen) < 2 or chosen[0] < 2 or chosen[-1] > layers - 2:
+        raise ConfigError('together', list(exits), f'two or more exits of 2 to {layers - 2}: this '
+                          f'policy has {layers} layers')  # fmt: skip
+    return '_'.join(('exits', *map(str, chosen)))
+
+
+def policy_of(folder: Path) -> Checkpoint:
+    """The distilled policy of a run, with the guidance of its bundle where that is there.
+
+    Raises:
+        ConfigError: The run has not come so far.
+    """
+    path = folder / 'policy.safetensors'
+    if not path.is_file():
+        raise ConfigError('folder', str(folder), 'the folder of a run with a distilled policy: '
+                          'dysl recipe --until policy')  # fmt: skip
+    return load_checkpoint(path)
+
+
+def guided(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
+    """With the guidance of the run's bundle: its continuity is that of the policy before."""
+    if checkpoint.calibration is not None:
+        return checkpoint
+    return replace(checkpoint, calibration=open_bundle(folder / 'bundle').manifest.calibration)
 
 
 def _made(path: Path, make: Callable[[], Checkpoint]) -> None:
@@ -176,11 +249,28 @@ def _tuned(
     run: RunData, start: Checkpoint, exit_layer: int, settings: AnchorSettings, space: Workspace
 ) -> Checkpoint:
     """As many updates as the distillation makes, on the same data."""
-    name, distill = f'fixed_{exit_layer}', settings.distill
+    return _finely(f'fixed_{exit_layer}', run, start, (), settings, space)
+
+
+def _joint(
+    run: RunData, policy: Checkpoint, exits: Sequence[int], settings: AnchorSettings,
+    space: Workspace,
+) -> Checkpoint:  # fmt: skip
+    """Its controllers stay those of the policy before: what leaves at an exit asks none."""
+    name = joint_name(exits, policy.config.layers)
+    return _finely(name, run, policy, tuple(sorted(set(exits))), settings, space)
+
+
+def _finely(
+    name: str, run: RunData, start: Checkpoint, exits: tuple[int, ...], settings: AnchorSettings,
+    space: Workspace,
+) -> Checkpoint:  # fmt: skip
+    distill = settings.distill
     plan = replace(
         settings.rounds[-1] if settings.rounds else settings.dense.train,
         steps=distill.adapter_steps + distill.controller_steps, batch=distill.batch,
-        learning_rate=RATE, ema=0.99, exits=0, exit_layers=(0, 0), seed=settings.seed,
+        learning_rate=RATE, ema=0.99, exits=0, exit_layers=(0, 0), every_exit=exits,
+        seed=settings.seed,
     )  # fmt: skip
     plan = replace(plan, warmup=min(plan.warmup, plan.steps // 10))
     data = run.get(0)  # as the distillation, which sees demonstrations only

@@ -151,6 +151,7 @@ CALLS = [
     ('anchors NOWHERE --layers 5', 'there is nothing of this name', WRONG),
     ('anchors FOREIGN', '--exit-layer is missing: expected --exit-layer, --layers, ', WRONG),
     ('anchors FOREIGN --layers 0', '--layers', WRONG),
+    ('anchors FOREIGN --together x', '--together', WRONG),
     ('results --evidence NOWHERE', 'a folder of reports', WRONG),
     ('results --run nothing', 'expected one of results_tabletop', WRONG),
     ('results --minutes 0', 'a number above 0', WRONG),

@@ -53,6 +53,7 @@ class TrainSettings:
             refine what earlier ones found, and a jump over them costs less. 0 draws none.
         exit_layers: First and last layer of which an exit may be drawn; 0, 0 is from the
             auxiliary layer to the last but one.
+        every_exit: Exits of every update, beside those drawn: where a policy will leave.
         weights: Of the parts of the loss.
         augmentation: Of the images.
     """
@@ -72,6 +73,7 @@ class TrainSettings:
     seed: int = 0
     exits: int = 0
     exit_layers: tuple[int, int] = (0, 0)
+    every_exit: tuple[int, ...] = ()
     weights: LossWeights = field(default_factory=LossWeights)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -129,10 +131,12 @@ def train(
         state_path: Where the resumable state lies; one found there is continued.
         progress: Called with (step, steps, newest note).
     """
-    if settings.exits and settings.exit_layers[1] > network.config.layers - 2:
-        raise ConfigError('train.exit_layers', settings.exit_layers,
-                          f'layers up to {network.config.layers - 2}: an exit leaves out at '
-                          'least one of them')  # fmt: skip
+    deepest = network.config.layers - 2
+    for name, layers in (('exit_layers', settings.exit_layers if settings.exits else ()),
+                         ('every_exit', settings.every_exit)):  # fmt: skip
+        if max(layers, default=0) > deepest:
+            raise ConfigError(f'train.{name}', layers, f'layers up to {deepest}: an exit leaves '
+                              'out at least one of them')  # fmt: skip
     on_gpu = source.device.type == 'cuda'
     accelerator = Accelerator(
         mixed_precision='bf16' if on_gpu and halved(settings.precision, on_gpu) else 'no',
@@ -225,7 +229,7 @@ def exits_of(step: int, network: PolicyNetwork, settings: TrainSettings) -> tupl
         first, last = network.config.auxiliary_layer, network.config.layers - 2
     generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
     drawn = torch.randperm(last - first + 1, generator=generator)[: settings.exits]
-    return tuple(sorted(first + place for place in drawn.tolist()))
+    return tuple(sorted({first + place for place in drawn.tolist()} | set(settings.every_exit)))
 
 
 def build_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:

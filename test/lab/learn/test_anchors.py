@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,12 +12,13 @@ from synthetic import demonstrations, small_config
 from synthetic import statistics as _statistics
 
 from dysl_vla_ros.config import EngineConfig
-from dysl_vla_ros.data_types import Observation
+from dysl_vla_ros.data_types import LayerLayout, Observation
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab import anchors
 from dysl_vla_ros.lab.anchors import (
     AnchorSettings,
     all_static,
+    as_the_run_had,
     dense_of,
     make_anchors,
     shortened,
@@ -28,6 +30,7 @@ from dysl_vla_ros.lab.learn.distill import DistillSettings
 from dysl_vla_ros.lab.learn.train import TrainSettings
 from dysl_vla_ros.lab.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
+from dysl_vla_ros.lab.model.skipping import SkipModules
 from dysl_vla_ros.lab.workspace import Workspace
 from dysl_vla_ros.policy import open_policy
 
@@ -94,6 +97,51 @@ def test_anchors_are_trained_once_and_by_as_many_updates_as_what_they_are_compar
     assert any(not torch.allclose(tuned[k], before[k], atol=2e-4) for k in tuned)
     make_anchors(folder, [3], [4], SETTINGS, space)
     assert len(asked) == 2, 'what is there is not trained again'
+
+
+def test_exits_that_are_tuned_together_become_one_policy_that_keeps_its_depth_and_controllers(
+    run_folder, dense, tmp_path
+):
+    folder, asked = run_folder
+    layout = LayerLayout(8, (0, 1, 7))
+    policy = replace(dense, skipping=SkipModules(layout, dense.config.width))
+    save_checkpoint(folder / 'policy.safetensors', policy, torch.float32)
+    space = Workspace(tmp_path / 'anchors', tmp_path / 'anchors', torch.device('cpu'))
+    found = make_anchors(folder, [], [], SETTINGS, space, together=[5, 3])
+    made = load_checkpoint(found['exits_3_5'])
+    assert made.config.layers == 8 and made.skipping is not None
+    assert made.skipping.layout == layout
+    before = policy.network.state_dict()
+    assert any(not torch.allclose(v, before[k], atol=2e-4)
+               for k, v in made.network.state_dict().items())  # fmt: skip
+    assert asked == [0] and space.report['exits_3_5']['steps'] == 3
+
+
+@pytest.mark.parametrize('together', [[3], [3, 3], [1, 3], [3, 7]])
+def test_exits_that_cannot_be_tuned_together_are_refused(run_folder, tmp_path, together):
+    folder, _ = run_folder
+    space = Workspace(tmp_path / 'anchors', tmp_path / 'anchors', torch.device('cpu'))
+    with pytest.raises(ConfigError, match='together'):
+        make_anchors(folder, [], [], SETTINGS, space, together)
+
+
+def test_exits_are_tuned_together_in_a_distilled_policy_only(run_folder, tmp_path):
+    folder, _ = run_folder
+    space = Workspace(tmp_path / 'anchors', tmp_path / 'anchors', torch.device('cpu'))
+    with pytest.raises(ConfigError, match='--until policy'):
+        make_anchors(folder, [], [], SETTINGS, space, [3, 5])
+
+
+def test_anchors_take_the_updates_that_the_run_was_told(tmp_path):
+    distilled = {'adapter_steps': 1, 'controller_steps': 2, 'batch': 6}
+    told = {'recipe': {'train': {'steps': 9, 'batch': 4}, 'ground': None, 'distill': distilled}}
+    (tmp_path / 'report.json').write_text(json.dumps(told))
+    found = as_the_run_had(tmp_path, SETTINGS)
+    assert (found.dense.train.steps, found.dense.train.batch) == (9, 4)
+    assert found.dense.ground is None
+    assert (found.distill.adapter_steps, found.distill.controller_steps) == (1, 2)
+    assert found.distill.batch == 6
+    assert as_the_run_had(tmp_path / 'none', SETTINGS) == SETTINGS
 
 
 def test_a_policy_without_dynamic_layers_is_exported_and_runs_all_of_them(dense, tmp_path):

@@ -117,6 +117,8 @@ def test_every_update_draws_as_many_exits_as_asked_for_from_the_range() -> None:
     narrow = settings(10, exits=1, exit_layers=(3, 3))
     assert {exits_of(n, network, narrow) for n in range(20)} == {(3,)}
     assert {exits_of(n, network, settings(10)) for n in range(20)} == {()}
+    always = settings(10, exits=1, exit_layers=(3, 3), every_exit=(2, 4))
+    assert {exits_of(n, network, always) for n in range(20)} == {(2, 3, 4)}
 
 
 def test_early_exits_make_the_states_in_mid_stack_act() -> None:
