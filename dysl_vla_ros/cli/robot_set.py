@@ -158,7 +158,7 @@ def train_robot_set(given: argparse.Namespace) -> int:
         steps=given.steps or steps, batch=given.batch or batch,
         learning_rate=given.learning_rate or 7e-4, warmup=min(100, (given.steps or steps) // 4),
         ema=0.99, note_every=25 if (given.steps or steps) > 100 else 2, seed=given.seed,
-        max_seconds=60.0 * given.minutes, compile=on_gpu, save_every_s=given.save_every,
+        max_seconds=60.0 * given.minutes, save_every_s=given.save_every,
         exits=given.exits or 0, augmentation=Augmentation(shift=2, noise=0.005),
         exit_layers=tuple(given.exit_layers) if given.exit_layers else (0, 0),
     )  # fmt: skip

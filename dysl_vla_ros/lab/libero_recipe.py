@@ -108,7 +108,7 @@ def libero_preset(name: str, suite: str, workers: int, on_gpu: bool) -> LiberoRe
     batch = 256 if on_gpu else 64
     train = TrainSettings(
         steps=12_000 if on_gpu else 6000, batch=batch, learning_rate=7e-4, warmup=200, ema=0.998,
-        note_every=50, exits=2, exit_layers=(5, 10), compile=on_gpu, save_every_s=60.0,
+        note_every=50, exits=2, exit_layers=(5, 10), save_every_s=60.0,
         augmentation=Augmentation(shift=3, gain=0.2, tint=0.05, noise=0.05),
     )  # fmt: skip
     return LiberoRecipe(

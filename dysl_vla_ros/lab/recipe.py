@@ -131,7 +131,7 @@ def preset(name: str, workers: int, on_gpu: bool) -> Recipe:
     Args:
         name: ``full`` or ``toy``.
         workers: Processes that simulate.
-        on_gpu: Compile layers, which only pays there.
+        on_gpu: Batches twice as large.
     """
     if name == 'toy':
         few = TrainSettings(steps=6, batch=8, warmup=2, note_every=2, augmentation=MILD)
@@ -149,7 +149,7 @@ def preset(name: str, workers: int, on_gpu: bool) -> Recipe:
     batch = 32 if not on_gpu else 64
     dense = TrainSettings(
         steps=2400, batch=batch, learning_rate=7e-4, warmup=100, ema=0.997, note_every=25,
-        compile=on_gpu, save_every_s=120.0,
+        save_every_s=120.0,
     )  # fmt: skip
     further = replace(dense, learning_rate=5e-4, exits=3, exit_layers=(5, 10),
                       weights=LossWeights(point=0.08, offset=0.25, name=0.1))  # fmt: skip

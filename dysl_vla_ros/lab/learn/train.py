@@ -44,7 +44,6 @@ class TrainSettings:
         clip: Largest norm of the gradient.
         max_seconds: With more than 0, ``steps`` is lowered, once the speed is known, to fit.
         precision: Of matrix products; see ``half.Precision``.
-        compile: Compile layers with torch.compile.
         save_every_s: Interval of resumable states [s]; 0 saves none.
         note_every: Updates between entries of the loss curve.
         seed: Of order and augmentation.
@@ -67,7 +66,6 @@ class TrainSettings:
     clip: float = 1.0
     max_seconds: float = 0.0
     precision: Precision = 'auto'
-    compile: bool = False
     save_every_s: float = 0.0
     note_every: int = 50
     seed: int = 0
@@ -143,10 +141,6 @@ def train(
         cpu=not on_gpu,
     )
     averaged = copy.deepcopy(network).to(source.device).eval().requires_grad_(False)
-    if settings.compile:
-        # One layer is compiled and its code serves all: compiling the whole stack takes minutes.
-        for part in (*network.stems, *network.layers, network.action_head):
-            part.compile(dynamic=False)
     network.to(source.device).train().requires_grad_(True)
     optimizer = build_optimizer(network, settings)
     model, prepared = accelerator.prepare(network, optimizer)
