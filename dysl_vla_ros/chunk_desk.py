@@ -82,11 +82,11 @@ class ChunkDesk:
             return self._playback.holds
         return scheduler.remaining <= self._config.timing.request_threshold * scheduler.horizon
 
-    def plan(self, mode: SkipMode) -> SkipPlan:
-        """Which layers the next pass may skip; after a hold none: it is full."""
+    def plan(self, mode: SkipMode, instruction: str) -> SkipPlan:
+        """Which layers the next pass, told this, may skip; guided, none after a hold."""
         if self._playback.holds:
             self.skip.restart()
-        return self.skip.plan('auto' if mode == 'compare' else mode)
+        return self.skip.plan('auto' if mode == 'compare' else mode, instruction)
 
     def place(
         self,

@@ -175,13 +175,15 @@ class SkipConfig:
 
     mode: str = _parameter(
         '',
-        'auto, full, max_skip, fixed (every pass leaves at skip.exit_layer), or compare (a full '
-        "and an auto pass on one frame, commands from the full); empty = the bundle's",
+        'auto, full, max_skip, fixed (every pass leaves at skip.exit_layer), by_instruction '
+        '(where the bundle says for the instruction), or compare (a full and an auto pass on one '
+        "frame, commands from the full); empty = the bundle's",
         choices=(*SKIP_MODES, ''),
         dynamic=True,
     )
     exit_layer: int = _parameter(
-        0, "Mode fixed: layers 0 to this less 1 run, then the last; 0 = the bundle's",
+        0, "Mode fixed: layers 0 to this less 1 run, then the last; 0 = the bundle's. Mode "
+        'by_instruction: for words that the bundle does not name',
         low=0, high=998,
     )  # fmt: skip
     rule: str = _parameter(

@@ -72,6 +72,11 @@ def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
 
 def _check_exit(skip: SkipConfig, manifest: Manifest) -> None:
     """Refuse an exit that the bundle does not have."""
+    if skip.mode == 'by_instruction' and not manifest.calibration.exit_by_instruction:
+        raise ConfigError(
+            'skip.mode', skip.mode, f'another one: {manifest.name} names no exits by instruction; '
+            'dysl calibrate BUNDLE --by-instruction REPORT chooses them',
+        )  # fmt: skip
     given, exits = skip.exit_layer, manifest.layout.exit_layers
     if given in exits or (given == 0 and skip.mode != 'fixed'):
         return

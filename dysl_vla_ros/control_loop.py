@@ -129,7 +129,7 @@ class ControlLoop:
         with self._lock:
             self._standing.in_flight = True
             mode, epoch = self.skip_mode, self._standing.epoch if epoch is None else epoch
-            plan = self._desk.plan(mode)
+            plan = self._desk.plan(mode, observation.instruction)
         try:
             spec = getattr(self.policy.manifest, 'proprioception', None)
             observation = as_read(observation, spec, self._planner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +29,14 @@ COMMAND_TOPICS = {
     'pose': 'pose_target',
 }
 """``command_type`` -> the topic it goes to."""
-SkipMode = Literal['auto', 'full', 'max_skip', 'fixed', 'compare']
-SKIP_MODES: tuple[SkipMode, ...] = ('auto', 'full', 'max_skip', 'fixed', 'compare')
+SkipMode = Literal['auto', 'full', 'max_skip', 'fixed', 'by_instruction', 'compare']
+SKIP_MODES: tuple[SkipMode, ...] = get_args(SkipMode)
 PassMode = Literal['full', 'skipped', 'rerun']
+
+
+def plain_words(instruction: str) -> str:
+    """An instruction in lower case, with single blanks: what two spellings have in common."""
+    return ' '.join(instruction.lower().split())
 
 
 def frozen_array(values: Any, dtype: Any = np.float64) -> NDArray[Any]:

@@ -13,6 +13,7 @@ from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.core.governor import GovernorSettings
 from dysl_vla_ros.core.skip_policy import SkipSettings
 from dysl_vla_ros.core.watchdogs import Patience
+from dysl_vla_ros.data_types import plain_words
 
 _HOLDS_POINTS = ('joint_commands', 'joint_state', 'twist', 'pose')
 """Command types whose receivers take points: what they were told last, they keep doing."""
@@ -64,7 +65,9 @@ def skip_settings(config: NodeConfig, calibration: CalibrationSpec) -> SkipSetti
         max_consecutive=rerun.max_consecutive,
         stay_full_chunks=rerun.stay_full_chunks,
         exit_layer=skip.exit_layer,
-    )
+        exits={plain_words(words): layer
+               for words, layer in calibration.exit_by_instruction.items()},
+    )  # fmt: skip
 
 
 def calibrated(config: NodeConfig, calibration: CalibrationSpec) -> NodeConfig:

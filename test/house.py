@@ -126,7 +126,7 @@ PARTS = {
     ),
     'training_range': May('action_columns bundle data_types', '', 'numpy'),
     'loop_status': May('core data_types'),
-    'loop_settings': May('bundle config core', '', 'numpy'),
+    'loop_settings': May('bundle config core data_types', '', 'numpy'),
     'playback': May('config core data_types loop_settings motion', '', 'numpy'),
     'chunk_desk': May(
         'bundle config core data_types loop_settings loop_status motion playback policy'

@@ -16,6 +16,7 @@ from dysl_vla_ros.engines.fake.bundle import fake_manifest
 from dysl_vla_ros.engines.image_tensor import View
 from dysl_vla_ros.engines.open_engine import bundled_model
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.loop_settings import skip_settings
 
 
 @pytest.fixture(scope='module')
@@ -124,6 +125,16 @@ def test_the_skip_mode_and_its_exit_are_the_bundles_unless_a_parameter_says_anot
     assert skip_of(manifest, exit_layer=6) == ('fixed', 6)
     assert skip_of(uncompared(manifest)) == ('auto', 0)
     assert skip_of(uncompared(manifest), mode='fixed', exit_layer=18) == ('fixed', 18)
+
+
+def test_the_mode_by_instruction_is_refused_where_the_bundle_names_no_instruction(manifest):
+    with pytest.raises(ConfigError, match='skip.mode = .by_instruction.: .*--by-instruction REPO'):
+        skip_of(manifest, mode='by_instruction')
+    named = replace(manifest.calibration, exit_by_instruction={'Stack the cubes': 3})
+    manifest = replace(manifest, calibration=named)
+    assert skip_of(manifest, mode='by_instruction') == ('by_instruction', 8)
+    config = with_bundle(from_flat({'skip.mode': 'by_instruction'}), manifest)
+    assert skip_settings(config, manifest.calibration).exits == {'stack the cubes': 3}
 
 
 @pytest.mark.parametrize(

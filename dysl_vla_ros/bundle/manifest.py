@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dysl_vla_ros.bundle.strict_json import expect, parse
-from dysl_vla_ros.data_types import ActionSpace, LayerLayout
+from dysl_vla_ros.data_types import ActionSpace, LayerLayout, plain_words
 from dysl_vla_ros.errors import BundleError, EngineError
 
 FORMAT = 'dysl_vla_bundle'
@@ -220,6 +220,8 @@ class CalibrationSpec:
         level_high: Continuity at and above which every controller is live.
         mode: Which skip mode won; a manifest that does not say is from before they were compared.
         exit_layer: Mode ``fixed``: layers 0 to this less 1 run, then the last; 0 = none is known.
+        exit_by_instruction: Mode ``by_instruction``: instruction -> exit, 0 = dense; what is told
+            in other words leaves at ``exit_layer``, or is dense where that is 0.
     """
 
     eta: float
@@ -230,8 +232,16 @@ class CalibrationSpec:
     rule: Literal['ceil', 'level'] = 'ceil'
     level_low: float = -1.0
     level_high: float = 0.0
-    mode: Literal['auto', 'full', 'max_skip', 'fixed'] = 'auto'
+    mode: Literal['auto', 'full', 'max_skip', 'fixed', 'by_instruction'] = 'auto'
     exit_layer: int = 0
+    exit_by_instruction: Mapping[str, int] = field(default_factory=dict)
+
+    def told(self) -> dict[str, Any]:
+        """As JSON; exits by instruction only where there are some, as before there could be."""
+        found = dataclasses.asdict(self)
+        if not self.exit_by_instruction:
+            del found['exit_by_instruction']
+        return found
 
 
 @dataclass(frozen=True)
@@ -409,6 +419,19 @@ class Manifest:
             known,
             f'within [1, {self.layers_total - 2}], or 0 where mode is not fixed',
         )
+        self._check_exits(found)
+
+    def _check_exits(self, found: CalibrationSpec) -> None:
+        name, table = 'calibration.exit_by_instruction', found.exit_by_instruction
+        expect(name, len(table), len(table) <= 10_000, 'at most 10000 instructions')
+        missing = found.mode == 'by_instruction' and not table
+        expect(name, {}, not missing, 'some instruction, where mode is by_instruction')
+        for words, layer in table.items():
+            expect(name, words, bool(words.strip()), 'instructions with words')
+            expect(name, layer, layer == 0 or layer in self.layout.exit_layers,
+                   f'exits within [1, {self.layers_total - 2}], or 0, dense')  # fmt: skip
+        twice = len({plain_words(words) for words in table}) < len(table)
+        expect(name, list(table), not twice, 'each instruction once')
 
     def _check_segments(self) -> None:
         layout = self.layout
@@ -449,7 +472,7 @@ def manifest_from_dict(document: Any) -> Manifest:
 
 def manifest_to_dict(manifest: Manifest) -> dict[str, Any]:
     """The JSON document of a manifest."""
-    return dataclasses.asdict(manifest)
+    return {**dataclasses.asdict(manifest), 'calibration': manifest.calibration.told()}
 
 
 def _check_version(found_format: object, version: object) -> None:

@@ -102,6 +102,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--observations', type=Path, help='of a bundle: compare the modes on '
                         'a recording (bag, or .npz as for dysl bench) instead, by their error '
                         'to dense; the guidance stays')  # fmt: skip
+    parser.add_argument('--by-instruction', type=Path, metavar='REPORT', help='of a bundle: give '
+                        'each instruction the shallowest of the exits that won most, by a '
+                        'report of dysl evaluate --world --json; the guidance stays')  # fmt: skip
     parser.add_argument('--static-share', type=SHARE_INSIDE, default=0.2,
                         help='share of static layers')  # fmt: skip
     parser.add_argument('--tokens', default='slots', choices=('slots', 'all'),
@@ -184,7 +187,8 @@ def _check_options(given: argparse.Namespace) -> None:
     numbers = _named_weights(given.weights)
     if manifest is not None and numbers and len(numbers) != manifest.action.dim:
         raise ConfigError('weights', list(numbers), f'{manifest.action.dim} numbers')
-    if manifest is not None and given.bag is None and given.observations is None:
+    if (manifest is not None and given.bag is None and given.observations is None
+            and given.by_instruction is None):  # fmt: skip
         names = manifest.action.joint_names
         if manifest.action.space.startswith('joint') and names and names != JOINT_NAMES:
             raise ConfigError('bag', None, f'a recording of the arm that {manifest.name} moves '
@@ -252,6 +256,11 @@ def _bundle(
     given: argparse.Namespace, space: Workspace, bars: StageBars
 ) -> tuple[CalibrationSpec, list[Table]]:
     manifest = open_bundle(given.target).manifest
+    if given.by_instruction is not None:
+        spec, table = calibrate_mode.choose_by_instruction(given, manifest, space)
+        bars.say(f'the calibration before this one: {keep_before(given.target / MANIFEST_NAME)}')
+        _write(given.target, manifest, spec)
+        return spec, [table]
     if given.observations is not None:
         spec, table = calibrate_mode.choose_on_recorded(given, manifest, space, bars)
         bars.say(f'the calibration before this one: {keep_before(given.target / MANIFEST_NAME)}')
@@ -265,7 +274,8 @@ def _bundle(
     else:
         episodes, kept = _evaluated(given, space, bars)
     spec = _guidance(given, episodes, manifest.layout, space, manifest.action.dim, before)
-    spec = replace(spec, mode=before.mode, exit_layer=before.exit_layer)
+    spec = replace(spec, mode=before.mode, exit_layer=before.exit_layer,
+                   exit_by_instruction=before.exit_by_instruction)  # fmt: skip
     if spec != before:  # else it was written by the run that this one goes on with
         bars.say(f'the calibration before this one: {keep_before(manifest_path)}')
     manifest = _write(given.target, manifest, spec)

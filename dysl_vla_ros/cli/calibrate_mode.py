@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -39,6 +40,14 @@ def check(given: Namespace, manifest: Manifest | None) -> None:
     """
     if given.compare is not None and given.compare < 0:
         raise ConfigError('compare', given.compare, 'at least 0')
+    if given.by_instruction is not None:
+        if manifest is None:
+            raise ConfigError('by-instruction', str(given.by_instruction), 'the folder of a '
+                              'bundle')  # fmt: skip
+        if given.bag is not None or given.observations is not None:
+            raise ConfigError('by-instruction', str(given.by_instruction), 'neither --bag nor '
+                              '--observations with it')  # fmt: skip
+        read_report(given.by_instruction)
     if given.observations is not None:
         if manifest is None:
             raise ConfigError('observations', str(given.observations), 'the folder of a bundle')
@@ -105,6 +114,69 @@ def choose_in_simulation(
         )
     ledger.done()
     return _with(manifest.calibration, chosen), table
+
+
+def choose_by_instruction(
+    given: Namespace, manifest: Manifest, space: Workspace
+) -> tuple[CalibrationSpec, Table]:
+    """Take each instruction's exit from a report of evaluated exits.
+
+    Args:
+        given: Options.
+        manifest: Of the bundle, whose rows the report must be of.
+        space: Gets ``exits.json``.
+
+    Raises:
+        ConfigError: The file is no such report, or of another policy.
+    """
+    from dysl_vla_ros.lab.evaluation.choice import by_instruction
+
+    report = read_report(given.by_instruction)
+    if report.get('policy') != manifest.digest[:12]:
+        raise ConfigError('by-instruction', report.get('policy'), f'a report of this bundle, '
+                          f'policy {manifest.digest[:12]}')  # fmt: skip
+    try:
+        found = by_instruction(report)
+    except (TypeError, ValueError) as error:
+        raise ConfigError('by-instruction', str(given.by_instruction), 'a report of dysl evaluate '
+                          f'--world --json: {error}') from None  # fmt: skip
+    space.write('exits.json', {'exits': found.exits, 'others': found.others, 'won': found.won,
+                               'starts': found.starts})  # fmt: skip
+    layers = list(next(iter(found.won.values())))
+    table = Table(title='episodes won by exit; > goes into the bundle, the shallowest of the best',
+                  title_justify='left', box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
+                  show_edge=False)  # fmt: skip
+    table.add_column('instruction')
+    for name in ('starts', *(_named(layer) for layer in layers)):
+        table.add_column(name, justify='right', no_wrap=True)
+    for words, chosen in found.exits.items():
+        wins = (f'{"> " if layer == chosen else ""}{found.won[words][layer]}' for layer in layers)
+        table.add_row(words, str(found.starts[words]), *wins)
+    table.add_row('any other', '', *('>' if layer == found.others else '' for layer in layers))
+    spec = replace(manifest.calibration, mode='by_instruction', exit_layer=found.others,
+                   exit_by_instruction=found.exits)  # fmt: skip
+    return spec, table
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """A report of ``dysl evaluate --json``.
+
+    Raises:
+        ConfigError: It cannot be read, or is something else.
+    """
+    try:
+        found = json.loads(path.read_text('utf-8'))
+    except (OSError, ValueError) as error:
+        raise ConfigError('by-instruction', str(path), f'a report of dysl evaluate --json: {error}'
+                          ) from None  # fmt: skip
+    if not isinstance(found, dict) or not isinstance(found.get('episodes'), dict):
+        raise ConfigError('by-instruction', str(path), 'a report of dysl evaluate --world --json, '
+                          'with its episodes')  # fmt: skip
+    return found
+
+
+def _named(layer: int) -> str:
+    return f'exit {layer}' if layer else 'dense'
 
 
 def choose_on_recorded(

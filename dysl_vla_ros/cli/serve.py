@@ -46,7 +46,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='YAML: what requests hold and answers mean; default: '
                         "observation/CAMERA, observation/state, prompt, and the model's own "
                         'actions in metres and radians')  # fmt: skip
-    parser.add_argument('--mode', default='', choices=('', 'auto', 'full', 'max_skip', 'fixed'),
+    parser.add_argument('--mode', default='', choices=('', 'auto', 'full', 'max_skip', 'fixed',
+                        'by_instruction'),
                         help="when to skip; default: the bundle's")  # fmt: skip
     parser.add_argument('--plays', type=COUNT_FROM_0, default=0, metavar='ROWS',
                         help='how many rows of an answer clients play before they ask again; '

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from dysl_vla_ros.core.continuity import ContinuityHistory, DropDetector, DropState
@@ -21,6 +22,7 @@ from dysl_vla_ros.data_types import (
     SkipMode,
     SkipPlan,
     frozen_array,
+    plain_words,
 )
 
 _HEARD = 1000
@@ -46,6 +48,8 @@ class SkipSettings:
         max_consecutive: Re-runs in a row after which passes are full at once.
         stay_full_chunks: Full passes after the last chunk with a drop.
         exit_layer: Where passes of mode ``fixed`` leave for the last layer; 0 = none is known.
+        exits: Mode ``by_instruction``: plain words -> such a layer, 0 = dense; other words leave
+            at ``exit_layer``.
     """
 
     rule: Literal['ceil', 'level', 'printed']
@@ -61,6 +65,7 @@ class SkipSettings:
     max_consecutive: int = 2
     stay_full_chunks: int = 1
     exit_layer: int = 0
+    exits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -139,15 +144,24 @@ class SkipPolicy:
                 for allow, (first, end) in zip(self._allow, self.segments, strict=True)
             )
 
-    def plan(self, mode: SkipMode) -> SkipPlan:
-        """Which layers the next pass may skip."""
-        return replace(self._plan(mode), since=self._take_heard())
+    def plan(self, mode: SkipMode, instruction: str = '') -> SkipPlan:
+        """Which layers the next pass may skip.
 
-    def _plan(self, mode: SkipMode) -> SkipPlan:
+        Args:
+            mode: Of skipping.
+            instruction: That the pass is told; counts in mode ``by_instruction`` alone.
+        """
+        return replace(self._plan(mode, instruction), since=self._take_heard())
+
+    def _plan(self, mode: SkipMode, instruction: str) -> SkipPlan:
         if mode == 'full':
             return SkipPlan(self._dense())
         if mode == 'fixed':
             return SkipPlan(self._dense(), exit_layer=self.settings.exit_layer)
+        if mode == 'by_instruction':
+            own = self.settings
+            layer = own.exits.get(plain_words(instruction), own.exit_layer)
+            return SkipPlan(self._dense(), exit_layer=layer or None)
         if mode == 'max_skip':
             return self._live(tuple(first for first, _ in self.segments))
         if self.continuity is None or self.critical:

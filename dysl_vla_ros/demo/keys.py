@@ -10,7 +10,7 @@ import tty
 from dataclasses import dataclass
 from typing import Any
 
-MODES = ('auto', 'full', 'max_skip', 'fixed', 'compare')
+MODES = ('auto', 'full', 'max_skip', 'fixed', 'by_instruction', 'compare')
 HELP = 'i tell  m mode  n scene  p pause  q quit'
 _ENTER, _ESCAPE, _DELETE = '\r\n', '\x1b', '\x7f\x08'
 _LONGEST = 200

@@ -22,7 +22,7 @@ from std_msgs.msg import String
 
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.core.skip_policy import SkipSettings
-from dysl_vla_ros.data_types import Observation, SkipMode, SkipPlan
+from dysl_vla_ros.data_types import Observation, SkipMode, SkipPlan, plain_words
 from dysl_vla_ros.engines.image_tensor import seen_values
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.lossless_picture import encode
@@ -107,7 +107,7 @@ class PassLog:
         manifest: Manifest = policy.manifest
         self._node = node
         self._policy = policy
-        self._settings = asdict(settings)
+        self._settings, self._exits = asdict(settings), settings.exits
         self._source = Source(
             secrets.token_hex(4), manifest.name, manifest.digest, policy.engine.device
         )
@@ -180,6 +180,11 @@ class PassLog:
         while (entry := self._queue.get()) is not None:
             self._publish(entry)
 
+    def _exit_of(self, instruction: str) -> dict[str, int]:
+        """What the exits by instruction say of this one; not the whole table each time."""
+        words = plain_words(instruction)
+        return {words: self._exits[words]} if words in self._exits else {}
+
     def _say(self, entry: _Entry) -> None:
         seen, manifest = entry.seen, self._policy.manifest
         again = entry.number != seen.number
@@ -197,7 +202,7 @@ class PassLog:
             tokens=tuple(self._policy.tokens(observation.instruction)[0].tolist()),
             proprioception=sensed,
             mode=entry.mode,
-            settings=self._settings,
+            settings=self._settings | {'exits': self._exit_of(observation.instruction)},
             plan=seen.plan,
             result=entry.result,
             judged=judged(entry.delivery),

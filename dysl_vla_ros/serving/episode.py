@@ -20,7 +20,7 @@ from dysl_vla_ros.errors import ConfigError, InputError
 from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.verified_pass import displacements, physical_actions, verified
 
-SERVED_MODES: tuple[SkipMode, ...] = ('auto', 'full', 'max_skip', 'fixed')
+SERVED_MODES: tuple[SkipMode, ...] = ('auto', 'full', 'max_skip', 'fixed', 'by_instruction')
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,9 @@ class ServeSettings:
             raise ConfigError('silence', self.silence_s, 'more than 0 seconds')
         if self.mode == 'fixed' and not self.skip.exit_layer:
             raise ConfigError('mode', 'fixed', 'another one: the bundle names no exit layer')
+        if self.mode == 'by_instruction' and not self.skip.exits:
+            raise ConfigError('mode', self.mode, 'another one: the bundle names no exits by '
+                              'instruction')  # fmt: skip
 
 
 class Episode:
@@ -109,11 +112,12 @@ class Episode:
         if mode not in SERVED_MODES:
             raise InputError(f'{ASK}.mode = {str(mode)[:20]!r}: expected one of {SERVED_MODES}')
         if said.get('aside'):
-            plan = SkipPolicy(self._skip.segments, self._settings.skip).plan(mode)
+            fresh = SkipPolicy(self._skip.segments, self._settings.skip)
+            plan = fresh.plan(mode, observation.instruction)
             result = self._policy.predict(observation, plan)
             return self._say(result, None, again=False)
         self._go_on(observation, said, now)
-        result = self._policy.predict(observation, self._skip.plan(mode))
+        result = self._policy.predict(observation, self._skip.plan(mode, observation.instruction))
         return self._verified(result, observation)
 
     def _go_on(self, observation: Observation, said: Mapping[str, Any], now: float) -> None:

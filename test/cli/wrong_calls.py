@@ -69,6 +69,7 @@ CALLS = [
     ('calibrate BUNDLE --bag NOWHERE', 'an .mcap file, or a folder with one', WRONG),
     ('calibrate BUNDLE --bag EMPTY', 'in this one there is none', WRONG),
     ('calibrate BUNDLE --observations NPZ --depth 0.5', 'cut off', WRONG),
+    ('calibrate BUNDLE --by-instruction NOWHERE', 'a report of dysl evaluate --json', WRONG),
     ('calibrate BUNDLE --latency soon', "--latency = 'soon': expected measured, zero", WRONG),
     ('calibrate BUNDLE --latency nan', 'within [0, 10] seconds', WRONG),
     ('calibrate BUNDLE --first-seed -1', 'within [0, 2147483647]', WRONG),

@@ -78,6 +78,17 @@ def test_a_fixed_exit_is_the_same_at_rest_in_smooth_motion_and_in_a_drop():
     assert skip.plan('auto').exit_layer is skip.plan('full').exit_layer is None
 
 
+def test_an_exit_by_instruction_is_that_of_the_words_and_of_others_the_deepest_known():
+    skip = policy(exit_layer=8, exits={'pick up the bowl': 3, 'open the drawer': 0})
+    assert skip.plan('by_instruction', 'Pick up  the bowl ').exit_layer == 3
+    assert skip.plan('by_instruction', 'stack the plates').exit_layer == 8
+    dense = skip.plan('by_instruction', 'open the drawer')
+    assert dense.exit_layer is None and dense.allow == DENSE
+    with_continuity(skip, [-0.1, -2.0])
+    assert skip.plan('by_instruction', 'pick up the bowl').exit_layer == 3, 'also in a drop'
+    assert policy(exits={'a': 3}).plan('by_instruction', 'b').exit_layer is None
+
+
 def test_a_rise_shifts_every_segment_by_the_same_number_of_layers():
     skip = policy()
     with_continuity(skip, [-0.4, -0.15])  # rise 0.25 / 0.1 -> ceil 3

@@ -65,6 +65,8 @@ def test_a_mode_that_was_refused_is_left_out_until_the_mode_has_changed():
     assert pressed('m', mode='max_skip', operator=operator) == [Wish('mode', 'fixed')]
     operator.answered(Wish('mode', 'fixed'), False, 'skip.exit_layer = 0')
     assert operator.said == 'refused: skip.exit_layer = 0'
+    assert pressed('m', mode='max_skip', operator=operator) == [Wish('mode', 'by_instruction')]
+    operator.answered(Wish('mode', 'by_instruction'), False, 'skip.mode = by_instruction')
     assert pressed('m', mode='max_skip', operator=operator) == [Wish('mode', 'compare')]
     assert pressed('m', mode='compare', operator=operator) == [Wish('mode', 'auto')]
     assert pressed('m', mode='max_skip', operator=operator) == [Wish('mode', 'fixed')]

@@ -14,6 +14,7 @@ import numpy as np
 from dysl_vla_ros.bundle.manifest import CalibrationSpec
 from dysl_vla_ros.config import NodeConfig, SkipConfig
 from dysl_vla_ros.data_types import Observation
+from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.evaluate import Played
 from dysl_vla_ros.lab.evaluation.exits import rms
 from dysl_vla_ros.lab.evaluation.latency_auto import ModeRun
@@ -139,6 +140,61 @@ def by_error(found: Mapping[Row, Mapping[str, Any]]) -> list[Candidate]:
     """Candidates of recorded observations; fixed exits first."""
     return _fixed_first(Candidate(row, -one['error_mean'], one['layers_run_mean'])
                         for row, one in found.items())  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ByInstruction:
+    """Exits chosen task by task.
+
+    Attributes:
+        exits: Instruction -> exit; 0 is dense.
+        others: For any other instruction: the deepest of them.
+        won: Instruction -> exit -> episodes won.
+        starts: Instruction -> start states on which all of its exits were played.
+    """
+
+    exits: dict[str, int]
+    others: int
+    won: dict[str, dict[int, int]]
+    starts: dict[str, int]
+
+
+def by_instruction(report: Mapping[str, Any]) -> ByInstruction:
+    """Per instruction the shallowest exit that wins as often as the best one.
+
+    Args:
+        report: Of ``dysl evaluate --world``: the rows ``full`` and ``fixed D`` count, on the
+            starts that all of them played.
+
+    Raises:
+        ConfigError: There are fewer than two such rows, or a task has no start in common.
+    """
+    words, episodes = report.get('instructions', {}), report.get('episodes', {})
+    found = {_exit_of(name): rows for name, rows in episodes.items() if _exit_of(name) >= 0}
+    if len(found) < 2 or not words or report.get('control', 'none') != 'none':
+        raise ConfigError('by-instruction', sorted(episodes), 'a report of dysl evaluate --world '
+                          'WORLD --modes full fixed --exit-layer D E --json REPORT, with the '
+                          'true words')  # fmt: skip
+    depth = sorted(found, key=lambda layer: layer or float('inf'))
+    exits, won, starts = {}, {}, {}
+    for task, told in words.items():
+        outcome = {layer: {start: ok for number, start, ok, *_ in found[layer]
+                           if str(number) == task} for layer in depth}  # fmt: skip
+        common = set.intersection(*(set(one) for one in outcome.values()))
+        if not common:
+            raise ConfigError('by-instruction', told, 'a start that every row has played')
+        wins = {layer: sum(one[start] for start in common) for layer, one in outcome.items()}
+        exits[told] = next(layer for layer in depth if wins[layer] == max(wins.values()))
+        won[told], starts[told] = wins, len(common)
+    return ByInstruction(exits, max(exits.values(), key=depth.index), won, starts)
+
+
+def _exit_of(row: str) -> int:
+    """Exit of a row's name, 0 of the dense one; -1 of any other."""
+    mode, _, layer = row.partition(' ')
+    if row == DENSE.name:
+        return 0
+    return int(layer) if mode == 'fixed' and layer.isdecimal() else -1
 
 
 def row_config(row: Row) -> NodeConfig:

@@ -166,7 +166,7 @@ def about(options: EvaluateOptions) -> dict[str, Any]:
     files = {name: entry.sha256 for name, entry in manifest.files.items()}
     config = asdict(replace(options.config, engine=replace(options.config.engine, path='')))
     return {
-        'bundle': {'name': manifest.name, 'calibration': asdict(manifest.calibration),
+        'bundle': {'name': manifest.name, 'calibration': manifest.calibration.told(),
                    'static_layers': manifest.static_layers, 'files': files},
         'latency': options.latency,
         'probe': options.probe,

@@ -48,11 +48,14 @@ def bench_modes(
 
     Returns:
         Mode -> latency (re-runs included), layers run, controllers asked and re-runs; ``fixed``
-        where the bundle or the parameters name an exit.
+        where the bundle or the parameters name an exit, ``by_instruction`` where the bundle
+        does.
     """
     config = config or NodeConfig()
     known = config.skip.exit_layer or policy.manifest.calibration.exit_layer
     modes: tuple[SkipMode, ...] = (*MODES, 'fixed') if known else MODES
+    if policy.manifest.calibration.exit_by_instruction:
+        modes = (*modes, 'by_instruction')
     runs = {mode: ModeRun(policy, config, mode) for mode in modes}
     total = rounds * len(observations)
     for done in range(total):
@@ -99,7 +102,8 @@ class ModeRun:
         """One chunk: predict, verify, run again where that is due; returns what is played."""
         manifest, chunk = self._policy.manifest, TimedPasses(self._policy, clock)
         result, moves, _ = verified(
-            self._skip, chunk.predict(observation, self._skip.plan(self._mode)),
+            self._skip,
+            chunk.predict(observation, self._skip.plan(self._mode, observation.instruction)),
             lambda one: displacements(manifest, one.normalised, observation),
             manifest.action.horizon, chunk.rerun,
         )  # fmt: skip

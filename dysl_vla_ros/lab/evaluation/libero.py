@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -209,7 +209,7 @@ def evaluate_libero(
 def about(options: LiberoOptions, policy: Policy) -> dict[str, Any]:
     """What an episode depends on beside its row, task and start."""
     files = {name: entry.sha256 for name, entry in sorted(policy.manifest.files.items())}
-    calibration = json.loads(json.dumps(asdict(policy.manifest.calibration)))
+    calibration = json.loads(json.dumps(policy.manifest.calibration.told()))
     return {'suite': options.suite, 'control': options.control, 'thin': options.thin,
             'replan': options.replan, 'bundle': policy.manifest.name, 'files': files,
             'calibration': calibration}  # fmt: skip

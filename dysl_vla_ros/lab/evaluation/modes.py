@@ -15,7 +15,8 @@ from dysl_vla_ros.lab.evaluation.paces import Paces
 from dysl_vla_ros.policy import Pass, Policy
 
 Mode = Literal[
-    'full', 'auto', 'ceil', 'level', 'printed', 'max_skip', 'fixed', 'no_pre_skip', 'no_rerun',
+    'full', 'auto', 'ceil', 'level', 'printed', 'max_skip', 'fixed', 'by_instruction',
+    'no_pre_skip', 'no_rerun',
     'closed', 'static_only', 'random', 'deer', 'oracle', 'remote', 'verified', 'broker',
     'blocking', 'blend', 'noise_critical', 'noise_free', 'paced',
 ]  # fmt: skip
@@ -38,6 +39,7 @@ DESCRIPTIONS: dict[Mode, str] = {
     'printed': 'ceil with the sign that the paper prints',
     'max_skip': 'every controller live in every pass, no guidance, no verification',
     'fixed': 'every pass leaves at --exit-layer, one row for each',
+    'by_instruction': 'every pass leaves where the bundle says for the instruction',
     'no_pre_skip': 'every controller live in every pass, with the verification after it',
     'no_rerun': 'auto without the verification after the pass',
     'closed': 'every controller evaluated, none obeyed: what the controllers cost',
@@ -60,6 +62,7 @@ DESCRIPTIONS: dict[Mode, str] = {
 _VERIFIED = ('auto', 'ceil', 'level', 'printed', 'no_pre_skip', 'full', 'remote', 'verified')
 _SKIP_MODES: dict[Mode, str] = {
     'full': 'full', 'max_skip': 'max_skip', 'no_pre_skip': 'max_skip', 'fixed': 'fixed',
+    'by_instruction': 'by_instruction',
     'deer': 'full', 'oracle': 'full', 'noise_critical': 'full', 'noise_free': 'full',
 }  # fmt: skip
 

@@ -150,7 +150,7 @@ def play_episode(
         observation = Observation(stamp=float(count), images=images, joints=seen.joints,
                                   gripper=seen.gripper, instruction=instruction)  # fmt: skip
         chunk = TimedPasses(policy)
-        first_pass = chunk.predict(observation, skip.plan(mode))
+        first_pass = chunk.predict(observation, skip.plan(mode, instruction))
         due = min(getattr(policy, 'plays', replan), world.limit - count)
         # Only what will be played is verified: the next look replaces the rest.
         result, steps, verdict = verified(

@@ -180,8 +180,14 @@ def report(
         raise ConfigError('tasks', tuple(tasks), 'a task in whose scene the object of another '
                           'lies')  # fmt: skip
     names = list(by_row)
+    told: dict[int, set[str]] = {}
+    for one in wanted:
+        told.setdefault(one.task, set()).add(one.told)
     return {
         **facts,
+        'instructions': {str(task): words for task, (words, *others) in
+                         ((task, sorted(all_of)) for task, all_of in sorted(told.items()))
+                         if not others},
         'rows': {name: _summary(found) for name, found in by_row.items()},
         'paired': {name: _paired(by_row[names[0]], by_row[name]) for name in names[1:]},
         'episodes': {name: [[e.task, e.start, int(e.played.success), e.played.actions,

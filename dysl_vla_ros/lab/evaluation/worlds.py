@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -164,6 +164,7 @@ def evaluate_worlds(
 
         play_rows(tasks, range(starts), options.rows, kept, open_task, on_episode)
     facts = {'world': options.world, 'suite': options.world, 'control': options.control,
+             'policy': policy.manifest.digest[:12],
              'options': dict(options.given), 'replan': options.replan}  # fmt: skip
     return report(options.rows, tasks, range(starts), list(kept.found.values()), facts)
 
@@ -214,7 +215,7 @@ def _episode(
 def _about(options: WorldOptions, policy: Policy) -> dict[str, Any]:
     """What an episode depends on beside its row, task and start."""
     files = {name: entry.sha256 for name, entry in sorted(policy.manifest.files.items())}
-    calibration = json.loads(json.dumps(asdict(policy.manifest.calibration)))
+    calibration = json.loads(json.dumps(policy.manifest.calibration.told()))
     return {'world': options.world, 'options': dict(options.given), 'control': options.control,
             'replan': options.replan, 'bundle': policy.manifest.name, 'files': files,
             'calibration': calibration}  # fmt: skip

@@ -79,7 +79,7 @@ def guidance(
     around = sweep(recording, layout, spec)
     document: dict[str, Any] = {
         'source': source,
-        'calibration': dataclasses.asdict(spec),
+        'calibration': spec.told(),
         'episodes': len(recording),
         'chunks': found.chunks,
         'actions': sum(entry.played for episode in recording for entry in episode),
@@ -93,7 +93,7 @@ def guidance(
     if space.main:
         plot_guidance(space.results / 'continuity.png', found.continuity, spec, around)
     kept = ('episodes', 'chunks', 'actions', 'chunks_with_a_drop', 'drops_at_seam_share')
-    space.note('calibrate', source=source, **dataclasses.asdict(spec),
+    space.note('calibrate', source=source, **spec.told(),
                **{name: document[name] for name in kept},
                **{f'predicted_{k}': v for k, v in document['predicted'].items()
                   if k != 'chunks'})  # fmt: skip

@@ -74,7 +74,7 @@ def save_checkpoint(
     if checkpoint.robot is not None:
         header['robot'] = dataclasses.asdict(checkpoint.robot)
     if checkpoint.calibration is not None:
-        header['calibration'] = dataclasses.asdict(checkpoint.calibration)
+        header['calibration'] = checkpoint.calibration.told()
     save_tensors(path, {k: v.to(dtype) for k, v in tensors.items()}, header)
 
 

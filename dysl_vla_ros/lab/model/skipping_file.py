@@ -6,7 +6,6 @@ the weights, lies in one safetensors file of its own.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +42,7 @@ def save_skipping(path: Path, skipping: Skipping, family: str) -> None:
         'card': skipping.card,
     }  # fmt: skip
     if skipping.calibration is not None:
-        header['calibration'] = dataclasses.asdict(skipping.calibration)
+        header['calibration'] = skipping.calibration.told()
     save_tensors(path, dict(modules.state_dict()), header)
 
 

@@ -128,10 +128,10 @@ class Player:
         exact = self.as_recorded(record)
         skip = self._skip(step)
         if record is None:
-            own = skip.plan(self._mode('auto'))
+            own = skip.plan(self._mode('auto'), step.observation.instruction)
         else:
             _tell(skip, record.plan.since)
-            own = skip.plan(self._mode(record.mode))
+            own = skip.plan(self._mode(record.mode), step.observation.instruction)
         plan = record.plan if exact and record is not None else own
         compare = exact and record is not None and record.mode == 'compare'
         first = self.policy.feed(step, plan, compare)

@@ -8,9 +8,11 @@ import tiny_bundle
 
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.data_types import Observation
+from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.choice import (
     Candidate,
     by_error,
+    by_instruction,
     choose,
     on_recorded,
     rows_within,
@@ -40,6 +42,50 @@ def test_within_a_budget_the_best_that_keeps_it_is_the_measure():
     assert chosen(DENSE, EIGHT, SIX, depth=0.45) is EIGHT
     assert chosen(DENSE, EIGHT, SIX, depth=0.40) is SIX
     assert chosen(DENSE, EIGHT, SIX, depth=0.10) is SIX  # none keeps it: the shallowest
+
+
+def a_report(**rows):
+    episodes = {name.replace('_', ' '): found for name, found in rows.items()}
+    return {'instructions': {'0': 'lift it', '4': 'open it'}, 'control': 'none',
+            'episodes': episodes}  # fmt: skip
+
+
+def outcomes(first, second):
+    return [[0, start, won, 9, 9, 9] for start, won in enumerate(first)] + [
+        [4, start, won, 9, 9, 9] for start, won in enumerate(second)
+    ]
+
+
+def test_each_instruction_gets_the_shallowest_of_the_exits_that_won_most():
+    found = by_instruction(a_report(
+        full=outcomes([1, 1, 1], [1, 1, 0]), fixed_6=outcomes([1, 1, 1], [0, 1, 0]),
+        fixed_11=outcomes([1, 1, 1], [1, 1, 0]), auto=outcomes([1, 1, 1], [1, 1, 1]),
+    ))  # fmt: skip
+    assert found.exits == {'lift it': 6, 'open it': 11}
+    assert found.others == 11, 'the deepest of them'
+    assert found.won['open it'] == {6: 1, 11: 2, 0: 2}
+    assert found.starts == {'lift it': 3, 'open it': 3}
+
+
+def test_dense_is_chosen_only_where_no_exit_wins_as_often_and_then_of_other_words_too():
+    found = by_instruction(a_report(full=outcomes([1, 1], [1, 1]),
+                                    fixed_6=outcomes([1, 1], [1, 0])))  # fmt: skip
+    assert found.exits == {'lift it': 6, 'open it': 0} and found.others == 0
+
+
+def test_exits_are_compared_on_the_starts_that_all_have_played():
+    found = by_instruction(a_report(full=outcomes([0, 1, 1], [1]), fixed_6=outcomes([0], [1])))
+    assert found.exits['lift it'] == 6 and found.starts['lift it'] == 1
+
+
+@pytest.mark.parametrize('broken', [
+    {'episodes': {'full': outcomes([1], [1])}}, {'instructions': {}},
+    {'control': 'other_words'}, {'instructions': {'7': 'fly'}},
+])  # fmt: skip
+def test_a_report_that_compares_no_exits_is_refused(broken):
+    report = a_report(full=outcomes([1], [1]), fixed_6=outcomes([1], [1])) | broken
+    with pytest.raises(ConfigError, match='by-instruction'):
+        by_instruction(report)
 
 
 def test_of_two_that_are_equal_the_first_is_chosen():

@@ -81,6 +81,15 @@ def test_a_fixed_exit_is_benched_where_one_is_known_and_never_run_again():
     assert found['reruns'] == 0
 
 
+def test_exits_by_instruction_are_benched_where_the_bundle_names_them():
+    policy = policy_of(with_a_drop)
+    words = observed(policy, 1)[0].instruction
+    named = replace(policy.manifest.calibration, exit_by_instruction={words: 3})
+    policy.manifest = replace(policy.manifest, calibration=named)
+    found = bench_modes(policy, observed(policy, 2))['by_instruction']
+    assert found['layers_run_mean'] == 4 and found['reruns'] == 0
+
+
 def test_closed_controllers_skip_nothing_and_need_no_rerun():
     policy = policy_of(with_a_drop, gates=0.0)
     found = bench_modes(policy, observed(policy, 2))['max_skip']

@@ -92,6 +92,18 @@ def test_a_fixed_exit_is_charged_its_layers_and_the_last(policy):
     assert found.layers_run == 3 * found.chunks and found.reruns == 0
 
 
+def test_an_exit_by_instruction_is_that_of_the_world_s_words(policy):
+    world, manifest = Toy(policy.manifest), policy.manifest
+    for exits, layers in (({world.instruction: 1}, 2), ({'other words': 1}, 3)):
+        named = replace(manifest.calibration, exit_by_instruction=exits, exit_layer=2)
+        telling = SimpleNamespace(
+            manifest=replace(manifest, calibration=named), tokens=policy.tokens,
+            predict=policy.predict, rerun=policy.rerun,
+        )  # fmt: skip
+        found = played(telling, world, Row('by_instruction'))
+        assert found.layers_run == layers * found.chunks and found.reruns == 0
+
+
 def test_a_pace_says_how_deep_a_pass_is_and_how_much_of_its_chunk_is_played(policy):
     horizon = policy.manifest.action.horizon
     for left in (0.5, 0.75):
@@ -172,6 +184,7 @@ def test_a_report_pairs_rows_on_the_same_starts():
     assert document['rows']['fixed 2']['tasks'] == {'0': 1, '1': 1}
     assert document['paired']['fixed 2']['loss'] == 0.5
     assert document['rows']['full']['layers_run_mean'] == 4.0
+    assert document['instructions'] == {'0': 'words', '1': 'words'}
 
 
 def test_a_task_is_opened_only_where_an_episode_is_left_and_left_where_none_can_be(tmp_path):
