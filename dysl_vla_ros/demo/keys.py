@@ -10,7 +10,8 @@ import tty
 from dataclasses import dataclass
 from typing import Any
 
-MODES = ('auto', 'full', 'max_skip', 'fixed', 'by_instruction', 'compare')
+MODES = ('auto', 'full', 'max_skip', 'fixed', 'compare')
+"""Not ``by_instruction``: the bundled model names no exits by instruction."""
 HELP = 'i tell  m mode  n scene  p pause  q quit'
 _ENTER, _ESCAPE, _DELETE = '\r\n', '\x1b', '\x7f\x08'
 _LONGEST = 200

@@ -28,7 +28,7 @@ def test_pause_resumes_what_is_paused():
 
 
 def test_the_mode_key_goes_round_through_every_mode():
-    assert MODES == SKIP_MODES
+    assert MODES == tuple(mode for mode in SKIP_MODES if mode != 'by_instruction')
     seen, mode = [], 'auto'
     for _ in MODES:
         (wish,) = pressed('m', mode=mode)
@@ -65,8 +65,6 @@ def test_a_mode_that_was_refused_is_left_out_until_the_mode_has_changed():
     assert pressed('m', mode='max_skip', operator=operator) == [Wish('mode', 'fixed')]
     operator.answered(Wish('mode', 'fixed'), False, 'skip.exit_layer = 0')
     assert operator.said == 'refused: skip.exit_layer = 0'
-    assert pressed('m', mode='max_skip', operator=operator) == [Wish('mode', 'by_instruction')]
-    operator.answered(Wish('mode', 'by_instruction'), False, 'skip.mode = by_instruction')
     assert pressed('m', mode='max_skip', operator=operator) == [Wish('mode', 'compare')]
     assert pressed('m', mode='compare', operator=operator) == [Wish('mode', 'auto')]
     assert pressed('m', mode='max_skip', operator=operator) == [Wish('mode', 'fixed')]
