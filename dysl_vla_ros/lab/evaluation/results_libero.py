@@ -20,7 +20,7 @@ _POLICIES = {
     suite: f'a policy (`dysl recipe --world libero --suite {suite}`)' for suite in SUITES
 } | {'libero_goal': 'a scripted expert and a policy: ours plays Object and Spatial'}
 _NAMES = {'full': 'dense', 'fixed': 'fixed exit', 'auto': 'DySL `auto`', 'deer': 'DeeR',
-          'static_only': 'static'}  # fmt: skip
+          'static_only': 'static', 'by_instruction': 'exit by instruction'}  # fmt: skip
 _ANCHORS = {'fixed': 'fixed exit {}, fine-tuned', 'layers': 'n-layer, {}'}
 _MEANS = ('layers_run_mean', 'controllers_mean', 'rerun_rate', 'actions_mean', 'pass_ms')
 _PLAY = '`dysl evaluate --world libero`'
