@@ -167,7 +167,10 @@ def _opened(given: argparse.Namespace) -> Bundle:
 
 
 def _calibrated(manifest: Manifest, modes: Mapping[str, Any]) -> int:
-    """Layers of a pass as calibrated: the exit's, or the mean of ``auto`` on the observations."""
+    """Layers of a pass as calibrated: the exit's, or the mean on the observations."""
+    if manifest.calibration.mode == 'by_instruction' and 'by_instruction' in modes:
+        mean: float = modes['by_instruction']['layers_run_mean']
+        return round(mean)
     if manifest.calibration.exit_layer:
         return manifest.calibration.exit_layer + 1
     return round(modes['auto']['layers_run_mean']) if 'auto' in modes else 0

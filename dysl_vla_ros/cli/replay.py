@@ -176,7 +176,11 @@ def _otherwise(given: argparse.Namespace, policy: FedPolicy) -> Otherwise:
     calibration = None
     if given.calibration is not None:
         calibration = read_calibration(given.calibration, manifest)
-    known = given.exit_layer or (calibration or manifest.calibration).exit_layer
+    own = calibration or manifest.calibration
+    if given.mode == 'by_instruction' and not own.exit_by_instruction:
+        raise ConfigError('--mode', given.mode, 'another one: the bundle names no exits by '
+                          'instruction')  # fmt: skip
+    known = given.exit_layer or own.exit_layer
     if given.mode == 'fixed' and known not in exits:
         raise ConfigError('--exit-layer', given.exit_layer, f'within [1, {exits[-1]}]' if exits
                           else 'another --mode: the bundle has no exits')  # fmt: skip

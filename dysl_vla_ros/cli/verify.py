@@ -74,8 +74,9 @@ def run(given: argparse.Namespace) -> int:
     ]  # fmt: skip
     budget = budget_of(given, manifest)
     plans = skip_plans(manifest.layout, given.patterns, given.seed)
-    if manifest.calibration.exit_layer:
-        plans += (manifest.layout.exit_plan(manifest.calibration.exit_layer),)
+    known = manifest.calibration
+    for layer in sorted({known.exit_layer, *known.exit_by_instruction.values()} - {0}):
+        plans += (manifest.layout.exit_plan(layer),)
     console = Console()
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task('passes', total=len(plans))
