@@ -256,13 +256,11 @@ def _bundle(
     given: argparse.Namespace, space: Workspace, bars: StageBars
 ) -> tuple[CalibrationSpec, list[Table]]:
     manifest = open_bundle(given.target).manifest
-    if given.by_instruction is not None:
-        spec, table = calibrate_mode.choose_by_instruction(given, manifest, space)
-        bars.say(f'the calibration before this one: {keep_before(given.target / MANIFEST_NAME)}')
-        _write(given.target, manifest, spec)
-        return spec, [table]
-    if given.observations is not None:
-        spec, table = calibrate_mode.choose_on_recorded(given, manifest, space, bars)
+    if given.by_instruction is not None or given.observations is not None:
+        if given.by_instruction is not None:
+            spec, table = calibrate_mode.choose_by_instruction(given, manifest, space)
+        else:
+            spec, table = calibrate_mode.choose_on_recorded(given, manifest, space, bars)
         bars.say(f'the calibration before this one: {keep_before(given.target / MANIFEST_NAME)}')
         _write(given.target, manifest, spec)
         return spec, [table]

@@ -221,7 +221,7 @@ def joint_name(exits: Sequence[int], layers: int) -> str:
 
 
 def policy_of(folder: Path) -> Checkpoint:
-    """The distilled policy of a run, with the guidance of its bundle where that is there.
+    """The distilled policy of a run; ``guided`` adds the guidance of its bundle.
 
     Raises:
         ConfigError: The run has not come so far.

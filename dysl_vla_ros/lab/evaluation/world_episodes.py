@@ -185,9 +185,8 @@ def report(
         told.setdefault(one.task, set()).add(one.told)
     return {
         **facts,
-        'instructions': {str(task): words for task, (words, *others) in
-                         ((task, sorted(all_of)) for task, all_of in sorted(told.items()))
-                         if not others},
+        'instructions': {str(task): next(iter(words)) for task, words in sorted(told.items())
+                         if len(words) == 1},
         'rows': {name: _summary(found) for name, found in by_row.items()},
         'paired': {name: _paired(by_row[names[0]], by_row[name]) for name in names[1:]},
         'episodes': {name: [[e.task, e.start, int(e.played.success), e.played.actions,
