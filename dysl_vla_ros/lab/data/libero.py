@@ -35,6 +35,8 @@ from dysl_vla_ros.pictures.files import decode_file
 from dysl_vla_ros.targets import folder_target, write_whole
 
 HORIZON = 8
+SCRIPTED = ('libero_object', 'libero_spatial', 'libero_goal')
+"""Suites that the scripted experts can play."""
 MARK = 'libero.json'
 _FORMAT = 'dysl_libero_demonstrations'
 LARGEST_STEP = 1.01 * STEP_M
@@ -47,7 +49,7 @@ class LiberoCollect:
     """What to collect.
 
     Attributes:
-        suite: ``libero_object`` or ``libero_spatial``: what the scripted expert can do.
+        suite: One of ``SCRIPTED``.
         episodes: Per scene; those that fail are not counted.
         tasks: Scenes.
         keep: Share of the triangles of visual meshes; evaluations draw all of them.
@@ -64,9 +66,9 @@ class LiberoCollect:
 
     def __post_init__(self) -> None:
         """Check ranges and choices."""
-        if self.suite not in ('libero_object', 'libero_spatial'):
-            raise ConfigError('suite', self.suite, 'libero_object or libero_spatial: the '
-                              'scripted expert knows no other')  # fmt: skip
+        if self.suite not in SCRIPTED:
+            raise ConfigError('suite', self.suite, 'one of ' + ', '.join(SCRIPTED)
+                              + ': the scripted expert knows no other')  # fmt: skip
         if self.episodes < 1 or self.workers < 1:
             raise ConfigError('episodes', self.episodes, 'at least 1, by at least one worker')
         if not 0.0 < self.keep <= 1.0:

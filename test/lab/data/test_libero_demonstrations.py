@@ -185,7 +185,7 @@ def test_what_is_no_demonstration_is_refused(tmp_path):
     with pytest.raises(ConfigError, match='libero.json'):
         load_libero(tmp_path)
     with pytest.raises(ConfigError, match='scripted expert'):
-        LiberoCollect('libero_goal', 1)
+        LiberoCollect('libero_10', 1)
 
 
 def test_a_picture_of_another_size_is_refused_with_its_file(folder, monkeypatch):

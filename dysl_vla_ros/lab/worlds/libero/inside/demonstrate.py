@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from dysl_vla_ros.lab.worlds.libero.inside.expert import FREE, Expert
+from dysl_vla_ros.lab.worlds.libero.inside.expert import FREE, expert_of
+from dysl_vla_ros.lab.worlds.libero.inside.goals import kind
 from dysl_vla_ros.lab.worlds.libero.inside.looks import Looks
 from dysl_vla_ros.lab.worlds.libero.inside.pictures import Camera
 from dysl_vla_ros.lab.worlds.libero.inside.world import Floats, LiberoWorld
@@ -53,7 +54,8 @@ class Demonstrator:
         self._world, self._camera = world, camera
         self._limit, self._horizon = limit, horizon
         self._looks = Looks(world)
-        self._experts = {name: Expert(world, name) for name in world.things}
+        self._goals = {world.number: world.own, **world.goals}
+        self._experts = {goal: expert_of(world, goal) for goal in self._goals.values()}
 
     def episode(self, seed: int) -> tuple[int, list[Frame], bool]:
         """Goal, frames, and whether it was reached; the same for the same seed."""
@@ -63,8 +65,8 @@ class Demonstrator:
         goal = world.number
         if shuffled:
             goal = int(generator.choice(sorted(world.goals)))
-        world.ask_for(world.goals[goal])
-        lay_out(world, generator, shuffled and not self._by_place)
+        world.ask_for(self._goals[goal])
+        lay_out(world, generator, shuffled and self._interchangeable)
         for expert in self._experts.values():
             expert.begin()
         noise = _Disturbance(generator, 0.4 if seed % 4 == 0 else 1.0)
@@ -79,29 +81,29 @@ class Demonstrator:
         world = self._world
         frames: list[Frame] = []
         for _ in range(self._limit):
-            action, phase = self._experts[world.object].action()
+            action, phase = self._experts[world.goal].action()
             frames.append(self._frame(action, phase, goal))
             if world.step(noise(action)):
                 return frames, True
         return frames, False
 
     @property
-    def _by_place(self) -> bool:
-        """Whether the words name places, so that nothing may be moved."""
-        kinds = {name.rstrip('_0123456789') for name in self._world.things}
-        return len(kinds) == 1
+    def _interchangeable(self) -> bool:
+        """Whether things may change places: not where the words name places, old or new ones."""
+        goals = self._world.goals.values()
+        return len({kind(goal.thing) for goal in goals}) > 1 == len({goal.place for goal in goals})
 
     def _frame(self, action: Floats, phase: str, goal: int) -> Frame:
         world, camera = self._world, self._camera
         labels: dict[int, Floats] = {}
         if phase in FREE and not world.shut:
-            for other, name in world.goals.items():
-                actions = None if other == goal else self._experts[name].ahead(self._horizon)
+            for other, named in world.goals.items():
+                actions = None if other == goal else self._experts[named].ahead(self._horizon)
                 if actions is not None:
                     labels[other] = actions
         places = {}
         for number in (goal, *labels):
-            found = np.array(self._experts[world.goals[number]].places())
+            found = np.array(self._experts[self._goals[number]].places())
             seen = [camera.pixel(CAMERAS['image'][0], place) or (np.nan, np.nan)
                     for place in found]  # fmt: skip
             places[number] = (found, np.array(seen))
@@ -123,7 +125,7 @@ def lay_out(world: LiberoWorld, generator: np.random.Generator, shuffled: bool) 
     data.qpos[world.joints] = robot.init_qpos + generator.normal(0, _ARM_NOISE, 7)
     data.qvel[:] = 0
     if shuffled:
-        joints = [_free_joint(world, name) for name in world.goals.values()]
+        joints = [_free_joint(world, goal.thing) for goal in world.goals.values()]
         spots = np.array([data.qpos[first : first + 2] for first in joints])
         order = generator.permutation(len(joints))
         for first, spot in zip(joints, spots[order]):  # noqa: B905

@@ -11,8 +11,8 @@ from dysl_vla_ros.lab.worlds.libero.inside.world import Floats, LiberoWorld
 
 PALM = 0.035
 """From the point between the fingers up to where the palm would touch [m]."""
-RIM, RIM_HEIGHT = 0.047, 0.033
-"""Of the bowl: its wall from the axis, the grasp above its base [m]."""
+RIMS = {'bowl': (0.047, 0.033), 'plate': (0.060, 0.009)}
+"""Of what is held by its rim: the wall from the axis, the grasp above the base [m]."""
 REACH = 0.74
 """Of the hand from the foot of the arm; further out the controller stops short [m]."""
 WIDEST = 0.072
@@ -47,7 +47,7 @@ class Grasps:
     def __init__(self, world: LiberoWorld, name: str) -> None:
         """Read the shapes once."""
         self._world, self._name = world, name
-        self._bowl = 'bowl' in name
+        self._rim = next((rim for kind, rim in RIMS.items() if kind in name), None)
         self._corners = _own_corners(world, name)
         self._geoms, self._sizes = _others(world, name)
         self._foot: Floats = np.array(world.robot.base_pos)
@@ -58,15 +58,20 @@ class Grasps:
         corners = self._corners @ matrix.T + position
         return corners.min(0), corners.max(0)
 
-    def best(self) -> tuple[Floats, float]:
-        """Offset from the object's position, and yaw: the fewest hits, then the easiest."""
+    def best(self, side: Floats | None = None) -> tuple[Floats, float]:
+        """Offset from the object's position, and yaw: the fewest hits, then the easiest.
+
+        Args:
+            side: Way (3,), of length 1, from the object to the side where it is rather taken.
+        """
         position, _ = self._world.body(self._name)
         found: list[tuple[float, float, int, Floats, float]] = []
         for number, (cost, offset, yaw) in enumerate(self._candidates()):
             point = position + offset
-            hits = self._hits(_HAND @ turn(yaw).T + point)
+            hits = 0 if side is not None else self._hits(_HAND @ turn(yaw).T + point)
             out = np.linalg.norm((point - self._foot)[:2])
             far = np.hypot(out, max(0.0, point[2] - self._foot[2] - 0.05))
+            cost -= 20 * float(offset @ side) if side is not None else 0.0
             # With a straight elbow the controller stops short: rather take the near side.
             cost += 20 * max(0.0, far - REACH)
             found.append((hits + 1000 * (cost > 50), cost, number, offset, yaw))
@@ -76,12 +81,13 @@ class Grasps:
     def _candidates(self) -> Iterator[tuple[float, Floats, float]]:
         """Cost, offset, yaw."""
         position, matrix = self._world.body(self._name)
-        if self._bowl:  # one wall between the fingers, from any side
+        if self._rim is not None:  # one wall between the fingers, from any side
+            radius, height = self._rim
             for number in range(12):
                 angle = number * np.pi / 6
                 out = turn(angle) @ np.array((0, 1.0, 0))
                 yaw = (angle + np.pi / 2) % np.pi - np.pi / 2
-                yield 0.2 * abs(yaw), matrix[:, 2] * RIM_HEIGHT + out * RIM, yaw
+                yield 0.2 * abs(yaw), matrix[:, 2] * height + out * radius, yaw
             return
         low, high = self.extent()
         middle, extent = (low + high) / 2, high - low

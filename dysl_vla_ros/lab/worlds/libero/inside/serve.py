@@ -18,12 +18,12 @@ from dysl_vla_ros.lab.worlds.libero.inside.demonstrate import (
     Frame,
     lay_out,
 )
-from dysl_vla_ros.lab.worlds.libero.inside.expert import Expert
+from dysl_vla_ros.lab.worlds.libero.inside.expert import expert_of
+from dysl_vla_ros.lab.worlds.libero.inside.goals import places
 from dysl_vla_ros.lab.worlds.libero.inside.pictures import Camera
 from dysl_vla_ros.lab.worlds.libero.inside.world import (
     LiberoWorld,
     official_episode,
-    places,
     suite_of,
 )
 from dysl_vla_ros.lab.worlds.libero.suites import CAMERAS, STEP_LIMITS, family_of
@@ -55,7 +55,7 @@ class Server:
             'instruction': self._world.instruction,
             'starts': len(self._world.states),
             'limit': self._limit,
-            'goals': self._world.goals,
+            'goals': self._world.liftable,
             'places': places_of(suite, task),
         }
 
@@ -96,7 +96,8 @@ class Server:
         """The scripted expert from an official start: success, actions, and what it played."""
         world = self._open()
         self.start(number)
-        expert, done = Expert(world, world.object), False
+        expert, done = expert_of(world, world.goal), False
+        expert.begin()
         played: list[Any] = []
         while not done and len(played) < self._limit:
             action, _ = expert.action()

@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,30 +21,20 @@ from dysl_vla_ros.lab.worlds.libero.suites import OWN_WORDS, WAITING, WIDEST_M
 os.environ.setdefault('MUJOCO_GL', 'egl')
 warnings.filterwarnings('ignore')
 with contextlib.redirect_stdout(io.StringIO()):
-    from libero.libero import benchmark, get_libero_path
+    from libero.libero import benchmark
     from libero.libero.envs.env_wrapper import ControlEnv
+
+    from dysl_vla_ros.lab.worlds.libero.inside.goals import Goal, goals_in, task_file
 
 Floats = NDArray[np.float64]
 REST: Floats = np.array([0, 0, 0, 0, 0, 0, -1.0])
-_REGIONS = ('_contain_region', '_cook_region')
+_WITHIN = '_contain_region'
 
 
 def suite_of(name: str) -> Any:
     """The benchmark's object of a suite."""
     with contextlib.redirect_stdout(io.StringIO()):
         return benchmark.get_benchmark(name)(task_order_index=0)
-
-
-def task_file(task: Any) -> Path:
-    """Where a task is described."""
-    return Path(get_libero_path('bddl_files')) / task.problem_folder / task.bddl_file
-
-
-def places(task: Any) -> dict[str, str]:
-    """Object -> where it lies at the start, from the task's description."""
-    text = task_file(task).read_text('utf-8')
-    begun = text[text.index('(:init') : text.index('(:goal')]
-    return dict(re.findall(r'\((?:On|In) (\S+) (\S+)\)', begun))
 
 
 def official_episode(suite: str, task: int, number: int, actions: Floats) -> tuple[Floats, bool]:
@@ -70,9 +58,9 @@ class LiberoWorld:
 
     Attributes:
         instruction: The task's true words.
-        goals: Number of a task of the suite -> the object that its words mean in this scene.
-        target: Where the object has to go.
-        object: The object that is being asked for; the task's own unless ``ask_for`` changed it.
+        own: The task's goal.
+        goals: Number of a task of the suite -> what its words mean in this scene.
+        goal: What is being asked for; the task's own unless ``ask_for`` changed it.
     """
 
     def __init__(self, suite: str, number: int, draws: bool = True) -> None:
@@ -110,21 +98,17 @@ class LiberoWorld:
         self._fixtures = _fixtures(self.inner)
         self._stand = {body: (self.model.body_pos[body].copy(), self.model.body_quat[body].copy())
                        for body in self._fixtures}  # fmt: skip
-        _, self.object, place = self.inner.parsed_problem['goal_state'][0][:3]
-        self.own, self.place = self.object, place
-        self.target = place
-        for suffix in _REGIONS:
-            self.target = self.target.removesuffix(suffix)
-        self.goals = _goals(bench, number)
+        self.own = self.goal = Goal(*self.inner.parsed_problem['goal_state'][0])
+        self.goals = goals_in(bench, number)
         self.shut = False
         # 25 sweeps over all observables per action are for nobody.
         for name in list(self.inner._observables):
             self.inner.modify_observable(name, 'enabled', False)
             self.inner.modify_observable(name, 'active', False)
 
-    def ask_for(self, name: str) -> None:
-        """Pursue another object of the scene; the success check follows."""
-        self.object = name
+    def ask_for(self, goal: Goal) -> None:
+        """Pursue another goal in this scene; the success check follows."""
+        self.goal = goal
 
     def start(self, number: int) -> None:
         """An official start state, as a fresh official reset leaves it, settled."""
@@ -171,17 +155,23 @@ class LiberoWorld:
             for name in self.things:
                 height = self.body(name)[0][2] - self._lowest[name]
                 self.lifted[name] = max(self.lifted[name], float(height))
-        return bool(done) if self.object == self.own else self.reached(self.object)
+        return bool(done) if self.goal == self.own else self.reached(self.goal)
 
-    def reached(self, name: str) -> bool:
-        """Whether an object is where the task wants its own, by the official predicate."""
-        predicate = self.inner.parsed_problem['goal_state'][0][0]
-        return bool(self.inner._eval_predicate([predicate, name, self.place]))
+    def reached(self, goal: Goal) -> bool:
+        """Whether a goal is met, by the official predicate."""
+        return bool(self.inner._eval_predicate(goal.atom))
+
+    @property
+    def liftable(self) -> dict[int, str]:
+        """Number of a task -> the object that its words ask for here, where that is not fixed."""
+        goals = {self.number: self.own, **self.goals}
+        return {number: goal.thing for number, goal in goals.items()
+                if goal.thing in self.inner.objects_dict}  # fmt: skip
 
     @property
     def things(self) -> list[str]:
-        """Objects that the words of this suite's tasks can mean in this scene."""
-        return list(dict.fromkeys((self.own, *self.goals.values())))
+        """Objects that the words of this suite's tasks can ask for in this scene."""
+        return list(dict.fromkeys(self.liftable.values()))
 
     def proprioception(self) -> NDArray[np.float32]:
         """Joint positions [rad] and the gripper's opening, 0 to 1, (8,)."""
@@ -203,10 +193,22 @@ class LiberoWorld:
         number = self.inner.obj_body_id[name]
         return self.data.xpos[number].copy(), self.data.xmat[number].reshape(3, 3).copy()
 
+    def spot(self, place: str) -> Floats:
+        """Where an object, a fixture or a region of one is, (3,) [m]; privileged."""
+        name = place.removesuffix(_WITHIN)
+        if name in self.inner.obj_body_id:
+            return self.body(name)[0]
+        found: Floats = self.data.site_xpos[self.model.site(name).id].copy()
+        return found
+
     def grasped(self, name: str) -> bool:
         """Whether both fingers touch an object; privileged."""
         thing = self.inner.get_object(name)
         return bool(self.inner._check_grasp(self.robot.gripper, thing))
+
+    def grips(self, shapes: list[str]) -> bool:
+        """Whether both fingers touch one of some collision shapes; privileged."""
+        return bool(self.inner._check_grasp(self.robot.gripper, shapes))
 
     def close(self) -> None:
         """Free the scene."""
@@ -225,33 +227,3 @@ def _fixtures(inner: Any) -> dict[int, tuple[Floats, Floats]]:
             np.array(body.get('quat', '1 0 0 0').split(), float),
         )
     return found
-
-
-def _goals(bench: Any, number: int) -> dict[int, str]:
-    """Which object each task's words mean in the scene of task ``number``, where they mean one.
-
-    A task is known by its object's kind or, where all ask for the same kind, by its place.
-    """
-    wanted = []
-    for other in range(bench.n_tasks):
-        task = bench.get_task(other)
-        text = task_file(task).read_text('utf-8')
-        goals = re.findall(r'\((?:On|In) (\S+) (\S+?)\)', text[text.index('(:goal') :], re.I)
-        wanted.append(goals[0][0] if len(goals) == 1 else '')
-    kinds = [_kind(name) for name in wanted]
-    here = places(bench.get_task(number))
-    by_place = len(set(kinds)) == 1
-    found = {}
-    for other, (kind, name) in enumerate(zip(kinds, wanted)):  # noqa: B905 (3.10 there as here)
-        if not name:
-            continue
-        place = places(bench.get_task(other)).get(name)
-        for thing, lies in here.items():
-            if _kind(thing) == kind and (not by_place or lies == place):
-                found[other] = thing
-                break
-    return found
-
-
-def _kind(name: str) -> str:
-    return re.sub(r'_\d+$', '', name)
