@@ -16,9 +16,7 @@ from dysl_vla_ros.lab.evaluation.statistics import paired_difference
 
 SUITES = {'libero_object': 'Object', 'libero_spatial': 'Spatial', 'libero_goal': 'Goal'}
 """Whose rows are asked for, and what tables of others call them."""
-_POLICIES = {
-    suite: f'a policy (`dysl recipe --world libero --suite {suite}`)' for suite in SUITES
-}
+_POLICIES = {suite: f'a policy (`dysl recipe --world libero --suite {suite}`)' for suite in SUITES}
 _NAMES = {'full': 'dense', 'fixed': 'fixed exit', 'auto': 'DySL `auto`', 'deer': 'DeeR',
           'static_only': 'static', 'by_instruction': 'exit by instruction'}  # fmt: skip
 _ANCHORS = {'fixed': 'fixed exit {}, fine-tuned', 'layers': 'n-layer, {}'}
