@@ -22,6 +22,8 @@ from dysl_vla_ros.policy import Pass, Policy
 
 _REMEMBERED = 2
 """Chunks for which the gripper's turn keeps the motion fine."""
+_STILL, _FREED = 2, 4
+"""Chunks in a row without motion that are a standstill; passes for which that is remembered."""
 
 
 class PacedPolicy:
@@ -40,7 +42,8 @@ class PacedPolicy:
         self._lasting = policy.manifest.action.period_s * policy.manifest.action.horizon
         self._observed = float('-inf')
         self._fine = True
-        self._turned = 0
+        self._turned = self._freeing = 0
+        self._stood: list[FloatArray] = []
 
     def tokens(self, instruction: str) -> NDArray[np.int64]:
         """As the wrapped policy."""
@@ -60,6 +63,7 @@ class PacedPolicy:
         self._observed = observation.stamp
         if self._paces.signal == 'exits':
             return self._by_exits(observation)
+        self._see(observation)
         self._fine = self._is_fine(plan)
         exit_layer, layout = self._pace.exit_layer, self._policy.engine.layout
         wanted = layout.exit_plan(exit_layer) if exit_layer else layout.full_plan()
@@ -79,11 +83,20 @@ class PacedPolicy:
         signal = self._paces.signal
         if signal == 'distance':
             return self._distance() < self._paces.limit
+        if signal == 'still':
+            return self._freeing > 0
         segments = self._policy.engine.layout.segments
         allowed = sum(end - allow for (_, end), allow in zip(segments, plan.allow, strict=True))
         dense = 2 * allowed < sum(end - first for first, end in segments)
         return ((signal in ('continuity', 'either') and dense)
                 or (signal in ('gripper', 'either') and self._turned > 0))  # fmt: skip
+
+    def _see(self, observation: Observation) -> None:
+        """Whether the arm has stood still: then it stands where these passes want it to stay."""
+        self._stood = [*self._stood[-_STILL:], np.asarray(observation.joints)]
+        moved = np.abs(np.diff(self._stood, axis=0)).max(axis=1, initial=0.0)
+        stands = len(moved) == _STILL and bool((moved < self._paces.limit).all())
+        self._freeing = _FREED if stands else max(self._freeing - 1, 0)
 
     def _hear(self, normalised: FloatArray) -> None:
         """Whether the gripper turns in this chunk."""

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from dysl_vla_ros.errors import ConfigError
 
-SIGNALS = ('never', 'continuity', 'gripper', 'either', 'distance', 'exits')
+SIGNALS = ('never', 'continuity', 'gripper', 'either', 'still', 'distance', 'exits')
+_LIMITED = ('still', 'distance', 'exits')
 WORDS = (
     'SIGNAL:EXIT@LEFT/EXIT@LEFT: how passes leave and what is left of a chunk when the next one '
     'is asked for, in free and in fine motion; exit 0 is dense; SIGNAL is never, continuity, '
-    'gripper, either (of these two), distance<METRES (privileged, of the tabletop) or exits>RMS '
-    '(two neighbouring exits differ by more): gripper:5@0.3/8@0.7'
+    'gripper, either (of these two), still<RADIANS (no joint moved further in either of the last '
+    'two chunks), distance<METRES (privileged, of the tabletop) or exits>RMS (two neighbouring '
+    'exits differ by more): gripper:5@0.3/8@0.7'
 )
 _SHAPE = re.compile(r'([a-z]+)(?:[<>]([0-9.]+))?:(\d+)@([0-9.]+)/(\d+)@([0-9.]+)')
 
@@ -36,7 +38,7 @@ class Paces:
 
     Attributes:
         signal: What tells fine from free motion.
-        limit: Of ``distance`` [m] and ``exits`` (root mean square), else 0.
+        limit: Of ``still`` [rad], ``distance`` [m] and ``exits`` (root mean square), else 0.
         free: In free motion.
         fine: In fine motion.
     """
@@ -62,8 +64,9 @@ class Paces:
             free, fine = (Pace(int(a), float(b)) for a, b in (numbers[:2], numbers[2:]))
         except ValueError:
             raise ConfigError('pace', text, WORDS) from None
-        if (signal in ('distance', 'exits')) != bool(bound):
-            raise ConfigError('pace', text, 'a limit with distance and exits, none with others')
+        if (signal in _LIMITED) != bool(bound):
+            raise ConfigError('pace', text, 'a limit with still, distance and exits, none with '
+                              'others')  # fmt: skip
         for pace in (free, fine):
             if not 0.05 <= pace.left <= 0.95:
                 raise ConfigError('pace', text, 'shares left within [0.05, 0.95]')

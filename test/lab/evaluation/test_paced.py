@@ -47,7 +47,7 @@ def test_a_pace_is_read_as_it_is_written():
 @pytest.mark.parametrize(('text', 'said'), [
     ('gripper', 'SIGNAL:EXIT@LEFT'), ('hunch:5@0.3/8@0.7', 'SIGNAL:EXIT@LEFT'),
     ('gripper:5@0.3.1/8@0.7', 'SIGNAL:EXIT@LEFT'), ('gripper:5@0.3/8@1.5', 'within [0.05, 0.95]'),
-    ('distance:5@0.3/8@0.7', 'a limit with distance'), ('gripper<1:5@0.3/8@0.7', 'none with'),
+    ('distance:5@0.3/8@0.7', 'a limit with still'), ('gripper<1:5@0.3/8@0.7', 'none with'),
     ('gripper:5@0.3/19@0.7', 'exits up to 18'), ('exits>0.1:5@0.3/5@0.7', 'a deeper fine one'),
 ])  # fmt: skip
 def test_a_pace_that_makes_no_sense_is_refused(text, said):
@@ -68,6 +68,14 @@ def test_the_guidance_says_whether_continuity_calls_for_depth(policy, seen):
     paced = PacedPolicy(policy, Paces.read('continuity:2@0.3/0@0.7'), lambda: 0.0)
     assert depth(paced, seen, layout.open_plan()) == 3
     assert depth(paced, seen, layout.full_plan()) == 6
+
+
+def test_an_arm_that_stands_still_for_two_chunks_gets_depth_for_some_passes(policy, seen):
+    plan = policy.engine.layout.full_plan()
+    paced = PacedPolicy(policy, Paces.read('still<0.03:2@0.3/0@0.7'), lambda: 0.0)
+    places = [0.0, 0.5, 0.51, 0.6, 0.61, 0.62, 0.9, 1.2, 1.5, 1.8]  # two chunks: up to 0.62
+    depths = [depth(paced, replace(seen, joints=seen.joints + at), plan) for at in places]
+    assert depths == [3, 3, 3, 3, 3, 6, 6, 6, 6, 3]
 
 
 def test_near_its_goal_the_arm_gets_depth(policy, seen):
