@@ -65,7 +65,7 @@ def libero_parts(evidence: Mapping[str, Found]) -> list[str]:
             tables.append(lines)
             parts += [_title(name, found), success_table(lines)]
         if len(tables) > 1:
-            parts += [f'LIBERO-{title}, the {len(tables)} training seeds together',
+            parts += [f'LIBERO-{title}, the {len(tables)} trained policies together',
                       success_table(_pooled(tables))]  # fmt: skip
         seen = {line.kind for lines in tables for line in lines}
         if seen:

@@ -74,7 +74,7 @@ def test_policies_of_two_training_seeds_have_a_table_each_and_one_together():
     first, second, both = page.split('LIBERO-Object')[1:]
     assert cells(first, 'fixed exit 5, fine-tuned')[1].startswith('100.0 %')
     assert cells(second, 'fixed exit 5, fine-tuned')[1].startswith('75.0 %')
-    assert both.startswith(', the 2 training seeds together')
+    assert both.startswith(', the 2 trained policies together')
     assert cells(both, 'fixed exit 8')[:2] == ['8', '87.5 % (53 to 98)']
     assert cells(both, 'fixed exit 8')[5].startswith('12.5 (')
     assert cells(both, 'fixed exit 5, fine-tuned')[0] == '8'
