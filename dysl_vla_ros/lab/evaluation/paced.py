@@ -63,8 +63,7 @@ class PacedPolicy:
         self._observed = observation.stamp
         if self._paces.signal == 'exits':
             return self._by_exits(observation)
-        self._see(observation)
-        self._fine = self._is_fine(plan)
+        self._fine = self._is_fine(observation, plan)
         exit_layer, layout = self._pace.exit_layer, self._policy.engine.layout
         wanted = layout.exit_plan(exit_layer) if exit_layer else layout.full_plan()
         found = self._policy.predict(observation, wanted)
@@ -79,24 +78,25 @@ class PacedPolicy:
     def _pace(self) -> Pace:
         return self._paces.fine if self._fine else self._paces.free
 
-    def _is_fine(self, plan: SkipPlan) -> bool:
+    def _is_fine(self, observation: Observation, plan: SkipPlan) -> bool:
         signal = self._paces.signal
         if signal == 'distance':
             return self._distance() < self._paces.limit
         if signal == 'still':
-            return self._freeing > 0
+            return self._is_stuck(observation)
         segments = self._policy.engine.layout.segments
         allowed = sum(end - allow for (_, end), allow in zip(segments, plan.allow, strict=True))
         dense = 2 * allowed < sum(end - first for first, end in segments)
         return ((signal in ('continuity', 'either') and dense)
                 or (signal in ('gripper', 'either') and self._turned > 0))  # fmt: skip
 
-    def _see(self, observation: Observation) -> None:
+    def _is_stuck(self, observation: Observation) -> bool:
         """Whether the arm has stood still: then it stands where these passes want it to stay."""
         self._stood = [*self._stood[-_STILL:], np.asarray(observation.joints)]
         moved = np.abs(np.diff(self._stood, axis=0)).max(axis=1, initial=0.0)
         stands = len(moved) == _STILL and bool((moved < self._paces.limit).all())
         self._freeing = _FREED if stands else max(self._freeing - 1, 0)
+        return self._freeing > 0
 
     def _hear(self, normalised: FloatArray) -> None:
         """Whether the gripper turns in this chunk."""

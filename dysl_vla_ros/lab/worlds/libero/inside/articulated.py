@@ -58,13 +58,18 @@ class Holder:
         """Where the part's grip has to be (3,) [m]; where it is, when it only turns."""
         return self.grip()[0]
 
+    def held(self) -> bool:
+        """Whether the hand is shut about the part, or about to be."""
+        along, sideways = _apart_from(self._world.hand()[0], *self.grip())
+        return self._world.shut and abs(along) < _SHUT_ALONG and sideways < _SHUT_SIDEWAYS
+
     def action(self) -> tuple[Floats, str]:
         """The action (7,) in the controller's units, and the name of the phase."""
         world = self._world
         hand, frame = world.hand()
         point, wanted = self.grip()
         along, sideways = _apart_from(hand, point, wanted)
-        if world.shut and abs(along) < _SHUT_ALONG and sideways < _SHUT_SIDEWAYS:
+        if self.held():
             if _SHUT < world.opening() < _ABOUT or world.grips(self._part):
                 return towards(hand, frame, *self.onward(), CLOSE), 'pull'
             if world.opening() > _SHUT:
@@ -108,11 +113,6 @@ class Drawer(Holder):
     def opened(self) -> float:
         """How far [m]."""
         return -float(self._world.data.qpos[self._slide])
-
-    def held(self) -> bool:
-        """Whether the hand is shut about the handle."""
-        along, sideways = _apart_from(self._world.hand()[0], *self.grip())
-        return self._world.shut and abs(along) < _SHUT_ALONG and sideways < _SHUT_SIDEWAYS
 
     def leave(self, to: Floats, then: Floats) -> tuple[Floats, str] | None:
         """Away from the handle as the hand has come, and back; None where it need not leave.

@@ -54,8 +54,7 @@ class Demonstrator:
         self._world, self._camera = world, camera
         self._limit, self._horizon = limit, horizon
         self._looks = Looks(world)
-        self._goals = {world.number: world.own, **world.goals}
-        self._experts = {goal: expert_of(world, goal) for goal in self._goals.values()}
+        self._experts = {goal: expert_of(world, goal) for goal in world.goals.values()}
 
     def episode(self, seed: int) -> tuple[int, list[Frame], bool]:
         """Goal, frames, and whether it was reached; the same for the same seed."""
@@ -65,7 +64,7 @@ class Demonstrator:
         goal = world.number
         if shuffled:
             goal = int(generator.choice(sorted(world.goals)))
-        world.ask_for(self._goals[goal])
+        world.ask_for(world.goals[goal])
         lay_out(world, generator, shuffled and self._interchangeable)
         for expert in self._experts.values():
             expert.begin()
@@ -103,7 +102,7 @@ class Demonstrator:
                     labels[other] = actions
         places = {}
         for number in (goal, *labels):
-            found = np.array(self._experts[self._goals[number]].places())
+            found = np.array(self._experts[world.goals[number]].places())
             seen = [camera.pixel(CAMERAS['image'][0], place) or (np.nan, np.nan)
                     for place in found]  # fmt: skip
             places[number] = (found, np.array(seen))

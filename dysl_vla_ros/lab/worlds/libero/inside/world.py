@@ -59,7 +59,7 @@ class LiberoWorld:
     Attributes:
         instruction: The task's true words.
         own: The task's goal.
-        goals: Number of a task of the suite -> what its words mean in this scene.
+        goals: Number of a task of the suite -> what its words mean in this scene; the own too.
         goal: What is being asked for; the task's own unless ``ask_for`` changed it.
     """
 
@@ -99,7 +99,7 @@ class LiberoWorld:
         self._stand = {body: (self.model.body_pos[body].copy(), self.model.body_quat[body].copy())
                        for body in self._fixtures}  # fmt: skip
         self.own = self.goal = Goal(*self.inner.parsed_problem['goal_state'][0])
-        self.goals = goals_in(bench, number)
+        self.goals = dict(sorted({number: self.own, **goals_in(bench, number)}.items()))
         self.shut = False
         # 25 sweeps over all observables per action are for nobody.
         for name in list(self.inner._observables):
@@ -152,8 +152,8 @@ class LiberoWorld:
         self.shut = bool(action[6] > 0)
         _, _, done, _ = self.env.step(np.asarray(action, float))
         if hasattr(self, 'lifted'):
-            for name in self.things:
-                height = self.body(name)[0][2] - self._lowest[name]
+            for name, lowest in self._lowest.items():
+                height = self.body(name)[0][2] - lowest
                 self.lifted[name] = max(self.lifted[name], float(height))
         return bool(done) if self.goal == self.own else self.reached(self.goal)
 
@@ -164,8 +164,7 @@ class LiberoWorld:
     @property
     def liftable(self) -> dict[int, str]:
         """Number of a task -> the object that its words ask for here, where that is not fixed."""
-        goals = {self.number: self.own, **self.goals}
-        return {number: goal.thing for number, goal in goals.items()
+        return {number: goal.thing for number, goal in self.goals.items()
                 if goal.thing in self.inner.objects_dict}  # fmt: skip
 
     @property
