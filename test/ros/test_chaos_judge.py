@@ -10,7 +10,7 @@ import pytest
 from dysl_vla_ros.errors import KinematicsError
 from dysl_vla_ros.ros.chaos.curves import Curve
 from dysl_vla_ros.ros.chaos.description import read_limits
-from dysl_vla_ros.ros.chaos.judge import look, time_to_rest
+from dysl_vla_ros.ros.chaos.judge import look, own_speed, time_to_rest
 from dysl_vla_ros.ros.chaos.recording import Recording
 from dysl_vla_ros.ros.chaos.windows import Window, read_window
 
@@ -256,6 +256,37 @@ def test_the_time_to_rest_is_the_last_motion_before_a_pause_of_rest():
     assert time_to_rest(recording, NAMES, 0.5, 1.9) == pytest.approx(0.3, abs=0.02)
     assert time_to_rest(recording, NAMES, 0.5, 0.9) is None
     assert time_to_rest(recording, NAMES, 1.0, 1.9) == 0.0
+
+
+def trembling(where=0.5, commands=30):
+    """A hand that trembles at a place, and slips at 1.4 s, long after its last command."""
+
+    def speeds(at):
+        return [0.57 if 1.4 <= at < 1.43 else 0.03, 0.0]
+
+    windows = [window(PERIOD * k, True) for k in range(commands)]
+    return recorded(windows, 2.5, speeds=speeds, where=lambda at: [where, -0.5 * where])
+
+
+def test_an_arm_that_trembles_on_what_it_touches_rests_once_its_command_does():
+    """Commands end at 0.97 s; the last window plays until 1.37 s."""
+    end = 29 * PERIOD + 6 * PERIOD + TAIL
+    place = float(path([29 * PERIOD + 6 * PERIOD + 0.5 * TAIL])[0][0, 0])
+    recording = trembling(where=place)
+    assert time_to_rest(recording, NAMES, 0.5, 2.4) == pytest.approx(end + 0.3 - 0.5, abs=0.03)
+    at, speeds = own_speed(recording, NAMES, 1.8, 2.4)
+    assert len(at) > 50 and speeds.max() == 0.0
+    # The command it still keeps may be old.
+    assert time_to_rest(recording, NAMES, 2.0, 2.4) == 0.0
+
+
+def test_an_arm_that_moves_far_from_its_command_or_before_that_rests_is_moved_by_the_node():
+    recording = trembling(where=0.0)  # it was held, and may spring to where the command is
+    assert time_to_rest(recording, NAMES, 0.5, 2.4) is None
+    under_way = trembling(where=0.3)
+    assert own_speed(under_way, NAMES, 0.5, 0.6)[1].min() == pytest.approx(0.03)
+    untold = trembling(commands=0)
+    assert time_to_rest(untold, NAMES, 0.5, 2.4) is None
 
 
 def test_an_arm_that_is_not_heard_does_not_rest():

@@ -9,7 +9,7 @@ import numpy as np
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.ros.chaos.description import Limits
 from dysl_vla_ros.ros.chaos.figures import Motion, Rules
-from dysl_vla_ros.ros.chaos.follower import Measured, desired, follow
+from dysl_vla_ros.ros.chaos.follower import Measured, Piece, desired, follow
 from dysl_vla_ros.ros.chaos.recording import Recording
 from dysl_vla_ros.ros.chaos.windows import Window
 
@@ -27,6 +27,12 @@ _STANDS = 0.05
 """Slower than this a joint does not follow [rad/s]."""
 _RUNAWAY_S, _RUNAWAY_RAD = 0.04, 1e-3
 """A command goes away from a joint when the distance grows by so much in this time."""
+_STOOD_S = 0.3
+"""An arm has settled so long after its command came to rest [s]."""
+_COMMANDED = 0.005
+"""Slower than this a command rests [rad/s]."""
+_SPRUNG_RAD = 0.05
+"""Nearer than this to a command that rests, an arm that moves is moved by what it touches."""
 _CONTEXT_S = 0.7
 """What was sent before an interval says where the arm was told to be when it begins."""
 
@@ -68,14 +74,41 @@ def look(
     return motion
 
 
+def own_speed(
+    recording: Recording, names: Sequence[str], since: float, until: float
+) -> tuple[FloatArray, FloatArray]:
+    """How fast the node moves the arm, at every reading of an interval.
+
+    A hand that presses on something trembles, or slips off it, long after its command came to
+    rest: an arm at its place is not moved by the node, and counts as still.
+
+    Returns:
+        Instants (m,) [s] and the speed of the fastest joint then (m,) [rad/s].
+    """
+    at, positions, speeds = recording.joints(names, since, until)
+    fastest = np.abs(speeds).max(axis=1, initial=0.0)
+    commands = _commands(recording, tuple(names), since, until)
+    for index in np.flatnonzero(fastest >= _AT_REST) if commands else ():
+        now = float(at[index])
+        heard = [piece for piece in commands if piece.since <= now]
+        if not heard:
+            continue
+        away = np.abs(heard[-1].curve.at(np.array([now]))[0] - positions[index]).max()
+        peaks = [p.curve.peak_speed(max(p.since, now - _STOOD_S), min(p.until, now)).max()
+                 for p in heard if p.until >= now - _STOOD_S]  # fmt: skip
+        if away < _SPRUNG_RAD and max(peaks, default=0.0) < _COMMANDED:
+            fastest[index] = 0.0
+    return at, fastest
+
+
 def time_to_rest(
     recording: Recording, names: Sequence[str], since: float, until: float
 ) -> float | None:
-    """Seconds until the arm rests for a while, or None when it does not."""
-    at, _, speeds = recording.joints(names, since, until)
+    """Seconds until the node lets the arm rest for a while, or None when it does not."""
+    at, speeds = own_speed(recording, names, since, until)
     if not len(at):
         return None
-    moving = at[np.abs(speeds).max(axis=1) >= _AT_REST]
+    moving = at[speeds >= _AT_REST]
     heard_again = at[np.diff(at, prepend=since) > _UNHEARD_S]
     for candidate in (since, *sorted([*moving.tolist(), *heard_again.tolist()])):
         end = candidate + _REST_S
@@ -87,6 +120,21 @@ def time_to_rest(
             continue
         return max(0.0, float(candidate - since))
     return None
+
+
+def _commands(
+    recording: Recording, names: tuple[str, ...], since: float, until: float
+) -> list[Piece]:
+    """What the arm was told, with the command that it still kept when the interval begins."""
+    own = [w for w in recording.windows(float('-inf'), until)
+           if w.names == names and not w.foreign]  # fmt: skip
+    sent = _readable(own, Motion(), since)
+    recent = [w for w in sent if w.arrival >= since - _CONTEXT_S]
+    windows = sent[: len(sent) - len(recent)][-1:] + recent
+    if not windows:
+        return []
+    measured = _measured(recording, names, windows[0].arrival, until)
+    return follow(windows, measured, np.full(len(names), _SPRUNG_RAD), until, Rules.gap_s)
 
 
 def _readable(windows: Sequence[Window], motion: Motion, since: float) -> list[Window]:

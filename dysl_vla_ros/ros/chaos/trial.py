@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import numpy as np
-
 from dysl_vla_ros.ros.chaos import judge, verdict
 from dysl_vla_ros.ros.chaos.case import Case
 from dysl_vla_ros.ros.chaos.fault import Fault
@@ -176,8 +174,7 @@ def _names(rig: Rig) -> tuple[str, ...]:
 
 
 def _fastest(rig: Rig, since: float, until: float) -> float:
-    _, _, speeds = rig.recording.joints(_names(rig), since, until)
-    return float(np.abs(speeds).max()) if len(speeds) else 0.0
+    return float(judge.own_speed(rig.recording, _names(rig), since, until)[1].max(initial=0.0))
 
 
 def _entered(rig: Rig, since: float, until: float) -> tuple[str, ...]:
