@@ -44,6 +44,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--together', type=COUNT, nargs='+', default=[], metavar='LAYER',
                         help='exits to fine-tune in one policy, by as many updates: for '
                         'dysl evaluate --modes paced')  # fmt: skip
+    parser.add_argument('--by-instruction', type=Path, metavar='BUNDLE', help='whose calibration '
+                        'names an exit for each instruction (dysl calibrate --by-instruction): '
+                        'fine-tune each at its own, by as many updates')  # fmt: skip
+    parser.add_argument('--deepest', type=COUNT, metavar='LAYER', help='with --by-instruction: '
+                        'where instructions leave that have a deeper exit, or none')  # fmt: skip
     parser.add_argument('--random-static', type=SEED, nargs='+', default=[], metavar='SEED',
                         help='distillations whose static layers are drawn by lot')  # fmt: skip
     parser.add_argument('--stages', type=int, nargs='+', default=[], choices=(1, 2),
@@ -63,10 +68,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Train and export what is not there yet; an interrupted run goes on."""
-    if not any((given.exit_layer, given.layers, given.together, given.random_static,
-                given.stages)):  # fmt: skip
-        raise ConfigError('exit-layer', [], '--exit-layer, --layers, --together, --random-static '
-                          'or --stages with a number')  # fmt: skip
+    if not any((given.exit_layer, given.layers, given.together, given.by_instruction,
+                given.random_static, given.stages)):  # fmt: skip
+        raise ConfigError('exit-layer', [], '--exit-layer, --layers, --together, --by-instruction,'
+                          ' --random-static or --stages with a value')  # fmt: skip
+    if given.deepest is not None and given.by_instruction is None:
+        raise ConfigError('deepest', given.deepest, '--by-instruction BUNDLE with it')
     if not given.folder.is_dir():
         there = 'this is a file' if given.folder.exists() else 'there is nothing of this name'
         raise ConfigError('folder', str(given.folder), f'that of a run of dysl recipe: {there}')
@@ -75,7 +82,7 @@ def run(given: argparse.Namespace) -> int:
         need('train', 'matplotlib')
         need('sim', 'mujoco')
     from dysl_vla_ros.lab.ablations import distillations, make_ablations
-    from dysl_vla_ros.lab.anchors import all_static, guided, make_anchors
+    from dysl_vla_ros.lab.anchors import BY_INSTRUCTION, all_static, guided, make_anchors
     from dysl_vla_ros.lab.data.libero import is_libero
     from dysl_vla_ros.lab.export.onnx_export import export_bundle
     from dysl_vla_ros.lab.libero_recipe import ROBOT
@@ -83,6 +90,9 @@ def run(given: argparse.Namespace) -> int:
     from dysl_vla_ros.lab.recipe import preset
     from dysl_vla_ros.lab.workspace import Workspace, training_device
 
+    table = None
+    if given.by_instruction is not None:
+        table = exits_told(given.by_instruction, given.deepest)
     out = given.out or given.folder / 'anchors'
     libero = is_libero(given.folder / 'demonstrations')
     device = training_device(given.device)
@@ -94,7 +104,7 @@ def run(given: argparse.Namespace) -> int:
     with StageBars(console) as bars:
         space = Workspace(out, out, device, bars.progress, bars.told)
         found = make_anchors(given.folder, given.exit_layer, given.layers, settings, space,
-                             given.together)  # fmt: skip
+                             given.together, table)  # fmt: skip
         for name, path in found.items():
             bundle = out / f'{name}_bundle'
             if not bundle.is_dir():
@@ -114,9 +124,28 @@ def run(given: argparse.Namespace) -> int:
         modes = 'full auto' if name in distilled else 'full'
         if name.startswith('exits_'):
             modes = f'paced --pace continuity:{exits[0]}@0.5/{exits[-1]}@0.5'
+        if name == BY_INSTRUCTION:
+            modes = name
         console.print(f'{out / name}_bundle: dysl evaluate --engine {out / name}_bundle '
                       f'--modes {modes}')  # fmt: skip
     return 0
+
+
+def exits_told(bundle: Path, deepest: int | None) -> dict[str, int]:
+    """Instruction -> exit, 0 = dense, of a bundle's calibration; none deeper than ``deepest``.
+
+    Raises:
+        ConfigError: It names none.
+    """
+    from dysl_vla_ros.bundle.folder import open_bundle
+
+    table = dict(open_bundle(bundle).manifest.calibration.exit_by_instruction)
+    if not table:
+        raise ConfigError('by-instruction', str(bundle), 'a bundle that dysl calibrate '
+                          '--by-instruction has given an exit for each instruction')  # fmt: skip
+    if deepest is not None:
+        table = {words: min(layer or deepest, deepest) for words, layer in table.items()}
+    return table
 
 
 def anchor_settings(given: argparse.Namespace, libero: bool, on_gpu: bool) -> AnchorSettings:

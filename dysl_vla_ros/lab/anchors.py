@@ -8,6 +8,8 @@
 And what a policy that chooses between exits needs, by as many updates again:
 
     exits d, e, ...   the whole policy, fine-tuned at these exits and at its full depth together
+    by instruction    the layers up to the deepest exit that a calibration names and the last one,
+                      each sample fine-tuned at the exit of its own instruction alone
 
 All start from what a run of the recipe left in its folder. A file that is there is not made
 again, and what was interrupted goes on.
@@ -16,11 +18,11 @@ again, and what was interrupted goes on.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.data_types import LayerLayout
@@ -28,6 +30,7 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations, join
 from dysl_vla_ros.lab.data.libero import is_libero, load_libero
 from dysl_vla_ros.lab.data.samples import load_samples
+from dysl_vla_ros.lab.export.parts import uncalibrated
 from dysl_vla_ros.lab.folders import REPORT
 from dysl_vla_ros.lab.learn.dense import DenseSettings, fit, forget_states, train_dense
 from dysl_vla_ros.lab.learn.distill import DistillSettings
@@ -42,6 +45,7 @@ from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
 from dysl_vla_ros.lab.model.skipping import SkipModules
 from dysl_vla_ros.lab.workspace import Workspace
 
+BY_INSTRUCTION: Final = 'by_instruction'
 RATE = 2e-4
 """Of the fine-tuning: all weights move, from where they already act."""
 
@@ -167,7 +171,7 @@ def all_static(checkpoint: Checkpoint) -> Checkpoint:
 
 def make_anchors(
     folder: Path, exits: Sequence[int], depths: Sequence[int], settings: AnchorSettings,
-    space: Workspace, together: Sequence[int] = (),
+    space: Workspace, together: Sequence[int] = (), table: Mapping[str, int] | None = None,
 ) -> dict[str, Path]:  # fmt: skip
     """Train what is missing; each becomes a checkpoint in the workspace.
 
@@ -176,9 +180,10 @@ def make_anchors(
         exits: Fixed exits to fine-tune.
         depths: Depths of dense policies to train from nothing.
         settings: Numbers of that run.
-        space: Gets ``fixed_D.safetensors``, ``layers_N.safetensors`` and
-            ``exits_D_E.safetensors``.
+        space: Gets ``fixed_D.safetensors``, ``layers_N.safetensors``,
+            ``exits_D_E.safetensors`` and ``by_instruction.safetensors``.
         together: Exits to fine-tune in one policy, two or more.
+        table: Instruction -> exit, 0 = dense, to fine-tune each at its own; None: not asked for.
 
     Returns:
         Name -> checkpoint.
@@ -194,6 +199,9 @@ def make_anchors(
     names = [*(f'fixed_{d}' for d in exits), *(f'layers_{n}' for n in depths)]
     if together:
         names.append(joint_name(together, dense.config.layers))
+    if table is not None:
+        start, exits_of = told_exits(dense, table)
+        names.append(BY_INSTRUCTION)
     found = {name: space.folder / f'{name}.safetensors' for name in names}
     data = RunData(folder)
     for exit_layer, start in starts.items():
@@ -203,8 +211,34 @@ def make_anchors(
         _made(found[f'layers_{depth}'], partial(_shallow, data, dense, depth, settings, space))
     if together:
         make = partial(_joint, data, policy_of(folder), together, settings, space)
-        _made(found[names[-1]], make)
+        _made(found[joint_name(together, dense.config.layers)], make)
+    if table is not None:
+        make = partial(_by_instruction, data, start, exits_of, settings, space)
+        _made(found[BY_INSTRUCTION], make)
     return found
+
+
+def told_exits(dense: Checkpoint, table: Mapping[str, int]) -> tuple[Checkpoint, dict[str, int]]:
+    """The policy that needs no more layers than the deepest of these exits, and its exits.
+
+    Args:
+        dense: The policy that they are exits of.
+        table: Instruction -> exit, 0 = dense.
+
+    Returns:
+        The layers up to the deepest exit and the last one, uncut where an instruction is dense;
+        the table, in which what needs all that is left has 0.
+
+    Raises:
+        ConfigError: All instructions leave at the same exit, or there is no such exit.
+    """
+    if len(set(table.values())) < 2:
+        raise ConfigError(BY_INSTRUCTION, dict(table), 'two exits at least: a single one is '
+                          '--exit-layer')  # fmt: skip
+    deepest = 0 if 0 in table.values() else max(table.values())
+    start = shortened(dense, deepest) if deepest else dense
+    return start, {words: exit_layer % deepest if deepest else exit_layer
+                   for words, exit_layer in table.items()}  # fmt: skip
 
 
 def joint_name(exits: Sequence[int], layers: int) -> str:
@@ -261,16 +295,31 @@ def _joint(
     return _finely(name, run, policy, tuple(sorted(set(exits))), settings, space)
 
 
+def _by_instruction(
+    run: RunData, start: Checkpoint, exits: Mapping[str, int], settings: AnchorSettings,
+    space: Workspace,
+) -> Checkpoint:  # fmt: skip
+    """Nothing runs deeper than its own instruction; that is what its calibration says, too."""
+    told = run.get(0).instructions
+    if set(told) != set(exits):
+        raise ConfigError(BY_INSTRUCTION, sorted(exits), f'the instructions of the run: {told}')
+    table = tuple(exits[words] for words in told)
+    made = _finely(BY_INSTRUCTION, run, start, (), settings, space, table)
+    spec = replace(uncalibrated(start.config.action_dim), mode=BY_INSTRUCTION,
+                   exit_by_instruction=dict(exits))  # fmt: skip
+    return replace(made, calibration=spec)
+
+
 def _finely(
     name: str, run: RunData, start: Checkpoint, exits: tuple[int, ...], settings: AnchorSettings,
-    space: Workspace,
+    space: Workspace, exit_of_goal: tuple[int, ...] = (),
 ) -> Checkpoint:  # fmt: skip
     distill = settings.distill
     plan = replace(
         settings.rounds[-1] if settings.rounds else settings.dense.train,
         steps=distill.adapter_steps + distill.controller_steps, batch=distill.batch,
         learning_rate=RATE, ema=0.99, exits=0, exit_layers=(0, 0), every_exit=exits,
-        seed=settings.seed,
+        exit_of_goal=exit_of_goal, seed=settings.seed,
     )  # fmt: skip
     plan = replace(plan, warmup=min(plan.warmup, plan.steps // 10))
     data = run.get(0)  # as the distillation, which sees demonstrations only

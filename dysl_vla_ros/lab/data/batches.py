@@ -50,6 +50,7 @@ class Batch:
         point: (B, 2) int64, -1 where unknown.
         offset: [decimetres], (B, 2, 3), NaN where unknown.
         name: Number of the named object's name, (B,) int64.
+        goal: Number of the goal, (B,) int64.
     """
 
     images: tuple[Tensor, ...]
@@ -59,6 +60,7 @@ class Batch:
     point: Tensor
     offset: Tensor
     name: Tensor
+    goal: Tensor
 
 
 class BatchSource:
@@ -129,6 +131,7 @@ class BatchSource:
         return Batch(
             tuple(images), self._tokens[goal, phrasing], joints + augmentation.noise * noise,
             self._chunk[index], self._point[index], self._offset[index], self._names[goal],
+            goal,
         )  # fmt: skip
 
 

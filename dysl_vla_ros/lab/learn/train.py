@@ -53,6 +53,8 @@ class TrainSettings:
         exit_layers: First and last layer of which an exit may be drawn; 0, 0 is from the
             auxiliary layer to the last but one.
         every_exit: Exits of every update, beside those drawn: where a policy will leave.
+        exit_of_goal: Where a sample leaves, by the number of its goal; 0 runs all layers. Its
+            action error is that of its own exit alone. Empty: all run all layers.
         weights: Of the parts of the loss.
         augmentation: Of the images.
     """
@@ -72,6 +74,7 @@ class TrainSettings:
     exits: int = 0
     exit_layers: tuple[int, int] = (0, 0)
     every_exit: tuple[int, ...] = ()
+    exit_of_goal: tuple[int, ...] = ()
     weights: LossWeights = field(default_factory=LossWeights)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -131,7 +134,8 @@ def train(
     """
     deepest = network.config.layers - 2
     for name, layers in (('exit_layers', settings.exit_layers if settings.exits else ()),
-                         ('every_exit', settings.every_exit)):  # fmt: skip
+                         ('every_exit', settings.every_exit),
+                         ('exit_of_goal', settings.exit_of_goal)):  # fmt: skip
         if max(layers, default=0) > deepest:
             raise ConfigError(f'train.{name}', layers, f'layers up to {deepest}: an exit leaves '
                               'out at least one of them')  # fmt: skip
@@ -158,11 +162,8 @@ def train(
             group['lr'] = rate
         batch = source.draw(step, settings.batch, settings.augmentation, accelerator.process_index)
         with on_cpu(settings.precision, on_gpu):
-            actions, answers, early = model(
-                batch.images,
-                batch.tokens,
-                batch.proprioception,
-                exits_of(step, network, settings),
+            actions, answers, early = _acted(
+                model, batch, exits_of(step, network, settings), settings
             )
         loss, parts = training_loss(actions, answers, batch, settings.weights, early)
         accelerator.backward(loss)
@@ -223,7 +224,23 @@ def exits_of(step: int, network: PolicyNetwork, settings: TrainSettings) -> tupl
         first, last = network.config.auxiliary_layer, network.config.layers - 2
     generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
     drawn = torch.randperm(last - first + 1, generator=generator)[: settings.exits]
-    return tuple(sorted({first + place for place in drawn.tolist()} | set(settings.every_exit)))
+    always = {*settings.every_exit, *settings.exit_of_goal} - {0}
+    return tuple(sorted({first + place for place in drawn.tolist()} | always))
+
+
+def _acted(
+    model: nn.Module, batch: Batch, exits: tuple[int, ...], settings: TrainSettings
+) -> tuple[Tensor, Answers, list[Tensor]]:
+    """A pass: actions, each sample's where its goal leaves; answers; actions of the exits."""
+    actions, answers, early = model(batch.images, batch.tokens, batch.proprioception, exits)
+    if not settings.exit_of_goal:
+        return actions, answers, early
+    table = torch.tensor(settings.exit_of_goal, device=batch.goal.device)
+    leaves = table[batch.goal][:, None, None]
+    for layer, found in zip(exits, early, strict=True):
+        actions = torch.where(leaves == layer, found, actions)
+    others = set(exits) - set(settings.exit_of_goal)
+    return actions, answers, [e for layer, e in zip(exits, early, strict=True) if layer in others]
 
 
 def build_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
@@ -247,7 +264,8 @@ def validate(
     sums: dict[str, float] = {}
     for number in range(batches):
         batch = source.draw(number, settings.batch, NO_AUGMENTATION)
-        actions, answers, _ = network(batch.images, batch.tokens, batch.proprioception)
+        own = tuple(sorted(set(settings.exit_of_goal) - {0}))
+        actions, answers, _ = _acted(network, batch, own, settings)
         for name, value in _figures(actions, answers, batch, settings).items():
             sums[name] = sums.get(name, 0.0) + value / batches
     return sums

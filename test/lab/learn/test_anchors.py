@@ -22,12 +22,14 @@ from dysl_vla_ros.lab.anchors import (
     dense_of,
     make_anchors,
     shortened,
+    told_exits,
 )
+from dysl_vla_ros.lab.data.samples import batch_source
 from dysl_vla_ros.lab.data.words import build_tokenizer
 from dysl_vla_ros.lab.export.onnx_export import export_bundle
 from dysl_vla_ros.lab.learn.dense import DenseSettings
 from dysl_vla_ros.lab.learn.distill import DistillSettings
-from dysl_vla_ros.lab.learn.train import TrainSettings
+from dysl_vla_ros.lab.learn.train import TrainSettings, train
 from dysl_vla_ros.lab.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
 from dysl_vla_ros.lab.model.skipping import SkipModules
@@ -115,6 +117,56 @@ def test_exits_that_are_tuned_together_become_one_policy_that_keeps_its_depth_an
     assert any(not torch.allclose(v, before[k], atol=2e-4)
                for k, v in made.network.state_dict().items())  # fmt: skip
     assert asked == [0] and space.report['exits_3_5']['steps'] == 3
+
+
+def test_each_instruction_is_tuned_at_its_own_exit_and_the_deepest_is_all_that_is_left(
+    run_folder, dense, tmp_path
+):
+    folder, asked = run_folder
+    space = Workspace(tmp_path / 'anchors', tmp_path / 'anchors', torch.device('cpu'))
+    table = {'take red': 5, 'take blue': 3}
+    found = make_anchors(folder, [], [], SETTINGS, space, table=table)
+    made = load_checkpoint(found['by_instruction'])
+    assert made.config.layers == 6 and asked == [0]
+    assert made.calibration.mode == 'by_instruction'
+    assert made.calibration.exit_by_instruction == {'take red': 0, 'take blue': 3}
+    before = shortened(dense_of(folder), 5).network.state_dict()
+    after = made.network.state_dict()
+    assert any(not torch.allclose(v, before[k], atol=2e-4) for k, v in after.items())
+    deep, whole = told_exits(dense, {'take red': 0, 'take blue': 3})
+    assert deep.config.layers == 8 and whole == {'take red': 0, 'take blue': 3}
+    bundle = tmp_path / 'bundle'
+    export_bundle(all_static(made), bundle, 'told')
+    assert open_policy(EngineConfig(path=str(bundle))).manifest.calibration == made.calibration
+
+
+@pytest.mark.parametrize(('goal', 'exit_layer'), [(0, 3), (1, 0)])
+def test_a_samples_action_error_is_that_of_its_own_exit(dense, goal, exit_layer):
+    """What only deeper layers learn from is a sample that goes there."""
+    data = replace(demonstrations(), instructions=WORDS)
+    data = replace(data, goal=np.full_like(data.goal, goal))
+    checkpoint = replace(dense, network=PolicyNetwork(dense.config))
+    before = {k: v.clone() for k, v in checkpoint.network.state_dict().items()}
+    plan = replace(FEW, weight_decay=0.0, exit_of_goal=(3, 0))
+    train(checkpoint.network, batch_source(data, checkpoint, torch.device('cpu'), 0), None, plan)
+    after = checkpoint.network.state_dict()
+    moved = {name.split('.')[1] for name in before if name.startswith('layers.')
+             and not torch.equal(before[name], after[name])}  # fmt: skip
+    deep = {'3', '4', '5', '6'}
+    assert moved & deep == (set() if exit_layer else deep)
+    assert {'0', '1', '2', '7'} <= moved
+
+
+def test_instructions_of_one_exit_or_of_another_run_are_refused(run_folder, tmp_path):
+    folder, _ = run_folder
+    space = Workspace(tmp_path / 'anchors', tmp_path / 'anchors', torch.device('cpu'))
+    for table, words in (
+        ({'take red': 3, 'take blue': 3}, 'two exits at least'),
+        ({'take red': 3, 'take blue': 7}, 'exit_layer = 7'),
+        ({'take red': 3, 'take green': 5}, 'the instructions of the run'),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            make_anchors(folder, [], [], SETTINGS, space, table=table)
 
 
 @pytest.mark.parametrize('together', [[3], [3, 3], [1, 3], [3, 7]])
