@@ -77,6 +77,9 @@ def run(given: argparse.Namespace) -> int:
     if not given.folder.is_dir():
         there = 'this is a file' if given.folder.exists() else 'there is nothing of this name'
         raise ConfigError('folder', str(given.folder), f'that of a run of dysl recipe: {there}')
+    table = None
+    if given.by_instruction is not None:
+        table = exits_told(given.by_instruction, given.deepest)
     need('train', 'torch', 'accelerate', 'pyarrow', 'onnx')
     if given.random_static or given.stages:
         need('train', 'matplotlib')
@@ -90,9 +93,6 @@ def run(given: argparse.Namespace) -> int:
     from dysl_vla_ros.lab.recipe import preset
     from dysl_vla_ros.lab.workspace import Workspace, training_device
 
-    table = None
-    if given.by_instruction is not None:
-        table = exits_told(given.by_instruction, given.deepest)
     out = given.out or given.folder / 'anchors'
     libero = is_libero(given.folder / 'demonstrations')
     device = training_device(given.device)
