@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from dysl_vla_ros.cli.inputs import need
+from dysl_vla_ros.cli.inputs import look_at_bundle, need
 from dysl_vla_ros.cli.stages import StageBars
 from dysl_vla_ros.cli.values import COUNT, SEED, WORKERS
 from dysl_vla_ros.errors import ConfigError
 
 if TYPE_CHECKING:
+    from dysl_vla_ros.bundle.manifest import CalibrationSpec
     from dysl_vla_ros.lab.anchors import AnchorSettings
 
 EXAMPLE = 'dysl anchors runs/full --exit-layer 8 5 --layers 9'
@@ -77,9 +78,10 @@ def run(given: argparse.Namespace) -> int:
     if not given.folder.is_dir():
         there = 'this is a file' if given.folder.exists() else 'there is nothing of this name'
         raise ConfigError('folder', str(given.folder), f'that of a run of dysl recipe: {there}')
-    table = None
+    told = None
     if given.by_instruction is not None:
-        table = exits_told(given.by_instruction, given.deepest)
+        look_at_bundle('--by-instruction', given.by_instruction)
+        told = exits_told(given.by_instruction, given.deepest)
     need('train', 'torch', 'accelerate', 'pyarrow', 'onnx')
     if given.random_static or given.stages:
         need('train', 'matplotlib')
@@ -104,7 +106,7 @@ def run(given: argparse.Namespace) -> int:
     with StageBars(console) as bars:
         space = Workspace(out, out, device, bars.progress, bars.told)
         found = make_anchors(given.folder, given.exit_layer, given.layers, settings, space,
-                             given.together, table)  # fmt: skip
+                             given.together, told)  # fmt: skip
         for name, path in found.items():
             bundle = out / f'{name}_bundle'
             if not bundle.is_dir():
@@ -131,21 +133,23 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def exits_told(bundle: Path, deepest: int | None) -> dict[str, int]:
-    """Instruction -> exit, 0 = dense, of a bundle's calibration; none deeper than ``deepest``.
+def exits_told(bundle: Path, deepest: int | None) -> CalibrationSpec:
+    """A bundle's calibration, which names exits by instruction, none deeper than ``deepest``.
 
     Raises:
         ConfigError: It names none.
     """
     from dysl_vla_ros.bundle.folder import open_bundle
 
-    table = dict(open_bundle(bundle).manifest.calibration.exit_by_instruction)
-    if not table:
+    told = open_bundle(bundle).manifest.calibration
+    if not told.exit_by_instruction:
         raise ConfigError('by-instruction', str(bundle), 'a bundle that dysl calibrate '
                           '--by-instruction has given an exit for each instruction')  # fmt: skip
-    if deepest is not None:
-        table = {words: min(layer or deepest, deepest) for words, layer in table.items()}
-    return table
+    if deepest is None:
+        return told
+    table = {words: min(layer or deepest, deepest)
+             for words, layer in told.exit_by_instruction.items()}  # fmt: skip
+    return replace(told, exit_by_instruction=table)
 
 
 def anchor_settings(given: argparse.Namespace, libero: bool, on_gpu: bool) -> AnchorSettings:

@@ -18,19 +18,19 @@ again, and what was interrupted goes on.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from dysl_vla_ros.bundle.folder import open_bundle
+from dysl_vla_ros.bundle.manifest import CalibrationSpec
 from dysl_vla_ros.data_types import LayerLayout
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations, join
 from dysl_vla_ros.lab.data.libero import is_libero, load_libero
 from dysl_vla_ros.lab.data.samples import load_samples
-from dysl_vla_ros.lab.export.parts import uncalibrated
 from dysl_vla_ros.lab.folders import REPORT
 from dysl_vla_ros.lab.learn.dense import DenseSettings, fit, forget_states, train_dense
 from dysl_vla_ros.lab.learn.distill import DistillSettings
@@ -171,7 +171,7 @@ def all_static(checkpoint: Checkpoint) -> Checkpoint:
 
 def make_anchors(
     folder: Path, exits: Sequence[int], depths: Sequence[int], settings: AnchorSettings,
-    space: Workspace, together: Sequence[int] = (), table: Mapping[str, int] | None = None,
+    space: Workspace, together: Sequence[int] = (), told: CalibrationSpec | None = None,
 ) -> dict[str, Path]:  # fmt: skip
     """Train what is missing; each becomes a checkpoint in the workspace.
 
@@ -183,7 +183,7 @@ def make_anchors(
         space: Gets ``fixed_D.safetensors``, ``layers_N.safetensors``,
             ``exits_D_E.safetensors`` and ``by_instruction.safetensors``.
         together: Exits to fine-tune in one policy, two or more.
-        table: Instruction -> exit, 0 = dense, to fine-tune each at its own; None: not asked for.
+        told: Names an exit for each instruction, to fine-tune each at its own; None: not asked.
 
     Returns:
         Name -> checkpoint.
@@ -199,8 +199,8 @@ def make_anchors(
     names = [*(f'fixed_{d}' for d in exits), *(f'layers_{n}' for n in depths)]
     if together:
         names.append(joint_name(together, dense.config.layers))
-    if table is not None:
-        start, exits_of = told_exits(dense, table)
+    if told is not None:
+        start, told = with_own_exits(dense, told)
         names.append(BY_INSTRUCTION)
     found = {name: space.folder / f'{name}.safetensors' for name in names}
     data = RunData(folder)
@@ -212,33 +212,34 @@ def make_anchors(
     if together:
         make = partial(_joint, data, policy_of(folder), together, settings, space)
         _made(found[joint_name(together, dense.config.layers)], make)
-    if table is not None:
-        make = partial(_by_instruction, data, start, exits_of, settings, space)
+    if told is not None:
+        make = partial(_by_instruction, data, start, told, settings, space)
         _made(found[BY_INSTRUCTION], make)
     return found
 
 
-def told_exits(dense: Checkpoint, table: Mapping[str, int]) -> tuple[Checkpoint, dict[str, int]]:
-    """The policy that needs no more layers than the deepest of these exits, and its exits.
+def with_own_exits(dense: Checkpoint, told: CalibrationSpec) -> tuple[Checkpoint, CalibrationSpec]:
+    """The policy that needs no more layers than the deepest of these exits, and its calibration.
 
     Args:
         dense: The policy that they are exits of.
-        table: Instruction -> exit, 0 = dense.
+        told: Names an exit for each instruction, 0 = dense.
 
     Returns:
         The layers up to the deepest exit and the last one, uncut where an instruction is dense;
-        the table, in which what needs all that is left has 0.
+        the calibration, in which what needs all that is left has 0.
 
     Raises:
         ConfigError: All instructions leave at the same exit, or there is no such exit.
     """
+    table = told.exit_by_instruction
     if len(set(table.values())) < 2:
         raise ConfigError(BY_INSTRUCTION, dict(table), 'two exits at least: a single one is '
                           '--exit-layer')  # fmt: skip
     deepest = 0 if 0 in table.values() else max(table.values())
     start = shortened(dense, deepest) if deepest else dense
-    return start, {words: exit_layer % deepest if deepest else exit_layer
-                   for words, exit_layer in table.items()}  # fmt: skip
+    own = {words: 0 if layer == deepest else layer for words, layer in table.items()}
+    return start, replace(told, mode=BY_INSTRUCTION, exit_layer=0, exit_by_instruction=own)
 
 
 def joint_name(exits: Sequence[int], layers: int) -> str:
@@ -296,18 +297,16 @@ def _joint(
 
 
 def _by_instruction(
-    run: RunData, start: Checkpoint, exits: Mapping[str, int], settings: AnchorSettings,
+    run: RunData, start: Checkpoint, told: CalibrationSpec, settings: AnchorSettings,
     space: Workspace,
 ) -> Checkpoint:  # fmt: skip
-    """Nothing runs deeper than its own instruction; that is what its calibration says, too."""
-    told = run.get(0).instructions
-    if set(told) != set(exits):
-        raise ConfigError(BY_INSTRUCTION, sorted(exits), f'the instructions of the run: {told}')
-    table = tuple(exits[words] for words in told)
+    """Nothing is trained deeper than its own instruction leaves."""
+    exits, known = told.exit_by_instruction, run.get(0).instructions
+    if set(known) != set(exits):
+        raise ConfigError(BY_INSTRUCTION, sorted(exits), f'the instructions of the run: {known}')
+    table = tuple(exits[words] for words in known)
     made = _finely(BY_INSTRUCTION, run, start, (), settings, space, table)
-    spec = replace(uncalibrated(start.config.action_dim), mode=BY_INSTRUCTION,
-                   exit_by_instruction=dict(exits))  # fmt: skip
-    return replace(made, calibration=spec)
+    return replace(made, calibration=told)
 
 
 def _finely(

@@ -154,7 +154,7 @@ CALLS = [
     ('anchors FOREIGN --layers 0', '--layers', WRONG),
     ('anchors FOREIGN --together x', '--together', WRONG),
     ('anchors FOREIGN --layers 5 --deepest 9', '--deepest = 9: expected --by-instruction', WRONG),
-    ('anchors FOREIGN --by-instruction NOWHERE', 'no manifest.json; expected a folder', WRONG),
+    ('anchors FOREIGN --by-instruction NOWHERE', 'there is nothing of this name', WRONG),
     ('results --evidence NOWHERE', 'a folder of reports', WRONG),
     ('results --run nothing', 'expected one of results_tabletop', WRONG),
     ('results --minutes 0', 'a number above 0', WRONG),

@@ -11,6 +11,7 @@ import torch
 from synthetic import demonstrations, small_config
 from synthetic import statistics as _statistics
 
+from dysl_vla_ros.bundle.manifest import CalibrationSpec
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.data_types import LayerLayout, Observation
 from dysl_vla_ros.errors import ConfigError
@@ -22,7 +23,7 @@ from dysl_vla_ros.lab.anchors import (
     dense_of,
     make_anchors,
     shortened,
-    told_exits,
+    with_own_exits,
 )
 from dysl_vla_ros.lab.data.samples import batch_source
 from dysl_vla_ros.lab.data.words import build_tokenizer
@@ -119,22 +120,26 @@ def test_exits_that_are_tuned_together_become_one_policy_that_keeps_its_depth_an
     assert asked == [0] and space.report['exits_3_5']['steps'] == 3
 
 
+def spec(table):
+    return CalibrationSpec(0.1, 5, 0.3, 0.15, (1.0,) * 7, exit_by_instruction=table)
+
+
 def test_each_instruction_is_tuned_at_its_own_exit_and_the_deepest_is_all_that_is_left(
     run_folder, dense, tmp_path
 ):
     folder, asked = run_folder
     space = Workspace(tmp_path / 'anchors', tmp_path / 'anchors', torch.device('cpu'))
-    table = {'take red': 5, 'take blue': 3}
-    found = make_anchors(folder, [], [], SETTINGS, space, table=table)
+    told = spec({'take red': 5, 'take blue': 3})
+    found = make_anchors(folder, [], [], SETTINGS, space, told=told)
     made = load_checkpoint(found['by_instruction'])
     assert made.config.layers == 6 and asked == [0]
-    assert made.calibration.mode == 'by_instruction'
-    assert made.calibration.exit_by_instruction == {'take red': 0, 'take blue': 3}
+    own = {'take red': 0, 'take blue': 3}
+    assert made.calibration == replace(told, mode='by_instruction', exit_by_instruction=own)
     before = shortened(dense_of(folder), 5).network.state_dict()
     after = made.network.state_dict()
     assert any(not torch.allclose(v, before[k], atol=2e-4) for k, v in after.items())
-    deep, whole = told_exits(dense, {'take red': 0, 'take blue': 3})
-    assert deep.config.layers == 8 and whole == {'take red': 0, 'take blue': 3}
+    deep, whole = with_own_exits(dense, spec(own))
+    assert deep.config.layers == 8 and whole.exit_by_instruction == own
     bundle = tmp_path / 'bundle'
     export_bundle(all_static(made), bundle, 'told')
     assert open_policy(EngineConfig(path=str(bundle))).manifest.calibration == made.calibration
@@ -166,7 +171,7 @@ def test_instructions_of_one_exit_or_of_another_run_are_refused(run_folder, tmp_
         ({'take red': 3, 'take green': 5}, 'the instructions of the run'),
     ):
         with pytest.raises(ConfigError, match=words):
-            make_anchors(folder, [], [], SETTINGS, space, table=table)
+            make_anchors(folder, [], [], SETTINGS, space, told=spec(table))
 
 
 @pytest.mark.parametrize('together', [[3], [3, 3], [1, 3], [3, 7]])
