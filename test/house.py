@@ -225,12 +225,17 @@ PARTS = {
     ),
     'lab.ablations': May('lab.anchors lab.recipe lab.workspace', 'pathlib'),
     'lab.anchors': May(
-        'bundle data_types errors lab.data lab.folders lab.learn lab.model lab.workspace',
+        'bundle errors lab.data lab.folders lab.learn lab.model lab.workspace',
         'json pathlib',
     ),
+    'lab.libero_corrections': May(
+        'bundle config contract data_types lab.data lab.evaluation lab.worlds policy',
+        'pathlib', 'numpy',
+    ),
     'lab.libero_recipe': May(
-        'bundle config contract lab.data lab.evaluation lab.export lab.guidance lab.learn '
-        'lab.model lab.workspace lab.worlds policy targets', 'pathlib', 'numpy',
+        'bundle config contract errors lab.data lab.evaluation lab.export lab.guidance '
+        'lab.learn lab.libero_corrections lab.model lab.workspace lab.worlds policy targets',
+        'pathlib', 'numpy',
     ),
     'lab.data': May(
         'bundle core data_types engines.image_tensor errors pictures sim targets lab.children '

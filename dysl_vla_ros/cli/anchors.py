@@ -87,11 +87,11 @@ def run(given: argparse.Namespace) -> int:
         need('train', 'matplotlib')
         need('sim', 'mujoco')
     from dysl_vla_ros.lab.ablations import distillations, make_ablations
-    from dysl_vla_ros.lab.anchors import BY_INSTRUCTION, all_static, guided, make_anchors
+    from dysl_vla_ros.lab.anchors import BY_INSTRUCTION, guided, make_anchors
     from dysl_vla_ros.lab.data.libero import is_libero
     from dysl_vla_ros.lab.export.onnx_export import export_bundle
     from dysl_vla_ros.lab.libero_recipe import ROBOT
-    from dysl_vla_ros.lab.model.checkpoint import load_checkpoint
+    from dysl_vla_ros.lab.model.checkpoint import all_static, load_checkpoint
     from dysl_vla_ros.lab.recipe import preset
     from dysl_vla_ros.lab.workspace import Workspace, training_device
 

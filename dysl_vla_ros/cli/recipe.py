@@ -54,7 +54,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--round-seconds', type=POSITIVE,
                         help=f'limit of each DAgger training; {_PRESET}')  # fmt: skip
     parser.add_argument('--round-episodes', type=COUNT,
-                        help=f'episodes of each DAgger round; {_PRESET}')  # fmt: skip
+                        help=f'episodes of each DAgger round (of LIBERO: per scene); '
+                        f'{_PRESET}')  # fmt: skip
     parser.add_argument('--rounds', type=whole(0, 100), help=f'number of DAgger rounds; {_PRESET}')
     parser.add_argument('--seed', type=SEED, default=0, help='of everything random')
 
@@ -116,8 +117,6 @@ def _libero(given: argparse.Namespace, device: Any) -> int:
     from dysl_vla_ros.lab.recipe import Printer
     from dysl_vla_ros.lab.workspace import Workspace
 
-    if given.until == 'dagger':
-        raise ConfigError('until', given.until, 'demonstrations, dense, policy or bundle')
     recipe = libero_preset(given.preset, given.suite, given.workers, device.type == 'cuda')
     changes = {name: value for name, value in (('steps', given.steps),
                ('max_seconds', given.train_seconds)) if value}  # fmt: skip
@@ -126,7 +125,15 @@ def _libero(given: argparse.Namespace, device: Any) -> int:
     if given.episodes:
         recipe = replace(recipe, collect=replace(recipe.collect, episodes=given.episodes))
     distill = replace(recipe.distill, precision=given.precision)
-    recipe = replace(recipe, train=train, ground=ground, distill=distill, seed=given.seed)
+    rounds = recipe.rounds if given.rounds is None else recipe.rounds[:1] * given.rounds
+    rounds = tuple(
+        replace(one, episodes=given.round_episodes or one.episodes,
+                train=replace(one.train, precision=given.precision, seed=1000 * n + given.seed,
+                              max_seconds=given.round_seconds or 0.0))
+        for n, one in enumerate(rounds, start=1)
+    )  # fmt: skip
+    recipe = replace(recipe, train=train, ground=ground, distill=distill, rounds=rounds,
+                     seed=given.seed)  # fmt: skip
     printer = Printer()
     results = given.results or given.folder
     space = Workspace(given.folder, results, device, printer.progress, printer.told)

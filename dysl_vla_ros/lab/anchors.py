@@ -26,10 +26,9 @@ from typing import Any, Final
 
 from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.bundle.manifest import CalibrationSpec
-from dysl_vla_ros.data_types import LayerLayout
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations, join
-from dysl_vla_ros.lab.data.libero import is_libero, load_libero
+from dysl_vla_ros.lab.data.libero import is_libero, load_run
 from dysl_vla_ros.lab.data.samples import load_samples
 from dysl_vla_ros.lab.folders import REPORT
 from dysl_vla_ros.lab.learn.dense import DenseSettings, fit, forget_states, train_dense
@@ -42,12 +41,12 @@ from dysl_vla_ros.lab.model.checkpoint import (
     with_card,
 )
 from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
-from dysl_vla_ros.lab.model.skipping import SkipModules
 from dysl_vla_ros.lab.workspace import Workspace
 
 BY_INSTRUCTION: Final = 'by_instruction'
 RATE = 2e-4
 """Of the fine-tuning: all weights move, from where they already act."""
+_OF_A_ROUND = ('steps', 'batch', 'learning_rate', 'warmup', 'seed')
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,12 @@ def as_the_run_had(folder: Path, settings: AnchorSettings) -> AnchorSettings:
     dense, distill = settings.dense, told.get('distill', {})
     kept = {name: distill[name] for name in ('adapter_steps', 'controller_steps', 'batch')
             if name in distill}  # fmt: skip
+    rounds = tuple(
+        replace(dense.train, **{name: one['train'][name] for name in _OF_A_ROUND})
+        for one in told.get('rounds', ())
+    )
     return replace(
-        settings, distill=replace(settings.distill, **kept),
+        settings, rounds=rounds, distill=replace(settings.distill, **kept),
         dense=replace(dense, ground=same(dense.ground, 'ground'),
                       train=same(dense.train, 'train')),
     )  # fmt: skip
@@ -115,7 +118,7 @@ def data_of(folder: Path, corrections: int) -> Demonstrations:
     """
     demonstrations = folder / 'demonstrations'
     if is_libero(demonstrations):
-        return load_libero(demonstrations)
+        return load_run(folder)  # its corrections are demonstrations that begin elsewhere
     rounds = [folder / 'corrections' / f'round_{n}' for n in range(1, corrections + 1)]
     own = load_samples([demonstrations])
     return join([load_samples(rounds), own]) if rounds else own
@@ -160,13 +163,6 @@ def shortened(checkpoint: Checkpoint, exit_layer: int) -> Checkpoint:
             state[name] = tensor
     network.load_state_dict(state)
     return replace(checkpoint, config=config, network=network, skipping=None, calibration=None)
-
-
-def all_static(checkpoint: Checkpoint) -> Checkpoint:
-    """The same policy with every layer static: what the exporter takes of one that never skips."""
-    layers = checkpoint.config.layers
-    layout = LayerLayout(layers, tuple(range(layers)))
-    return replace(checkpoint, skipping=SkipModules(layout, checkpoint.config.width))
 
 
 def make_anchors(

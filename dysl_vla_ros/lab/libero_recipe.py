@@ -1,9 +1,9 @@
 """From nothing to a bundle for one LIBERO suite.
 
 The recipe of the bundled policy in a world that others know: scripted demonstrations, dense
-training with early exits, static layers, distillation, export; guidance and skip mode from what
-the policy did at starts that are not the official ones. Every stage leaves a file; a stage whose
-file exists is not run again.
+training with early exits, corrections of where that policy went (DAgger), static layers,
+distillation, export; guidance and skip mode from what the policy did at starts that are not the
+official ones. Every stage leaves a file; a stage whose file exists is not run again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ import numpy as np
 from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
 from dysl_vla_ros.config import EngineConfig, NodeConfig
 from dysl_vla_ros.contract import with_bundle
+from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.batches import Augmentation
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations
-from dysl_vla_ros.lab.data.libero import LiberoCollect, collect_libero, load_libero
+from dysl_vla_ros.lab.data.libero import LiberoCollect, collect_libero, load_libero, load_run
 from dysl_vla_ros.lab.evaluation.choice import POINT, by_rate, choose, rows_within, with_mode
 from dysl_vla_ros.lab.evaluation.libero import LiberoOptions, LiberoTask, evaluate_libero
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_config
@@ -31,13 +33,15 @@ from dysl_vla_ros.lab.evaluation.world import play_episode
 from dysl_vla_ros.lab.export.onnx_export import export_bundle
 from dysl_vla_ros.lab.guidance.calibrate import RecordedPass
 from dysl_vla_ros.lab.guidance.guidance import equal_weights, guidance
-from dysl_vla_ros.lab.learn.dense import DenseSettings, forget_states, train_dense
+from dysl_vla_ros.lab.learn.dense import DenseSettings, fit, forget_states, train_dense
 from dysl_vla_ros.lab.learn.distill import DistillSettings
 from dysl_vla_ros.lab.learn.distilling import distil_checkpoint
 from dysl_vla_ros.lab.learn.layer_choice import choose_layers, chosen_layers
 from dysl_vla_ros.lab.learn.train import TrainSettings
+from dysl_vla_ros.lab.libero_corrections import FIRST_SEED, correct_libero
 from dysl_vla_ros.lab.model.checkpoint import (
     Checkpoint,
+    all_static,
     load_checkpoint,
     save_checkpoint,
     with_card,
@@ -61,6 +65,19 @@ _GRIPPER_WEIGHT = 2.0
 
 
 @dataclass(frozen=True)
+class LiberoRound:
+    """One DAgger round: the policy leads, the expert goes on, train on with what was added.
+
+    Attributes:
+        episodes: Corrections per scene.
+        train: On everything that is there then.
+    """
+
+    episodes: int
+    train: TrainSettings
+
+
+@dataclass(frozen=True)
 class LiberoRecipe:
     """All numbers of a run.
 
@@ -69,6 +86,7 @@ class LiberoRecipe:
         ground: Warm-up of vision, words and lower layers.
         train: The training, with early exits.
         distill: Both stages.
+        rounds: DAgger rounds after the training.
         network: Changes to the network's default shape.
         rank: Of the adapters; 0 is width / 16.
         static_share: Of the layers.
@@ -84,6 +102,7 @@ class LiberoRecipe:
     ground: TrainSettings | None
     train: TrainSettings
     distill: DistillSettings
+    rounds: tuple[LiberoRound, ...] = ()
     network: dict[str, Any] = field(default_factory=dict)
     rank: int = 64
     static_share: float = 0.2
@@ -102,7 +121,7 @@ def libero_preset(name: str, suite: str, workers: int, on_gpu: bool) -> LiberoRe
             collect=LiberoCollect(suite, episodes=1, tasks=(0,), workers=workers),
             ground=None, train=few,
             distill=DistillSettings(adapter_steps=2, controller_steps=2, batch=8),
-            network=TOY_NETWORK,
+            rounds=(LiberoRound(1, few),), network=TOY_NETWORK,
             rank=4, record=1, compare=0, depth=0.0,
         )  # fmt: skip
     batch = 256 if on_gpu else 64
@@ -119,12 +138,24 @@ def libero_preset(name: str, suite: str, workers: int, on_gpu: bool) -> LiberoRe
         distill=DistillSettings(adapter_steps=0, controller_steps=600, batch=32,
                                 controller_rate=2e-3, joint_rate=1e-3, skip_weight=0.012,
                                 positions=8),
+        rounds=(LiberoRound(24, replace(train, steps=1500, learning_rate=3e-4, warmup=50)),),
         network={'layers': 16, 'width': 160, 'auxiliary_layer': 5},
     )  # fmt: skip
 
 
 def run_libero(recipe: LiberoRecipe, space: Workspace, until: str = 'bundle') -> Path:
-    """Run the stages up to ``until``: ``demonstrations``, ``dense``, ``policy`` or ``bundle``."""
+    """Run the stages up to ``until``.
+
+    Args:
+        recipe: All numbers.
+        space: Gets one file per stage.
+        until: ``demonstrations``, ``dense``, ``dagger``, ``policy`` or ``bundle``.
+
+    Raises:
+        ConfigError: There are no rounds to end with.
+    """
+    if until == 'dagger' and not recipe.rounds:
+        raise ConfigError('until', until, 'dense, policy or bundle: the recipe has no round')
     folder = space.folder
     space.report['recipe'] = dataclasses.asdict(recipe)
     there = collect_libero(
@@ -140,18 +171,25 @@ def run_libero(recipe: LiberoRecipe, space: Workspace, until: str = 'bundle') ->
     checkpoint = _made(folder / 'dense.safetensors', lambda: _dense(recipe, data, space))
     if until == 'dense':
         return folder / 'dense.safetensors'
+    for number, plan in enumerate(recipe.rounds, start=1):
+        make = partial(_corrected, recipe, plan, number, checkpoint, space)
+        checkpoint = _made(folder / f'dagger_{number}.safetensors', make)
+    if recipe.rounds:
+        data = load_run(folder, recipe.collect.episodes)
+    if until == 'dagger':
+        return folder / f'dagger_{len(recipe.rounds)}.safetensors'
     checkpoint = _made(folder / 'policy.safetensors',
                        lambda: _distilled(recipe, checkpoint, data, space))  # fmt: skip
     if until == 'policy':
         return folder / 'policy.safetensors'
     bundle = space.results / 'bundle'
     if not bundle.is_dir():
-        partial = space.folder / 'uncalibrated'
-        export_bundle(checkpoint, partial, recipe.collect.suite, robot=ROBOT)
-        _calibrate(recipe, partial, space)
+        uncalibrated = space.folder / 'uncalibrated'
+        export_bundle(checkpoint, uncalibrated, recipe.collect.suite, robot=ROBOT)
+        _calibrate(recipe, uncalibrated, space)
         if recipe.compare:
-            _choose_mode(recipe, partial, space)
-        partial.rename(bundle)
+            _choose_mode(recipe, uncalibrated, space)
+        uncalibrated.rename(bundle)
     write_whole(space.results / _OBSERVATIONS, lambda path: _observations(path, data))
     return bundle
 
@@ -168,6 +206,26 @@ def _dense(recipe: LiberoRecipe, data: Demonstrations, space: Workspace) -> Chec
     forget_states(space, 'ground', 'train')
     card = {key: value for key, value in space.report.items() if key != 'recipe'}
     return with_card(found, world='libero', suite=recipe.collect.suite, recipe=card)
+
+
+def _corrected(
+    recipe: LiberoRecipe, plan: LiberoRound, number: int, checkpoint: Checkpoint, space: Workspace
+) -> Checkpoint:
+    """Where the policy went, and a training on that and on all there was before."""
+    before, name = space.folder / f'before_{number}', f'train_{number}'
+    if not before.is_dir():
+        export_bundle(all_static(checkpoint), before, recipe.collect.suite, robot=ROBOT)
+    settings = replace(recipe.collect, episodes=plan.episodes,
+                       first_seed=FIRST_SEED * number)  # fmt: skip
+    there = correct_libero(
+        space.folder / 'corrections' / f'round_{number}', before, settings,
+        lambda done, of: space.progress(f'corrections {number}', done, of, {}), recipe.replan,
+    )  # fmt: skip
+    space.note(f'corrections_{number}', episodes=there)
+    data = load_run(space.folder, recipe.collect.episodes)
+    found = fit(name, checkpoint, data, plan.train, space)
+    forget_states(space, name)
+    return replace(checkpoint, network=found.network)
 
 
 def _distilled(

@@ -2,6 +2,7 @@
 
 demonstrations/libero.json              suite, words of its tasks, horizon, share of other colours
 demonstrations/scene_03/00000017.npz    seed 17 in the scene of task 3; empty where it failed
+corrections/round_1/...                 the same, of episodes that a policy began
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from dataclasses import dataclass
 from io import BytesIO
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.data.demonstrations import Demonstrations
+from dysl_vla_ros.lab.data.demonstrations import Demonstrations, join
 from dysl_vla_ros.lab.side_by_side import side_by_side
 from dysl_vla_ros.lab.worlds.libero.client import LiberoClient
 from dysl_vla_ros.lab.worlds.libero.suites import (
@@ -55,6 +56,7 @@ class LiberoCollect:
         keep: Share of the triangles of visual meshes; evaluations draw all of them.
         workers: Simulators, each a process of its own.
         first_seed: Seeds count up from here, in every scene.
+        corrects: Digest of the policy whose motion is corrected; '' of demonstrations.
     """
 
     suite: str
@@ -63,6 +65,7 @@ class LiberoCollect:
     keep: float = 0.1
     workers: int = 1
     first_seed: int = 0
+    corrects: str = ''
 
     def __post_init__(self) -> None:
         """Check ranges and choices."""
@@ -76,14 +79,16 @@ class LiberoCollect:
 
 
 def collect_libero(
-    folder: Path, settings: LiberoCollect, progress: Callable[[int, int], None] | None = None
-) -> int:
+    folder: Path, settings: LiberoCollect, progress: Callable[[int, int], None] | None = None,
+    stage_of: Callable[[LiberoCollect, LiberoClient], LiberoStage] | None = None,
+) -> int:  # fmt: skip
     """Play what is not there yet; what was interrupted is gone on with.
 
     Args:
         folder: Of demonstrations.
         settings: What to collect.
         progress: Called with episodes there and wanted.
+        stage_of: Who plays; default: the scripted expert alone.
 
     Returns:
         Episodes that are there.
@@ -91,6 +96,7 @@ def collect_libero(
     Raises:
         ConfigError: LIBERO is not installed, or the folder holds something else.
     """
+    stage_of = stage_of or _Stage
     folder_target('folder', folder, is_libero, 'demonstrations of LIBERO')
     total, telling = settings.episodes * len(settings.tasks), threading.Lock()
 
@@ -101,25 +107,43 @@ def collect_libero(
                 progress(there, total)
         return there
 
-    def play(stage: _Stage, batch: _Batch, go_on: Callable[[], None]) -> None:
+    def play(stage: LiberoStage, batch: _Batch, go_on: Callable[[], None]) -> None:
         for seed in batch.seeds:
             _play(stage, folder, batch.task, seed)
             tell()
             go_on()
 
     with ExitStack() as stack:
-        stages = [_Stage(settings, stack.enter_context(LiberoClient()))]
-        words = stages[0].client.ask('words', settings.suite)
+        client = stack.enter_context(LiberoClient())
+        stages = [stage_of(settings, client)]
+        words = client.ask('words', settings.suite)
         about = {'format': _FORMAT, 'suite': settings.suite, 'words': words, 'horizon': HORIZON,
                  'recoloured': list(RECOLOURED)}  # fmt: skip
+        if settings.corrects:
+            about['corrects'] = settings.corrects
         if is_libero(folder):
             _refuse_others(folder, about)
         write_whole(folder / MARK, (json.dumps(about, indent=1) + '\n').encode())
         while batches := _lacking(folder, settings):
             for _ in range(len(stages), min(settings.workers, len(batches))):
-                stages.append(_Stage(settings, stack.enter_context(LiberoClient())))
+                stages.append(stage_of(settings, stack.enter_context(LiberoClient())))
             side_by_side(stages, batches, play)
     return tell()
+
+
+def load_run(folder: Path, most: int = 0) -> Demonstrations:
+    """Demonstrations of a run, with all corrections that are there before them.
+
+    Args:
+        folder: Of the run.
+        most: Demonstrations per scene, the first ones; 0 is all.
+
+    Raises:
+        ConfigError: None are there, or something else is.
+    """
+    own = load_libero(folder / 'demonstrations', most)
+    rounds = sorted((folder / 'corrections').glob('round_*'))
+    return join([*map(load_libero, rounds), own]) if rounds else own
 
 
 def is_libero(folder: Path) -> bool:
@@ -200,24 +224,31 @@ def _lacking(folder: Path, settings: LiberoCollect) -> list[_Batch]:
     return batches
 
 
+class LiberoStage(Protocol):
+    """A simulator, in one scene at a time."""
+
+    def demonstrate(self, task: int, seed: int) -> dict[str, Any]:
+        """One episode: ``won``, and if it is, ``goal`` and ``frames``."""
+
+
 class _Stage:
     """A simulator, in one scene at a time."""
 
     def __init__(self, settings: LiberoCollect, client: LiberoClient) -> None:
-        self.client = client
+        self._client = client
         self._settings = settings
         self._task: int | None = None
 
     def demonstrate(self, task: int, seed: int) -> dict[str, Any]:
         """Let the expert play; a scene takes a few seconds to open."""
         if task != self._task:
-            self.client.ask('open', self._settings.suite, task, self._settings.keep)
+            self._client.ask('open', self._settings.suite, task, self._settings.keep)
             self._task = task
-        found: dict[str, Any] = self.client.ask('demonstrate', seed, HORIZON)
+        found: dict[str, Any] = self._client.ask('demonstrate', seed, HORIZON)
         return found
 
 
-def _play(stage: _Stage, folder: Path, task: int, seed: int) -> None:
+def _play(stage: LiberoStage, folder: Path, task: int, seed: int) -> None:
     """One episode, written when it is over."""
     found = stage.demonstrate(task, seed)
     # A failure leaves an empty file: its seed is not tried again.

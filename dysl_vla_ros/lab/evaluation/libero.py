@@ -138,6 +138,10 @@ class LiberoTask:
         """An official start, settled as officially; from ``STARTS`` on one that is drawn."""
         self._client.ask(*(('start', number) if number < STARTS else ('fresh', number)))
 
+    def follow(self, horizon: int) -> None:
+        """Let the scripted expert see how things lie, before it is asked to go on later."""
+        self._client.ask('follow', horizon)
+
     def look(self) -> Seen:
         """Both cameras, the joints and the gripper."""
         images, state = self._client.look()

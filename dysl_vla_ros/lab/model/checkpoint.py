@@ -108,6 +108,13 @@ def with_card(checkpoint: Checkpoint, **figures: Any) -> Checkpoint:
     return replace(checkpoint, card={**checkpoint.card, **figures})
 
 
+def all_static(checkpoint: Checkpoint) -> Checkpoint:
+    """The same policy with every layer static: what the exporter takes of one that never skips."""
+    layers = checkpoint.config.layers
+    layout = LayerLayout(layers, tuple(range(layers)))
+    return replace(checkpoint, skipping=SkipModules(layout, checkpoint.config.width))
+
+
 def save_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     """Write tensors and a JSON header into one safetensors file, atomically.
 

@@ -18,7 +18,6 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab import anchors
 from dysl_vla_ros.lab.anchors import (
     AnchorSettings,
-    all_static,
     as_the_run_had,
     dense_of,
     make_anchors,
@@ -31,7 +30,12 @@ from dysl_vla_ros.lab.export.onnx_export import export_bundle
 from dysl_vla_ros.lab.learn.dense import DenseSettings
 from dysl_vla_ros.lab.learn.distill import DistillSettings
 from dysl_vla_ros.lab.learn.train import TrainSettings, train
-from dysl_vla_ros.lab.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from dysl_vla_ros.lab.model.checkpoint import (
+    Checkpoint,
+    all_static,
+    load_checkpoint,
+    save_checkpoint,
+)
 from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
 from dysl_vla_ros.lab.model.skipping import SkipModules
 from dysl_vla_ros.lab.workspace import Workspace

@@ -23,6 +23,8 @@ from dysl_vla_ros.lab.worlds.libero.suites import CAMERAS
 
 _ARM_NOISE = 0.02
 _SHUFFLED, _JITTER = 0.65, 0.015
+_ONWARD_NOISE = 0.4
+"""Of a correction, as of the calm quarter of the demonstrations."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,25 @@ class Demonstrator:
             goal = int(generator.choice(sorted(world.goals)))
         world.ask_for(world.goals[goal])
         lay_out(world, generator, shuffled and self._interchangeable)
-        for expert in self._experts.values():
-            expert.begin()
+        self.begin()
         noise = _Disturbance(generator, 0.4 if seed % 4 == 0 else 1.0)
         self._looks.draw(np.random.default_rng([seed, world.number, 31]))
         try:
             return goal, *self._played(goal, noise)
         finally:
             self._looks.restore()
+
+    def begin(self) -> None:
+        """The experts forget the last episode, and see how things lie in this one."""
+        for expert in self._experts.values():
+            expert.begin()
+
+    def onward(self, seed: int) -> tuple[int, list[Frame], bool]:
+        """As ``episode``, of the task's own goal, from wherever something else has led."""
+        generator = np.random.default_rng([seed, self._world.number, 37])
+        return self._world.number, *self._played(
+            self._world.number, _Disturbance(generator, _ONWARD_NOISE)
+        )
 
     def _played(self, goal: int, noise: _Disturbance) -> tuple[list[Frame], bool]:
         """Frames up to the goal or the limit, and whether it was reached."""

@@ -117,12 +117,22 @@ class Server:
 
     def demonstrate(self, seed: int, horizon: int) -> dict[str, Any]:
         """A noise-injected demonstration with clean labels; pictures as JPEG."""
+        return _shown(*self._expert(horizon).episode(seed))
+
+    def follow(self, horizon: int) -> None:
+        """The experts see how things lie at the start of an episode."""
+        self._expert(horizon).begin()
+
+    def onward(self, seed: int, horizon: int) -> dict[str, Any]:
+        """As ``demonstrate``, from wherever the episode that ``follow`` saw begin has come to."""
+        return _shown(*self._expert(horizon).onward(seed))
+
+    def _expert(self, horizon: int) -> Demonstrator:
         world = self._open()
         assert self._camera is not None
         if self._demonstrator is None:
             self._demonstrator = Demonstrator(world, self._camera, self._limit, horizon)
-        goal, frames, won = self._demonstrator.episode(seed)
-        return {'goal': goal, 'won': won, 'frames': [_packed(frame) for frame in frames]}
+        return self._demonstrator
 
     def _open(self) -> LiberoWorld:
         assert self._world is not None, 'open a task first'
@@ -132,6 +142,10 @@ class Server:
 def places_of(suite: str, task: int) -> dict[str, str]:
     """Object -> where it lies at the start."""
     return places(suite_of(suite).get_task(task))
+
+
+def _shown(goal: int, frames: list[Frame], won: bool) -> dict[str, Any]:
+    return {'goal': goal, 'won': won, 'frames': [_packed(frame) for frame in frames]}
 
 
 def _packed(frame: Frame) -> dict[str, Any]:
