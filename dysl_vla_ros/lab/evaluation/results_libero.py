@@ -20,6 +20,8 @@ _POLICIES = {suite: f'a policy (`dysl recipe --world libero --suite {suite}`)' f
 _NAMES = {'full': 'dense', 'fixed': 'fixed exit', 'auto': 'DySL `auto`', 'deer': 'DeeR',
           'static_only': 'static', 'by_instruction': 'exit by instruction'}  # fmt: skip
 _ANCHORS = {'fixed': 'fixed exit {}, fine-tuned', 'layers': 'n-layer, {}'}
+_TOLD = 'by_instruction'
+"""Bundle of ``dysl anchors --by-instruction``."""
 _MEANS = ('layers_run_mean', 'controllers_mean', 'rerun_rate', 'actions_mean', 'pass_ms')
 _PLAY = '`dysl evaluate --world libero`'
 _ROWS = (
@@ -144,7 +146,8 @@ def _beside(reports: Mapping[str, Found], own: Mapping[str, Found], name: str) -
         if after != name or any(one[key] != mine[key] for key in same):
             continue
         is_mine = 'policy' in mine and one.get('policy') == mine['policy']
-        if is_mine or one.get('bundle', '').rpartition('_')[0] in _ANCHORS:
+        bundle = one.get('bundle', '')
+        if is_mine or bundle == _TOLD or bundle.rpartition('_')[0] in _ANCHORS:
             yield one
 
 
@@ -183,6 +186,8 @@ def _lines(found: Found) -> Iterator[Line]:
         if anchor in _ANCHORS:
             name = _ANCHORS[anchor].format(number)
             kind = name.replace(f' {number}', '').rstrip(',')
+        if found.get('bundle') == _TOLD:
+            name = f'{name}, fine-tuned'
         wins: dict[tuple[int, ...], bool] = {
             (task, start): bool(success) for task, start, success, *_ in found['episodes'][row]
         }

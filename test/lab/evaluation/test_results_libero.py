@@ -92,6 +92,15 @@ def test_rows_of_one_policy_that_were_played_on_fewer_starts_stand_in_its_table(
     assert 'Object, random' not in page[page.index('Not run') :]
 
 
+def test_a_policy_that_was_tuned_by_instruction_has_a_row_beside_the_one_it_is_of():
+    told = report('by_instruction', told=('1101', 5.0))
+    for part in ('rows', 'episodes'):
+        told[part] = {'by_instruction': told[part]['told']}
+    page = '\n'.join(libero_parts({'libero_object': OBJECT, 'libero_object_told': told}))
+    assert cells(page, 'exit by instruction, fine-tuned')[1].startswith('75.0 %')
+    assert page.count('LIBERO-Object') == 1
+
+
 def test_rows_that_choose_their_depth_by_a_signal_are_called_by_what_they_choose():
     one = report(full=('11', 16.0))
     for name in ('paced never:2@0.5/2@0.5', 'paced gripper:2@0.5/4@0.5'):
