@@ -85,9 +85,12 @@ def as_the_run_had(folder: Path, settings: AnchorSettings) -> AnchorSettings:
     dense, distill = settings.dense, told.get('distill', {})
     kept = {name: distill[name] for name in ('adapter_steps', 'controller_steps', 'batch')
             if name in distill}  # fmt: skip
-    rounds = tuple(
-        replace(dense.train, **{name: one['train'][name] for name in _OF_A_ROUND})
-        for one in told.get('rounds', ())
+    rounds = (
+        tuple(
+            replace(dense.train, **{name: one['train'][name] for name in _OF_A_ROUND})
+            for one in told.get('rounds', ())
+        )
+        or settings.rounds
     )
     return replace(
         settings, rounds=rounds, distill=replace(settings.distill, **kept),

@@ -201,7 +201,18 @@ def test_anchors_take_the_updates_that_the_run_was_told(tmp_path):
     assert (found.dense.train.steps, found.dense.train.batch) == (9, 4)
     assert found.dense.ground is None
     assert (found.distill.adapter_steps, found.distill.controller_steps) == (1, 2)
-    assert found.distill.batch == 6
+    assert found.distill.batch == 6 and found.rounds == SETTINGS.rounds
+    again = {'steps': 7, 'batch': 5, 'learning_rate': 1e-4, 'warmup': 3, 'seed': 11, 'clip': 2.0}
+    told['recipe']['rounds'] = [{'episodes': 2, 'train': again}]
+    (tmp_path / 'report.json').write_text(json.dumps(told))
+    [plan] = as_the_run_had(tmp_path, SETTINGS).rounds
+    assert (plan.steps, plan.batch, plan.learning_rate, plan.warmup, plan.seed) == (
+        7,
+        5,
+        1e-4,
+        3,
+        11,
+    )
     assert as_the_run_had(tmp_path / 'none', SETTINGS) == SETTINGS
 
 

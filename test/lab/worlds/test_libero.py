@@ -75,6 +75,19 @@ def test_a_demonstration_is_won_shows_what_it_points_at_and_comes_again(client):
 
 
 @pytest.mark.slow
+def test_the_expert_goes_on_from_where_something_else_has_led(client):
+    client.ask('open', 'libero_object', 2, 0.1)
+    client.ask('fresh', 100_000)
+    client.ask('follow', 8)
+    aside = np.tile(np.array([0, 0.8, -0.2, 0, 0, 0.3, -1], np.float32), (20, 1))
+    assert client.ask('play', aside.tobytes()) == (False, 20)
+    _, state = client.look()
+    found = client.ask('onward', 100_000, 8)
+    assert found['won'] and found['goal'] == 2
+    assert found['frames'][0]['state'] == state.tobytes()
+
+
+@pytest.mark.slow
 def test_what_stands_on_a_cabinet_begins_there_in_every_demonstration(client):
     """Places on fixtures were drawn from where the last draw had left the fixture: in the air."""
     client.ask('open', 'libero_spatial', 9, 0.1)
