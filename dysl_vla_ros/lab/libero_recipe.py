@@ -171,6 +171,8 @@ def run_libero(recipe: LiberoRecipe, space: Workspace, until: str = 'bundle') ->
     checkpoint = _made(folder / 'dense.safetensors', lambda: _dense(recipe, data, space))
     if until == 'dense':
         return folder / 'dense.safetensors'
+    if recipe.rounds:
+        del data  # gigabytes, which a round reads together with its own
     for number, plan in enumerate(recipe.rounds, start=1):
         make = partial(_corrected, recipe, plan, number, checkpoint, space)
         checkpoint = _made(folder / f'dagger_{number}.safetensors', make)
