@@ -199,7 +199,7 @@ def make_anchors(
     if together:
         names.append(joint_name(together, dense.config.layers))
     if told is not None:
-        start, told = with_own_exits(dense, told)
+        told_start, told = with_own_exits(dense, told)
         names.append(BY_INSTRUCTION)
     found = {name: space.folder / f'{name}.safetensors' for name in names}
     data = RunData(folder)
@@ -212,7 +212,7 @@ def make_anchors(
         make = partial(_joint, data, policy_of(folder), together, settings, space)
         _made(found[joint_name(together, dense.config.layers)], make)
     if told is not None:
-        make = partial(_by_instruction, data, start, told, settings, space)
+        make = partial(_by_instruction, data, told_start, told, settings, space)
         _made(found[BY_INSTRUCTION], make)
     return found
 

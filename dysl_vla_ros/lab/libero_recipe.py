@@ -173,13 +173,12 @@ def run_libero(recipe: LiberoRecipe, space: Workspace, until: str = 'bundle') ->
         return folder / 'dense.safetensors'
     if recipe.rounds:
         del data  # gigabytes, which a round reads together with its own
-    for number, plan in enumerate(recipe.rounds, start=1):
-        make = partial(_corrected, recipe, plan, number, checkpoint, space)
-        checkpoint = _made(folder / f'dagger_{number}.safetensors', make)
-    if recipe.rounds:
+        for number, plan in enumerate(recipe.rounds, start=1):
+            make = partial(_corrected, recipe, plan, number, checkpoint, space)
+            checkpoint = _made(folder / f'dagger_{number}.safetensors', make)
+        if until == 'dagger':
+            return folder / f'dagger_{len(recipe.rounds)}.safetensors'
         data = load_run(folder, recipe.collect.episodes)
-    if until == 'dagger':
-        return folder / f'dagger_{len(recipe.rounds)}.safetensors'
     checkpoint = _made(folder / 'policy.safetensors',
                        lambda: _distilled(recipe, checkpoint, data, space))  # fmt: skip
     if until == 'policy':

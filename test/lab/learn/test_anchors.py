@@ -134,7 +134,8 @@ def test_each_instruction_is_tuned_at_its_own_exit_and_the_deepest_is_all_that_i
     folder, asked = run_folder
     space = Workspace(tmp_path / 'anchors', tmp_path / 'anchors', torch.device('cpu'))
     told = spec({'take red': 5, 'take blue': 3})
-    found = make_anchors(folder, [], [], SETTINGS, space, told=told)
+    found = make_anchors(folder, [2], [], SETTINGS, space, told=told)
+    assert load_checkpoint(found['fixed_2']).config.layers == 3
     made = load_checkpoint(found['by_instruction'])
     assert made.config.layers == 6 and asked == [0]
     own = {'take red': 0, 'take blue': 3}
