@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from io import BytesIO
 
 import numpy as np
 import pytest
 import tiny_bundle
-from PIL import Image
+from libero_frames import frame
 
 torch = pytest.importorskip('torch')
 pytest.importorskip('accelerate')
@@ -26,21 +25,6 @@ from dysl_vla_ros.lab.worlds.libero.suites import CAMERAS
 WORDS = ['pick up the milk', 'pick up the butter']
 SETTINGS = LiberoCollect('libero_object', episodes=2, tasks=(0,), first_seed=FIRST_SEED)
 LIMIT = 200
-
-
-def jpeg(edge):
-    stream = BytesIO()
-    Image.fromarray(np.full((edge, edge, 3), 90, np.uint8)).save(stream, 'JPEG')
-    return stream.getvalue()
-
-
-def frame(opening):
-    place = (np.zeros((2, 3)).tobytes(), np.full((2, 2), 0.5).tobytes())
-    return {
-        'images': {name: jpeg(edge) for name, (_, edge) in CAMERAS.items()},
-        'state': np.full(8, opening, np.float32).tobytes(), 'action': np.zeros(7).tobytes(),
-        'hand': np.zeros(3).tobytes(), 'labels': {}, 'places': {0: place},
-    }  # fmt: skip
 
 
 class Simulator:
@@ -68,7 +52,7 @@ class Simulator:
             return False, len(arguments[0]) // 28
         if request in ('onward', 'demonstrate'):
             led = request == 'onward'
-            return {'goal': 0, 'won': True, 'frames': [frame(0.5 if led else 0.1)] * HORIZON}
+            return {'goal': 0, 'won': True, 'frames': [frame(5 if led else 1)] * HORIZON}
         return None
 
     def look(self):

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from io import BytesIO
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from libero_frames import frame
 
 from dysl_vla_ros.errors import ConfigError, EngineError
 from dysl_vla_ros.lab.data import libero
 from dysl_vla_ros.lab.data.batches import NO_AUGMENTATION
-from dysl_vla_ros.lab.data.libero import HORIZON, LiberoCollect, load_libero
+from dysl_vla_ros.lab.data.libero import LiberoCollect, load_libero
 from dysl_vla_ros.lab.data.samples import batch_source, split
 from dysl_vla_ros.lab.learn.dense import fresh_checkpoint
 from dysl_vla_ros.lab.worlds.libero.suites import CAMERAS
@@ -22,25 +21,6 @@ from dysl_vla_ros.lab.worlds.libero.units import DROPPED_ROWS, official, patch_o
 
 WORDS = ['pick up the milk', 'pick up the butter']
 FRAMES = 12
-
-
-def jpeg(value, edge):
-    stream = BytesIO()
-    Image.fromarray(np.full((edge, edge, 3), value, np.uint8)).save(stream, 'JPEG', quality=95)
-    return stream.getvalue()
-
-
-def frame(number):
-    action = np.array([0.5, 0, 0, 0.2, 0, 0, 1.0 if number > 5 else -1.0])
-    place = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
-    pixel = np.array([[0.5, 0.6], [np.nan, np.nan]])
-    return {
-        'images': {name: jpeg(10 * number, edge) for name, (_, edge) in CAMERAS.items()},
-        'state': np.full(8, 0.1 * number, np.float32).tobytes(), 'action': action.tobytes(),
-        'hand': np.zeros(3).tobytes(),
-        'labels': {1: np.zeros((HORIZON, 7)).tobytes()} if number < 3 else {},
-        'places': {0: (place.tobytes(), pixel.tobytes()), 1: (place.tobytes(), pixel.tobytes())},
-    }  # fmt: skip
 
 
 class Simulator:
