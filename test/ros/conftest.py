@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from dysl_vla_ros.demo.domain import ReservedDomain
+from dysl_vla_ros.hardware.garbage import set_aside
 
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ.pop('ROS_LOCALHOST_ONLY', None)
@@ -81,8 +83,15 @@ class Graph:
 
 
 @pytest.fixture
-def scheduled_as_on_a_robot() -> None:
-    """For a test of gaps between commands: the command thread goes before all others."""
+def scheduled_as_on_a_robot() -> Iterator[None]:
+    """For a test of gaps between commands: the command thread goes before all others.
+
+    And as on a robot, what was there before stands outside the collection of garbage: a full one
+    over all that hundreds of tests imported holds the interpreter lock for a tenth of a second.
+    """
+    set_aside()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
