@@ -51,9 +51,7 @@ def test_a_silent_camera_is_stale_within_its_timeout_and_the_arm_rests_then_goes
     rig.robot.cameras_on = False
     silent = time.monotonic()
     rig.wait_state('stale')
-    assert (
-        time.monotonic() - silent < 0.6 + 0.4
-    )  # one picture was on its way, and a loaded machine
+    assert time.monotonic() - silent < 0.6 + 0.4  # a picture under way, a loaded machine
     assert 'image: newest is' in rig.session.reason
     wait_for(rig.at_rest, what='rest')
     assert ends_at_rest(rig.robot.trajectories[-1][1])
