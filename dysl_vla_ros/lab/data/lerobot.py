@@ -208,8 +208,15 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def _tasks_v2(folder: Path, wrong: list[str]) -> dict[int, str]:
-    rows = _lines(folder / 'meta/tasks.jsonl', ('task_index',), ('task',), wrong)
-    return {row['task_index']: str(row['task']) for row in rows}
+    path = folder / 'meta/tasks.jsonl'
+    return _worded(_lines(path, ('task_index',), ('task',), wrong), f'meta/{path.name}', wrong)
+
+
+def _worded(rows: Sequence[Mapping[str, Any]], where: str, wrong: list[str]) -> dict[int, str]:
+    """Instruction by task; one that is no text is added to ``wrong``."""
+    wrong += [f'{where}: task {row["task_index"]} = {_short(row["task"])}: expected its words'
+              for row in rows if not isinstance(row['task'], str)]  # fmt: skip
+    return {row['task_index']: row['task'] for row in rows}
 
 
 def _episodes_v2(
@@ -281,7 +288,7 @@ def _tasks_v3(folder: Path, wrong: list[str]) -> dict[int, str]:
                  f'meta/tasks.parquet, row {place}', wrong)
         for place, (number, text) in enumerate(pairs, start=1)
     ]  # fmt: skip
-    return {row['task_index']: str(row['task']) for row in rows if row is not None}
+    return _worded([row for row in rows if row is not None], 'meta/tasks.parquet', wrong)
 
 
 def _episodes_v3(

@@ -43,6 +43,8 @@ _FORMAT = 'dysl_libero_demonstrations'
 LARGEST_STEP = 1.01 * STEP_M
 _BATCH = 8
 """Episodes of a scene that one simulator plays before the next is looked for."""
+_HOPELESS = 100
+"""Seeds of a scene of which not one in ten was won: what is lacking would take for ever."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ def collect_libero(
         Episodes that are there.
 
     Raises:
-        ConfigError: LIBERO is not installed, or the folder holds something else.
+        ConfigError: LIBERO is not installed, the folder holds something else, or a scene is
+            almost never won.
     """
     stage_of = stage_of or _Stage
     folder_target('folder', folder, is_libero, 'demonstrations of LIBERO')
@@ -217,9 +220,12 @@ def _lacking(folder: Path, settings: LiberoCollect) -> list[_Batch]:
     """Seeds to play next, as many as every scene lacks: so the first that are won are kept."""
     batches = []
     for task in settings.tasks:
+        won, tried = _count(folder, task), len([*folder.glob(f'scene_{task:02d}/*.npz')])
+        if won < settings.episodes and tried >= _HOPELESS and 10 * won < tried:
+            raise ConfigError('tasks', task, f'a scene that is won: of {tried} starts {won} were')
         left = (seed for seed in count(settings.first_seed)
                 if not _place(folder, task, seed).exists())  # fmt: skip
-        seeds = tuple(islice(left, max(settings.episodes - _count(folder, task), 0)))
+        seeds = tuple(islice(left, max(settings.episodes - won, 0)))
         batches += [_Batch(task, seeds[at : at + _BATCH]) for at in range(0, len(seeds), _BATCH)]
     return batches
 

@@ -154,6 +154,19 @@ def test_a_row_that_cannot_be_used_is_named_by_file_and_number(
     assert f'meta/{file}, {message}' in str(caught.value)
 
 
+def test_a_task_without_words_is_refused_and_not_called_none(tmp_path):
+    old = write_set(tmp_path / 'old', 'v2.1', video=False)
+    (old / 'meta/tasks.jsonl').write_text(
+        '{"task_index": 0, "task": "a"}\n{"task_index": 1, "task": null}\n'
+    )
+    with pytest.raises(ConfigError, match='tasks.jsonl: task 1 = None: expected its words'):
+        open_lerobot(old)
+    new = write_set(tmp_path / 'new', video=False)
+    replace_column(new / 'meta/tasks.parquet', '__index_level_0__', ['a', None])
+    with pytest.raises(ConfigError, match='tasks.parquet: task 1 = None: expected its words'):
+        open_lerobot(new)
+
+
 def test_a_video_that_begins_at_no_time_is_refused(tmp_path):
     pytest.importorskip('av', reason='needs PyAV')
     folder, file = write_set(tmp_path / 'set'), 'episodes/chunk-000/file-000.parquet'

@@ -63,6 +63,19 @@ def test_a_seed_that_failed_is_not_played_again_and_the_rest_goes_on(folder):
         libero.collect_libero(folder, LiberoCollect('libero_spatial', episodes=1, tasks=(0,)))
 
 
+def test_a_scene_that_is_never_won_is_not_tried_for_ever(tmp_path, monkeypatch):
+    class Hopeless(Simulator):
+        def ask(self, request, *arguments):
+            found = super().ask(request, *arguments)
+            return {**found, 'won': False} if request == 'demonstrate' else found
+
+    monkeypatch.setattr(libero, 'LiberoClient', Hopeless)
+    monkeypatch.setattr(libero, '_HOPELESS', 8)
+    settings = LiberoCollect('libero_object', episodes=3, tasks=(7,))
+    with pytest.raises(ConfigError, match='tasks = 7: expected a scene .* of 9 starts 0 were'):
+        libero.collect_libero(tmp_path / 'demonstrations', settings)
+
+
 def test_demonstrations_that_were_made_in_another_way_are_not_mixed_with_new_ones(folder):
     mark = folder / libero.MARK
     old = {name: value for name, value in json.loads(mark.read_text()).items()
