@@ -18,6 +18,7 @@ from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT_FROM_0, POSITIVE, WORKERS
 from dysl_vla_ros.config import load_yaml
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.evaluation.results_figure import HEAD, figure
 from dysl_vla_ros.lab.evaluation.results_page import LARGEST, load_evidence, render
 from dysl_vla_ros.targets import file_target, write_whole
 
@@ -36,9 +37,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('--evidence', type=Path, default=Path('doc/evidence'),
                         help='folder of the JSON')  # fmt: skip
-    parser.add_argument('--write', type=Path, help='write the page here; default: print it')
-    parser.add_argument('--check', type=Path, help='say whether this page is what would be '
-                        'written; default: write or print')  # fmt: skip
+    parser.add_argument(
+        '--write',
+        type=Path,
+        help='write the page here, and its picture beside it (.svg); default: print it',
+    )
+    parser.add_argument('--check', type=Path, help='say whether this page and its picture are '
+                        'what would be written; default: write or print')  # fmt: skip
     group = parser.add_argument_group('runs', 'play what is missing, then write its JSON')
     group.add_argument('--run', nargs='+', default=[], choices=PIECES, metavar='PIECE',
                        help=', '.join(PIECES))  # fmt: skip
@@ -65,24 +70,28 @@ def run(given: argparse.Namespace) -> int:
     size = sum(path.stat().st_size for path in given.evidence.glob('*.json'))
     if size > LARGEST:
         raise ConfigError('evidence', f'{size} bytes', f'at most {LARGEST} in all')
-    page = render(load_evidence(given.evidence))
-    if given.check is not None:
-        same = given.check.is_file() and given.check.read_text('utf-8') == page
-        console.print(
-            f'{given.check}: '
-            + (
-                'as the evidence says'
-                if same
-                else f'not what the evidence says: dysl results --write {given.check}'
-            )
-        )
-        return 0 if same else 1
-    if given.write is None:
-        print(page, end='')
+    evidence = load_evidence(given.evidence)
+    path = given.check or given.write
+    if path is None:
+        print(render(evidence), end='')
         return 0
-    file_target('--write', given.write, is_page, 'a page that dysl results wrote')
-    write_whole(given.write, page.encode())
-    console.print(f'{given.write}: written')
+    picture = path.with_suffix('.svg')
+    if picture == path:
+        raise ConfigError('--check' if given.check else '--write', str(path),
+                          'the page, as results.md: its picture is written beside it')  # fmt: skip
+    made = {path: render(evidence, picture.name), picture: figure(evidence)}
+    if given.check is not None:
+        other = [path for path, text in made.items()
+                 if not path.is_file() or path.read_text('utf-8') != text]  # fmt: skip
+        said = (f'not what the evidence says: dysl results --write {path}' if other
+                else 'as the evidence says')  # fmt: skip
+        console.print(f'{(other or [path])[0]}: {said}')
+        return 1 if other else 0
+    file_target('--write', path, is_page, 'a page that dysl results wrote')
+    file_target('--write', picture, is_picture, 'a picture that dysl results drew')
+    for target, text in made.items():
+        write_whole(target, text.encode())
+        console.print(f'{target}: written')
     return 0
 
 
@@ -90,6 +99,12 @@ def is_page(path: Path) -> bool:
     """Whether a file begins as ours does."""
     with path.open(encoding='utf-8', errors='replace') as stream:
         return stream.readline() == '# Results\n'
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file begins as the picture of the page does."""
+    with path.open(encoding='utf-8', errors='replace') as stream:
+        return stream.read(len(HEAD)) == HEAD
 
 
 def _run(given: argparse.Namespace, console: Console) -> int:

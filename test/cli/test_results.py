@@ -11,6 +11,7 @@ import pytest
 from dysl_vla_ros.cli.main import main
 from dysl_vla_ros.cli.report import write_json
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.evaluation.results_figure import figure
 from dysl_vla_ros.lab.evaluation.results_page import (
     ABLATIONS,
     LARGEST,
@@ -22,6 +23,7 @@ from dysl_vla_ros.lab.evaluation.results_page import (
 
 ROOT = Path(__file__).resolve().parents[2]
 EVIDENCE, PAGE = ROOT / 'doc' / 'evidence', ROOT / 'doc' / 'results.md'
+PICTURE = PAGE.with_suffix('.svg')
 
 
 def told(wins, layers=8.0):
@@ -40,8 +42,9 @@ def report(**rows):
 def test_the_page_is_what_the_committed_evidence_says():
     size = sum(path.stat().st_size for path in EVIDENCE.glob('*.json'))
     assert size < LARGEST
-    page = PAGE.read_text('utf-8')
-    assert page == render(load_evidence(EVIDENCE)), 'run: dysl results --write doc/results.md'
+    evidence = load_evidence(EVIDENCE)
+    assert PAGE.read_text('utf-8') == render(evidence), 'run: dysl results --write doc/results.md'
+    assert PICTURE.read_text('utf-8') == figure(evidence), 'and commit the picture beside it'
 
 
 def test_every_row_that_was_asked_for_is_there_or_named_as_not_run():
@@ -121,9 +124,17 @@ def test_the_command_checks_writes_and_refuses_what_is_not_its_own(tmp_path, cap
     assert main([*given, '--check', str(page)]) == 1
     assert main([*given, '--write', str(page)]) == 0
     assert main([*given, '--check', str(page)]) == 0
-    page.write_text('# Mine\n')
-    assert main([*given, '--write', str(page)]) == 2
-    assert page.read_text() == '# Mine\n'
+    picture = tmp_path / 'results.svg'
+    picture.write_text(picture.read_text().replace('episodes', 'episode'))
+    assert main([*given, '--check', str(page)]) == 1
+    assert main([*given, '--write', str(page)]) == 0
+    for path, mine in ((page, '# Mine\n'), (picture, '<svg>mine</svg>')):
+        before = path.read_text()
+        path.write_text(mine)
+        assert main([*given, '--write', str(page)]) == 2
+        assert path.read_text() == mine
+        path.write_text(before)
+    assert main([*given, '--write', str(picture)]) == 2
     assert main(['results', '--evidence', str(tmp_path / 'none')]) == 2
     capsys.readouterr()
 

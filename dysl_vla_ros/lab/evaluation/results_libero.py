@@ -54,22 +54,16 @@ class Line:
 
 def libero_parts(evidence: Mapping[str, Found]) -> list[str]:
     """Tables, and what was not run."""
-    reports = {name: one for name, one in evidence.items()
-               if one.get('world') == 'libero' and not one.get('first_start')}  # fmt: skip
+    reports = _reports(evidence)
     parts, missing = [], []
     for suite, title in SUITES.items():
-        own, tables = dict(_own(reports, suite)), []
-        for name, found in own.items():
-            lines = list(_lines(found))
-            for other in _beside(reports, own, name):
-                known = {line.name for line in lines}
-                lines += [line for line in _lines(other) if line.name not in known]
-            tables.append(lines)
+        tables = _tables(reports, suite)
+        for (name, found), lines in tables:
             parts += [_title(name, found), success_table(lines)]
         if len(tables) > 1:
             parts += [f'LIBERO-{title}, the {len(tables)} trained policies together',
-                      success_table(_pooled(tables))]  # fmt: skip
-        seen = {line.kind for lines in tables for line in lines}
+                      success_table(_pooled([lines for _, lines in tables]))]  # fmt: skip
+        seen = {line.kind for _, lines in tables for line in lines}
         if seen:
             missing += [f'- {title}, {kind}: needs {needs}' for kind, needs in _ROWS
                         if kind not in seen]  # fmt: skip
@@ -85,6 +79,34 @@ def libero_parts(evidence: Mapping[str, Found]) -> list[str]:
     if missing:
         parts.append('Not run ([what it takes](worlds.md)):\n\n' + '\n'.join(missing))
     return parts
+
+
+def libero_series(evidence: Mapping[str, Found]) -> Iterator[tuple[str, list[Line]]]:
+    """For each suite that was played its rows, dense first; of several policies those of all."""
+    reports = _reports(evidence)
+    for suite, title in SUITES.items():
+        tables = [lines for _, lines in _tables(reports, suite)]
+        if tables:
+            yield title, tables[0] if len(tables) == 1 else _pooled(tables)
+
+
+def _reports(evidence: Mapping[str, Found]) -> dict[str, Found]:
+    return {name: one for name, one in evidence.items()
+            if one.get('world') == 'libero' and not one.get('first_start')}  # fmt: skip
+
+
+def _tables(
+    reports: Mapping[str, Found], suite: str
+) -> list[tuple[tuple[str, Found], list[Line]]]:
+    """A table for each policy of a suite: what it is called after, and its rows."""
+    own, tables = dict(_own(reports, suite)), []
+    for name, found in own.items():
+        lines = list(_lines(found))
+        for other in _beside(reports, own, name):
+            known = {line.name for line in lines}
+            lines += [line for line in _lines(other) if line.name not in known]
+        tables.append(((name, found), lines))
+    return tables
 
 
 def success_table(lines: Sequence[Line]) -> str:
@@ -187,7 +209,7 @@ def _lines(found: Found) -> Iterator[Line]:
             name = _ANCHORS[anchor].format(number)
             kind = name.replace(f' {number}', '').rstrip(',')
         if found.get('bundle') == _TOLD:
-            name = f'{name}, fine-tuned'
+            kind = name = f'{name}, fine-tuned'
         wins: dict[tuple[int, ...], bool] = {
             (task, start): bool(success) for task, start, success, *_ in found['episodes'][row]
         }

@@ -165,8 +165,13 @@ def _pair(one: Found, row: str, other: Found, name: str) -> Found:
     return {'loss': loss, 'low': low, 'high': high}
 
 
-def render(evidence: Mapping[str, Found]) -> str:
-    """The whole page."""
+def render(evidence: Mapping[str, Found], picture: str = 'results.svg') -> str:
+    """The whole page.
+
+    Args:
+        evidence: Reports by file name.
+        picture: Name of the file beside it that has the picture of ``results_figure``.
+    """
     evidence = joined(evidence)
     parts = [
         '# Results',
@@ -174,14 +179,16 @@ def render(evidence: Mapping[str, Found]) -> str:
         'Rows that were not run are named below each table, with what they need. `lost` is '
         'against dense on the same episodes, `exit` against the shallowest fixed exit within a '
         'point of dense; intervals are 95 %.',
-        *_pareto(evidence), *_ablations(evidence), *_others(evidence), *_node(evidence),
+        *_pareto(evidence, picture), *_ablations(evidence), *_others(evidence), *_node(evidence),
         "## The paper's numbers beside ours", '\n'.join(PAPER),
     ]  # fmt: skip
     return '\n\n'.join(parts) + '\n'
 
 
-def _pareto(evidence: Mapping[str, Found]) -> list[str]:
-    parts = ['## (a) Success against compute', '### Bundled tasks']
+def _pareto(evidence: Mapping[str, Found], picture: str) -> list[str]:
+    parts = ['## (a) Success against compute',
+             f'![Episodes won against layers run, in each world]({picture})',
+             '### Bundled tasks']  # fmt: skip
     reports = [(name, found) for name, found in evidence.items()
                if _paired(found) and found.get('probe', 'none') == 'none'
                and not name.startswith(('ablation', 'latency_', 'noise_'))]  # fmt: skip
