@@ -26,7 +26,7 @@ CUSTOM = 'custom'
 """``robot:=custom``: no preset, all parameters from ``params_file``."""
 NODE = 'vla_node'
 RECORDER = 'vla_recorder'
-SIM = 'sim'
+SIM, SIM_ARM = 'sim', 'sim_arm'
 _REMAPPED = (
     'image', 'wrist_image', 'left_wrist_image', 'right_wrist_image', 'joint_states',
     'robot_description', 'instruction', 'estop', 'enable',
@@ -256,6 +256,8 @@ def environment() -> dict[str, str]:
 
 def _vla_node(given: Mapping[str, str]) -> NodeSpec:
     parameters: dict[str, Any] = {'autostart': given['autostart'] == 'true'}
+    if given['robot'] == SIM:
+        parameters['simulator'] = SIM_ARM
     if given['engine']:
         parameters['engine.path'] = given['engine']
     if given['armed']:
@@ -404,9 +406,9 @@ def _sim_arm(given: Mapping[str, str]) -> NodeSpec:
     if engine:  # its cameras
         parameters['engine'] = engine
     return NodeSpec(
-        'sim_arm', 'sim_arm', given['namespace'], parameters=parameters,
+        SIM_ARM, SIM_ARM, given['namespace'], parameters=parameters,
         remappings=(heard,) if given['instruction_topic'] else (),
-        log_level=given['log_level'], enclave=_enclave(given['enclave'], 'sim_arm'),
+        log_level=given['log_level'], enclave=_enclave(given['enclave'], SIM_ARM),
         essential=True,
     )  # fmt: skip
 

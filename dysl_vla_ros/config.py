@@ -366,6 +366,10 @@ class SafetyConfig:
     allow_other_commanders: bool = _parameter(
         False, 'Arm although somebody else publishes on the command topic'
     )
+    simulator: str = _parameter(
+        '', 'Node that simulates the arm: nothing is sent while another one publishes joints, or '
+        'is new among those who receive commands; empty = a real arm',
+    )  # fmt: skip
     starvation_hold_s: float = _parameter(
         0.5, 'Holding without a chunk for this long counts as starvation [s]', low=0, high=60
     )

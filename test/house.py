@@ -155,8 +155,8 @@ PARTS = {
     ),
     'demo': May(
         'bringup data_types engines.image_tensor errors hardware.parent',
-        'concurrent fcntl os pathlib select signal subprocess sys tempfile termios textwrap '
-        'time tty',
+        'concurrent errno fcntl os pathlib select signal socket subprocess sys tempfile termios '
+        'textwrap time tty',
         'numpy rich',
     ),
     # The page of ``dysl view``: the only server in the house.

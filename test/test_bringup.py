@@ -105,10 +105,11 @@ def test_the_command_type_of_the_files_decides_what_is_remapped(tmp_path):
 
 
 def test_arguments_become_parameters_only_when_given():
-    assert set(vla_node().parameters) == {'autostart'}
+    assert vla_node().parameters == {'autostart': True, 'simulator': 'sim_arm'}
     spec = vla_node(engine='fake', armed='false', skip_mode='full', command_rate_hz='50')
     assert spec.parameters == {
         'autostart': True,
+        'simulator': 'sim_arm',
         'engine.path': 'fake',
         'armed': False,
         'command_rate_hz': 50.0,

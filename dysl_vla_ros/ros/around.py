@@ -17,6 +17,7 @@ from dysl_vla_ros.ros.controller_check import ControllerCheck
 from dysl_vla_ros.ros.controller_fit import FORWARD, Sent
 from dysl_vla_ros.ros.controller_rate import ControllerRate
 from dysl_vla_ros.ros.controller_watch import ControllerWatch
+from dysl_vla_ros.ros.only_simulated import OnlySimulated
 from dysl_vla_ros.ros.streams import JointSample
 
 PERIOD_S = 0.2
@@ -89,7 +90,12 @@ class Around:
     """Keeps the newest look, of all arms together: what is wrong with one is wrong."""
 
     def __init__(
-        self, node: Node, sent: Mapping[str, Sent], config: SafetyConfig, rate: float
+        self,
+        node: Node,
+        sent: Mapping[str, Sent],
+        config: SafetyConfig,
+        rate: float,
+        simulated: OnlySimulated | None = None,
     ) -> None:
         """Nothing is known yet.
 
@@ -98,7 +104,9 @@ class Around:
             sent: Resolved name of each command topic -> what is published there.
             config: What is allowed.
             rate: How often [Hz].
+            simulated: Who may be commanded, where the arm is a simulated one.
         """
+        self._simulated = simulated
         self._topics = [_AroundTopic(node, topic, what, rate) for topic, what in sent.items()]
         self._config = config
         self._commanded_by_others: tuple[str, ...] = ()
@@ -106,6 +114,8 @@ class Around:
 
     def poll(self) -> None:
         """Look again; never waits."""
+        if self._simulated is not None:
+            self._simulated.poll()
         looks = [topic.look() for topic in self._topics]
         self._commanded_by_others = tuple(
             topic.topic for topic, look in zip(self._topics, looks, strict=True) if look.others
@@ -137,6 +147,10 @@ class Around:
             f'{" and ".join(others)} publishes on {" and ".join(self._commanded_by_others)} too: '
             'expected nobody else, or allow_other_commanders = true'
         )
+
+    def not_simulated(self) -> str:
+        """Why commands of a simulated arm might reach another one; '' of a real arm."""
+        return '' if self._simulated is None else self._simulated.problem()
 
     def destroy(self) -> None:
         """Drop clients and subscriptions."""

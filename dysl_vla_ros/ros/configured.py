@@ -28,6 +28,7 @@ from dysl_vla_ros.ros.controller_fit import Sent, sent_by
 from dysl_vla_ros.ros.flight_recorder import FlightRecorder
 from dysl_vla_ros.ros.inputs import Inputs
 from dysl_vla_ros.ros.observer import Observer
+from dysl_vla_ros.ros.only_simulated import OnlySimulated
 from dysl_vla_ros.ros.pass_log import PassLog
 from dysl_vla_ros.ros.path_view import PathView
 from dysl_vla_ros.ros.references import read_references
@@ -95,7 +96,13 @@ class Configured:
             ),
             publishers,
             FlightRecorder(get_logging_directory(), config.timing.command_rate_hz),
-            Around(node, _sent(config, publishers), config.safety, config.timing.command_rate_hz),
+            Around(
+                node,
+                _sent(config, publishers),
+                config.safety,
+                config.timing.command_rate_hz,
+                _simulated(node, config, publishers),
+            ),
             speed,
             Observer('the report of a state', self._on_state),
         )
@@ -214,6 +221,16 @@ class Configured:
         self.session.recorder.note_chunk({item.key: item.value for item in info.values})
         self._view.show(self.session.kinematics, loop.targets_ahead, loop.armed)
         self.passes.delivered(delivery, result, now, loop.skip_mode)
+
+
+def _simulated(
+    node: LifecycleNode, config: NodeConfig, publishers: CommandPublishers
+) -> OnlySimulated | None:
+    if not config.safety.simulator:
+        return None
+    return OnlySimulated(
+        node, config.safety.simulator, publishers.command_topic, lambda: publishers.listeners
+    )
 
 
 def _sent(config: NodeConfig, publishers: CommandPublishers) -> dict[str, Sent]:

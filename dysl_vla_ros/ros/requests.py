@@ -12,7 +12,7 @@ from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.ros.session import Session
 
 _DEADMAN = 'dead-man switch: enable is not true, or too old'
-_INSIST_S = 3.0
+_INSIST_S = 6.0
 """A start by instruction that is refused is tried for so long [s]."""
 _LOG = logging.getLogger(__name__)
 _PRESSED = 'the e-stop is pressed (estop is true): release it first'
@@ -182,7 +182,12 @@ class Requests:
     def before_tick(self, loop: ControlLoop, now: float) -> None:
         """What depends on time: the dead-man switch, a start that waits, a disarm at rest."""
         self._watch_controller(loop)
-        loop.interlock(self._deadman_problem(now) or self._session.speed.problem)
+        session = self._session
+        loop.interlock(
+            self._deadman_problem(now)
+            or session.speed.problem
+            or (session.around.not_simulated() if loop.armed else '')
+        )
         loop.hold_estop(_PRESSED if self._kept.estop_down else '')
         if self._start_when_ready and loop.state == 'ready':
             self._start_by_instruction(loop, now)

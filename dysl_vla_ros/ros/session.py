@@ -199,7 +199,8 @@ class Session:
         own, news = loop.receiver_time(command.stamp), True
         if self.speed.is_slowed:
             news = self._resend.is_due(own, command)
-        sent = self.publishers.publish(
+        to_another = command.armed and self.around.not_simulated()
+        sent = not to_another and self.publishers.publish(
             command, self.kinematics, opening, more,
             self.speed.ros_now, self.speed.stamped, news,
         )  # fmt: skip

@@ -6,15 +6,22 @@ topics belongs to an arm that somebody may stand next to.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rclpy.node import Node
 
+from dysl_vla_ros.demo.domain import is_reserved
 from dysl_vla_ros.errors import ConfigError
 
-DISCOVERY_S = 1.5
-"""Publishers on other machines are found within this, as a rule; `check` goes on afterwards."""
+ANNOUNCED_S = 3.5
+"""Whoever is there has announced itself within this; `check` goes on afterwards.
+
+Fast DDS answers a newcomer once, and if that is lost it is heard again after 3 s.
+"""
+OURS_S = 1.5
+"""In a domain that a run of ours reserved on this machine: nobody was in it."""
 _LOOK_S = 0.05
 _NAMELESS = 'a node whose name is not known yet'
 _INSTEAD = (
@@ -38,19 +45,17 @@ class SimGuard:
         self._topics = tuple(node.resolve_topic_name(topic) for topic in topics)
         self._nameless = False
 
-    def wait(self, seconds: float = DISCOVERY_S) -> None:
+    def wait(self) -> None:
         """Give discovery its time, before the node publishes anything.
 
         A process that was killed is not announced to one that starts later: whoever is found
         here is alive.
 
-        Args:
-            seconds: How long to look.
-
         Raises:
             ConfigError: Somebody publishes on one of the topics; names it and the node.
         """
-        until = time.monotonic() + seconds
+        ours = is_local(os.environ) and is_reserved(self._node.context.get_domain_id())
+        until = time.monotonic() + (OURS_S if ours else ANNOUNCED_S)
         while (left := until - time.monotonic()) > 0:
             self._look(own=0, patient=left > _LOOK_S)
             time.sleep(min(_LOOK_S, left))
@@ -76,6 +81,12 @@ class SimGuard:
                 self._nameless = True
                 continue
             raise ConfigError(topic, f'published by {", ".join(names)}', _INSTEAD)
+
+
+def is_local(environment: Mapping[str, str]) -> bool:
+    """Whether what runs with it hears this machine alone."""
+    asked = environment.get('ROS_AUTOMATIC_DISCOVERY_RANGE')
+    return asked == 'LOCALHOST' or environment.get('ROS_LOCALHOST_ONLY') == '1'
 
 
 def _name(namespace: str, name: str) -> str:

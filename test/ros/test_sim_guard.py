@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import DOMAIN, wait_for
@@ -53,6 +54,39 @@ def test_beside_another_publisher_it_does_not_start_and_says_what_to_write(graph
     assert code == 1 and 'Traceback' not in output
     assert f"/{topic} = 'published by /{name}'" in output
     assert 'robot:=custom params_file:=FILE' in output and 'ROS_DOMAIN_ID' in output
+
+
+@pytest.mark.parametrize(
+    ('reserved', 'environment', 'name'),
+    [
+        (True, {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}, 'OURS_S'),
+        (True, {'ROS_LOCALHOST_ONLY': '1'}, 'OURS_S'),
+        (True, {}, 'ANNOUNCED_S'),
+        (True, {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SUBNET'}, 'ANNOUNCED_S'),
+        (False, {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}, 'ANNOUNCED_S'),
+    ],
+)
+def test_where_an_arm_may_be_it_looks_for_longer_than_a_silent_one_takes_to_be_heard(
+    monkeypatch, reserved, environment, name
+):
+    from dysl_vla_ros.ros import sim_guard
+
+    monkeypatch.setattr(sim_guard, 'is_reserved', lambda domain: reserved and domain == 7)
+    for variable in ('ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_LOCALHOST_ONLY'):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    now = [100.0]
+    monkeypatch.setattr(sim_guard.time, 'monotonic', lambda: now[0])
+    monkeypatch.setattr(sim_guard.time, 'sleep', lambda s: now.__setitem__(0, now[0] + s))
+    node = SimpleNamespace(
+        context=SimpleNamespace(get_domain_id=lambda: 7),
+        resolve_topic_name=lambda topic: topic,
+        get_publishers_info_by_topic=lambda topic: [],
+    )
+    sim_guard.SimGuard(node, ('joint_states',)).wait()
+    assert now[0] - 100.0 == pytest.approx(getattr(sim_guard, name))
+    assert sim_guard.ANNOUNCED_S > 3.0, 'the announcement period of Fast DDS'
 
 
 def test_one_that_comes_later_ends_it(graph):
