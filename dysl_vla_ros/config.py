@@ -1013,6 +1013,13 @@ def _flatten(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
     return flat
 
 
+NODE_ONLY: dict[str, tuple[bool | str, str]] = {
+    'autostart': (False, 'Configure and activate at once, without a lifecycle manager'),
+    'instruction': ('', 'First instruction; the topic replaces it'),
+}
+"""Of the ROS node alone, which the loop knows nothing of: name -> default and description."""
+
+
 def markdown_table() -> str:
     """The parameter reference of the documentation, one row per parameter."""
     lines = ['| parameter | default | legal | meaning |', '| --- | --- | --- | --- |']
@@ -1029,6 +1036,8 @@ def markdown_table() -> str:
         lines.append(
             f'| `{parameter.name}` | `{default}` | {legal} | {text} |'.replace('|  |', '| |')
         )
+    lines += [f'| `{name}` | `{json.dumps(default)}` | | {text} |'
+              for name, (default, text) in NODE_ONLY.items()]  # fmt: skip
     lines.append('| `arms.<name>.gripper.*` | | | As `gripper.*`, of this arm |')
     return '\n'.join(lines) + '\n'
 

@@ -270,6 +270,8 @@ class Manifest:
     def __post_init__(self) -> None:
         """Check what one field says against the others."""
         _check_version(self.format, self.version)
+        if not self.name.isprintable():
+            raise BundleError(f'name = {self.name!r}: expected letters that can be shown')
         _count('layers_total', self.layers_total, 1000)
         _count('hidden_tokens', self.hidden_tokens, 100_000)
         _count('hidden_width', self.hidden_width, 100_000)

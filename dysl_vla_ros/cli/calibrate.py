@@ -236,7 +236,7 @@ def _checkpoint(
                           'are chosen from the scores of its layers')  # fmt: skip
     dim = checkpoint.config.action_dim
     if given.bag is not None:
-        episodes = _from_bag(given)
+        episodes = _from_bag(given, layout.layers_total)
     elif loaded is not None:
         from dysl_vla_ros.lab.learn.robot_recording import record_held_out
 
@@ -268,7 +268,7 @@ def _bundle(
     manifest_path = given.target / MANIFEST_NAME
     kept: KeptRecording | None = None
     if given.bag is not None:
-        episodes = _from_bag(given)
+        episodes = _from_bag(given, manifest.layers_total)
     else:
         episodes, kept = _evaluated(given, space, bars)
     spec = _guidance(given, episodes, manifest.layout, space, manifest.action.dim, before)
@@ -340,11 +340,11 @@ def _named_weights(wanted: Sequence[str]) -> tuple[float, ...]:
 # ---- where recordings come from ----------------------------------------------------------------
 
 
-def _from_bag(given: argparse.Namespace) -> Episodes:
+def _from_bag(given: argparse.Namespace, layers: int) -> Episodes:
     from dysl_vla_ros.lab.guidance.bag import read_bag
     from dysl_vla_ros.lab.guidance.recordings import episodes_of
 
-    return episodes_of(read_bag(given.bag, given.topic))
+    return episodes_of(read_bag(given.bag, given.topic, layers))
 
 
 def _played(

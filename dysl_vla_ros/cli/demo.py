@@ -19,6 +19,7 @@ from dysl_vla_ros import bringup
 from dysl_vla_ros.cli.inputs import look_at_bundle, need
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.view import need_server
+from dysl_vla_ros.data_types import SKIP_MODES
 from dysl_vla_ros.demo.domain import ReservedDomain
 from dysl_vla_ros.demo.figures import Picture, figures, why_no_pass
 from dysl_vla_ros.demo.processes import Children, Program, environment
@@ -59,7 +60,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         )  # fmt: skip
     parser.add_argument('--view', action='store_true', help='also as a page in the browser')
     parser.add_argument('--engine', default='', help='bundle folder, or fake')
-    parser.add_argument('--skip-mode', default='', help='auto, full, max_skip, fixed or compare')
+    parser.add_argument('--skip-mode', default='', help=', '.join(SKIP_MODES))
     parser.add_argument('--domain-id', type=int, help='ROS domain; default: one of its own')
     parser.add_argument('arguments', nargs='*', metavar='INSTRUCTION | NAME:=VALUE',
                         help="what to do, once: 'put the red cube into the bin'; and any argument "
@@ -121,8 +122,8 @@ def run(given: argparse.Namespace) -> int:
         signal.signal(number, signal.SIG_IGN)
     bad = {name: code for name, code in children.exit_codes.items() if code != 0}
     if bad:
-        ended = ', '.join(f'{name} ended with code {code}' for name, code in bad.items())
-        console.print(ended, markup=False)
+        for name, code in bad.items():
+            console.print(Text(f'{name} ended with code {code}:\n{children.reasons[name]}'))
     if deaf:
         console.print(Text(deaf))
         return 1

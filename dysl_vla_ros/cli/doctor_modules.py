@@ -92,13 +92,16 @@ LIBRARIES = (
     Library('rich', 'rich', 'the live view of dysl demo, progress bars', 'python3-rich', False,
             (10,), (16,)),
     Library('PIL', 'Pillow', 'compressed images', 'python3-pil', False, (9,)),
+    Library('mcap', 'mcap', 'record:=true; recordings of it', '', False, (1, 5), (2,)),
+    Library('aiohttp', 'aiohttp', 'dysl view', 'python3-aiohttp', False, (3, 8), (4,)),
     Library('websockets', 'websockets', 'policy servers: engine.backend = remote, dysl serve', '',
             False, (15,), (18,)),
     Library('msgpack', 'msgpack', 'policy servers', 'python3-msgpack', False, (1, 0, 3), (2,)),
     Library('cv_bridge', '', 'image conversion by OpenCV (the node has its own without it)',
             'ros-$ROS_DISTRO-cv-bridge', heavy=True),
-    Library('torch', 'torch', 'training, export, and the cuda engine (offline)', '', False,
-            (2, 6), (3,), heavy=True),
+    Library('torch', 'torch', 'training, export, and the cuda engine (offline); without a GPU '
+            'with -c constraints-cpu.txt from the source folder, else pip takes gigabytes of CUDA',
+            '', False, (2, 6), (3,), heavy=True),
     Library('tensorrt', '', 'the TensorRT engine on a Jetson', 'python3-libnvinfer (JetPack), '
             'and a venv with --system-site-packages', heavy=True),
 )  # fmt: skip
@@ -116,8 +119,6 @@ _PACKAGES = {
     'robot_state_publisher': 'TF of the simulated arm',
     'rviz2': 'rviz:=true',
     'foxglove_bridge': 'foxglove:=true',
-    'ros2bag': 'record:=true',
-    'rosbag2_storage_mcap': 'record:=true',
 }
 
 

@@ -277,6 +277,8 @@ def _links_table(document: dict[str, Any]) -> Table:
 def _paired_table(document: dict[str, Any]) -> Table:
     """Every row against the first one and, where there are fixed exits, against the best."""
     reference, fixed = next(iter(document['modes'])), document['paired_fixed']
+    if fixed is not None and fixed['reference'] == reference:
+        fixed = None  # the same column twice
     against = reference if fixed is None else f'{reference}, then to {fixed["reference"]}'
     table = _narrow(f'points lost to {against}; times against {reference}')
     for title in ('mode', *('lost', '95 %') * (1 if fixed is None else 2), 'backbone', 'faster',

@@ -73,6 +73,8 @@ class Children:
         self._folder = tempfile.TemporaryDirectory(prefix='dysl_demo_')
         self._running: list[tuple[Program, subprocess.Popen[bytes], Path]] = []
         self.exit_codes: dict[str, int] = {}
+        self.reasons: dict[str, str] = {}
+        """What those printed last whose exit code is not 0."""
 
     def __enter__(self) -> Children:
         """Start all."""
@@ -99,13 +101,15 @@ class Children:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
         deadline = time.monotonic() + _PATIENCE_S
-        for spec, process, _ in self._running:
+        for spec, process, log in self._running:
             try:
                 code = process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
                 code = process.wait()
             self.exit_codes[spec.name] = code
+            if code:
+                self.reasons[spec.name] = _tail(log)
         self._folder.cleanup()
 
     @property

@@ -187,7 +187,8 @@ def _exit(
     last = layout.layers_total - 1
     if exit_layer not in layout.exit_layers:
         raise EngineError(
-            f'exit layer {exit_layer}: expected within [1, {last - 1}] of {last + 1} layers'
+            f'exit layer {exit_layer}: expected within [1, {last - 1}] of {last + 1} layers '
+            '(skip.exit_layer, --exit-layer), or another mode than fixed'
         )
     if start_layer > exit_layer:
         raise EngineError(f'start layer {start_layer}: expected at most exit layer {exit_layer}')

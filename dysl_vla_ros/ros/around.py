@@ -177,15 +177,18 @@ def _joined(texts: Iterable[str]) -> str:
 
 
 def contact(sample: JointSample, limit: float, names: tuple[str, ...]) -> str:
-    """A sentence when a joint feels more than ``limit``; '' when not, or nothing is measured.
+    """A sentence when a joint feels more than ``limit``, or does not tell; '' when neither.
 
     Args:
         sample: Newest joints.
         limit: ``contact.effort`` [N m or N]; 0 = off.
         names: Of the joints.
     """
-    if not limit or sample.efforts is None:
+    if not limit:
         return ''
+    if sample.efforts is None:
+        return (f'contact.effort = {limit:g}: joint_states carries no efforts: expected one for '
+                'each joint, or contact.effort = 0')  # fmt: skip
     size = np.abs(sample.efforts)
     joint = int(np.argmax(np.where(np.isfinite(size), size, np.inf)))
     if size[joint] <= limit:

@@ -18,9 +18,10 @@ from std_msgs.msg import Float64
 from trajectory_msgs.msg import JointTrajectory
 
 from dysl_vla_ros.demo.figures import Picture
-from dysl_vla_ros.errors import InputError
+from dysl_vla_ros.errors import DyslError, InputError
 from dysl_vla_ros.pictures.messages import rgb_of
 from dysl_vla_ros.ros import qos
+from dysl_vla_ros.ros.lifecycle_guard import RCLError
 from dysl_vla_ros.ros.view_requests import ViewRequests
 
 
@@ -36,7 +37,13 @@ class Watch:
 
     def __enter__(self) -> Watch:
         """Join the graph."""
-        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+        except RCLError as error:
+            raise DyslError(
+                f'ROS 2 does not start: {error}: its log goes to a folder of HOME, or to '
+                'ROS_LOG_DIR: one of them must be one to write in'
+            ) from None
         self._node = Node('dysl_demo', namespace=self._namespace)
         self.requests = ViewRequests(self._node, self._node.resolve_topic_name('vla_node'))
         self._executor = SingleThreadedExecutor()

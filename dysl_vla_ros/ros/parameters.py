@@ -17,7 +17,7 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
-from dysl_vla_ros.config import NodeConfig, Parameter, from_flat, parameters, value_of
+from dysl_vla_ros.config import NODE_ONLY, NodeConfig, Parameter, from_flat, parameters, value_of
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.parameter_file import of_others
 
@@ -28,12 +28,6 @@ _LIST_TYPES = {
 }
 _OF_ROS = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
 """Parameters that rclpy declares for itself."""
-
-NODE_ONLY: dict[str, tuple[bool | str, str]] = {
-    'autostart': (False, 'Configure and activate at once, without a lifecycle manager'),
-    'instruction': ('', 'First instruction; the topic replaces it'),
-}
-"""Of the ROS node alone: name -> default and description."""
 
 
 def declare(node: Node) -> NodeConfig:

@@ -141,6 +141,11 @@ def test_a_manifest_that_is_not_json_says_where(folder):
         open_bundle(folder)
 
 
+def test_a_name_that_would_speak_to_the_terminal_is_refused(document):
+    with pytest.raises(BundleError, match=r"name = 'a\\x1b\]0;mine': expected letters that can"):
+        manifest_from_dict({**document, 'name': 'a\x1b]0;mine'})
+
+
 def test_a_newer_version_is_named_before_its_unknown_keys(document):
     document |= {'version': 2, 'something_new': 1}
     with pytest.raises(

@@ -77,8 +77,10 @@ class Onlooker(Script):
 
 
 def test_the_end_of_an_onlooker_is_no_error_but_its_code_is_kept():
-    with Children([Onlooker('a', 'raise SystemExit(3)')], dict(os.environ)) as children:
+    code = 'print("no space left"); raise SystemExit(3)'
+    with Children([Onlooker('a', code)], dict(os.environ)) as children:
         ((_, process, _),) = children._running
         process.wait(30)
         children.check()
     assert children.exit_codes == {'a': 3}
+    assert children.reasons == {'a': '  no space left'}

@@ -41,12 +41,28 @@ def test_an_effort_beyond_the_limit_is_contact_by_joint_and_size(efforts, limit,
 
 
 @pytest.mark.parametrize(
-    ('efforts', 'limit'), [([5.0, -5.0, 0.0], 5.0), (None, 5.0), ([99.0, 0.0, 0.0], 0.0)]
+    ('efforts', 'limit'), [([5.0, -5.0, 0.0], 5.0), (None, 0.0), ([99.0, 0.0, 0.0], 0.0)]
 )
-def test_at_the_limit_without_efforts_and_switched_off_nothing_is_felt(efforts, limit):
+def test_at_the_limit_and_switched_off_nothing_is_felt(efforts, limit):
     from dysl_vla_ros.ros.around import contact
 
     assert contact(sample(efforts), limit, JOINTS) == ''
+
+
+def test_an_arm_that_tells_no_efforts_is_not_commanded_where_contact_is_to_be_felt(rig):
+    rig = rig(contact__effort=5.0, armed=False).up()
+    rig.instruct('go')
+    rig.wait_state('ready')
+    refused = rig.ask('arm', True)
+    assert not refused.success
+    assert 'contact.effort = 5: joint_states carries no efforts' in refused.message
+    rig.robot.efforts = [1.0, 0.0, 0.0]
+    wait_for(lambda: rig.ask('arm', True).success, what='efforts')
+    assert rig.ask('start').success
+    rig.wait_state('running')
+    rig.robot.efforts = None
+    rig.wait_state('fault')
+    assert 'carries no efforts' in rig.session.reason
 
 
 def test_contact_in_motion_is_a_fault_and_the_arm_rests(rig):

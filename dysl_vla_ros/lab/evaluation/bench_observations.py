@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 
@@ -40,6 +40,8 @@ def load_recorded(path: Path, manifest: Manifest) -> list[Observation]:
 
         return observations_of(path.expanduser())
     try:
+        if path.is_file() and not is_zipfile(path):  # numpy would advise to unpickle it
+            raise InputError(f'{path}: not a .npz file: expected one of plain arrays')
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, EOFError, ValueError, AttributeError, BadZipFile, zlib.error) as error:

@@ -1,7 +1,8 @@
 """Chunks from a bag of `~/chunk_info`, without ROS.
 
 The node publishes one message per pass; those that were accepted carry the chunk's displacements
-in the model's normalised space, so the bag needs neither the bundle nor the action space.
+in the model's normalised space, so the bag needs neither the bundle nor the action space. What
+it is read for must be the policy that made it: of that it tells the number of layers.
 """
 
 from __future__ import annotations
@@ -19,22 +20,26 @@ TYPE = 'diagnostic_msgs/msg/DiagnosticStatus'
 TOPIC = '/chunk_info'
 
 
-def read_bag(path: Path, topic: str = '') -> list[AcceptedChunk]:
+def read_bag(path: Path, topic: str = '', layers: int = 0) -> list[AcceptedChunk]:
     """The accepted chunks of a bag, in order.
 
     Args:
         path: The folder that ``ros2 bag record`` writes, or one of its files.
         topic: Of the chunk messages; by default the one whose name ends with ``/chunk_info``.
+        layers: Of the policy that should have made it; 0 = of any.
 
     Raises:
-        ConfigError: Not a bag, no such topic, or recorded by a node that did not publish the
-            displacements.
+        ConfigError: Not a bag, no such topic, recorded by a node that did not publish the
+            displacements, or of another policy.
     """
     chunks: list[AcceptedChunk] = []
     with open_bag(path) as bag:
         name = _topic(bag, topic)
         for message in bag.messages([name]):
             values = {entry.key: entry.value for entry in message.message.values}
+            if layers and values.get('layers_total', str(layers)) != str(layers):
+                raise ConfigError('--bag', str(path), f'a recording of this policy of {layers} '
+                                  f'layers: that one has {values["layers_total"]}')  # fmt: skip
             if values.get('outcome') == 'accepted':
                 chunks.append(accepted_chunk(values, len(chunks)))
     return chunks

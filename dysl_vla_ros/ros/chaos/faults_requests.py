@@ -92,8 +92,9 @@ def _commander(name: str, act: Act, hold: float = 1.5, quick: bool = False,
 
 
 COMMANDER = (
-    _commander('a second publisher', _intruder(), quick=True),
-    _commander('second speaks once', _intruder(_intruder_says(0.1))),
+    # Its name may come a second after it, and the diagnostics that tell it a second later.
+    _commander('a second publisher', _intruder(), hold=2.5, quick=True),
+    _commander('second speaks once', _intruder(_intruder_says(0.1)), hold=2.5),
     _commander('second speaks 10 times', _intruder(times(10, in_turn(_intruder_says(0.05),
                                                                    pause(0.05))))),
     _commander('another moves the arm', push(0.6, 0.7)),

@@ -226,6 +226,16 @@ def test_the_command_writes_its_report(bundle, tmp_path, capsys):
     assert document['modes']['full']['families']['push']['episodes'] == 1
 
 
+def test_a_fixed_exit_is_not_compared_with_itself_in_a_second_column():
+    pair = {'loss': 0.0, 'low': -0.1, 'high': 0.1, 'backbone_time_ratio': 1.0, 'speed_up': 1.0,
+            'speed_up_ceiling': 1.0}  # fmt: skip
+    document = {'modes': {'fixed 8': {}, 'auto': {}}, 'paired': {'auto': pair},
+                'paired_fixed': {'reference': 'fixed 8', 'rows': {'auto': pair}}}  # fmt: skip
+    table = _paired_table(document)
+    assert [column.header for column in table.columns].count('lost') == 1
+    assert table.title == 'points lost to fixed 8; times against fixed 8'
+
+
 @pytest.mark.slow
 def test_the_tables_fit_a_terminal_of_eighty_columns(bundle, capsys, monkeypatch):
     monkeypatch.setenv('COLUMNS', '80')

@@ -157,6 +157,16 @@ def test_a_wrong_recording_is_explained(tiny, tmp_path, change, words):
         bench_observations.load_recorded(tmp_path / 'seen.npz', tiny.manifest)
 
 
+def test_nobody_is_advised_to_unpickle_what_is_no_recording(tiny, tmp_path):
+    path = tmp_path / 'notes.npz'
+    path.write_text('notes')
+    with pytest.raises(
+        InputError, match='not a .npz file: expected one of plain arrays'
+    ) as caught:
+        bench_observations.load_recorded(path, tiny.manifest)
+    assert 'pickle' not in str(caught.value)
+
+
 def test_a_missing_recording_is_named(tiny, tmp_path):
     with pytest.raises(InputError, match='nowhere.npz'):
         bench_observations.load_recorded(tmp_path / 'nowhere.npz', tiny.manifest)

@@ -102,6 +102,15 @@ def test_a_bag_without_the_topic_names_those_it_has(tmp_path):
     assert len(read_bag(path, '/elsewhere')) == 1
 
 
+def test_a_bag_of_a_policy_of_other_depth_is_refused(tmp_path):
+    path = write_bag(tmp_path / 'bag', [{**values(0, 0), 'layers_total': '20'}])
+    assert len(read_bag(path, layers=20)) == 1
+    with pytest.raises(ConfigError, match='this policy of 6 layers: that one has 20'):
+        read_bag(path, layers=6)
+    older = write_bag(tmp_path / 'older', [values(0, 0)])
+    assert len(read_bag(older, layers=6)) == 1, 'one that does not tell is taken'
+
+
 def test_a_file_that_is_no_bag_is_refused(tmp_path):
     path = tmp_path / 'notes.mcap'
     path.write_text('not a bag')
