@@ -25,7 +25,7 @@ class Desk:
         self.bench = Bench(PerfectPolicy(goal=5.0), latency=0.05, armed=armed, **flat)
         monkeypatch.setattr(module, 'time', SimpleNamespace(monotonic=lambda: self.bench.now))
         self.inputs = READY
-        self.problem = ''
+        self.problem = self.stranger = ''
         self.unseen = ''
         self.clocks = ('', False)
         self.estops = []
@@ -33,13 +33,15 @@ class Desk:
         self.session = SimpleNamespace(
             config=self.bench.loop.config,
             policy=SimpleNamespace(tokens=self.check),
-            inputs=SimpleNamespace(instruction=''),
+            inputs=SimpleNamespace(instruction='', joints=SimpleNamespace(newest=None)),
             loop=self.bench.loop if loop else None,
             unseen=lambda: self.unseen,
             reason='robot_description: not received yet',
             last_command=None,
-            around=SimpleNamespace(newest=seen, arming_problem=lambda listeners: (
-                self.problem if listeners else 'nobody listens')),
+            around=SimpleNamespace(
+                newest=seen, not_simulated=lambda: self.stranger,
+                arming_problem=lambda listeners: (
+                    self.problem if listeners else 'nobody listens')),
             publishers=SimpleNamespace(listeners=1),
             speed=SimpleNamespace(problem=''),
             clock_problem=lambda now: self.clocks,
@@ -496,6 +498,17 @@ def test_while_the_speed_factor_is_a_problem_nothing_plays_and_then_it_goes_on(m
     desk.run(1.0)
     assert desk.state == 'paused' and desk.bench.loop.reason == 'speed factor: old'
     desk.session.speed.problem = ''
+    desk.run(1.0)
+    assert desk.state == 'running'
+
+
+@pytest.mark.parametrize('armed', [True, False])
+def test_while_commands_might_reach_another_arm_nothing_plays_unless_in_shadow(monkeypatch, armed):
+    desk = Desk(monkeypatch, armed=armed).running()
+    desk.stranger = 'somebody new receives the commands'
+    desk.run(1.0)
+    assert desk.state == ('paused' if armed else 'running')
+    desk.stranger = ''
     desk.run(1.0)
     assert desk.state == 'running'
 
