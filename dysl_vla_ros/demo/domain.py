@@ -38,8 +38,8 @@ class ReservedDomain:
         """
         start = os.getpid() % len(DOMAINS)
         for domain in (*DOMAINS[start:], *DOMAINS[:start]):
-            file = _locked(_lock_of(domain))
-            if file is not None and is_quiet(domain):
+            file = _locked(_lock_of(domain)) if is_quiet(domain) else None
+            if file is not None:
                 self._file, self.number = file, domain
                 return
         raise DyslError(

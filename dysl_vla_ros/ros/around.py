@@ -184,11 +184,8 @@ def contact(sample: JointSample, limit: float, names: tuple[str, ...]) -> str:
         limit: ``contact.effort`` [N m or N]; 0 = off.
         names: Of the joints.
     """
-    if not limit:
-        return ''
-    if sample.efforts is None:
-        return (f'contact.effort = {limit:g}: joint_states carries no efforts: expected one for '
-                'each joint, or contact.effort = 0')  # fmt: skip
+    if not limit or sample.efforts is None:
+        return unfelt(sample, limit)
     size = np.abs(sample.efforts)
     joint = int(np.argmax(np.where(np.isfinite(size), size, np.inf)))
     if size[joint] <= limit:
@@ -196,4 +193,19 @@ def contact(sample: JointSample, limit: float, names: tuple[str, ...]) -> str:
     return (
         f'contact: {names[joint]} feels {size[joint]:.1f}, contact.effort = {limit:g}: something '
         'is in the way'
+    )
+
+
+def unfelt(sample: JointSample, limit: float) -> str:
+    """Why contact beyond ``limit`` would not be noticed; '' where it would, or is not asked for.
+
+    Args:
+        sample: Newest joints.
+        limit: ``contact.effort`` [N m or N]; 0 = off.
+    """
+    if not limit or sample.efforts is not None:
+        return ''
+    return (
+        f'contact.effort = {limit:g}: joint_states carries no efforts: expected one for each '
+        'joint, or contact.effort = 0'
     )

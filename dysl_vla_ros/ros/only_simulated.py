@@ -15,6 +15,7 @@ from collections.abc import Callable
 from rclpy.node import Node
 
 from dysl_vla_ros.ros.command_graph import UNKNOWN, full_name
+from dysl_vla_ros.ros.joints import TOPIC
 
 SETTLE_S = 0.5
 """So long a new subscription is sent nothing: what its process publishes is known by then."""
@@ -36,7 +37,7 @@ class OnlySimulated:
         """
         self._node = node
         self._simulator = full_name(node.get_namespace(), simulator)
-        self._measured = node.resolve_topic_name('joint_states')
+        self._measured = node.resolve_topic_name(TOPIC)
         self._topic = topic
         self._count = listeners
         self._admitted: frozenset[bytes] = frozenset()

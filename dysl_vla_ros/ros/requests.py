@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING
 from dysl_vla_ros.errors import InputError
-from dysl_vla_ros.ros.around import contact
+from dysl_vla_ros.ros.around import unfelt
 from dysl_vla_ros.ros.session import Session
 
 _DEADMAN = 'dead-man switch: enable is not true, or too old'
@@ -234,10 +234,9 @@ class Requests:
         problem, refuses = session.clock_problem(time.monotonic())
         if refuses:
             return problem
-        sample, limit = session.inputs.joints.newest, session.config.safety.contact_effort
-        if limit and sample is not None and sample.efforts is None:
-            return contact(sample, limit, ())
-        return session.around.arming_problem(session.publishers.listeners)
+        sample = session.inputs.joints.newest
+        blind = '' if sample is None else unfelt(sample, session.config.safety.contact_effort)
+        return blind or session.around.arming_problem(session.publishers.listeners)
 
     def _watch_controller(self, loop: ControlLoop) -> None:
         """A controller that stopped, or was started again, is not commanded until a start."""
