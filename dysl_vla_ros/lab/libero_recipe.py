@@ -35,7 +35,7 @@ from dysl_vla_ros.lab.guidance.calibrate import RecordedPass
 from dysl_vla_ros.lab.guidance.guidance import equal_weights, guidance
 from dysl_vla_ros.lab.learn.dense import DenseSettings, fit, forget_states, train_dense
 from dysl_vla_ros.lab.learn.distill import DistillSettings
-from dysl_vla_ros.lab.learn.distilling import distil_checkpoint
+from dysl_vla_ros.lab.learn.distilling import distil_checkpoint, note_size
 from dysl_vla_ros.lab.learn.layer_choice import choose_layers, chosen_layers
 from dysl_vla_ros.lab.learn.train import TrainSettings
 from dysl_vla_ros.lab.libero_corrections import FIRST_SEED, correct_libero
@@ -181,6 +181,7 @@ def run_libero(recipe: LiberoRecipe, space: Workspace, until: str = 'bundle') ->
         data = load_run(folder, recipe.collect.episodes)
     checkpoint = _made(folder / 'policy.safetensors',
                        lambda: _distilled(recipe, checkpoint, data, space))  # fmt: skip
+    note_size(checkpoint, space)
     if until == 'policy':
         return folder / 'policy.safetensors'
     bundle = space.results / 'bundle'

@@ -40,7 +40,7 @@ from dysl_vla_ros.lab.learn.closed_loop import (
 )
 from dysl_vla_ros.lab.learn.dense import DenseSettings, fit, forget_states, train_dense
 from dysl_vla_ros.lab.learn.distill import DistillSettings
-from dysl_vla_ros.lab.learn.distilling import distil_checkpoint
+from dysl_vla_ros.lab.learn.distilling import distil_checkpoint, note_size
 from dysl_vla_ros.lab.learn.layer_choice import choose_layers, chosen_layers
 from dysl_vla_ros.lab.learn.losses import LossWeights
 from dysl_vla_ros.lab.learn.train import TrainSettings
@@ -346,6 +346,7 @@ def _stages(job: Run, until: str, start: Path | None) -> Path:
         return folder / f'dagger_{len(recipe.rounds)}.safetensors'
     job.evaluate('evaluate_new_phrasings', checkpoint, split_name='heldout_phrasing')
     checkpoint = job.distilled(checkpoint)
+    note_size(checkpoint, job.space)
     for mode in ('full', 'live', 'static'):
         job.evaluate(f'evaluate_{mode}', checkpoint, mode)
     if until == 'policy':

@@ -86,6 +86,10 @@ def test_the_recipe_makes_a_bundle_and_a_second_run_finds_every_stage_done(tmp_p
     assert policy.stat().st_mtime_ns == before
     manifest = open_bundle(tmp_path / 'bundle').manifest
     assert manifest.layers_total == 6
+    trained = json.loads((tmp_path / 'report.json').read_text())
+    assert trained['policy']['parameters'] > trained['policy']['skipping_parameters'] > 0
+    assert trained['policy']['skipping_parameters'] == trained['distill']['trained_parameters']
+    assert (trained['ground']['steps'], trained['distill']['steps']) == (6, 8)
     assert all(camera.reference in manifest.files for camera in manifest.cameras)
     distils_the_same_dense_policy_otherwise(tmp_path)
 

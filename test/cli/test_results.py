@@ -16,6 +16,7 @@ from dysl_vla_ros.lab.evaluation.results_page import (
     ABLATIONS,
     LARGEST,
     PARETO,
+    cost_table,
     load_evidence,
     render,
     table,
@@ -29,7 +30,8 @@ PICTURE = PAGE.with_suffix('.svg')
 def told(wins, layers=8.0):
     return {'episodes': 40, 'successes': wins, 'layers_run_mean': layers, 'layers_total': 20,
             'controllers_mean': 1.0, 'rerun_rate': 0.01, 'seconds_median': 5.0,
-            'hold_ratio': 0.0}  # fmt: skip
+            'hold_ratio': 0.0, 'backbone_ms': {'p50': 4.96}, 'pass_ms': {'p50': 6.0},
+            }  # fmt: skip
 
 
 def report(**rows):
@@ -69,6 +71,15 @@ def test_a_table_compares_with_dense_and_with_the_fixed_exit():
         'auto': {'loss': 0.05, 'low': -0.02, 'high': 0.12}}}  # fmt: skip
     line = next(line for line in table(found, PARETO).splitlines() if 'DySL' in line)
     assert '5.0 (-1.0 to 11.0) | 5.0 (-2.0 to 12.0)' in line
+
+
+def test_what_a_chunk_costs_and_how_the_arm_moves_stand_in_a_table_of_their_own():
+    found = report(full=40, auto=38)
+    found['modes']['auto'] |= {'way': 1.94, 'jerk_rms': 16.6, 'jerk_peak': 70.5}
+    lines = cost_table(found, PARETO).splitlines()
+    assert lines[2] == '| dense | 5.0 ms | 6.0 ms |  |  |  |', 'older reports have times alone'
+    assert lines[3] == '| DySL `auto` | 5.0 ms | 6.0 ms | 1.9 rad | 17 | 70 |'
+    assert lines[3] in render({'results_tabletop': found})
 
 
 def test_an_anchor_is_a_row_beside_what_it_played_the_same_episodes_as():

@@ -22,7 +22,8 @@ _NAMES = {'full': 'dense', 'fixed': 'fixed exit', 'auto': 'DySL `auto`', 'deer':
 _ANCHORS = {'fixed': 'fixed exit {}, fine-tuned', 'layers': 'n-layer, {}'}
 _TOLD = 'by_instruction'
 """Bundle of ``dysl anchors --by-instruction``."""
-_MEANS = ('layers_run_mean', 'controllers_mean', 'rerun_rate', 'actions_mean', 'pass_ms')
+_MEANS = ('layers_run_mean', 'controllers_mean', 'rerun_rate', 'actions_mean', 'backbone_ms',
+          'pass_ms')  # fmt: skip
 _PLAY = '`dysl evaluate --world libero`'
 _ROWS = (
     ('dense', f'{_PLAY} `--modes full`'),
@@ -112,8 +113,8 @@ def _tables(
 def success_table(lines: Sequence[Line]) -> str:
     """The first row is dense, with which the others are paired; as is the shallowest good exit."""
     dense, reference = lines[0], _reference(lines)
-    text = ['| | episodes | won | layers | controllers | re-runs | lost | exit | actions | pass |',
-            '| --- ' * 10 + '|']  # fmt: skip
+    text = ['| | episodes | won | layers | controllers | re-runs | lost | exit | actions | '
+            'backbone | pass |', '| --- ' * 11 + '|']  # fmt: skip
     for line in lines:
         told = line.told
         against = '' if reference in (None, line) or line is dense else _lost(reference, line)
@@ -122,7 +123,8 @@ def success_table(lines: Sequence[Line]) -> str:
             f'{told["layers_run_mean"]:.1f} of {told["layers_total"]}',
             f'{told["controllers_mean"]:.1f}', f'{100 * told["rerun_rate"]:.1f} %',
             '' if line is dense else _lost(dense, line), against,
-            f'{told["actions_mean"]:.0f}', f'{told["pass_ms"]:.1f} ms',
+            f'{told["actions_mean"]:.0f}', f'{told["backbone_ms"]:.1f} ms',
+            f'{told["pass_ms"]:.1f} ms',
         )) + ' |')  # fmt: skip
     return '\n'.join(text)
 

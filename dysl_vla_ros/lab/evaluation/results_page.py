@@ -14,6 +14,7 @@ from dysl_vla_ros.lab.evaluation.modes import CRITICAL
 from dysl_vla_ros.lab.evaluation.results_cells import Found, difference, won
 from dysl_vla_ros.lab.evaluation.results_headroom import headroom_parts, oracles
 from dysl_vla_ros.lab.evaluation.results_libero import libero_parts
+from dysl_vla_ros.lab.evaluation.results_trained import trained_parts
 from dysl_vla_ros.lab.evaluation.statistics import paired_difference
 
 _LATE = ('quarter', 'half', 'one', 'three')
@@ -28,6 +29,11 @@ EXECUTORS = (
     '(`blend`: a pass is asked for at half a chunk, old and new targets are averaged 0.3 to 0.7), '
     'and chunk by chunk (`blocking`). Medians over episodes, of the measured joints at 30 Hz; '
     'jerk in rad/s³; a chunk is 0.4 s; `max_time_stretch` is 2.5.'
+)
+COSTS = (
+    'Each table has a second one: the median time of a chunk in the backbone and in the whole '
+    'pass, re-runs included, on one thread, beside other work; and how the arm moves, as medians '
+    'over episodes: its way, and jerk in rad/s³ of the measured joints at 30 Hz.'
 )
 NOISE = (
     'Normal noise on every weight matrix of every layer, its standard deviation as a share of the '
@@ -188,20 +194,20 @@ def render(evidence: Mapping[str, Found], picture: str = 'results.svg') -> str:
 def _pareto(evidence: Mapping[str, Found], picture: str) -> list[str]:
     parts = ['## (a) Success against compute',
              f'![Episodes won against layers run, in each world]({picture})',
-             '### Bundled tasks']  # fmt: skip
+             '### Bundled tasks', COSTS]  # fmt: skip
     reports = [(name, found) for name, found in evidence.items()
                if _paired(found) and found.get('probe', 'none') == 'none'
                and not name.startswith(('ablation', 'latency_', 'noise_'))]  # fmt: skip
     reports = sorted(reports, key=lambda pair: (pair[1]['split'] != 'train',
                                                 -_episodes(pair[1]), pair[0]))  # fmt: skip
     for name, found in reports:
-        parts += [_title(name, found), table(found, PARETO)]
+        parts += [_title(name, found), table(found, PARETO), cost_table(found, PARETO)]
     seen = {wanted.name for _, found in reports if found['split'] == 'train'
             for wanted in PARETO if wanted.line(found) is not None}  # fmt: skip
     parts += _missing(PARETO, seen | oracles(evidence))
     parts += headroom_parts(evidence)
     parts.append('### LIBERO')
-    return [*parts, *libero_parts(evidence), PUBLISHED]
+    return [*parts, *libero_parts(evidence), PUBLISHED, *trained_parts(evidence)]
 
 
 def _ablations(evidence: Mapping[str, Found]) -> list[str]:
@@ -209,7 +215,7 @@ def _ablations(evidence: Mapping[str, Found]) -> list[str]:
     reports = [(name, found) for name, found in evidence.items() if _paired(found)
                and sum(w.line(found) is not None for w in ABLATIONS) > 1]  # fmt: skip
     for name, found in reports:
-        parts += [_title(name, found), table(found, ABLATIONS)]
+        parts += [_title(name, found), table(found, ABLATIONS), cost_table(found, ABLATIONS)]
     seen = {wanted.name for _, found in reports for wanted in ABLATIONS
             if wanted.line(found) is not None}  # fmt: skip
     return parts + _missing(ABLATIONS, seen)
@@ -331,6 +337,24 @@ def table(found: Found, wanted: Sequence[Wanted]) -> str:
             f'{told["controllers_mean"]:.1f}', f'{100 * told["rerun_rate"]:.1f} %',
             _lost(found['paired'].get(name)), _lost(against), f'{told["seconds_median"]:.1f} s',
         )) + ' |')  # fmt: skip
+    return '\n'.join(lines)
+
+
+def cost_table(found: Found, wanted: Sequence[Wanted]) -> str:
+    """What the median chunk costs and how the arm moves, row by row."""
+    lines = ['| | backbone | whole pass | way | jerk rms | jerk peak |', '| --- ' * 6 + '|']
+    for row in wanted:
+        name = row.line(found)
+        if name is None:
+            continue
+        told = found['modes'][name]
+        moved = ('', '', '')
+        if 'way' in told:  # reports of before 2026-11-27 have times alone
+            moved = (f'{told["way"]:.1f} rad', f'{told["jerk_rms"]:.0f}',
+                     f'{told["jerk_peak"]:.0f}')  # fmt: skip
+        lines.append('| ' + ' | '.join((
+            row.name, f'{told["backbone_ms"]["p50"]:.1f} ms', f'{told["pass_ms"]["p50"]:.1f} ms',
+            *moved)) + ' |')  # fmt: skip
     return '\n'.join(lines)
 
 

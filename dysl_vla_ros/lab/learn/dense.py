@@ -141,5 +141,5 @@ def _grounded(
     )  # fmt: skip
     if space.main:
         save_checkpoint(path, checkpoint, torch.float32)
-    space.note('ground', **found)
+    space.note('ground', steps=settings.ground.steps, **found)
     return checkpoint

@@ -83,9 +83,20 @@ def distil_checkpoint(
     last = watched[-1]['validation'] if watched else {}
     space.note('distill', rank=skipping.rank, skip_weight=settings.skip_weight,
                static=list(layout.static_layers),
+               steps=settings.adapter_steps + settings.controller_steps,
                trained_parameters=sum(p.numel() for p in skipping.parameters()),
                **last)  # fmt: skip
     return replace(checkpoint, skipping=skipping.cpu())
+
+
+def note_size(checkpoint: Checkpoint, space: Workspace) -> None:
+    """How many numbers were trained, the dense policy's apart from those that skipping adds."""
+    skipping = checkpoint.skipping
+    space.note(
+        'policy',
+        parameters=sum(p.numel() for p in checkpoint.network.parameters()),
+        skipping_parameters=sum(p.numel() for p in skipping.parameters()) if skipping else 0,
+    )
 
 
 def add_look(

@@ -10,7 +10,7 @@ def told(wins, layers):
     return {
         'episodes': len(wins), 'successes': sum(wins), 'layers_run_mean': layers,
         'layers_total': 16, 'controllers_mean': 2.0, 'rerun_rate': 0.015, 'picked': 2,
-        'elsewhere': 1, 'actions_mean': 141.4, 'pass_ms': 9.96,
+        'elsewhere': 1, 'actions_mean': 141.4, 'backbone_ms': 7.04, 'pass_ms': 9.96,
     }  # fmt: skip
 
 
@@ -45,7 +45,7 @@ def test_rows_are_paired_with_dense_and_with_the_shallowest_exit_that_loses_noth
     assert auto[2] == '7.0 of 16' and auto[5].startswith('25.0 (') and auto[6] == auto[5]
     assert cells(page, 'fixed exit 8')[6] == '', 'it is the one that others are compared with'
     assert cells(page, 'fixed exit 5')[6].startswith('75.0 (')
-    assert cells(page, 'dense')[7:] == ['141', '10.0 ms']
+    assert cells(page, 'dense')[7:] == ['141', '7.0 ms', '10.0 ms']
 
 
 def test_a_fine_tuned_exit_and_a_shallow_policy_are_rows_beside_the_policy_they_come_from():
