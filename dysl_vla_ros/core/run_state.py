@@ -37,6 +37,8 @@ STATES: dict[State, str] = {
 PLAYING: frozenset[State] = frozenset({'running', 'verifying', 'holding', 'homing'})
 LATCHED: frozenset[State] = frozenset({'e-stop', 'fault'})
 
+NOT_STARTED = 'not started'
+"""Why it is ready and at rest when nothing else is to be said."""
 FRESH_AGAIN_S = 0.5
 """Inputs must be fresh for this long before stale ends."""
 ESTOP_RESET_S = 0.5
@@ -61,7 +63,7 @@ class RunState:
         self.started = False
         self.homing = False
         """Whether what was started is the way home."""
-        self._stop_reason = 'not started'
+        self._stop_reason = NOT_STARTED
         self._paused_reason = ''
         self._interlock = ''
         self._estop_held = ''

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from dysl_vla_ros.control_loop import ControlLoop
-from dysl_vla_ros.core.run_state import LATCHED, PLAYING
+from dysl_vla_ros.core.run_state import LATCHED, NOT_STARTED, PLAYING
 from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.ros.around import unfelt
 from dysl_vla_ros.ros.session import Session
@@ -80,9 +80,12 @@ class Requests:
         self._kept.text = self._session.inputs.instruction = text
         if not is_new:
             return Answer(True, f'the same instruction {text!r}: ~/start begins it again')
-        loop = self._session.loop
+        now, loop = time.monotonic(), self._session.loop
         if loop is not None:
-            loop.reset(time.monotonic(), f'new instruction {text!r}')
+            loop.reset(now, f'new instruction {text!r}')
+            loop.explain(NOT_STARTED)
+        else:
+            self._session.stop(now, NOT_STARTED)
         self._start_when_ready = self._safety.start_on_instruction and self.active
         self._refused_since = None
         return Answer(True, f'instruction {text!r}')
@@ -276,5 +279,4 @@ class Requests:
 
     def _stop_for(self, reason: str) -> None:
         self._start_when_ready = False
-        if self._session.loop is not None:
-            self._session.loop.stop(time.monotonic(), reason)
+        self._session.stop(time.monotonic(), reason)

@@ -79,7 +79,7 @@ class Session:
         self.watch: Callable[[Policy], Any] = lambda policy: policy
         self._description = ''
         self._description_problem = NO_DESCRIPTION
-        self._early_estop = ''
+        self._early_estop = self._early_stop = ''
         self._disarmed = False
         self._evidence_of = ''
         self._on_state = on_state
@@ -100,6 +100,8 @@ class Session:
             return self._description_problem
         if self._disarmed:
             loop.armed = False
+        if self._early_stop:
+            loop.explain(self._early_stop)
         if self._early_estop:
             loop.estop(time.monotonic(), self._early_estop)
         self._description, self._description_problem = urdf, ''
@@ -117,6 +119,13 @@ class Session:
             self._early_estop = self._early_estop or reason
         else:
             self.loop.estop(now, reason)
+
+    def stop(self, now: float, reason: str) -> None:
+        """Brake and go back to ready; the reason stands also when there is no control loop yet."""
+        if self.loop is None:
+            self._early_stop = reason
+        else:
+            self.loop.stop(now, reason)
 
     @property
     def latched(self) -> str:

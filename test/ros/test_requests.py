@@ -46,6 +46,7 @@ class Desk:
             speed=SimpleNamespace(problem=''),
             clock_problem=lambda now: self.clocks,
             estop=lambda now, reason: self.latch(now, reason),
+            stop=lambda now, reason: self.stop(now, reason),
             input_status=lambda now: self.inputs,
         )  # fmt: skip
         self.requests = module.Requests(self.session, active)
@@ -59,6 +60,10 @@ class Desk:
         self.estops.append(reason)
         if self.session.loop is not None:
             self.session.loop.estop(now, reason)
+
+    def stop(self, now, reason):
+        if self.session.loop is not None:
+            self.session.loop.stop(now, reason)
 
     def run(self, seconds):
         for _ in range(round(seconds / TICK)):
@@ -231,6 +236,14 @@ def test_without_start_on_instruction_nothing_starts_by_itself(desk):
     desk = desk()
     desk.requests.instruct('go')
     assert desk.run(1.0).state == 'ready' and desk.bench.commands == []
+
+
+def test_a_new_instruction_takes_the_reason_of_an_old_stop_away(desk):
+    desk = desk()
+    desk.run(0.2).requests.instruct('a' * 21)
+    assert desk.run(0.2).bench.loop.status().reason == 'instruction: too long'
+    desk.requests.instruct('go')
+    assert desk.run(0.2).bench.loop.status().reason == 'not started'
 
 
 @pytest.mark.parametrize('between', ['stop', 'empty', 'estop'])

@@ -107,6 +107,29 @@ def test_an_estop_before_the_robot_is_known_still_latches(rig):
     rig.wait_state('e-stop')
 
 
+@pytest.mark.parametrize(('then', 'reason'), [('', 'holds no words'), ('go', 'not started')])
+def test_why_an_instruction_was_refused_is_told_also_where_the_robot_was_not_known_yet(
+    rig, then, reason
+):
+    rig = rig(instruction='gibberish')
+    said = rig.policy.tokens
+
+    def tokens(text):
+        if text == 'gibberish':
+            raise InputError('instruction holds no words')
+        return said(text)
+
+    rig.policy.tokens = tokens
+    rig.configure()
+    rig.activate()
+    if then:
+        rig.instruct(then)
+        wait_for(lambda: rig.session.inputs.instruction == then, what='the next instruction')
+    rig.robot.describe()
+    rig.wait_state('ready')
+    assert reason in rig.wait_reason(reason)
+
+
 def pause_at_rest(rig):
     wait_for(lambda: rig.robot.position[0] > 0.05, what='motion')
     assert rig.ask('pause', True).success
