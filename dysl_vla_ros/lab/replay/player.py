@@ -12,6 +12,7 @@ from dysl_vla_ros.config import NodeConfig, SkipConfig
 from dysl_vla_ros.core import transforms
 from dysl_vla_ros.core.skip_policy import SkipPolicy, SkipSettings
 from dysl_vla_ros.data_types import FloatArray, MotionSince, SkipMode, SkipPlan
+from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.replay.fed_policy import FedPolicy
 from dysl_vla_ros.lab.replay.steps import Step
 from dysl_vla_ros.loop_settings import skip_settings
@@ -121,6 +122,7 @@ class Player:
         """One step.
 
         Raises:
+            ConfigError: It was recorded in a mode for which this bundle names no exits.
             InputError: It does not have what the bundle wants.
             EngineError: The back end failed, or a recorded plan does not fit the layers.
         """
@@ -128,10 +130,11 @@ class Player:
         exact = self.as_recorded(record)
         skip = self._skip(step)
         if record is None:
-            own = skip.plan(self._mode('auto'), step.observation.instruction)
+            own = skip.plan(self._mode('auto', skip.settings), step.observation.instruction)
         else:
             _tell(skip, record.plan.since)
-            own = skip.plan(self._mode(record.mode), step.observation.instruction)
+            mode = self._mode(record.mode, skip.settings)
+            own = skip.plan(mode, step.observation.instruction)
         plan = record.plan if exact and record is not None else own
         compare = exact and record is not None and record.mode == 'compare'
         first = self.policy.feed(step, plan, compare)
@@ -161,8 +164,17 @@ class Player:
         drop = None if verdict.drop_index is None else verdict.drop_index + dropped
         return Played(step, plan, first, again, moves, verdict.continuity, drop, agree)
 
-    def _mode(self, recorded: str) -> SkipMode:
+    def _mode(self, recorded: str, settings: SkipSettings) -> SkipMode:
         mode = self._otherwise.mode or ('auto' if recorded == 'compare' else recorded)
+        manifest = self.policy.manifest
+        exits = manifest.layout.exit_layers
+        if mode == 'fixed' and settings.exit_layer not in exits:
+            wanted = f'--mode fixed --exit-layer within [1, {exits[-1]}], or ' if exits else ''
+            raise ConfigError('--mode', 'fixed, as recorded', f'{wanted}another --mode: '
+                              f'{manifest.name} names no exit of its own')  # fmt: skip
+        if mode == 'by_instruction' and not manifest.calibration.exit_by_instruction:
+            raise ConfigError('--mode', 'by_instruction, as recorded', 'another --mode: '
+                              f'{manifest.name} names no exits by instruction')  # fmt: skip
         return mode  # type: ignore[return-value]
 
     def _skip(self, step: Step) -> SkipPolicy:

@@ -46,7 +46,7 @@ def records(bundle, count=12, mode='auto'):
     number = 0
     for index in range(count):
         seen = observation(index)
-        plan = skip.plan('auto')
+        plan = skip.plan('auto' if mode == 'compare' else mode)
         run = policy.compare if mode == 'compare' else policy.predict
         result = first = run(seen, plan)
         pictures = {c.name: encode(seen_values(seen.images[c.name], c)) for c in manifest.cameras}

@@ -17,6 +17,7 @@ pytest.importorskip('mcap', reason="pip install 'dysl_vla_ros[bags]'")
 import made_recording
 from rosbags.rosbag2 import StoragePlugin
 
+from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
 from dysl_vla_ros.cli.main import main
 from dysl_vla_ros.pass_record import to_text
 
@@ -168,6 +169,23 @@ def test_a_fixed_exit_leaves_where_it_is_told(replay, recording):
     assert document['summary']['replayed']['layers_run_mean'] == 3
     assert replay(recording, '--mode', 'fixed')[0] == 2
     assert replay(recording, '--mode', 'full', '--exit-layer', '2')[0] == 2
+
+
+def test_an_exit_that_was_recorded_is_asked_for_anew_where_another_bundle_names_none(
+    replay, bundle, tmp_path
+):
+    deep = shutil.copytree(bundle, tmp_path / 'deep')
+    manifest = open_bundle(deep).manifest
+    own = dataclasses.replace(manifest.calibration, exit_layer=5, mode='fixed')
+    write_manifest(deep, dataclasses.replace(manifest, calibration=own))
+    bag = made_recording.write(tmp_path / 'bag', list(made_recording.records(deep, 3, 'fixed')))
+    assert replay(bag, engine=deep)[0] == 0
+    shallow = tiny_bundle.write_tiny_bundle(tmp_path / 'shallow', layers=4, static_layers=(0, 3))
+    code, text, _ = replay(bag, engine=shallow)
+    assert code == 2 and "--mode = 'fixed, as recorded'" in text
+    assert '--exit-layer within [1, 2]' in text and 'another --mode' in text
+    code, _, document = replay(bag, '--mode', 'fixed', '--exit-layer', '2', engine=shallow)
+    assert code == 0 and document['summary']['replayed']['layers_run_mean'] == 3
 
 
 def test_another_calibration_finds_other_drops(replay, recording, tmp_path):
