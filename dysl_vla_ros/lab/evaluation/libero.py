@@ -117,10 +117,12 @@ class LiberoOptions:
 class LiberoTask:
     """One task of a suite as a ``World``."""
 
-    def __init__(self, client: LiberoClient, suite: str, task: int, thin: float) -> None:
-        """Build the scene, a few seconds."""
+    def __init__(
+        self, client: LiberoClient, suite: str, task: int, thin: float, draws: bool = True
+    ) -> None:
+        """Build the scene, a few seconds; without pictures where nobody will look at them."""
         self._client, self.suite, self.task = client, suite, task
-        about = client.ask('open', suite, task, thin)
+        about = client.ask('open', suite, task, thin, draws)
         self.goals: dict[int, str] = about['goals']
         self._instruction, self._limit = str(about['instruction']), int(about['limit'])
 
@@ -185,12 +187,14 @@ def evaluate_libero(
                    for _ in range(min(options.workers, len(options.tasks)))]  # fmt: skip
         words = clients[0].ask('words', options.suite)
 
+        # Who has no eyes needs no pictures: they take most of an episode's time.
+        draws = options.control != 'blank' or shelf is not None
         # What a pass leaves for its re-run is the policy's own: no two simulators share one.
         policies = [policy, *(open_policy(engine) for _ in clients[1:])]
 
         def tasks_of(client: LiberoClient, own: Policy) -> Callable[[int], Playing]:
             def open_task(task: int) -> Playing:
-                world = LiberoTask(client, options.suite, task, options.thin)
+                world = LiberoTask(client, options.suite, task, options.thin, draws)
 
                 def play(row: Row, start: int) -> WorldEpisode | None:
                     limits = thresholds(steps, row.ratio) if row.mode == 'deer' else ()

@@ -113,6 +113,20 @@ def test_an_official_start_is_the_same_after_places_were_drawn(client):
 
 
 @pytest.mark.slow
+def test_where_no_pictures_are_drawn_the_arm_goes_where_it_goes_with_them(client):
+    reach = np.tile(np.array([0.1, -0.3, -0.2, 0, 0, 0.2, -1], np.float32), (16, 1)).tobytes()
+    went = []
+    for draws in (True, False):
+        client.ask('open', 'libero_object', 2, 1.0, draws)
+        client.ask('start', START)
+        client.ask('play', reach)
+        images, state = client.look()
+        went.append(np.frombuffer(client.ask('positions')))
+        assert all(images[name].any() == draws for name in CAMERAS) and state.shape == (8,)
+    np.testing.assert_allclose(went[0], went[1], rtol=0, atol=1e-12)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('task', range(10))
 def test_every_task_of_goal_is_played_by_an_expert(client, task):
     """Drawers, a knob, a plate, a rack, a bottle; within the official limit of 300."""

@@ -95,10 +95,10 @@ class LiberoClient:
         return answer
 
     def look(self) -> tuple[dict[str, NDArray[np.uint8]], NDArray[np.float32]]:
-        """Pictures by camera, (edge, edge, 3), and the state (8,)."""
+        """Pictures by camera, (edge, edge, 3), black where none are drawn, and the state (8,)."""
         *pictures, state = self.ask('look')
         images = {
-            name: np.frombuffer(data, np.uint8).reshape(edge, edge, 3)
+            name: np.frombuffer(data or bytes(3 * edge**2), np.uint8).reshape(edge, edge, 3)
             for (name, (_, edge)), data in zip(CAMERAS.items(), pictures, strict=True)
         }
         return images, np.frombuffer(state, np.float32)

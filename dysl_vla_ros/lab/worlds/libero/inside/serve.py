@@ -72,10 +72,10 @@ class Server:
         lay_out(world, np.random.default_rng([seed, world.number, 29]), shuffled=False)
 
     def look(self) -> list[bytes]:
-        """The pictures, in the order of ``CAMERAS``, and the state."""
-        world = self._open()
-        assert self._camera is not None
-        pictures = [self._camera.picture(*view).tobytes() for view in CAMERAS.values()]
+        """The pictures, in the order of ``CAMERAS``, empty where none are drawn, and the state."""
+        world, camera = self._open(), self._camera
+        pictures = [b'' if camera is None else camera.picture(*view).tobytes()
+                    for view in CAMERAS.values()]  # fmt: skip
         return [*pictures, world.proprioception().tobytes()]
 
     def play(self, actions: bytes) -> tuple[bool, int]:
