@@ -56,9 +56,10 @@ class Line:
 def libero_parts(evidence: Mapping[str, Found]) -> list[str]:
     """Tables, and what was not run."""
     reports = _reports(evidence)
-    parts, missing = [], []
+    parts, missing, policies = [], [], {}
     for suite, title in SUITES.items():
         tables = _tables(reports, suite)
+        policies |= {name: found for (name, found), _ in tables}
         for (name, found), lines in tables:
             parts += [_title(name, found), success_table(lines)]
         if len(tables) > 1:
@@ -75,7 +76,7 @@ def libero_parts(evidence: Mapping[str, Found]) -> list[str]:
         parts += [
             'With other words, no eyes, or LIBERO-PRO\'s changes of looks and places: `goal` is '
             "the task's own, which other words and grey pictures must not reach; `named` is the "
-            'object that the other words ask for.', control_table(controls),
+            'object that the other words ask for.', control_table(controls, policies),
         ]  # fmt: skip
     if missing:
         parts.append('Not run ([what it takes](worlds.md)):\n\n' + '\n'.join(missing))
@@ -129,10 +130,12 @@ def success_table(lines: Sequence[Line]) -> str:
     return '\n'.join(text)
 
 
-def control_table(controls: Sequence[tuple[str, Found]]) -> str:
-    """A row for each mode of each control."""
-    text = ['| | | starts | goal | named picked | another picked | layers |', '| --- ' * 7 + '|']
-    for _, found in controls:
+def control_table(controls: Sequence[tuple[str, Found]], policies: Mapping[str, Found]) -> str:
+    """A row for each mode of each control, beside the name of the table of its policy."""
+    text = ['| | policy | | starts | goal | named picked | another picked | layers |',
+            '| --- ' * 8 + '|']  # fmt: skip
+    for name, found in controls:
+        policy = _policy_of(name, found, policies)
         words = found['control'] == 'other_words'
         shown = found['suite'] + {'other_words': ', other words', 'blank': ', grey pictures',
                                   'none': ''}[found['control']]  # fmt: skip
@@ -141,10 +144,22 @@ def control_table(controls: Sequence[tuple[str, Found]]) -> str:
             picked = [f'{100 * told[key] / told["episodes"]:.0f} %' if words else ''
                       for key in ('picked', 'elsewhere')]  # fmt: skip
             text.append('| ' + ' | '.join((
-                shown, line.name, f'{told["episodes"]}',
+                shown, f'`{policy}`' if policy else '', line.name, f'{told["episodes"]}',
                 won(told['successes'], told['episodes']), *picked,
                 f'{told["layers_run_mean"]:.1f}')) + ' |')  # fmt: skip
     return '\n'.join(text)
+
+
+def _policy_of(name: str, found: Found, policies: Mapping[str, Found]) -> str:
+    """Whose table that is; reports of before 2026-11-28 name no policy and go by their name."""
+    digest = found.get('policy')
+    same = [own for own, one in policies.items() if digest and one.get('policy') == digest]
+    return same[0] if same else _after(name, policies)
+
+
+def _after(name: str, policies: Mapping[str, Found]) -> str:
+    """The table that a file is called after; '' for none."""
+    return max((own for own in policies if name.startswith(f'{own}_')), key=len, default='')
 
 
 def _plain(found: Found) -> bool:
@@ -166,8 +181,7 @@ def _beside(reports: Mapping[str, Found], own: Mapping[str, Found], name: str) -
     """Further rows of that policy, and what was made from it: files are called after its own."""
     same, mine = ('suite', 'control', 'thin', 'replan'), own[name]
     for other, one in reports.items():
-        after = max((each for each in own if other.startswith(f'{each}_')), key=len, default='')
-        if after != name or any(one[key] != mine[key] for key in same):
+        if _after(other, own) != name or any(one[key] != mine[key] for key in same):
             continue
         is_mine = 'policy' in mine and one.get('policy') == mine['policy']
         bundle = one.get('bundle', '')

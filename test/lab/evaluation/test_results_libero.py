@@ -117,10 +117,10 @@ def test_controls_stand_apart_and_say_what_was_picked():
     page = '\n'.join(libero_parts({'libero_object': OBJECT, 'libero_object_swap': swap,
                                    'libero_object_words': words}))  # fmt: skip
     lines = [line for line in page.splitlines() if line.startswith('| libero_object')]
-    assert [line.split('|')[1:3] for line in lines] == [
-        [' libero_object_swap ', ' dense '],
-        [' libero_object, other words ', ' dense '],
-        [' libero_object, other words ', ' DySL `auto` '],
+    assert [line.split('|')[1:4] for line in lines] == [
+        [' libero_object_swap ', ' `libero_object` ', ' dense '],
+        [' libero_object, other words ', ' `libero_object` ', ' dense '],
+        [' libero_object, other words ', ' `libero_object` ', ' DySL `auto` '],
     ]
     assert '| 50 % | 25 % | 8.0 |' in lines[2] and '|  |  | 16.0 |' in lines[0]
 
@@ -130,3 +130,12 @@ def test_without_a_report_the_page_says_what_each_row_needs():
     part = page[page.index('### LIBERO') : page.index('## (b)')]
     assert part.count(', every row: needs ') == 3 and '--suite libero_object`' in part
     assert 'Octo' in part
+
+
+def test_a_control_names_the_policy_that_played_it_whatever_its_file_is_called():
+    one = {**OBJECT, 'policy': 'a' * 12}
+    two = {**report(full=('11', 16.0)), 'policy': 'b' * 12}
+    swap = {**report(suite='libero_object_swap', full=('10', 16.0)), 'policy': 'b' * 12}
+    page = '\n'.join(libero_parts({'libero_object': one, 'libero_object_seed_1': two,
+                                   'libero_object_swap': swap}))  # fmt: skip
+    assert '| libero_object_swap | `libero_object_seed_1` | dense | 2 |' in page
