@@ -25,6 +25,7 @@ from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.core import transforms
 from dysl_vla_ros.data_types import FloatArray, Jump, LayerTrace, Observation, SkipPlan
 from dysl_vla_ros.engines.fake.arm import is_fake_path, no_model
+from dysl_vla_ros.engines.fake.bundle import is_fake
 from dysl_vla_ros.engines.open_engine import bundled_model
 from dysl_vla_ros.engines.remote.contract import (
     Contract,
@@ -32,7 +33,8 @@ from dysl_vla_ros.engines.remote.contract import (
     fitting,
     read_contract,
 )
-from dysl_vla_ros.engines.remote.request import ASK, check_meaning, request_of, rows_of
+from dysl_vla_ros.engines.remote.request import ASK, request_of, rows_of
+from dysl_vla_ros.engines.remote.same_model import SameModel
 from dysl_vla_ros.errors import EngineError, LinkError
 from dysl_vla_ros.policy import (
     CHANGED_BEYOND,
@@ -417,7 +419,8 @@ def _open_server(
         config.remote_max_message_mb << 20,
     )  # fmt: skip
     known = _Words(manifest, load_tokenizer(manifest, tokenizer))
-    link = Link(address, fits=lambda said: check_meaning(said, contract))
+    digest = '' if config.remote_contract or is_fake(manifest) else manifest.digest
+    link = Link(address, fits=SameModel(contract, digest))
     return RemotePolicy(link, contract, manifest, known, config.remote_deadline_s)
 
 

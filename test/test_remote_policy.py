@@ -17,6 +17,7 @@ pytest.importorskip('msgpack', reason="pip install 'dysl_vla_ros[remote]'")
 from dysl_vla_ros.config import EngineConfig, NodeConfig, from_flat
 from dysl_vla_ros.data_types import Observation, SkipPlan
 from dysl_vla_ros.engines.remote.contract import contract_of
+from dysl_vla_ros.engines.remote.same_model import SameModel
 from dysl_vla_ros.errors import BundleError, ConfigError, EngineError, InputError, LinkError
 from dysl_vla_ros.loop_settings import skip_settings
 from dysl_vla_ros.policy import open_policy
@@ -205,6 +206,73 @@ def test_a_server_that_goes_away_is_a_lost_link_and_its_return_needs_no_restart(
     assert back.normalised.shape == (local.manifest.action.horizon, local.manifest.action.dim)
     assert remote.restarts == 0
     second.close()
+
+
+def serving(bundle, port=0):
+    policy = open_policy(EngineConfig(path=str(bundle), warmup_runs=0))
+    how = ServeSettings(skip_settings(NodeConfig(), policy.manifest.calibration))
+    server = PolicyServer(policy, contract_of(policy.manifest), how, Place(port=port))
+    server.start()
+    return server
+
+
+def until_it_answers(remote, here, plan, tries=40):
+    """A pass, or why there is none after so many tries."""
+    for _ in range(tries):
+        try:
+            return remote.predict(here, plan)
+        except LinkError as error:
+            reason = str(error)
+    return reason
+
+
+def test_a_server_that_comes_back_with_another_model_does_not_take_over(
+    bundle, local, opened, tmp_path
+):
+    """The arm would go on by itself, moved by what nobody configured."""
+    first = serving(bundle)
+    port = int(first.url.rpartition(':')[2])
+    remote = opened(open_anywhere(settings_of(bundle, first.url, remote_deadline_s=0.3))[0])
+    here, plan = seen(local.manifest), local.engine.layout.full_plan()
+    remote.predict(here, plan)
+    first.close()
+    second = serving(tiny_bundle.write_tiny_bundle(tmp_path / 'other', seed=7), port)
+    told = until_it_answers(remote, here, plan)
+    second.close()
+    assert 'came back with another model' in told and 'configure the node' in told
+    third = serving(bundle, port)
+    assert not isinstance(until_it_answers(remote, here, plan), str), 'the same one is taken'
+    third.close()
+
+
+def test_a_server_whose_joints_stand_in_another_order_is_refused(bundle, local):
+    manifest = local.manifest
+    turned = replace(manifest.action, joint_names=manifest.action.joint_names[::-1])
+    said = SameModel(contract_of(manifest))
+    ours = {'dysl': {}, 'action_space': turned.space, 'action_period_s': turned.period_s,
+            'action_dim': turned.dim, 'action_horizon': turned.horizon,
+            'model': 'a', 'joint_names': list(manifest.action.joint_names)}  # fmt: skip
+    said(ours)
+    with pytest.raises(LinkError, match='joint_names'):
+        said({**ours, 'joint_names': list(turned.joint_names)})
+    with pytest.raises(LinkError, match='another model'):
+        said({**ours, 'model': 'b'})
+    said({key: value for key, value in ours.items() if key != 'joint_names'})
+
+
+def test_a_server_of_somebody_else_is_the_same_while_it_says_the_same_of_itself(local):
+    said = SameModel(contract_of(local.manifest))
+    said({'reset_pose': [0, 1]})
+    said({'reset_pose': [0, 1]})
+    with pytest.raises(LinkError, match='says something else of itself'):
+        said({'reset_pose': [2, 1]})
+
+
+def test_another_bundle_than_the_one_here_is_told(local, caplog):
+    ours = {'dysl': {}, 'action_space': 'eef_delta', 'action_period_s': 0.05, 'action_dim': 7,
+            'action_horizon': 8, 'model': 'b' * 64}  # fmt: skip
+    SameModel(contract_of(local.manifest), 'a' * 64)(ours)
+    assert 'another bundle than the one here' in caplog.text
 
 
 def test_a_bundle_that_is_not_the_servers_is_refused_before_anything_moves(tmp_path, server):

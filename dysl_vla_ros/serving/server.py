@@ -26,6 +26,7 @@ from websockets.sync.server import Server, ServerConnection, serve
 from dysl_vla_ros.engines.remote.contract import Contract
 from dysl_vla_ros.engines.remote.protocol import LARGEST_MESSAGE, ReadPicture, pack, unpack
 from dysl_vla_ros.engines.remote.request import ASK
+from dysl_vla_ros.engines.remote.same_model import JOINTS, MODEL
 from dysl_vla_ros.errors import ConfigError, DyslError
 from dysl_vla_ros.policy import Policy
 from dysl_vla_ros.serving.episode import Episode, ServeSettings
@@ -269,6 +270,7 @@ class PolicyServer:
             'action_horizon': action.horizon, 'action_dim': action.dim,
             'action_space': action.space, 'action_period_s': action.period_s,
             'request': dict(contract.request),
+            MODEL: manifest.digest, JOINTS: list(manifest.action.joint_names),
             ASK: {
                 'mode': self._settings.mode, 'layers_total': manifest.layers_total,
                 'static_layers': list(manifest.static_layers),

@@ -56,7 +56,8 @@ class Line:
 def libero_parts(evidence: Mapping[str, Found]) -> list[str]:
     """Tables, and what was not run."""
     reports = _reports(evidence)
-    parts, missing, policies = [], [], {}
+    parts, missing = [], []
+    policies: dict[str, Found] = {}
     for suite, title in SUITES.items():
         tables = _tables(reports, suite)
         policies |= {name: found for (name, found), _ in tables}
