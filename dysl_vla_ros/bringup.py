@@ -17,6 +17,7 @@ from typing import Any
 from dysl_vla_ros import ros_packages, safe_start
 from dysl_vla_ros.data_types import COMMAND_TOPICS, SKIP_MODES
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.parameter_check import check_once, check_reach
 from dysl_vla_ros.parameter_file import parameters_for
 from dysl_vla_ros.ros_names import is_topic
 from dysl_vla_ros.sim.robot_description import urdf
@@ -232,6 +233,10 @@ def nodes(arguments: Mapping[str, str]) -> tuple[NodeSpec, ...]:
         safe_start.check_simulation(given, _own_files(given), NODE, presets())
     else:
         safe_start.check_hardware(given, _files(given), NODE)
+    for path in _own_files(given):
+        check_once(path)
+        others = (SIM_ARM, RECORDER) if simulated else (RECORDER,)
+        check_reach(path, [_full_name(given, name) for name in (NODE, *others)])
     _check_packages(given)
     specs = [_vla_node(given)]
     if simulated:
@@ -247,6 +252,10 @@ def nodes(arguments: Mapping[str, str]) -> tuple[NodeSpec, ...]:
             NodeSpec('foxglove_bridge', 'foxglove_bridge', given['namespace'], 'foxglove_bridge')
         )
     return tuple(specs)
+
+
+def _full_name(given: Mapping[str, str], node: str) -> str:
+    return '/'.join(('', *filter(None, given['namespace'].split('/')), node))
 
 
 def environment() -> dict[str, str]:

@@ -7,6 +7,7 @@ flat or nested. A key that is written twice counts twice, for ROS reads both.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,44 @@ from dysl_vla_ros.errors import ConfigError
 
 _BODY = 'ros__parameters'
 _DEEPEST = 20
+
+
+@dataclass(frozen=True)
+class Written:
+    """One entry as it stands in a file, without what is merged in from elsewhere.
+
+    Attributes:
+        section: Full name or pattern of the nodes that it is for, ``/left/vla_node``.
+        name: Of the parameter, in full.
+        value: Its value.
+    """
+
+    section: str
+    name: str
+    value: Any
+
+
+def sections(path: Path) -> list[str]:
+    """Full names or patterns of the nodes that a file has parameters for, in its order.
+
+    Raises:
+        ConfigError: As ``parameters_for``.
+    """
+    root = _tree(path)
+    bodies = [] if root is None else _bodies(root, '', 0, path)
+    return [*dict.fromkeys(section for section, _, _ in bodies)]
+
+
+def written(path: Path) -> list[Written]:
+    """Every entry of every section, in the order of the file.
+
+    Raises:
+        ConfigError: As ``parameters_for``.
+    """
+    root = _tree(path)
+    bodies = [] if root is None else _bodies(root, '', 0, path)
+    return [Written(section, name, value) for section, body, depth in bodies
+            for name, value in _flat(body, '', depth, path, merged=False)]  # fmt: skip
 
 
 def parameters_for(path: Path, node: str, for_all: bool = True) -> list[tuple[str, Any]]:
@@ -30,13 +69,10 @@ def parameters_for(path: Path, node: str, for_all: bool = True) -> list[tuple[st
         ConfigError: It cannot be read, or is no parameter file.
     """
     names = (node, '*', '**') if for_all else (node,)
-    try:
-        text = path.read_text(encoding='utf-8')
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        return [] if root is None else list(_sections(root, names, '', 0, path))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        words = ' '.join(str(error).split())
-        raise ConfigError('params_file', str(path), f'a YAML parameter file ({words})') from None
+    root = _tree(path)
+    bodies = [] if root is None else _bodies(root, '', 0, path)
+    return [entry for section, body, depth in bodies if section.rpartition('/')[2] in names
+            for entry in _flat(body, '', depth, path)]  # fmt: skip
 
 
 def of_others(paths: Iterable[Path], node: str) -> set[str]:
@@ -57,26 +93,39 @@ def of_others(paths: Iterable[Path], node: str) -> set[str]:
     return everybodys - own
 
 
-def _sections(
-    tree: yaml.Node, names: tuple[str, ...], name: str, depth: int, path: Path
-) -> Iterator[tuple[str, Any]]:
+def _tree(path: Path) -> yaml.Node | None:
+    try:
+        tree: yaml.Node | None = yaml.compose(path.read_text('utf-8'), Loader=yaml.SafeLoader)
+        return tree
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        words = ' '.join(str(error).split())
+        raise ConfigError('params_file', str(path), f'a YAML parameter file ({words})') from None
+
+
+def _bodies(
+    tree: yaml.Node, section: str, depth: int, path: Path
+) -> Iterator[tuple[str, yaml.Node, int]]:
+    """Sections with what stands in them, and how deep."""
     for key, value in _pairs(tree, depth, path):
         if key == _BODY:
-            if name.rpartition('/')[2] in names:
-                yield from _flat(value, '', depth + 1, path)
+            yield section, value, depth + 1
         else:
-            yield from _sections(value, names, f'{name}/{key}', depth + 1, path)
+            yield from _bodies(value, f'{section}/{key.strip("/")}', depth + 1, path)
 
 
-def _flat(tree: yaml.Node, prefix: str, depth: int, path: Path) -> Iterator[tuple[str, Any]]:
-    for key, value in _pairs(tree, depth, path):
+def _flat(
+    tree: yaml.Node, prefix: str, depth: int, path: Path, merged: bool = True
+) -> Iterator[tuple[str, Any]]:
+    for key, value in _pairs(tree, depth, path, merged):
         if isinstance(value, yaml.MappingNode):
-            yield from _flat(value, f'{prefix}{key}.', depth + 1, path)
+            yield from _flat(value, f'{prefix}{key}.', depth + 1, path, merged)
         else:
             yield f'{prefix}{key}', _value(value)
 
 
-def _pairs(tree: yaml.Node, depth: int, path: Path) -> Iterator[tuple[str, yaml.Node]]:
+def _pairs(
+    tree: yaml.Node, depth: int, path: Path, merged: bool = True
+) -> Iterator[tuple[str, yaml.Node]]:
     if depth > _DEEPEST:
         raise ConfigError('params_file', str(path), f'at most {_DEEPEST} levels')
     if not isinstance(tree, yaml.MappingNode):
@@ -84,7 +133,7 @@ def _pairs(tree: yaml.Node, depth: int, path: Path) -> Iterator[tuple[str, yaml.
     for key, value in tree.value:
         if key.value == '<<':  # a merge: one mapping, or a list of them
             several = value.value if isinstance(value, yaml.SequenceNode) else [value]
-            for one in several:
+            for one in several if merged else ():
                 yield from _pairs(one, depth + 1, path)
         else:
             yield str(key.value), value

@@ -51,6 +51,7 @@ PARTS = {
     'ros_names': May(''),
     'config': May('data_types errors ros_names', 'pathlib', 'yaml'),
     'parameter_file': May('errors', 'pathlib', 'yaml'),
+    'parameter_check': May('errors parameter_file', 'pathlib'),
     'bundle': May(
         'data_types errors targets', 'concurrent contextlib hashlib mmap os pathlib unicodedata'
     ),
@@ -149,7 +150,7 @@ PARTS = {
     'safe_start': May('errors parameter_file', 'pathlib'),
     'sim': May('data_types errors rotations', 'xml', 'numpy mujoco'),
     'bringup': May(
-        'data_types errors parameter_file ros_names ros_packages safe_start '
+        'data_types errors parameter_check parameter_file ros_names ros_packages safe_start '
         'sim.robot_description',
         'importlib.util pathlib',
     ),
@@ -168,7 +169,8 @@ PARTS = {
     'ros': May(
         'action_columns bundle collision config contract control_loop core data_types demo '
         'description engines errors hardware joint_limits kinematics loop_settings loop_status '
-        'lossless_picture motion parameter_file pass_record pictures policy policy_process sim '
+        'lossless_picture motion parameter_check parameter_file pass_record pictures policy '
+        'policy_process sim '
         'state_source training_range view',
         'concurrent errno os pathlib queue secrets shutil signal stat sys threading time '
         'traceback',

@@ -285,19 +285,22 @@ SECTIONS = {
 }
 
 
+NAMESPACES = {'nested namespace': 'left'}
+
+
 @pytest.mark.parametrize('section', SECTIONS)
 @pytest.mark.parametrize('name', BODIES)
 def test_the_simulated_arm_takes_no_parameter_of_a_real_one(tmp_path, section, name):
     path = written(tmp_path, SECTIONS[section] % BODIES[name])
     with pytest.raises(ConfigError, match=f'params.yaml: {name} = .*robot:=custom'):
         bringup.nodes({'params_file': path})
-    assert len(bringup.nodes({'params_file': path, 'robot': 'custom'})) == 1
+    given = {'params_file': path, 'robot': 'custom', 'namespace': NAMESPACES.get(section, '')}
+    assert len(bringup.nodes(given)) == 1
 
 
 @pytest.mark.parametrize(
     'text',
     [
-        '',
         '/**: {ros__parameters: {command_rate_hz: 40.0, skip: {mode: full}}}',
         'sim_arm: {ros__parameters: {armed: true}}',
         '/**: {ros__parameters: {start_on_instruction: false, timeout.image_s: 1.0}}',
@@ -326,7 +329,8 @@ def test_no_parameter_file_arms_a_real_arm(tmp_path, section):
         with pytest.raises(ConfigError, match=refused):
             bringup.nodes({'robot': robot, 'params_file': path})
         for armed in ('true', 'false'):  # somebody's own words, here and now
-            spec = vla_node(robot=robot, params_file=path, armed=armed)
+            spec = vla_node(robot=robot, params_file=path, armed=armed,
+                            namespace=NAMESPACES.get(section, ''))  # fmt: skip
             assert spec.parameters['armed'] is (armed == 'true')
 
 

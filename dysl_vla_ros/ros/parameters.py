@@ -19,6 +19,7 @@ from rclpy.parameter import Parameter as RosParameter
 
 from dysl_vla_ros.config import NODE_ONLY, NodeConfig, Parameter, from_flat, parameters, value_of
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.parameter_check import check_once, check_reach
 from dysl_vla_ros.parameter_file import of_others
 
 _INTEGER_LIMIT = 2**63 - 1
@@ -49,7 +50,11 @@ def declare(node: Node) -> NodeConfig:
         default = NODE_ONLY[name][0]
         if not isinstance(value, type(default)):
             raise ConfigError(name, value, f'a {type(default).__name__}')
-    others = of_others(_files_of_this_process(), node.get_name())
+    files = _files_of_this_process()
+    for path in files:
+        check_once(path)
+        _tell_reach(node, path)
+    others = of_others(files, node.get_name())
     config = from_flat(given, others)
     ignored = sorted(others & set(given) - {parameter.name for parameter in parameters()})
     if ignored:
@@ -104,6 +109,13 @@ def show(node: Node, config: NodeConfig) -> None:
             changed.append(RosParameter(parameter.name, kind, wanted))
     if changed:
         node.set_parameters(changed)
+
+
+def _tell_reach(node: Node, path: Path) -> None:
+    try:
+        check_reach(path, [node.get_fully_qualified_name()])
+    except ConfigError as error:
+        node.get_logger().warning(f'{error}: nothing of it is in force here')
 
 
 def _files_of_this_process() -> list[Path]:

@@ -56,3 +56,20 @@ def test_a_key_of_the_node_or_a_slip_of_the_pen_ends_it(node_with, text):
 
     with pytest.raises(ConfigError, match='expected a known parameter'):
         node_with(text)
+
+
+def test_what_stands_twice_ends_it_also_where_no_launch_file_looked(node_with):
+    from dysl_vla_ros.errors import ConfigError
+
+    limit = 'limits.velocity_scale: {}'.format
+    text = f'vla_node: {{ros__parameters: {{{limit(0.1)}, {limit(1.0)}}}}}'
+    with pytest.raises(ConfigError, match=r'limits.velocity_scale = \[0.1, 1.0\]: expected one'):
+        node_with(text)
+
+
+def test_a_file_for_somebody_else_is_warned_of(node_with, capfd):
+    node = node_with('/vla/vla_node: {ros__parameters: {limits.velocity_scale: 0.1}}')
+    assert node.config.safety.velocity_scale == 1.0
+    node.destroy_node()
+    said = ' '.join(capfd.readouterr().err.split())
+    assert 'it has /vla/vla_node: nothing of it is in force here' in said
