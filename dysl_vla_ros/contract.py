@@ -6,6 +6,7 @@ Called where the two meet, before anything is built from them.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import takewhile
 from typing import get_args
 
 from dysl_vla_ros.action_columns import action_columns
@@ -209,6 +210,43 @@ def _check_joints(config: NodeConfig, manifest: Manifest) -> None:
                 'action.joint_names', names,
                 f'{number} joints, as the bundle {manifest.name} {does}',
             )  # fmt: skip
+    own = () if is_fake(manifest) else action.joint_names
+    if _matched(names, own) not in (own, None):
+        raise ConfigError(
+            'action.joint_names', names, f'the order of the bundle {manifest.name}, {own}: its '
+            'numbers are taken one by one; home.positions and the lists of limits follow it, too',
+        )  # fmt: skip
+
+
+def joint_doubt(config: NodeConfig, manifest: Manifest) -> str:
+    """In a sentence, joints that the bundle calls something else; '' where names agree.
+
+    They are taken one by one, which nobody can check but who knows both arms.
+    """
+    names, own = config.action.joint_names, manifest.action.joint_names
+    if is_fake(manifest) or not own or not names or _matched(names, own) is not None:
+        return ''
+    pairs = ', '.join(f'{mine} for {theirs}' for mine, theirs in zip(names, own, strict=False))
+    return f'joints are taken one by one, {pairs}: the bundle has other names for them'
+
+
+def _matched(names: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The bundle's names in the order of the parameters'; None where they are no such names.
+
+    What all names of one arm begin with, a prefix, tells no joint from another.
+    """
+    bare, mine = _without_prefix(own), _without_prefix(names)
+    known = dict(zip(bare, own, strict=True))
+    if len(known) != len(own) or set(mine) != set(bare) or len(mine) != len(bare):
+        return None
+    return tuple(known[name] for name in mine)
+
+
+def _without_prefix(names: tuple[str, ...]) -> list[str]:
+    first, last = min(names, default=''), max(names, default='')
+    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1],
+                                      zip(first, last, strict=False)))  # fmt: skip
+    return [name[shared:] for name in names]
 
 
 def _check_opening(config: NodeConfig, manifest: Manifest) -> None:

@@ -10,7 +10,7 @@ import pytest
 from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.bundle.manifest import CameraSpec, NormalisationSpec, ProprioceptionSpec
 from dysl_vla_ros.config import from_flat
-from dysl_vla_ros.contract import camera_views, engine_of, with_bundle
+from dysl_vla_ros.contract import camera_views, engine_of, joint_doubt, with_bundle
 from dysl_vla_ros.engines.fake.arm import FakeArm, arm_of
 from dysl_vla_ros.engines.fake.bundle import fake_manifest
 from dysl_vla_ros.engines.image_tensor import View
@@ -241,6 +241,41 @@ def test_another_number_of_joints_than_the_bundle_has_is_refused(manifest, space
     )
     if space == 'eef_delta':  # it neither reads joints nor moves them itself
         assert with_bundle(config, blind)
+
+
+@pytest.mark.parametrize('space', ['eef_delta', 'joint_delta'])
+@pytest.mark.parametrize('prefix', ['', 'left_'])
+def test_the_bundle_s_joints_in_another_order_are_refused(manifest, space, prefix):
+    """They are read and moved one by one: a shoulder would follow what was meant for a wrist."""
+    own = manifest.action.joint_names
+    joints = replace(manifest, action=replace(manifest.action, space=space))
+    told = [prefix + name for name in own]
+    assert with_bundle(from_flat({'action.joint_names': told}), joints)
+    assert joint_doubt(from_flat({'action.joint_names': told}), joints) == ''
+    turned = from_flat({'action.joint_names': [*told[1:], told[0]]})
+    with pytest.raises(ConfigError) as caught:
+        with_bundle(turned, joints)
+    assert caught.value.field == 'action.joint_names'
+    assert f'the order of the bundle {manifest.name}, {own}' in str(caught.value)
+    assert 'home.positions' in str(caught.value)
+
+
+def test_joints_with_numbers_alone_are_told_apart_by_their_numbers(manifest):
+    four = on_joints(manifest, ('j1', 'j2', 'j3', 'j4'), 'joint_delta')
+    weights = {'continuity.weights': [1.0] * (4 + int(manifest.action.gripper))}
+    assert with_bundle(
+        from_flat({**weights, 'action.joint_names': ['a1', 'a2', 'a3', 'a4']}), four
+    )
+    with pytest.raises(ConfigError, match='the order of the bundle'):
+        with_bundle(from_flat({**weights, 'action.joint_names': ['a2', 'a1', 'a3', 'a4']}), four)
+
+
+def test_joints_of_other_names_are_a_doubt_that_names_who_stands_for_whom(manifest):
+    config = from_flat({'action.joint_names': [*'abcdef']})
+    assert with_bundle(config, manifest)
+    doubt = joint_doubt(config, manifest)
+    assert doubt.startswith(f'joints are taken one by one, a for {manifest.action.joint_names[0]}')
+    assert joint_doubt(from_flat({}), manifest) == ''
 
 
 # ---- cameras -----------------------------------------------------------------------------------

@@ -89,6 +89,8 @@ class RunState:
             return f'{self._latched}: {self._latched_reason}; reset it first'
         if self.state == 'waiting':
             return f'waiting: {self.reason}'
+        if self._paused_reason:
+            return f'{self._paused_reason}: resume it first'
         if self._interlock:
             return self._interlock
         self.started, self.homing = True, False

@@ -20,7 +20,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 
 from dysl_vla_ros.config import NodeConfig, changed
-from dysl_vla_ros.contract import engine_of
+from dysl_vla_ros.contract import engine_of, joint_doubt
 from dysl_vla_ros.errors import DyslError, EngineError
 from dysl_vla_ros.policy import Policy
 from dysl_vla_ros.policy_process.open_policy import open_policy
@@ -195,6 +195,9 @@ class VlaNode(LifecycleNode):
             f'{manifest.name} on {policy.engine.device}, {place}: {manifest.layers_total} layers, '
             f'{config.timing.command_rate_hz:g} commands per second, {armed}'
         )
+        doubt = joint_doubt(config, manifest)
+        if doubt:
+            log.warning(doubt)
         if config.action.command_type == 'joint_commands':
             log.warning(
                 'command_type = joint_commands: forward controllers have no timeout; the arm '

@@ -69,6 +69,16 @@ def test_pause_holds_until_resume_and_its_first_reason_stays():
     assert update(run) == 'running'
 
 
+@pytest.mark.parametrize('ask', ['start', 'home'])
+def test_nothing_is_started_while_it_is_paused_so_that_a_resume_sets_nothing_off(ask):
+    run = RunState()
+    update(run)
+    run.pause('paused by ~/pause')
+    assert getattr(run, ask)() == 'paused by ~/pause: resume it first'
+    run.resume()
+    assert update(run) == 'ready' and getattr(run, ask)() == ''
+
+
 @pytest.mark.parametrize('latched', ['e-stop', 'fault'])
 def test_a_latch_leaves_only_by_reset_and_not_to_motion(latched):
     run = running()
