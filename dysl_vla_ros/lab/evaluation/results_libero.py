@@ -222,6 +222,8 @@ def _lines(found: Found) -> Iterator[Line]:
             name = f'{kind} {depth}'
         if mode == 'paced':
             name = f'paced `{depth}`'
+        if mode == 'deer':
+            name = f'{kind}, {depth}'
         if anchor in _ANCHORS:
             name = _ANCHORS[anchor].format(number)
             kind = name.replace(f' {number}', '').rstrip(',')

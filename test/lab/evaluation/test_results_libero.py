@@ -132,6 +132,13 @@ def test_without_a_report_the_page_says_what_each_row_needs():
     assert 'Octo' in part
 
 
+def test_each_ratio_of_deer_is_a_row_of_its_own():
+    found = report(full=('11', 16.0), deer_0=('01', 5.0), deer_8=('11', 8.0))
+    page = '\n'.join(libero_parts({'libero_object': found}))
+    assert cells(page, 'DeeR, 0')[0] == cells(page, 'DeeR, 8')[0] == '2'
+    assert '- Object, DeeR: needs' not in page and '- Object, random: needs' in page
+
+
 def test_a_control_names_the_policy_that_played_it_whatever_its_file_is_called():
     one = {**OBJECT, 'policy': 'a' * 12}
     two = {**report(full=('11', 16.0)), 'policy': 'b' * 12}
