@@ -150,8 +150,9 @@ class Inputs:
         )
 
     def _openings(self, sample: JointSample) -> list[float | None]:
-        """Of every gripper, measured or commanded."""
-        measured = [sample.gripper, *sample.more_grippers]
+        """Of every gripper, measured or commanded; within 0 and 1, as in training."""
+        measured = [None if value is None else min(max(value, 0.0), 1.0)
+                    for value in (sample.gripper, *sample.more_grippers)]  # fmt: skip
         measured += [None] * (len(self._told) - len(measured))
         pairs = zip(measured, self._commanded(), self._told, strict=True)
         return [commanded if told else value for value, commanded, told in pairs]

@@ -6,7 +6,6 @@ import math
 import time
 from typing import Any
 
-import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
@@ -130,7 +129,7 @@ class JointParts:
             return None
         closed, opened = gripper.closed_value, gripper.open_value
         value = self._parts[gripper.joint][1]
-        return float(np.clip((value - closed) / (opened - closed), 0.0, 1.0))
+        return float((value - closed) / (opened - closed))
 
 
 class Joints:

@@ -111,7 +111,8 @@ class JointSample:
     Attributes:
         stamp: On the steady clock [s].
         positions: Shape (n,) [rad].
-        gripper: Opening 0.0 .. 1.0, or None without a measurement.
+        gripper: Opening, 0.0 .. 1.0, or beyond where it stands outside of the configured ends;
+            None without a measurement.
         efforts: Shape (n,) [N m or N]; None where the driver publishes none.
         more_grippers: Openings of further arms, in their order.
     """

@@ -118,6 +118,18 @@ def test_joints_are_matched_by_name_in_any_order():
     assert sample.gripper == pytest.approx(0.25)
 
 
+def test_a_gripper_beyond_its_ends_is_told_as_it_stands_and_read_as_in_training():
+    from types import SimpleNamespace
+
+    from dysl_vla_ros.ros.inputs import Inputs
+    from dysl_vla_ros.ros.joints import JointParts
+
+    sample = JointParts(('shoulder',), GRIPPER).add(joints(('shoulder', 'finger'), (1, 0.05)), 5.0)
+    assert sample.gripper == pytest.approx(1.25), 'or what moves it would begin where it is not'
+    reads = SimpleNamespace(_told=[False], _commanded=lambda: [0.5])
+    assert Inputs._openings(reads, sample) == [1.0]
+
+
 def test_a_missing_joint_is_named_with_what_is_needed():
     from dysl_vla_ros.ros.joints import JointParts
 

@@ -308,6 +308,22 @@ def test_a_forward_command_carries_the_gripper_last_and_never_lets_it_jump(graph
     assert wire.publishers.arms[0].gripper.live is None and wire.gripper == []
 
 
+@pytest.mark.parametrize('opening', [1.2, -0.3])
+def test_a_gripper_that_stands_beyond_its_ends_begins_there_and_travels_in_its_time(
+    graph, opening
+):
+    """The description allows more than the ends that the parameters call open and closed."""
+    wire = Wire(graph, **FORWARD)
+    begun, rate = time.monotonic(), 1.91 / 1.0 / 1.5
+    for tick in range(8):
+        wire.send(command(gripper=1.0, stamp=begun + tick / 30), opening=opening)
+    wait_for(lambda: len(wire.live) == 8, what='every command')
+    told = np.array([message.data[3] for message in wire.live])
+    assert told[0] == pytest.approx(-0.17 + opening * 1.91)
+    assert np.abs(np.diff(told)).max() <= rate / 30 + 1e-9
+    assert abs(told[-1] - 1.74) < abs(told[0] - 1.74)
+
+
 def test_a_forward_gripper_goes_on_holding_after_a_silence_unless_somebody_moved_it(graph):
     wire = Wire(graph, **FORWARD)
     stamp = time.monotonic()
