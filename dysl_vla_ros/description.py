@@ -195,6 +195,24 @@ def read_description(text: str) -> Description:
     return replace(_tree(text, links, joints), name=robot.get('name', ''))
 
 
+def says_the_same(one: str, other: str) -> bool:
+    """Whether two texts describe one robot, whatever their comments, spaces and line breaks.
+
+    Raises:
+        KinematicsError: One of them is too large, or no URDF.
+    """
+    if one == other:
+        return True
+    read_description(other)  # bounds it first
+    pairs = [(parse_xml(one), parse_xml(other))]
+    while pairs:
+        mine, theirs = pairs.pop()
+        if (mine.tag, mine.attrib, len(mine)) != (theirs.tag, theirs.attrib, len(theirs)):
+            return False
+        pairs.extend(zip(mine, theirs, strict=True))
+    return True
+
+
 def _not_a_urdf(text: str, problem: str) -> str:
     hint = ' (run xacro first)' if 'xacro' in text or not text.strip() else ''
     return (

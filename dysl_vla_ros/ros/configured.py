@@ -40,7 +40,7 @@ from dysl_vla_ros.ros.speed import Speed
 
 _DIAGNOSTICS_PERIOD_S = 1.0
 _HEADLINE_S = 10.0
-_CLOCK_LOG_S = 10.0
+_AGAIN_S = 10.0
 
 
 class Configured:
@@ -156,7 +156,7 @@ class Configured:
     def _on_description(self, message: Any) -> None:
         problem = self.session.describe_robot(message.data)
         if problem:
-            self._node.get_logger().error(problem)
+            self._node.get_logger().error(problem, throttle_duration_sec=_AGAIN_S)
 
     def _on_timer(self) -> None:
         self.reports.diagnostics(self.session, self.requests.active)
@@ -164,7 +164,7 @@ class Configured:
         self.session.inputs.follow_cameras()
         problem, _ = self.session.clock_problem(time.monotonic())
         if problem:
-            self._node.get_logger().warning(problem, throttle_duration_sec=_CLOCK_LOG_S)
+            self._node.get_logger().warning(problem, throttle_duration_sec=_AGAIN_S)
 
     def _log_headline(self, now: float) -> None:
         """Every ten seconds what is going on; nothing while that is the same word for word."""

@@ -218,8 +218,8 @@ def _judge_commands(
     if session.state in LATCHED:
         return ERROR, f'{session.state}: {session.reason}'
     seen = session.around.newest
-    if seen.misfit:
-        return ERROR, f'{session.state}: {seen.misfit}'
+    if seen.misfit or session.redescribed:
+        return ERROR, f'{session.state}: {seen.misfit or session.redescribed}'
     worry = session.around.intruders() or seen.controller_problem
     worry = worry or session.publishers.gripper_problem()
     if not worry and loop is not None and loop.armed and not session.publishers.listeners:

@@ -235,8 +235,8 @@ class Requests:
         """Why nobody should command this arm now."""
         session = self._session
         problem, refuses = session.clock_problem(time.monotonic())
-        if refuses:
-            return problem
+        if session.redescribed or refuses:
+            return session.redescribed or problem
         sample = session.inputs.joints.newest
         blind = '' if sample is None else unfelt(sample, session.config.safety.contact_effort)
         return blind or session.around.arming_problem(session.publishers.listeners)
@@ -249,8 +249,8 @@ class Requests:
         if not self._session.publishers.listeners:
             topic = self._session.publishers.command_topic
             self._stop_for(f'nobody subscribes to {topic} any more; ~/start begins anew')
-        elif seen.controller_problem or seen.misfit:
-            self._stop_for(seen.controller_problem or seen.misfit)
+        elif seen.controller_problem or seen.misfit or self._session.redescribed:
+            self._stop_for(seen.controller_problem or seen.misfit or self._session.redescribed)
         elif restarted:
             self._stop_for('the controller was started again; ~/start begins from where it is')
 

@@ -12,8 +12,9 @@ from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.resend import Resend
 from dysl_vla_ros.core.run_state import LATCHED, PLAYING, InputStatus
 from dysl_vla_ros.data_types import Command
+from dysl_vla_ros.description import says_the_same
 from dysl_vla_ros.engines.fake.bundle import is_fake
-from dysl_vla_ros.errors import DyslError
+from dysl_vla_ros.errors import DyslError, KinematicsError
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.policy import Policy
 from dysl_vla_ros.ros.arm import build_loop, check_rest, tightened
@@ -30,6 +31,15 @@ from dysl_vla_ros.state_source import pose_state
 from dysl_vla_ros.training_range import outside_training, pose_outside_training
 
 NO_DESCRIPTION = 'robot_description: not received yet; it gives joint limits and kinematics'
+
+
+def _redescribed(before: str, now: str) -> str:
+    """What is wrong with a description that comes after the first; '' for nothing."""
+    ask = 'clean up and configure again to use it'
+    try:
+        return '' if says_the_same(before, now) else f'robot_description changed: {ask}'
+    except KinematicsError as error:
+        return f'robot_description changed: {error}; {ask}'
 
 
 class Session:
@@ -77,7 +87,7 @@ class Session:
         self.reason = NO_DESCRIPTION
         self.before_tick: Callable[[ControlLoop, float], None] = lambda loop, now: None
         self.watch: Callable[[Policy], Any] = lambda policy: policy
-        self._description = ''
+        self._description = self.redescribed = ''
         self._description_problem = NO_DESCRIPTION
         self._early_estop = self._early_stop = ''
         self._disarmed = False
@@ -87,11 +97,14 @@ class Session:
     # ---- the robot ---------------------------------------------------------------------------
 
     def describe_robot(self, urdf: str) -> str:
-        """Build the control loop from a robot description; returns what is wrong, else ''."""
+        """Build the control loop from a robot description; returns what is wrong, else ''.
+
+        A later one that says something else changes no limit, and until the first is back, or the
+        node configured anew, the arm is not moved by what was built from that.
+        """
         if self.loop is not None:
-            if urdf == self._description:
-                return ''
-            return 'robot_description changed: ignored; clean up and configure again to use it'
+            self.redescribed = _redescribed(self._description, urdf)
+            return self.redescribed
         try:
             watched = self.watch(self.policy)
             loop, self.kinematics = build_loop(watched, self.config, urdf)

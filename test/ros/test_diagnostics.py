@@ -12,11 +12,11 @@ OK, WARN, ERROR = 0, 1, 2
 
 
 def judged(rate=30.0, state='running', reason='', armed=True, listeners=1, others='',
-           controller='', misfit='', gripper='', **loop):  # fmt: skip
+           controller='', misfit='', gripper='', redescribed='', **loop):  # fmt: skip
     from dysl_vla_ros.ros import diagnostics
 
     session = SimpleNamespace(
-        state=state, reason=reason,
+        state=state, reason=reason, redescribed=redescribed,
         config=SimpleNamespace(timing=SimpleNamespace(command_rate_hz=30.0)),
         around=SimpleNamespace(
             newest=SimpleNamespace(controller_problem=controller, misfit=misfit),
@@ -64,6 +64,11 @@ def test_a_latch_is_an_error_whatever_else_is_wrong():
 @pytest.mark.parametrize('state', ['running', 'ready', 'waiting'])
 def test_a_controller_that_the_commands_do_not_fit_is_an_error_in_every_state(state):
     assert judged(state=state, misfit='/c takes a', others='x') == (ERROR, f'{state}: /c takes a')
+
+
+def test_another_robot_than_the_one_it_was_built_from_is_an_error():
+    assert judged(state='ready', redescribed='robot_description changed') == (
+        ERROR, 'ready: robot_description changed')  # fmt: skip
 
 
 @pytest.mark.parametrize('state', ['running', 'ready'])

@@ -36,6 +36,7 @@ class Desk:
             inputs=SimpleNamespace(instruction='', joints=SimpleNamespace(newest=None)),
             loop=self.bench.loop if loop else None,
             unseen=lambda: self.unseen,
+            redescribed='',
             reason='robot_description: not received yet',
             last_command=None,
             around=SimpleNamespace(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from conftest import wait_for
-from fakes import JOINTS
+from fakes import JOINTS, make_urdf
 
 pytestmark = pytest.mark.ros
 
@@ -112,3 +112,22 @@ def test_cameras_too_far_apart_are_refused(rig):
     rig.wait_state('ready')
     rig.robot.images = dict(list(rig.robot.images.items())[:1])
     rig.wait_reason('were taken', 'max_camera_skew_s = 0.01')
+
+
+def test_a_description_that_changes_stops_the_arm_and_nothing_starts_until_it_is_back(rig):
+    """The limits that it was built with are no longer those of the robot."""
+    rig = rig().run()
+    slow = make_urdf().replace('velocity="3.0"', 'velocity="0.1"')
+    rig.robot.describe(slow)
+    rig.wait_state('ready')
+    assert 'robot_description changed: clean up and configure' in rig.wait_reason('changed')
+    refused = rig.ask('start')
+    assert not refused.success and 'robot_description changed' in refused.message
+    rig.robot.describe('<robot name="x"><link')
+    assert 'not XML' in wait_for(lambda: 'XML' in rig.session.redescribed and
+                                 rig.session.redescribed, what='the wrong one')  # fmt: skip
+    spaced = make_urdf().replace('<joint', '\n  <!-- a joint -->\n  <joint')
+    rig.robot.describe(spaced)
+    wait_for(lambda: not rig.session.redescribed, what='the same robot, written otherwise')
+    assert rig.ask('start').success
+    rig.wait_state('running')
