@@ -39,6 +39,7 @@ LATCHED: frozenset[State] = frozenset({'e-stop', 'fault'})
 
 NOT_STARTED = 'not started'
 """Why it is ready and at rest when nothing else is to be said."""
+RELEASED = 'released, not started'
 FRESH_AGAIN_S = 0.5
 """Inputs must be fresh for this long before stale ends."""
 ESTOP_RESET_S = 0.5
@@ -148,6 +149,9 @@ class RunState:
         if not inputs.ready:
             return f'inputs are not ready: {inputs.reason}'
         self._latched, self._latched_reason = None, ''
+        self._stop_reason = RELEASED
+        # At once: who is told that it is released may ask for a start before the next tick.
+        self.state, self.reason = self._judge(inputs, False, False, '')
         return ''
 
     def update(

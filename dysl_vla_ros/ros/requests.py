@@ -250,7 +250,8 @@ class Requests:
             topic = self._session.publishers.command_topic
             self._stop_for(f'nobody subscribes to {topic} any more; ~/start begins anew')
         elif seen.controller_problem or seen.misfit or self._session.redescribed:
-            self._stop_for(seen.controller_problem or seen.misfit or self._session.redescribed)
+            cause = seen.controller_problem or seen.misfit or self._session.redescribed
+            self._stop_for(f'stopped: {cause}')  # it stands there also when that is over
         elif restarted:
             self._stop_for('the controller was started again; ~/start begins from where it is')
 

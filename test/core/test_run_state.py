@@ -69,6 +69,16 @@ def test_pause_holds_until_resume_and_its_first_reason_stays():
     assert update(run) == 'running'
 
 
+def test_a_release_is_in_force_when_it_is_answered_and_forgets_why_it_once_stopped():
+    run = running()
+    run.stop('an old reason')
+    run.latch('fault', 'because', 1.0)
+    assert update(run, now=2.0) == 'fault'
+    assert run.reset(3.0, READY) == ''
+    assert (run.state, run.reason) == ('ready', 'released, not started')
+    assert run.start() == ''
+
+
 @pytest.mark.parametrize('ask', ['start', 'home'])
 def test_nothing_is_started_while_it_is_paused_so_that_a_resume_sets_nothing_off(ask):
     run = RunState()

@@ -192,7 +192,7 @@ def test_a_controller_that_goes_inactive_stops_the_motion_and_a_start_is_asked_f
     watch.status, watch.said = 'inactive', 'the controller does not run: /c is inactive'
     rig.wait_state('ready')
     assert time.monotonic() - begun < 0.3 + 0.5  # one look, and a loaded machine
-    assert rig.session.reason == 'the controller does not run: /c is inactive'
+    assert rig.session.reason == 'stopped: the controller does not run: /c is inactive'
     wait_for(rig.at_rest, what='rest')
     wait_for(lambda: status() and '/c is inactive' in status().message, what='a warning')
     refused = rig.ask('start')

@@ -427,7 +427,7 @@ def test_a_controller_that_stopped_is_not_commanded_until_it_runs_and_a_start_co
     seen = desk.session.around.newest
     seen.controller_problem = 'the controller does not run: /c is inactive; expected active'
     assert desk.run(0.3).state == 'ready'
-    assert desk.bench.loop.reason == seen.controller_problem and desk.rests
+    assert desk.bench.loop.reason == f'stopped: {seen.controller_problem}' and desk.rests
     seen.controller_problem = ''
     assert desk.run(0.5).state == 'ready'
     assert desk.requests.start().success and desk.run(0.5).state == 'running'
