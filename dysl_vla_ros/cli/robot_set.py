@@ -18,8 +18,9 @@ from dysl_vla_ros.lab.model.shapes import TOY_NETWORK
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.data.lerobot import LerobotSet
-    from dysl_vla_ros.lab.data.robot_reading import Reading, SetChoice
+    from dysl_vla_ros.lab.data.robot_reading import Reading
     from dysl_vla_ros.lab.data.robot_samples import RobotSamples
+    from dysl_vla_ros.lab.data.set_choice import SetChoice
     from dysl_vla_ros.lab.learn.robot_policy import Scores
     from dysl_vla_ros.lab.model.checkpoint import Checkpoint
 
@@ -102,7 +103,7 @@ def kind_of(folders: Sequence[Path]) -> bool:
 
 def choice_of(given: argparse.Namespace) -> SetChoice:
     """What the command line says of the set."""
-    from dysl_vla_ros.lab.data.robot_reading import SetChoice
+    from dysl_vla_ros.lab.data.set_choice import SetChoice
 
     pair = given.gripper_range
     return SetChoice(
@@ -121,8 +122,8 @@ def load_for(
     Raises:
         ConfigError: It is another robot's.
     """
-    from dysl_vla_ros.lab.data.robot_reading import SetChoice
     from dysl_vla_ros.lab.data.robot_samples import load_robot_samples, read_set
+    from dysl_vla_ros.lab.data.set_choice import SetChoice
     from dysl_vla_ros.lab.learn.robot_policy import reading_of
 
     reading = reading_of(checkpoint)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.data.robot_reading import OPENING
+from dysl_vla_ros.lab.data.set_columns import OPENING
 
 Read = tuple[int, tuple[str, ...], NDArray[np.float64]]
 """Time [ns], names and values of a message."""

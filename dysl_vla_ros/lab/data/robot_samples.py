@@ -14,12 +14,9 @@ from dysl_vla_ros.errors import ConfigError, InputError
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations
 from dysl_vla_ros.lab.data.lerobot import LerobotSet, open_lerobot
 from dysl_vla_ros.lab.data.lerobot_frames import EpisodeRows, read_pictures, read_rows
-from dysl_vla_ros.lab.data.robot_reading import (
-    Reading,
-    SetChoice,
-    columns_needed,
-    settle,
-)
+from dysl_vla_ros.lab.data.robot_reading import Reading, settle
+from dysl_vla_ros.lab.data.set_choice import SetChoice
+from dysl_vla_ros.lab.data.set_columns import columns_needed
 
 FIT: Fit = 'squash'
 """Sizes are chosen near the picture's own shape, so hardly anything is stretched."""

@@ -13,8 +13,9 @@ from lerobot_files import write_set
 from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.cli.main import main
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.data.robot_reading import SetChoice, guess_space
+from dysl_vla_ros.lab.data.action_space import guess_space
 from dysl_vla_ros.lab.data.robot_samples import load_robot_samples, read_set
+from dysl_vla_ros.lab.data.set_choice import SetChoice
 from dysl_vla_ros.lab.learn.baselines import LAST, MEAN, NEAREST, baselines
 from dysl_vla_ros.lab.learn.robot_policy import fresh, judge, predict
 from dysl_vla_ros.lab.model.checkpoint import load_checkpoint
@@ -145,9 +146,9 @@ def test_degrees_are_told_from_radians_and_said(tmp_path, monkeypatch):
     turned, samples = loaded(folder, units='degrees')
     assert turned.state.gain[0] == pytest.approx(np.pi / 180)
     assert np.abs(samples.training.proprioception[:, :5]).max() < 0.01
-    from dysl_vla_ros.lab.data import robot_reading
+    from dysl_vla_ros.lab.data import action_space
 
-    monkeypatch.setattr(robot_reading, '_TURN', 0.2)  # the set's numbers reach 0.3
+    monkeypatch.setattr(action_space, '_TURN', 0.2)  # the set's numbers reach 0.3
     guessed, _ = loaded(folder)
     assert guessed.state.gain[0] == pytest.approx(np.pi / 180)
     assert any('degrees' in line for line in guessed.told)

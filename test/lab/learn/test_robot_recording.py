@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from lerobot_files import write_set
 
-from dysl_vla_ros.lab.data.robot_reading import SetChoice
 from dysl_vla_ros.lab.data.robot_samples import load_robot_samples, read_set
+from dysl_vla_ros.lab.data.set_choice import SetChoice
 from dysl_vla_ros.lab.learn.robot_policy import fresh
 from dysl_vla_ros.lab.learn.robot_recording import displacements, record_held_out
 
