@@ -64,6 +64,12 @@ def add_robot_options(parser: argparse.ArgumentParser) -> None:
                        help='of the joints; auto: numbers beyond a turn are degrees')  # fmt: skip
     group.add_argument('--joint-names', nargs='+', default=[], metavar='JOINT',
                        help="of the joints on the robot; default: the set's")  # fmt: skip
+    group.add_argument('--only', nargs='+', default=[], metavar='NAME',
+                       help='names of the numbers that are read and moved, in the order of the '
+                       'arm, its opening last; default: all')  # fmt: skip
+    group.add_argument('--action-names', nargs='+', default=[], metavar='NAME',
+                       help='names of the state for the numbers of an action, in its order; '
+                       "default: the set's")  # fmt: skip
     group.add_argument('--horizon', type=whole(2, 200), default=0,
                        help='actions per chunk; default: half a second, 8 to 32')  # fmt: skip
     group.add_argument(
@@ -110,7 +116,8 @@ def choice_of(given: argparse.Namespace) -> SetChoice:
         tuple(given.cameras), tuple(given.state), given.action, given.action_space,
         tuple(given.gripper), None if pair is None else (pair[0], pair[1]),
         tuple(given.action_scale), given.units, tuple(given.joint_names), given.horizon,
-        given.image_size, given.held_out, given.max_frames, given.seed,
+        given.image_size, given.held_out, given.max_frames, given.seed, tuple(given.only),
+        tuple(given.action_names),
     )  # fmt: skip
 
 

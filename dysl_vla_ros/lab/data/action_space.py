@@ -17,47 +17,39 @@ POSE = re.compile(r'^(eef_|ee_|d|delta_)?(x|pos_x|x_pos)$', re.IGNORECASE)
 
 
 def guess_space(
-    states: Sequence[NDArray[np.float32]], actions: Sequence[NDArray[np.float32]],
-    names: Sequence[str], told: list[str],
+    states: Sequence[NDArray[np.float32]], actions: Sequence[NDArray[np.float32]], kind: str,
+    told: list[str],
 ) -> ActionSpace:  # fmt: skip
-    """Absolute or increments, by what comes after an action; joints or end effector, by names."""
-    pose = bool(names) and bool(POSE.match(names[0]))
-    if states[0].shape[1] != actions[0].shape[1]:
-        if pose or actions[0].shape[1] in (6, 7):
-            told.append(f'actions of {actions[0].shape[1]} numbers beside a state of '
-                        f'{states[0].shape[1]}: increments of the end effector '
-                        '(--action-space says otherwise)')  # fmt: skip
-            return 'eef_delta'
-        told.append('actions and state of different size: absolute joint positions '
+    """Absolute or increments, by what comes after an action.
+
+    Args:
+        states: Of each episode, (frames, numbers): those that actions have too, in their order.
+        actions: Likewise; of another size where they are not the same numbers.
+        kind: ``joint`` or ``eef``.
+        told: What is guessed is added to it.
+    """
+    if states[0].shape[1] != actions[0].shape[1] or not actions[0].shape[1]:
+        told.append(f'actions of {actions[0].shape[1]} numbers beside a state of '
+                    f'{states[0].shape[1]}: increments of the end effector '
                     '(--action-space says otherwise)')  # fmt: skip
-        return 'joint_position'
+        return 'eef_delta'
     scale = np.maximum(np.concatenate(states).std(axis=0), 1e-6)
     errors = {}
-    for kind in ('absolute', 'increments'):
+    for way in ('absolute', 'increments'):
         found = []
         for state, action in zip(states, actions, strict=True):
-            after = state[1:] if kind == 'absolute' else np.diff(state, axis=0)
+            after = state[1:] if way == 'absolute' else np.diff(state, axis=0)
             found.append(np.abs(action[:-1] - after) / scale)
-        errors[kind] = float(np.median(np.concatenate(found).mean(axis=1)))
+        errors[way] = float(np.median(np.concatenate(found).mean(axis=1)))
     absolute = errors['absolute'] <= errors['increments']
     told.append(
         f'actions are {"absolute" if absolute else "increments"}: they differ by '
         f'{errors["absolute"]:.2g} from the next state and by {errors["increments"]:.2g} '
         'from the next step, in standard deviations (--action-space says otherwise)'
     )
-    if pose:
+    if kind == 'eef':
         return 'eef_pose' if absolute else 'eef_delta'
     return 'joint_position' if absolute else 'joint_delta'
-
-
-def same_numbers(
-    states: Sequence[NDArray[np.float32]], state: Sequence[str], action: Sequence[str]
-) -> list[NDArray[np.float32]]:
-    """Of the states, the numbers that actions have too, where they have the same names."""
-    if not {*action} <= {*state}:
-        return list(states)
-    places = [list(state).index(name) for name in action]
-    return [part[:, places] for part in states]
 
 
 def unit_factor(

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from dysl_vla_ros.bundle.manifest import StateSource
 from dysl_vla_ros.data_types import ActionSpace
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.data.action_space import POSE, guess_space, same_numbers, unit_factor
+from dysl_vla_ros.lab.data.action_space import POSE, guess_space, unit_factor
 from dysl_vla_ros.lab.data.gripper_ends import gripper_ends
+from dysl_vla_ros.lab.data.joint_order import Layout, Side
 from dysl_vla_ros.lab.data.lerobot import LerobotSet
 from dysl_vla_ros.lab.data.set_cameras import camera_shapes
 from dysl_vla_ros.lab.data.set_choice import SetChoice
-from dysl_vla_ros.lab.data.set_columns import columns_needed, names_of, openings
 from dysl_vla_ros.lab.model.shapes import CameraShape
 
 _EULER = re.compile('roll|rpy', re.IGNORECASE)
@@ -41,6 +41,8 @@ class Numbers:
         gain: Per number.
         offset: Per number.
         gripper: Places of openings.
+        order: Place of each number in the joined columns; () is as they lie.
+        stored: What the set calls each number.
     """
 
     columns: tuple[str, ...]
@@ -48,10 +50,14 @@ class Numbers:
     gain: tuple[float, ...]
     offset: tuple[float, ...]
     gripper: tuple[int, ...]
+    order: tuple[int, ...] = ()
+    stored: tuple[str, ...] = ()
 
     def read(self, numbers: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """Numbers of an episode, (frames, size), in radians and openings."""
         joined = np.concatenate([numbers[name] for name in self.columns], axis=1)
+        if self.order:
+            joined = joined[:, list(self.order)]
         found: NDArray[np.float32] = (
             joined * np.asarray(self.gain) + np.asarray(self.offset)
         ).astype(np.float32)
@@ -108,53 +114,54 @@ def reading_from(values: Mapping[str, Any]) -> Reading:
                       'told': tuple(values['told'])})  # fmt: skip
 
 
+Arrays = Sequence[NDArray[np.float32]]
 Rows = Sequence[Mapping[str, NDArray[np.float32]]]
 
 
-def settle(data: LerobotSet, choice: SetChoice, rows: Rows) -> Reading:
+def settle(data: LerobotSet, layout: Layout, choice: SetChoice, rows: Rows) -> Reading:
     """How the set is read.
 
     Args:
         data: The set.
+        layout: Its numbers, matched.
         choice: What the user says.
-        rows: Numbers of every episode, with the columns of ``columns_needed``.
+        rows: Numbers of every episode, with the columns of the layout.
 
     Raises:
         ConfigError: The set contradicts the choice.
     """
-    state_columns, action_column = columns_needed(data, choice)
-    told: list[str] = []
-    state_names = [name for c in state_columns for name in names_of(c, data.columns[c])]
-    action_names = list(names_of(action_column, data.columns[action_column]))
-    states = [np.concatenate([part[c] for c in state_columns], axis=1) for part in rows]
-    actions = [part[action_column] for part in rows]
-    if len(state_names) == len(action_names) and not data.columns[action_column].names:
-        action_names = state_names
-    space = choice.space or guess_space(same_numbers(states, state_names, action_names), actions,
-                                        action_names, told)  # fmt: skip
-    everything = np.concatenate(states)
-    grippers = openings(state_names, choice)
-    moving = openings(action_names, choice)
+    read, moved = layout.state, layout.action
+    told = list(layout.told)
+    states, actions = [read.of(part) for part in rows], [moved.of(part) for part in rows]
+    space = choice.space or guess_space(*_compared(layout, states, actions), layout.kind, told)
     source: StateSource = 'joints'
-    if space.startswith('eef') and POSE.match(state_names[0]):
-        rolled = any(_EULER.search(name) for name in state_names)
+    if space.startswith('eef') and POSE.match(read.names[0]):
+        rolled = any(_EULER.search(name) for name in read.names)
         source = 'eef_rpy' if rolled else 'eef_axis_angle'
-    factor = unit_factor(choice.units, everything, grippers, source, told)
-    ends = gripper_ends(choice, states, actions, state_names, action_names, grippers, moving,
-                        space, told)  # fmt: skip
-    renamed = _renamed(state_names, grippers, choice)
-    state = _numbers('state', state_columns, renamed, grippers,
-                     factor if source == 'joints' else 1.0, ends)  # fmt: skip
-    scale = 1.0 if space.startswith('eef') else factor
-    same = len(action_names) == len(renamed) and not space.startswith('eef')
-    action = _numbers('action', (action_column,), renamed if same else action_names, moving,
-                      scale, ends)  # fmt: skip
+    factor = unit_factor(choice.units, np.concatenate(states), read.gripper, source, told)
+    ends = gripper_ends(choice, states, actions, read.names, moved.names, read.gripper,
+                        moved.gripper, space, told)  # fmt: skip
+    called = _called(read, choice)
+    state = _numbers('state', read, called, factor if source == 'joints' else 1.0, ends)
+    same = layout.kind == 'joint'
+    action = _numbers('action', moved, called if same else {}, factor if same else 1.0, ends)
     action = _scaled(action, choice, space, actions, told)
     shapes, columns = camera_shapes(data, choice)
     horizon = choice.horizon or int(np.clip(round(_CHUNK_S * data.fps), 8, 32))
     told.append(f'{space}, chunks of {horizon} actions at {data.fps:g} Hz')
     return Reading(state, action, shapes, columns, space, source, data.fps, horizon,
                    choice.held_out, choice.seed, tuple(told))  # fmt: skip
+
+
+def _compared(layout: Layout, states: Arrays, actions: Arrays) -> tuple[Arrays, Arrays]:
+    """Of state and action, what both have but for openings; all of them where that is nothing."""
+    read, moved = layout.state, layout.action
+    both = [name for name in moved.joints if name in read.joints]
+    if both != list(moved.joints):
+        return states, actions
+    places = [read.names.index(name) for name in both]
+    others = [moved.names.index(name) for name in both]
+    return [part[:, places] for part in states], [part[:, others] for part in actions]
 
 
 def _scaled(
@@ -181,27 +188,22 @@ def _scaled(
 
 
 def _numbers(
-    kind: str, columns: tuple[str, ...], names: Sequence[str], grippers: tuple[int, ...],
-    factor: float, ends: Mapping[str, tuple[float, float]],
+    kind: str, side: Side, called: Mapping[str, str], factor: float,
+    ends: Mapping[str, tuple[float, float]],
 ) -> Numbers:  # fmt: skip
-    gain, offset = np.full(len(names), factor), np.zeros(len(names))
-    for place in grippers:
+    gain, offset = np.full(len(side.names), factor), np.zeros(len(side.names))
+    for place in side.gripper:
         closed, opened = ends[f'{kind} {place}']
         gain[place] = 1.0 / (opened - closed)
         offset[place] = -closed / (opened - closed)
-    return Numbers(columns, tuple(names), tuple(gain.tolist()), tuple(offset.tolist()), grippers)
+    names = tuple(called.get(name, name) for name in side.names)
+    return Numbers(side.columns, names, tuple(gain.tolist()), tuple(offset.tolist()),
+                   side.gripper, side.order, side.names)  # fmt: skip
 
 
-def _renamed(
-    names: Sequence[str], grippers: tuple[int, ...], choice: SetChoice
-) -> tuple[str, ...]:
-    joints = [n for n in range(len(names)) if n not in grippers]
-    if not choice.joint_names:
-        return tuple(names)
-    if len(choice.joint_names) != len(joints):
-        raise ConfigError('joint-names', choice.joint_names, f'{len(joints)} names, of '
-                          f'{", ".join(names[n] for n in joints)}')  # fmt: skip
-    found = list(names)
-    for place, name in zip(joints, choice.joint_names, strict=True):
-        found[place] = name
-    return tuple(found)
+def _called(read: Side, choice: SetChoice) -> dict[str, str]:
+    """Name of the set -> of the robot, of each joint that has another one."""
+    if choice.joint_names and len(choice.joint_names) != len(read.joints):
+        raise ConfigError('joint-names', choice.joint_names, f'{len(read.joints)} names, of '
+                          f'{", ".join(read.joints)}')  # fmt: skip
+    return dict(zip(read.joints, choice.joint_names, strict=False))

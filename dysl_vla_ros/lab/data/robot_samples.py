@@ -12,6 +12,7 @@ from dysl_vla_ros.bundle.manifest import CameraSpec, Fit
 from dysl_vla_ros.engines.image_tensor import as_seen
 from dysl_vla_ros.errors import ConfigError, InputError
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations
+from dysl_vla_ros.lab.data.joint_order import Layout, arrange
 from dysl_vla_ros.lab.data.lerobot import LerobotSet, open_lerobot
 from dysl_vla_ros.lab.data.lerobot_frames import EpisodeRows, read_pictures, read_rows
 from dysl_vla_ros.lab.data.robot_reading import Reading, settle
@@ -72,10 +73,15 @@ def read_set(
                 'a set like the one that the checkpoint '
                 f'was trained on: {known.fps:g} and {sorted(known.columns)}',
             )
-    columns = columns_needed(data, choice)
-    rows = list(read_rows(data, [*columns[0], columns[1]]))
-    reading = known or settle(data, choice, [entry.numbers for entry in rows])
-    return data, reading, rows
+        columns_needed(data, choice)
+        return data, known, list(read_rows(data, _columns(known)))
+    layout = arrange(data, choice)
+    rows = list(read_rows(data, _columns(layout)))
+    return data, settle(data, layout, choice, [entry.numbers for entry in rows]), rows
+
+
+def _columns(of: Reading | Layout) -> list[str]:
+    return [*of.state.columns, *of.action.columns]
 
 
 def load_robot_samples(

@@ -32,6 +32,8 @@ class SetChoice:
         held_out: Share of the episodes that is held out.
         max_frames: Frames loaded, evenly spread.
         seed: Of what is held out.
+        only: Names of the numbers that are read and moved, in order; empty is all.
+        action_names: Names of the state for the numbers of an action, in its order.
     """
 
     cameras: tuple[str, ...] = ()
@@ -48,6 +50,8 @@ class SetChoice:
     held_out: float = 0.1
     max_frames: int = 0
     seed: int = 0
+    only: tuple[str, ...] = ()
+    action_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what would read nothing."""

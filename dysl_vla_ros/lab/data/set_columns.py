@@ -32,6 +32,11 @@ def columns_needed(data: LerobotSet, choice: SetChoice) -> tuple[tuple[str, ...]
         if name not in numeric:
             lacking.append(f'{what}: no column {name!r} of numbers among {sorted(numeric)}; '
                            f'{option}')  # fmt: skip
+    if choice.action_names and action in numeric:
+        size = len(names_of(action, numeric[action]))
+        if len(choice.action_names) != size or len({*choice.action_names}) != size:
+            lacking.append(f'action-names: {size} different names, of '
+                           f'{", ".join(names_of(action, numeric[action]))}')  # fmt: skip
     if not data.cameras:
         lacking.append('pictures: no column of images or videos')
     for _, name in camera_pairs(data, choice):
@@ -40,6 +45,7 @@ def columns_needed(data: LerobotSet, choice: SetChoice) -> tuple[tuple[str, ...]
     if choice.gripper and choice.gripper != ('none',):
         known = {name for column in (*state, action) if column in numeric
                  for name in names_of(column, numeric[column])}  # fmt: skip
+        known |= {*choice.action_names}
         lacking += [f'gripper {name!r}: its numbers are {sorted(known)}; --gripper NAME'
                     for name in choice.gripper if name not in known]  # fmt: skip
     if len(data.episodes) < 2:
@@ -66,12 +72,9 @@ def names_of(column: str, described: Column) -> tuple[str, ...]:
 
 
 def openings(names: Sequence[str], choice: SetChoice) -> tuple[int, ...]:
-    """Places of openings; one that does not end an arm is taken for a joint."""
+    """Places of openings, by their names."""
     if choice.gripper == ('none',):
         return ()
     if choice.gripper:
         return tuple(n for n, name in enumerate(names) if name in choice.gripper)
-    found = [n for n, name in enumerate(names) if OPENING.search(name)]
-    if not found or found[-1] != len(names) - 1:
-        return ()
-    return tuple(found)
+    return tuple(n for n, name in enumerate(names) if OPENING.search(name))

@@ -23,7 +23,7 @@ TASKS = ('pick up the red cube', 'put it on the plate')
 def picture(episode, frame, camera, size):
     """A flat colour that says which frame it is, with a brighter corner that says what is up."""
     image = np.full((size, size, 3), 20, np.uint8)
-    image[..., 0] = 40 + 12 * frame
+    image[..., 0] = (40 + 12 * frame) % 256
     image[..., 1] = 40 + 60 * episode
     image[..., 2] = 40 + 80 * camera
     image[: size // 4, : size // 4] = 250

@@ -348,6 +348,20 @@ def test_the_command_writes_a_set_that_reads_as_it_was_recorded(tmp_path, encodi
     assert len(open_lerobot(out).episodes) == 2
 
 
+def test_commands_in_another_order_than_the_joints_are_trained_as_what_they_are(tmp_path):
+    from dysl_vla_ros.lab.data.robot_samples import read_set
+    from dysl_vla_ros.lab.data.set_choice import SetChoice
+
+    folder, out = write(tmp_path / 'rec', recorded()), tmp_path / 'set'
+    words = ['import', str(folder), str(folder), str(out), '--fps', '10', '--pictures', 'png']
+    assert main(words) == 0
+    _, reading, rows = read_set(str(out), SetChoice(image_size=32))
+    assert reading.state.names == reading.action.names == NAMES
+    state, action = (side.read(rows[0].numbers) for side in (reading.state, reading.action))
+    np.testing.assert_allclose(action[:, :2], state[:, :2], atol=0.13)
+    assert np.abs(action[:, 0] - action[:, 1]).max() > 2.0
+
+
 def test_a_set_of_videos_is_read_back(tmp_path):
     pytest.importorskip('av')
     folder, out = write(tmp_path / 'rec', recorded(seconds=2)), tmp_path / 'set'
