@@ -222,7 +222,8 @@ def _checkpoint(
                 'the set that it was trained on: no simulator '
                 'plays this robot; its held-out episodes are played along',
             )
-        loaded = load_for(checkpoint, given.dataset, _SCORED_FRAMES, bars.count('read'))
+        loaded = load_for(checkpoint, given.dataset, _SCORED_FRAMES, bars.count('read'),
+                          bars.say)  # fmt: skip
         checkpoint = choose_layers(checkpoint, loaded[2].training, space, given.static_share,
                                    given.tokens, 64)  # fmt: skip
     elif given.dataset:

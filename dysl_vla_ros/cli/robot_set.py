@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -122,9 +122,10 @@ def choice_of(given: argparse.Namespace) -> SetChoice:
 
 
 def load_for(
-    checkpoint: Checkpoint, folders: Sequence[Path], most: int, progress: Any = None
-) -> tuple[LerobotSet, Reading, RobotSamples]:
-    """A set, read as that of the checkpoint was.
+    checkpoint: Checkpoint, folders: Sequence[Path], most: int, progress: Any = None,
+    say: Callable[[str], None] = print,
+) -> tuple[LerobotSet, Reading, RobotSamples]:  # fmt: skip
+    """A set, read as that of the checkpoint was; where by another order, ``say`` tells it.
 
     Raises:
         ConfigError: It is another robot's.
@@ -137,7 +138,11 @@ def load_for(
     if len(folders) != 1 or reading is None:
         raise ConfigError('dataset', [str(folder) for folder in folders],
                           'the set of the robot that the checkpoint was trained for')  # fmt: skip
+    before = reading.told
     data, reading, rows = read_set(str(folders[0]), SetChoice(), reading)
+    for line in reading.told:
+        if line not in before:
+            say(f'- {folders[0]}: {line}')
     return data, reading, load_robot_samples(data, reading, rows, most, progress)
 
 

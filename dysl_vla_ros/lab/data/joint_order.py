@@ -17,7 +17,7 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.action_space import POSE
 from dysl_vla_ros.lab.data.lerobot import LerobotSet
 from dysl_vla_ros.lab.data.set_choice import SetChoice
-from dysl_vla_ros.lab.data.set_columns import columns_needed, names_of, openings
+from dysl_vla_ros.lab.data.set_columns import columns_needed, joined_names, openings
 
 Kind = Literal['joint', 'eef']
 _EFFECTOR = (6, 7)
@@ -83,8 +83,8 @@ def arrange(data: LerobotSet, choice: SetChoice) -> Layout:
     columns, column = columns_needed(data, choice)
     told: list[str] = []
     named = any(_has_names(data, name) for name in columns)
-    state = _unique([name for c in columns for name in names_of(c, data.columns[c])])
-    action = choice.action_names or names_of(column, data.columns[column])
+    state = joined_names(data, columns)
+    action = choice.action_names or joined_names(data, (column,))
     known = bool(choice.action_names) or _has_names(data, column)
     if not known and len(state) == len(action):
         action = state
@@ -112,11 +112,6 @@ def arrange(data: LerobotSet, choice: SetChoice) -> Layout:
 def _has_names(data: LerobotSet, column: str) -> bool:
     described = data.columns[column]
     return len(described.names) == int(np.prod(described.shape))
-
-
-def _unique(names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(name if name not in names[:place] else f'{name}_{place + 1}'
-                 for place, name in enumerate(names))  # fmt: skip
 
 
 def _kind(choice: SetChoice, state: Sequence[str], action: Sequence[str]) -> Kind:

@@ -23,6 +23,7 @@ from dysl_vla_ros.lab.data.joint_order import Layout, Side
 from dysl_vla_ros.lab.data.lerobot import LerobotSet
 from dysl_vla_ros.lab.data.set_cameras import camera_shapes
 from dysl_vla_ros.lab.data.set_choice import SetChoice
+from dysl_vla_ros.lab.data.set_columns import joined_names
 from dysl_vla_ros.lab.model.shapes import CameraShape
 
 _EULER = re.compile('roll|rpy', re.IGNORECASE)
@@ -43,6 +44,7 @@ class Numbers:
         gripper: Places of openings.
         order: Place of each number in the joined columns; () is as they lie.
         stored: What the set calls each number.
+        farthest: How far each number of the set goes from 0, as stored.
     """
 
     columns: tuple[str, ...]
@@ -52,14 +54,17 @@ class Numbers:
     gripper: tuple[int, ...]
     order: tuple[int, ...] = ()
     stored: tuple[str, ...] = ()
+    farthest: tuple[float, ...] = ()
+
+    def stored_of(self, numbers: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Numbers of an episode as they are stored, (frames, size), in the order of the names."""
+        joined = np.concatenate([numbers[name] for name in self.columns], axis=1)
+        return joined[:, list(self.order)] if self.order else joined
 
     def read(self, numbers: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """Numbers of an episode, (frames, size), in radians and openings."""
-        joined = np.concatenate([numbers[name] for name in self.columns], axis=1)
-        if self.order:
-            joined = joined[:, list(self.order)]
         found: NDArray[np.float32] = (
-            joined * np.asarray(self.gain) + np.asarray(self.offset)
+            self.stored_of(numbers) * np.asarray(self.gain) + np.asarray(self.offset)
         ).astype(np.float32)
         if self.gripper:
             places = list(self.gripper)
@@ -146,6 +151,7 @@ def settle(data: LerobotSet, layout: Layout, choice: SetChoice, rows: Rows) -> R
     same = layout.kind == 'joint'
     action = _numbers('action', moved, called if same else {}, factor if same else 1.0, ends)
     action = _scaled(action, choice, space, actions, told)
+    state, action = _kept(data, state, states), _kept(data, action, actions)
     shapes, columns = camera_shapes(data, choice)
     horizon = choice.horizon or int(np.clip(round(_CHUNK_S * data.fps), 8, 32))
     told.append(f'{space}, chunks of {horizon} actions at {data.fps:g} Hz')
@@ -162,6 +168,12 @@ def _compared(layout: Layout, states: Arrays, actions: Arrays) -> tuple[Arrays, 
     places = [read.names.index(name) for name in both]
     others = [moved.names.index(name) for name in both]
     return [part[:, places] for part in states], [part[:, others] for part in actions]
+
+
+def farthest(values: Arrays) -> tuple[float, ...]:
+    """How far each number goes from 0, of episodes of (frames, size)."""
+    reach = np.max([np.abs(part).max(axis=0) for part in values], axis=0)
+    return tuple(float(number) for number in reach)
 
 
 def _scaled(
@@ -198,7 +210,14 @@ def _numbers(
         offset[place] = -closed / (opened - closed)
     names = tuple(called.get(name, name) for name in side.names)
     return Numbers(side.columns, names, tuple(gain.tolist()), tuple(offset.tolist()),
-                   side.gripper, side.order, side.names)  # fmt: skip
+                   side.gripper, side.order)  # fmt: skip
+
+
+def _kept(data: LerobotSet, numbers: Numbers, values: Arrays) -> Numbers:
+    """With what a later set is compared with: names of the set, and how far its numbers go."""
+    names = joined_names(data, numbers.columns)
+    return replace(numbers, stored=tuple(names[place] for place in numbers.order),
+                   farthest=farthest(values))  # fmt: skip
 
 
 def _called(read: Side, choice: SetChoice) -> dict[str, str]:

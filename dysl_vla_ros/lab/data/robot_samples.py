@@ -16,8 +16,8 @@ from dysl_vla_ros.lab.data.joint_order import Layout, arrange
 from dysl_vla_ros.lab.data.lerobot import LerobotSet, open_lerobot
 from dysl_vla_ros.lab.data.lerobot_frames import EpisodeRows, read_pictures, read_rows
 from dysl_vla_ros.lab.data.robot_reading import Reading, settle
+from dysl_vla_ros.lab.data.same_robot import alike, same_units
 from dysl_vla_ros.lab.data.set_choice import SetChoice
-from dysl_vla_ros.lab.data.set_columns import columns_needed
 
 FIT: Fit = 'squash'
 """Sizes are chosen near the picture's own shape, so hardly anything is stretched."""
@@ -58,23 +58,16 @@ def read_set(
         known: How a checkpoint's set was read; then this one is read alike.
 
     Raises:
-        ConfigError: It cannot be read; lists what is missing.
+        ConfigError: It cannot be read; lists what is missing. It is of another robot.
     """
     from pathlib import Path
 
     data = open_lerobot(Path(folder)) if isinstance(folder, str) else folder
     if known is not None:
-        choice = SetChoice(state=known.state.columns, action=known.action.columns[0])
-        missing = [column for column in known.columns.values() if not data.picture(column)]
-        if missing or data.fps != known.fps:
-            raise ConfigError(
-                str(data.folder),
-                f'{data.fps:g} frames per second, pictures {sorted(data.cameras)}',
-                'a set like the one that the checkpoint '
-                f'was trained on: {known.fps:g} and {sorted(known.columns)}',
-            )
-        columns_needed(data, choice)
-        return data, known, list(read_rows(data, _columns(known)))
+        reading = alike(data, known)
+        rows = list(read_rows(data, _columns(reading)))
+        same_units(data, reading, [entry.numbers for entry in rows])
+        return data, reading, rows
     layout = arrange(data, choice)
     rows = list(read_rows(data, _columns(layout)))
     return data, settle(data, layout, choice, [entry.numbers for entry in rows]), rows

@@ -71,6 +71,13 @@ def names_of(column: str, described: Column) -> tuple[str, ...]:
     return tuple(f'{stem}_{number}' for number in range(1, size + 1))
 
 
+def joined_names(data: LerobotSet, columns: Sequence[str]) -> tuple[str, ...]:
+    """Of the numbers of several columns, each once."""
+    names = [name for column in columns for name in names_of(column, data.columns[column])]
+    return tuple(name if name not in names[:place] else f'{name}_{place + 1}'
+                 for place, name in enumerate(names))  # fmt: skip
+
+
 def openings(names: Sequence[str], choice: SetChoice) -> tuple[int, ...]:
     """Places of openings, by their names."""
     if choice.gripper == ('none',):
