@@ -62,6 +62,8 @@ def add_robot_options(parser: argparse.ArgumentParser) -> None:
                        'opening')  # fmt: skip
     group.add_argument('--units', default='auto', choices=UNIT_NAMES,
                        help='of the joints; auto: numbers beyond a turn are degrees')  # fmt: skip
+    group.add_argument('--action-units', default='', choices=('', *UNIT_NAMES),
+                       help='of the joints of an action; default: those of the state')  # fmt: skip
     group.add_argument('--joint-names', nargs='+', default=[], metavar='JOINT',
                        help="of the joints on the robot; default: the set's")  # fmt: skip
     group.add_argument('--only', nargs='+', default=[], metavar='NAME',
@@ -117,7 +119,7 @@ def choice_of(given: argparse.Namespace) -> SetChoice:
         tuple(given.gripper), None if pair is None else (pair[0], pair[1]),
         tuple(given.action_scale), given.units, tuple(given.joint_names), given.horizon,
         given.image_size, given.held_out, given.max_frames, given.seed, tuple(given.only),
-        tuple(given.action_names),
+        tuple(given.action_names), given.action_units,
     )  # fmt: skip
 
 

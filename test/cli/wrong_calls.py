@@ -183,6 +183,7 @@ CALLS = [
     ('train --dataset CUTSET --out OUT', 'that is JSON', WRONG),
     ('train --dataset SET --out FOREIGN', 'there is thesis.tex in this one', WRONG),
     ('train --dataset SET --out OUT --steps 0', '--steps', WRONG),
+    ('train --dataset SET --out OUT --action-units grads', 'expected one of auto, radians', WRONG),
     ('train --dataset SET --out OUT --only', '--only: expected at least one argument', WRONG),
     ('train --dataset SET --out OUT', 'needs torch, which is not installed', FAILED),
     ('verify', 'bundle is missing', WRONG),

@@ -1,71 +1,108 @@
-"""Whether actions are absolute or increments, of joints or of the end effector; in which units."""
+"""Whether actions are absolute or increments, by what the state does after them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.data_types import ActionSpace
-from dysl_vla_ros.lab.data.set_choice import Units
 
-_TURN = 2.0 * np.pi
-"""A joint seldom stands farther from 0 [rad]."""
 POSE = re.compile(r'^(eef_|ee_|d|delta_)?(x|pos_x|x_pos)$', re.IGNORECASE)
+_STILL = 0.02
+"""A number that moves by less, as a share of the one that moves most, stands still."""
+_SURE, _APART = 0.9, 0.05
+"""Correlation that shows what an action is, and by how much it is above the other one."""
+_LEAST = 12
+"""Frames."""
 
 
-def guess_space(
-    states: Sequence[NDArray[np.float32]], actions: Sequence[NDArray[np.float32]], kind: str,
-    told: list[str],
-) -> ActionSpace:  # fmt: skip
+@dataclass(frozen=True)
+class Follows:
+    """How the state follows the actions.
+
+    Attributes:
+        absolute: How far actions are from the next state [standard deviations of the state].
+        increments: How far from the next step, likewise.
+        near: Per number, correlation with the next state and how many times as large.
+        steps: The same with the next step.
+    """
+
+    absolute: float
+    increments: float
+    near: tuple[tuple[float, float], ...]
+    steps: tuple[tuple[float, float], ...]
+
+    def slopes(self, absolute: bool) -> tuple[float, ...]:
+        """How many times as large each action is as what it causes; 0.0 where that is not sure.
+
+        Where actions are clearly positions, though they were taken for increments, it is as such.
+        """
+        found = []
+        for (near, slope), (step, steep) in zip(self.near, self.steps, strict=True):
+            if near > _SURE and near > abs(step) + _APART:
+                found.append(slope)
+            elif not absolute and step > _SURE and step > abs(near) + _APART:
+                found.append(steep)
+            else:
+                found.append(0.0)
+        return tuple(found)
+
+
+def follow(
+    states: Sequence[NDArray[np.float32]], actions: Sequence[NDArray[np.float32]]
+) -> Follows:
+    """Compare actions with what the state does after them.
+
+    Args:
+        states: Of each episode, (frames, numbers).
+        actions: The same numbers.
+    """
+    scale = np.concatenate(states).std(axis=0)
+    scale = np.maximum(scale, max(_STILL * float(scale.max()), 1e-6))
+    said = np.concatenate([part[:-1] for part in actions]).astype(np.float64)
+    after = np.concatenate([part[1:] for part in states]).astype(np.float64)
+    steps = np.concatenate([np.diff(part, axis=0) for part in states]).astype(np.float64)
+    errors = [float(np.median((np.abs(said - found) / scale).mean(axis=1))) if len(said) else 0.0
+              for found in (after, steps)]  # fmt: skip
+    return Follows(errors[0], errors[1], _lines(said, after), _lines(said, steps))
+
+
+def _lines(
+    said: NDArray[np.float64], found: NDArray[np.float64]
+) -> tuple[tuple[float, float], ...]:
+    """Correlation and slope of each column."""
+    lines = []
+    for one, other in zip(said.T, found.T, strict=True):
+        if len(one) < _LEAST or one.std() < 1e-9 or other.std() < 1e-9:
+            lines.append((0.0, 0.0))
+            continue
+        together = float(np.corrcoef(one, other)[0, 1])
+        lines.append((together, together * float(one.std() / other.std())))
+    return tuple(lines)
+
+
+def guess_space(follows: Follows | None, kind: str, told: list[str]) -> ActionSpace:
     """Absolute or increments, by what comes after an action.
 
     Args:
-        states: Of each episode, (frames, numbers): those that actions have too, in their order.
-        actions: Likewise; of another size where they are not the same numbers.
+        follows: How the state follows; None where actions are not the same numbers.
         kind: ``joint`` or ``eef``.
         told: What is guessed is added to it.
     """
-    if states[0].shape[1] != actions[0].shape[1] or not actions[0].shape[1]:
-        told.append(f'actions of {actions[0].shape[1]} numbers beside a state of '
-                    f'{states[0].shape[1]}: increments of the end effector '
+    if follows is None:
+        told.append('actions of other numbers than the state: increments of the end effector '
                     '(--action-space says otherwise)')  # fmt: skip
         return 'eef_delta'
-    scale = np.maximum(np.concatenate(states).std(axis=0), 1e-6)
-    errors = {}
-    for way in ('absolute', 'increments'):
-        found = []
-        for state, action in zip(states, actions, strict=True):
-            after = state[1:] if way == 'absolute' else np.diff(state, axis=0)
-            found.append(np.abs(action[:-1] - after) / scale)
-        errors[way] = float(np.median(np.concatenate(found).mean(axis=1)))
-    absolute = errors['absolute'] <= errors['increments']
+    absolute = follows.absolute <= follows.increments
     told.append(
         f'actions are {"absolute" if absolute else "increments"}: they differ by '
-        f'{errors["absolute"]:.2g} from the next state and by {errors["increments"]:.2g} '
+        f'{follows.absolute:.2g} from the next state and by {follows.increments:.2g} '
         'from the next step, in standard deviations (--action-space says otherwise)'
     )
     if kind == 'eef':
         return 'eef_pose' if absolute else 'eef_delta'
     return 'joint_position' if absolute else 'joint_delta'
-
-
-def unit_factor(
-    units: Units, states: NDArray[np.float32], grippers: tuple[int, ...], source: str,
-    told: list[str],
-) -> float:  # fmt: skip
-    """Of the joints' numbers, into radians."""
-    if units in ('radians', 'as-stored') or source != 'joints':
-        return 1.0
-    if units == 'degrees':
-        return float(np.pi / 180.0)
-    joints = np.delete(states, list(grippers), axis=1)
-    farthest = float(np.abs(joints).max()) if joints.size else 0.0
-    if farthest <= _TURN:
-        return 1.0
-    told.append(f'joints up to {farthest:.0f}: taken for degrees (--units says otherwise; numbers '
-                'from -100 to 100 are shares of a range, not angles: convert them before an arm '
-                'moves by them)')  # fmt: skip
-    return float(np.pi / 180.0)

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from dysl_vla_ros.bundle.manifest import StateSource
 from dysl_vla_ros.data_types import ActionSpace
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.data.action_space import POSE, guess_space, unit_factor
+from dysl_vla_ros.lab.data.action_space import POSE, Follows, follow, guess_space
 from dysl_vla_ros.lab.data.gripper_ends import gripper_ends
 from dysl_vla_ros.lab.data.joint_order import Layout, Side
+from dysl_vla_ros.lab.data.joint_units import JointUnits, joint_units, refuse_other_units
 from dysl_vla_ros.lab.data.lerobot import LerobotSet
 from dysl_vla_ros.lab.data.set_cameras import camera_shapes
 from dysl_vla_ros.lab.data.set_choice import SetChoice
@@ -138,18 +139,21 @@ def settle(data: LerobotSet, layout: Layout, choice: SetChoice, rows: Rows) -> R
     read, moved = layout.state, layout.action
     told = list(layout.told)
     states, actions = [read.of(part) for part in rows], [moved.of(part) for part in rows]
-    space = choice.space or guess_space(*_compared(layout, states, actions), layout.kind, told)
     source: StateSource = 'joints'
-    if space.startswith('eef') and POSE.match(read.names[0]):
+    if layout.kind == 'eef' and POSE.match(read.names[0]):
         rolled = any(_EULER.search(name) for name in read.names)
         source = 'eef_rpy' if rolled else 'eef_axis_angle'
-    factor = unit_factor(choice.units, np.concatenate(states), read.gripper, source, told)
+    units = joint_units(layout, choice, states, actions, source == 'joints', told)
+    follows = _followed(layout, choice, states, actions, units)
+    space = choice.space or guess_space(follows, layout.kind, told)
+    if layout.kind == 'joint' and follows is not None:
+        refuse_other_units(layout, choice, units, follows, space == 'joint_position', told)
     ends = gripper_ends(choice, states, actions, read.names, moved.names, read.gripper,
                         moved.gripper, space, told)  # fmt: skip
     called = _called(read, choice)
-    state = _numbers('state', read, called, factor if source == 'joints' else 1.0, ends)
+    state = _numbers('state', read, called, units.state, ends)
     same = layout.kind == 'joint'
-    action = _numbers('action', moved, called if same else {}, factor if same else 1.0, ends)
+    action = _numbers('action', moved, called if same else {}, units.action, ends)
     action = _scaled(action, choice, space, actions, told)
     state, action = _kept(data, state, states), _kept(data, action, actions)
     shapes, columns = camera_shapes(data, choice)
@@ -159,15 +163,23 @@ def settle(data: LerobotSet, layout: Layout, choice: SetChoice, rows: Rows) -> R
                    choice.held_out, choice.seed, tuple(told))  # fmt: skip
 
 
-def _compared(layout: Layout, states: Arrays, actions: Arrays) -> tuple[Arrays, Arrays]:
-    """Of state and action, what both have but for openings; all of them where that is nothing."""
+def _followed(
+    layout: Layout, choice: SetChoice, states: Arrays, actions: Arrays, units: JointUnits
+) -> Follows | None:
+    """How the state follows actions, openings aside; None where they are other numbers."""
     read, moved = layout.state, layout.action
-    both = [name for name in moved.joints if name in read.joints]
-    if both != list(moved.joints):
-        return states, actions
-    places = [read.names.index(name) for name in both]
-    others = [moved.names.index(name) for name in both]
-    return [part[:, places] for part in states], [part[:, others] for part in actions]
+    if not moved.joints or not {*moved.joints} <= {*read.joints}:
+        if len(read.names) != len(moved.names):
+            return None
+        places = others = list(range(len(read.names)))
+    else:
+        places = [read.names.index(name) for name in moved.joints]
+        others = [moved.names.index(name) for name in moved.joints]
+    scale = units.action * np.ones(len(others))
+    if len(choice.action_scale) == len(others):
+        scale = scale * np.asarray(choice.action_scale)
+    return follow([part[:, places] * units.state for part in states],
+                  [part[:, others] * scale for part in actions])  # fmt: skip
 
 
 def farthest(values: Arrays) -> tuple[float, ...]:

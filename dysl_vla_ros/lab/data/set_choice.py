@@ -34,6 +34,7 @@ class SetChoice:
         seed: Of what is held out.
         only: Names of the numbers that are read and moved, in order; empty is all.
         action_names: Names of the state for the numbers of an action, in its order.
+        action_units: Of the joints of an action; '' is those of the state.
     """
 
     cameras: tuple[str, ...] = ()
@@ -52,6 +53,7 @@ class SetChoice:
     seed: int = 0
     only: tuple[str, ...] = ()
     action_names: tuple[str, ...] = ()
+    action_units: Units | Literal[''] = ''
 
     def __post_init__(self) -> None:
         """Refuse what would read nothing."""

@@ -13,7 +13,7 @@ from lerobot_files import write_set
 from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.cli.main import main
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.data.action_space import guess_space
+from dysl_vla_ros.lab.data.action_space import follow, guess_space
 from dysl_vla_ros.lab.data.robot_samples import load_robot_samples, read_set
 from dysl_vla_ros.lab.data.set_choice import SetChoice
 from dysl_vla_ros.lab.learn.baselines import LAST, MEAN, NEAREST, baselines
@@ -83,9 +83,9 @@ def test_absolute_actions_and_increments_are_told_apart_by_what_follows(lag, spa
               for _ in range(3)]  # fmt: skip
     actions = [np.concatenate([s[1:], s[-1:]]) if lag else np.diff(s, axis=0, append=s[-1:])
                for s in states]  # fmt: skip
-    assert guess_space(states, actions, 'joint', []) == space
+    assert guess_space(follow(states, actions), 'joint', []) == space
     if not lag:
-        assert guess_space(states, actions, 'eef', []) == 'eef_delta'
+        assert guess_space(follow(states, actions), 'eef', []) == 'eef_delta'
 
 
 def test_joints_that_actions_move_are_known_by_their_names_and_others_are_left_out(tmp_path):
@@ -149,9 +149,9 @@ def test_degrees_are_told_from_radians_and_said(tmp_path, monkeypatch):
     turned, samples = loaded(folder, units='degrees')
     assert turned.state.gain[0] == pytest.approx(np.pi / 180)
     assert np.abs(samples.training.proprioception[:, :5]).max() < 0.01
-    from dysl_vla_ros.lab.data import action_space
+    from dysl_vla_ros.lab.data import joint_units
 
-    monkeypatch.setattr(action_space, '_TURN', 0.2)  # the set's numbers reach 0.3
+    monkeypatch.setattr(joint_units, '_TURN', 0.2)  # the set's numbers reach 0.3
     guessed, _ = loaded(folder)
     assert guessed.state.gain[0] == pytest.approx(np.pi / 180)
     assert any('degrees' in line for line in guessed.told)
