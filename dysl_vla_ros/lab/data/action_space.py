@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ class Follows:
 
 
 def follow(
-    states: Sequence[NDArray[np.float32]], actions: Sequence[NDArray[np.float32]]
+    states: Sequence[NDArray[np.floating[Any]]], actions: Sequence[NDArray[np.floating[Any]]]
 ) -> Follows:
     """Compare actions with what the state does after them.
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,6 +130,7 @@ def open_lerobot(folder: Path) -> LerobotSet:
     new = version == 'v3.0'
     tasks = _tasks_v3(folder, wrong) if new else _tasks_v2(folder, wrong)
     episodes = list((_episodes_v3 if new else _episodes_v2)(folder, info, columns, wrong))
+    wrong += _listed_twice(episodes)
     wrong += _missing_files(episodes)
     if not episodes and not wrong:
         wrong.append('no episode: expected at least one')
@@ -351,6 +353,14 @@ def _filled(info: Mapping[str, Any], key: str, values: Mapping[str, Any], wrong:
                      f'{sorted(values)}')  # fmt: skip
         return ''
     return path
+
+
+def _listed_twice(episodes: Sequence[Episode]) -> list[str]:
+    counts = Counter(episode.index for episode in episodes)
+    again = [str(index) for index, count in counts.items() if count > 1]
+    more = '' if len(again) <= 5 else f' and {len(again) - 5} more'
+    return [f'meta/episodes: episode_index {", ".join(again[:5])}{more} listed twice: expected '
+            'each once'] if again else []  # fmt: skip
 
 
 def _missing_files(episodes: Sequence[Episode], most: int = 3) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.errors import ConfigError, InputError
+from dysl_vla_ros.lab.data.frame_times import refuse_other_order, refuse_other_rate
 from dysl_vla_ros.lab.data.lerobot import Episode, LerobotSet, read_table
 from dysl_vla_ros.lab.data.lerobot_video import read_frames
 from dysl_vla_ros.pictures.files import decode_file
@@ -40,9 +41,11 @@ def read_rows(data: LerobotSet, columns: Sequence[str]) -> Iterator[EpisodeRows]
         columns: Of numbers.
 
     Raises:
-        ConfigError: A file or column is missing, a number is not finite, a frame has no task.
+        ConfigError: A file or column is missing, a number is not finite, a frame has no task,
+            frames are out of order or not at the set's rate.
     """
-    wanted = ['episode_index', 'task_index', *columns]
+    said = [name for name in ('frame_index', 'timestamp') if name in data.columns]
+    wanted = [*dict.fromkeys(('episode_index', 'task_index', *said, *columns))]
     held: tuple[Path | None, dict[str, NDArray[np.generic]]] = (None, {})
     for episode in data.episodes:
         if held[0] != episode.data:
@@ -56,6 +59,12 @@ def read_rows(data: LerobotSet, columns: Sequence[str]) -> Iterator[EpisodeRows]
                 f'{episode.data.name}: episode {episode.index}', f'{len(rows)} rows',
                 f'{episode.length} in a row, as meta/episodes says; copy the file again',
             )  # fmt: skip
+        where = f'{episode.data.name}: episode {episode.index}'
+        ordered = {name: arrays[name].reshape(-1)[rows].astype(np.float64) for name in said}
+        if 'frame_index' in ordered:
+            refuse_other_order(where, ordered['frame_index'])
+        if 'timestamp' in ordered:
+            refuse_other_rate(where, ordered['timestamp'], data.fps)
         numbers = {name: arrays[name][rows].astype(np.float32) for name in columns}
         for name, values in numbers.items():
             if not np.isfinite(values).all():

@@ -195,6 +195,70 @@ def test_rows_that_are_not_what_the_description_says_are_refused(tmp_path):
         list(read_rows(open_lerobot(folder), ['observation.pose']))
 
 
+def rows_of(folder):
+    return list(read_rows(open_lerobot(folder), [STATE]))
+
+
+@pytest.mark.parametrize('version', ['v2.1', 'v3.0'])
+@pytest.mark.parametrize(
+    ('edit', 'message'),
+    [
+        (lambda n: n[::-1], 'row 1 = .4.: expected one more than 5 of the row before'),
+        (lambda n: [0, 0, *n[2:]], r'frame_index of row 1 = .0.: expected one more than 0'),
+        (lambda n: [*n[:3], *(m + 1 for m in n[3:])], 'row 3 = .4.: expected one more than 2'),
+    ],
+)
+def test_rows_that_are_not_the_frames_one_after_the_other_are_refused(
+    tmp_path, version, edit, message
+):
+    folder = write_set(tmp_path / 'set', version, video=False, lengths=(6, 6))
+    path = sorted((folder / 'data').rglob('*.parquet'))[0]
+    found = pq.read_table(path)['frame_index'].to_pylist()
+    replace_column(path, 'frame_index', [*edit(found[:6]), *found[6:]])
+    with pytest.raises(ConfigError, match=message):
+        rows_of(folder)
+
+
+@pytest.mark.parametrize('version', ['v2.1', 'v3.0'])
+def test_frames_that_are_not_as_far_apart_as_the_set_says_are_refused_with_both(tmp_path, version):
+    folder = write_set(tmp_path / 'set', version, video=False)
+    path = sorted((folder / 'data').rglob('*.parquet'))[0]
+    times = pq.read_table(path)['timestamp'].to_pylist()
+    replace_column(path, 'timestamp', [2 * time for time in times])
+    with pytest.raises(ConfigError, match=r"'0.2 s apart': expected 0.1 s, which fps = 10 of"):
+        rows_of(folder)
+    replace_column(path, 'timestamp', [*times[:3], *(time + 0.3 for time in times[3:])])
+    with pytest.raises(ConfigError, match=r'timestamp of row 3 = .0.4 s behind'):
+        rows_of(folder)
+    # A little off, later, or too coarse to say anything: none of these contradicts.
+    random = np.random.default_rng(0).uniform(-0.01, 0.01, len(times))
+    for edit in (np.array(times) * 1.02 + random, np.array(times) + 5000.0,
+                 np.array(times) + 1.7e9):  # fmt: skip
+        replace_column(path, 'timestamp', edit.astype(np.float32))
+        assert len(rows_of(folder)) == 2
+
+
+def test_frames_may_begin_at_another_number(tmp_path):
+    folder = write_set(tmp_path / 'set', 'v2.1', video=False)
+    path = sorted((folder / 'data').rglob('*.parquet'))[0]
+    replace_column(path, 'frame_index', list(range(7, 13)))
+    assert len(rows_of(folder)) == 2
+
+
+@pytest.mark.parametrize('version', ['v2.1', 'v3.0'])
+def test_an_episode_that_is_listed_twice_is_refused(tmp_path, version):
+    folder = write_set(tmp_path / 'set', version, video=False)
+    if version == 'v2.1':
+        path = folder / 'meta/episodes.jsonl'
+        path.write_text(path.read_text() + path.read_text().splitlines()[0] + '\n')
+    else:
+        path = folder / 'meta/episodes/chunk-000/file-000.parquet'
+        table = pq.read_table(path)
+        pq.write_table(pa.concat_tables([table, table.slice(0, 1)]), path)
+    with pytest.raises(ConfigError, match='episode_index 0 listed twice: expected each once'):
+        open_lerobot(folder)
+
+
 def test_a_video_that_ends_too_early_is_refused(tmp_path):
     pytest.importorskip('av', reason='needs PyAV')
     folder = write_set(tmp_path / 'set', 'v2.1')
