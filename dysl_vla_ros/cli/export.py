@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -54,11 +55,13 @@ def run(given: argparse.Namespace) -> int:
     folder = check_bundle(given.bundle, given.force)
     source = open_exportable(given.checkpoint.expanduser(), given)
     from dysl_vla_ros.lab.export.onnx_files import FileSettings
+    from dysl_vla_ros.lab.export.small_parts import SmallParts
     from dysl_vla_ros.lab.export.write_bundle import ExportSettings, write_bundle
 
     files = FileSettings(given.half_weights, given.external_from_mib << 20)
     settings = ExportSettings(given.precision, files)
-    references = _references(given, source.contract().cameras)
+    known = source.pictures if isinstance(source, SmallParts) else {}
+    references = _references(given, source.contract().cameras, known)
     console = Console()
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
                TimeElapsedColumn())  # fmt: skip
@@ -79,19 +82,21 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def _references(given: argparse.Namespace, cameras: tuple[CameraSpec, ...]) -> dict[str, bytes]:
+def _references(
+    given: argparse.Namespace, cameras: tuple[CameraSpec, ...], known: Mapping[str, str]
+) -> dict[str, bytes]:
     """Camera -> PNG, of what the user has of the training data."""
     if not given.reference and given.dataset is None:
         return {}
     from dysl_vla_ros.lab.data.references import from_dataset, from_file
 
-    known = {camera.name: camera for camera in cameras}
+    shapes = {camera.name: camera for camera in cameras}
     found = {}
     if given.dataset is not None:
-        found = from_dataset(given.dataset.expanduser(), cameras)
+        found = from_dataset(given.dataset.expanduser(), cameras, known)
     for entry in given.reference:
         name, equals, path = entry.partition('=')
-        if not equals or name not in known:
-            raise ConfigError('reference', entry, f'CAMERA=FILE, of {", ".join(known)}')
-        found[name] = from_file(Path(path).expanduser(), known[name])
+        if not equals or name not in shapes:
+            raise ConfigError('reference', entry, f'CAMERA=FILE, of {", ".join(shapes)}')
+        found[name] = from_file(Path(path).expanduser(), shapes[name])
     return found

@@ -132,6 +132,8 @@ def _bag_choice(given: argparse.Namespace) -> BagChoice:
     cameras = [text.partition('=') for text in given.cameras]
     if bad := [a + b + c for a, b, c in cameras if not (a and b and c)]:
         raise ConfigError('cameras', bad, 'NAME=TOPIC, for recordings')
+    if len({name for name, _, _ in cameras}) < len(cameras):
+        raise ConfigError('cameras', given.cameras, 'a name of its own for each topic')
     return BagChoice(
         {name: topic for name, _, topic in cameras}, given.joints, tuple(given.joint_names),
         given.action, given.gripper_topic, given.instruction, given.text, given.label,

@@ -157,6 +157,9 @@ def choose_topics(bag: Bag, choice: BagChoice) -> Topics:
     else:
         cameras = {_camera_name(topic, bag.find(*IMAGES)): topic
                    for topic in _pictures(bag)}  # fmt: skip
+        if len(cameras) < len(_pictures(bag)):
+            lacking.append(f'pictures: {", ".join(_pictures(bag))} would share a name; --cameras '
+                           'NAME=TOPIC ...')  # fmt: skip
         if not cameras:
             lacking.append(f'pictures: no topic of {" or ".join(IMAGES)}; --cameras NAME=TOPIC')
     joints = one('joints', choice.joints, (JOINTS,), ('/joint_states', ''), '--joints TOPIC')

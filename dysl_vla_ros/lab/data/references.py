@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +28,13 @@ def from_file(path: Path, camera: CameraSpec) -> bytes:
         raise ConfigError(f'reference.{camera.name}', str(path), f'a picture: {error}') from None
 
 
-def from_dataset(folder: Path, cameras: Iterable[CameraSpec]) -> dict[str, bytes]:
+def from_dataset(
+    folder: Path, cameras: Iterable[CameraSpec], known: Mapping[str, str] | None = None
+) -> dict[str, bytes]:
     """The first picture of each camera in a LeRobot set, of images or videos.
 
-    Cameras that the set does not have are left out.
+    Cameras that the set does not have are left out. ``known`` is the picture of each camera that
+    was called otherwise in training.
 
     Raises:
         ConfigError: It is no such set, or has none of the cameras.
@@ -39,6 +42,8 @@ def from_dataset(folder: Path, cameras: Iterable[CameraSpec]) -> dict[str, bytes
     wanted = list(cameras)
     data = open_lerobot(folder)
     columns = {plain_name(name): column for name, column in data.cameras.items()}
+    columns |= {name: found for name, column in (known or {}).items()
+                if (found := data.picture(column))}  # fmt: skip
     used = {camera.name: columns[camera.name] for camera in wanted if camera.name in columns}
     if not used:
         names = ', '.join(IMAGE + camera.name for camera in wanted)

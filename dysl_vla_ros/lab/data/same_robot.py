@@ -28,7 +28,6 @@ def alike(data: LerobotSet, known: Reading) -> Reading:
     Raises:
         ConfigError: It is another robot's: rate, pictures, names or sizes.
     """
-    columns_needed(data, SetChoice(state=known.state.columns, action=known.action.columns[0]))
     if data.fps != known.fps:
         raise ConfigError(f'{data.folder}: fps', data.fps, f'{known.fps:g}, as the set that the '
                           'checkpoint was trained on')  # fmt: skip
@@ -39,6 +38,8 @@ def alike(data: LerobotSet, known: Reading) -> Reading:
             sorted(data.cameras),
             f'those that the checkpoint was trained on: {sorted(known.columns.values())}',
         )
+    cameras = tuple(f'{name}={column}' for name, column in known.columns.items())
+    columns_needed(data, SetChoice(cameras, known.state.columns, known.action.columns[0]))
     told = ['read as the set of the checkpoint was']
     state = _alike(data, known.state, told)
     action = _alike(data, known.action, told)

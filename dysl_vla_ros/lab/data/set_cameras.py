@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.lerobot import Column, LerobotSet, plain_name
 from dysl_vla_ros.lab.data.set_choice import SetChoice
 from dysl_vla_ros.lab.model.shapes import PATCH, CameraShape
@@ -27,12 +28,29 @@ def camera_shapes(
 
 
 def camera_pairs(data: LerobotSet, choice: SetChoice) -> list[tuple[str, str]]:
-    """Name for the policy, and picture of the set; depth is left out."""
+    """Name for the policy, and picture of the set; depth is left out.
+
+    Raises:
+        ConfigError: Two pictures would have one name.
+    """
     if not choice.cameras:
         seen = [name for name in data.cameras if 'depth' not in name.lower()]
-        return [(plain_name(name), name) for name in seen or data.cameras]
-    pairs = [text.rpartition('=') for text in choice.cameras]
-    return [(plain_name(given or name), name) for given, _, name in pairs]
+        pairs = [(plain_name(name), name) for name in seen or data.cameras]
+    else:
+        parts = [text.rpartition('=') for text in choice.cameras]
+        pairs = [(plain_name(given or name), name) for given, _, name in parts]
+    names = [plain for plain, _ in pairs]
+    shared = [(plain, name) for plain, name in pairs if names.count(plain) > 1]
+    if shared:
+        free = [f'{name}_{n}' for n, (name, _) in enumerate(shared, start=1)]
+        called = ', '.join(dict.fromkeys(plain for plain, _ in shared))
+        right = ' '.join(f'{new}={name}' for new, (_, name) in zip(free, shared, strict=True))
+        kept = ' '.join(name if plain == plain_name(name) else f'{plain}={name}'
+                        for plain, name in pairs if names.count(plain) == 1)  # fmt: skip
+        raise ConfigError('cameras', [name for _, name in shared], 'a name of its own for each '
+                          'picture, of letters, digits and _, where these would be '
+                          f'{called}: --cameras {right} {kept}'.rstrip())  # fmt: skip
+    return pairs
 
 
 def _picture_size(column: Column) -> tuple[int, int]:

@@ -58,6 +58,9 @@ class SmallParts:
         self._robot = robot or checkpoint.robot or RobotContract()
         self._network = checkpoint.network.cpu().float().eval()
         self._skipping = checkpoint.skipping.cpu().float().eval()
+        found = checkpoint.card.get('reading')
+        self.pictures: dict[str, str] = {} if found is None else dict(found['columns'])
+        """Camera -> picture of the set that it was trained on."""
 
     @property
     def layout(self) -> LayerLayout:

@@ -323,6 +323,19 @@ def test_all_that_is_missing_is_one_list(tmp_path):
         assert words in text, text
 
 
+def test_cameras_that_would_share_a_name_are_named_with_the_option(tmp_path):
+    messages = recorded()
+    messages += [('/wrist/rgb/image_raw', IMAGE, at, picture(1, at))
+                 for topic, kind, at, _ in messages if kind == IMAGE]  # fmt: skip
+    folder = write(tmp_path / 'rec', messages)
+    with pytest.raises(ConfigError) as caught:
+        BagEpisodes(folder, BagChoice())
+    text = str(caught.value)
+    assert '/wrist/color/image_raw, /wrist/rgb/image_raw would share a name; --cameras' in text
+    words = ['import', str(folder), str(tmp_path / 'out'), '--cameras']
+    assert main([*words, 'a=/wrist/color/image_raw', 'a=/wrist/rgb/image_raw']) == 2
+
+
 @pytest.mark.parametrize('encoding', ['rgb8', 'bgr8'])
 def test_the_command_writes_a_set_that_reads_as_it_was_recorded(tmp_path, encoding, capsys):
     folder = write(tmp_path / 'rec', recorded(encoding=encoding))
