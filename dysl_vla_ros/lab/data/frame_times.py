@@ -13,23 +13,26 @@ _GAP = 0.5
 """Share of a period by which any one may."""
 
 
-def refuse_other_order(where: str, numbers: NDArray[np.float64]) -> None:
-    """Chunks are cut from rows as they lie: each must be the frame behind the one before.
+def refuse_other_order(where: str, numbers: NDArray[np.float64], every_frame: bool) -> None:
+    """Rows are read as they lie: each must come behind the one before.
 
     Args:
         where: File and episode.
         numbers: ``frame_index`` of its rows, (frames,).
+        every_frame: Whether none may be missing between two.
 
     Raises:
         ConfigError: Rows are out of order, twice, or missing.
     """
-    wrong = np.flatnonzero(np.diff(numbers) != 1)
+    steps = np.diff(numbers)
+    wrong = np.flatnonzero(~((steps == 1) if every_frame else (steps > 0)))
     if len(wrong):
         row = int(wrong[0]) + 1
         found, before = (f'{numbers[place]:.0f}' for place in (row, row - 1))
-        raise ConfigError(f'{where}: frame_index of row {row}', found, 'one more than '
-                          f'{before} of the row before: rows in the order of the frames, each '
-                          'once; sort the file by episode_index and frame_index')  # fmt: skip
+        right = 'one more than' if every_frame else 'more than'
+        raise ConfigError(f'{where}: frame_index of row {row}', found, f'{right} {before} of the '
+                          'row before: rows in the order of the frames, each once; sort the file '
+                          'by episode_index and frame_index')  # fmt: skip
 
 
 def refuse_other_rate(where: str, times: NDArray[np.float64], fps: float) -> None:

@@ -33,12 +33,16 @@ class EpisodeRows:
     instruction: tuple[str, ...]
 
 
-def read_rows(data: LerobotSet, columns: Sequence[str]) -> Iterator[EpisodeRows]:
+def read_rows(
+    data: LerobotSet, columns: Sequence[str], every_frame: bool = False
+) -> Iterator[EpisodeRows]:
     """Rows of every episode, in order; files that hold many are read once.
 
     Args:
         data: The set.
         columns: Of numbers.
+        every_frame: Whether chunks are cut from them: then no frame may be missing, and frames are
+            as far apart as the set says. Sets of ``dysl collect`` are thinned.
 
     Raises:
         ConfigError: A file or column is missing, a number is not finite, a frame has no task,
@@ -62,8 +66,8 @@ def read_rows(data: LerobotSet, columns: Sequence[str]) -> Iterator[EpisodeRows]
         where = f'{episode.data.name}: episode {episode.index}'
         ordered = {name: arrays[name].reshape(-1)[rows].astype(np.float64) for name in said}
         if 'frame_index' in ordered:
-            refuse_other_order(where, ordered['frame_index'])
-        if 'timestamp' in ordered:
+            refuse_other_order(where, ordered['frame_index'], every_frame)
+        if every_frame and 'timestamp' in ordered:
             refuse_other_rate(where, ordered['timestamp'], data.fps)
         numbers = {name: arrays[name][rows].astype(np.float32) for name in columns}
         for name, values in numbers.items():

@@ -42,15 +42,14 @@ def from_dataset(
     wanted = list(cameras)
     data = open_lerobot(folder)
     columns = {plain_name(name): column for name, column in data.cameras.items()}
-    columns |= {name: found for name, column in (known or {}).items()
-                if (found := data.picture(column))}  # fmt: skip
+    columns |= {name: column for name, column in (known or {}).items() if data.picture(column)}
     used = {camera.name: columns[camera.name] for camera in wanted if camera.name in columns}
     if not used:
         names = ', '.join(IMAGE + camera.name for camera in wanted)
         raise ConfigError('dataset', str(folder), f'one of the pictures {names}; it has '
                           f'{sorted(data.cameras)}')  # fmt: skip
     rows = next(read_rows(data, []))
-    found = {}
+    found: dict[str, bytes] = {}
     for camera in wanted:
         if camera.name not in used:
             continue

@@ -65,11 +65,11 @@ def read_set(
     data = open_lerobot(Path(folder)) if isinstance(folder, str) else folder
     if known is not None:
         reading = alike(data, known)
-        rows = list(read_rows(data, _columns(reading)))
+        rows = list(read_rows(data, _columns(reading), every_frame=True))
         same_units(data, reading, [entry.numbers for entry in rows])
         return data, reading, rows
     layout = arrange(data, choice)
-    rows = list(read_rows(data, _columns(layout)))
+    rows = list(read_rows(data, _columns(layout), every_frame=True))
     return data, settle(data, layout, choice, [entry.numbers for entry in rows]), rows
 
 

@@ -169,7 +169,7 @@ def load_oft_samples(
     every = max(data.frames / choice.frames, 1.0) if choice.frames else 1.0
     parts: list[OftSamples] = []
     passed = 0
-    for rows in read_rows(data, columns):
+    for rows in read_rows(data, columns, every_frame=choice.actions):
         numbers = np.arange(rows.episode.length)
         due = np.floor((passed + numbers + 1) / every) > np.floor((passed + numbers) / every)
         passed += rows.episode.length

@@ -196,7 +196,7 @@ def test_rows_that_are_not_what_the_description_says_are_refused(tmp_path):
 
 
 def rows_of(folder):
-    return list(read_rows(open_lerobot(folder), [STATE]))
+    return list(read_rows(open_lerobot(folder), [STATE], every_frame=True))
 
 
 @pytest.mark.parametrize('version', ['v2.1', 'v3.0'])
@@ -236,6 +236,18 @@ def test_frames_that_are_not_as_far_apart_as_the_set_says_are_refused_with_both(
                  np.array(times) + 1.7e9):  # fmt: skip
         replace_column(path, 'timestamp', edit.astype(np.float32))
         assert len(rows_of(folder)) == 2
+
+
+def test_a_thinned_set_lacks_frames_that_only_chunks_need(tmp_path):
+    folder = write_set(tmp_path / 'set', 'v2.1', video=False)
+    path = sorted((folder / 'data').rglob('*.parquet'))[0]
+    replace_column(path, 'frame_index', [0, 3, 4, 9, 10, 11])
+    assert len(list(read_rows(open_lerobot(folder), [STATE]))) == 2
+    with pytest.raises(ConfigError, match='row 1 = .3.: expected one more than 0'):
+        rows_of(folder)
+    replace_column(path, 'frame_index', [0, 3, 2, 9, 10, 11])
+    with pytest.raises(ConfigError, match='row 2 = .2.: expected more than 3'):
+        list(read_rows(open_lerobot(folder), [STATE]))
 
 
 def test_frames_may_begin_at_another_number(tmp_path):
