@@ -14,7 +14,7 @@ from rich.table import Table
 from dysl_vla_ros.cli.values import ANY, POSITIVE, SHARE_INSIDE, whole
 from dysl_vla_ros.data_types import ActionSpace
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.model.shapes import TOY_NETWORK
+from dysl_vla_ros.lab.model.shapes import TOY_NETWORK, check_network
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.data.lerobot import LerobotSet
@@ -169,6 +169,8 @@ def train_robot_set(given: argparse.Namespace) -> int:
     changes = {name: getattr(given, name) for name in ('layers', 'width')
                if getattr(given, name) is not None}  # fmt: skip
     network = NETWORK['toy' if given.preset == 'toy' else 'gpu' if on_gpu else 'cpu'] | changes
+    if start is None:
+        check_network(network)
     settings = TrainSettings(
         steps=given.steps or steps, batch=given.batch or batch,
         learning_rate=given.learning_rate or 7e-4, warmup=min(100, (given.steps or steps) // 4),

@@ -26,6 +26,7 @@ from dysl_vla_ros.cli.values import (
 )
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.folders import is_workspace
+from dysl_vla_ros.lab.model.shapes import TOY_NETWORK, check_network
 from dysl_vla_ros.targets import folder_target
 
 CHECKPOINT = 'dense.safetensors'
@@ -103,6 +104,8 @@ def run(given: argparse.Namespace) -> int:
                               f'dysl import {folder} FOLDER')  # fmt: skip
         look_at_dataset('DATASET', folder)
     folder_target('--out', given.out, is_workspace, 'the folder of an earlier run')
+    if given.start is None and given.width is not None:
+        check_network({**(TOY_NETWORK if given.preset == 'toy' else {}), 'width': given.width})
     need('train', 'torch', 'accelerate', 'pyarrow', 'matplotlib')
     if not kind_of(given.dataset):
         return train_robot_set(given)
@@ -113,6 +116,8 @@ def run(given: argparse.Namespace) -> int:
 
     device = training_device(given.device)
     settings = dense_settings(given, device.type == 'cuda')
+    if given.start is None:
+        check_network(settings.network)
     data = load_data(given)
     start = None if given.start is None else load_checkpoint(given.start)
     console = Console()

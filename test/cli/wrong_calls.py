@@ -184,6 +184,7 @@ CALLS = [
     ('train --dataset SET --out FOREIGN', 'there is thesis.tex in this one', WRONG),
     ('train --dataset SET --out OUT --steps 0', '--steps', WRONG),
     ('train --dataset SET --out OUT --action-units grads', 'expected one of auto, radians', WRONG),
+    ('train --dataset SET --out OUT --width 48', '--width = 48: expected a multiple of 32', WRONG),
     ('train --dataset SET --out OUT --only', '--only: expected at least one argument', WRONG),
     ('train --dataset SET --out OUT', 'needs torch, which is not installed', FAILED),
     ('verify', 'bundle is missing', WRONG),

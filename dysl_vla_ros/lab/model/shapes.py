@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,24 @@ class CameraShape:
         return (self.height // PATCH - self.dropped_rows) * (self.width // PATCH)
 
 
+def check_sizes(layers: int, width: int, head_dim: int, auxiliary_layer: int) -> None:
+    """Refuse a depth and a width that the other sizes do not allow.
+
+    Raises:
+        ConfigError: Of ``width``, ``layers`` or what divides them.
+    """
+    if head_dim < 2 or head_dim % 2:
+        raise ConfigError('head_dim', head_dim, 'an even number')
+    if width % head_dim:
+        raise ConfigError('width', width, f'a multiple of {head_dim}, the size of an attention '
+                          'head (head_dim)')  # fmt: skip
+    if auxiliary_layer < 1:
+        raise ConfigError('auxiliary_layer', auxiliary_layer, 'at least 1')
+    if layers <= auxiliary_layer:
+        raise ConfigError('layers', layers, f'at least {auxiliary_layer + 1}: training also reads '
+                          f'what enters layer {auxiliary_layer} (auxiliary_layer)')  # fmt: skip
+
+
 @dataclass(frozen=True)
 class PolicyConfig:
     """Shape of the network.
@@ -93,10 +112,7 @@ class PolicyConfig:
 
     def __post_init__(self) -> None:
         """Check what must divide, and what must be there at all."""
-        if self.width % self.head_dim or self.head_dim % 2:
-            raise ConfigError('head_dim', self.head_dim, f'even, and a divisor of {self.width}')
-        if not 0 < self.auxiliary_layer < self.layers:
-            raise ConfigError('auxiliary_layer', self.auxiliary_layer, f'in 1..{self.layers - 1}')
+        check_sizes(self.layers, self.width, self.head_dim, self.auxiliary_layer)
         if not self.cameras:
             raise ConfigError('cameras', self.cameras, 'at least one camera')
 
@@ -109,6 +125,16 @@ class PolicyConfig:
     def tokens(self) -> int:
         """Length of the sequence: patches, words, proprioception, action slots."""
         return self.patches + self.instruction_tokens + 1 + self.action_horizon
+
+
+def check_network(network: Mapping[str, Any]) -> None:
+    """Refuse changes to the network that cannot be, before anything is read.
+
+    Raises:
+        ConfigError: As ``check_sizes``.
+    """
+    names = ('layers', 'width', 'head_dim', 'auxiliary_layer')
+    check_sizes(*(network.get(name, getattr(PolicyConfig, name)) for name in names))
 
 
 @dataclass(frozen=True)

@@ -193,6 +193,18 @@ def test_all_that_a_set_lacks_is_one_list(tmp_path):
         assert words in text, text
 
 
+def test_a_depth_or_a_width_that_cannot_be_is_named_before_the_set_is_read(tmp_path, capsys):
+    folder = so100(tmp_path / 'set')
+    next((folder / 'data').rglob('*.parquet')).write_bytes(b'never read')
+    words = ['train', str(folder), '--out', str(tmp_path / 'out'), '--preset', 'toy']
+    for option, value, right in (
+        ('--width', '40', 'a multiple of 16'),
+        ('--layers', '2', 'at least 3'),
+    ):
+        assert main([*words, option, value]) == 2
+        assert f'{option} = {value}: expected {right}' in capsys.readouterr().err
+
+
 @pytest.mark.timeout(1800)
 def test_from_a_set_to_a_bundle_that_says_what_the_set_said(tmp_path, capsys):
     folder, out = so100(tmp_path / 'set'), tmp_path / 'dense'

@@ -80,6 +80,8 @@ def test_rotary_scores_depend_on_distance_alone() -> None:
     [
         ({'head_dim': 24}, 'head_dim'),
         ({'auxiliary_layer': 24}, 'auxiliary_layer'),
+        ({'width': 48}, 'width = 48: expected a multiple of 32'),
+        ({'layers': 6}, 'layers = 6: expected at least 7'),
         ({'cameras': ()}, 'cameras'),
     ],
 )
