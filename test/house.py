@@ -93,7 +93,7 @@ PARTS = {
     # The other end of a policy server's socket: nothing else of the engines knows the network.
     'engines.remote': May(
         'bundle data_types engines.image_tensor errors',
-        'contextlib pathlib socket ssl threading time urllib.parse',
+        'contextlib pathlib secrets socket ssl threading time urllib.parse',
         'msgpack numpy websockets yaml',
     ),
     'engines.fake': May('action_columns bundle data_types errors', '', 'numpy'),

@@ -23,7 +23,7 @@ from dysl_vla_ros.loop_settings import skip_settings
 from dysl_vla_ros.policy import open_policy
 from dysl_vla_ros.policy_process.client import ProcessPolicy
 from dysl_vla_ros.remote_policy import RemotePolicy, VerifiedPolicy, open_anywhere
-from dysl_vla_ros.serving.episode import ServeSettings
+from dysl_vla_ros.serving.episode import Episode, ServeSettings
 from dysl_vla_ros.serving.server import Place, PolicyServer
 
 QUICK = {'remote_deadline_s': 20.0, 'pass_timeout_s': 60.0, 'rerun_deadline_s': 20.0}
@@ -258,6 +258,28 @@ def test_a_server_whose_joints_stand_in_another_order_is_refused(bundle, local):
     with pytest.raises(LinkError, match='another model'):
         said({**ours, 'model': 'b'})
     said({key: value for key, value in ours.items() if key != 'joint_names'})
+
+
+def test_an_answer_to_another_request_is_none(bundle, local, opened, monkeypatch):
+    """Of another robot, or of the moment before: what stands between mixed them up."""
+    server = serving(bundle)
+    remote = opened(open_anywhere(settings_of(bundle, server.url, warmup_runs=0))[0])
+    here, plan = seen(local.manifest), local.engine.layout.full_plan()
+    assert remote.predict(here, plan).mode == 'full'
+    asked, answer = [], Episode.answer
+
+    def mixed_up(self, request):
+        asked.append(request['dysl']['number'])
+        other = {**request, 'dysl': {**request['dysl'], 'number': asked[0] - 1}}
+        return answer(self, other)
+
+    monkeypatch.setattr(Episode, 'answer', mixed_up)
+    with pytest.raises(LinkError, match='answered another request'):
+        remote.predict(here, plan)
+    monkeypatch.undo()
+    assert not isinstance(until_it_answers(remote, here, plan), str), 'a new connection is made'
+    assert remote.report()['failures'] >= 1
+    server.close()
 
 
 def test_a_server_of_somebody_else_is_the_same_while_it_says_the_same_of_itself(local):

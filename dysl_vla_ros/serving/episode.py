@@ -15,7 +15,7 @@ from typing import Any
 from dysl_vla_ros.core.skip_policy import SkipPolicy, SkipSettings
 from dysl_vla_ros.data_types import FloatArray, Observation, SkipMode
 from dysl_vla_ros.engines.remote.contract import Contract
-from dysl_vla_ros.engines.remote.request import ASK, observation_of
+from dysl_vla_ros.engines.remote.request import ASK, NUMBER, observation_of
 from dysl_vla_ros.errors import ConfigError, InputError
 from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.verified_pass import displacements, physical_actions, verified
@@ -98,15 +98,21 @@ class Episode:
 
         Args:
             request: By the contract; under ``dysl`` it may say ``reset`` (this is a new
-                episode), ``mode``, ``played`` (rows of the last answer) and ``aside`` (the
-                question has nothing to do with the episode).
+                episode), ``mode``, ``played`` (rows of the last answer), ``aside`` (the
+                question has nothing to do with the episode) and ``number``, which is answered.
 
         Raises:
             InputError: The request does not fit; names the key.
             EngineError: The back end failed.
         """
-        now = self._clock()
         said = _said(request)
+        found = self._answered(request, said)
+        if NUMBER in said:
+            found[ASK][NUMBER] = said[NUMBER]
+        return found
+
+    def _answered(self, request: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+        now = self._clock()
         observation = observation_of(request, self.contract, now)
         mode: SkipMode = said.get('mode') or self._settings.mode
         if mode not in SERVED_MODES:

@@ -25,7 +25,7 @@ from websockets.sync.server import Server, ServerConnection, serve
 
 from dysl_vla_ros.engines.remote.contract import Contract
 from dysl_vla_ros.engines.remote.protocol import LARGEST_MESSAGE, ReadPicture, pack, unpack
-from dysl_vla_ros.engines.remote.request import ASK
+from dysl_vla_ros.engines.remote.request import ASK, NUMBERED
 from dysl_vla_ros.engines.remote.same_model import JOINTS, MODEL
 from dysl_vla_ros.errors import ConfigError, DyslError
 from dysl_vla_ros.policy import Policy
@@ -273,6 +273,6 @@ class PolicyServer:
             MODEL: manifest.digest, JOINTS: list(manifest.action.joint_names),
             ASK: {
                 'mode': self._settings.mode, 'layers_total': manifest.layers_total,
-                'static_layers': list(manifest.static_layers),
+                'static_layers': list(manifest.static_layers), NUMBERED: True,
             },
         }  # fmt: skip

@@ -2,13 +2,16 @@
 
 The protocol has no numbers on its messages, so an answer that comes after its deadline would be
 taken for that of the next request. A connection is therefore dropped with the first request that
-was not answered in time, and made anew: at once, then with growing pauses while that fails.
+was not answered in time, and made anew: at once, then with growing pauses while that fails. A
+server of ours, which says so, answers with the number of the request: what stands between, and
+mixes up two robots or two requests, is found out.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 import socket
 import ssl
 import threading
@@ -23,6 +26,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from dysl_vla_ros.engines.remote.protocol import LARGEST_MESSAGE, ProtocolError, pack, unpack
+from dysl_vla_ros.engines.remote.request import ASK, NUMBER, NUMBERED
 from dysl_vla_ros.errors import ConfigError, LinkError
 
 _log = logging.getLogger(__name__)
@@ -32,6 +36,7 @@ _CLOSE_S = 0.2
 _LOOK_S = 0.5
 _LONGEST_ERROR = 300
 _LEAST_S = 1e-3
+_NUMBERS = 1 << 48
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,7 @@ class Link:
         self._pause = 0.0
         self._requests = self._failures = self._connects = 0
         self._round_trip = 0.0
+        self._number = secrets.randbelow(_NUMBERS)
         self._thread = threading.Thread(target=self._keep_up, name='link', daemon=True)
         self._thread.start()
 
@@ -156,7 +162,9 @@ class Link:
         Raises:
             LinkError: There is no answer in time, or it is an error, or none of the protocol.
         """
-        data = pack(dict(request))
+        number = self._next_number()
+        said = {} if number is None else {ASK: {**request.get(ASK, {}), NUMBER: number}}
+        data = pack({**request, **said})
         if len(data) > self.address.largest:
             raise LinkError(
                 f'a request of {len(data)} bytes: expected at most {self.address.largest}; send '
@@ -178,6 +186,10 @@ class Link:
         except LinkError:
             self._failures += 1
             raise
+        if number is not None and _number_of(answer) != number:
+            problem = f'{self.address.url} answered another request'
+            self.drop(problem)
+            raise LinkError(problem)
         self._round_trip = self._clock() - began
         return answer
 
@@ -196,6 +208,18 @@ class Link:
         self._drop('closed')
         self._wake.set()
         self._thread.join(_CLOSE_S)
+
+    def _next_number(self) -> int | None:
+        """Of a request to a server that answers with it; None for another.
+
+        Numbers begin anywhere, so that no two robots count alike.
+        """
+        with self._lock:
+            ours = self._metadata.get(ASK)
+        if not (isinstance(ours, dict) and ours.get(NUMBERED)):
+            return None
+        self._number = (self._number + 1) % _NUMBERS
+        return self._number
 
     def _exchange(self, data: bytes, deadline: float, deadline_s: float) -> dict[str, Any]:
         if not self._up.wait(max(deadline - self._clock(), 0.0)):
@@ -311,6 +335,11 @@ class Link:
             _cut(connection)
             connection.close()
             raise
+
+
+def _number_of(answer: Mapping[str, Any]) -> Any:
+    said = answer.get(ASK)
+    return said.get(NUMBER) if isinstance(said, dict) else None
 
 
 def read_token(path: str) -> str:

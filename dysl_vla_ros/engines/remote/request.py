@@ -15,6 +15,8 @@ from dysl_vla_ros.errors import InputError, LinkError
 
 ASK = 'dysl'
 """Key of a request, an answer and a description that other servers and clients do not know."""
+NUMBERED, NUMBER = 'numbered', 'number'
+"""Under ``ASK``: that a server answers with the number of a request, and the number."""
 _SAME_TIME = 0.01
 Fill = Callable[[str], Any]
 
