@@ -186,7 +186,7 @@ class Link:
         except LinkError:
             self._failures += 1
             raise
-        if number is not None and _number_of(answer) != number:
+        if number is not None and _number_of(answer, number) != number:
             problem = f'{self.address.url} answered another request'
             self.drop(problem)
             raise LinkError(problem)
@@ -337,9 +337,10 @@ class Link:
             raise
 
 
-def _number_of(answer: Mapping[str, Any]) -> Any:
+def _number_of(answer: Mapping[str, Any], otherwise: int) -> Any:
+    """The request that was answered; of what is no answer at all others say what is wrong."""
     said = answer.get(ASK)
-    return said.get(NUMBER) if isinstance(said, dict) else None
+    return said.get(NUMBER) if isinstance(said, dict) else otherwise
 
 
 def read_token(path: str) -> str:
