@@ -27,6 +27,7 @@ from dysl_vla_ros.lab.data.bag_messages import (
 )
 from dysl_vla_ros.lab.data.bags.bag import Bag, open_bag
 from dysl_vla_ros.lab.data.number_rows import NumberRows, rows_of
+from dysl_vla_ros.lab.data.own_topics import is_prediction, is_report
 from dysl_vla_ros.lab.data.picture_spool import Spool
 from dysl_vla_ros.lab.data.refused_pictures import RefusedPictures
 from dysl_vla_ros.lab.data.stream_clocks import settle_clock
@@ -142,8 +143,7 @@ def choose_topics(bag: Bag, choice: BagChoice) -> Topics:
                 lacking.append(f'{what}: {given} is {bag.topics[given]}, expected one of '
                                f'{", ".join(kinds)}; {option}')  # fmt: skip
             return given
-        found = [t for ending in endings for t in bag.find(*kinds, ending=ending)]
-        found = list(dict.fromkeys(found))
+        found = next(filter(None, (_others(bag, kinds, ending) for ending in endings)), [])
         if len(found) == 1 or (found and not needed):
             return found[0]
         if needed:
@@ -164,10 +164,13 @@ def choose_topics(bag: Bag, choice: BagChoice) -> Topics:
             lacking.append(f'pictures: no topic of {" or ".join(IMAGES)}; --cameras NAME=TOPIC')
     joints = one('joints', choice.joints, (JOINTS,), ('/joint_states', ''), '--joints TOPIC')
     action = choice.action
-    if action and action != NEXT:
+    if is_prediction(action):
+        lacking.append(f'actions: {action} is what a policy predicted, not what the arm was '
+                       'sent; --action TOPIC, or next')  # fmt: skip
+    elif action and action != NEXT:
         one('actions', action, NUMERIC, (), '--action TOPIC, or next')
     elif not action:
-        found = [t for t in bag.find(TRAJECTORY) if '/shadow/' not in t]
+        found = _others(bag, (TRAJECTORY,))
         if len(found) > 1:
             lacking.append(f'actions: {", ".join(found)}; --action TOPIC, or next')
         action = found[0] if len(found) == 1 else NEXT
@@ -360,6 +363,11 @@ class BagEpisodes:
                             for place in shown[name][here]]
                      for name in pictures}, instruction, result,
                 )  # fmt: skip
+
+
+def _others(bag: Bag, kinds: Sequence[str], ending: str = '') -> list[str]:
+    """Topics of these types that are no report of a policy's node, most messages first."""
+    return [topic for topic in bag.find(*kinds, ending=ending) if not is_report(topic)]
 
 
 def _usable(refused: RefusedPictures, message: Any) -> bool:

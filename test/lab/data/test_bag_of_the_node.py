@@ -1,0 +1,64 @@
+"""Recordings in which a policy's node spoke too: what it says of itself is no demonstration."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from test_bag_import import JOINTS, START, TRAJECTORY, command, episodes, joints, recorded, write
+
+from dysl_vla_ros.errors import ConfigError
+
+MOVED = '/arm/joint_trajectory'
+
+
+def with_node(executed, also=()):
+    """The arm as ever, and a node beside that predicts, and would send, something else."""
+    found = [m for m in recorded() if executed or m[0] != MOVED]
+    for number in range(15):
+        at = START + number * 200_000_000
+        found.append(('/vla_node/action_chunk', TRAJECTORY, at, command((9, 9, 9), at)))
+        found += [(topic, kind, at, make(at)) for topic, kind, make in also]
+    return sorted(found, key=lambda m: m[2])
+
+
+def shadow(at):
+    return command((8, 8, 8), at)
+
+
+@pytest.mark.parametrize('also', [(), [('/vla_node/shadow/joint_trajectory', TRAJECTORY, shadow)]])
+def test_what_a_policy_predicted_and_nobody_executed_is_no_action(tmp_path, also):
+    (episode,), bag = episodes(write(tmp_path / 'rec', with_node(False, also)))
+    assert bag.topics.action == 'next'
+    np.testing.assert_array_equal(episode.action[:-1], episode.state[1:])
+
+
+def test_of_an_armed_recording_the_trajectory_that_was_sent_is_taken_without_asking(tmp_path):
+    also = [('/vla_node/shadow/joint_trajectory', TRAJECTORY, shadow)]
+    (episode,), bag = episodes(write(tmp_path / 'rec', with_node(True, also)))
+    assert bag.topics.action == MOVED
+    assert episode.action.max() < 4
+
+
+def test_a_joint_state_that_a_node_in_shadow_would_have_sent_is_not_where_the_joints_are(tmp_path):
+    also = [('/vla_node/shadow/joint_command', JOINTS, lambda at: joints((7, 7, 7), at))]
+    (episode,), bag = episodes(write(tmp_path / 'rec', with_node(False, also)))
+    assert bag.topics.joints == '/joint_states' and episode.state.max() < 4
+
+
+def test_joint_states_are_where_the_joints_are_also_beside_commands_of_the_same_type(tmp_path):
+    also = [('/joint_command', JOINTS, lambda at: joints((7, 7, 7), at))]
+    (episode,), bag = episodes(write(tmp_path / 'rec', with_node(False, also)))
+    assert bag.topics.joints == '/joint_states' and episode.state.max() < 4
+
+
+def test_a_prediction_that_is_named_as_the_action_is_refused_with_what_would_be_right(tmp_path):
+    folder = write(tmp_path / 'rec', with_node(True))
+    with pytest.raises(ConfigError, match='/vla_node/action_chunk is what a policy predicted'):
+        episodes(folder, action='/vla_node/action_chunk')
+
+
+def test_what_a_node_in_shadow_would_have_sent_can_be_named(tmp_path):
+    also = [('/vla_node/shadow/joint_trajectory', TRAJECTORY, shadow)]
+    folder = write(tmp_path / 'rec', with_node(False, also))
+    (episode,), _ = episodes(folder, action='/vla_node/shadow/joint_trajectory')
+    assert (episode.action == 8).all()
