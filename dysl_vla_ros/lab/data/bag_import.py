@@ -31,6 +31,7 @@ from dysl_vla_ros.lab.data.own_topics import is_prediction, is_report
 from dysl_vla_ros.lab.data.picture_spool import Spool
 from dysl_vla_ros.lab.data.refused_pictures import RefusedPictures
 from dysl_vla_ros.lab.data.stream_clocks import settle_clock
+from dysl_vla_ros.lab.data.trajectory_windows import StreamedRows, windows_of
 from dysl_vla_ros.pictures.messages import check_message, is_raw, rgb_of
 
 NEXT = 'next'
@@ -215,6 +216,7 @@ class BagEpisodes:
         self.action_names: tuple[str, ...] = ()
         self.like: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._refused = RefusedPictures()
+        self._streamed = False
         for topic in self.topics.cameras.values():
             self._look_at(topic)
 
@@ -264,12 +266,14 @@ class BagEpisodes:
         beside = f'; left out: {", ".join(joints.left_out)}' if joints.left_out else ''
         self._note(f'{topics.joints}: joints {", ".join(joints.names)}{beside}')
         self.state_names = joints.names
-        commanded = joints
+        commanded: NumberRows | StreamedRows = joints
         if topics.action != NEXT:
             found = self._numbers(streams, topics.action, self.action_names, self.like[1])
             if found is None:
                 return
-            commanded = found if found.names else found.named(joints.names)
+            commanded = self._followed(
+                streams.of(topics.action), found if found.names else found.named(joints.names)
+            )
         gripper = None
         if topics.gripper:
             gripper = self._numbers(streams, topics.gripper, ())
@@ -303,6 +307,27 @@ class BagEpisodes:
             self._note(note)
         return rows if len(rows.times) else None
 
+    def _followed(
+        self, entries: Sequence[tuple[int, Any]], goals: NumberRows
+    ) -> NumberRows | StreamedRows:
+        """What was commanded: of streamed windows where they lead, else the last points."""
+        topic = self.topics.action
+        if self.bag.topics[topic] != TRAJECTORY:
+            return goals
+        windows = windows_of(entries)
+        streamed = windows.streamed()
+        self._streamed = self._streamed if streamed is None else streamed
+        if not self._streamed:
+            self._note(f'{topic}: goals, one after the other: the action of a frame is the last '
+                       'point of the newest')  # fmt: skip
+            return goals
+        self._note(f'{topic}: a stream ({windows.told()}): the action of a frame is where the '
+                   'newest window says that the arm is one frame later')  # fmt: skip
+        if windows.refused:
+            self._note(f'{topic}: {windows.refused} windows are left out: not finite, or without '
+                       'positions, or their times do not ascend')  # fmt: skip
+        return StreamedRows(goals, windows.joined(), 1 / self.choice.fps)
+
     def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
@@ -331,7 +356,8 @@ class BagEpisodes:
                     yield at, after[0], text, result
 
     def _cut(
-        self, streams: _Streams, joints: NumberRows, commanded: NumberRows,
+        self, streams: _Streams, joints: NumberRows,
+        commanded: NumberRows | StreamedRows,
         gripper: NumberRows | None, begin: int, end: int, instruction: str, result: str,
     ) -> Iterator[BagEpisode]:  # fmt: skip
         silent = int(self.choice.most_silent_s * _S)

@@ -35,7 +35,7 @@ def numbers_of(kind: str, message: Any) -> tuple[tuple[str, ...], NDArray[np.flo
     if kind == JOINTS:
         return tuple(message.name), np.asarray(message.position, np.float64)
     if kind == TRAJECTORY:
-        # Of a window, the last point: where the arm is sent.
+        # The last point: where the arm is sent. Of streamed windows: trajectory_windows.
         last = message.points[-1].positions if len(message.points) else ()
         return tuple(message.joint_names), np.asarray(last, np.float64)
     if kind in _ARRAYS:
