@@ -347,10 +347,13 @@ class BagEpisodes:
             if self.choice.text or not texts:
                 yield first, last, self.choice.text, result
                 continue
-            # The one in force at the beginning, and every later one, each with its frames.
+            # The one in force at the beginning, and every other one, each with its frames.
             before = [entry for entry in texts if entry[0] <= first][-1:]
             inside = [entry for entry in texts if first < entry[0] < last]
-            changes = [(max(t, first), text) for t, text in (*before, *inside)]
+            changes: list[tuple[int, str]] = []
+            for t, text in (*before, *inside):
+                if not changes or text != changes[-1][1]:  # said again, it begins nothing
+                    changes.append((max(t, first), text))
             for (at, text), after in zip(changes, [*changes[1:], (last, '')], strict=True):
                 if text:
                     yield at, after[0], text, result

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_bag_import import JOINTS, START, TRAJECTORY, command, episodes, joints, recorded, write
+from test_bag_import import (
+    JOINTS,
+    SECOND,
+    START,
+    STORE,
+    TEXT,
+    TRAJECTORY,
+    command,
+    episodes,
+    joints,
+    recorded,
+    write,
+)
 
 from dysl_vla_ros.errors import ConfigError
 
@@ -62,3 +74,24 @@ def test_what_a_node_in_shadow_would_have_sent_can_be_named(tmp_path):
     folder = write(tmp_path / 'rec', with_node(False, also))
     (episode,), _ = episodes(folder, action='/vla_node/shadow/joint_trajectory')
     assert (episode.action == 8).all()
+
+
+def said(*texts):
+    """The recording, with these instructions (at [s], words) in place of its own."""
+    found = [m for m in recorded() if m[0] != '/instruction']
+    found += [('/instruction', TEXT, START + round(at * SECOND), STORE.types[TEXT](data=text))
+              for at, text in texts]  # fmt: skip
+    return sorted(found, key=lambda m: m[2])
+
+
+@pytest.mark.parametrize(('texts', 'wanted'), [
+    ([(0, 'pick'), *((at / 10, 'pick') for at in range(5, 30, 5))], [('pick', 30)]),
+    ([(0, 'pick'), (0.5, ' pick '), (1, 'place'), (1.5, 'place'), (2, 'pick')],
+     [('pick', 10), ('place', 10), ('pick', 10)]),
+    ([(0, 'pick'), (1, ''), (2, 'pick')], [('pick', 10), ('pick', 10)]),
+])  # fmt: skip
+def test_the_same_instruction_said_again_begins_nothing(tmp_path, texts, wanted):
+    found, _ = episodes(write(tmp_path / 'rec', said(*texts)))
+    assert [episode.instruction for episode in found] == [text for text, _ in wanted]
+    for episode, (_, frames) in zip(found, wanted, strict=True):
+        assert abs(len(episode.state) - frames) <= 1
