@@ -27,7 +27,7 @@ from dysl_vla_ros.lab.data.bag_messages import (
 )
 from dysl_vla_ros.lab.data.bags.bag import Bag, open_bag
 from dysl_vla_ros.lab.data.number_rows import NumberRows, rows_of
-from dysl_vla_ros.lab.data.own_topics import is_prediction, is_report
+from dysl_vla_ros.lab.data.own_topics import is_prediction, is_report, is_seen
 from dysl_vla_ros.lab.data.picture_spool import Spool
 from dysl_vla_ros.lab.data.refused_pictures import RefusedPictures
 from dysl_vla_ros.lab.data.stream_clocks import settle_clock
@@ -219,6 +219,9 @@ class BagEpisodes:
         self._streamed = False
         for topic in self.topics.cameras.values():
             self._look_at(topic)
+            if is_seen(topic):
+                self._note(f'{topic}: what the policy saw, at its size and once a pass; what its '
+                           'camera saw is recorded by record_video:=true')  # fmt: skip
 
     def episodes(self) -> Iterator[BagEpisode]:
         """Every episode, in order.
@@ -479,8 +482,12 @@ def _runs(good: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
 
 
 def _pictures(bag: Bag) -> list[str]:
-    """Topics of pictures, each camera once: raw in front of compressed; no depth."""
-    found = [t for t in bag.find(*IMAGES) if 'depth' not in t.lower()]
+    """Topics of pictures, each camera once: raw in front of compressed; no depth.
+
+    What a policy's node drew is none; what its model saw is, where no camera was recorded.
+    """
+    every = [t for t in bag.find(*IMAGES) if 'depth' not in t.lower()]
+    found = [t for t in every if not is_report(t)] or [t for t in every if is_seen(t)]
     raw = {t for t in found if bag.topics[t] == IMAGES[0]}
     return sorted(t for t in found if t.removesuffix('/compressed') == t
                   or t.removesuffix('/compressed') not in raw)  # fmt: skip
@@ -490,7 +497,7 @@ def _camera_name(topic: str, topics: Sequence[str]) -> str:
     """``/wrist/color/image_raw`` -> ``wrist``; what tells them apart, in words of a name."""
     plain = [
         part
-        for part in topic.split('/')
+        for part in (topic.rpartition('/seen/')[2] if is_seen(topic) else topic).split('/')
         if part
         and part
         not in ('image_raw', 'image', 'compressed', 'color', 'rgb', 'image_color', 'image_rect')

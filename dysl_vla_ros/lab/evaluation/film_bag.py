@@ -10,6 +10,7 @@ from typing import Any
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.bag_messages import IMAGES
 from dysl_vla_ros.lab.data.bags.bag import Bag, open_bag
+from dysl_vla_ros.lab.data.own_topics import is_report
 from dysl_vla_ros.lab.data.refused_pictures import RefusedPictures
 from dysl_vla_ros.lab.evaluation.film import Film, Frame, joined_masks
 from dysl_vla_ros.lab.evaluation.film_pictures import fitted
@@ -18,8 +19,6 @@ from dysl_vla_ros.pictures.messages import check_message, rgb_of
 
 _STATUS = 'diagnostic_msgs/msg/DiagnosticStatus'
 _INFO = '/chunk_info'
-_DRAWN = ('/layers', '/camera_check/', '/seen/')
-"""In names of pictures that no camera took."""
 MOST = 2_000
 """Passes of one film, some minutes; what is longer is shown from its beginning."""
 
@@ -78,7 +77,7 @@ def _recorded(bag: Bag, camera: str) -> Iterator[tuple[str, Frame]]:
 def _watched(bag: Bag, camera: str) -> Iterator[tuple[str, Frame]]:
     """Of ``~/chunk_info``: each pass with the newest picture before it."""
     infos = bag.find(_STATUS, ending=_INFO)
-    pictures = [name for name in bag.find(*IMAGES) if not any(d in name for d in _DRAWN)]
+    pictures = [name for name in bag.find(*IMAGES) if not is_report(name)]
     if not infos or not pictures or (camera and camera not in pictures):
         raise ConfigError(
             '--camera' if camera else 'bag', camera or str(bag.path),

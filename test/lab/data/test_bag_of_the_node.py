@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from test_bag_import import (
+    IMAGE,
     JOINTS,
     SECOND,
     START,
@@ -14,6 +15,7 @@ from test_bag_import import (
     command,
     episodes,
     joints,
+    picture,
     recorded,
     write,
 )
@@ -74,6 +76,39 @@ def test_what_a_node_in_shadow_would_have_sent_can_be_named(tmp_path):
     folder = write(tmp_path / 'rec', with_node(False, also))
     (episode,), _ = episodes(folder, action='/vla_node/shadow/joint_trajectory')
     assert (episode.action == 8).all()
+
+
+def seen(at):
+    return picture(200, at)
+
+
+OWN = [('/vla_node/seen/image', IMAGE, seen), ('/vla_node/layers', IMAGE, seen),
+       ('/vla_node/camera_check/image', IMAGE, seen)]  # fmt: skip
+CAMERA = '/wrist/color/image_raw'
+
+
+def test_what_the_model_saw_and_what_the_node_drew_are_no_cameras(tmp_path):
+    (episode,), bag = episodes(write(tmp_path / 'rec', with_node(True, OWN)))
+    assert bag.topics.cameras == {'wrist': CAMERA} and set(episode.pictures) == {'wrist'}
+
+
+def test_a_picture_of_the_node_can_be_named_as_a_camera(tmp_path):
+    folder = write(tmp_path / 'rec', with_node(True, OWN))
+    (episode,), _ = episodes(folder, cameras={'front': '/vla_node/seen/image', 'wrist': CAMERA})
+    assert set(episode.pictures) == {'front', 'wrist'}
+
+
+def test_where_no_camera_was_recorded_what_the_model_saw_is_taken_and_told(tmp_path):
+    messages = [m for m in with_node(True, OWN) if m[0] != CAMERA]
+    _, bag = episodes(write(tmp_path / 'rec', messages))
+    assert list(bag.topics.cameras.values()) == ['/vla_node/seen/image']
+    assert any('/vla_node/seen/image: what the policy saw' in note for note in bag.notes)
+
+
+def test_a_recording_with_no_picture_but_what_the_node_drew_lacks_pictures(tmp_path):
+    messages = [m for m in with_node(True, OWN[1:]) if m[0] != CAMERA]
+    with pytest.raises(ConfigError, match='pictures: no topic of'):
+        episodes(write(tmp_path / 'rec', messages))
 
 
 def said(*texts):
