@@ -206,9 +206,7 @@ def _shown(
             lambda done: bars.update(task, completed=done),
         )  # fmt: skip
     found = summary(result)
-    # Files of record:=true have none, by design.
-    told = [note for note in bag.notes if not note.startswith('no metadata.yaml')]
-    notes = [*told, *steps.notes, *_notes(result, policy)]
+    notes = [*bag.notes, *steps.notes, *_notes(result, policy)]
     if given.json is not None:
         write_json(given.json, {
             'format': FORMAT, 'version': FORMAT_VERSION, 'bag': str(given.bag),

@@ -21,6 +21,7 @@ from test_bag_import import (
 )
 
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.ros.bag_files import BagFiles, Kind
 
 MOVED = '/arm/joint_trajectory'
 
@@ -109,6 +110,28 @@ def test_a_recording_with_no_picture_but_what_the_node_drew_lacks_pictures(tmp_p
     messages = [m for m in with_node(True, OWN[1:]) if m[0] != CAMERA]
     with pytest.raises(ConfigError, match='pictures: no topic of'):
         episodes(write(tmp_path / 'rec', messages))
+
+
+def test_a_recorder_that_writes_no_metadata_by_design_is_not_said_to_have_been_ended(tmp_path):
+    sent = with_node(True, OWN)
+    files = BagFiles(tmp_path / 'rec', 1 << 30, spare_bytes=0)
+    for topic, kind, at, message in sent:
+        own = Kind(kind, STORE.generate_msgdef(kind)[0])
+        files.write(topic, own, bytes(STORE.serialize_cdr(message, kind)), at)
+    files.close()
+    _, bag = episodes(tmp_path / 'rec')
+    assert not any('metadata' in note or 'ended' in note for note in bag.notes)
+    files.path.write_bytes(files.path.read_bytes()[: files.path.stat().st_size // 2])
+    _, bag = episodes(tmp_path / 'rec')
+    assert any('the recorder was ended or the copy is cut off' in note for note in bag.notes)
+    assert not any('metadata' in note for note in bag.notes)
+
+
+def test_a_recording_whose_metadata_is_missing_is_told_as_before(tmp_path):
+    folder = write(tmp_path / 'rec', with_node(True))
+    (folder / 'metadata.yaml').unlink()
+    _, bag = episodes(folder)
+    assert any('no metadata.yaml' in note for note in bag.notes)
 
 
 def said(*texts):

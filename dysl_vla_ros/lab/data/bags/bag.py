@@ -21,8 +21,8 @@ from typing import Any
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.bags.definitions import Definitions
 from dysl_vla_ros.lab.data.bags.mcap_storage import MAGIC as MCAP_MAGIC
-from dysl_vla_ros.lab.data.bags.mcap_storage import McapStorage
-from dysl_vla_ros.lab.data.bags.places import bag_files
+from dysl_vla_ros.lab.data.bags.mcap_storage import McapStorage, without_metadata
+from dysl_vla_ros.lab.data.bags.places import NO_METADATA, bag_files
 from dysl_vla_ros.lab.data.bags.records import Channel, Message, Raw, Storage, add_once, unreadable
 from dysl_vla_ros.lab.data.bags.sqlite_storage import MAGIC as SQLITE_MAGIC
 from dysl_vla_ros.lab.data.bags.sqlite_storage import SqliteStorage
@@ -235,6 +235,8 @@ def open_bag(path: Path) -> Bag:
                 raise unreadable(file, 'neither MCAP nor sqlite3: it begins with '
                                  f'{start[:8]!r}', 'an .mcap or .db3 file that ros2 bag record '
                                  'wrote; copy it again')  # fmt: skip
+        if all(without_metadata(storage) for storage in storages):
+            notes = [note for note in notes if note != NO_METADATA]
         bag = Bag(path, storages, notes, unpacked)
         if not any(channel.count for channel in bag.channels.values()):
             said = ''.join(f'; {note}' for note in bag.notes)

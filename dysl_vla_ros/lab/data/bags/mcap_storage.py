@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.data.bags.records import Channel, Raw, add_once, unreadable
+from dysl_vla_ros.lab.data.bags.records import Channel, Raw, Storage, add_once, unreadable
 
+OWN_RECORDER = 'dysl_vla_ros'
+"""As the header of a file of ``record:=true`` has it; no metadata.yaml is written beside."""
 MAGIC = b'\x89MCAP0\r\n'
 _CHUNK = 0x06
 _CHUNK_HEADER = struct.Struct('<BQQQQII')
@@ -61,6 +63,7 @@ class McapStorage:
             if file.read(len(MAGIC)) != MAGIC:
                 raise unreadable(path, 'no MCAP file: its first bytes are others',
                                  'an .mcap or .db3 file, or the folder with them')  # fmt: skip
+        self.written_by = self._header()
         if not self._indexed():
             counts = Counter(raw.topic for raw in self.messages())
             self.channels = {topic: replace(channel, count=counts[topic])
@@ -137,6 +140,14 @@ class McapStorage:
         except Exception:  # it ends somewhere: that is known already
             return
 
+    def _header(self) -> str:
+        """Library that wrote the file; '' where its beginning is damaged."""
+        try:
+            with self._path.open('rb') as file:
+                return str(self._library.reader.make_reader(file).get_header().library)
+        except Exception:  # of nonsense, the library's own, of several kinds
+            return ''
+
     def _indexed(self) -> bool:
         """Take topics and counts from the index; False where there is none that can be used."""
         try:
@@ -157,6 +168,11 @@ class McapStorage:
             self.channels.clear()
             return False
         return True
+
+
+def without_metadata(storage: Storage) -> bool:
+    """Whether the file is of a recorder that writes no metadata.yaml."""
+    return isinstance(storage, McapStorage) and storage.written_by == OWN_RECORDER
 
 
 def _channel(record: Any, schemas: Mapping[int, Any]) -> Channel:

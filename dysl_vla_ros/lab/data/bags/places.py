@@ -12,6 +12,8 @@ from dysl_vla_ros.bundle.git_lfs import pointer_words
 from dysl_vla_ros.lab.data.bags.records import unreadable
 
 METADATA = 'metadata.yaml'
+NO_METADATA = (f'no {METADATA}: the recorder was ended before it wrote it; the files are read '
+               'without (ros2 bag reindex writes a new one)')  # fmt: skip
 ENDINGS = ('.mcap', '.db3')
 PACKED = '.zstd'
 _EXPECTED = 'an .mcap or .db3 file that ros2 bag record wrote, or the folder with them'
@@ -89,8 +91,7 @@ def _listed(folder: Path) -> tuple[list[str], list[str]]:
     """Names of the files in metadata.yaml, which a killed recorder never wrote."""
     path = folder / METADATA
     if not path.is_file():
-        return [], [f'no {METADATA}: the recorder was ended before it wrote it; the files are '
-                    'read without (ros2 bag reindex writes a new one)']  # fmt: skip
+        return [], [NO_METADATA]
     try:
         document = yaml.safe_load(path.read_text('utf-8', 'replace'))
         names = document['rosbag2_bagfile_information']['relative_file_paths']
