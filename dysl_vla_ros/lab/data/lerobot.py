@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from dysl_vla_ros.bundle.git_lfs import pointer_words
 from dysl_vla_ros.errors import ConfigError, as_list
 from dysl_vla_ros.lab.data.dataset_format import IMAGE, INFO, read_document
+from dysl_vla_ros.lab.data.video_stretches import Claim, claimed_twice
 
 VERSIONS = ('v2.0', 'v2.1', 'v3.0')
 _ROWS = ('episode_index', 'frame_index', 'task_index')
@@ -134,6 +135,13 @@ def open_lerobot(folder: Path) -> LerobotSet:
     wrong += _missing_files(episodes)
     if not episodes and not wrong:
         wrong.append('no episode: expected at least one')
+    if not wrong:
+        claims = [
+            Claim(entry.index, name, file, begin, entry.length / info['fps'])
+            for entry in episodes
+            for name, (file, begin) in entry.videos.items()
+        ]
+        wrong += claimed_twice(folder, claims, 0.5 / info['fps'], new)
     _refuse(folder, wrong)
     return LerobotSet(folder, float(info['fps']), str(info.get('robot_type')), columns,
                       tuple(episodes), tasks)  # fmt: skip
