@@ -155,5 +155,6 @@ def test_a_plain_openvla_is_served_to_a_robot_and_to_the_harness(serve, upstream
 def test_a_wrong_call_ends_in_one_line(words, said, capsys):
     assert main(['serve', *words]) == (1 if '--contract' in words else 2)
     errors = capsys.readouterr().err
-    assert said in errors
-    assert errors.count('\n') == 1
+    # Servers and links of the tests before may say their last words meanwhile.
+    (line,) = [line for line in errors.splitlines() if line.startswith('dysl serve: ')]
+    assert said in line and 'Traceback' not in errors
