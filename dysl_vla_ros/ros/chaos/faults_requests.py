@@ -9,6 +9,9 @@ from dysl_vla_ros.ros.chaos.fault import Act, Fault
 from dysl_vla_ros.ros.chaos.rig import Rig
 
 _STOP_REST_S = 0.8
+_TOLD_S = 6.0
+"""Until diagnostics tell of a commander at the latest [s]: one whose first word was missed is
+heard again after 3 s, its name comes up to a second after it, and they come once a second."""
 
 
 def _request(name: str, act: Act, quick: bool = False, hold: float = 1.2,
@@ -92,11 +95,11 @@ def _commander(name: str, act: Act, hold: float = 1.5, quick: bool = False,
 
 
 COMMANDER = (
-    # Its name may come a second after it, and the diagnostics that tell it a second later.
-    _commander('a second publisher', _intruder(), hold=2.5, quick=True),
-    _commander('second speaks once', _intruder(_intruder_says(0.1)), hold=2.5),
+    _commander('a second publisher', _intruder(), hold=_TOLD_S, quick=True),
+    _commander('second speaks once', _intruder(_intruder_says(0.1)), hold=_TOLD_S),
     _commander('second speaks 10 times', _intruder(times(10, in_turn(_intruder_says(0.05),
-                                                                   pause(0.05))))),
+                                                                   pause(0.05)))),
+               hold=_TOLD_S),
     _commander('another moves the arm', push(0.6, 0.7)),
     _commander('armed beside another', _rearm, hold=2.0),
     _commander('nobody hears, 0.5 s', _deaf(0.5), says=False),
