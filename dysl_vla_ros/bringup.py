@@ -233,10 +233,10 @@ def nodes(arguments: Mapping[str, str]) -> tuple[NodeSpec, ...]:
         safe_start.check_simulation(given, _own_files(given), NODE, presets())
     else:
         safe_start.check_hardware(given, _files(given), NODE)
+    named = (NODE, RECORDER, *((SIM_ARM,) if simulated else ()))
     for path in _own_files(given):
         check_once(path)
-        others = (SIM_ARM, RECORDER) if simulated else (RECORDER,)
-        check_reach(path, [_full_name(given, name) for name in (NODE, *others)])
+        check_reach(path, [_full_name(given, name) for name in named])
     _check_packages(given)
     specs = [_vla_node(given)]
     if simulated:

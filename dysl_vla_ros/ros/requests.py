@@ -246,11 +246,11 @@ class Requests:
         seen, restarted = self._session.around.newest, self._take_restart(loop)
         if not (loop.armed and loop.started):
             return
+        cause = seen.controller_problem or seen.misfit or self._session.redescribed
         if not self._session.publishers.listeners:
             topic = self._session.publishers.command_topic
             self._stop_for(f'nobody subscribes to {topic} any more; ~/start begins anew')
-        elif seen.controller_problem or seen.misfit or self._session.redescribed:
-            cause = seen.controller_problem or seen.misfit or self._session.redescribed
+        elif cause:
             self._stop_for(f'stopped: {cause}')  # it stands there also when that is over
         elif restarted:
             self._stop_for('the controller was started again; ~/start begins from where it is')

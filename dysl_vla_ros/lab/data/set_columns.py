@@ -64,16 +64,19 @@ def names_of(column: str, described: Column) -> tuple[str, ...]:
     """Of the numbers of a column; where it has none, by number."""
     size = int(np.prod(described.shape))
     if len(described.names) == size:
-        plain = [name.removesuffix('.pos') for name in described.names]
-        return tuple(name if name not in plain[:place] else f'{name}_{place + 1}'
-                     for place, name in enumerate(plain))  # fmt: skip
+        return _each_once([name.removesuffix('.pos') for name in described.names])
     stem = 'action' if column.startswith('action') else 'joint'
     return tuple(f'{stem}_{number}' for number in range(1, size + 1))
 
 
 def joined_names(data: LerobotSet, columns: Sequence[str]) -> tuple[str, ...]:
     """Of the numbers of several columns, each once."""
-    names = [name for column in columns for name in names_of(column, data.columns[column])]
+    return _each_once([name for column in columns
+                       for name in names_of(column, data.columns[column])])  # fmt: skip
+
+
+def _each_once(names: Sequence[str]) -> tuple[str, ...]:
+    """Names; one that was there before gets its place behind it."""
     return tuple(name if name not in names[:place] else f'{name}_{place + 1}'
                  for place, name in enumerate(names))  # fmt: skip
 
