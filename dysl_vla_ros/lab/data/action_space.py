@@ -30,23 +30,26 @@ class Follows:
         increments: How far from the next step, likewise.
         near: Per number, correlation with the next state and how many times as large.
         steps: The same with the next step.
+        apart: Per number, median of what an action is above the next state, as both are.
     """
 
     absolute: float
     increments: float
     near: tuple[tuple[float, float], ...]
     steps: tuple[tuple[float, float], ...]
+    apart: tuple[float, ...]
 
     def slopes(self, absolute: bool) -> tuple[float, ...]:
         """How many times as large each action is as what it causes; 0.0 where that is not sure.
 
-        Where actions are clearly positions, though they were taken for increments, it is as such.
+        Negative where the state goes the other way. Where actions are clearly positions, though
+        they were taken for increments, it is as such.
         """
         found = []
         for (near, slope), (step, steep) in zip(self.near, self.steps, strict=True):
-            if near > _SURE and near > abs(step) + _APART:
+            if abs(near) > _SURE and abs(near) > abs(step) + _APART:
                 found.append(slope)
-            elif not absolute and step > _SURE and step > abs(near) + _APART:
+            elif not absolute and abs(step) > _SURE and abs(step) > abs(near) + _APART:
                 found.append(steep)
             else:
                 found.append(0.0)
@@ -69,7 +72,9 @@ def follow(
     steps = np.concatenate([np.diff(part, axis=0) for part in states]).astype(np.float64)
     errors = [float(np.median((np.abs(said - found) / scale).mean(axis=1))) if len(said) else 0.0
               for found in (after, steps)]  # fmt: skip
-    return Follows(errors[0], errors[1], _lines(said, after), _lines(said, steps))
+    apart = np.median(said - after, axis=0) if len(said) else np.zeros(scale.shape)
+    return Follows(errors[0], errors[1], _lines(said, after), _lines(said, steps),
+                   tuple(apart.tolist()))  # fmt: skip
 
 
 def _lines(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +18,15 @@ _TURN = 2.0 * np.pi
 _DEGREE = float(np.pi / 180.0)
 _ABOUT_57 = (23.0, 143.0)
 """What is this many times as large as it should be is in degrees, and should be in radians."""
+_ABOUT_ONE = (0.5, 2.0)
+"""What a position is, as many times as large as where its joint then stands."""
+_SAG = 0.5
+"""No arm stands farther from its command, throughout [rad]."""
 _TENS = 10.0
 """Standard deviations; no action of a joint is so far from where the joint goes."""
+_ABOVE, _BELOW, _TURNED = 'about 57 times as large', 'a 57th times as large', 'the other way'
+_SIDES = {_ABOVE: ('radians', 'degrees'), _BELOW: ('degrees', 'radians')}
+"""Units of state and action that explain it."""
 Arrays = Sequence[NDArray[np.float32]]
 
 
@@ -31,11 +38,13 @@ class JointUnits:
         state: Of the state; 1.0 where it is no joints.
         action: Likewise.
         reach: How far the joints of both go, as stored.
+        known: Whether both are radians then.
     """
 
     state: float = 1.0
     action: float = 1.0
     reach: tuple[float, float] = (0.0, 0.0)
+    known: bool = False
 
 
 def joint_units(
@@ -63,7 +72,8 @@ def joint_units(
         return JointUnits(_factor(state))
     said = choice.action_units or state
     action, farther = _settled(said, 'action-units', layout.action, actions, told)
-    return JointUnits(_factor(state), _factor(action), (far, farther))
+    known = 'as-stored' not in (state, action)
+    return JointUnits(_factor(state), _factor(action), (far, farther), known)
 
 
 def refuse_other_units(
@@ -83,34 +93,64 @@ def refuse_other_units(
     Raises:
         ConfigError: Asks for the units of both sides, or for the action space.
     """
-    names, slopes = layout.action.joints, follows.slopes(absolute)
-    low, high = _ABOUT_57
-    above = [name for name, slope in zip(names, slopes, strict=True) if low < slope < high]
-    below = [name for name, slope in zip(names, slopes, strict=True)
-             if 1.0 / high < slope < 1.0 / low]  # fmt: skip
+    slopes = dict(zip(layout.action.joints, follows.slopes(absolute), strict=True))
+    off = _off_by(slopes, absolute)
+    zeros = _other_zeros(layout, follows, units, absolute) if not off else []
     error = follows.absolute if absolute else follows.increments
-    if not above and not below and error <= _TENS:
+    if not off and not zeros and error <= _TENS:
         return
     way = 'positions' if absolute else 'increments'
     what = f'actions read as {way} are {error:.2g} standard deviations off what the state does'
-    off = [f'{", ".join(part)} {words} times as large' for part, words in (
-        (above, 'about 57'), (below, 'a 57th')) if part]  # fmt: skip
     if off:
-        what = f'actions follow the state, but not in its units: {"; ".join(off)}'
+        what = 'actions follow the state, but not in its units: '
+        what += '; '.join(f'{", ".join(names)} {words}' for words, names in off.items())
+    elif zeros:
+        what = f'actions are another zero than the state: {", ".join(zeros)}'
     if choice.space and choice.units != 'auto':
         told.append(f'{what}: taken as --action-space and --units say')
         return
-    known = [name for name, slope in zip(names, slopes, strict=True) if slope]
-    if off and {*above, *below} == {*known} and not (above and below):
-        sides = ('radians', 'degrees') if above else ('degrees', 'radians')
+    known = [name for name, slope in slopes.items() if slope]
+    sides = _SIDES.get(next(iter(off), '')) if len(off) == 1 else None
+    if sides and {*known} == {*next(iter(off.values()))}:
         right = f'--units {sides[0]} --action-units {sides[1]}'
-    elif off:
-        right = 'one unit in all columns: convert these, or leave them out with --only'
+    elif off or zeros:
+        right = 'one unit, zero and direction in all columns: convert these, or leave them out '
+        right += 'with --only'
     else:
         right = '--units, --action-units, --action-scale or --action-space'
     right = f'{right}, where {what} (the state goes up to {units.reach[0]:.3g}, they up to '
     right += f'{units.reach[1]:.3g})'
     raise ConfigError('units', choice.units, right)
+
+
+def _off_by(slopes: Mapping[str, float], absolute: bool) -> dict[str, list[str]]:
+    """What is wrong, in words -> the joints of which it is."""
+    off: dict[str, list[str]] = {}
+    low, high = _ABOUT_57
+    for name, slope in slopes.items():
+        if slope < 0.0:
+            words = _TURNED
+        elif low < slope < high:
+            words = _ABOVE
+        elif slope and 1.0 / high < slope < 1.0 / low:
+            words = _BELOW
+        elif absolute and slope and not _ABOUT_ONE[0] < slope < _ABOUT_ONE[1]:
+            words = f'{slope:.2g} times as large'
+        else:
+            continue
+        off.setdefault(words, []).append(name)
+    return off
+
+
+def _other_zeros(
+    layout: Layout, follows: Follows, units: JointUnits, absolute: bool
+) -> list[str]:  # fmt: skip
+    """Joints that stand so far from their commands that these count from another zero."""
+    if not absolute or not units.known:
+        return []
+    return [f'{name} by {apart:.2g} rad'
+            for name, apart in zip(layout.action.joints, follows.apart, strict=True)
+            if abs(apart) > _SAG]  # fmt: skip
 
 
 def _settled(

@@ -122,3 +122,33 @@ def test_a_joint_that_stands_still_beside_its_command_is_no_contradiction(tmp_pa
 
     reading, _, _ = read(robot_set(tmp_path / 'set', J, edit=edit))
     assert reading.space == 'joint_position'
+
+
+@pytest.mark.parametrize(
+    ('factor', 'words'), [(-1.0, 'j2 the other way'), (4.0, 'j2 4 times as large')]
+)
+def test_a_joint_whose_command_is_turned_or_in_a_unit_of_its_own_is_named(tmp_path, factor, words):
+    def edit(kind, values):
+        return values * (1.0, factor, 1.0, 1.0) if kind == 'action' else values
+
+    folder = robot_set(tmp_path / 'set', J, edit=edit)
+    text = refused(folder)
+    assert words in text and 'convert these, or leave them out with --only' in text
+    assert 'j1' not in text and 'j3' not in text
+    reading, state, action = read(folder, only=('j1', 'j3', 'j4'))
+    np.testing.assert_allclose(action[:-1], state[1:], atol=1e-3)
+
+
+def test_increments_that_go_the_other_way_are_named(tmp_path):
+    text = refused(robot_set(tmp_path / 'set', J, edit=increments(-1.0)))
+    assert 'j1, j2, j3, j4 the other way' in text
+
+
+def test_a_joint_whose_command_counts_from_another_zero_is_named(tmp_path):
+    def edit(kind, values):
+        return values + (0.0, 0.0, np.pi / 2, 0.0) if kind == 'action' else values
+
+    folder = robot_set(tmp_path / 'set', J, edit=edit)
+    assert 'another zero than the state: j3 by 1.6 rad' in refused(folder)
+    sagging = robot_set(tmp_path / 'sag', J, edit=lambda kind, v: v + 0.15 * (kind == 'action'))
+    assert read(sagging)[0].space == 'joint_position'
