@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dysl_vla_ros.core.run_state import CHANGED
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.motion import Planner
 from dysl_vla_ros.playback import Playback
@@ -53,8 +54,14 @@ class Beginning:
         self._home = home
         self._workspace_problem = getattr(planner, 'workspace_problem', lambda joints: '')
 
-    def start(self) -> str:
-        """Begin to act; returns why it is refused, else ''."""
+    def start(self, epoch: int | None = None) -> str:
+        """Begin to act; returns why it is refused, else ''.
+
+        Args:
+            epoch: In which it was asked for; None is now.
+        """
+        if epoch not in (None, self._standing.epoch):
+            return CHANGED
         refusal = self._problem() or self._standing.run.start()
         if not refusal:
             self._from_measured('waiting for the first chunk')
@@ -68,7 +75,7 @@ class Beginning:
     def home(self, way: Way) -> str:
         """Begin to go home by a way that was judged; returns why it is refused, else ''."""
         if way.epoch != self._standing.epoch:
-            return 'the state changed meanwhile: ask again'
+            return CHANGED
         refusal = self._standing.run.home()
         if not refusal:
             self._home.take(way.targets)

@@ -331,7 +331,10 @@ class SafetyConfig:
         key='limits.max_lead_m',
     )  # fmt: skip
     start_max_jump_rad: float = _parameter(
-        0.1, 'Arming is refused when the first target is farther away [rad]', low=0.001, high=3
+        0.1,
+        'An arm farther from its last command is not moved until ~/start [rad]',
+        low=0.001,
+        high=3,
     )
     start_max_jump_m: float = _parameter(
         0.01, 'As start_max_jump_rad, of a joint that slides [m]', low=0.0001, high=1

@@ -263,10 +263,13 @@ class ControlLoop:
 
     # ---- requests ------------------------------------------------------------------------
 
-    def start(self, now: float) -> str:
-        """Begin to act, from the measured pose; returns why it is refused, else ''."""
+    def start(self, now: float, epoch: int | None = None) -> str:
+        """Begin to act, from the measured pose; returns why it is refused, else ''.
+
+        A wish of an epoch that has ended is refused; None is one of now.
+        """
         with self._lock:
-            return self._begin.start()
+            return self._begin.start(epoch)
 
     def home(self, now: float) -> str:
         """Move slowly to ``home.positions``, from the measured pose; returns why not, else ''.

@@ -136,7 +136,7 @@ PARTS = {
     'intake': May('errors loop_status playback policy standing'),
     'loop_watch': May('core loop_status playback standing'),
     'way_home': May('config core data_types motion playback', '', 'numpy'),
-    'beginning': May('data_types motion playback standing way_home'),
+    'beginning': May('core data_types motion playback standing way_home'),
     'control_loop': May(
         'beginning chunk_desk config core data_types errors intake loop_status loop_watch motion '
         'playback policy standing state_source way_home', 'threading',
@@ -172,8 +172,8 @@ PARTS = {
         'lossless_picture motion parameter_check parameter_file pass_record pictures policy '
         'policy_process sim '
         'state_source training_range view',
-        'concurrent errno os pathlib queue secrets shutil signal stat sys threading time '
-        'traceback',
+        'concurrent contextlib errno os pathlib queue secrets shutil signal stat sys threading '
+        'time traceback',
         f'numpy mcap control_msgs controller_manager_msgs geometry_msgs rcl_interfaces '
         f'rclpy transforms3d visualization_msgs {MESSAGES}',
     ),

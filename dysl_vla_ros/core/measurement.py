@@ -22,7 +22,10 @@ PERSIST_S = 0.3
 """Refusals that go on for this long are a fault of the sensor."""
 _FORGET_S = 0.5
 _FEW = 3
-_KEPT_S = 0.5
+_EVEN = 2.0
+"""The longest gap of readings that come seldom, as many times as long as the shortest."""
+_KEPT_S = 1.0
+"""Longest span of the readings that are compared [s]: three of them tell at 2 Hz."""
 STILL_S = 0.3
 STILL_RAD, STILL_M = 0.02, 0.002
 """An arm stands still whose mean place changed by less than this between the halves of the last
@@ -96,8 +99,16 @@ class Measurement:
 
     @property
     def still(self) -> bool:
-        """Whether the arm stood still lately; not known from a reading or two after a gap."""
+        """Whether the arm stood still lately; not known from a reading or two after a gap.
+
+        Of an arm that tells it seldom the last three readings are compared.
+        """
         seen = self._since(STILL_S)
+        if len(seen) < _FEW:
+            seen = list(self._recent)[-_FEW:]
+            gaps = np.diff([stamp for stamp, _ in seen])
+            if len(seen) < _FEW or gaps.max() > _EVEN * gaps.min():
+                return False
         if len(seen) < _FEW or seen[-1][0] - seen[0][0] < _SEEN_S:
             return False
         rows = np.array([position for _, position in seen])

@@ -39,6 +39,8 @@ LATCHED: frozenset[State] = frozenset({'e-stop', 'fault'})
 
 NOT_STARTED = 'not started'
 """Why it is ready and at rest when nothing else is to be said."""
+CHANGED = 'the state changed meanwhile: ask again'
+"""Why something that was asked for is not begun."""
 RELEASED = 'released, not started'
 FRESH_AGAIN_S = 0.5
 """Inputs must be fresh for this long before stale ends."""

@@ -12,7 +12,8 @@ from dysl_vla_ros.ros.restarts import Restartable
 from dysl_vla_ros.ros.session import Session
 
 _LOG = logging.getLogger(__name__)
-_REST_PATIENCE_S = 1.0
+_REST_MARGIN_S = 1.0
+"""Beyond `stop.rest_s`, within which every brake ends: for the command thread to see it."""
 _PASS_PATIENCE_S = 0.4
 """From the request to stop on; then the model's process is killed."""
 _KILL_PATIENCE_S = 0.1
@@ -49,7 +50,11 @@ class Active:
             self._learn,
         )
         self.commands.start()
-        self.worker.start()
+        try:
+            self.worker.start()
+        except BaseException:
+            self.commands.finish(0.0)  # nothing of it is left to tick beside the next one
+            raise
 
     @property
     def alive(self) -> bool:
@@ -83,8 +88,9 @@ class Active:
         self.worker.finish()
         if self._session.loop is not None:
             self._session.loop.stop(begun, reason)
-        if not self.commands.finish(_REST_PATIENCE_S):
-            _LOG.warning('not at rest in %.0f s; the last window ends at rest', _REST_PATIENCE_S)
+        patience = self._session.config.safety.rest_s + _REST_MARGIN_S
+        if not self.commands.finish(patience):
+            _LOG.warning('not at rest in %.1f s: nothing is commanded any more', patience)
         self._session.end(time.monotonic())
         spent = time.monotonic() - begun
         if self._process is None:

@@ -12,7 +12,7 @@ import numpy as np
 from rclpy.node import Node
 
 from dysl_vla_ros.config import SafetyConfig
-from dysl_vla_ros.ros.command_graph import CommandGraph
+from dysl_vla_ros.ros.command_graph import CommandGraph, is_heard
 from dysl_vla_ros.ros.controller_check import ControllerCheck
 from dysl_vla_ros.ros.controller_fit import FORWARD, Sent
 from dysl_vla_ros.ros.controller_rate import ControllerRate
@@ -35,6 +35,7 @@ class Surroundings:
         restarted_at: When a controller became active again [s]; None = never seen.
         check: ``fits``, ``misfit`` or ``unknown``: what its parameters say of our commands.
         misfit: Why a controller would not do what is meant; '' when it fits or is unknown.
+        unheard: Command topics that nobody subscribes to, or only who looks on.
     """
 
     listeners: tuple[str, ...] = ()
@@ -44,6 +45,7 @@ class Surroundings:
     restarted_at: float | None = None
     check: str = 'unknown: not asked yet'
     misfit: str = ''
+    unheard: tuple[str, ...] = ()
 
 
 class _AroundTopic:
@@ -61,7 +63,7 @@ class _AroundTopic:
 
     @property
     def is_heard(self) -> bool:
-        return bool(self._node.count_subscribers(self.topic))
+        return is_heard(self._node, self.topic)
 
     def look(self) -> Surroundings:
         self._graph.poll()
@@ -77,6 +79,7 @@ class _AroundTopic:
             self._watch.restarted_at,
             self._check.status,
             self._check.misfit,
+            () if self._graph.heard else (self.topic,),
         )
 
     def destroy(self) -> None:
@@ -122,17 +125,12 @@ class Around:
         )
         self.newest = looks[0] if len(looks) == 1 else _together(looks)
 
-    def arming_problem(self, listeners: int) -> str:
-        """Why this arm should not be commanded now; '' when it may.
-
-        Args:
-            listeners: Subscriptions of the command topic, counted now.
-        """
+    def arming_problem(self) -> str:
+        """Why this arm should not be commanded now; '' when it may."""
         now = self.newest
-        if not listeners:
-            every = [topic.topic for topic in self._topics]
-            unheard = [topic.topic for topic in self._topics if not topic.is_heard]
-            names = ' and '.join(unheard or every)
+        unheard = [topic.topic for topic in self._topics if not topic.is_heard]
+        if unheard or now.unheard:
+            names = ' and '.join(unheard or now.unheard)
             return f'nobody subscribes to {names}: start the controller first'
         if now.controller_problem or now.misfit:
             return now.controller_problem or now.misfit
@@ -169,6 +167,7 @@ def _together(looks: list[Surroundings]) -> Surroundings:
         max(restarts, default=None),
         _joined(look.check for look in sorted(looks, key=lambda look: not look.misfit)),
         _joined(look.misfit for look in looks),
+        tuple(topic for look in looks for topic in look.unheard),
     )
 
 

@@ -54,6 +54,7 @@ class BagFiles:
         path: The file that is being written.
         written: Messages in all files.
         removed: Files that had to go.
+        lost: Files that somebody removed while they were written.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class BagFiles:
         if folder.exists() and not folder.is_dir():
             raise ConfigError('record_folder', str(folder), 'a folder: this is a file')
         folder.mkdir(parents=True, exist_ok=True)
-        self.written = self.removed = 0
+        self.written = self.removed = self.lost = 0
         self._library: Any = writer
         self._folder = folder
         self._limit = limit_bytes
@@ -124,13 +125,19 @@ class BagFiles:
     def flush(self) -> None:
         """Hand over to the system what was written so far, and keep the limit.
 
+        A file that somebody removed meanwhile is lost; another one is begun.
+
         Raises:
             BagFullError: No room on the disk.
             OSError: It cannot be written.
         """
         assert self._stream is not None
         self._writer.flush()
-        self._prune()
+        if not os.fstat(self._stream.fileno()).st_nlink:
+            self.lost += 1
+            self._begin()
+        else:
+            self._prune()
 
     def close(self) -> None:
         """End the file with its index; a second call does nothing."""

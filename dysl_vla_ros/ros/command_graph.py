@@ -15,7 +15,8 @@ UNKNOWN = '_NODE_NAME_UNKNOWN_'
 """What rclpy calls the owner of an endpoint while, or because, the graph does not name it."""
 _UNKNOWN_PATIENCE_S = 1.0
 """An endpoint is seen a little before its node's name."""
-_OBSERVERS = ('_', 'rosbag2_', 'foxglove_bridge', 'rqt', 'rviz')
+_OBSERVERS = ('_', 'rosbag2_', 'vla_recorder', 'dysl_soak', 'foxglove_bridge', 'rosbridge_',
+              'plotjuggler', 'rqt', 'rviz')  # fmt: skip
 """Beginnings of the names of nodes that only look on: ``ros2 topic echo``, recorders, viewers."""
 _MOST_ASKED = 8
 
@@ -31,6 +32,23 @@ def listening_nodes(node: Node, topic: str) -> tuple[tuple[str, str], ...]:
     ours = (node.get_namespace(), node.get_name())
     names = {(endpoint.node_namespace, endpoint.node_name) for endpoint in endpoints} - {ours}
     return tuple(sorted(name for name in names if _acts(name[1])))
+
+
+def is_heard(node: Node, topic: str) -> bool:
+    """Whether somebody receives what is published, and does not only look on.
+
+    A subscription whose node has no name counts: what it belongs to is not known.
+
+    Args:
+        node: Who asks.
+        topic: Resolved name.
+    """
+    ours = (node.get_namespace(), node.get_name())
+    return any(
+        not _named(endpoint) or _acts(endpoint.node_name)
+        for endpoint in node.get_subscriptions_info_by_topic(topic)
+        if (endpoint.node_namespace, endpoint.node_name) != ours
+    )
 
 
 def asked_nodes(node: Node, topic: str) -> tuple[tuple[str, str], ...]:
@@ -56,6 +74,8 @@ class CommandGraph:
         self._node = node
         self._topic = topic
         self._unknown_since: float | None = None
+        self.heard = False
+        """Whether one of them does not only look on."""
         self.listeners: tuple[str, ...] = ()
         """Full names of the nodes that receive commands."""
         self.others: tuple[str, ...] = ()
@@ -63,6 +83,7 @@ class CommandGraph:
 
     def poll(self) -> None:
         """Look again."""
+        self.heard = is_heard(self._node, self._topic)
         self.listeners = tuple(
             full_name(*name) for name in listening_nodes(self._node, self._topic)
         )

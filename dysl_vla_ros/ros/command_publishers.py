@@ -111,6 +111,7 @@ class CommandPublishers:
         ros_now: float | None = None,
         stamped: bool = True,
         news: bool = True,
+        at: float | None = None,
     ) -> bool:
         """Send one command; returns whether it went out, or had nothing to say.
 
@@ -122,6 +123,7 @@ class CommandPublishers:
             ros_now: ROS time of the tick, where it is simulated [s].
             stamped: Whether a trajectory should carry a stamp, rather than begin on arrival.
             news: False keeps the arm's message back: the one before says the same.
+            at: Time of the command for whoever receives it [s]; None is that of its stamp.
         """
         self._armed = armed = command.armed
         openings = (opening, *more_openings)
@@ -135,8 +137,9 @@ class CommandPublishers:
         self._in_motion = True
         for arm, value in zip(self.arms, measured, strict=False):
             part = arm.part(command)
-            carried = arm.gripper.carried(part, value)
             if news:
+                began = command.stamp if at is None else at
+                carried = arm.gripper.carried(part, value, began)
                 message = self._message(
                     part, arm.joint_names, kinematics, carried, ros_now, stamped
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import Any
 
 from rclpy.clock import Clock
@@ -128,17 +129,15 @@ class Configured:
             close_engine: False while a pass hangs in it.
         """
         self._remembered.latched = self.session.latched
-        self._node.destroy_timer(self._timer)
-        self._node.destroy_timer(self._looks)
-        self._node.destroy_guard_condition(self._attention)
-        self._node.destroy_subscription(self._description)
-        self.services.destroy()
-        self.session.destroy()
-        self.reports.destroy()
-        self._view.destroy()
-        self.passes.destroy()
-        if close_engine:
-            self.session.policy.engine.close()
+        with ExitStack() as parts:  # each of them, also when one of them raises
+            if close_engine:
+                parts.callback(self.session.policy.engine.close)
+            for drop in (self.passes, self._view, self.reports, self.session, self.services):
+                parts.callback(drop.destroy)
+            parts.callback(self._node.destroy_subscription, self._description)
+            parts.callback(self._node.destroy_guard_condition, self._attention)
+            for timer in (self._looks, self._timer):
+                parts.callback(self._node.destroy_timer, timer)
 
     @staticmethod
     def _references(

@@ -168,6 +168,7 @@ def _inputs(session: Session, now: float) -> Status:
         status.reason
         or session.inputs.joints.gripper_problem(now)
         or session.inputs.camera_warning(now)
+        or session.clock_problem(now)[0]
     )
     return Status('inputs', WARN if reason else OK, reason or 'fresh', values)
 
@@ -222,7 +223,8 @@ def _judge_commands(
         return ERROR, f'{session.state}: {seen.misfit or session.redescribed}'
     worry = session.around.intruders() or seen.controller_problem
     worry = worry or session.publishers.gripper_problem()
-    if not worry and loop is not None and loop.armed and not session.publishers.listeners:
+    deaf = seen.unheard or not session.publishers.listeners
+    if not worry and loop is not None and loop.armed and deaf:
         worry = f'armed, and nobody subscribes to {session.publishers.command_topic}'
     if worry:
         return WARN, f'{session.state}: {worry}'

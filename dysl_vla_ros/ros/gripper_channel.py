@@ -91,8 +91,16 @@ class GripperChannel:
                 self._action.forget()
         self._armed, self._silent, self._left_at = armed, False, measured
 
-    def carried(self, command: Command, measured: float | None) -> tuple[str, FloatArray] | None:
+    def carried(
+        self, command: Command, measured: float | None, at: float
+    ) -> tuple[str, FloatArray] | None:
         """The gripper as one more joint of the arm's message: on its way to what was sent.
+
+        Args:
+            command: That is sent.
+            measured: Opening; None without a measurement.
+            at: Time of the command for whoever receives it [s]: at half its speed it has come
+                half as far along the window before.
 
         Returns:
             Its joint's name, and its values at the points of the window, shape (k,); None where
@@ -106,7 +114,7 @@ class GripperChannel:
         if opening is None:
             return None
         value, plays = self._filter.joint_value(opening), command.gripper is not None
-        column = self._ramp.column(command.stamp, value, command.window_times, plays)
+        column = self._ramp.column(at, value, command.window_times, plays)
         return self._config.joint, column
 
     def send(self, command: Command) -> None:

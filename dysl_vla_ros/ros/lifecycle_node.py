@@ -18,13 +18,14 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from std_msgs.msg import Bool
 
 from dysl_vla_ros.config import NodeConfig, changed
 from dysl_vla_ros.contract import engine_of, joint_doubt
 from dysl_vla_ros.errors import DyslError, EngineError
 from dysl_vla_ros.policy import Policy
 from dysl_vla_ros.policy_process.open_policy import open_policy
-from dysl_vla_ros.ros import parameters
+from dysl_vla_ros.ros import parameters, qos
 from dysl_vla_ros.ros.active import Active
 from dysl_vla_ros.ros.configured import Configured
 from dysl_vla_ros.ros.lifecycle_guard import answer_invalid_transitions
@@ -85,6 +86,10 @@ class VlaNode(LifecycleNode):
         self._log_bridge = LogBridge(self.get_logger())
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._autostart: Any = None
+        # For the whole life of the node: what is pressed before it is configured is not lost.
+        # Reliable and best-effort publishers both reach it; twice the same is no harm.
+        for profile in (qos.STOP, qos.STOP_BEST_EFFORT):
+            self.create_subscription(Bool, 'estop', self._on_estop, profile)
         self.add_on_set_parameters_callback(self._on_parameters)
         answer_invalid_transitions(self)
         if self.get_parameter('autostart').value:
@@ -211,6 +216,12 @@ class VlaNode(LifecycleNode):
         self._autostart = None
         if self.trigger_configure() != SUCCESS or self.trigger_activate() != SUCCESS:
             self.failed = True
+
+    def _on_estop(self, message: Any) -> None:
+        if self._configured is None:
+            self._remembered.press(message.data)
+        else:
+            self._configured.requests.estop(message.data)
 
     def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         if self._showing:

@@ -7,6 +7,7 @@ and missing in the numbers of the passes.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import secrets
 import threading
@@ -128,8 +129,9 @@ class PassLog:
     def destroy(self) -> None:
         """End the thread, drop the publishers; what waits is not said any more."""
         if self._thread is not None:
-            while not self._queue.empty():
-                self._queue.get_nowait()
+            with contextlib.suppress(queue.Empty):  # the thread takes from it, too
+                while True:
+                    self._queue.get_nowait()
             self._queue.put_nowait(None)
             self._thread.join(_PATIENCE_S)
         for publisher in (self._passes, *self._pictures.values()):

@@ -152,7 +152,13 @@ class RecorderNode(Node):
     def _on_timer(self) -> None:
         if self.failed or self._ended:
             return
+        lost, path = self._files.lost, self._files.path
         self._try(self._files.flush)
+        if self._files.lost != lost:
+            self.get_logger().error(
+                f'{path} was removed while it was recorded: what it held is lost; going on in '
+                f'{self._files.path}'
+            )
         if self._video:
             self._follow_video()
 

@@ -7,15 +7,16 @@ import time
 from dataclasses import dataclass
 
 from dysl_vla_ros.control_loop import ControlLoop
-from dysl_vla_ros.core.run_state import LATCHED, NOT_STARTED, PLAYING
+from dysl_vla_ros.core.run_state import CHANGED, LATCHED, NOT_STARTED, PLAYING
 from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.ros.around import unfelt
 from dysl_vla_ros.ros.session import Session
 
 _DEADMAN = 'dead-man switch: enable is not true, or too old'
 _INSIST_S = 6.0
-"""A start by instruction that is refused is tried for so long [s]."""
+"""A start by instruction is tried for so long [s], and not a moment after."""
 _LOG = logging.getLogger(__name__)
+ESTOPPED = 'estop topic'
 _PRESSED = 'the e-stop is pressed (estop is true): release it first'
 
 
@@ -36,12 +37,33 @@ class Remembered:
         latched: Why e-stop or fault was latched at the clean-up; '' when nothing was.
         disarmed: Whether an operator disarmed it.
         text: The newest instruction.
+        standing: The instruction that stands; '' after an empty one, or one that was refused.
     """
 
     estop_down: bool = False
     latched: str = ''
     disarmed: bool = False
     text: str = ''
+    standing: str = ''
+
+    def press(self, pressed: bool) -> None:
+        """`estop` while nothing is configured: true latches what will be."""
+        self.estop_down = pressed
+        if pressed:
+            self.latched = self.latched or ESTOPPED
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """A start by instruction.
+
+    Attributes:
+        until: When it is given up [s].
+        epoch: Of the loop, in which it was made; it ends with it.
+    """
+
+    until: float
+    epoch: int
 
 
 class Requests:
@@ -52,15 +74,24 @@ class Requests:
     ) -> None:
         """Args: the session, whether the node is active, and what it remembers."""
         self._kept = remembered or Remembered()
-        self.active = active
+        self._active = active
         self._session = session
         self._safety = session.config.safety
-        self._start_when_ready = False
+        self._wish: _Wish | None = None
         self._disarm_at_rest = False
         self._enabled_at: float | None = None
-        self._refused_since: float | None = None
         self._restarted_at: float | None = None
         session.before_tick = self.before_tick
+        self._stand(self._kept.standing)
+
+    @property
+    def active(self) -> bool:
+        """Whether the node is active; a start by instruction does not outlive it."""
+        return self._active
+
+    @active.setter
+    def active(self, active: bool) -> None:
+        self._active, self._wish = active, None
 
     def instruct(self, text: str) -> Answer:
         """A new instruction; an empty one stops, the same one again starts nothing."""
@@ -69,15 +100,15 @@ class Requests:
             if text:
                 self._session.policy.tokens(text)
         except InputError as error:
-            self._session.inputs.instruction = ''
+            self._stand('')
             self._stop_for(str(error))
             return Answer(False, f'{error}; stopped')
+        self._stand(text)
         if not text:
-            self._session.inputs.instruction = ''
             self._stop_for('empty instruction')
             return Answer(True, 'stopped: the instruction is empty')
         is_new = text != self._kept.text
-        self._kept.text = self._session.inputs.instruction = text
+        self._kept.text = text
         if not is_new:
             return Answer(True, f'the same instruction {text!r}: ~/start begins it again')
         now, loop = time.monotonic(), self._session.loop
@@ -86,8 +117,12 @@ class Requests:
             loop.explain(NOT_STARTED)
         else:
             self._session.stop(now, NOT_STARTED)
-        self._start_when_ready = self._safety.start_on_instruction and self.active
-        self._refused_since = None
+        paused = loop is not None and loop.state == 'paused'
+        self._wish = None
+        if self._safety.start_on_instruction and self.active and not paused:
+            # A simulated arm is waited for: it hurts nobody when it comes up late.
+            until = float('inf') if self._safety.simulator else now + _INSIST_S
+            self._wish = _Wish(until, 0 if loop is None else loop.epoch)
         return Answer(True, f'instruction {text!r}')
 
     def start(self) -> Answer:
@@ -116,7 +151,7 @@ class Requests:
         refusal = self._motion_problem(loop) or loop.home(time.monotonic())
         if refusal:
             return Answer(False, refusal)
-        self._start_when_ready = False
+        self._wish = None
         where = 'moving home' if loop.armed else 'moving home in shadow: not armed'
         return Answer(True, f'{where}; ~/stop ends it')
 
@@ -164,7 +199,7 @@ class Requests:
         if self._session.loop is not None:
             self._session.loop.hold_estop(_PRESSED if pressed else '')
         if pressed:
-            self._session.estop(time.monotonic(), 'estop topic')
+            self._session.estop(time.monotonic(), ESTOPPED)
 
     def reset_estop(self) -> Answer:
         """Release e-stop or fault."""
@@ -193,27 +228,37 @@ class Requests:
             or (session.around.not_simulated() if loop.armed else '')
         )
         loop.hold_estop(_PRESSED if self._kept.estop_down else '')
-        if self._start_when_ready and loop.state == 'ready':
-            self._start_by_instruction(loop, now)
-        elif loop.state in PLAYING or loop.state in LATCHED:
-            self._start_when_ready = False
+        wish = self._wish
+        if wish is not None:
+            self._take_wish(wish, loop, now)
         command = self._session.last_command
         if self._disarm_at_rest and (command is None or command.hold):
             self._disarm_at_rest = False
             loop.armed = False
 
-    def _start_by_instruction(self, loop: ControlLoop, now: float) -> None:
+    def _take_wish(self, wish: _Wish, loop: ControlLoop, now: float) -> None:
         """As ~/start, tried for a moment; then it is given up, and the state says why."""
-        refusal = self._motion_problem(loop) or loop.start(now)
-        if not refusal:
-            self._start_when_ready = False
+        state = loop.state
+        if state in PLAYING or state in LATCHED or loop.epoch != wish.epoch:
+            self._drop(wish)
             return
-        loop.explain(f'not started: {refusal}')
-        if self._refused_since is None:
-            self._refused_since = now
-        if now - self._refused_since > _INSIST_S:
-            self._start_when_ready = False
+        refusal = self._session.reason
+        if state == 'ready':
+            refusal = self._motion_problem(loop) or loop.start(now, wish.epoch)
+            if refusal in ('', CHANGED):
+                self._drop(wish)
+                return
+            loop.explain(f'not started: {refusal}')
+        if now > wish.until:
+            self._drop(wish)
             _LOG.warning('the instruction did not start it: %s', refusal)
+        elif state == 'ready' and wish.until == float('inf'):
+            self._drop(wish, _Wish(now + _INSIST_S, wish.epoch))
+
+    def _drop(self, wish: _Wish, then: _Wish | None = None) -> None:
+        """Where no other one came meanwhile."""
+        if self._wish is wish:
+            self._wish = then
 
     def _deadman_problem(self, now: float) -> str:
         timeout, held = self._safety.deadman_timeout_s, self._enabled_at
@@ -239,7 +284,7 @@ class Requests:
             return session.redescribed or problem
         sample = session.inputs.joints.newest
         blind = '' if sample is None else unfelt(sample, session.config.safety.contact_effort)
-        return blind or session.around.arming_problem(session.publishers.listeners)
+        return blind or session.around.arming_problem()
 
     def _watch_controller(self, loop: ControlLoop) -> None:
         """A controller that stopped, or was started again, is not commanded until a start."""
@@ -247,8 +292,8 @@ class Requests:
         if not (loop.armed and loop.started):
             return
         cause = seen.controller_problem or seen.misfit or self._session.redescribed
-        if not self._session.publishers.listeners:
-            topic = self._session.publishers.command_topic
+        if not self._session.publishers.listeners or seen.unheard:
+            topic = ' and '.join(seen.unheard) or self._session.publishers.command_topic
             self._stop_for(f'nobody subscribes to {topic} any more; ~/start begins anew')
         elif cause:
             self._stop_for(f'stopped: {cause}')  # it stands there also when that is over
@@ -278,6 +323,10 @@ class Requests:
             return Answer(False, f'{loop.state}: {loop.reason}; reset it first')
         return loop
 
+    def _stand(self, text: str) -> None:
+        """What the policy is told from now on."""
+        self._kept.standing = self._session.inputs.instruction = text
+
     def _stop_for(self, reason: str) -> None:
-        self._start_when_ready = False
+        self._wish = None
         self._session.stop(time.monotonic(), reason)

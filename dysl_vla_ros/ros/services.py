@@ -32,9 +32,6 @@ class Services:
         ]
         self._subscriptions = [
             node.create_subscription(String, 'instruction', self._on_instruction, qos.REQUEST),
-            # Reliable and best-effort publishers both reach it; twice the same is no harm.
-            node.create_subscription(Bool, 'estop', self._on_estop, qos.STOP),
-            node.create_subscription(Bool, 'estop', self._on_estop, qos.STOP_BEST_EFFORT),
             node.create_subscription(Bool, 'enable', self._on_enable, qos.REQUEST),
         ]
 
@@ -60,9 +57,6 @@ class Services:
     def _on_instruction(self, message: Any) -> None:
         # Bounded before anything looks at it; what is cut is refused for its length all the same.
         self.instruct(message.data[: 4 * MAX_INSTRUCTION_BYTES])
-
-    def _on_estop(self, message: Any) -> None:
-        self._requests.estop(message.data)
 
     def _on_enable(self, message: Any) -> None:
         self._requests.enable(message.data)

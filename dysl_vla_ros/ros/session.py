@@ -14,7 +14,7 @@ from dysl_vla_ros.core.run_state import LATCHED, PLAYING, InputStatus
 from dysl_vla_ros.data_types import Command
 from dysl_vla_ros.description import says_the_same
 from dysl_vla_ros.engines.fake.bundle import is_fake
-from dysl_vla_ros.errors import DyslError, KinematicsError
+from dysl_vla_ros.errors import ConfigError, DyslError, KinematicsError
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.policy import Policy
 from dysl_vla_ros.ros.arm import build_loop, check_rest, tightened
@@ -87,7 +87,7 @@ class Session:
         self.reason = NO_DESCRIPTION
         self.before_tick: Callable[[ControlLoop, float], None] = lambda loop, now: None
         self.watch: Callable[[Policy], Any] = lambda policy: policy
-        self._description = self.redescribed = ''
+        self._description = self._refused_description = self.redescribed = ''
         self._description_problem = NO_DESCRIPTION
         self._early_estop = self._early_stop = ''
         self._disarmed = False
@@ -110,6 +110,7 @@ class Session:
             loop, self.kinematics = build_loop(watched, self.config, urdf)
         except (DyslError, ValueError, RuntimeError) as error:  # the last two of libraries
             self._description_problem = f'robot_description: {error}'
+            self._refused_description = urdf
             return self._description_problem
         if self._disarmed:
             loop.armed = False
@@ -224,7 +225,7 @@ class Session:
         to_another = command.armed and self.around.not_simulated()
         sent = not to_another and self.publishers.publish(
             command, self.kinematics, opening, more,
-            self.speed.ros_now, self.speed.stamped, news,
+            self.speed.ros_now, self.speed.stamped, news, own,
         )  # fmt: skip
         if not sent:
             loop.unsent()
@@ -271,6 +272,9 @@ class Session:
         Raises:
             ConfigError: They do not fit the arm; nothing was changed.
         """
+        if values.get('skip.mode') == '':
+            mode = self.policy.manifest.calibration.mode
+            raise ConfigError('skip.mode', '', f'a mode by name; that of the bundle is {mode}')
         config = with_bundle(changed(self.config, values), self.policy.manifest)
         if self.loop is not None and self.kinematics is not None:
             limits = tightened(self.kinematics, config)
@@ -280,6 +284,8 @@ class Session:
             self.loop.skip_mode = config.skip.mode  # type: ignore[assignment]
         self.speed.scale = config.speed.scale
         self.config = config
+        if self.loop is None and self._refused_description:
+            self.describe_robot(self._refused_description)  # what it lacked may be there now
 
     def destroy(self) -> None:
         """Drop subscriptions and publishers."""

@@ -93,8 +93,10 @@ class Speed:
         if self._clock.ros_time_is_active:
             now = 1e-9 * self._clock.now().nanoseconds
             before, self.ros_now = self.ros_now, now
-        elif factor == 1.0:
-            return None
+        else:
+            self.ros_now = None
+            if factor == 1.0:
+                return None
         return 0.0 if before is None else max(now - before, 0.0) * factor
 
     def _subscribe(self, source: str, topic: str, unit: str, command_topic: str) -> None:

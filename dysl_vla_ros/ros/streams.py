@@ -55,10 +55,14 @@ class Stream:
         return recent[-1] if recent else None
 
     def accept(self, message: Newest, now: float) -> None:
-        """Keep a message that arrived at ``now``; one older than the newest is dropped."""
-        self._arrivals.append(now)
-        self._ages.append(now - message.stamp)
+        """Keep a message that arrived at ``now``; one older than the newest is dropped.
+
+        What is not newer is no news: other joints than the arm's on the same topic, a repetition.
+        """
         newest = self.newest
+        if newest is None or message.stamp > newest.stamp:
+            self._arrivals.append(now)
+            self._ages.append(now - message.stamp)
         if newest is None or message.stamp >= newest.stamp:
             self.recent = (*self.recent[1 - _RECENT :], message)
             self.last_refusal = ''
@@ -95,7 +99,7 @@ class Stream:
         return min(recent) if len(recent) >= _FEW else None
 
     def rate(self, now: float) -> float | None:
-        """Accepted messages per second over the last 2 s; None before the first."""
+        """Messages with something newer per second, over the last 2 s; None before the first."""
         if self.newest is None:
             return None
         recent = [time for time in tuple(self._arrivals) if time > now - _RATE_WINDOW_S]

@@ -121,6 +121,15 @@ def test_whether_it_stands_still_is_not_known_from_a_reading_or_two_after_a_gap(
     assert measurement.still
 
 
+@pytest.mark.parametrize('rate', [2.5, 5.0, 8.0])
+def test_an_arm_that_tells_its_place_seldom_is_known_to_stand_still_too(rate):
+    standing, moving = Measurement(LIMITS), Measurement(LIMITS)
+    for tick in range(4):
+        standing.take(np.zeros(2), tick / rate)
+        moving.take(np.array([0.2 * tick / rate, 0.0]), tick / rate)
+    assert standing.still and not moving.still
+
+
 def test_noise_is_no_motion():
     rng = np.random.default_rng(0)
     noisy, refusals = seen(*rng.normal(0, 0.01, (60, 2)).tolist())

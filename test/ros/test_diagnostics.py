@@ -11,7 +11,7 @@ pytestmark = pytest.mark.ros
 OK, WARN, ERROR = 0, 1, 2
 
 
-def judged(rate=30.0, state='running', reason='', armed=True, listeners=1, others='',
+def judged(rate=30.0, state='running', reason='', armed=True, listeners=1, unheard=(), others='',
            controller='', misfit='', gripper='', redescribed='', **loop):  # fmt: skip
     from dysl_vla_ros.ros import diagnostics
 
@@ -19,7 +19,8 @@ def judged(rate=30.0, state='running', reason='', armed=True, listeners=1, other
         state=state, reason=reason, redescribed=redescribed,
         config=SimpleNamespace(timing=SimpleNamespace(command_rate_hz=30.0)),
         around=SimpleNamespace(
-            newest=SimpleNamespace(controller_problem=controller, misfit=misfit),
+            newest=SimpleNamespace(
+                controller_problem=controller, misfit=misfit, unheard=unheard),
             intruders=lambda: others,
         ),
         publishers=SimpleNamespace(
@@ -77,6 +78,7 @@ def test_what_is_wrong_around_the_arm_is_a_warning_in_every_state(state):
     assert judged(state=state, controller='stopped') == (WARN, f'{state}: stopped')
     deaf = 'armed, and nobody subscribes to /joint_trajectory'
     assert judged(state=state, listeners=0) == (WARN, f'{state}: {deaf}')
+    assert judged(state=state, unheard=('/joint_trajectory',)) == (WARN, f'{state}: {deaf}')
     assert judged(state='running', listeners=0, armed=False) == (OK, 'running')
 
 

@@ -29,7 +29,7 @@ class Desk:
         self.unseen = ''
         self.clocks = ('', False)
         self.estops = []
-        seen = SimpleNamespace(controller_problem='', restarted_at=None, misfit='')
+        seen = SimpleNamespace(controller_problem='', restarted_at=None, misfit='', unheard=())
         self.session = SimpleNamespace(
             config=self.bench.loop.config,
             policy=SimpleNamespace(tokens=self.check),
@@ -41,8 +41,8 @@ class Desk:
             last_command=None,
             around=SimpleNamespace(
                 newest=seen, not_simulated=lambda: self.stranger,
-                arming_problem=lambda listeners: (
-                    self.problem if listeners else 'nobody listens')),
+                arming_problem=lambda: (
+                    self.problem if self.session.publishers.listeners else 'nobody listens')),
             publishers=SimpleNamespace(listeners=1),
             speed=SimpleNamespace(problem=''),
             clock_problem=lambda now: self.clocks,
@@ -267,6 +267,57 @@ def test_a_start_that_waits_for_inputs_is_dropped_by_a_stop_or_a_latch(desk, bet
     if between == 'estop':
         assert desk.requests.reset_estop().message == 'released; ~/start begins again'
     assert desk.run(1.0).state == 'ready' and desk.bench.commands == []
+
+
+@pytest.mark.parametrize('by', ['time', 'pause', 'a resume', 'deactivation', 'disarm'])
+def test_a_start_by_instruction_waits_six_seconds_and_outlives_nothing(desk, by):
+    desk = desk(start_on_instruction=True)
+    desk.inputs = READY if by == 'a resume' else InputStatus(False, 'image: nothing received yet')
+    desk.run(0.2)
+    if by == 'a resume':
+        desk.requests.pause(True)
+        desk.run(0.2)
+    desk.requests.instruct('go')
+    desk.run(6.5 if by == 'time' else 0.2)
+    if by == 'pause':
+        desk.requests.pause(True)
+        desk.run(0.1)
+    if by in ('pause', 'a resume'):
+        desk.requests.pause(False)
+    elif by == 'deactivation':
+        desk.requests.active = False
+        desk.requests.active = True
+    elif by == 'disarm':
+        desk.requests.arm(False)
+        desk.bench.loop.armed = False
+        desk.bench.loop.armed = True
+    desk.inputs = READY
+    assert desk.run(2.0).state == 'ready' and desk.bench.commands == []
+    assert desk.requests.start().success, 'one that is asked for now begins'
+
+
+def test_a_simulated_arm_is_waited_for_however_late_it_comes_up(desk):
+    desk = desk(start_on_instruction=True, simulator='sim_arm')
+    desk.inputs = InputStatus(False, 'image: nothing received yet')
+    desk.run(0.2)
+    desk.requests.instruct('go')
+    desk.run(30.0)
+    desk.inputs = READY
+    assert desk.run(1.0).state == 'running'
+
+
+def test_a_stop_that_comes_while_an_instruction_begins_wins(desk):
+    desk = desk(start_on_instruction=True).run(0.3)
+    loop, start = desk.bench.loop, desk.bench.loop.start
+
+    def late(now, epoch=None):  # the command thread loses the processor here
+        desk.requests.stop()
+        return start(now, epoch)
+
+    loop.start = late
+    desk.requests.instruct('go')
+    assert desk.run(1.0).state == 'ready' and desk.bench.commands == []
+    assert loop.reason == 'stopped by ~/stop'
 
 
 # ---- the e-stop is a level ----------------------------------------------------------------------
