@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from dysl_vla_ros.lab.evaluation.libero_lines import Line
 from dysl_vla_ros.lab.evaluation.results_cells import Found
-from dysl_vla_ros.lab.evaluation.results_libero import Line, libero_series
+from dysl_vla_ros.lab.evaluation.results_libero import libero_series
 from dysl_vla_ros.lab.evaluation.results_page import PARETO, joined
 from dysl_vla_ros.lab.evaluation.statistics import wilson_interval
 
@@ -105,7 +106,8 @@ def figure(evidence: Mapping[str, Found]) -> str:
     panels = [*_bundled(evidence)]
     for suite, lines in libero_series(evidence):
         title = f'LIBERO-{suite}, {max(line.told["episodes"] for line in lines):,} starts'
-        panels.append(Panel(title, [_mark(line, lines[0]) for line in lines
+        total = max(line.told['layers_total'] for line in lines)
+        panels.append(Panel(title, [_mark(line, total) for line in lines
                                     if line.kind in KINDS]))  # fmt: skip
     return draw(panels)
 
@@ -140,7 +142,7 @@ def _bundled(evidence: Mapping[str, Found]) -> list[Panel]:
     found = evidence.get(_BUNDLED)
     if found is None:
         return []
-    total, marks = found['modes']['full']['layers_total'], []
+    total, marks = max(told['layers_total'] for told in found['modes'].values()), []
     for row in PARETO:
         told, kind = found['modes'].get(row.line(found)), re.sub(r',? \d+', '', row.name)
         if told is not None and kind in KINDS:
@@ -149,10 +151,9 @@ def _bundled(evidence: Mapping[str, Found]) -> list[Panel]:
     return [Panel(f'Bundled tasks, {max(one.count for one in marks):,} episodes', marks)]
 
 
-def _mark(line: Line, dense: Line) -> Mark:
+def _mark(line: Line, total: int) -> Mark:
     told = line.told
-    return Mark(line.kind, told['layers_run_mean'] / dense.told['layers_total'],
-                told['successes'], told['episodes'],
+    return Mark(line.kind, told['layers_run_mean'] / total, told['successes'], told['episodes'],
                 '' if line.kind == 'paced' else _depth(line.name))  # fmt: skip
 
 

@@ -1,29 +1,31 @@
 """LIBERO's part of the results page: success by suite, and what the controls say.
 
-Reports of one suite are paired start by start, whatever bundle they played: a bundle of ``dysl
-anchors`` is a row beside the policy that it was made from, and so are further rows of one policy,
-on fewer starts. Policies of several training seeds have a table each, and one together.
+Each policy has a table; training seeds of one recipe have one together beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
-from dysl_vla_ros.lab.evaluation.choice import POINT
+from dysl_vla_ros.lab.evaluation.libero_lines import (
+    SUITES,
+    Line,
+    Table,
+    dense_of,
+    lines_of,
+    lost,
+    lost_by_each,
+    official_reports,
+    plain,
+    policy_of,
+    pooled,
+    recipes,
+    reference_of,
+    tables_of,
+)
 from dysl_vla_ros.lab.evaluation.results_cells import Found, difference, won
-from dysl_vla_ros.lab.evaluation.statistics import paired_difference
 
-SUITES = {'libero_object': 'Object', 'libero_spatial': 'Spatial', 'libero_goal': 'Goal'}
-"""Whose rows are asked for, and what tables of others call them."""
 _POLICIES = {suite: f'a policy (`dysl recipe --world libero --suite {suite}`)' for suite in SUITES}
-_NAMES = {'full': 'dense', 'fixed': 'fixed exit', 'auto': 'DySL `auto`', 'deer': 'DeeR',
-          'static_only': 'static', 'by_instruction': 'exit by instruction'}  # fmt: skip
-_ANCHORS = {'fixed': 'fixed exit {}, fine-tuned', 'layers': 'n-layer, {}'}
-_TOLD = 'by_instruction'
-"""Bundle of ``dysl anchors --by-instruction``."""
-_MEANS = ('layers_run_mean', 'controllers_mean', 'rerun_rate', 'actions_mean', 'backbone_ms',
-          'pass_ms')  # fmt: skip
 _PLAY = '`dysl evaluate --world libero`'
 _ROWS = (
     ('dense', f'{_PLAY} `--modes full`'),
@@ -36,43 +38,31 @@ _ROWS = (
 )
 
 
-@dataclass(frozen=True)
-class Line:
-    """One row of a report.
-
-    Attributes:
-        kind: Of ``_ROWS``, or the mode.
-        name: As the table calls it.
-        told: Its summary.
-        won: (task, start), of several policies (policy, task, start) -> whether it was.
-    """
-
-    kind: str
-    name: str
-    told: Found
-    won: Mapping[tuple[int, ...], bool]
-
-
 def libero_parts(evidence: Mapping[str, Found]) -> list[str]:
-    """Tables, and what was not run."""
-    reports = _reports(evidence)
+    """Tables, and what was not run.
+
+    Raises:
+        ConfigError: A report does not agree with itself.
+    """
+    reports = official_reports(evidence)
     parts, missing = [], []
     policies: dict[str, Found] = {}
     for suite, title in SUITES.items():
-        tables = _tables(reports, suite)
-        policies |= {name: found for (name, found), _ in tables}
-        for (name, found), lines in tables:
-            parts += [_title(name, found), success_table(lines)]
-        if len(tables) > 1:
-            parts += [f'LIBERO-{title}, the {len(tables)} trained policies together',
-                      success_table(_pooled([lines for _, lines in tables]))]  # fmt: skip
-        seen = {line.kind for _, lines in tables for line in lines}
+        tables = tables_of(reports, suite)
+        policies |= {table.name: table.found for table in tables}
+        for table in tables:
+            parts += [_title(table), success_table(table.lines)]
+        for seeds in recipes(tables):
+            if len(seeds) > 1:
+                lines = pooled(seeds)
+                parts += [_pooled_title(title, seeds, lines), pooled_table(lines)]
+        seen = {line.kind for table in tables for line in table.lines}
         if seen:
             missing += [f'- {title}, {kind}: needs {needs}' for kind, needs in _ROWS
                         if kind not in seen]  # fmt: skip
         else:
             missing.append(f'- {title}, every row: needs {_POLICIES[suite]}')
-    controls = [pair for pair in reports.items() if not _plain(pair[1])]
+    controls = [pair for pair in reports.items() if not plain(pair[1])]
     if controls:
         parts += [
             'With other words, no eyes, or LIBERO-PRO\'s changes of looks and places: `goal` is '
@@ -85,48 +75,55 @@ def libero_parts(evidence: Mapping[str, Found]) -> list[str]:
 
 
 def libero_series(evidence: Mapping[str, Found]) -> Iterator[tuple[str, list[Line]]]:
-    """For each suite that was played its rows, dense first; of several policies those of all."""
-    reports = _reports(evidence)
+    """For each suite that was played the rows of one recipe, of all its training seeds.
+
+    It is the one that was played on most starts, whatever it won; its name is in the title where
+    there are several.
+    """
+    reports = official_reports(evidence)
     for suite, title in SUITES.items():
-        tables = [lines for _, lines in _tables(reports, suite)]
-        if tables:
-            yield title, tables[0] if len(tables) == 1 else _pooled(tables)
+        found = recipes(tables_of(reports, suite))
+        if found:
+            lines = [pooled(seeds) if len(seeds) > 1 else list(seeds[0].lines) for seeds in found]
+            most = max(range(len(found)), key=lambda number: _starts(lines[number]))
+            what = found[most][0].name.removeprefix(suite).lstrip('_')
+            yield title if not what else f'{title} ({what})', lines[most]
 
 
-def _reports(evidence: Mapping[str, Found]) -> dict[str, Found]:
-    return {name: one for name, one in evidence.items()
-            if one.get('world') == 'libero' and not one.get('first_start')}  # fmt: skip
-
-
-def _tables(
-    reports: Mapping[str, Found], suite: str
-) -> list[tuple[tuple[str, Found], list[Line]]]:
-    """A table for each policy of a suite: what it is called after, and its rows."""
-    own, tables = dict(_own(reports, suite)), []
-    for name, found in own.items():
-        lines = list(_lines(found))
-        for other in _beside(reports, own, name):
-            known = {line.name for line in lines}
-            lines += [line for line in _lines(other) if line.name not in known]
-        tables.append(((name, found), lines))
-    return tables
+def _starts(lines: Sequence[Line]) -> int:
+    return max((line.told['episodes'] for line in lines), default=0)
 
 
 def success_table(lines: Sequence[Line]) -> str:
-    """The first row is dense, with which the others are paired; as is the shallowest good exit."""
-    dense, reference = lines[0], _reference(lines)
+    """Rows of one policy, paired with its dense row and with the shallowest good exit.
+
+    Times are shown of the run that played dense alone: those of two runs are not comparable.
+    """
+    dense, reference = dense_of(lines), reference_of(lines)
+    timed = _timed(lines)
     text = ['| | episodes | won | layers | controllers | re-runs | lost | exit | actions | '
             'backbone | pass |', '| --- ' * 11 + '|']  # fmt: skip
     for line in lines:
         told = line.told
-        against = '' if reference in (None, line) or line is dense else _lost(reference, line)
+        times = [f'{told[key]:.1f} ms' if line.run == timed else ''
+                 for key in ('backbone_ms', 'pass_ms')]  # fmt: skip
         text.append('| ' + ' | '.join((
-            line.name, f'{told["episodes"]}', won(told['successes'], told['episodes']),
-            f'{told["layers_run_mean"]:.1f} of {told["layers_total"]}',
-            f'{told["controllers_mean"]:.1f}', f'{100 * told["rerun_rate"]:.1f} %',
-            '' if line is dense else _lost(dense, line), against,
-            f'{told["actions_mean"]:.0f}', f'{told["backbone_ms"]:.1f} ms',
-            f'{told["pass_ms"]:.1f} ms',
+            *_played(line), _lost(dense, line), _lost(reference, line, dense),
+            f'{told["actions_mean"]:.0f}', *times,
+        )) + ' |')  # fmt: skip
+    return '\n'.join(text)
+
+
+def pooled_table(lines: Sequence[Line]) -> str:
+    """Rows of several training seeds; each one's difference stands beside that of all."""
+    dense, reference = dense_of(lines), reference_of(lines)
+    text = ['| | episodes | won | layers | controllers | re-runs | lost | of each | exit | '
+            'of each | actions |', '| --- ' * 11 + '|']  # fmt: skip
+    for line in lines:
+        text.append('| ' + ' | '.join((
+            *_played(line), _lost(dense, line), _each(dense, line),
+            _lost(reference, line, dense), _each(reference, line, dense),
+            f'{line.told["actions_mean"]:.0f}',
         )) + ' |')  # fmt: skip
     return '\n'.join(text)
 
@@ -136,11 +133,11 @@ def control_table(controls: Sequence[tuple[str, Found]], policies: Mapping[str, 
     text = ['| | policy | | starts | goal | named picked | another picked | layers |',
             '| --- ' * 8 + '|']  # fmt: skip
     for name, found in controls:
-        policy = _policy_of(name, found, policies)
+        policy = policy_of(name, found, policies)
         words = found['control'] == 'other_words'
         shown = found['suite'] + {'other_words': ', other words', 'blank': ', grey pictures',
                                   'none': ''}[found['control']]  # fmt: skip
-        for line in _lines(found):
+        for line in lines_of(name, found):
             told = line.told
             picked = [f'{100 * told[key] / told["episodes"]:.0f} %' if words else ''
                       for key in ('picked', 'elsewhere')]  # fmt: skip
@@ -151,107 +148,56 @@ def control_table(controls: Sequence[tuple[str, Found]], policies: Mapping[str, 
     return '\n'.join(text)
 
 
-def _policy_of(name: str, found: Found, policies: Mapping[str, Found]) -> str:
-    """Whose table that is; reports of before 2026-11-28 name no policy and go by their name."""
-    digest = found.get('policy')
-    same = [own for own, one in policies.items() if digest and one.get('policy') == digest]
-    return same[0] if same else _after(name, policies)
+def _played(line: Line) -> tuple[str, ...]:
+    told = line.told
+    return (
+        line.name, f'{told["episodes"]}', won(told['successes'], told['episodes']),
+        f'{told["layers_run_mean"]:.1f} of {told["layers_total"]}',
+        f'{told["controllers_mean"]:.1f}', f'{100 * told["rerun_rate"]:.1f} %',
+    )  # fmt: skip
 
 
-def _after(name: str, policies: Mapping[str, Found]) -> str:
-    """The table that a file is called after; '' for none."""
-    return max((own for own in policies if name.startswith(f'{own}_')), key=len, default='')
-
-
-def _plain(found: Found) -> bool:
-    return found['suite'] in SUITES and found['control'] == 'none'
-
-
-def _own(reports: Mapping[str, Found], suite: str) -> Iterator[tuple[str, Found]]:
-    """Reports of a suite as it is, one for each policy that the recipe made for it."""
-    seen: set[str] = set()
-    for name, found in sorted(reports.items()):
-        if _plain(found) and found['suite'] == suite and found.get('bundle', '') == suite:
-            policy = found.get('policy', name)
-            if policy not in seen:
-                yield name, found
-            seen.add(policy)
-
-
-def _beside(reports: Mapping[str, Found], own: Mapping[str, Found], name: str) -> Iterator[Found]:
-    """Further rows of that policy, and what was made from it: files are called after its own."""
-    same, mine = ('suite', 'control', 'thin', 'replan'), own[name]
-    for other, one in reports.items():
-        if _after(other, own) != name or any(one[key] != mine[key] for key in same):
-            continue
-        is_mine = 'policy' in mine and one.get('policy') == mine['policy']
-        bundle = one.get('bundle', '')
-        if is_mine or bundle == _TOLD or bundle.rpartition('_')[0] in _ANCHORS:
-            yield one
-
-
-def _pooled(tables: Sequence[Sequence[Line]]) -> list[Line]:
-    """The rows that every policy has, each over all of their episodes."""
-    found = []
-    for line in tables[0]:
-        lines = [one for table in tables for one in table if one.name == line.name]
-        if len(lines) == len(tables):
-            wins: dict[tuple[int, ...], bool] = {
-                (policy, *key): won
-                for policy, one in enumerate(lines)
-                for key, won in one.won.items()
-            }
-            found.append(Line(line.kind, line.name, _over_all([one.told for one in lines]), wins))
-    return found
-
-
-def _over_all(told: Sequence[Found]) -> Found:
-    counts = [one['episodes'] for one in told]
-    means = {key: sum(one[key] * count for one, count in zip(told, counts, strict=True))
-             / sum(counts) for key in _MEANS}  # fmt: skip
-    return {'episodes': sum(counts), 'successes': sum(one['successes'] for one in told),
-            'layers_total': told[0]['layers_total'], **means}  # fmt: skip
-
-
-def _lines(found: Found) -> Iterator[Line]:
-    anchor, _, number = found.get('bundle', '').rpartition('_')
-    for row, told in found['rows'].items():
-        mode, _, depth = row.partition(' ')
-        kind = name = _NAMES.get(mode, mode)
-        if mode == 'fixed':
-            name = f'{kind} {depth}'
-        if mode == 'paced':
-            name = f'paced `{depth}`'
-        if mode == 'deer':
-            name = f'{kind}, {depth}'
-        if anchor in _ANCHORS:
-            name = _ANCHORS[anchor].format(number)
-            kind = name.replace(f' {number}', '').rstrip(',')
-        if found.get('bundle') == _TOLD:
-            kind = name = f'{name}, fine-tuned'
-        wins: dict[tuple[int, ...], bool] = {
-            (task, start): bool(success) for task, start, success, *_ in found['episodes'][row]
-        }
-        yield Line(kind, name, told, wins)
-
-
-def _reference(lines: Sequence[Line]) -> Line | None:
-    """The shallowest fixed exit or n-layer policy that is within a point of dense."""
-    good = [line for line in lines[1:] if line.kind.startswith(('fixed exit', 'n-layer'))
-            and _difference(lines[0], line)[0] <= POINT]  # fmt: skip
-    return min(good, key=lambda line: line.told['layers_run_mean'], default=None)
-
-
-def _difference(one: Line, other: Line) -> tuple[float, float, float]:
-    both = [(won, other.won[key]) for key, won in one.won.items() if key in other.won]
-    return paired_difference([mine for mine, _ in both], [theirs for _, theirs in both])
-
-
-def _title(name: str, found: Found) -> str:
-    return (f'LIBERO-{SUITES[found["suite"]]}, `{name}.json`, {found["date"]}: the official '
+def _title(table: Table) -> str:
+    """What was played; ``check_libero`` has seen that it was."""
+    found, dense, timed = table.found, dense_of(table.lines), _timed(table.lines)
+    said = (f'LIBERO-{SUITES[found["suite"]]}, `{table.name}.json`, {found["date"]}: the official '
             f'starts with full pictures, {found["replan"]} actions of each chunk; demonstrations: '
             'own, scripted')  # fmt: skip
+    if dense is None:
+        said += '; no dense row, so that `lost` and `exit` are empty'
+    if any(line.run != timed for line in table.lines):
+        said += f'; times of `{timed}.json` alone'
+    return said
 
 
-def _lost(one: Line, other: Line) -> str:
-    return difference(*_difference(one, other))
+def _timed(lines: Sequence[Line]) -> str:
+    """The run whose times are shown: that of dense; without one the first."""
+    dense = dense_of(lines)
+    return (lines[0] if dense is None else dense).run
+
+
+def _pooled_title(title: str, seeds: Sequence[Table], lines: Sequence[Line]) -> str:
+    names = ', '.join(f'`{table.name}`' for table in seeds)
+    said = (f'LIBERO-{title}, {len(seeds)} training seeds of one recipe together ({names}). '
+            'Intervals are over episodes of these policies, not over trainings: another seed may '
+            'lie outside of them. `of each` is the difference of each policy, in that order, '
+            '`opposite` where one gains and another loses.')  # fmt: skip
+    unknown = ', '.join(line.name for line in lines if not line.chunks)
+    if unknown:
+        said += (f' Layers, controllers and re-runs are weighted by episodes for {unknown}, whose '
+                 'reports tell no chunks.')  # fmt: skip
+    return said
+
+
+def _each(one: Line | None, other: Line, dense: Line | None = None) -> str:
+    """Of pooled rows; '' as ``_lost``."""
+    if one is None or other in (one, dense):
+        return ''
+    found = lost_by_each(one, other)
+    shown = ', '.join(f'{100 * loss:.1f}' for loss in found)
+    return f'{shown} (opposite)' if min(found) < 0 < max(found) else shown
+
+
+def _lost(one: Line | None, other: Line, dense: Line | None = None) -> str:
+    """'' of the one itself, of dense, and where there is nothing to compare with."""
+    return '' if one is None or other in (one, dense) else difference(*lost(one, other))
