@@ -27,8 +27,8 @@ EVIDENCE, PAGE = ROOT / 'doc' / 'evidence', ROOT / 'doc' / 'results.md'
 PICTURE = PAGE.with_suffix('.svg')
 
 
-def told(wins, layers=8.0):
-    return {'episodes': 40, 'successes': wins, 'layers_run_mean': layers, 'layers_total': 20,
+def told(wins, layers=8.0, episodes=40):
+    return {'episodes': episodes, 'successes': wins, 'layers_run_mean': layers, 'layers_total': 20,
             'controllers_mean': 1.0, 'rerun_rate': 0.01, 'seconds_median': 5.0,
             'hold_ratio': 0.0, 'backbone_ms': {'p50': 4.96}, 'pass_ms': {'p50': 6.0},
             }  # fmt: skip
@@ -83,15 +83,17 @@ def test_what_a_chunk_costs_and_how_the_arm_moves_stand_in_a_table_of_their_own(
 
 
 def test_an_anchor_is_a_row_beside_what_it_played_the_same_episodes_as():
-    base = {**report(full=3, fixed_8=3), 'episodes_per_family': 1,
+    base = {**report(), 'episodes_per_family': 1,
+            'modes': {'full': told(3, episodes=4), 'fixed 8': told(3, episodes=4)},
             'won': {'full': '1101', 'fixed 8': '1110'},
             'paired_fixed': {'reference': 'fixed 8', 'rows': {}}}  # fmt: skip
-    anchor = {**report(full=2), 'episodes_per_family': 1, 'won': {'full': '1100'},
+    anchor = {**report(), 'modes': {'full': told(2, episodes=4)}, 'episodes_per_family': 1,
+              'won': {'full': '1100'},
               'joins': 'results_tabletop', 'as': {'full': 'layers 9'}}  # fmt: skip
     page = render({'results_tabletop': base, 'results_tabletop_layers_9': anchor})
     line = next(line for line in page.splitlines() if line.startswith('| n-layer, 9'))
     assert '| 25.0 (' in line and '- n-layer, 9:' not in page
-    begun = {**anchor, 'won': {'full': '11'}}
+    begun = {**anchor, 'won': {'full': '11'}, 'modes': {'full': told(2, episodes=2)}}
     page = render({'results_tabletop': base, 'results_tabletop_layers_9': begun})
     line = next(line for line in page.splitlines() if line.startswith('| n-layer, 9'))
     assert '| 0.0 (' in line, 'compared on the episodes that both have'

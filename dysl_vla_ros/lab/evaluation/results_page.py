@@ -14,8 +14,13 @@ from dysl_vla_ros.lab.evaluation.modes import CRITICAL
 from dysl_vla_ros.lab.evaluation.results_cells import Found, difference, won
 from dysl_vla_ros.lab.evaluation.results_headroom import headroom_parts, oracles
 from dysl_vla_ros.lab.evaluation.results_libero import libero_parts
+from dysl_vla_ros.lab.evaluation.results_paired import (
+    against_dense,
+    against_exit,
+    check_wins,
+    not_compared,
+)
 from dysl_vla_ros.lab.evaluation.results_trained import trained_parts
-from dysl_vla_ros.lab.evaluation.statistics import paired_difference
 
 _LATE = ('quarter', 'half', 'one', 'three')
 _EXECUTED = {
@@ -159,20 +164,8 @@ def joined(evidence: Mapping[str, Found]) -> dict[str, Found]:
             continue
         for name, shown in one['as'].items():
             table_['modes'] = {**table_['modes'], shown: one['modes'][name]}
-            table_['paired'] = {**table_['paired'], shown: _pair(table_, 'full', one, name)}
-            fixed = table_.get('paired_fixed')
-            if fixed is not None:
-                pair = _pair(table_, fixed['reference'], one, name)
-                table_['paired_fixed'] = {**fixed, 'rows': {**fixed['rows'], shown: pair}}
+            table_['won'] = {**table_.get('won', {}), shown: one['won'][name]}
     return {**found}
-
-
-def _pair(one: Found, row: str, other: Found, name: str) -> Found:
-    # Both begin with the same seed; one that is not played to its end is the shorter.
-    both = list(zip(one['won'][row], other['won'][name], strict=False))
-    loss, low, high = paired_difference([mine == '1' for mine, _ in both],
-                                        [theirs == '1' for _, theirs in both])  # fmt: skip
-    return {'loss': loss, 'low': low, 'high': high}
 
 
 def render(evidence: Mapping[str, Found], picture: str = 'results.svg') -> str:
@@ -181,8 +174,14 @@ def render(evidence: Mapping[str, Found], picture: str = 'results.svg') -> str:
     Args:
         evidence: Reports by file name.
         picture: Name of the file beside it that has the picture of ``results_figure``.
+
+    Raises:
+        ConfigError: The figures of a report are not those of its episodes.
     """
     evidence = joined(evidence)
+    for name, found in evidence.items():
+        if _paired(found):
+            check_wins(name, found)
     parts = [
         '# Results',
         f'Made by `{COMMAND}` from the JSON in [evidence](evidence/README.md); a test compares. '
@@ -296,7 +295,7 @@ def _noise(evidence: Mapping[str, Found]) -> list[str]:
         for mode in ('noise_critical', 'noise_free'):
             told = found['modes'][f'{mode} {size:g}']
             cells += [won(told['successes'], told['episodes']),
-                      _lost(found['paired'][f'{mode} {size:g}'])]  # fmt: skip
+                      _lost(against_dense(found, f'{mode} {size:g}'))]  # fmt: skip
         lines.append(f'| {size:g} | ' + ' | '.join(cells) + ' |')
     dense = found['modes']['full']
     passes = {phase: sum(counts.values()) for phase, counts in dense['layers_histogram'].items()}
@@ -334,12 +333,12 @@ def table(found: Found, wanted: Sequence[Wanted]) -> str:
         if name is None:
             continue
         told = found['modes'][name]
-        against = (found.get('paired_fixed') or {'rows': {}})['rows'].get(name)
         lines.append('| ' + ' | '.join((
             row.name, f'{told["episodes"]}', won(told['successes'], told['episodes']),
             f'{told["layers_run_mean"]:.1f} of {told["layers_total"]}',
             f'{told["controllers_mean"]:.1f}', f'{100 * told["rerun_rate"]:.1f} %',
-            _lost(found['paired'].get(name)), _lost(against), f'{told["seconds_median"]:.1f} s',
+            _lost(against_dense(found, name)), _lost(against_exit(found, name)),
+            f'{told["seconds_median"]:.1f} s',
         )) + ' |')  # fmt: skip
     return '\n'.join(lines)
 
@@ -370,7 +369,7 @@ def _motion(found: Found) -> str:
     for name, told in found['modes'].items():
         lines.append('| ' + ' | '.join((
             _EXECUTED.get(name, name), won(told['successes'], told['episodes']),
-            _lost(found['paired'].get(name)), f'{told["longest_still_s"]:.2f} s',
+            _lost(against_dense(found, name)), f'{told["longest_still_s"]:.2f} s',
             f'{told["jerk_rms"]:.0f}', f'{told["jerk_peak"]:.0f}', f'{told["way"]:.1f} rad',
             f'{told["seconds_median"]:.1f} s',
         )) + ' |')  # fmt: skip
@@ -384,11 +383,12 @@ def _title(name: str, found: Found) -> str:
     if played < wanted:
         title += (f'. {played:,} of {wanted:,} episodes so far: `dysl results --run {name}` '
                   'plays on')  # fmt: skip
-    for name in found.get('decided', ()):
-        lost = found['paired'][name]['low']
-        title += (f'. `{name}` was decided after {found["modes"][name]["episodes"]}: it loses '
-                  f'more than {100 * lost:.0f} points, by the lower bound')  # fmt: skip
-    return title
+    for row in found.get('decided', ()):
+        lost = against_dense(found, row)
+        title += f'. `{row}` was decided after {found["modes"][row]["episodes"]}'
+        if lost is not None:
+            title += f': it loses more than {100 * lost["low"]:.0f} points, by the lower bound'
+    return title + not_compared(found)
 
 
 def _missing(wanted: Sequence[Wanted], seen: set[str]) -> list[str]:

@@ -16,8 +16,13 @@ from dysl_vla_ros.cli.main import main
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.data_types import LayerLayout
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.evaluation.episodes import EpisodeSpec, arm_planner, run_episode
-from dysl_vla_ros.lab.evaluation.evaluate import evaluate
+from dysl_vla_ros.lab.evaluation.episodes import (
+    EpisodeResult,
+    EpisodeSpec,
+    arm_planner,
+    run_episode,
+)
+from dysl_vla_ros.lab.evaluation.evaluate import evaluate, report
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_config, mode_policy
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 from dysl_vla_ros.lab.evaluation.plots import plot_evaluation
@@ -138,6 +143,26 @@ def test_a_fixed_exit_is_a_row_for_each_layer_and_others_are_compared_with_it(bu
     # None of this policy's episodes is won: the shallowest is as good as dense.
     assert found['paired_fixed']['reference'] == 'fixed 3'
     assert set(found['paired_fixed']['rows']) == {'full', 'auto', 'fixed 5'}
+
+
+def outcome(seed, success, layers):
+    return EpisodeResult(
+        spec=EpisodeSpec(seed, 'pick'), instruction='', success=success, seconds=5.0, actions=50,
+        chunks=1, reruns=0, layers_run=layers, controllers=0, layers_total=10, static_layers=4,
+        phase_layers={}, pass_seconds=(0.1,), backbone_seconds=(0.1,), holds=0, commands=9,
+        limited=0,
+    )  # fmt: skip
+
+
+def test_the_exit_that_others_have_to_beat_is_within_a_point_of_dense_wherever_dense_stands():
+    wins = {Row('auto'): (1, 0), Row('full'): (1, 1), Row('fixed', exit_layer=3): (1, 0),
+            Row('fixed', exit_layer=5): (1, 1)}  # fmt: skip
+    layers = (7, 10, 4, 6)
+    played = {row: [outcome(seed, bool(won), depth) for seed, won in enumerate(marks)]
+              for (row, marks), depth in zip(wins.items(), layers, strict=True)}  # fmt: skip
+    assert report(played)['paired_fixed']['reference'] == 'fixed 5'
+    del played[Row('full')]
+    assert report(played)['paired_fixed'] is None
 
 
 def test_a_fixed_exit_that_the_bundle_has_not_is_refused_before_anything_is_played(bundle):

@@ -1,0 +1,76 @@
+"""Rows of the bundled tasks are compared with dense, wherever a report has it."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.evaluation.results_page import PARETO, load_evidence, render, table
+from dysl_vla_ros.lab.evaluation.statistics import paired_difference
+
+EVIDENCE = load_evidence(Path(__file__).resolve().parents[3] / 'doc' / 'evidence')
+NAME = 'fixed_exits_tabletop'
+
+
+@pytest.fixture
+def found():
+    return copy.deepcopy(EVIDENCE[NAME])
+
+
+def paired_with(found, first):
+    """As ``dysl evaluate --modes FIRST ...`` would have written it."""
+    wins = {row: [one['success'] for one in told] for row, told in found['episodes'].items()}
+    rows = [first, *(row for row in wins if row != first)]
+    found['modes'] = {row: found['modes'][row] for row in rows}
+    found['paired'] = {row: dict(zip(('loss', 'low', 'high'),
+                                     paired_difference(wins[first], wins[row]), strict=True))
+                       for row in rows[1:]}  # fmt: skip
+    return found
+
+
+def test_a_report_that_was_paired_with_another_row_is_compared_with_dense_all_the_same(found):
+    wanted = table(EVIDENCE[NAME], PARETO)
+    other = paired_with(found, 'auto')
+    other['paired_fixed'] = None
+    assert table(other, PARETO) == wanted
+
+
+def test_without_the_episodes_a_pairing_with_another_row_is_not_called_one_with_dense(found):
+    other = paired_with(found, 'auto')
+    del other['episodes']
+    for line in table(other, PARETO).splitlines()[2:]:
+        assert [cell.strip() for cell in line.split('|')][7:9] == ['', ''], line
+    assert 'paired with another row than dense' in render({NAME: other})
+
+
+def test_a_report_without_a_dense_row_has_no_losses_and_says_so(found):
+    for part in ('modes', 'episodes', 'paired'):
+        found[part] = {row: told for row, told in found[part].items() if row != 'full'}
+    page = render({NAME: found})
+    assert page.count('no dense row') >= 1
+    for line in table(found, PARETO).splitlines()[2:]:
+        assert [cell.strip() for cell in line.split('|')][7:9] == ['', ''], line
+    assert 'no dense row' not in render({NAME: EVIDENCE[NAME]})
+
+
+def test_how_arms_moved_is_beside_what_was_lost_to_dense_and_to_no_other_row():
+    late = copy.deepcopy(EVIDENCE['latency_half_tabletop'])
+    late['modes'] = dict(reversed(late['modes'].items()))
+    page, plain = render({'latency_half_tabletop': late}), render(
+        {'latency_half_tabletop': EVIDENCE['latency_half_tabletop']})  # fmt: skip
+    assert sorted(page.splitlines()) == sorted(plain.splitlines())
+    del late['won'], late['modes']['full']
+    assert 'no dense row' in render({'latency_half_tabletop': late})
+
+
+def test_a_summary_of_other_episodes_than_those_that_are_told_makes_no_page(found):
+    found['modes']['auto']['successes'] += 1
+    with pytest.raises(ConfigError, match=rf'{NAME}.json: modes.auto.successes = 233: expected'):
+        render({NAME: found})
+    short = copy.deepcopy(EVIDENCE['results_tabletop'])
+    short['won']['auto'] = short['won']['auto'][:-1]
+    with pytest.raises(ConfigError, match=r'results_tabletop.json: modes.auto.episodes'):
+        render({'results_tabletop': short})
