@@ -381,8 +381,9 @@ def _title(name: str, found: Found) -> str:
              f'{found["latency"]} s of latency, {found["date"]}')  # fmt: skip
     played, wanted = found.get('episodes_played', 0), found.get('episodes_wanted', 0)
     if played < wanted:
-        title += (f'. {played:,} of {wanted:,} episodes so far: `dysl results --run {name}` '
-                  'plays on')  # fmt: skip
+        title += f'. {played:,} of {wanted:,} episodes so far: ' + (
+            f'`dysl results --run {name}` plays on' if found.get('columns') and found['episodes']
+            else 'they are not told one by one, so that a run begins anew')  # fmt: skip
     for row in found.get('decided', ()):
         lost = against_dense(found, row)
         title += f'. `{row}` was decided after {found["modes"][row]["episodes"]}'

@@ -125,6 +125,9 @@ def test_the_page_says_how_far_a_piece_has_come(piece, tmp_path, monkeypatch):
     found = run_piece('few', piece, tmp_path, 1, on_result=stop_after(monkeypatch, 6))
     said = '2 of 4 episodes so far: `dysl results --run results_few` plays on'
     assert said in render({'results_few': {**found, 'date': '2026-01-01'}})
+    sparse = {key: told for key, told in found.items() if key not in ('episodes', 'columns')}
+    page = render({'results_few': {**sparse, 'date': '2026-01-01'}})
+    assert 'plays on' not in page and '2 of 4 episodes so far: they are not told one by one' in page
     monkeypatch.undo()
     whole = run_piece('few', piece, tmp_path, 1)
     assert 'so far' not in render({'results_few': {**whole, 'date': '2026-01-01'}})
