@@ -16,6 +16,7 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult, EpisodeSpec
 from dysl_vla_ros.lab.evaluation.ledger import Ledger
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
+from dysl_vla_ros.sim.goals import FAMILIES
 from dysl_vla_ros.sim.observer import PHASES
 
 _WHOLE = (
@@ -24,6 +25,8 @@ _WHOLE = (
 )  # fmt: skip
 _REAL = ('seconds', 'longest_still_s', 'jerk_rms', 'jerk_peak', 'way')
 _MEANS = ('pass_seconds', 'backbone_seconds')
+_BEFORE: dict[str, Any] = {'families': list(FAMILIES), 'time_limit': 30.0}
+"""Of reports that do not say: every piece had these."""
 COLUMNS = (*_WHOLE, *_REAL, *_MEANS, *(f'passes_{phase}' for phase in PHASES))
 """Of a line, separated by commas; ``passes_<phase>``: layers executed, a colon, how many passes
 that were observed in the phase executed as many."""
@@ -44,6 +47,15 @@ def played_with(about: Mapping[str, Any]) -> dict[str, Any]:
         'parameters': _differs(about['parameters'], asdict(NodeConfig())),
     }
     return dict(json.loads(json.dumps(told)))
+
+
+def episodes_told(options: EvaluateOptions) -> dict[str, Any]:
+    """Which episodes a report is of, and what its rows are, as JSON."""
+    return dict(json.loads(json.dumps({
+        'first_seed': options.first_seed, 'split': options.split, 'families': options.families,
+        'time_limit': options.time_limit,
+        'rows': {row.name: row.settings for row in options.rows()},
+    })))  # fmt: skip
 
 
 def packed(result: EpisodeResult) -> str:
@@ -90,8 +102,9 @@ def play_on_from(report: Mapping[str, Any], options: EvaluateOptions, ledger: Le
     """Let a ledger know what an earlier report, played with the same, tells of these episodes.
 
     Raises:
-        ConfigError: A line of it is none of ours.
+        ConfigError: It is of other episodes or rows, or a line of it is none of ours.
     """
+    _check_episodes(report, episodes_told(options))
     for row in options.rows():
         lines = report['episodes'].get(row.name, ())
         for spec, line in zip(options.specs(), lines, strict=False):
@@ -102,6 +115,25 @@ def play_on_from(report: Mapping[str, Any], options: EvaluateOptions, ledger: Le
                     f'episodes of {row.name}', line, 'a line as dysl results --run wrote it '
                     f'({error}); without the file all of them are played again',
                 ) from None  # fmt: skip
+
+
+def _check_episodes(report: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    right = '{!r}: the report there is of other episodes; move it away or name another --evidence'
+    for field in ('first_seed', 'split', 'families', 'time_limit'):
+        told = report.get(field, _BEFORE.get(field))
+        if told != wanted[field]:
+            raise ConfigError(field, told, right.format(wanted[field]))
+    rows = report.get('rows', {'random': {'share': report.get('random_depth')}})
+    for name in report['episodes']:
+        if name not in wanted['rows']:
+            raise ConfigError('rows', name, f'one of {", ".join(wanted["rows"])}: what else was '
+                              'played would be lost; move the report away')  # fmt: skip
+        asked = wanted['rows'][name]
+        given = rows.get(name, asked)
+        for key in {**asked, **given}:
+            if given.get(key) != asked.get(key):
+                raise ConfigError(f'rows.{name}.{key}', given.get(key),
+                                  right.format(asked.get(key)))  # fmt: skip
 
 
 def _counts(text: str) -> Sequence[tuple[int, int]]:

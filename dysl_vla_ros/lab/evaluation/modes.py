@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -107,6 +107,13 @@ class Row:
         if self.mode == 'deer':
             return f'deer {self.ratio:g}'
         return f'oracle {self.tolerance:g}' if self.mode == 'oracle' else self.mode
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was given of its numbers, by field: not all of them are in its name."""
+        given = ((one.name, getattr(self, one.name), one.default) for one in fields(self))
+        return {name: value for name, value, default in given
+                if name != 'mode' and value != default}  # fmt: skip
 
 
 def rows_of(

@@ -12,6 +12,7 @@ from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.committed import (
     COLUMNS,
+    episodes_told,
     packed,
     play_on_from,
     played_with,
@@ -143,12 +144,16 @@ def run_piece(
         minutes: Then episodes that are being played are given up.
         episodes: Per family, instead of the piece's; 0 takes the piece's.
         on_result: Called with episodes played and wanted, of all rows.
-        before: The report of an earlier go: what it tells is not played again.
+        before: The report of an earlier go: what it tells is not played again, where bundle,
+            latency and parameters are the same.
 
     Returns:
         The report, with a line for each episode and without what no table reads, of the episodes
         that every row has played: ``episodes_played`` of ``episodes_wanted``, from the first seed
         on. None where that is not one. Rows in ``decided`` have fewer.
+
+    Raises:
+        ConfigError: ``before`` is of other episodes or rows.
     """
     if minutes <= 0:
         raise ConfigError('minutes', minutes, 'more than 0')
@@ -193,9 +198,9 @@ def run_piece(
     return found | {
         'won': wins, 'columns': COLUMNS, 'played_with': same,
         'episodes': {row.name: told for row, told in lines.items()},
-        'piece': name, 'shows': piece.shows, 'first_seed': options.first_seed,
-        'episodes_per_family': options.episodes, 'split': options.split,
-        'latency': f'{options.latency}', 'probe': options.probe,
+        **episodes_told(options), 'piece': name, 'shows': piece.shows,
+        'episodes_per_family': options.episodes, 'latency': f'{options.latency}',
+        'probe': options.probe,
         'episodes_played': done, 'episodes_wanted': len(specs),
         'decided': [row.name for row in behind],
     }  # fmt: skip

@@ -13,11 +13,14 @@ import tiny_bundle
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation import evaluate, results_run
-from dysl_vla_ros.lab.evaluation.committed import packed, unpacked
+from dysl_vla_ros.lab.evaluation.committed import packed, played_with, unpacked
+from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult
+from dysl_vla_ros.lab.evaluation.evaluate import about
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 from dysl_vla_ros.lab.evaluation.results_page import render
 from dysl_vla_ros.lab.evaluation.results_run import Piece, run_piece
 from dysl_vla_ros.lab.evaluation.summary import summary
+from dysl_vla_ros.sim.goals import FAMILIES
 
 HOUR = 3600.0
 
@@ -92,6 +95,58 @@ def test_what_was_played_with_something_else_is_played_again(piece, tmp_path):
     assert len(kept(tmp_path / 'two')) == 12
 
 
+@pytest.mark.parametrize(('field', 'value'), [
+    ('first_seed', 8), ('split', 'heldout_objects'), ('families', ('pick', 'bin')),
+    ('time_limit', 0.4),
+])  # fmt: skip
+def test_a_report_of_other_episodes_is_refused_by_the_field_that_differs(
+    piece, tmp_path, monkeypatch, field, value
+):
+    before = run_piece('few', piece, tmp_path / 'one', 1, on_result=stop_after(monkeypatch, 3))
+    monkeypatch.undo()
+    other = replace(piece, options=replace(piece.options, **{field: value}))
+    with pytest.raises(ConfigError, match=f'^{field} = .*of other episodes'):
+        run_piece('few', other, tmp_path / 'two', 1, before=json.loads(json.dumps(before)))
+
+
+def test_a_report_of_a_row_with_another_number_or_of_a_row_that_is_not_asked_for_is_refused(
+    piece, tmp_path, monkeypatch
+):
+    random = replace(piece.options, modes=('full', 'random'), random_depth=0.2)
+    before = run_piece('few', replace(piece, options=random), tmp_path / 'one', 1,
+                       on_result=stop_after(monkeypatch, 2))  # fmt: skip
+    monkeypatch.undo()
+    before = json.loads(json.dumps(before))
+    older = {key: told for key, told in before.items() if key != 'rows'}
+    wider = replace(piece, options=replace(random, random_depth=0.9))
+    for found in (before, older):
+        with pytest.raises(ConfigError, match=r'rows\.random\.share = 0\.2: expected 0\.9'):
+            run_piece('few', wider, tmp_path / 'two', 1, before=found)
+    with pytest.raises(ConfigError, match="rows = 'random': expected one of full, auto"):
+        run_piece('few', piece, tmp_path / 'three', 1, before=before)
+
+
+def test_a_report_of_before_families_and_limits_were_told_is_of_those_that_every_piece_had(
+    piece, tmp_path, monkeypatch
+):
+    whole = replace(piece.options, time_limit=30.0, modes=('static_only',), families=FAMILIES)
+    same = replace(piece, options=whole)
+    longer = replace(piece, options=replace(whole, families=('push', 'pick', 'place', 'bin')))
+    found = [EpisodeResult(
+        spec=spec, instruction='', success=True, seconds=5.0, actions=5, chunks=1, reruns=0,
+        layers_run=4, controllers=0, layers_total=5, static_layers=4, phase_layers={},
+        pass_seconds=(0.1,), backbone_seconds=(0.1,), holds=0, commands=9, limited=0,
+    ) for spec in same.options.specs()]  # fmt: skip
+    before = {
+        'played_with': played_with(about(same.options)), 'first_seed': 7, 'split': 'train',
+        'episodes': {'static_only': [packed(one) for one in found]},
+    }  # fmt: skip
+    assert run_piece('few', same, tmp_path / 'one', 1, before=before)['episodes_played'] == 4
+    assert not kept(tmp_path / 'one'), 'none is played again'
+    with pytest.raises(ConfigError, match='^families = '):
+        run_piece('few', longer, tmp_path / 'two', 1, before=before)
+
+
 def test_a_line_that_somebody_edited_is_named(piece, tmp_path):
     before = run_piece('few', piece, tmp_path / 'one', 1)
     before['episodes']['auto'][1] = '1,2'
@@ -127,7 +182,9 @@ def test_the_page_says_how_far_a_piece_has_come(piece, tmp_path, monkeypatch):
     assert said in render({'results_few': {**found, 'date': '2026-01-01'}})
     sparse = {key: told for key, told in found.items() if key not in ('episodes', 'columns')}
     page = render({'results_few': {**sparse, 'date': '2026-01-01'}})
-    assert 'plays on' not in page and '2 of 4 episodes so far: they are not told one by one' in page
+    assert (
+        'plays on' not in page and '2 of 4 episodes so far: they are not told one by one' in page
+    )
     monkeypatch.undo()
     whole = run_piece('few', piece, tmp_path, 1)
     assert 'so far' not in render({'results_few': {**whole, 'date': '2026-01-01'}})
