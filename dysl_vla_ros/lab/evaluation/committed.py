@@ -44,7 +44,7 @@ def played_with(about: Mapping[str, Any]) -> dict[str, Any]:
     told = {
         **about,
         'bundle': {'name': about['bundle']['name'], 'sha256': hashlib.sha256(bundle).hexdigest()},
-        'parameters': _differs(about['parameters'], asdict(NodeConfig())),
+        'parameters': differs(about['parameters'], asdict(NodeConfig())),
     }
     return dict(json.loads(json.dumps(told)))
 
@@ -117,6 +117,15 @@ def play_on_from(report: Mapping[str, Any], options: EvaluateOptions, ledger: Le
                 ) from None  # fmt: skip
 
 
+def differs(given: Any, default: Any) -> Any:
+    """Of parameters by name those that are not the default."""
+    return {
+        key: differs(value, default[key]) if isinstance(value, dict) and key in default else value
+        for key, value in given.items()
+        if key not in default or value != default[key]
+    }
+
+
 def _check_episodes(report: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     right = '{!r}: the report there is of other episodes; move it away or name another --evidence'
     for field in ('first_seed', 'split', 'families', 'time_limit'):
@@ -139,11 +148,3 @@ def _check_episodes(report: Mapping[str, Any], wanted: Mapping[str, Any]) -> Non
 def _counts(text: str) -> Sequence[tuple[int, int]]:
     pairs = (entry.split(':') for entry in text.split())
     return [(int(layers), int(count)) for layers, count in pairs]
-
-
-def _differs(given: Any, default: Any) -> Any:
-    return {
-        key: _differs(value, default[key]) if isinstance(value, dict) and key in default else value
-        for key, value in given.items()
-        if key not in default or value != default[key]
-    }

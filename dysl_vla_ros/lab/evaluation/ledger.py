@@ -59,7 +59,7 @@ class Ledger:
                 '--keep', str(self._path), 'a file that dysl kept episodes in, as it was written: '
                 f'this one is damaged ({error}); remove it, or name another',
             ) from None  # fmt: skip
-        _check_same(self._path, begun, about)
+        check_same(self._path, begun, about)
         self._found.update({(row, result.spec): result for row, result in found})
         if lines[-1]:
             write_whole(self._path, ('\n'.join(lines[:-1]) + '\n').encode())
@@ -120,20 +120,31 @@ def waiting(command: str, named: Mapping[str, Any], about: Mapping[str, Any]) ->
         return Ledger(None, about)
 
 
-def _is_ledger(path: Path) -> bool:
-    with path.open('rb') as stream:
-        return stream.readline(1 << 20).startswith(f'{{"format": "{FORMAT}"'.encode())
+def check_same(path: Path, kept: Any, given: Any, name: str = '') -> None:
+    """Refuse to go on from a file that was begun with something else.
 
+    Args:
+        path: The file.
+        kept: What it was begun with, as JSON.
+        given: What it would be begun with now.
+        name: Of the setting; '' of all.
 
-def _check_same(path: Path, kept: Any, given: Any, name: str = '') -> None:
-    if isinstance(kept, dict) and isinstance(given, dict) and kept.keys() == given.keys():
-        for key in kept:
-            _check_same(path, kept[key], given[key], f'{name}.{key}' if name else key)
+    Raises:
+        ConfigError: Names the setting that differs.
+    """
+    if isinstance(kept, dict) and isinstance(given, dict):
+        for key in {**kept, **given}:
+            check_same(path, kept.get(key), given.get(key), f'{name}.{key}' if name else key)
     elif kept != given:
         raise ConfigError(
             '--keep', str(path), f'a file begun with {name} = {given!r}: this one was begun with '
             f'{kept!r}; name another',
         )  # fmt: skip
+
+
+def _is_ledger(path: Path) -> bool:
+    with path.open('rb') as stream:
+        return stream.readline(1 << 20).startswith(f'{{"format": "{FORMAT}"'.encode())
 
 
 def _read(document: dict[str, Any]) -> tuple[Row, EpisodeResult]:

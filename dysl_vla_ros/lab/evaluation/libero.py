@@ -6,7 +6,6 @@ read?), and grey pictures (does it see?). A finished episode is kept at once and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from dysl_vla_ros.lab.evaluation.world_episodes import (
     row_policy,
 )
 from dysl_vla_ros.lab.evaluation.world_film import film_of
+from dysl_vla_ros.lab.evaluation.world_settings import settings_told
 from dysl_vla_ros.lab.worlds.libero.client import LiberoClient
 from dysl_vla_ros.lab.worlds.libero.suites import OWN_WORDS, STARTS, TASKS, known_suites
 from dysl_vla_ros.lab.worlds.libero.units import official
@@ -174,11 +174,13 @@ def evaluate_libero(
         A JSON document: a summary per row, paired differences to the first, episodes.
 
     Raises:
-        ConfigError: LIBERO is not installed, or a row does not fit the bundle.
+        ConfigError: LIBERO is not installed, a row does not fit the bundle, or what was kept was
+            played with other settings.
     """
     engine = replace(options.config.engine, path=options.bundle)
     policy = open_policy(engine)
-    kept = Kept(keep, about(options, policy))
+    depends = about(options, policy)
+    kept = Kept(keep, depends)
     steps = recorded_steps(options.rows, options.observations, policy)
     videos = options.videos
     shelf = None if videos is None else Shelf(videos, taken_places(videos))
@@ -210,17 +212,17 @@ def evaluate_libero(
     facts = {'world': 'libero', 'bundle': manifest.name, 'policy': manifest.digest[:12],
              'suite': options.suite,
              'control': options.control, 'thin': options.thin, 'first_start': options.first,
-             'replan': options.replan}  # fmt: skip
+             'replan': options.replan, 'settings': depends['rows'],
+             'parameters': depends['parameters']}  # fmt: skip
     return report(options.rows, options.tasks, options.numbers, list(kept.found.values()), facts)
 
 
 def about(options: LiberoOptions, policy: Policy) -> dict[str, Any]:
     """What an episode depends on beside its row, task and start."""
-    files = {name: entry.sha256 for name, entry in sorted(policy.manifest.files.items())}
-    calibration = json.loads(json.dumps(policy.manifest.calibration.told()))
     return {'suite': options.suite, 'control': options.control, 'thin': options.thin,
-            'replan': options.replan, 'bundle': policy.manifest.name, 'files': files,
-            'calibration': calibration}  # fmt: skip
+            'replan': options.replan,
+            **settings_told(policy, options.config, options.rows,
+                            options.observations)}  # fmt: skip
 
 
 def other_task(goals: Mapping[int, str], own: int, start: int) -> int | None:

@@ -15,6 +15,7 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.bench_observations import load_recorded
 from dysl_vla_ros.lab.evaluation.deer import DeerPolicy, exit_steps
 from dysl_vla_ros.lab.evaluation.exits import OraclePolicy
+from dysl_vla_ros.lab.evaluation.ledger import check_same
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_policy
 from dysl_vla_ros.lab.evaluation.paced import PacedPolicy
 from dysl_vla_ros.lab.evaluation.paces import Paces
@@ -26,6 +27,8 @@ from dysl_vla_ros.targets import file_target, write_whole
 
 FORMAT = 'dysl_libero_episodes'
 """Of files that were kept; other worlds came later."""
+_UNNAMED = {'share', 'observations'}
+"""Settings of a row that are not in its name."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,14 @@ class Kept:
     def __init__(self, path: Path | None, about: Mapping[str, Any]) -> None:
         """Read what is there, or begin.
 
+        Args:
+            path: The file; None keeps nothing.
+            about: What the episodes depend on, ``rows`` by name; rows that are new to the file
+                are added to its head.
+
         Raises:
-            ConfigError: Another kind of file, or one begun with other options.
+            ConfigError: Another kind of file, a damaged one, or one begun with other settings;
+                names what differs.
         """
         self._path = None if path is None else path.expanduser()
         self._lock = threading.Lock()
@@ -69,18 +78,23 @@ class Kept:
         if self._path is None:
             return
         file_target('--keep', self._path, _is_kept, 'a file that dysl kept episodes in')
-        head = json.dumps({'format': FORMAT, 'about': about}, sort_keys=True)
         if not self._path.is_file() or not self._path.stat().st_size:
-            write_whole(self._path, f'{head}\n'.encode())
+            write_whole(self._path, f'{_head(about)}\n'.encode())
             return
         lines = self._path.read_text('utf-8').split('\n')
-        if lines[0] != head:
-            raise ConfigError('--keep', str(self._path), f'a file begun with {head}')
-        for line in lines[1:-1]:
-            one = _read(json.loads(line))
-            self.found[one.row, one.task, one.start] = one
-        if lines[-1]:  # cut off while it was written
-            write_whole(self._path, ('\n'.join(lines[:-1]) + '\n').encode())
+        try:
+            begun = dict(json.loads(lines[0])['about'])
+            # What follows the last line break was cut off while it was written.
+            found = [_read(json.loads(line)) for line in lines[1:-1]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                '--keep', str(self._path), 'a file that dysl kept episodes in, as it was written: '
+                f'this one is damaged ({error}); remove it, or name another',
+            ) from None  # fmt: skip
+        head = _head(_gone_on(self._path, begun, about, {one.row for one in found}))
+        self.found.update({(one.row, one.task, one.start): one for one in found})
+        if lines[-1] or lines[0] != head:
+            write_whole(self._path, '\n'.join([head, *lines[1:-1], '']).encode())
 
     def add(self, episode: WorldEpisode) -> None:
         """Keep a finished episode, at once."""
@@ -256,6 +270,36 @@ def _paired(one: Sequence[WorldEpisode], other: Sequence[WorldEpisode]) -> dict[
             if (e.task, e.start) in theirs]  # fmt: skip
     loss, low, high = paired_difference([a for a, _ in both], [b for _, b in both])
     return {'episodes': len(both), 'loss': loss, 'low': low, 'high': high}
+
+
+def _head(about: Mapping[str, Any]) -> str:
+    return json.dumps({'format': FORMAT, 'about': about}, sort_keys=True)
+
+
+def _gone_on(
+    path: Path, begun: dict[str, Any], about: Mapping[str, Any], played: set[str]
+) -> dict[str, Any]:
+    """The head with which a file goes on: what it was begun with, and the rows that are new."""
+    given = dict(json.loads(json.dumps(about)))
+    asked = given.pop('rows', {})
+    # Files of before 2026-11-29 tell neither; rows by their names alone.
+    for key, value in (('policy', given.get('policy')), ('parameters', {})):
+        if key in given:
+            begun.setdefault(key, value)
+    told_of_rows = 'rows' in begun or 'rows' in about
+    rows: dict[str, Any] = begun.pop('rows', dict.fromkeys(played))
+    check_same(path, begun, given)
+    for name, told in asked.items():
+        if rows.get(name) is not None:
+            check_same(path, rows[name], told, f'rows.{name}')
+        elif name in rows and _UNNAMED & told.keys():
+            raise ConfigError(
+                '--keep',
+                str(path),
+                f'a file begun with rows.{name} = {told!r}: of '
+                'this one, of before 2026-11-29, it is not told; name another',
+            )
+    return {**begun, 'rows': {**rows, **asked}} if told_of_rows else begun
 
 
 def _is_kept(path: Path) -> bool:

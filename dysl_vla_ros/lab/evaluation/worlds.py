@@ -11,7 +11,6 @@ the same start states. See doc/worlds.md.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -34,6 +33,7 @@ from dysl_vla_ros.lab.evaluation.world_episodes import (
     report,
     row_policy,
 )
+from dysl_vla_ros.lab.evaluation.world_settings import settings_told
 from dysl_vla_ros.policy import Policy, open_policy
 
 GROUP = 'dysl_vla_ros.worlds'
@@ -142,13 +142,15 @@ def evaluate_worlds(
         A JSON document: a summary per row, paired differences to the first, episodes.
 
     Raises:
-        ConfigError: There is no such world, task or start, or a row does not fit the bundle.
+        ConfigError: There is no such world, task or start, a row does not fit the bundle, or what
+            was kept was played with other settings.
         EngineError: The world breaks its protocol.
     """
     policy = open_policy(replace(options.config.engine, path=options.bundle))
     with closing(open_worlds(options.world, options.given)) as worlds:
         tasks, starts = _extent(options, worlds)
-        kept = Kept(keep, _about(options, policy))
+        depends = _about(options, policy)
+        kept = Kept(keep, depends)
         if on_total is not None:
             on_total(len(tasks) * starts * len(options.rows))
         steps = recorded_steps(options.rows, options.observations, policy)
@@ -165,7 +167,8 @@ def evaluate_worlds(
         play_rows(tasks, range(starts), options.rows, kept, open_task, on_episode)
     facts = {'world': options.world, 'suite': options.world, 'control': options.control,
              'policy': policy.manifest.digest[:12],
-             'options': dict(options.given), 'replan': options.replan}  # fmt: skip
+             'options': dict(options.given), 'replan': options.replan,
+             'settings': depends['rows'], 'parameters': depends['parameters']}  # fmt: skip
     return report(options.rows, tasks, range(starts), list(kept.found.values()), facts)
 
 
@@ -214,8 +217,7 @@ def _episode(
 
 def _about(options: WorldOptions, policy: Policy) -> dict[str, Any]:
     """What an episode depends on beside its row, task and start."""
-    files = {name: entry.sha256 for name, entry in sorted(policy.manifest.files.items())}
-    calibration = json.loads(json.dumps(policy.manifest.calibration.told()))
     return {'world': options.world, 'options': dict(options.given), 'control': options.control,
-            'replan': options.replan, 'bundle': policy.manifest.name, 'files': files,
-            'calibration': calibration}  # fmt: skip
+            'replan': options.replan,
+            **settings_told(policy, options.config, options.rows,
+                            options.observations)}  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from threading import Barrier, Event
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import tiny_bundle
 from dysl_vla_ros.config import EngineConfig, NodeConfig
 from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.errors import ConfigError, EngineError, InputError
-from dysl_vla_ros.lab.evaluation.libero import LiberoOptions, other_task
+from dysl_vla_ros.lab.evaluation.libero import LiberoOptions, about, other_task
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_config, mode_policy
 from dysl_vla_ros.lab.evaluation.world import Played, Seen, play_episode
 from dysl_vla_ros.lab.evaluation.world_episodes import (
@@ -259,16 +260,101 @@ def test_an_error_of_one_simulator_ends_the_others_and_what_was_played_is_kept(t
 
 def test_finished_episodes_are_kept_and_half_a_line_is_not(tmp_path):
     path = tmp_path / 'kept.jsonl'
-    about = {'suite': 'libero_object'}
-    first = Kept(path, about)
+    begun = {'suite': 'libero_object'}
+    first = Kept(path, begun)
     first.add(episode('full', 0, 0, True))
     first.add(episode('full', 0, 1, False, picked=True))
     path.write_text(path.read_text()[:-9])
-    again = Kept(path, about)
+    again = Kept(path, begun)
     assert list(again.found) == [('full', 0, 0)]
     assert again.found['full', 0, 0] == episode('full', 0, 0, True)
     with pytest.raises(ConfigError, match='begun with'):
         Kept(path, {'suite': 'libero_spatial'})
+
+
+RANDOM = replace(OPTIONS, rows=(Row('full'), Row('random', share=0.2)))
+
+
+def test_going_on_with_another_share_of_random_jumps_is_refused_by_its_name(policy, tmp_path):
+    path = tmp_path / 'kept.jsonl'
+    Kept(path, about(RANDOM, policy)).add(episode('random', 0, 0, True))
+    other = replace(RANDOM, rows=(Row('full'), Row('random', share=0.9)))
+    with pytest.raises(ConfigError, match=r'rows\.random\.share = 0\.9.*begun with 0\.2'):
+        Kept(path, about(other, policy))
+    assert list(Kept(path, about(RANDOM, policy)).found) == [('random', 0, 0)]
+
+
+def test_going_on_with_thresholds_from_other_observations_is_refused(policy, tmp_path):
+    one, two, path = tmp_path / 'one.npz', tmp_path / 'two.npz', tmp_path / 'kept.jsonl'
+    one.write_bytes(b'one')
+    two.write_bytes(b'two')
+    deer = replace(OPTIONS, rows=(Row('deer', ratio=0.5),), observations=one)
+    Kept(path, about(deer, policy)).add(episode('deer 0.5', 0, 0, True))
+    with pytest.raises(ConfigError, match=r'rows\.deer 0\.5\.observations = '):
+        Kept(path, about(replace(deer, observations=two), policy))
+    (tmp_path / 'elsewhere.npz').write_bytes(b'one')
+    same = replace(deer, observations=tmp_path / 'elsewhere.npz')
+    assert list(Kept(path, about(same, policy)).found) == [('deer 0.5', 0, 0)], 'by what is in it'
+    finer = replace(deer, rows=(Row('deer', ratio=0.5000001),))
+    with pytest.raises(ConfigError, match=r'rows\.deer 0\.5\.ratio = 0\.5000001'):
+        Kept(path, about(finer, policy))
+    with pytest.raises(InputError, match='nowhere'):
+        about(replace(deer, observations=tmp_path / 'nowhere'), policy)
+
+
+@pytest.mark.parametrize(('field', 'change'), [
+    ('thin', {'thin': 0.5}), ('replan', {'replan': 4}), ('control', {'control': 'blank'}),
+    ('parameters.rerun', {'config': NodeConfig(rerun=replace(NodeConfig().rerun, enabled=False))}),
+])  # fmt: skip
+def test_going_on_with_any_other_setting_is_refused_by_its_name(policy, tmp_path, field, change):
+    path = tmp_path / 'kept.jsonl'
+    Kept(path, about(OPTIONS, policy)).add(episode('full', 0, 0, True))
+    with pytest.raises(ConfigError, match=f'begun with {field}'):
+        Kept(path, about(replace(OPTIONS, **change), policy))
+
+
+def test_other_modes_are_added_to_a_kept_file_and_their_settings_to_its_head(policy, tmp_path):
+    path = tmp_path / 'kept.jsonl'
+    Kept(path, about(OPTIONS, policy)).add(episode('full', 0, 0, True))
+    assert list(Kept(path, about(RANDOM, policy)).found) == [('full', 0, 0)]
+    other = replace(OPTIONS, rows=(Row('random', share=0.9),))
+    with pytest.raises(ConfigError, match=r'rows\.random\.share'):
+        Kept(path, about(other, policy))
+    head = json.loads(path.read_text().splitlines()[0])
+    assert head['about']['rows'] == {
+        'full': {}, 'fixed 2': {'exit_layer': 2}, 'random': {'share': 0.2}}  # fmt: skip
+
+
+def test_a_kept_file_of_before_heads_told_of_rows_goes_on_where_a_row_s_name_tells_all(
+    policy, tmp_path
+):
+    path, before = tmp_path / 'kept.jsonl', about(RANDOM, policy)
+    for key in ('rows', 'policy', 'parameters'):
+        del before[key]
+    first = Kept(path, before)
+    first.add(episode('full', 0, 0, True))
+    first.add(episode('random', 0, 0, True))
+    assert len(Kept(path, about(OPTIONS, policy)).found) == 2
+    with pytest.raises(ConfigError, match=r'rows\.random.*not told'):
+        Kept(path, about(RANDOM, policy))
+
+
+def test_a_damaged_line_of_a_kept_file_is_refused_as_in_the_tabletop_s(tmp_path):
+    path = tmp_path / 'kept.jsonl'
+    kept = Kept(path, {})
+    for start in range(3):
+        kept.add(episode('full', 0, start, True))
+    lines = path.read_text().split('\n')
+    for damaged in (lines[2][:20], '7', '{"row": "full"}'):
+        path.write_text('\n'.join([*lines[:2], damaged, *lines[3:]]))
+        with pytest.raises(ConfigError, match='damaged'):
+            Kept(path, {})
+
+
+def test_two_rows_of_one_name_and_other_numbers_are_refused(policy):
+    twice = replace(OPTIONS, rows=(Row('random', share=0.2), Row('random', share=0.9)))
+    with pytest.raises(ConfigError, match="rows = 'random'"):
+        about(twice, policy)
 
 
 def test_other_words_take_turns_among_the_things_of_the_scene():

@@ -45,6 +45,18 @@ def test_evaluate_plays_every_mode_on_the_same_starts_and_goes_on_from_what_is_k
     assert again['episodes'] == found['episodes']
 
 
+def test_a_report_tells_the_share_and_the_observations_that_its_rows_were_played_with(
+    bundle, site, tmp_path, capsys
+):
+    words = ['--modes', 'full', 'random', '--random-depth', '0.25', '--starts', '1', '--tasks',
+             '0', '--keep', str(tmp_path / 'kept.jsonl')]  # fmt: skip
+    _, found = evaluated(bundle, tmp_path / 'a.json', *words)
+    assert found['settings'] == {'full': {}, 'random': {'share': 0.25}}
+    words[4] = '0.75'
+    assert evaluated(bundle, tmp_path / 'b.json', *words)[0] == 2
+    assert 'rows.random.share = 0.75' in capsys.readouterr().err
+
+
 def test_a_nearer_goal_by_an_option_is_met_by_more(bundle, site, tmp_path):
     rates = []
     for metres in ('0.0001', '9'):
