@@ -105,7 +105,7 @@ def figure(evidence: Mapping[str, Found]) -> str:
     evidence = joined(evidence)
     panels = [*_bundled(evidence)]
     for suite, lines in libero_series(evidence):
-        title = f'LIBERO-{suite}, {max(line.told["episodes"] for line in lines):,} starts'
+        title = f'LIBERO-{suite}, {max(line.told["episodes"] for line in lines):,} episodes'
         total = max(line.told['layers_total'] for line in lines)
         panels.append(Panel(title, [_mark(line, total) for line in lines
                                     if line.kind in KINDS]))  # fmt: skip

@@ -76,7 +76,7 @@ def test_a_policy_trained_for_its_depth_is_drawn_against_the_layers_of_the_dense
     tuned = {**about, 'bundle': 'fixed_7', 'policy': 'b', 'episodes': {'full': played},
              'rows': {'full': {**told, 'layers_run_mean': 8.0, 'layers_total': 8}}}  # fmt: skip
     root = ElementTree.fromstring(figure({'libero_object': own, 'libero_object_fixed_7': tuned}))
-    assert 'LIBERO-Object, 4 starts' in words(root) and 'fixed exit, fine-tuned' in words(root)
+    assert 'LIBERO-Object, 4 episodes' in words(root) and 'fixed exit, fine-tuned' in words(root)
     dense = next(root.iter(f'{SVG}polygon')).get('points').split()
     (exit_, _) = list(root.iter(f'{SVG}circle'))
     right = sum(float(point.split(',')[0]) for point in dense) / len(dense)

@@ -143,7 +143,7 @@ def test_what_is_a_mean_over_chunks_is_pooled_by_chunks():
 def test_the_picture_shows_the_recipe_that_was_played_on_most_starts():
     drawn = figure({'libero_object': report(full=('11', 16.0)), 'libero_object_more': report(
         policy='bbbbbbbbbbbb', full=('1111', 16.0))})  # fmt: skip
-    assert 'LIBERO-Object (more), 4 starts' in drawn
+    assert 'LIBERO-Object (more), 4 episodes' in drawn
     assert 'LIBERO-Object, ' in figure({'libero_object': OBJECT})
 
 
