@@ -83,8 +83,9 @@ def check_libero(name: str, report: Found) -> None:
 def _unique(field: str, episodes: Sequence[Sequence[Any]]) -> None:
     seen: set[tuple[int, int]] = set()
     for one in episodes:
-        if len(one) < 3 or one[2] not in (0, 1):
-            raise ConfigError(field, one, 'task, start, 0 or 1 for lost or won, and more')
+        told = isinstance(one, list) and all(isinstance(number, (int, float)) for number in one)
+        if not told or len(one) < 3 or one[2] not in (0, 1):
+            raise ConfigError(field, one, 'numbers: task, start, 0 or 1 for lost or won, and more')
         if (one[0], one[1]) in seen:
             raise ConfigError(field, one[:2], 'each task and start once')
         seen.add((one[0], one[1]))

@@ -76,6 +76,14 @@ def shortened(found):
     found['episodes']['auto'][0] = [0, 0]
 
 
+def numbered(found):
+    found['episodes']['auto'][0] = 7
+
+
+def worded(found):
+    found['episodes']['auto'][0] = [0, 0, 'won', 16, 20, 2]
+
+
 @pytest.mark.parametrize(('spoil', 'field'), [
     (doubled, 'mine.json: episodes.auto = [0, 0]'),
     (contradicted, 'mine.json: episodes.auto = [0, 0]'),
@@ -86,6 +94,8 @@ def shortened(found):
     (nameless, "mine.json: episodes = ['full']"),
     (unsummed, "mine.json: rows = ['full']"),
     (shortened, 'mine.json: episodes.auto = [0, 0]'),
+    (numbered, 'mine.json: episodes.auto = 7'),
+    (worded, "mine.json: episodes.auto = [0, 0, 'won', 16, 20, 2]"),
 ])  # fmt: skip
 def test_a_report_that_was_cut_doubled_or_edited_is_refused_by_its_field(spoil, field):
     found = told()
