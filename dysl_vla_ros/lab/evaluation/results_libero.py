@@ -46,10 +46,12 @@ def libero_parts(evidence: Mapping[str, Found]) -> list[str]:
     """
     reports = official_reports(evidence)
     parts, missing = [], []
+    shown: set[str] = set()
     policies: dict[str, Found] = {}
     for suite, title in SUITES.items():
         tables = tables_of(reports, suite)
         policies |= {table.name: table.found for table in tables}
+        shown |= {line.run for table in tables for line in table.lines}
         for table in tables:
             parts += [_title(table), success_table(table.lines)]
         for seeds in recipes(tables):
@@ -62,6 +64,11 @@ def libero_parts(evidence: Mapping[str, Found]) -> list[str]:
                         if kind not in seen]  # fmt: skip
         else:
             missing.append(f'- {title}, every row: needs {_POLICIES[suite]}')
+    left = ', '.join(f'`{name}.json`' for name, found in reports.items()
+                     if plain(found) and name not in shown)  # fmt: skip
+    if left:
+        parts.append('Left out, for their rows stand above already, their policy has no table, '
+                     f'or its table is of another `replan`: {left}.')  # fmt: skip
     controls = [pair for pair in reports.items() if not plain(pair[1])]
     if controls:
         parts += [

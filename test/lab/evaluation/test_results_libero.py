@@ -181,6 +181,18 @@ def test_times_are_those_of_the_run_that_played_dense_and_of_no_other():
     assert 'times of `libero_object.json` alone' in page
 
 
+def test_a_report_of_which_no_row_is_shown_is_named():
+    page = '\n'.join(libero_parts({
+        'libero_object': OBJECT, 'libero_object_again': OBJECT,
+        'libero_object_fixed_5': {**report('fixed_5', full=('1111', 6.0)), 'replan': 4},
+        'libero_spatial_fixed_7': report('fixed_7', 'libero_spatial', full=('1111', 6.0)),
+    }))  # fmt: skip
+    [line] = [line for line in page.splitlines() if line.startswith('Left out')]
+    for name in ('libero_object_again', 'libero_object_fixed_5', 'libero_spatial_fixed_7'):
+        assert f'`{name}.json`' in line
+    assert 'Left out' not in '\n'.join(libero_parts({'libero_object': OBJECT}))
+
+
 def test_a_report_that_contradicts_itself_makes_no_page():
     one = report(full=('1101', 16.0))
     one['episodes']['full'].pop()
