@@ -6,26 +6,26 @@ In the simulator by success, on recorded observations by how far the actions are
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from dysl_vla_ros.bundle.manifest import CalibrationSpec
-from dysl_vla_ros.config import NodeConfig, SkipConfig
+from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.data_types import Observation
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.evaluate import Played
 from dysl_vla_ros.lab.evaluation.exits import rms
 from dysl_vla_ros.lab.evaluation.latency_auto import ModeRun
-from dysl_vla_ros.lab.evaluation.modes import Row
+from dysl_vla_ros.lab.evaluation.modes import Row, mode_config
 from dysl_vla_ros.lab.evaluation.summary import summary
 from dysl_vla_ros.policy import Policy
 
 POINT = 0.01
 """Success within this share of the best counts as the best."""
-DYNAMIC = (Row('auto'), Row('max_skip'))
-DENSE = Row('full')
+DYNAMIC = (Row('auto', deployed=True), Row('max_skip', deployed=True))
+DENSE = Row('full', deployed=True)
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ def default_exits(layers_total: int) -> range:
 def rows_within(layers_total: int, depth: float) -> tuple[Row, ...]:
     """What to compare: dense, the dynamic modes, and the fixed exits that a budget allows.
 
+    Each is played as a node plays it, since what is chosen is what a node will run.
+
     Args:
         layers_total: Depth of the backbone.
         depth: Layers run / all layers; 0 is no budget.
@@ -61,7 +63,7 @@ def rows_within(layers_total: int, depth: float) -> tuple[Row, ...]:
         exits = [layer for layer in exits if layer <= most] or [max(1, most)]
     if layers_total < 3:
         exits = ()
-    return (DENSE, *DYNAMIC, *(Row('fixed', exit_layer=layer) for layer in exits))
+    return (DENSE, *DYNAMIC, *(Row('fixed', exit_layer=layer, deployed=True) for layer in exits))
 
 
 def choose(
@@ -118,7 +120,8 @@ def on_recorded(
         Row -> ``error_mean`` and ``error_p95`` (root mean squares), ``layers_run_mean``,
         ``rerun_rate``.
     """
-    runs = {row: ModeRun(policy, row_config(row), row.mode) for row in rows}  # type: ignore[arg-type]
+    deployed = {row: mode_config(NodeConfig(), replace(row, deployed=True)) for row in rows}
+    runs = {row: ModeRun(policy, deployed[row], row.mode) for row in rows}  # type: ignore[arg-type]
     errors: dict[Row, list[float]] = {row: [] for row in rows}
     full = policy.manifest.layout.full_plan()
     for number, observation in enumerate(observations, start=1):
@@ -195,11 +198,6 @@ def _exit_of(row: str) -> int:
     if row == DENSE.name:
         return 0
     return int(layer) if mode == 'fixed' and layer.isdecimal() else -1
-
-
-def row_config(row: Row) -> NodeConfig:
-    """Parameters under which a replay is in the row's mode."""
-    return NodeConfig(skip=SkipConfig(mode=row.mode, exit_layer=row.exit_layer))
 
 
 def with_mode(spec: CalibrationSpec, row: Row) -> dict[str, Any]:

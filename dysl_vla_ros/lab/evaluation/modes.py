@@ -40,7 +40,8 @@ DESCRIPTIONS: dict[Mode, str] = {
     'max_skip': 'every controller live in every pass, no guidance, no verification',
     'fixed': 'every pass leaves at --exit-layer, one row for each',
     'by_instruction': 'every pass leaves where the bundle says for the instruction',
-    'no_pre_skip': 'every controller live in every pass, with the verification after it',
+    'no_pre_skip': 'every controller live in every pass, with the verification after it: what '
+    'skip.mode max_skip runs on a robot',
     'no_rerun': 'auto without the verification after the pass',
     'closed': 'every controller evaluated, none obeyed: what the controllers cost',
     'static_only': 'every segment jumped at once',
@@ -82,6 +83,9 @@ class Row:
         noise: Of ``noise_critical`` and ``noise_free``: its standard deviation, as a share of
             each matrix's root mean square.
         pace: Of ``paced``: ``Paces.read``.
+        deployed: Whether a mode of the node's is played as a node plays it, with every other
+            parameter as it is; otherwise it is what ``DESCRIPTIONS`` says, and ``max_skip`` has
+            no verification.
     """
 
     mode: Mode
@@ -92,6 +96,7 @@ class Row:
     link: str = ''
     noise: float = 0.0
     pace: str = ''
+    deployed: bool = False
 
     @property
     def name(self) -> str:
@@ -205,6 +210,9 @@ def mode_policy(policy: Policy, row: Row, seed: int) -> Any:
 
 def mode_config(config: NodeConfig, row: Row) -> NodeConfig:
     """The control loop's parameters for a row; baselines have no post-skip verification."""
+    if row.deployed:
+        exit_layer = row.exit_layer or config.skip.exit_layer
+        return replace(config, skip=replace(config.skip, mode=row.mode, exit_layer=exit_layer))
     if row.mode not in _VERIFIED:
         config = replace(config, rerun=replace(config.rerun, enabled=False))
     skip = replace(config.skip, mode=_SKIP_MODES.get(row.mode, 'auto'))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tiny_bundle
 
-from dysl_vla_ros.config import EngineConfig
+from dysl_vla_ros.bringup import config_folder
+from dysl_vla_ros.config import EngineConfig, load_yaml
 from dysl_vla_ros.data_types import Observation
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.choice import (
@@ -18,7 +21,7 @@ from dysl_vla_ros.lab.evaluation.choice import (
     rows_within,
 )
 from dysl_vla_ros.lab.evaluation.exits import all_exits
-from dysl_vla_ros.lab.evaluation.modes import Row
+from dysl_vla_ros.lab.evaluation.modes import Row, mode_config
 from dysl_vla_ros.policy import open_policy
 
 DENSE = Candidate(Row('full'), 0.98, 20.0)
@@ -102,8 +105,16 @@ def test_what_is_compared_are_dense_the_dynamic_modes_and_the_exits_within_the_b
     layers, depth, exits
 ):
     rows = rows_within(layers, depth)
-    assert rows[:3] == (Row('full'), Row('auto'), Row('max_skip'))
+    assert [row.name for row in rows[:3]] == ['full', 'auto', 'max_skip']
     assert [row.exit_layer for row in rows[3:]] == exits
+
+
+def test_what_is_compared_for_a_choice_is_played_as_a_node_plays_it_with_that_skip_mode():
+    simulated = load_yaml(config_folder() / 'robots' / 'sim.yaml')
+    for row in rows_within(20, 0.0):
+        skip = replace(simulated.skip, mode=row.mode, exit_layer=row.exit_layer)
+        assert mode_config(simulated, row) == replace(simulated, skip=skip), row.name
+    assert mode_config(simulated, Row('max_skip')).rerun.enabled is False, 'the row of a table'
 
 
 @pytest.fixture(scope='module')
@@ -123,8 +134,8 @@ def test_on_a_recording_every_mode_has_its_error_to_dense_and_its_depth(policy):
     ]  # fmt: skip
     rows = rows_within(8, 0.0)
     found = on_recorded(policy, observations, rows)
-    assert found[Row('full')]['error_mean'] == 0.0
-    assert found[Row('full')]['layers_run_mean'] == 8
+    assert found[rows[0]]['error_mean'] == 0.0
+    assert found[rows[0]]['layers_run_mean'] == 8
     for row in rows:
         if row.mode == 'fixed':
             wanted = [all_exits(policy, one).errors()[row.exit_layer - 1] for one in observations]
