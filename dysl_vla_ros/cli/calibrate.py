@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
 from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest
 from dysl_vla_ros.cli import calibrate_mode
+from dysl_vla_ros.cli.calibrate_recording import keep_as_written, kept_recording
 from dysl_vla_ros.cli.evaluate import latency_seconds
 from dysl_vla_ros.cli.inputs import (
     look_at_checkpoint,
@@ -42,6 +43,7 @@ from dysl_vla_ros.sim.goals import FAMILIES
 from dysl_vla_ros.targets import contents, folder_target, keep_before, listed
 
 if TYPE_CHECKING:
+    from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
     from dysl_vla_ros.lab.guidance.calibrate import RecordedPass
     from dysl_vla_ros.lab.guidance.kept_recording import KeptRecording
     from dysl_vla_ros.lab.workspace import Workspace
@@ -278,6 +280,8 @@ def _bundle(
     if spec != before:  # else it was written by the run that this one goes on with
         bars.say(f'the calibration before this one: {keep_before(manifest_path)}')
     manifest = _write(given.target, manifest, spec)
+    if kept is not None:
+        keep_as_written(kept, _recorded(given), space.folder)
     tables = [_table(space.report['calibrate'], spec)]
     if given.bag is None and calibrate_mode.compared_episodes(given):
         spec, table = calibrate_mode.choose_in_simulation(given, manifest, space, bars)
@@ -370,26 +374,21 @@ def _played(
     return [result.passes for result in results]
 
 
+def _recorded(given: argparse.Namespace) -> EvaluateOptions:
+    """The episodes that a bundle's guidance is taken from."""
+    return calibrate_mode.played_in_simulation(given, given.episodes, given.first_seed)
+
+
 def _evaluated(
     given: argparse.Namespace, space: Workspace, bars: StageBars
 ) -> tuple[Episodes, KeptRecording]:
     """Closed loop of the bundle in the robot's own control loop."""
-    from dysl_vla_ros.lab.evaluation.evaluate import about
-    from dysl_vla_ros.lab.evaluation.ledger import waiting_place
-    from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
     from dysl_vla_ros.lab.evaluation.record import record_episodes
-    from dysl_vla_ros.lab.guidance.kept_recording import KeptEpisode, KeptRecording
+    from dysl_vla_ros.lab.guidance.kept_recording import KeptEpisode
     from dysl_vla_ros.lab.guidance.recordings import AcceptedChunk, episodes_of
 
-    options = EvaluateOptions(
-        bundle=str(given.target), modes=('auto',), episodes=given.episodes,
-        first_seed=given.first_seed, latency=latency_seconds(given.latency),
-        time_limit=given.time_limit,
-    )  # fmt: skip
-    facts = about(options)
-    named = {**facts, 'bundle': facts['bundle']['files'],
-             'episodes': [asdict(spec) for spec in options.specs()]}  # fmt: skip
-    kept = KeptRecording(waiting_place('recording', named, space.folder))
+    options = _recorded(given)
+    kept = kept_recording(options, space.folder)
     total = len(options.specs())
     if kept.episodes:
         bars.say(f'goes on after {len(kept.episodes)} of {total} recorded episodes')

@@ -20,6 +20,7 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.sim.goals import FAMILIES
 
 if TYPE_CHECKING:
+    from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
     from dysl_vla_ros.lab.workspace import Workspace
 
 
@@ -59,6 +60,23 @@ def check(given: Namespace, manifest: Manifest | None) -> None:
                               'and --bag; first the bag, for the guidance')  # fmt: skip
 
 
+def played_in_simulation(given: Namespace, episodes: int, first_seed: int) -> EvaluateOptions:
+    """How a calibration plays the bundle, to record and to compare: as the simulated arm runs.
+
+    Args:
+        given: Options.
+        episodes: Per family.
+        first_seed: Of the first.
+    """
+    from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
+
+    return EvaluateOptions(
+        bundle=str(given.target), episodes=episodes, first_seed=first_seed,
+        latency=latency_seconds(given.latency), time_limit=given.time_limit,
+        workers=given.workers, config=load_yaml(config_folder() / 'robots' / 'sim.yaml'),
+    )  # fmt: skip
+
+
 def choose_in_simulation(
     given: Namespace, manifest: Manifest, space: Workspace, bars: StageBars
 ) -> tuple[CalibrationSpec, Table]:
@@ -73,15 +91,10 @@ def choose_in_simulation(
     from dysl_vla_ros.lab.evaluation.choice import POINT, by_success, choose, rows_within
     from dysl_vla_ros.lab.evaluation.evaluate import about, play, report
     from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting_place
-    from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 
     rows, total = rows_within(manifest.layers_total, given.depth), manifest.layers_total
-    options = EvaluateOptions(
-        bundle=str(given.target), episodes=compared_episodes(given),
-        first_seed=given.first_seed + given.episodes * len(FAMILIES),
-        latency=latency_seconds(given.latency), time_limit=given.time_limit,
-        workers=given.workers, config=load_yaml(config_folder() / 'robots' / 'sim.yaml'),
-    )  # fmt: skip
+    options = played_in_simulation(given, compared_episodes(given),
+                                   given.first_seed + given.episodes * len(FAMILIES))  # fmt: skip
     count, done = len(options.specs()) * len(rows), 0
 
     def show(row: str, result: Any) -> None:

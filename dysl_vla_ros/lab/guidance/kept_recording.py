@@ -48,6 +48,12 @@ class KeptRecording:
         with self._path.open('a', encoding='utf-8') as stream:
             stream.write(json.dumps(document) + '\n')
 
+    def move(self, path: Path) -> None:
+        """Keep them under another name from now on."""
+        if self._path.is_file():
+            self._path.replace(path)
+        self._path = path
+
     def done(self) -> None:
         """The calibration is complete."""
         self._path.unlink(missing_ok=True)

@@ -83,3 +83,91 @@ def test_an_interrupted_calibration_goes_on_and_ends_as_one_in_one_go(
     assert (tmp_path / 'in_two' / 'manifest.before.json').read_text() == before
     assert not list((tmp_path / 'in_two_calibration').glob('recording-*'))
     assert json.loads(before)
+
+
+def dysl_calibrate(folder, *words):
+    from dysl_vla_ros.cli.main import main
+
+    return main(['calibrate', str(folder), '--episodes', '1', '--time-limit', '0.6', '--latency',
+                 'zero', '--device', 'cpu', *words])  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec('torch') is None, reason='make test-all')
+def test_what_was_recorded_under_another_guidance_is_recorded_again(tmp_path, monkeypatch, capsys):
+    from dataclasses import replace
+
+    import tiny_bundle
+
+    import dysl_vla_ros.lab.evaluation.record as record
+    from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
+
+    folder = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny', layers=8)
+    run, played = record.run_episode, []
+
+    def broken_off(*given, **options):
+        if len(played) == 2:
+            raise KeyboardInterrupt
+        played.append(None)
+        return run(*given, **options)
+
+    monkeypatch.setattr(record, 'run_episode', broken_off)
+    assert dysl_calibrate(folder, '--compare', '0') == 130
+    monkeypatch.setattr(record, 'run_episode', run)
+    manifest = open_bundle(folder).manifest
+    other = replace(manifest.calibration, threshold=2 * manifest.calibration.threshold)
+    write_manifest(folder, replace(manifest, calibration=other))
+    assert dysl_calibrate(folder, '--compare', '0') == 0
+    assert 'goes on after' not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec('torch') is None, reason='make test-all')
+def test_a_run_interrupted_while_it_compares_goes_on_from_the_recording_that_it_has_written_from(
+    tmp_path, monkeypatch, capsys
+):
+    import tiny_bundle
+
+    from dysl_vla_ros.cli import calibrate_mode
+
+    folder = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny', layers=8)
+
+    def broken_off(*given):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(calibrate_mode, 'choose_in_simulation', broken_off)
+        assert dysl_calibrate(folder) == 130
+    written = (folder / 'manifest.json').read_text()
+    assert dysl_calibrate(folder, '--compare', '0') == 0
+    assert 'goes on after 4 of 4 recorded episodes' in capsys.readouterr().out
+    assert (folder / 'manifest.json').read_text() == written
+    assert not list((tmp_path / 'tiny_calibration').glob('recording-*'))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec('torch') is None, reason='make test-all')
+def test_guidance_is_recorded_with_the_parameters_that_the_modes_are_compared_with(
+    tmp_path, monkeypatch
+):
+    import tiny_bundle
+
+    import dysl_vla_ros.lab.evaluation.evaluate as evaluate
+    import dysl_vla_ros.lab.evaluation.record as record
+
+    folder = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny', layers=4)
+    recorded, compared = [], []
+    record_all, play = record.record_episodes, evaluate.play
+
+    def recording(options, first=0):
+        recorded.append(options.config)
+        return record_all(options, first)
+
+    def playing(options, *given):
+        compared.append(options.config)
+        return play(options, *given)
+
+    monkeypatch.setattr(record, 'record_episodes', recording)
+    monkeypatch.setattr(evaluate, 'play', playing)
+    assert dysl_calibrate(folder) == 0
+    assert recorded == compared and recorded[0].gripper.dwell_s == 1.0, 'of the simulated arm'
