@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,6 @@ from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_observations
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, WORKERS, add_backend
 from dysl_vla_ros.config import EngineConfig
-from dysl_vla_ros.data_types import Observation
 from dysl_vla_ros.engines.engine import Engine, forward
 from dysl_vla_ros.engines.inspection import Inspectable
 from dysl_vla_ros.engines.open_engine import bundled_model
@@ -39,6 +38,7 @@ from dysl_vla_ros.lab.evaluation.evidence import check_evidence
 from dysl_vla_ros.lab.evaluation.graph_costs import stage_parts
 from dysl_vla_ros.lab.evaluation.latency import bench_engine
 from dysl_vla_ros.lab.evaluation.latency_auto import bench_modes
+from dysl_vla_ros.lab.evaluation.observed import GUIDED, Observed, in_turn
 from dysl_vla_ros.lab.evaluation.roof import Roof, against, measure_gpu
 from dysl_vla_ros.policy import Policy, open_policy
 
@@ -99,10 +99,13 @@ def _bench(given: argparse.Namespace) -> dict[str, Any]:
 
 def _measure(policy: Policy, given: argparse.Namespace) -> dict[str, Any]:
     manifest = policy.manifest
-    observations, source = _observations(given.observations, manifest, given.count)
+    observed, source = _observations(given.observations, manifest, given.count)
+    observations, left_out = observed.observations, observed.why_not_guided
     before = snapshot.read()
     with Progress(console=Console(stderr=True), transient=True) as bars:
-        modes = bench_modes(policy, observations, progress=_bar(bars, 'modes'))
+        modes = bench_modes(policy, observations, follows=observed.follows,
+                            without=GUIDED if left_out else (),
+                            progress=_bar(bars, 'modes'))  # fmt: skip
         if given.json is not None:  # what an interruption of the parts leaves
             write_json(given.json, {
                 'format': FORMAT, 'version': FORMAT_VERSION, 'interrupted': 'before the parts',
@@ -127,7 +130,12 @@ def _measure(policy: Policy, given: argparse.Namespace) -> dict[str, Any]:
         **found,
         'roof': roof,
         'modes': modes,
-        'observations': {'source': source, 'count': len(observations)},
+        'observations': {
+            'source': source,
+            'count': len(observations),
+            **({'assumed_in_turn': True} if observed.assumed else {}),
+        },
+        'modes_left_out': dict.fromkeys(GUIDED, left_out) if left_out else {},
         'hardware': {
             'before': before,
             'after': after,
@@ -207,15 +215,13 @@ def _cpu_roof(threads: int) -> Roof:
     return Roof(**json.loads(done.stdout))
 
 
-def _observations(
-    recorded: Path | None, manifest: Manifest, count: int
-) -> tuple[Sequence[Observation], str]:
+def _observations(recorded: Path | None, manifest: Manifest, count: int) -> tuple[Observed, str]:
     if recorded is not None:
-        return bench_observations.load_recorded(recorded, manifest), 'recorded'
+        return bench_observations.load_observed(recorded, manifest), 'recorded'
     found = bench_observations.simulated(manifest, count)
     if found is not None:
-        return found, 'simulator'
-    return bench_observations.made_up(manifest, count), 'made up'
+        return in_turn(found, manifest), 'simulator'
+    return in_turn(bench_observations.made_up(manifest, count), manifest), 'made up'
 
 
 def _bar(bars: Progress, words: str) -> Callable[[int, int], None]:

@@ -203,24 +203,30 @@ def choose_on_recorded(
         space: Gets ``modes.json``.
         bars: Progress.
     """
-    from dysl_vla_ros.lab.evaluation.bench_observations import load_recorded
+    from dysl_vla_ros.lab.evaluation.bench_observations import load_observed
     from dysl_vla_ros.lab.evaluation.choice import by_error, choose, on_recorded, rows_within
+    from dysl_vla_ros.lab.evaluation.observed import GUIDED
     from dysl_vla_ros.policy import open_policy
 
     path: Path = given.observations
-    observations, rows = (
-        load_recorded(path, manifest),
-        rows_within(manifest.layers_total, given.depth),
-    )
+    observed, rows = load_observed(path, manifest), rows_within(manifest.layers_total, given.depth)
+    why = observed.why_not_guided
+    if why:
+        rows = tuple(row for row in rows if row.mode not in GUIDED)
+        bars.say(f'{" and ".join(GUIDED)} are not compared: {why}')
+    elif observed.assumed:
+        bars.say(f'{path} has no stamp: rows of the same words are taken to be passes in turn')
     policy = open_policy(EngineConfig(path=str(given.target)))
     try:
-        found = on_recorded(policy, observations, rows, bars.count('modes'))
+        found = on_recorded(policy, observed.observations, rows, bars.count('modes'),
+                            observed.follows)  # fmt: skip
     finally:
         policy.engine.close()
     chosen = choose(by_error(found), manifest.layers_total, given.depth, 0.0).row
     told = {row.name: one for row, one in found.items()}
-    space.write('modes.json', {'chosen': chosen.name, 'depth': given.depth, 'modes': told})
-    table = _table(f'{len(observations)} recorded observations', given.depth,
+    space.write('modes.json', {'chosen': chosen.name, 'depth': given.depth, 'modes': told,
+                               'left_out': dict.fromkeys(GUIDED, why) if why else {}})  # fmt: skip
+    table = _table(f'{len(observed)} recorded observations', given.depth,
                    ('error to dense', 'p95', 'layers', 're-runs'))  # fmt: skip
     for row, one in found.items():
         table.add_row(

@@ -297,16 +297,22 @@ def _choose_mode(recipe: LiberoRecipe, folder: Path, space: Workspace) -> None:
 
 
 def _observations(path: Path, data: Demonstrations) -> None:
-    """Some states of the demonstrations, as ``dysl bench`` reads them."""
+    """Some states of the demonstrations, as ``dysl bench`` reads them: no passes in turn."""
     chosen = np.flatnonzero(data.own)
     chosen = chosen[np.linspace(0, len(chosen) - 1, min(_SHOWN, len(chosen))).astype(int)]
     frames, state = data.frame[chosen], data.proprioception[data.frame[chosen]]
     texts = np.array([data.instructions[goal] for goal in data.goal[chosen]])
+    when = {}
+    if data.episode is not None:
+        episode = data.episode[frames]
+        first = np.searchsorted(data.episode, episode)
+        when = {'episode': episode, 'stamp': PERIOD_S * (frames - first)}
     with path.open('wb') as stream:
         np.savez(
             stream,
             joints=state[:, :-1],
             gripper=state[:, -1],
             instruction=texts,
+            **when,
             **{name: images[frames] for name, images in data.images.items()},
         )  # type: ignore[arg-type]

@@ -100,6 +100,17 @@ def test_a_card_says_that_made_up_images_tell_nothing_of_depth(stopped):
     assert 'says nothing about your scene' in text and '! on battery' in text
 
 
+def test_a_card_names_the_modes_that_the_observations_cannot_measure_and_what_would_be_right(
+    stopped,
+):
+    document = json.loads(stopped[2].read_text())
+    document['modes'] = {'full': document['modes']['full']}
+    document['modes_left_out'] = {'auto': '3 of 9 follow: expected a recording'}
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(card(document))
+    assert 'Not measured: auto. 3 of 9 follow: expected a recording.' in console.export_text()
+
+
 def test_a_cost_below_the_noise_is_not_given_as_a_number(stopped):
     document = json.loads(stopped[2].read_text())
     console = Console(width=200, record=True, file=io.StringIO())

@@ -188,6 +188,23 @@ def test_a_bundle_is_given_a_mode_by_recorded_observations(tmp_path, capsys):
     modes = json.loads((tmp_path / 'tiny_calibration' / 'modes.json').read_text())
     layers = modes['modes'][modes['chosen']]['layers_run_mean']
     assert layers <= 4 and modes['chosen'].split()[0] == after.mode
+    assert {'auto', 'max_skip'} < set(modes['modes']) and modes['left_out'] == {}
+
+
+@pytest.mark.slow
+@needs_torch
+def test_guided_modes_are_not_compared_on_states_that_are_of_no_passes_in_turn(tmp_path, capsys):
+    bundle = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny', layers=8)
+    images = np.random.default_rng(0).integers(0, 256, (3, 96, 96, 3), np.uint8)
+    path = tmp_path / 'seen.npz'
+    np.savez(path, image=images, joints=np.zeros((3, 6)), gripper=np.ones(3),
+             instruction=np.array(['lift it', 'push it', 'drop it']))  # fmt: skip
+    dysl('calibrate', bundle, '--observations', path, '--device', 'cpu', '--depth', 0.5)
+    text = ' '.join(capsys.readouterr().out.split())
+    assert 'auto and max_skip are not compared: 0 of 3 observations are of the pass' in text
+    modes = json.loads((tmp_path / 'tiny_calibration' / 'modes.json').read_text())
+    assert set(modes['left_out']) == {'auto', 'max_skip'}
+    assert {name.split()[0] for name in modes['modes']} == {'full', 'fixed'}
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import tiny_bundle
 
@@ -13,6 +14,7 @@ torch = pytest.importorskip('torch')
 pytest.importorskip('accelerate')
 
 from dysl_vla_ros.lab import libero_recipe
+from dysl_vla_ros.lab.data.demonstrations import Demonstrations, join
 from dysl_vla_ros.lab.workspace import Workspace
 from dysl_vla_ros.lab.worlds.libero.suites import STARTS
 
@@ -46,3 +48,30 @@ def test_the_shallowest_mode_that_is_as_good_as_dense_goes_into_the_bundle_whate
     assert options.first == STARTS + recipe.record, 'starts of neither table nor recording'
     assert options.suite == 'libero_spatial' and options.starts == recipe.compare > 0
     assert '"chosen": "fixed 5"' in (tmp_path / 'run' / 'modes.json').read_text()
+
+
+def demonstrations(*lengths):
+    """Episodes of so many frames."""
+    frames = sum(lengths)
+    images = {name: np.zeros((frames, 4, 4, 3), np.uint8) for name in ('image', 'wrist_image')}
+    return Demonstrations(
+        images, np.zeros((frames, 8), np.float32), np.arange(frames), np.zeros(frames, np.int64),
+        np.ones(frames, bool), np.zeros((frames, 8, 7), np.float32),
+        np.zeros((frames, 2), np.int64), np.zeros((frames, 2, 3), np.float32), ('lift it',),
+        np.repeat(np.arange(len(lengths)), lengths),
+    )  # fmt: skip
+
+
+def test_states_of_demonstrations_say_of_which_episode_they_are_and_when_they_were_taken(tmp_path):
+    data = join([demonstrations(3, 2), demonstrations(4)])
+    assert data.episode.tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 2]
+    libero_recipe._observations(tmp_path / 'seen.npz', data)
+    with np.load(tmp_path / 'seen.npz') as found:
+        assert found['episode'].tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 2]
+        step = libero_recipe.PERIOD_S
+        assert found['stamp'] == pytest.approx(step * np.array([0, 1, 2, 0, 1, 0, 1, 2, 3]))
+    unknown = replace(demonstrations(2), episode=None)
+    assert join([demonstrations(2), unknown]).episode is None
+    libero_recipe._observations(tmp_path / 'seen.npz', unknown)
+    with np.load(tmp_path / 'seen.npz') as found:
+        assert 'episode' not in found.files and 'stamp' not in found.files

@@ -33,6 +33,8 @@ class Demonstrations:
             (samples, 2) int64; -1 where there is none or it is out of view.
         offset: Vector from the gripper to both [m], (samples, 2, 3) float32; NaN where none.
         instructions: What each goal is called, by number; empty for the goals of the simulator.
+        episode: Number of the episode that a frame is of, (frames,) int64, its frames in the order
+            they were taken in; None where it is not kept.
     """
 
     images: Mapping[str, NDArray[np.uint8]]
@@ -44,6 +46,7 @@ class Demonstrations:
     point: NDArray[np.int64]
     offset: NDArray[np.float32]
     instructions: tuple[str, ...] = ()
+    episode: NDArray[np.int64] | None = None
 
     @property
     def frames(self) -> int:
@@ -114,7 +117,17 @@ def join(parts: Sequence[Demonstrations]) -> Demonstrations:
         point=np.concatenate([part.point for part in parts]),
         offset=np.concatenate([part.offset for part in parts]),
         instructions=parts[0].instructions,
+        episode=_renumbered([part.episode for part in parts]),
     )
+
+
+def _renumbered(episodes: Sequence[NDArray[np.int64] | None]) -> NDArray[np.int64] | None:
+    """Episodes of several bodies of data, counted on; None where one of them keeps none."""
+    known = [numbers for numbers in episodes if numbers is not None]
+    if len(known) < len(episodes):
+        return None
+    starts = np.cumsum([0, *(int(numbers.max(initial=-1)) + 1 for numbers in known[:-1])])
+    return np.concatenate([numbers + first for numbers, first in zip(known, starts, strict=True)])
 
 
 SMALLEST_RANGE = (0.002, 0.002, 0.002, 0.02, 0.02, 0.02)

@@ -304,7 +304,9 @@ def _joined(episodes: Sequence[dict[str, Any]], words: Sequence[str]) -> Demonst
     return Demonstrations(
         images={name: _decoded(episodes, name, first) for name in CAMERAS},
         proprioception=np.concatenate([found['state'] for found in episodes]),
-        instructions=tuple(words), **whole,
+        instructions=tuple(words),
+        episode=np.repeat(np.arange(len(episodes)), [len(found['state']) for found in episodes]),
+        **whole,
     )  # fmt: skip
 
 

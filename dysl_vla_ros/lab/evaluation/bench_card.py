@@ -148,6 +148,11 @@ def _modes(document: Mapping[str, Any]) -> RenderableType:
     told += 'counts into its pass; layers and controllers asked are means per pass.'
     if source['source'] == 'made up':
         told += '\nMade-up images: how deep a pass goes here says nothing about your scene.'
+    if source.get('assumed_in_turn'):
+        told += '\nNo stamp in the file: rows of the same words are taken to be passes in turn.'
+    left_out = document.get('modes_left_out', {})
+    if left_out:
+        told += f'\nNot measured: {" and ".join(left_out)}. {next(iter(left_out.values()))}.'
     return Group(Text(told), table)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.data_types import Observation
 from dysl_vla_ros.errors import InputError
+from dysl_vla_ros.lab.evaluation.observed import Observed, chunk_lasts, in_turn, of_recording
 
-_PERIOD_S = 0.2
 _RECORDINGS = ('.mcap', '.db3', '.zstd', '.yaml')
 
 
@@ -22,13 +22,20 @@ def is_recording(path: Path) -> bool:
 
 
 def load_recorded(path: Path, manifest: Manifest) -> list[Observation]:
+    """The observations of ``load_observed``, for those to whom each stands for itself."""
+    return list(load_observed(path, manifest).observations)
+
+
+def load_observed(path: Path, manifest: Manifest) -> Observed:
     """Read observations from a recording, or from a ``.npz`` file.
 
     Args:
         path: A bag of ``record:=true``. Of a ``.npz``, arrays by name: one per camera of the
             bundle, uint8 (n, height, width, 3), RGB;
             ``joints`` (n, joints) in the bundle's order [rad]; ``gripper`` (n,) opening 0..1,
-            where the bundle has one; ``instruction``, one text or n.
+            where the bundle has one; ``instruction``, one text or n; and, so that it is known
+            which are of passes in turn, ``stamp`` (n,) in seconds and ``episode`` (n,). Without
+            ``stamp`` those of one episode and of the same words are taken to be.
         manifest: Of the bundle that is to see them.
 
     Raises:
@@ -36,9 +43,9 @@ def load_recorded(path: Path, manifest: Manifest) -> list[Observation]:
         ConfigError: The bag lacks what the bundle needs.
     """
     if is_recording(path):
-        from dysl_vla_ros.lab.replay.sources import observations_of
+        from dysl_vla_ros.lab.replay.sources import passes_of
 
-        return observations_of(path.expanduser())
+        return of_recording(passes_of(path.expanduser()))
     try:
         if path.is_file() and not is_zipfile(path):  # numpy would advise to unpickle it
             raise InputError(f'{path}: not a .npz file: expected one of plain arrays')
@@ -54,13 +61,15 @@ def load_recorded(path: Path, manifest: Manifest) -> list[Observation]:
         raise InputError(f'{path}: arrays {sorted(arrays)}: expected {missing} too')
     count = len(arrays['joints'])
     texts = np.broadcast_to(arrays['instruction'], (count,))
-    for name in (*cameras, *(['gripper'] if gripper else [])):
+    told = [name for name in ('stamp', 'episode') if name in arrays]
+    for name in (*cameras, *(['gripper'] if gripper else []), *told):
         if len(arrays[name]) != count or not count:
             raise InputError(f'{path}: {name} has {len(arrays[name])} rows: expected {count}, '
                              'as joints has, and at least 1')  # fmt: skip
-    return [
+    stamps = arrays.get('stamp', _apart(manifest) * np.arange(count))
+    found = [
         Observation(
-            stamp=index * _PERIOD_S,
+            stamp=float(stamps[index]),
             images={name: arrays[name][index] for name in cameras},
             joints=np.asarray(arrays['joints'][index], dtype=np.float64),
             gripper=float(arrays['gripper'][index]) if gripper else None,
@@ -68,6 +77,13 @@ def load_recorded(path: Path, manifest: Manifest) -> list[Observation]:
         )
         for index in range(count)
     ]
+    episodes = arrays['episode'].tolist() if 'episode' in arrays else None
+    return in_turn(found, manifest, episodes, assumed='stamp' not in arrays)
+
+
+def _apart(manifest: Manifest) -> float:
+    """Seconds between two passes, each asked for at half of a chunk, as by default."""
+    return 0.5 * chunk_lasts(manifest.action)
 
 
 def fits_the_simulator(manifest: Manifest) -> bool:
@@ -139,7 +155,7 @@ def made_up(manifest: Manifest, count: int, seed: int = 0) -> list[Observation]:
             images[camera.name] = np.ascontiguousarray(drifted[: camera.height, : camera.width])
         found.append(
             Observation(
-                stamp=index * _PERIOD_S,
+                stamp=index * _apart(manifest),
                 images=images,
                 joints=joints + 0.01 * index,
                 gripper=1.0 if manifest.proprioception.gripper else None,

@@ -107,6 +107,7 @@ def on_recorded(
     observations: Sequence[Observation],
     rows: Sequence[Row],
     progress: Callable[[int, int], None] = lambda done, total: None,
+    follows: Sequence[bool] | None = None,
 ) -> dict[Row, dict[str, Any]]:
     """How far each row's actions are from dense ones, observation by observation, and its depth.
 
@@ -115,6 +116,7 @@ def on_recorded(
         observations: In the order in which they were taken.
         rows: Modes of the node.
         progress: Called with (observations done, observations).
+        follows: ``Observed.follows``; None is told by their words and time stamps.
 
     Returns:
         Row -> ``error_mean`` and ``error_p95`` (root mean squares), ``layers_run_mean``,
@@ -125,9 +127,11 @@ def on_recorded(
     errors: dict[Row, list[float]] = {row: [] for row in rows}
     full = policy.manifest.layout.full_plan()
     for number, observation in enumerate(observations, start=1):
+        next_one = None if follows is None else follows[number - 1]
         dense = policy.predict(observation, full).normalised
         for row, run in runs.items():
-            errors[row].append(rms(run.step(observation).normalised - dense))
+            played = run.step(observation, follows=next_one)
+            errors[row].append(rms(played.normalised - dense))
         progress(number, len(observations))
     return {
         row: {

@@ -1,6 +1,7 @@
 """Latency with live controllers, over a run of observations: what the robot would see.
 
-The motion is replayed as if each chunk were played until the next observation: continuity moves
+The motion is replayed as if each chunk were played until the next observation, and begins at rest
+where that is not of the next pass (``observed``): continuity moves
 the allow points, controllers decide, and a drop inside a skipped chunk is run again in full, as
 in ``control_loop``. The arm itself is not simulated; for success see ``dysl evaluate``.
 """
@@ -19,6 +20,7 @@ from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.core.skip_policy import SkipPolicy
 from dysl_vla_ros.data_types import Observation, SkipMode
 from dysl_vla_ros.lab.evaluation.latency import Clock, Progress, quantiles
+from dysl_vla_ros.lab.evaluation.observed import chunk_lasts, next_pass
 from dysl_vla_ros.lab.evaluation.tally import Tally, TimedPasses
 from dysl_vla_ros.loop_settings import skip_settings
 from dysl_vla_ros.policy import Pass, Policy
@@ -31,6 +33,8 @@ def bench_modes(
     policy: Policy,
     observations: Sequence[Observation],
     *,
+    follows: Sequence[bool] | None = None,
+    without: Sequence[SkipMode] = (),
     rounds: int = 1,
     config: NodeConfig | None = None,
     clock: Clock = time.perf_counter,
@@ -41,6 +45,8 @@ def bench_modes(
     Args:
         policy: Opened and warmed up.
         observations: In the order in which they were taken.
+        follows: ``Observed.follows``; None is told by their words and time stamps.
+        without: Modes that are left out.
         rounds: How often the whole run is repeated.
         config: Parameters; the bundle's calibration is used where it says nothing else.
         clock: Seconds.
@@ -56,14 +62,14 @@ def bench_modes(
     modes: tuple[SkipMode, ...] = (*MODES, 'fixed') if known else MODES
     if policy.manifest.calibration.exit_by_instruction:
         modes = (*modes, 'by_instruction')
-    runs = {mode: ModeRun(policy, config, mode) for mode in modes}
+    runs = {mode: ModeRun(policy, config, mode) for mode in modes if mode not in without}
     total = rounds * len(observations)
     for done in range(total):
         index = done % len(observations)
         for run in runs.values():
             if index == 0:
                 run.restart()
-            run.step(observations[index], clock)
+            run.step(observations[index], clock, None if follows is None else follows[index])
         if progress is not None:
             progress(done + 1, total)
     reports: dict[str, Any] = {mode: run.report() for mode, run in runs.items()}
@@ -91,15 +97,33 @@ class ModeRun:
             manifest.layout.segments, skip_settings(config, manifest.calibration)
         )
         self._played = max(1, round(manifest.action.horizon * config.timing.request_threshold))
+        self._lasts = chunk_lasts(manifest.action)
+        self._last: Observation | None = None
         self._tally = Tally()
         self._layers: list[int] = []
 
     def restart(self) -> None:
         """A new run of observations begins at rest."""
         self._skip.restart()
+        self._last = None
 
-    def step(self, observation: Observation, clock: Clock = time.perf_counter) -> Pass:
-        """One chunk: predict, verify, run again where that is due; returns what is played."""
+    def step(
+        self, observation: Observation, clock: Clock = time.perf_counter,
+        follows: bool | None = None,
+    ) -> Pass:  # fmt: skip
+        """One chunk: predict, verify, run again where that is due; returns what is played.
+
+        Args:
+            observation: Of the pass.
+            clock: Seconds.
+            follows: Whether it is of the pass after the last one, in the same motion; otherwise
+                the robot begins at rest. None is told by its words and its time stamp.
+        """
+        if follows is None:
+            follows = next_pass(self._last, observation, self._lasts)
+        if not follows:
+            self._skip.restart()
+        self._last = observation
         manifest, chunk = self._policy.manifest, TimedPasses(self._policy, clock)
         result, moves, _ = verified(
             self._skip,

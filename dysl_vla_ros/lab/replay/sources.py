@@ -8,11 +8,10 @@ from typing import Literal
 
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.config import NodeConfig
-from dysl_vla_ros.data_types import Observation
 from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.lab.data.bags.bag import Bag, open_bag
 from dysl_vla_ros.lab.replay.motion import ENDING, TYPE
-from dysl_vla_ros.lab.replay.steps import PassSteps, passes_in
+from dysl_vla_ros.lab.replay.steps import PassSteps, Step, passes_in
 from dysl_vla_ros.lab.replay.topics import TopicSteps, Wishes
 
 _PICTURES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
@@ -53,8 +52,8 @@ def open_steps(
     return TopicSteps(bag, manifest, config, wishes)
 
 
-def observations_of(path: Path) -> list[Observation]:
-    """All observations of a recording of ``record:=true``, as the model saw them, to the bit.
+def passes_of(path: Path) -> list[Step]:
+    """All passes of a recording of ``record:=true``, as the model saw them, to the bit.
 
     Raises:
         ConfigError: It is no recording, or has no passes.
@@ -62,7 +61,7 @@ def observations_of(path: Path) -> list[Observation]:
     """
     with open_bag(path) as bag:
         steps = PassSteps(bag)
-        found = [step.observation for step in steps]
+        found = list(steps)
         if not found:
             said = '; '.join([*bag.notes, *steps.notes])
             raise InputError(f'{path}: no observation in it ({said}): expected some')

@@ -120,6 +120,7 @@ def test_every_frame_is_a_sample_of_its_goal_and_of_others_that_were_named(folde
     assert (data.frames, data.samples) == (2 * FRAMES, 2 * (FRAMES + 3))
     assert data.own.sum() == 2 * FRAMES and set(data.goal[~data.own]) == {1}
     assert data.instructions == tuple(WORDS)
+    assert data.episode.tolist() == [0] * FRAMES + [1] * FRAMES
     first = data.chunk[0]
     assert np.allclose(first[0], [0.025, 0, 0, 0.1, 0, 0, 1.0])
     assert first[5, 6] == 1.0 and first[6, 6] == 0.0, 'it closes after frame 5'

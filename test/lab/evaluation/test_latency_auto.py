@@ -14,6 +14,7 @@ from dysl_vla_ros.engines.fake.engine import FakeEngine
 from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.lab.evaluation import bench_observations
 from dysl_vla_ros.lab.evaluation.latency_auto import bench_modes
+from dysl_vla_ros.lab.evaluation.observed import GUIDED, in_turn
 from dysl_vla_ros.policy import Policy, open_policy
 
 
@@ -120,6 +121,32 @@ def test_a_new_round_begins_at_rest():
     assert anew['layers_run_histogram'] == {str(total): 4}  # the first pass at rest is full
 
 
+@pytest.mark.parametrize('otherwise', [
+    {'instruction': 'push it'}, {'stamp': -1.0}, {'stamp': 9.0},
+])  # fmt: skip
+def test_a_pass_after_other_words_an_earlier_time_or_a_gap_begins_at_rest(otherwise):
+    policy = policy_of(smooth)
+    total = policy.manifest.layers_total
+    level = replace(NodeConfig(), skip=replace(NodeConfig().skip, rule='level'))
+    one, two, three = observed(policy, 3)
+    going = bench_modes(policy, [one, two, three], config=level)['auto']
+    assert going['layers_run_histogram'][str(total)] == 1, 'the first pass alone'
+    broken = bench_modes(policy, [one, two, replace(three, **otherwise)], config=level)['auto']
+    assert broken['layers_run_histogram'][str(total)] == 2
+
+
+def test_a_state_of_each_of_twelve_episodes_is_no_run_that_guided_depth_could_be_measured_on():
+    policy = policy_of(smooth)
+    spread = [replace(one, instruction=f'pick up cube {number}')
+              for number, one in enumerate(observed(policy, 12))]  # fmt: skip
+    found = in_turn(spread, policy.manifest)
+    assert not any(found.follows) and len(set(found.episodes)) == 12
+    assert '0 of 12 observations are of the pass after the one before' in found.why_not_guided
+    assert 'stamp (n,) in seconds and episode (n,)' in found.why_not_guided
+    assert in_turn(observed(policy, 12), policy.manifest).why_not_guided == ''
+    assert set(bench_modes(policy, spread, without=GUIDED)) == {'full'}
+
+
 @pytest.fixture(scope='module')
 def tiny(tmp_path_factory):
     folder = write_tiny_bundle(tmp_path_factory.mktemp('bundle'), layers=5)
@@ -142,11 +169,29 @@ def test_recorded_observations_are_read(tiny, tmp_path):
     assert tiny.prepare(found[0])['image'].shape == (1, 3, 96, 96)
 
 
+def test_a_file_tells_by_stamp_and_episode_which_passes_are_in_turn(tiny, tmp_path):
+    lasts = tiny.manifest.action.horizon * tiny.manifest.action.period_s
+    when = {'stamp': np.array([0.0, 0.5, 0.6, 1.0, 9.0]) * lasts}
+    arrays = recording(tiny, 5) | when | {'episode': np.array([3, 3, 8, 8, 8])}
+    np.savez(tmp_path / 'seen.npz', **arrays)
+    found = bench_observations.load_observed(tmp_path / 'seen.npz', tiny.manifest)
+    assert found.follows == (False, True, False, True, False) and not found.assumed
+    assert found.episodes == (0, 0, 1, 1, 1)
+
+
+def test_a_file_of_before_is_read_and_its_rows_of_the_same_words_are_taken_in_turn(tiny, tmp_path):
+    words = np.array(['push it', 'push it', 'lift it', 'lift it'])
+    np.savez(tmp_path / 'seen.npz', **(recording(tiny, 4) | {'instruction': words}))
+    found = bench_observations.load_observed(tmp_path / 'seen.npz', tiny.manifest)
+    assert found.follows == (False, True, False, True) and found.assumed
+
+
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
         ({'gripper': None}, r"expected \['gripper'\] too"),
         ({'image': np.zeros((2, 9, 9, 3), np.uint8)}, 'image has 2 rows: expected 3'),
+        ({'stamp': np.zeros(2)}, 'stamp has 2 rows: expected 3'),
         ({'instruction': np.array([{}], dtype=object)}, 'plain arrays'),
     ],
 )

@@ -19,6 +19,7 @@ from rosbags.rosbag2 import StoragePlugin
 
 from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
 from dysl_vla_ros.cli.main import main
+from dysl_vla_ros.lab.evaluation.bench_observations import load_observed
 from dysl_vla_ros.pass_record import to_text
 
 LAYERS = 8
@@ -417,6 +418,28 @@ def test_bench_takes_a_recording(recording, bundle, tmp_path, capsys):
     call = ['bench', '--engine', str(bundle), '--observations', str(recording), '--runs', '1']
     assert main([*call, '--warm-up', '0', '--json', str(path)]) == 0
     assert json.loads(path.read_text())['observations'] == {'source': 'recorded', 'count': 12}
+
+
+def test_of_a_recording_it_is_known_where_the_node_began_at_rest_and_which_passes_are_missing(
+    passes, bundle, tmp_path
+):
+    manifest = open_bundle(bundle).manifest
+    by_stamp = list(dict.fromkeys(record.stamp_ns for record, _ in passes))
+
+    def spoil(record):
+        place = by_stamp.index(record.stamp_ns)
+        if place == 3 and record.first is None:  # it held before this pass
+            record = dataclasses.replace(
+                record, plan=dataclasses.replace(record.plan, since=(None,))
+            )
+        told = dataclasses.replace(record.judged, epoch=1 + (place >= 9))
+        return None if place == 6 else to_text(dataclasses.replace(record, judged=told))
+
+    bag = made_recording.write(tmp_path / 'bag', passes, spoil=spoil)
+    found = load_observed(bag, manifest)
+    anew = [place for place, follows in enumerate(found.follows) if not follows]
+    assert anew == [0, 3, 6, 8], 'the first; after a hold; after the missing one; another epoch'
+    assert found.episodes == (0,) * 8 + (1,) * 3 and not found.why_not_guided
 
 
 def test_a_bag_of_others_is_no_list_of_observations(bundle, tmp_path, capsys):
