@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,12 +12,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.evaluation.bench_observations import load_recorded, simulated
+from dysl_vla_ros.lab.evaluation.bench_observations import load_observed, simulated
 from dysl_vla_ros.lab.evaluation.choice import default_exits
 from dysl_vla_ros.lab.evaluation.exits import all_exits
-from dysl_vla_ros.lab.evaluation.regret import Outcome, compare, verdict
+from dysl_vla_ros.lab.evaluation.observed import Observed, in_turn
+from dysl_vla_ros.lab.evaluation.regret import Outcome, compare, halves, verdict
 from dysl_vla_ros.policy import open_policy
 
 _THRESHOLDS = (0.02, 0.04, 0.06, 0.09, 0.12, 0.18, 0.25)
@@ -26,35 +29,55 @@ def add_gate(parser: argparse.ArgumentParser) -> None:
     """Declare the option."""
     parser.add_argument('--gate', type=int, default=0, metavar='STATES', help='only this: a gate '
                         'trained on the errors of exits, in so many states (of --observations, or '
-                        "of the scripted expert's), beside fixed exits")  # fmt: skip
+                        "of the scripted expert's), beside fixed exits; judged on other episodes "
+                        'than it was fitted to')  # fmt: skip
 
 
 def try_gate(given: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Calibrate on one half, judge on the other, print the table.
+    """Calibrate on the earlier episodes, judge on the later ones, print the table.
 
     Raises:
-        ConfigError: No states to try, or too few.
+        ConfigError: No states to try, too few, of one episode, or exits that the bundle has not.
     """
     policy = open_policy(EngineConfig(path=given.engine))
     try:
         manifest = policy.manifest
-        seen = (simulated(manifest, given.gate, given.first_seed) if given.observations is None
-                else load_recorded(given.observations, manifest)[: given.gate])  # fmt: skip
-        if seen is None:
-            raise ConfigError('--engine', given.engine, 'a bundle for the simulated arm, or '
-                              '--observations FILE')  # fmt: skip
+        exits = _exits(given.exit_layer, manifest)
+        seen = _seen(given, manifest)
+        observations, episodes = seen.observations[: given.gate], seen.episodes[: given.gate]
+        judged = len(observations) - halves(episodes)
         with Progress(console=console, transient=True) as bars:
-            states = [all_exits(policy, one) for one in bars.track(seen, description='states')]
+            states = [all_exits(policy, one)
+                      for one in bars.track(observations, description='states')]  # fmt: skip
     finally:
         policy.engine.close()
-    exits = given.exit_layer or list(default_exits(manifest.layers_total))
     moves = manifest.action.dim - int(manifest.action.gripper)
-    found = compare(states, exits, moves, _THRESHOLDS)
-    console.print(_table(found, len(states) - len(states) // 2))
+    found = compare(states, episodes, exits, moves, _THRESHOLDS)
+    console.print(_table(found, judged))
     console.print(verdict(found))
     return {'gate': [asdict(one) for one in found], 'states': len(states),
             'first_seed': given.first_seed if given.observations is None else None,
             'verdict': verdict(found)}  # fmt: skip
+
+
+def _exits(wanted: Sequence[int], manifest: Manifest) -> list[int]:
+    """Rising, whatever order they were named in."""
+    known = manifest.layout.exit_layers
+    for layer in wanted:
+        if layer not in known:
+            right = f'layers within [1, {known[-1]}]' if known else 'none: it has too few layers'
+            raise ConfigError('--exit-layer', layer, right)
+    return sorted(set(wanted)) or list(default_exits(manifest.layers_total))
+
+
+def _seen(given: argparse.Namespace, manifest: Manifest) -> Observed:
+    if given.observations is not None:
+        return load_observed(given.observations, manifest)
+    found = simulated(manifest, given.gate, given.first_seed)
+    if found is None:
+        raise ConfigError('--engine', given.engine, 'a bundle for the simulated arm, or '
+                          '--observations FILE')  # fmt: skip
+    return in_turn(found, manifest)
 
 
 def _table(found: list[Outcome], states: int) -> Table:

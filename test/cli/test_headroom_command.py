@@ -69,12 +69,14 @@ def test_an_interruption_says_what_is_kept_and_where(folder, tmp_path, monkeypat
     assert '0 of 12 episodes are kept' in text and 'out.episodes.jsonl' in text
 
 
-def recorded(path, count=4):
+def recorded(path, count=4, episodes=0):
+    told = {'episode': np.arange(count) * episodes // count} if episodes else {}
+    last = 'pick up the red cube' if episodes else 'push the blue cube left'
     generator = np.random.default_rng(2)
     np.savez(
         path, image=generator.integers(0, 256, (count, 96, 96, 3), np.uint8),
         joints=generator.uniform(-1, 1, (count, 6)), gripper=np.ones(count),
-        instruction=np.array(['pick up the red cube'] * (count - 1) + ['push the blue cube left']),
+        instruction=np.array(['pick up the red cube'] * (count - 1) + [last]), **told,
     )  # fmt: skip
 
 
@@ -88,6 +90,33 @@ def test_on_recorded_observations_it_reports_the_states_by_instruction(folder, t
     tasks = document['offline']['groups']['task']
     assert tasks['pick up the red cube']['states'] == 3
     assert 'what an error does to success is not known' in capsys.readouterr().out
+
+
+def gate(folder, *words):
+    return ['headroom', '--engine', str(folder), '--gate', '60', *map(str, words)]
+
+
+def test_a_gate_tries_exits_from_shallow_to_deep_whatever_order_they_are_named_in(
+    folder, tmp_path, capsys
+):
+    recorded(tmp_path / 'seen.npz', 60, episodes=6)
+    found = []
+    for layers in (('2', '3', '4'), ('4', '3', '2')):
+        words = ['--observations', tmp_path / 'seen.npz', '--json', tmp_path / 'out.json']
+        assert main(gate(folder, *words, '--exit-layer', *layers)) == 0
+        found.append(json.loads((tmp_path / 'out.json').read_text())['gate'])
+    assert found[0] == found[1] and max(one['layers'] for one in found[1]) <= 4 + 3
+    assert '30 states that the gate was not fitted to' in capsys.readouterr().out
+
+
+def test_a_gate_on_states_of_one_episode_or_with_an_exit_that_is_not_there_is_refused(
+    folder, tmp_path, capsys
+):
+    recorded(tmp_path / 'seen.npz', 60, episodes=1)
+    assert main(gate(folder, '--observations', tmp_path / 'seen.npz')) == 2
+    assert 'states of two episodes or more' in capsys.readouterr().err
+    assert main(gate(folder, '--exit-layer', 2, 9)) == 2
+    assert '--exit-layer = 9: expected layers within [1, 4]' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

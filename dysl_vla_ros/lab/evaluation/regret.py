@@ -5,8 +5,8 @@ It predicts how wrong an exit's actions are, and leaves where they are right eno
 A controller that copies a hidden vote knows nothing of what leaving costs. This one is fitted to
 the cost itself: per exit, the error against dense is regressed (ridge, logarithms) on what a robot
 has at that moment for the price of an exit: how far this exit is from the one before, how unsteady
-its chunk is (continuity inside it), and what its gripper does. Half of the states calibrate, the
-other half is judged.
+its chunk is (continuity inside it), and what its gripper does. About half of the states calibrate,
+the others, of other episodes, are judged.
 """
 
 from __future__ import annotations
@@ -69,6 +69,10 @@ class RegretGate:
             raise ConfigError('gate', len(states), f'at least {_FEWEST} states to calibrate on')
         if len(exits) < 2:
             raise ConfigError('exit_layer', list(exits), 'two exits or more: the gate compares')
+        if any(after <= before for before, after in zip(exits, exits[1:], strict=False)):
+            raise ConfigError(
+                'exit_layer', list(exits), 'rising ones: a pass goes by them in turn'
+            )
         self.exits, self._moves = tuple(exits), moves
         self._weights: dict[int, FloatArray] = {}
         for before, after in zip(exits, exits[1:], strict=False):
@@ -99,18 +103,40 @@ class RegretGate:
         return np.array([1.0, np.log(apart + _SMALL), np.log(steps.mean() + _SMALL), swing])
 
 
-def compare(
-    states: Sequence[Exits], exits: Sequence[int], moves: int, thresholds: Sequence[float]
-) -> list[Outcome]:
-    """Fixed exits and the gate at several thresholds, on the second half of the states.
+def halves(episodes: Sequence[int]) -> int:
+    """Where the states that are judged begin: between two episodes, next to the middle.
 
     Args:
-        states: In the order in which they came, so that the halves are of other episodes.
+        episodes: Of each state, in their order.
+
+    Raises:
+        ConfigError: They are of one episode.
+    """
+    cuts = [at for at in range(1, len(episodes)) if episodes[at] != episodes[at - 1]]
+    if not cuts:
+        raise ConfigError('gate', len(episodes), 'states of two episodes or more, to calibrate on '
+                          'and to judge on: a .npz tells them by episode (n,), stamp (n,) or '
+                          'other words')  # fmt: skip
+    return min(cuts, key=lambda at: abs(2 * at - len(episodes)))
+
+
+def compare(
+    states: Sequence[Exits], episodes: Sequence[int], exits: Sequence[int], moves: int,
+    thresholds: Sequence[float],
+) -> list[Outcome]:  # fmt: skip
+    """Fixed exits and the gate at several thresholds, on the states of the later episodes.
+
+    Args:
+        states: In the order in which they came.
+        episodes: Of each, the number of its episode.
         exits: Rising.
         moves: Action dimensions before the gripper's.
         thresholds: Predicted errors at which the gate leaves.
+
+    Raises:
+        ConfigError: Too few states, episodes or exits.
     """
-    half = len(states) // 2
+    half = halves(episodes)
     gate, judged = RegretGate(states[:half], exits, moves), states[half:]
     found = []
     for exit_layer in exits:

@@ -7,7 +7,7 @@ import pytest
 
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.exits import Exits
-from dysl_vla_ros.lab.evaluation.regret import Outcome, RegretGate, compare, verdict
+from dysl_vla_ros.lab.evaluation.regret import Outcome, RegretGate, compare, halves, verdict
 
 EXITS = (2, 3, 4, 5)
 
@@ -31,6 +31,11 @@ def states(count, seed=0, telling=True):
     return found
 
 
+def pairs(count):
+    """Episodes of two states each."""
+    return [number // 2 for number in range(count)]
+
+
 def test_where_disagreement_tells_the_gate_leaves_early_only_where_it_may():
     gate = RegretGate(states(200), EXITS, 6)
     left = [gate.leave(one, 0.1) for one in states(40, seed=1)]
@@ -40,14 +45,14 @@ def test_where_disagreement_tells_the_gate_leaves_early_only_where_it_may():
 
 
 def test_a_gate_is_charged_for_every_exit_that_it_tries():
-    found = {one.name: one for one in compare(states(200), EXITS, 6, (0.0, 100.0))}
+    found = {one.name: one for one in compare(states(200), pairs(200), EXITS, 6, (0.0, 100.0))}
     assert found['fixed 3'].layers == found['fixed 3'].layers_free == 4.0
     assert found['gate 100'].layers == 3 + 2 and found['gate 100'].layers_free == 4.0
     assert found['gate 0'].layers == 5 + 4 and found['gate 0'].error_mean < 0.02
 
 
 def test_where_two_exits_agree_and_both_are_wrong_no_gate_is_ahead():
-    found = compare(states(400, telling=False), EXITS, 6, (0.02, 0.1, 0.3))
+    found = compare(states(400, telling=False), pairs(400), EXITS, 6, (0.02, 0.1, 0.3))
     assert 'no gate is ahead' in verdict(found)
 
 
@@ -68,3 +73,15 @@ def test_too_few_states_or_exits_are_refused():
         RegretGate(states(5), EXITS, 6)
     with pytest.raises(ConfigError, match='two exits'):
         RegretGate(states(40), (3,), 6)
+
+
+def test_no_episode_is_both_fitted_to_and_judged():
+    assert halves([0] * 140 + [1] * 20 + [2] * 140) in (140, 160), 'not 150, within an episode'
+    assert halves([0, 1, 1, 1, 1]) == 1
+    with pytest.raises(ConfigError, match='states of two episodes or more'):
+        compare(states(100), [0] * 100, EXITS, 6, (0.1,))
+
+
+def test_exits_that_do_not_rise_are_refused_since_a_pass_cannot_go_back():
+    with pytest.raises(ConfigError, match='rising ones'):
+        RegretGate(states(40), (4, 3, 2), 6)
