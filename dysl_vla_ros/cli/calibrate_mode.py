@@ -88,7 +88,13 @@ def choose_in_simulation(
         space: Gets ``modes.json``.
         bars: Progress.
     """
-    from dysl_vla_ros.lab.evaluation.choice import POINT, by_success, choose, rows_within
+    from dysl_vla_ros.lab.evaluation.choice import (
+        POINT,
+        by_success,
+        choose,
+        out_of_reach,
+        rows_within,
+    )
     from dysl_vla_ros.lab.evaluation.evaluate import about, play, report
     from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting_place
 
@@ -107,12 +113,14 @@ def choose_in_simulation(
              'episodes': [asdict(spec) for spec in options.specs()]}  # fmt: skip
     ledger = Ledger(waiting_place('modes', named, space.folder), facts)
     played = play(options, rows, show, ledger)
-    chosen = choose(by_success(played), total, given.depth, POINT).row
+    candidates = by_success(played)
+    chosen = choose(candidates, total, given.depth, POINT).row
     found = report(played)
     space.write('modes.json', {'chosen': chosen.name, 'depth': given.depth,
                                **{k: found[k] for k in ('modes', 'paired')}})  # fmt: skip
     table = _table(f'{len(options.specs())} episodes from seed {options.first_seed}', given.depth,
-                   ('won', '95 %', 'lost to dense', '95 %', 'layers', 'ms'))  # fmt: skip
+                   ('won', '95 %', 'lost to dense', '95 %', 'layers', 'ms'),
+                   out_of_reach(candidates, total, given.depth))  # fmt: skip
     for name, one in found['modes'].items():
         low, high = one['success_interval']
         lost = found['paired'].get(name)
@@ -142,7 +150,7 @@ def choose_by_instruction(
     Raises:
         ConfigError: The file is no such report, or of another policy.
     """
-    from dysl_vla_ros.lab.evaluation.choice import by_instruction
+    from dysl_vla_ros.lab.evaluation.exits_by_instruction import by_instruction
 
     report = read_report(given.by_instruction)
     if report.get('policy') != manifest.digest[:12]:
@@ -153,8 +161,7 @@ def choose_by_instruction(
     except (TypeError, ValueError) as error:
         raise ConfigError('by-instruction', str(given.by_instruction), 'a report of dysl evaluate '
                           f'--world --json: {error}') from None  # fmt: skip
-    space.write('exits.json', {'exits': found.exits, 'others': found.others, 'won': found.won,
-                               'starts': found.starts})  # fmt: skip
+    space.write('exits.json', asdict(found))
     layers = list(next(iter(found.won.values())))
     table = Table(title='episodes won by exit; > goes into the bundle, the shallowest of the best',
                   title_justify='left', box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
@@ -165,6 +172,10 @@ def choose_by_instruction(
     for words, chosen in found.exits.items():
         wins = (f'{"> " if layer == chosen else ""}{found.won[words][layer]}' for layer in layers)
         table.add_row(words, str(found.starts[words]), *wins)
+    notes = [f'never won, so as deep as was played: {", ".join(found.never)}'] * bool(found.never)
+    if found.thin < 1:
+        notes.append(f'on pictures with {found.thin:g} of the triangles, not the benchmark itself')
+    table.caption, table.caption_justify = '; '.join(notes) or None, 'left'
     table.add_row('any other', '', *('>' if layer == found.others else '' for layer in layers))
     spec = replace(manifest.calibration, mode='by_instruction', exit_layer=found.others,
                    exit_by_instruction=found.exits)  # fmt: skip
@@ -204,7 +215,13 @@ def choose_on_recorded(
         bars: Progress.
     """
     from dysl_vla_ros.lab.evaluation.bench_observations import load_observed
-    from dysl_vla_ros.lab.evaluation.choice import by_error, choose, on_recorded, rows_within
+    from dysl_vla_ros.lab.evaluation.choice import (
+        by_error,
+        choose,
+        on_recorded,
+        out_of_reach,
+        rows_within,
+    )
     from dysl_vla_ros.lab.evaluation.observed import GUIDED
     from dysl_vla_ros.policy import open_policy
 
@@ -222,12 +239,14 @@ def choose_on_recorded(
                             observed.follows)  # fmt: skip
     finally:
         policy.engine.close()
-    chosen = choose(by_error(found), manifest.layers_total, given.depth, 0.0).row
+    candidates, total = by_error(found), manifest.layers_total
+    chosen = choose(candidates, total, given.depth, 0.0).row
     told = {row.name: one for row, one in found.items()}
     space.write('modes.json', {'chosen': chosen.name, 'depth': given.depth, 'modes': told,
                                'left_out': dict.fromkeys(GUIDED, why) if why else {}})  # fmt: skip
     table = _table(f'{len(observed)} recorded observations', given.depth,
-                   ('error to dense', 'p95', 'layers', 're-runs'))  # fmt: skip
+                   ('error to dense', 'p95', 'layers', 're-runs'),
+                   out_of_reach(candidates, total, given.depth))  # fmt: skip
     for row, one in found.items():
         table.add_row(
             _marked(row.name, chosen.name),
@@ -249,11 +268,11 @@ def _marked(name: str, chosen: str) -> str:
     return f'> {name}' if name == chosen else f'  {name}'
 
 
-def _table(title: str, depth: float, titles: tuple[str, ...]) -> Table:
+def _table(title: str, depth: float, titles: tuple[str, ...], note: str) -> Table:
     budget = f', at most {100 * depth:.0f} % of the layers' if depth else ''
     table = Table(title=f'skip modes on {title}{budget}; > goes into the bundle',
                   title_justify='left', box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
-                  show_edge=False)  # fmt: skip
+                  show_edge=False, caption=note or None, caption_justify='left')  # fmt: skip
     table.add_column('', no_wrap=True)
     for name in titles:
         table.add_column(name, justify='right', no_wrap=True)

@@ -5,6 +5,7 @@ In the simulator by success, on recorded observations by how far the actions are
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -71,20 +72,44 @@ def choose(
 ) -> Candidate:
     """The shallowest of those that are as good as the best within the budget.
 
+    Where none keeps the budget it is as if there were none: what is missed by a hundredth of a
+    layer is no reason to take what never wins. ``out_of_reach`` says so.
+
     Args:
         candidates: At least one; of equal ones the first is taken.
         layers_total: Depth of the backbone.
-        depth: Layers run / all layers; 0 is no budget. Where none keeps it, the shallowest is
-            taken.
+        depth: Layers run / all layers; 0 is no budget.
         slack: How much less than the best score is as good.
+
+    Raises:
+        ConfigError: There is none, or one of them was not measured; names it.
     """
-    most = depth * layers_total + 1e-9 if depth else float('inf')
-    within = [one for one in candidates if one.layers <= most]
-    if not within:
-        return min(candidates, key=lambda one: one.layers)
+    if not candidates:
+        raise ConfigError('modes', [], 'at least one row to choose')
+    for one in candidates:
+        if not (math.isfinite(one.score) and math.isfinite(one.layers)):
+            raise ConfigError(one.row.name, (one.score, one.layers), 'a finite score and depth: '
+                              'what was not measured cannot be compared')  # fmt: skip
+    within = _within(candidates, layers_total, depth) or candidates
     best = max(one.score for one in within)
     return min((one for one in within if one.score >= best - slack - 1e-9),
                key=lambda one: one.layers)  # fmt: skip
+
+
+def out_of_reach(candidates: Sequence[Candidate], layers_total: int, depth: float) -> str:
+    """That no row keeps the budget, for people; '' where one does."""
+    if _within(candidates, layers_total, depth):
+        return ''
+    least = min(one.layers for one in candidates)
+    return (f'none keeps {depth * layers_total:.2f} of {layers_total} layers ({least:.2f} at '
+            'least): chosen as without a budget')  # fmt: skip
+
+
+def _within(
+    candidates: Sequence[Candidate], layers_total: int, depth: float
+) -> Sequence[Candidate]:
+    most = depth * layers_total + 1e-9 if depth else math.inf
+    return [one for one in candidates if one.layers <= most]
 
 
 def by_success(played: Played) -> list[Candidate]:
@@ -147,61 +172,6 @@ def by_error(found: Mapping[Row, Mapping[str, Any]]) -> list[Candidate]:
     """Candidates of recorded observations; fixed exits first."""
     return _fixed_first(Candidate(row, -one['error_mean'], one['layers_run_mean'])
                         for row, one in found.items())  # fmt: skip
-
-
-@dataclass(frozen=True)
-class ByInstruction:
-    """Exits chosen task by task.
-
-    Attributes:
-        exits: Instruction -> exit; 0 is dense.
-        others: For any other instruction: the deepest of them.
-        won: Instruction -> exit -> episodes won.
-        starts: Instruction -> start states on which all of its exits were played.
-    """
-
-    exits: dict[str, int]
-    others: int
-    won: dict[str, dict[int, int]]
-    starts: dict[str, int]
-
-
-def by_instruction(report: Mapping[str, Any]) -> ByInstruction:
-    """Per instruction the shallowest exit that wins as often as the best one.
-
-    Args:
-        report: Of ``dysl evaluate --world``: the rows ``full`` and ``fixed D`` count, on the
-            starts that all of them played.
-
-    Raises:
-        ConfigError: There are fewer than two such rows, or a task has no start in common.
-    """
-    words, episodes = report.get('instructions', {}), report.get('episodes', {})
-    found = {_exit_of(name): rows for name, rows in episodes.items() if _exit_of(name) >= 0}
-    if len(found) < 2 or not words or report.get('control', 'none') != 'none':
-        raise ConfigError('by-instruction', sorted(episodes), 'a report of dysl evaluate --world '
-                          'WORLD --modes full fixed --exit-layer D E --json REPORT, with the '
-                          'true words')  # fmt: skip
-    depth = sorted(found, key=lambda layer: layer or float('inf'))
-    exits, won, starts = {}, {}, {}
-    for task, told in words.items():
-        outcome = {layer: {start: ok for number, start, ok, *_ in found[layer]
-                           if str(number) == task} for layer in depth}  # fmt: skip
-        common = set.intersection(*(set(one) for one in outcome.values()))
-        if not common:
-            raise ConfigError('by-instruction', told, 'a start that every row has played')
-        wins = {layer: sum(one[start] for start in common) for layer, one in outcome.items()}
-        exits[told] = next(layer for layer in depth if wins[layer] == max(wins.values()))
-        won[told], starts[told] = wins, len(common)
-    return ByInstruction(exits, max(exits.values(), key=depth.index), won, starts)
-
-
-def _exit_of(row: str) -> int:
-    """Exit of a row's name, 0 of the dense one; -1 of any other."""
-    mode, _, layer = row.partition(' ')
-    if row == DENSE.name:
-        return 0
-    return int(layer) if mode == 'fixed' and layer.isdecimal() else -1
 
 
 def with_mode(spec: CalibrationSpec, row: Row) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.choice import (
     Candidate,
     by_error,
-    by_instruction,
     choose,
     on_recorded,
+    out_of_reach,
     rows_within,
 )
 from dysl_vla_ros.lab.evaluation.exits import all_exits
@@ -44,51 +44,24 @@ def test_the_shallowest_within_a_point_of_the_best_is_chosen():
 def test_within_a_budget_the_best_that_keeps_it_is_the_measure():
     assert chosen(DENSE, EIGHT, SIX, depth=0.45) is EIGHT
     assert chosen(DENSE, EIGHT, SIX, depth=0.40) is SIX
-    assert chosen(DENSE, EIGHT, SIX, depth=0.10) is SIX  # none keeps it: the shallowest
 
 
-def a_report(**rows):
-    episodes = {name.replace('_', ' '): found for name, found in rows.items()}
-    return {'instructions': {'0': 'lift it', '4': 'open it'}, 'control': 'none',
-            'episodes': episodes}  # fmt: skip
+def test_a_budget_that_no_row_keeps_is_told_and_does_not_choose_what_never_wins():
+    lost = Candidate(Row('fixed', exit_layer=5), 0.0, 8.0)
+    rows = (DENSE, Candidate(Row('max_skip'), 0.99, 8.01), lost)
+    assert chosen(*rows, depth=0.2).score == 0.99
+    told = out_of_reach(rows, 20, 0.2)
+    assert told.startswith('none keeps 4.00 of 20 layers (8.00 at least)')
+    assert out_of_reach(rows, 20, 0.4) == out_of_reach(rows, 20, 0.0) == ''
 
 
-def outcomes(first, second):
-    return [[0, start, won, 9, 9, 9] for start, won in enumerate(first)] + [
-        [4, start, won, 9, 9, 9] for start, won in enumerate(second)
-    ]
-
-
-def test_each_instruction_gets_the_shallowest_of_the_exits_that_won_most():
-    found = by_instruction(a_report(
-        full=outcomes([1, 1, 1], [1, 1, 0]), fixed_6=outcomes([1, 1, 1], [0, 1, 0]),
-        fixed_11=outcomes([1, 1, 1], [1, 1, 0]), auto=outcomes([1, 1, 1], [1, 1, 1]),
-    ))  # fmt: skip
-    assert found.exits == {'lift it': 6, 'open it': 11}
-    assert found.others == 11, 'the deepest of them'
-    assert found.won['open it'] == {6: 1, 11: 2, 0: 2}
-    assert found.starts == {'lift it': 3, 'open it': 3}
-
-
-def test_dense_is_chosen_only_where_no_exit_wins_as_often_and_then_of_other_words_too():
-    found = by_instruction(a_report(full=outcomes([1, 1], [1, 1]),
-                                    fixed_6=outcomes([1, 1], [1, 0])))  # fmt: skip
-    assert found.exits == {'lift it': 6, 'open it': 0} and found.others == 0
-
-
-def test_exits_are_compared_on_the_starts_that_all_have_played():
-    found = by_instruction(a_report(full=outcomes([0, 1, 1], [1]), fixed_6=outcomes([0], [1])))
-    assert found.exits['lift it'] == 6 and found.starts['lift it'] == 1
-
-
-@pytest.mark.parametrize('broken', [
-    {'episodes': {'full': outcomes([1], [1])}}, {'instructions': {}},
-    {'control': 'other_words'}, {'instructions': {'7': 'fly'}},
-])  # fmt: skip
-def test_a_report_that_compares_no_exits_is_refused(broken):
-    report = a_report(full=outcomes([1], [1]), fixed_6=outcomes([1], [1])) | broken
-    with pytest.raises(ConfigError, match='by-instruction'):
-        by_instruction(report)
+@pytest.mark.parametrize('first', [True, False])
+def test_a_row_without_a_score_is_refused_by_its_name_wherever_it_stands(first):
+    unknown = Candidate(Row('max_skip'), float('nan'), 3.0)
+    with pytest.raises(ConfigError, match='max_skip = .*a finite score and depth'):
+        chosen(*((unknown, DENSE) if first else (DENSE, unknown)))
+    with pytest.raises(ConfigError, match='at least one row'):
+        chosen()
 
 
 def test_of_two_that_are_equal_the_first_is_chosen():
