@@ -131,7 +131,7 @@ def choose_in_simulation(
             '' if lost is None else f'{100 * lost["loss"]:.1f}',
             '' if lost is None else f'{100 * lost["low"]:.1f}..{100 * lost["high"]:.1f}',
             f'{one["layers_run_mean"]:.2f}',
-            f'{one["pass_ms"]["mean"]:.1f}',
+            '' if (ms := one['pass_ms']['mean']) is None else f'{ms:.1f}',
         )
     ledger.done()
     return _with(manifest.calibration, chosen), table

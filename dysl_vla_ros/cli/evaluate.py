@@ -238,7 +238,7 @@ def _table(document: dict[str, Any]) -> Table:
             '-' if (ratio := found['critical_over_free']) is None else f'{ratio:.2f}',
             f'{found["controllers_mean"]:.1f}',
             f'{found["rerun_rate"]:.2f}',
-            '-' if mode.startswith('oracle') else f'{found["pass_ms"]["mean"]:.1f}',
+            '-' if mode.startswith('oracle') else _number(found['pass_ms']['mean'], 1),
         )
     return table
 
@@ -257,7 +257,8 @@ def _column(table: Table, title: str) -> None:
 def _links_table(document: dict[str, Any]) -> Table:
     """What became of the requests, and what the arm did meanwhile; medians of the last two."""
     table = _narrow('links: requests lost, unsafe commands, held, median seconds of an episode, '
-                    'at rest at its end, longest standstill, jerk RMS in rad/s^3')  # fmt: skip
+                    'at rest at its end, longest standstill, jerk RMS in rad/s^3 (- where the arm '
+                    'never moved)')  # fmt: skip
     for title in ('mode', 'lost', 'unsafe', 'hold %', 's', 'rest %', 'still s', 'jerk'):
         _column(table, title)
     for mode, found in document['modes'].items():
@@ -265,11 +266,13 @@ def _links_table(document: dict[str, Any]) -> Table:
             mode,
             str(found['requests_lost']),
             str(found['unsafe_commands']),
-            f'{100 * found["hold_ratio"]:.1f}',
+            '-' if (held := found['hold_ratio']) is None else f'{100 * held:.1f}',
             f'{found["seconds_median"]:.1f}',
             f'{100 * found["ended_at_rest"]:.0f}',
-            f'{found["longest_still_s"]:.2f}',
-            f'{found["jerk_rms"]:.1f}',
+            *(
+                _number(found[key] if found['moved'] else None, digits)
+                for key, digits in (('longest_still_s', 2), ('jerk_rms', 1))
+            ),
         )
     return table
 
@@ -291,11 +294,16 @@ def _paired_table(document: dict[str, Any]) -> Table:
         table.add_row(
             mode,
             *cells,
-            f'{found["backbone_time_ratio"]:.2f}',
-            f'{found["speed_up"]:.2f}',
-            f'{found["speed_up_ceiling"]:.2f}',
+            _number(found['backbone_time_ratio'], 2),
+            _number(found['speed_up'], 2),
+            _number(found['speed_up_ceiling'], 2),
         )
     return table
+
+
+def _number(value: float | None, digits: int) -> str:
+    """A dash for what was not measured."""
+    return '-' if value is None else f'{value:.{digits}f}'
 
 
 def _lost(found: dict[str, float] | None) -> list[str]:

@@ -11,11 +11,12 @@ from typing import Any
 
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.engines.remote.contract import contract_of
-from dysl_vla_ros.engines.remote.request import request_of
+from dysl_vla_ros.engines.remote.request import ASK, request_of
 from dysl_vla_ros.errors import DyslError, EngineError
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult, EpisodeSpec
 from dysl_vla_ros.lab.evaluation.link_weather import WeatherLink
 from dysl_vla_ros.lab.evaluation.stepped_arm import SteppedArm
+from dysl_vla_ros.lab.evaluation.tally import Tally
 from dysl_vla_ros.motion import MotionPlanner
 from dysl_vla_ros.policy import Policy
 from dysl_vla_ros.sim.world import World
@@ -29,10 +30,16 @@ class _Served:
     def __init__(self, link: WeatherLink) -> None:
         self._link = link
         self.chunks = 0
+        self.cost = Tally()
 
     def infer(self, obs: Mapping[str, Any]) -> dict[str, Any]:
         self.chunks += 1
         answer = self._link.ask(obs, _DEADLINE_S)
+        said = answer[ASK]
+        # The layers of both passes where one was run again, the controllers of the last alone.
+        self.cost.spent(said['layers_spent'], len(said['scores']))
+        self.cost.reruns += int(said['rerun'])
+        self.cost.pass_seconds.append(1e-3 * answer['server_timing']['infer_ms'])
         return {'actions': answer['actions']}
 
     def reset(self) -> None:
@@ -72,4 +79,5 @@ def broker_episode(
         arm.play(target, float(row[0, -1]))
         if arm.won:
             break
-    return arm.result(spec, told, policy, served.chunks, lost=link.lost)
+    cost = served.cost
+    return arm.result(spec, told, policy, len(cost.pass_seconds), cost, lost=link.lost)

@@ -101,9 +101,10 @@ class EpisodeResult:
         static_layers: How many of them always run.
         phase_layers: Phase -> (layers executed, accepted chunks) of passes observed in it.
         pass_seconds: Wall time of each accepted chunk's passes, re-runs included [s].
-        backbone_seconds: The backbone's part of them [s].
+        backbone_seconds: The backbone's part of them [s]; none where nobody told it.
         holds: Commands that held while running.
-        commands: Commands while running.
+        commands: Commands while running; of an arm without the control loop, action periods, with
+            those in which it had no target, which are its ``holds``.
         limited: Commands changed by a limit.
         depth_trace: (time [s], layers executed for the chunk, continuity, phase) per chunk.
         refused: Why the policy does not take the instruction: the arm never moved, as a robot
@@ -273,7 +274,7 @@ def run_episode(
     if loop.state in ('e-stop', 'fault'):  # it brakes along its path: until then it moves
         speed = _brake(loop, world, limits, tick, noted)
     else:
-        speed = _speed(path[-2:], tick)
+        speed = last_speed(path, tick)
     status = loop.status()
     return EpisodeResult(
         spec=spec,
@@ -304,8 +305,13 @@ def run_episode(
 
 def within(command: Command, limits: MotionLimits) -> bool:
     """Whether a command's window keeps to the limits of position and speed."""
+    return window_within(command.window_positions, command.window_velocities, limits)
+
+
+def window_within(positions: FloatArray, velocities: FloatArray, limits: MotionLimits) -> bool:
+    """Whether points, one a row, keep to the limits of position and speed."""
     slack = 1e-6
-    positions, speeds = command.window_positions, np.abs(command.window_velocities)
+    speeds = np.abs(velocities)
     return bool(
         np.isfinite(positions).all()
         and (positions >= limits.lower - slack).all()
@@ -328,11 +334,12 @@ def _brake(
             )
         world.advance(tick)
         path.append(world.joint_positions)
-    return _speed(path[-2:], tick)
+    return last_speed(path, tick)
 
 
-def _speed(two: Sequence[FloatArray], tick: float) -> float:
-    """Of the fastest joint between two ticks [rad/s]; 0 where there was one only."""
+def last_speed(path: Sequence[FloatArray], tick: float) -> float:
+    """Of the fastest joint between the last two ticks [rad/s]; 0 where there was one only."""
+    two = path[-2:]
     return float(np.max(np.abs(two[-1] - two[0]))) / tick
 
 

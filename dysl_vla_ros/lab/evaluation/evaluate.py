@@ -134,7 +134,7 @@ def report(played: Mapping[Row, list[EpisodeResult]]) -> dict[str, Any]:
 
 def _compared(
     reference: Sequence[EpisodeResult], other: Sequence[EpisodeResult]
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     return compared(reference[: len(other)], other)
 
 

@@ -8,7 +8,6 @@ blend       as LeRobot's asynchronous client with its defaults: a pass is asked 
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.errors import DyslError
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult, EpisodeSpec, arm_limits
 from dysl_vla_ros.lab.evaluation.stepped_arm import SteppedArm
+from dysl_vla_ros.lab.evaluation.tally import Tally, TimedPasses
 from dysl_vla_ros.motion import MotionPlanner, plan_chunk
 from dysl_vla_ros.policy import Policy
 from dysl_vla_ros.sim.world import World
@@ -75,20 +75,21 @@ def streamed_episode(
     period, horizon = manifest.action.period_s, manifest.action.horizon
     episode = world.reset(spec.seed, spec.family, spec.split)
     told = spec.instruction or episode.instruction
-    arm, seconds = SteppedArm(world, config, period), []
+    arm, cost, limited = SteppedArm(world, config, period), Tally(), 0
     left: deque[FloatArray] = deque()
     pending: _Answer | None = None
 
     def ask() -> _Answer:
-        began = time.perf_counter()
-        rows = np.empty((0, len(arm.commanded) + 1))
-        result = policy.predict(arm.observe(policy, told), manifest.layout.full_plan())
+        nonlocal limited
+        rows, chunk = np.empty((0, len(arm.commanded) + 1)), TimedPasses(policy)
+        result = chunk.predict(arm.observe(policy, told), manifest.layout.full_plan())
         try:
             plan = plan_chunk(planner, result.normalised, arm.commanded, limits, period, True)
             rows = np.column_stack([plan.targets[1:], plan.actions[:, -1]])
+            limited += len(rows) if plan.moved else 0
         except DyslError:
             pass  # nothing of it is played, as ours would not: it is asked for again
-        seconds.append(time.perf_counter() - began)
+        cost.add(chunk)
         return _Answer(arm.actions, rows, world.time + latency)
 
     while world.time < spec.time_limit:
@@ -105,5 +106,4 @@ def streamed_episode(
             arm.play(row[:-1], float(row[-1]))
         if arm.won:
             break
-    layers = len(seconds) * manifest.layers_total
-    return arm.result(spec, told, policy, len(seconds), layers, tuple(seconds))
+    return arm.result(spec, told, policy, len(cost.pass_seconds), cost, limited)

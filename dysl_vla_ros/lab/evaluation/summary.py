@@ -14,20 +14,26 @@ from dysl_vla_ros.lab.evaluation.statistics import paired_difference, wilson_int
 from dysl_vla_ros.sim.goals import FAMILIES
 from dysl_vla_ros.sim.observer import PHASES
 
+STILL = 0.01
+"""An arm whose joints went no further than this in an episode did not move in it [rad]."""
+
 
 def summary(results: Sequence[EpisodeResult]) -> dict[str, Any]:
     """Success, depth, re-runs and latency of one mode.
 
     Depth counts layers executed, re-runs included, over accepted chunks; times are per accepted
-    chunk too, in milliseconds, re-runs included.
+    chunk too, in milliseconds, re-runs included, and None where nobody measured them. How the
+    arm moved are medians over the episodes in which it did, whose share is ``moved``: where that
+    is 0 they say nothing, and are 0 too.
     """
     wins = sum(result.success for result in results)
     chunks = max(sum(result.chunks for result in results), 1)
     layers = sum(result.layers_run for result in results)
     total = results[0].layers_total
-    passes = np.array([s for result in results for s in result.pass_seconds] or [0.0]) * 1e3
-    backbone = np.array([s for result in results for s in result.backbone_seconds] or [0.0]) * 1e3
-    share = float(backbone.sum() / passes.sum()) if passes.sum() else 0.0
+    passes = 1e3 * np.array([s for result in results for s in result.pass_seconds])
+    backbone = 1e3 * np.array([s for result in results for s in result.backbone_seconds])
+    commands = sum(result.commands for result in results)
+    moved = [result for result in results if result.way > STILL]
     return {
         'episodes': len(results),
         'successes': wins,
@@ -54,42 +60,45 @@ def summary(results: Sequence[EpisodeResult]) -> dict[str, Any]:
         'seconds_median': float(np.median([result.seconds for result in results])),
         'pass_ms': _quantiles(passes),
         'backbone_ms': _quantiles(backbone),
-        'backbone_share': share,
-        'hold_ratio': sum(r.holds for r in results) / max(sum(r.commands for r in results), 1),
+        'backbone_share': _ratio(_sum(backbone), _sum(passes)),
+        'hold_ratio': _ratio(sum(r.holds for r in results), commands),
         'limited_commands': sum(result.limited for result in results),
         'requests_lost': sum(result.lost for result in results),
         'unsafe_commands': sum(result.unsafe for result in results),
         'ended_at_rest': sum(result.resting for result in results) / len(results),
-        'longest_still_s': float(np.median([result.longest_still_s for result in results])),
-        'jerk_rms': float(np.median([result.jerk_rms for result in results])),
-        'jerk_peak': float(np.median([result.jerk_peak for result in results])),
-        'way': float(np.median([result.way for result in results])),
+        'moved': len(moved) / len(results),
+        'longest_still_s': _median([result.longest_still_s for result in moved]),
+        'jerk_rms': _median([result.jerk_rms for result in moved]),
+        'jerk_peak': _median([result.jerk_peak for result in moved]),
+        'way': _median([result.way for result in moved]),
     }
 
 
 def compared(
     reference: Sequence[EpisodeResult], other: Sequence[EpisodeResult]
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """The other mode against the reference on the same episodes, in the same order.
 
     Returns:
         ``loss`` of success with its interval, the ratios of backbone and whole-pass time per
         accepted chunk (other / reference), and the speed-up of a whole pass beside the most
-        that the reference's backbone share allows at this depth.
+        that the reference's backbone share allows at this depth. None where times of one of
+        them are not known.
     """
     loss, low, high = paired_difference([r.success for r in reference], [r.success for r in other])
     first, second = summary(reference), summary(other)
     backbone = _ratio(second['backbone_ms']['mean'], first['backbone_ms']['mean'])
     passes = _ratio(second['pass_ms']['mean'], first['pass_ms']['mean'])
+    share, depth = first['backbone_share'], min(second['depth'], 1.0)
     return {
         'loss': loss,
         'low': low,
         'high': high,
-        'backbone_time_ratio': backbone or 0.0,
-        'pass_time_ratio': passes or 0.0,
-        'speed_up': 1.0 / passes if passes else 0.0,
-        'reference_backbone_share': first['backbone_share'],
-        'speed_up_ceiling': ceiling(first['backbone_share'], min(second['depth'], 1.0)),
+        'backbone_time_ratio': backbone,
+        'pass_time_ratio': passes,
+        'speed_up': 1.0 / passes if passes else None,
+        'reference_backbone_share': share,
+        'speed_up_ceiling': None if share is None else ceiling(share, depth),
     }
 
 
@@ -155,9 +164,19 @@ def _histogram(results: Sequence[EpisodeResult], phase: str) -> dict[str, int]:
     return {str(layers): counts[layers] for layers in sorted(counts)}
 
 
-def _quantiles(milliseconds: Any) -> dict[str, float]:
+def _quantiles(milliseconds: Any) -> dict[str, float | None]:
+    if not len(milliseconds):
+        return dict.fromkeys(('mean', 'p50', 'p95', 'p99'))
     p50, p95, p99 = np.percentile(milliseconds, (50, 95, 99)).tolist()
     return {'mean': float(np.mean(milliseconds)), 'p50': p50, 'p95': p95, 'p99': p99}
+
+
+def _sum(milliseconds: Any) -> float | None:
+    return float(milliseconds.sum()) if len(milliseconds) else None
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(np.median(values)) if values else 0.0
 
 
 def _ratio(one: float | None, other: float | None) -> float | None:

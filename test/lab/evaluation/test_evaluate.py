@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import tiny_bundle
 from rich.console import Console
 
 from dysl_vla_ros.bundle.folder import open_bundle
-from dysl_vla_ros.cli.evaluate import _paired_table, _table
+from dysl_vla_ros.cli.evaluate import _links_table, _paired_table, _table
 from dysl_vla_ros.cli.main import main
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.data_types import LayerLayout
@@ -26,7 +27,7 @@ from dysl_vla_ros.lab.evaluation.evaluate import evaluate, report
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_config, mode_policy
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 from dysl_vla_ros.lab.evaluation.plots import plot_evaluation
-from dysl_vla_ros.lab.evaluation.summary import outcomes, random_share, summary
+from dysl_vla_ros.lab.evaluation.summary import compared, outcomes, random_share, summary
 from dysl_vla_ros.lab.evaluation.workers import another_instruction
 from dysl_vla_ros.policy import open_policy
 from dysl_vla_ros.sim.goals import FAMILIES
@@ -217,6 +218,32 @@ def test_an_instruction_that_the_policy_refuses_loses_the_episode_and_says_why(b
     assert 'tokens' in result.refused
     assert outcomes([result])[0]['refused'] == result.refused
     assert summary([result])['success_rate'] == 0.0
+
+
+def test_an_arm_that_never_moved_has_no_jerk_and_no_standstill_and_what_nobody_timed_no_time(
+    bundle,
+):
+    policy = open_policy(EngineConfig(path=str(bundle), backend='onnxruntime'))
+    config = EvaluateOptions().config
+    planner = arm_planner(policy.manifest.action, config)
+    spec = EpisodeSpec(7, 'pick', instruction='lift ' * 200)
+    still = run_episode(World(), policy, planner, config, spec, latency=0.05)
+    told = summary([replace(still, seconds=11.1, way=3.7e-13, jerk_rms=4e-10)])
+    assert told['moved'] == told['jerk_rms'] == 0.0 and told['hold_ratio'] is None
+    assert told['pass_ms'] == told['backbone_ms'] == dict.fromkeys(('mean', 'p50', 'p95', 'p99'))
+    moved = replace(still, way=2.0, jerk_rms=30.0, commands=100, holds=3)
+    both = summary([still, moved])
+    assert (both['moved'], both['jerk_rms'], both['way']) == (0.5, 30.0, 2.0)
+    pair = compared([moved], [still])
+    for name in ('backbone_time_ratio', 'speed_up', 'speed_up_ceiling'):
+        assert pair[name] is None, name
+    text = io.StringIO()
+    document = {'modes': {'full': both, 'auto': told}, 'paired': {'auto': pair},
+                'paired_fixed': None}  # fmt: skip
+    for table in (_links_table(document), _paired_table(document)):
+        Console(file=text, width=80).print(table)
+    still_s, jerk = text.getvalue().split('auto')[1].split('\n')[0].split()[-2:]
+    assert 'None' not in text.getvalue() and (still_s, jerk) == ('-', '-')
 
 
 @pytest.mark.parametrize(

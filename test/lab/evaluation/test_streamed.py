@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tiny_bundle
 
 from dysl_vla_ros.config import NodeConfig
+from dysl_vla_ros.engines.fake.bundle import fake_manifest
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.evaluation.episodes import EpisodeSpec
 from dysl_vla_ros.lab.evaluation.evaluate import evaluate
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 from dysl_vla_ros.lab.evaluation.stepped_arm import SteppedArm
 from dysl_vla_ros.lab.evaluation.streamed import blended
+from dysl_vla_ros.lab.evaluation.tally import Tally
 from dysl_vla_ros.sim.world import World
 
 LATENCY = 0.2
@@ -58,6 +63,35 @@ def test_blend_asks_while_it_plays(document):
     blend, blocking = document['modes']['blend'], document['modes']['blocking']
     assert blend['chunks'] > blocking['chunks']
     assert blend['actions_median'] > 1.2 * blocking['actions_median']
+
+
+def test_what_an_arm_without_the_control_loop_did_is_measured_as_ours_is(document):
+    blocking, pair = document['modes']['blocking'], document['paired']['blocking']
+    assert blocking['hold_ratio'] == pytest.approx(LATENCY / (LATENCY + CHUNK_S), abs=0.1)
+    assert 0 < blocking['backbone_ms']['p50'] < blocking['pass_ms']['p50']
+    assert blocking['layers_run_mean'] == blocking['layers_total']
+    assert pair['backbone_time_ratio'] > 0 and pair['reference_backbone_share'] > 0
+
+
+def test_an_arm_at_rest_at_the_end_and_commands_beyond_its_limits_are_noted(fake):
+    world, spec = World(), EpisodeSpec(0, 'pick')
+    world.reset(0, 'pick', 'train')
+    arm = SteppedArm(world, NodeConfig(), 0.05)
+    step = np.full(6, 0.02)
+    for _ in range(3):
+        arm.play(arm.commanded + step, 1.0)
+    moving = arm.result(spec, '', fake, 1, Tally())
+    assert not moving.resting and moving.unsafe == 0 and moving.holds == 0
+    arm.wait(2.0)
+    still = arm.result(spec, '', fake, 1, Tally())
+    assert still.resting and (still.holds, still.commands) == (40, 43)
+    arm.play(arm.commanded + 1.0, 1.0)  # in a twentieth of a second
+    assert arm.result(spec, '', fake, 1, Tally()).unsafe == 1
+
+
+@pytest.fixture
+def fake():
+    return SimpleNamespace(manifest=fake_manifest())
 
 
 def test_an_arm_that_is_sent_targets_moves_to_them_and_stays_where_none_follows():
