@@ -118,9 +118,15 @@ def by_success(played: Played) -> list[Candidate]:
 
 
 def by_rate(found: Mapping[Row, Mapping[str, Any]]) -> list[Candidate]:
-    """Candidates of summaries of episodes; fixed exits first, for they have the fewest parts."""
-    return _fixed_first(Candidate(row, told['success_rate'], told['layers_run_mean'])
-                        for row, told in found.items())  # fmt: skip
+    """Candidates of summaries of episodes; fixed exits first, for they have the fewest parts.
+
+    Of a row without one chunk that was accepted nobody knows how deep it runs.
+    """
+    return _fixed_first(
+        Candidate(row, told['success_rate'],
+                  told['layers_run_mean'] if told.get('chunks', 1) else math.nan)
+        for row, told in found.items()
+    )  # fmt: skip
 
 
 def _fixed_first(candidates: Iterable[Candidate]) -> list[Candidate]:

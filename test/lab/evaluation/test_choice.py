@@ -15,6 +15,7 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.choice import (
     Candidate,
     by_error,
+    by_rate,
     choose,
     on_recorded,
     out_of_reach,
@@ -62,6 +63,13 @@ def test_a_row_without_a_score_is_refused_by_its_name_wherever_it_stands(first):
         chosen(*((unknown, DENSE) if first else (DENSE, unknown)))
     with pytest.raises(ConfigError, match='at least one row'):
         chosen()
+
+
+def test_a_row_that_never_had_a_chunk_accepted_is_not_the_shallowest_but_refused():
+    told = {'success_rate': 0.0, 'layers_run_mean': 9.0, 'chunks': 3}
+    rows = {EIGHT.row: told, AUTO.row: {**told, 'layers_run_mean': 0.0, 'chunks': 0}}
+    with pytest.raises(ConfigError, match='auto = .*what was not measured'):
+        chosen(*by_rate(rows))
 
 
 def test_of_two_that_are_equal_the_first_is_chosen():
