@@ -351,14 +351,31 @@ def cost_table(found: Found, wanted: Sequence[Wanted]) -> str:
         if name is None:
             continue
         told = found['modes'][name]
-        moved = ('', '', '')
-        if 'way' in told:  # reports of before 2026-11-27 have times alone
-            moved = (f'{told["way"]:.1f} rad', f'{told["jerk_rms"]:.0f}',
-                     f'{told["jerk_peak"]:.0f}')  # fmt: skip
-        lines.append('| ' + ' | '.join((
-            row.name, f'{told["backbone_ms"]["p50"]:.1f} ms', f'{told["pass_ms"]["p50"]:.1f} ms',
-            *moved)) + ' |')  # fmt: skip
+        _, rms, peak, way, _ = _moved(told)
+        times = (_told(_half(told[key]), '.1f', ' ms') for key in ('backbone_ms', 'pass_ms'))
+        lines.append('| ' + ' | '.join((row.name, *times, way, rms, peak)) + ' |')
     return '\n'.join(lines)
+
+
+def _moved(told: Found) -> tuple[str, ...]:
+    """Longest standstill, jerk, its peak, way and time; empty of an arm that never moved.
+
+    Reports of before 2026-11-27 have none of the motion, and older ones of the links no ``moved``.
+    """
+    columns = (('longest_still_s', '.2f', ' s'), ('jerk_rms', '.0f', ''), ('jerk_peak', '.0f', ''),
+               ('way', '.1f', ' rad'), ('seconds_median', '.1f', ' s'))  # fmt: skip
+    if told.get('moved', 1.0) == 0.0:
+        return ('',) * len(columns)
+    return tuple(_told(told.get(key), form, unit) for key, form, unit in columns)
+
+
+def _half(times: Found | None) -> float | None:
+    return None if times is None else times['p50']
+
+
+def _told(value: float | None, form: str, unit: str) -> str:
+    """Empty where nobody measured it."""
+    return '' if value is None else f'{value:{form}}{unit}'
 
 
 def _motion(found: Found) -> str:
@@ -369,9 +386,7 @@ def _motion(found: Found) -> str:
     for name, told in found['modes'].items():
         lines.append('| ' + ' | '.join((
             _EXECUTED.get(name, name), won(told['successes'], told['episodes']),
-            _lost(against_dense(found, name)), f'{told["longest_still_s"]:.2f} s',
-            f'{told["jerk_rms"]:.0f}', f'{told["jerk_peak"]:.0f}', f'{told["way"]:.1f} rad',
-            f'{told["seconds_median"]:.1f} s',
+            _lost(against_dense(found, name)), *_moved(told),
         )) + ' |')  # fmt: skip
     return '\n'.join(lines)
 
