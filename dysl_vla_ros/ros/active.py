@@ -82,7 +82,7 @@ class Active:
             reason: Reported as why the arm stopped.
 
         Returns:
-            Whether the worker ended, so that its engine may be closed.
+            Whether both ended, so that the engine may be closed and others may begin.
         """
         begun = time.monotonic()
         self.worker.finish()
@@ -95,11 +95,11 @@ class Active:
         spent = time.monotonic() - begun
         if self._process is None:
             if self.worker.join(_IN_PROCESS_PATIENCE_S):
-                return True
+                return not self.commands.alive
             _LOG.error('the pass in flight does not end; its engine stays open')
             return False
         if self.worker.join(max(0.0, _PASS_PATIENCE_S - spent)):
-            return True
+            return not self.commands.alive
         _LOG.warning('the pass in flight does not end: its process is killed')
         while not self.worker.join(0.01):
             # Again and again: the worker may just have been starting another one.
@@ -107,4 +107,4 @@ class Active:
             if time.monotonic() - begun > spent + _PASS_PATIENCE_S + _KILL_PATIENCE_S:
                 _LOG.error('the worker does not end')
                 return False
-        return True
+        return not self.commands.alive

@@ -59,6 +59,8 @@ class Camera:
         self._explained = ''
         self._decoded: tuple[Newest, ImageArray] | None = None
         self._since = time.monotonic()
+        self._sizes: tuple[str, str] | None = None
+        """Of the first picture and of the newest."""
         self._raw: CameraTopic | None = None
         self._compressed: CameraTopic | None = None
         if limits.image_transport != 'compressed':
@@ -102,7 +104,13 @@ class Camera:
         return None if newest is None else as_seen(self.picture(newest), self.spec)
 
     def warning(self, now: float) -> str:
-        """That pictures are lost or come too slowly, for people: it makes nothing stale."""
+        """That pictures changed, are lost or come too slowly, for people: nothing gets stale."""
+        first, size = self._sizes or ('', '')
+        if size != first:
+            return (
+                f'{self.spec.name}: {size} pixels now, {first} at first: another camera or '
+                'setting; what the model sees of the scene may be another part of it'
+            )
         rate, wanted = self.stream.rate(now), self._limits.image_expected_rate_hz
         if wanted and rate is not None and rate < _RATE_SHARE * wanted:
             return (
@@ -214,8 +222,10 @@ class Camera:
             height, width = messages.check_message(self.stream.name, message)
             self._view.check(height, width, self.spec)
             newest = Newest(stamp, message)
+            size = f'{width}x{height}'
+            self._sizes = (self._sizes[0] if self._sizes else size, size)
             encoding, step = messages.kind_of(message), getattr(message, 'step', 0)
-            kind = (f'{width}x{height}', encoding, type(message), step)
+            kind = (size, encoding, type(message), step)
             now = time.monotonic()
             # What cannot be decoded is said now, not in the first pass; seldom, for it takes time.
             if kind != self._judged and now - self._judged_at > _JUDGE_EVERY_S:

@@ -120,8 +120,9 @@ class VlaNode(LifecycleNode):
         assert self._configured is not None
         if self._hanging is not None and self._hanging.alive:
             raise EngineError(
-                'the pass of the last activation has not ended, and one thread alone may use an '
-                'engine: try again later, or restart the node with engine.in_process = false'
+                'a pass or a command of the last activation has not ended, and one thread alone '
+                'may use an engine: try again later, or restart the node (engine.in_process = '
+                'false for passes that hang)'
             )
         self._settle()
         self._active = Active(self._configured.session, self._configured.on_delivery)

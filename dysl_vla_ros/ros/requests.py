@@ -174,17 +174,12 @@ class Requests:
         return Answer(True, 'resumed')
 
     def arm(self, armed: bool) -> Answer:
-        """Send commands to the arm, or (back) to the shadow topics."""
+        """Send commands to the arm, or (back) to the shadow topics, which is always possible."""
+        if not armed:
+            return self._disarm()
         loop = self._ready_loop()
         if isinstance(loop, Answer):
             return loop
-        now = time.monotonic()
-        if not armed:
-            self._kept.disarmed = True
-            if loop.armed:
-                loop.stop(now, 'disarmed')
-                self._disarm_at_rest = True
-            return Answer(True, 'disarmed')
         problem = self._arming_problem(loop)
         if problem:
             return Answer(False, problem)
@@ -192,6 +187,18 @@ class Requests:
         loop.armed = True  # stops a shadow motion; the first command will be the measured pose
         self._disarm_at_rest = False
         return Answer(True, 'armed: ~/start moves the arm')
+
+    def _disarm(self) -> Answer:
+        self._kept.disarmed, self._wish = True, None
+        loop = self._session.loop
+        if loop is None:
+            self._session.remember(self._session.latched, disarmed=True)
+        elif loop.armed and self.active:
+            loop.stop(time.monotonic(), 'disarmed')
+            self._disarm_at_rest = True
+        else:
+            loop.armed = False
+        return Answer(True, 'disarmed')
 
     def estop(self, pressed: bool) -> None:
         """True latches, and while it is true nothing is released; false does not release."""

@@ -313,6 +313,22 @@ def test_pictures_that_are_lost_are_a_warning(rig):
     assert rig.session.state == 'ready'
 
 
+def test_pictures_of_another_size_than_at_first_are_a_warning(rig):
+    rig = rig()
+    heard = listen(rig)
+    driver = Driver(rig, picture=scene(96, 96), hz=20.0)
+    rig.up()
+    rig.wait_state('ready')
+    driver.publisher.publish = lambda message: None
+    Driver(rig, picture=scene(384, 96), hz=20.0)
+    wait_for(
+        lambda: inputs_status(heard) and 'at first' in inputs_status(heard).message,
+        what='a warning',
+    )
+    status = inputs_status(heard)
+    assert status.level == status.WARN and '96x96' in status.message and '384' in status.message
+
+
 def test_a_rate_below_what_is_expected_is_a_warning(rig):
     rig = rig(image__expected_rate_hz=18.0)
     heard = listen(rig)

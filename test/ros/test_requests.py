@@ -169,6 +169,7 @@ def test_an_inactive_node_and_one_without_an_arm_refuse_with_the_reason(desk):
         refused(getattr(asleep.requests, ask)(), 'the node is not active; activate it first')
         refused(getattr(blind.requests, ask)(), 'waiting: robot_description: not received yet')
     refused(asleep.requests.arm(True), 'the node is not active; activate it first')
+    assert asleep.requests.arm(False).success and not asleep.bench.loop.armed
     refused(blind.requests.pause(True), 'robot_description: not received yet')
 
 
