@@ -198,6 +198,7 @@ PARTS = {
     'lab.children': May('', 'contextlib multiprocessing signal'),
     'lab.side_by_side': May('', 'concurrent queue threading'),
     'lab.folders': May('', 'pathlib'),
+    'lab.begun_with': May('errors targets', 'hashlib pathlib', 'numpy'),
     'lab.workspace': May('errors targets lab.folders', 'pathlib', 'accelerate torch'),
     # Families of other packages come in here, by the entry points that their metadata names.
     'lab.families': May(
@@ -206,8 +207,8 @@ PARTS = {
     ),
     'lab.plots': May('bundle data_types lab.guidance targets', 'pathlib', 'matplotlib numpy'),
     'lab.recipe': May(
-        'errors sim targets lab.data lab.export lab.guidance lab.learn lab.model lab.workspace '
-        'lab.worlds', 'contextlib pathlib shutil time', 'torch',
+        'errors sim targets lab.begun_with lab.data lab.export lab.guidance lab.learn lab.model '
+        'lab.workspace lab.worlds', 'contextlib pathlib shutil time', 'torch',
     ),
     'lab.replay': May(
         'bundle config contract core data_types engines errors lab.data lab.guidance '
@@ -227,7 +228,7 @@ PARTS = {
     ),
     'lab.ablations': May('lab.anchors lab.recipe lab.workspace', 'pathlib'),
     'lab.anchors': May(
-        'bundle errors lab.data lab.folders lab.learn lab.model lab.workspace',
+        'bundle errors lab.begun_with lab.data lab.folders lab.learn lab.model lab.workspace',
         'json pathlib',
     ),
     'lab.libero_corrections': May(
@@ -235,13 +236,14 @@ PARTS = {
         'pathlib', 'numpy',
     ),
     'lab.libero_recipe': May(
-        'bundle config contract errors lab.data lab.evaluation lab.export lab.guidance '
-        'lab.learn lab.libero_corrections lab.model lab.workspace lab.worlds policy targets',
+        'bundle config contract errors lab.begun_with lab.data lab.evaluation lab.export '
+        'lab.guidance lab.learn lab.libero_corrections lab.model lab.workspace lab.worlds policy '
+        'targets',
         'pathlib', 'numpy',
     ),
     'lab.data': May(
-        'bundle core data_types engines.image_tensor errors pictures sim targets lab.children '
-        'lab.learn lab.model lab.side_by_side lab.worlds',
+        'bundle core data_types engines.image_tensor errors pictures sim targets lab.begun_with '
+        'lab.children lab.learn lab.model lab.side_by_side lab.worlds',
         'contextlib io os pathlib shutil tempfile threading time',
         'av numpy pyarrow rosbags tokenizers torch',
     ),
@@ -250,8 +252,8 @@ PARTS = {
         'lz4 mcap rosbags yaml zstandard',
     ),
     'lab.learn': May(
-        'bundle core.transforms data_types engines.openvla_image errors policy sim lab.data '
-        'lab.guidance lab.model lab.plots lab.workspace lab.worlds',
+        'bundle core.transforms data_types engines.openvla_image errors policy sim '
+        'lab.begun_with lab.data lab.guidance lab.model lab.plots lab.workspace lab.worlds',
         'pathlib time', 'accelerate numpy tokenizers torch',
     ),
     'lab.guidance': May(

@@ -83,6 +83,7 @@ def calibrate_family(opened: OpenedFamily, given: argparse.Namespace) -> int:
 
 def distill_family(opened: OpenedFamily, given: argparse.Namespace) -> int:
     """Adapters and controllers; when to skip is set by ``dysl calibrate BUNDLE``."""
+    from dysl_vla_ros.lab.begun_with import folder_digest
     from dysl_vla_ros.lab.data.lerobot import open_lerobot
     from dysl_vla_ros.lab.learn.distilling import STATE
     from dysl_vla_ros.lab.learn.family_distilling import distil_family
@@ -102,7 +103,9 @@ def distill_family(opened: OpenedFamily, given: argparse.Namespace) -> int:
             layout = score_layers(dense, published.batches(data, settings.batch, 3), space,
                                   given.static_share or 0.2, batch=settings.batch)  # fmt: skip
         modules = published.modules(layout, given.rank or 0)
-        distil_family(dense, modules, stream, settings, space, given.note_every)
+        made_of = {'family': name, 'model': folder_digest(given.checkpoint), 'seed': settings.seed,
+                   'data': folder_digest(data.folder)}  # fmt: skip
+        distil_family(dense, modules, stream, settings, space, given.note_every, made_of)
         path = given.out / 'skipping.safetensors'
         if space.main:
             card = {'dataset': data.folder.name, 'report': dict(space.report)}

@@ -78,6 +78,11 @@ class Workspace:
         if self.told is not None:
             self.told(stage, figures)
 
+    def say(self, text: str) -> None:
+        """A line for whoever watches: of several processes one says it."""
+        if self.main:
+            print(text, flush=True)
+
     def write(self, name: str, document: Any) -> None:
         """Write a JSON document into the results, atomically."""
         if not self.main:

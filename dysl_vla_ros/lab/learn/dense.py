@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 
+from dysl_vla_ros.lab.begun_with import check_same, flat
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations, statistics
 from dysl_vla_ros.lab.data.samples import batch_source, split
 from dysl_vla_ros.lab.data.words import build_tokenizer, longest
 from dysl_vla_ros.lab.learn.ground import ground
+from dysl_vla_ros.lab.learn.made_of import data_of, shaping
 from dysl_vla_ros.lab.learn.train import TrainResult, TrainSettings, train
 from dysl_vla_ros.lab.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
@@ -23,6 +25,8 @@ from dysl_vla_ros.lab.worlds.libero.units import DROPPED_ROWS as LIBERO_DROPPED_
 from dysl_vla_ros.sim.wording import all_words
 
 GROUNDED = 'grounded.safetensors'
+_BEGUN = 'begun_with'
+"""On the card of the warm-up alone: of what it was made."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ def fit(
         batch_source(training, checkpoint, space.device, settings.seed, own_share),
         batch_source(held_out, checkpoint, space.device, 1, own_share), settings, state,
         lambda step, steps, figures: space.progress(name, step, steps, figures),
+        made_of(checkpoint, data, own_share), space.say,
     )  # fmt: skip
     if space.main:
         plot_curve(space.results / f'{name}.png', result.curve, ('action', 'point', 'offset'))
@@ -115,6 +120,16 @@ def fit(
     if space.device.type == 'cuda':
         torch.cuda.empty_cache()
     return result
+
+
+def made_of(checkpoint: Checkpoint, data: Demonstrations, own_share: float) -> dict[str, Any]:
+    """Of what a training of a checkpoint is made, beside its weights and settings."""
+    robot = checkpoint.robot
+    return {
+        'data': data_of(data), 'own_share': own_share,
+        'joints': [] if robot is None else list(robot.joint_names),
+        'statistics': asdict(checkpoint.statistics),
+    }  # fmt: skip
 
 
 def forget_states(space: Workspace, *names: str) -> None:
@@ -129,17 +144,23 @@ def _grounded(
 ) -> Checkpoint:
     """The warm-up, or what an interrupted run left of it."""
     path, state = space.folder / GROUNDED, space.folder / 'ground.state.safetensors'
-    if path.is_file():
-        return load_checkpoint(path)
     assert settings.ground is not None
+    begun = {**made_of(checkpoint, data, settings.own_share), 'seed': settings.seed,
+             'network': asdict(checkpoint.config), 'ground': shaping(settings.ground)}  # fmt: skip
+    if path.is_file():
+        warmed = load_checkpoint(path)
+        check_same(path, warmed.card.get(_BEGUN, {}), begun)
+        space.say(f'{path}: the warm-up is there, taken as it is')
+        return replace(warmed, card={})
     training, _ = split(data)
     found = ground(
         checkpoint.network,
         batch_source(training, checkpoint, space.device, settings.seed, settings.own_share),
         settings.ground,
         lambda step, steps, figures: space.progress('ground', step, steps, figures), state,
+        made_of(checkpoint, data, settings.own_share), space.say,
     )  # fmt: skip
     if space.main:
-        save_checkpoint(path, checkpoint, torch.float32)
+        save_checkpoint(path, replace(checkpoint, card={_BEGUN: flat(begun)}), torch.float32)
     space.note('ground', steps=settings.ground.steps, **found)
     return checkpoint

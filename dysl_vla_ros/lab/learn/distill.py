@@ -25,6 +25,7 @@ from torch import Tensor
 
 from dysl_vla_ros.data_types import LayerLayout
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.begun_with import MadeOf
 from dysl_vla_ros.lab.data.batches import Augmentation
 from dysl_vla_ros.lab.learn.dense_model import (
     DenseModel,
@@ -36,6 +37,7 @@ from dysl_vla_ros.lab.learn.dense_model import (
 )
 from dysl_vla_ros.lab.learn.distill_state import load_distill_state, save_distill_state
 from dysl_vla_ros.lab.learn.half import Precision, autocast, check_precision
+from dysl_vla_ros.lab.learn.made_of import shaping
 from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
 from dysl_vla_ros.lab.model.skipping import SkipModules
 
@@ -105,6 +107,8 @@ def distill(
     note_every: int = 100,
     state_path: Path | None = None,
     shared: bool = False,
+    made_of: MadeOf | None = None,
+    say: Callable[[str], None] = log.info,
 ) -> list[dict[str, float]]:
     """Run both stages; ``skipping`` is trained in place, the model is only read.
 
@@ -120,6 +124,12 @@ def distill(
             continued, exactly if the source is ``BatchSource``.
         shared: Several processes distil together, each on batches of its own: gradients are
             averaged, and the first process writes. All must begin with the same weights.
+        made_of: Of what else than layers and settings it is made: the model, the data.
+        say: Told, in one line, that a state is continued.
+
+    Raises:
+        ConfigError: The state is of other layers or settings, or of something else in
+            ``made_of``.
 
     Returns:
         The loss curve: stage, step and figures per note.
@@ -129,9 +139,17 @@ def distill(
     network = dense_model(model, source)
     skipping.to(network.device).train()
     draw = batches(source, settings.batch, Augmentation())
-    resumed = load_distill_state(state_path)
+    begun: dict[str, Any] = {}
+    if state_path is not None:
+        begun = {
+            **(made_of or {}), 'static_layers': list(skipping.layout.static_layers),
+            'rank': skipping.rank, 'distill': shaping(settings),
+        }  # fmt: skip
+    resumed = load_distill_state(state_path, begun)
     if resumed is not None:
         resumed.restore_modules(skipping)
+        unknown = '' if resumed.begun_with else '; with what it was begun was not noted then'
+        say(f'{state_path}: goes on after update {resumed.step} of stage {resumed.stage}{unknown}')
     curve: list[dict[str, float]] = [] if resumed is None else resumed.curve
     adapters = list(skipping.adapters.parameters())
     controllers = list(skipping.controllers.parameters())
@@ -174,7 +192,7 @@ def distill(
                     progress(f'stage {stage}', step + 1, steps, note)
                 if state_path is not None and (not shared or _first()):
                     save_distill_state(
-                        state_path, stage, step + 1, curve, skipping, optimizer, generator
+                        state_path, stage, step + 1, curve, skipping, optimizer, generator, begun
                     )
     skipping.eval()
     return curve

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.begun_with import MadeOf, check_same, flat
 from dysl_vla_ros.lab.model.checkpoint import load_tensors, save_tensors
 from dysl_vla_ros.lab.model.skipping import SkipModules
 
@@ -23,12 +24,14 @@ class DistillState:
         step: Updates of that stage that were made.
         curve: Notes so far.
         tensors: Of the modules, the optimizer and the generator of positions.
+        begun_with: Of what it was made; empty where that was not noted.
     """
 
     stage: int
     step: int
     curve: list[dict[str, float]]
     tensors: dict[str, Tensor]
+    begun_with: dict[str, Any] = field(default_factory=dict)
 
     def restore_modules(self, skipping: SkipModules) -> None:
         """Put the weights back.
@@ -61,7 +64,7 @@ class DistillState:
 
 def save_distill_state(
     path: Path, stage: int, step: int, curve: list[dict[str, float]], skipping: SkipModules,
-    optimizer: torch.optim.Optimizer, generator: torch.Generator,
+    optimizer: torch.optim.Optimizer, generator: torch.Generator, begun: MadeOf,
 ) -> None:  # fmt: skip
     """Write a state atomically."""
     tensors: dict[str, Tensor] = {f'weight.{k}': v for k, v in skipping.state_dict().items()}
@@ -69,12 +72,19 @@ def save_distill_state(
     for number, entry in moments.items():
         tensors |= {f'moment.{number}.{key}': value for key, value in entry.items()}
     tensors['generator'] = generator.get_state()
-    save_tensors(path, tensors, {'stage': stage, 'step': step, 'curve': curve})
+    save_tensors(path, tensors, {'stage': stage, 'step': step, 'curve': curve,
+                                 'begun_with': flat(begun)})  # fmt: skip
 
 
-def load_distill_state(path: Path | None) -> DistillState | None:
-    """Read a state; None where there is none."""
+def load_distill_state(path: Path | None, begun: MadeOf) -> DistillState | None:
+    """Read a state; None where there is none.
+
+    Raises:
+        ConfigError: It was begun with something else.
+    """
     if path is None or not path.is_file():
         return None
     tensors, header = load_tensors(path)
-    return DistillState(header['stage'], header['step'], header['curve'], tensors)
+    noted = header.get('begun_with', {})
+    check_same(path, noted, begun)
+    return DistillState(header['stage'], header['step'], header['curve'], tensors, noted)

@@ -16,6 +16,7 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations
 from dysl_vla_ros.lab.data.samples import batch_source, split
 from dysl_vla_ros.lab.learn.distill import DistillSettings, distill
+from dysl_vla_ros.lab.learn.made_of import checkpoint_of, data_of
 from dysl_vla_ros.lab.learn.validation import validate_skipping
 from dysl_vla_ros.lab.model.checkpoint import Checkpoint
 from dysl_vla_ros.lab.model.skipping import SkipModules
@@ -79,7 +80,10 @@ def distil_checkpoint(
                  'live_error_added': found['live_error'] - found['dense_error']}  # fmt: skip
         space.progress(f'distill {stage}', step, steps, {**figures, **shown})
 
-    distill(network, skipping, source, settings, look, note_every, state)
+    made_of = {'data': data_of(training), 'checkpoint': checkpoint_of(checkpoint),
+               'own_share': own_share, 'seed': seed}  # fmt: skip
+    distill(network, skipping, source, settings, look, note_every, state, made_of=made_of,
+            say=space.say)  # fmt: skip
     last = watched[-1]['validation'] if watched else {}
     space.note('distill', rank=skipping.rank, skip_weight=settings.skip_weight,
                static=list(layout.static_layers),

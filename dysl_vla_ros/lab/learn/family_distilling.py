@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.begun_with import MadeOf
 from dysl_vla_ros.lab.learn.dense_model import DenseModel
 from dysl_vla_ros.lab.learn.distill import DistillSettings, distill
 from dysl_vla_ros.lab.learn.distilling import STATE, add_look, curve_so_far
@@ -20,7 +21,7 @@ CURVE = 'distill.json'
 
 def distil_family(
     dense: DenseModel, modules: SkipModules, stream: Iterator[Any], settings: DistillSettings,
-    space: Workspace, note_every: int = 100,
+    space: Workspace, note_every: int = 100, made_of: MadeOf | None = None,
 ) -> None:  # fmt: skip
     """Both stages; an interrupted one goes on. ``modules`` are trained in place.
 
@@ -31,9 +32,10 @@ def distil_family(
         settings: Of both stages.
         space: Gets ``distill.json``.
         note_every: Updates between notes, and between resumable states.
+        made_of: The model and the data, which an interrupted one must have been begun with.
 
     Raises:
-        ConfigError: No layer is dynamic.
+        ConfigError: No layer is dynamic, or the state is of something else.
     """
     layout = modules.layout
     if not layout.dynamic_layers:
@@ -48,6 +50,6 @@ def distil_family(
 
     torch.manual_seed(settings.seed)
     distill(dense, modules, stream, settings, look, note_every, space.folder / STATE,
-            shared=True)  # fmt: skip
+            shared=True, made_of=made_of, say=space.say)  # fmt: skip
     space.note('distill', rank=modules.rank, static=list(layout.static_layers),
                settings=asdict(settings))  # fmt: skip

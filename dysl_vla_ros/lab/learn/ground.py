@@ -7,6 +7,7 @@ right object.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,17 +15,23 @@ from pathlib import Path
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from dysl_vla_ros.lab.begun_with import MadeOf
 from dysl_vla_ros.lab.data.batches import BatchSource
 from dysl_vla_ros.lab.learn.half import halved, on_cpu
 from dysl_vla_ros.lab.learn.losses import grounding_loss
 from dysl_vla_ros.lab.learn.train import (
+    Reached,
+    Say,
     TrainSettings,
+    begun_with,
     build_optimizer,
     learning_rate,
     load_state,
     save_state,
 )
 from dysl_vla_ros.lab.model.policy_network import Answers, PolicyNetwork
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, dict[str, float]], None]
 
@@ -59,6 +66,8 @@ def ground(
     settings: TrainSettings,
     progress: Progress | None = None,
     state_path: Path | None = None,
+    made_of: MadeOf | None = None,
+    say: Say = log.info,
 ) -> dict[str, float]:
     """Train the lower part of ``network`` in place on the auxiliary losses alone.
 
@@ -68,6 +77,11 @@ def ground(
         settings: ``steps``, ``batch``, ``learning_rate``, ``warmup``, ``clip``, ``seed`` count.
         progress: Called with (step, steps, newest note).
         state_path: Where the resumable state lies; one found there is continued.
+        made_of: Of what else than these weights and settings it is made: the data.
+        say: Told, in one line, that a state is continued.
+
+    Raises:
+        ConfigError: The state is of other weights, settings or data.
 
     Returns:
         The last note: losses, and the share of named objects found.
@@ -75,16 +89,18 @@ def ground(
     on_gpu = source.device.type == 'cuda'
     mixed = 'bf16' if on_gpu and halved(settings.precision, on_gpu) else 'no'
     accelerator = Accelerator(mixed_precision=mixed, cpu=not on_gpu)
+    begun = begun_with(network, settings, made_of or {}) if state_path is not None else {}
     lower = Lower(network.to(source.device))
     plain = build_optimizer(lower, settings)
     model, optimizer = accelerator.prepare(lower, plain)
     model.train()
     note: dict[str, float] = {}
-    first = 0
+    reached = Reached()
     if state_path is not None and state_path.is_file():
-        first, _ = load_state(state_path, lower, nn.Module(), plain)
-    began = saved = time.monotonic()
-    for step in range(first, settings.steps):
+        reached = load_state(state_path, lower, nn.Module(), plain, begun, say)
+    saved = time.monotonic()
+    began = saved - reached.seconds
+    for step in range(reached.step, settings.steps):
         for group in optimizer.param_groups:
             group['lr'] = learning_rate(step, settings.steps, settings)
         # Other batch numbers than those of the training that follows.
@@ -110,7 +126,9 @@ def ground(
                 progress(step + 1, settings.steps, note)
         due = settings.save_every_s and time.monotonic() - saved > settings.save_every_s
         if due and state_path is not None:
-            save_state(state_path, lower, nn.Module(), plain, step + 1, [])  # no average
             saved = time.monotonic()
+            # No average, and no curve.
+            save_state(state_path, lower, nn.Module(), plain,
+                       Reached(step + 1, [], saved - began), begun)  # fmt: skip
     accelerator.free_memory()
     return note

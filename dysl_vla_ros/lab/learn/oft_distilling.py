@@ -16,6 +16,7 @@ import torch
 from dysl_vla_ros.bundle.manifest import CalibrationSpec
 from dysl_vla_ros.data_types import FloatArray, LayerLayout
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.begun_with import folder_digest
 from dysl_vla_ros.lab.data.demonstrations import normalise, unnormalise
 from dysl_vla_ros.lab.data.lerobot import LerobotSet
 from dysl_vla_ros.lab.data.lerobot_frames import read_rows
@@ -23,6 +24,7 @@ from dysl_vla_ros.lab.guidance.calibrate import RecordedPass
 from dysl_vla_ros.lab.guidance.guidance import balanced_weights, guidance
 from dysl_vla_ros.lab.learn.distill import DistillSettings, distill, live_pass
 from dysl_vla_ros.lab.learn.distilling import STATE, add_look, curve_so_far
+from dysl_vla_ros.lab.learn.made_of import oft_data_of
 from dysl_vla_ros.lab.learn.oft_data import Choice, OftSamples, samples_of_episode, state_columns
 from dysl_vla_ros.lab.learn.oft_dense import OftDense
 from dysl_vla_ros.lab.model.oft_skipping import oft_skip_modules
@@ -69,10 +71,12 @@ def distil_oft(
         space.write(path.name, {'static_layers': list(layout.static_layers), 'curve': watched})
         space.progress(f'distill {stage}', step, steps, {**figures, **found})
 
+    made_of = {'model': folder_digest(checkpoint.folder), 'data': oft_data_of(samples),
+               'seed': seed}  # fmt: skip
     # Each process its own frames; positions are drawn alike, so that gradients can be averaged.
     own = settings.seed + 1000 * space.process
     distill(dense, modules, training.stream(settings.batch, own), settings, look, note_every,
-            space.folder / STATE, shared=True)  # fmt: skip
+            space.folder / STATE, shared=True, made_of=made_of, say=space.say)  # fmt: skip
     last = watched[-1] if watched else {}
     space.note('distill', rank=modules.rank, static=list(layout.static_layers),
                skip_weight=settings.skip_weight, settings=asdict(settings),

@@ -21,9 +21,11 @@ from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.begun_with import MadeOf, check_same, flat
 from dysl_vla_ros.lab.data.batches import NO_AUGMENTATION, Augmentation, Batch, BatchSource
 from dysl_vla_ros.lab.learn.half import Precision, check_precision, halved, on_cpu
 from dysl_vla_ros.lab.learn.losses import LossWeights, training_loss
+from dysl_vla_ros.lab.learn.made_of import shaping, weights_of
 from dysl_vla_ros.lab.model.checkpoint import load_tensors, save_tensors
 from dysl_vla_ros.lab.model.policy_network import Answers, PolicyNetwork
 
@@ -42,7 +44,8 @@ class TrainSettings:
         weight_decay: Of matrices; vectors are not decayed.
         ema: Decay of the averaged weights, which are the result.
         clip: Largest norm of the gradient.
-        max_seconds: With more than 0, ``steps`` is lowered, once the speed is known, to fit.
+        max_seconds: With more than 0, ``steps`` is lowered, once the speed is known, to fit; the
+            time before an interruption counts.
         precision: Of matrix products; see ``half.Precision``.
         save_every_s: Interval of resumable states [s]; 0 saves none.
         note_every: Updates between entries of the loss curve.
@@ -101,7 +104,7 @@ class TrainResult:
         curve: One entry per note: step, seconds, learning rate, parts of the loss.
         validation: Figures on held-out samples, at the end.
         steps: Updates made.
-        seconds: Wall time.
+        seconds: Wall time, that before an interruption included.
     """
 
     network: PolicyNetwork
@@ -112,6 +115,24 @@ class TrainResult:
 
 
 Progress = Callable[[int, int, dict[str, float]], None]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Reached:
+    """How far a training had come when its state was saved.
+
+    Attributes:
+        step: Updates made.
+        curve: Notes so far.
+        seconds: Time used.
+        each: Of one update [s]; 0 before the speed is known.
+    """
+
+    step: int = 0
+    curve: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    each: float = 0.0
 
 
 def train(
@@ -121,6 +142,8 @@ def train(
     settings: TrainSettings,
     state_path: Path | None = None,
     progress: Progress | None = None,
+    made_of: MadeOf | None = None,
+    say: Say = log.info,
 ) -> TrainResult:
     """Train ``network`` in place; the result holds the average of its weights.
 
@@ -131,6 +154,11 @@ def train(
         settings: How.
         state_path: Where the resumable state lies; one found there is continued.
         progress: Called with (step, steps, newest note).
+        made_of: Of what else than these weights and settings it is made: the data.
+        say: Told, in one line, that a state is continued.
+
+    Raises:
+        ConfigError: The state is of other weights, settings or data.
     """
     deepest = network.config.layers - 2
     for name, layers in (('exit_layers', settings.exit_layers if settings.exits else ()),
@@ -144,16 +172,18 @@ def train(
         mixed_precision='bf16' if on_gpu and halved(settings.precision, on_gpu) else 'no',
         cpu=not on_gpu,
     )
+    begun = begun_with(network, settings, made_of or {}) if state_path is not None else {}
     averaged = copy.deepcopy(network).to(source.device).eval().requires_grad_(False)
     network.to(source.device).train().requires_grad_(True)
     optimizer = build_optimizer(network, settings)
     model, prepared = accelerator.prepare(network, optimizer)
-    curve: list[dict[str, float]] = []
-    step = 0
+    reached = Reached()
     if state_path is not None and state_path.is_file():
-        step, curve = load_state(state_path, network, averaged, optimizer)
-        log.info('resumed at step %d from %s', step, state_path)
-    steps, began, saved, first_timed = settings.steps, time.monotonic(), time.monotonic(), 0.0
+        reached = load_state(state_path, network, averaged, optimizer, begun, say)
+    step, curve, each = reached.step, reached.curve, reached.each
+    saved, first_timed = time.monotonic(), 0.0
+    began = saved - reached.seconds
+    steps = fitting(settings, step, reached.seconds, each)
     first, timed_step = step, step + 20
     model.train()
     while step < steps:
@@ -177,9 +207,9 @@ def train(
             first_timed = _synchronised(source.device)
         if settings.max_seconds and step == timed_step + 80:
             each = (_synchronised(source.device) - first_timed) / 80
-            fitting = step + int((settings.max_seconds - (now - began)) / each)
             # Every process must stop at the same update, so the first one's clock decides.
-            planned = torch.tensor([max(min(settings.steps, fitting), step)], device=source.device)
+            planned = torch.tensor([fitting(settings, step, now - began, each)],
+                                   device=source.device)  # fmt: skip
             steps = int(broadcast(planned))
             log.info('%.1f ms per update: %d updates planned', 1000 * each, steps)
         if step % settings.note_every == 0 or step == steps:
@@ -200,7 +230,8 @@ def train(
             if progress is not None:
                 progress(step, steps, note)
         if settings.save_every_s and state_path and now - saved > settings.save_every_s:
-            save_state(state_path, network, averaged, optimizer, step, curve)
+            save_state(state_path, network, averaged, optimizer,
+                       Reached(step, curve, now - began, each), begun)  # fmt: skip
             saved = now
     accelerator.free_memory()
     validation = {} if held_out is None else validate(averaged, held_out, settings)
@@ -215,6 +246,20 @@ def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:
         return settings.learning_rate * (step + 1) / settings.warmup
     done = (step - settings.warmup) / max(steps - settings.warmup, 1)
     return settings.learning_rate * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * done)))
+
+
+def fitting(settings: TrainSettings, step: int, seconds: float, each: float) -> int:
+    """Updates in all that fit into the time.
+
+    Args:
+        settings: How many at most, and the time.
+        step: Updates made.
+        seconds: Time used for them.
+        each: Of one update [s]; 0 where it is not known yet.
+    """
+    if not settings.max_seconds or not each:
+        return settings.steps
+    return max(min(settings.steps, step + int((settings.max_seconds - seconds) / each)), step)
 
 
 def exits_of(step: int, network: PolicyNetwork, settings: TrainSettings) -> tuple[int, ...]:
@@ -299,9 +344,16 @@ def _synchronised(device: torch.device) -> float:
     return time.monotonic()
 
 
+def begun_with(network: nn.Module, settings: TrainSettings, made_of: MadeOf) -> dict[str, Any]:
+    """What a state is noted to be of: the weights at its start, the settings, what is given."""
+    config = getattr(network, 'config', None)
+    shape = {} if config is None else {'network': asdict(config)}
+    return {**shape, **made_of, 'train': shaping(settings), 'start': weights_of(network)}
+
+
 def save_state(
     path: Path, network: nn.Module, averaged: nn.Module, optimizer: torch.optim.AdamW,
-    step: int, curve: list[dict[str, float]],
+    reached: Reached, begun: MadeOf,
 ) -> None:  # fmt: skip
     """Write what ``load_state`` needs to go on, atomically."""
     tensors: dict[str, Tensor] = {}
@@ -310,17 +362,34 @@ def save_state(
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f'{key}.{name}'] = value
     tensors |= {f'average.{name}': value for name, value in averaged.named_parameters()}
-    save_tensors(path, tensors, {'step': step, 'curve': curve})
+    save_tensors(path, tensors, {**asdict(reached), 'begun_with': flat(begun)})
 
 
 def load_state(
-    path: Path, network: nn.Module, averaged: nn.Module, optimizer: torch.optim.AdamW
-) -> tuple[int, list[dict[str, float]]]:
-    """Read a state into network, average and optimizer; return the step and the curve."""
+    path: Path, network: nn.Module, averaged: nn.Module, optimizer: torch.optim.AdamW,
+    begun: MadeOf, say: Say = log.info,
+) -> Reached:  # fmt: skip
+    """Read a state into network, average and optimizer; say where it goes on.
+
+    Raises:
+        ConfigError: It was begun with something else.
+    """
     tensors, header = load_tensors(path)
+    reached = Reached(int(header['step']), list(header['curve']), header.get('seconds', 0.0),
+                      header.get('each', 0.0))  # fmt: skip
+    _check_begun(path, header, reached, begun)
     averages = dict(averaged.named_parameters())
+    parameters = dict(network.named_parameters())
+    for name, parameter in parameters.items():
+        found = tensors.get(f'weight.{name}')
+        if found is None or found.shape != parameter.shape or (
+            name in averages and f'average.{name}' not in tensors
+        ):  # fmt: skip
+            raise ConfigError(str(path), name if found is None else tuple(found.shape),
+                              f'the state of a network with {name} of {tuple(parameter.shape)}; '
+                              'remove it to begin anew')  # fmt: skip
     with torch.no_grad():
-        for name, parameter in network.named_parameters():
+        for name, parameter in parameters.items():
             parameter.copy_(tensors[f'weight.{name}'])
             if name in averages:
                 averages[name].copy_(tensors[f'average.{name}'])
@@ -329,7 +398,17 @@ def load_state(
                 for key in ('step', 'exp_avg', 'exp_avg_sq')
                 if f'{key}.{name}' in tensors
             }
-    return int(header['step']), list(header['curve'])
+    unknown = '' if 'begun_with' in header else '; with what it was begun was not noted then'
+    say(f'{path}: goes on after update {reached.step}{unknown}')
+    return reached
+
+
+def _check_begun(path: Path, header: dict[str, Any], reached: Reached, begun: MadeOf) -> None:
+    """Other steps go on only within the warm-up: after it the rate is of so many steps."""
+    wanted, steps = flat(begun), 'train.steps'
+    if reached.step <= wanted['train.warmup']:
+        wanted.pop(steps)
+    check_same(path, header.get('begun_with', {}), wanted)
 
 
 def describe(settings: TrainSettings) -> dict[str, Any]:
