@@ -61,12 +61,12 @@ def make_ablations(
     """
     found = {name: space.folder / name / 'policy.safetensors' for name in recipes}
     for name, recipe in recipes.items():
-        if found[name].is_file():
-            continue
         own = Workspace(found[name].parent, found[name].parent, space.device, space.progress,
                         space.told)  # fmt: skip
         job = Run(recipe, own, workers)
         with job.exits:
-            job.data = data_of(folder, 0)  # as the recipe, which distils on demonstrations only
+            if not found[name].is_file():
+                # As the recipe, which distils on demonstrations only.
+                job.data = data_of(folder, 0)
             job.distilled(dense_of(folder))
     return found

@@ -12,7 +12,7 @@ And what a policy that chooses between exits needs, by as many updates again:
                       each sample fine-tuned at the exit of its own instruction alone
 
 All start from what a run of the recipe left in its folder. A file that is there is not made
-again, and what was interrupted goes on.
+again, and what was interrupted goes on; of another run or other numbers it is refused.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ from typing import Any, Final
 from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.bundle.manifest import CalibrationSpec
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.begun_with import MadeOf, Stages
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations, join
 from dysl_vla_ros.lab.data.libero import is_libero, load_run
 from dysl_vla_ros.lab.data.samples import load_samples
 from dysl_vla_ros.lab.folders import REPORT
 from dysl_vla_ros.lab.learn.dense import DenseSettings, fit, forget_states, train_dense
 from dysl_vla_ros.lab.learn.distill import DistillSettings
+from dysl_vla_ros.lab.learn.made_of import checkpoint_of, shaping
 from dysl_vla_ros.lab.learn.train import TrainSettings
 from dysl_vla_ros.lab.model.checkpoint import (
     Checkpoint,
@@ -188,7 +190,8 @@ def make_anchors(
         Name -> checkpoint.
 
     Raises:
-        ConfigError: The run has not come so far, or there is no such exit or depth.
+        ConfigError: The run has not come so far, there is no such exit or depth, or a file that
+            is there was made of something else.
     """
     dense = dense_of(folder)
     starts = {exit_layer: shortened(dense, exit_layer) for exit_layer in exits}
@@ -202,18 +205,26 @@ def make_anchors(
         told_start, told = with_own_exits(dense, told)
         names.append(BY_INSTRUCTION)
     found = {name: space.folder / f'{name}.safetensors' for name in names}
-    data = RunData(folder)
+    data, stages = RunData(folder), Stages(space.folder, space.say, space.main)
+    tuned = shaping(_plan(settings, (), ()))
     for exit_layer, start in starts.items():
         make = partial(_tuned, data, start, exit_layer, settings, space)
-        _made(found[f'fixed_{exit_layer}'], make)
+        made_of: dict[str, Any] = {'start': checkpoint_of(start), 'train': tuned}
+        _made(stages, found[f'fixed_{exit_layer}'], made_of, make)
     for depth in depths:
-        _made(found[f'layers_{depth}'], partial(_shallow, data, dense, depth, settings, space))
+        made_of = {'run': checkpoint_of(dense), 'depth': depth, **_of_a_shallow(settings)}
+        make = partial(_shallow, data, dense, depth, settings, space)
+        _made(stages, found[f'layers_{depth}'], made_of, make)
     if together:
-        make = partial(_joint, data, policy_of(folder), together, settings, space)
-        _made(found[joint_name(together, dense.config.layers)], make)
+        policy = policy_of(folder)
+        made_of = {'start': checkpoint_of(policy), 'train': tuned}
+        make = partial(_joint, data, policy, together, settings, space)
+        _made(stages, found[joint_name(together, dense.config.layers)], made_of, make)
     if told is not None:
         make = partial(_by_instruction, data, told_start, told, settings, space)
-        _made(found[BY_INSTRUCTION], make)
+        made_of = {'start': checkpoint_of(told_start), 'train': tuned,
+                   'exits': dict(told.exit_by_instruction)}  # fmt: skip
+        _made(stages, found[BY_INSTRUCTION], made_of, make)
     return found
 
 
@@ -274,9 +285,21 @@ def guided(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
     return replace(checkpoint, calibration=open_bundle(folder / 'bundle').manifest.calibration)
 
 
-def _made(path: Path, make: Callable[[], Checkpoint]) -> None:
-    if not path.is_file():
-        save_checkpoint(path, make())
+def _made(stages: Stages, path: Path, made_of: MadeOf, make: Callable[[], Checkpoint]) -> None:
+    if not stages.there(path, made_of):
+        checkpoint = make()
+        stages.note(path, made_of)
+        save_checkpoint(path, checkpoint)
+
+
+def _of_a_shallow(settings: AnchorSettings) -> dict[str, Any]:
+    """The numbers that shape a dense policy of fewer layers."""
+    dense = settings.dense
+    return {
+        'ground': None if dense.ground is None else shaping(dense.ground),
+        'train': shaping(dense.train), 'network': dense.network, 'own_share': dense.own_share,
+        'rounds': [shaping(plan) for plan in settings.rounds], 'seed': settings.seed,
+    }  # fmt: skip
 
 
 def _tuned(
@@ -312,6 +335,17 @@ def _finely(
     name: str, run: RunData, start: Checkpoint, exits: tuple[int, ...], settings: AnchorSettings,
     space: Workspace, exit_of_goal: tuple[int, ...] = (),
 ) -> Checkpoint:  # fmt: skip
+    plan = _plan(settings, exits, exit_of_goal)
+    data = run.get(0)  # as the distillation, which sees demonstrations only
+    result = fit(name, start, data, plan, space, settings.dense.own_share)
+    forget_states(space, name)
+    return _with_figures(replace(start, network=result.network), space, name)
+
+
+def _plan(
+    settings: AnchorSettings, exits: tuple[int, ...], exit_of_goal: tuple[int, ...]
+) -> TrainSettings:
+    """As many updates of the same batch as the distillation makes."""
     distill = settings.distill
     plan = replace(
         settings.rounds[-1] if settings.rounds else settings.dense.train,
@@ -319,11 +353,7 @@ def _finely(
         learning_rate=RATE, ema=0.99, exits=0, exit_layers=(0, 0), every_exit=exits,
         exit_of_goal=exit_of_goal, seed=settings.seed,
     )  # fmt: skip
-    plan = replace(plan, warmup=min(plan.warmup, plan.steps // 10))
-    data = run.get(0)  # as the distillation, which sees demonstrations only
-    result = fit(name, start, data, plan, space, settings.dense.own_share)
-    forget_states(space, name)
-    return _with_figures(replace(start, network=result.network), space, name)
+    return replace(plan, warmup=min(plan.warmup, plan.steps // 10))
 
 
 def _shallow(
@@ -345,12 +375,19 @@ def _shallow(
         train=replace(settings.dense.train, **plain),
     )
     first = own.folder / 'first.safetensors'
-    _made(first, lambda: train_dense(run.get(0), training, own))
+    stages = Stages(own.folder, own.say, own.main)
+    numbers = _of_a_shallow(settings)
+    rounds = numbers.pop('rounds')
+    _made(
+        stages, first, {**numbers, 'depth': depth}, lambda: train_dense(run.get(0), training, own)
+    )
     checkpoint = load_checkpoint(first)
     for number, plan in enumerate(settings.rounds, start=1):
         path = own.folder / f'round_{number}.safetensors'
         again = replace(plan, **plain)
-        _made(path, partial(_further, run, checkpoint, number, again, own, settings))
+        made_of = {'start': checkpoint_of(checkpoint), 'train': rounds[number - 1]}
+        make = partial(_further, run, checkpoint, number, again, own, settings)
+        _made(stages, path, made_of, make)
         checkpoint = load_checkpoint(path)
     return _with_figures(checkpoint, own, name)
 

@@ -3,7 +3,8 @@
 The recipe of the bundled policy in a world that others know: scripted demonstrations, dense
 training with early exits, corrections of where that policy went (DAgger), static layers,
 distillation, export; guidance and skip mode from what the policy did at starts that are not the
-official ones. Every stage leaves a file; a stage whose file exists is not run again.
+official ones. Every stage leaves a file; a stage whose file exists is not run again, and is
+refused where it was made by other numbers.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
 from dysl_vla_ros.config import EngineConfig, NodeConfig
 from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.begun_with import MadeOf, Stages
 from dysl_vla_ros.lab.data.batches import Augmentation
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations
 from dysl_vla_ros.lab.data.libero import LiberoCollect, collect_libero, load_libero, load_run
@@ -37,6 +39,7 @@ from dysl_vla_ros.lab.learn.dense import DenseSettings, fit, forget_states, trai
 from dysl_vla_ros.lab.learn.distill import DistillSettings
 from dysl_vla_ros.lab.learn.distilling import distil_checkpoint, note_size
 from dysl_vla_ros.lab.learn.layer_choice import choose_layers, chosen_layers
+from dysl_vla_ros.lab.learn.made_of import checkpoint_of, shaping
 from dysl_vla_ros.lab.learn.train import TrainSettings
 from dysl_vla_ros.lab.libero_corrections import FIRST_SEED, correct_libero
 from dysl_vla_ros.lab.model.checkpoint import (
@@ -168,37 +171,57 @@ def run_libero(recipe: LiberoRecipe, space: Workspace, until: str = 'bundle') ->
         return folder / 'demonstrations'
     data = load_libero(folder / 'demonstrations', recipe.collect.episodes)
     space.note('data', frames=data.frames, samples=data.samples)
-    checkpoint = _made(folder / 'dense.safetensors', lambda: _dense(recipe, data, space))
+    stages = Stages(folder, space.say, space.main)
+    dense = {
+        'suite': recipe.collect.suite, 'episodes': recipe.collect.episodes,
+        'tasks': list(recipe.collect.tasks), 'network': recipe.network, 'seed': recipe.seed,
+        'ground': None if recipe.ground is None else shaping(recipe.ground, 'batch'),
+        'train': shaping(recipe.train, 'batch'),
+    }  # fmt: skip
+    checkpoint = _made(stages, folder / 'dense.safetensors', dense,
+                       lambda: _dense(recipe, data, space))  # fmt: skip
     if until == 'dense':
         return folder / 'dense.safetensors'
     if recipe.rounds:
         del data  # gigabytes, which a round reads together with its own
         for number, plan in enumerate(recipe.rounds, start=1):
-            make = partial(_corrected, recipe, plan, number, checkpoint, space)
-            checkpoint = _made(folder / f'dagger_{number}.safetensors', make)
+            made_of = {'start': checkpoint_of(checkpoint), 'episodes': plan.episodes,
+                       'train': shaping(plan.train, 'batch'), 'replan': recipe.replan}  # fmt: skip
+            make = partial(_corrected, recipe, plan, number, checkpoint, space, stages)
+            checkpoint = _made(stages, folder / f'dagger_{number}.safetensors', made_of, make)
         if until == 'dagger':
             return folder / f'dagger_{len(recipe.rounds)}.safetensors'
         data = load_run(folder, recipe.collect.episodes)
-    checkpoint = _made(folder / 'policy.safetensors',
+    made_of = {'start': checkpoint_of(checkpoint), 'distill': shaping(recipe.distill, 'batch'),
+               'rank': recipe.rank, 'static_share': recipe.static_share,
+               'seed': recipe.seed}  # fmt: skip
+    checkpoint = _made(stages, folder / 'policy.safetensors', made_of,
                        lambda: _distilled(recipe, checkpoint, data, space))  # fmt: skip
     note_size(checkpoint, space)
     if until == 'policy':
         return folder / 'policy.safetensors'
     bundle = space.results / 'bundle'
-    if not bundle.is_dir():
+    made_of = {'start': checkpoint_of(checkpoint), 'depth': recipe.depth, 'record': recipe.record,
+               'compare': recipe.compare, 'replan': recipe.replan}  # fmt: skip
+    if not stages.there(bundle, made_of):
         uncalibrated = space.folder / 'uncalibrated'
         export_bundle(checkpoint, uncalibrated, recipe.collect.suite, robot=ROBOT)
         _calibrate(recipe, uncalibrated, space)
         if recipe.compare:
             _choose_mode(recipe, uncalibrated, space)
+        stages.note(bundle, made_of)
         uncalibrated.rename(bundle)
     write_whole(space.results / _OBSERVATIONS, lambda path: _observations(path, data))
     return bundle
 
 
-def _made(path: Path, make: Callable[[], Checkpoint]) -> Checkpoint:
-    if not path.is_file():
-        save_checkpoint(path, make())
+def _made(
+    stages: Stages, path: Path, made_of: MadeOf, make: Callable[[], Checkpoint]
+) -> Checkpoint:
+    if not stages.there(path, made_of):
+        checkpoint = make()
+        stages.note(path, made_of)
+        save_checkpoint(path, checkpoint)
     return load_checkpoint(path)
 
 
@@ -211,11 +234,14 @@ def _dense(recipe: LiberoRecipe, data: Demonstrations, space: Workspace) -> Chec
 
 
 def _corrected(
-    recipe: LiberoRecipe, plan: LiberoRound, number: int, checkpoint: Checkpoint, space: Workspace
-) -> Checkpoint:
+    recipe: LiberoRecipe, plan: LiberoRound, number: int, checkpoint: Checkpoint,
+    space: Workspace, stages: Stages,
+) -> Checkpoint:  # fmt: skip
     """Where the policy went, and a training on that and on all there was before."""
     before, name = space.folder / f'before_{number}', f'train_{number}'
-    if not before.is_dir():
+    start = {'start': checkpoint_of(checkpoint)}
+    if not stages.there(before, start):
+        stages.note(before, start)
         export_bundle(all_static(checkpoint), before, recipe.collect.suite, robot=ROBOT)
     settings = replace(recipe.collect, episodes=plan.episodes,
                        first_seed=FIRST_SEED * number)  # fmt: skip

@@ -4,8 +4,9 @@
 
 collects demonstrations, trains the dense policy, corrects it where it went (DAgger), chooses the
 static layers, distils adapters and controllers, calibrates the guidance, and exports. Every stage
-leaves a file; a stage whose file exists is not run again. ``--preset toy`` does the same in
-seconds with a network too small to succeed at anything.
+leaves a file; a stage whose file exists is not run again, and is refused where it was made by
+other numbers. ``--preset toy`` does the same in seconds with a network too small to succeed at
+anything.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 import torch
 
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.begun_with import MadeOf, Stages
 from dysl_vla_ros.lab.data.batches import Augmentation
 from dysl_vla_ros.lab.data.collect import CollectSettings, collect
 from dysl_vla_ros.lab.data.dataset_writer import is_dataset
@@ -43,6 +45,7 @@ from dysl_vla_ros.lab.learn.distill import DistillSettings
 from dysl_vla_ros.lab.learn.distilling import distil_checkpoint, note_size
 from dysl_vla_ros.lab.learn.layer_choice import choose_layers, chosen_layers
 from dysl_vla_ros.lab.learn.losses import LossWeights
+from dysl_vla_ros.lab.learn.made_of import checkpoint_of, shaping
 from dysl_vla_ros.lab.learn.train import TrainSettings
 from dysl_vla_ros.lab.model.checkpoint import (
     Checkpoint,
@@ -122,6 +125,8 @@ class Recipe:
 
 GRIPPER_WEIGHT = 2.0
 """In the continuity: what the gripper does marks grasp and release better than the path."""
+_BY_DEVICE = ('batch',)
+"""A preset takes another one on a GPU: a stage that is finished holds on both."""
 MILD = Augmentation(shift=1, gain=0.08, tint=0.04, noise=0.01)
 
 
@@ -177,6 +182,7 @@ class Run:
         self.data: Demonstrations | None = None
         self.exits = ExitStack()
         self.pool: WorldPool | None = None
+        self.stages = Stages(self.folder, space.say, space.main)
         space.report['recipe'] = dataclasses.asdict(recipe)
 
     def demonstrations(self) -> Demonstrations:
@@ -194,22 +200,34 @@ class Run:
     def dense(self) -> Checkpoint:
         """Train the dense policy from scratch."""
         path = self.folder / 'dense.safetensors'
-        if path.is_file():
-            return load_checkpoint(path)
         recipe = self.recipe
+        made_of = {
+            'collect': {**_played(recipe.collect), 'episodes': recipe.collect.episodes},
+            'ground': shaping(recipe.ground, *_BY_DEVICE), 'network': recipe.network,
+            'train': shaping(recipe.train, *_BY_DEVICE), 'own_share': recipe.own_share,
+            'seed': recipe.seed,
+        }  # fmt: skip
+        if self.stages.there(path, made_of):
+            return load_checkpoint(path)
         settings = DenseSettings(recipe.ground, recipe.train, recipe.network, recipe.own_share,
                                  recipe.seed)  # fmt: skip
-        checkpoint = self.save(path, train_dense(self.demonstrations(), settings, self.space))
+        trained = train_dense(self.demonstrations(), settings, self.space)
+        checkpoint = self.save(path, trained, made_of)
         forget_states(self.space, 'ground', 'train')
         return checkpoint
 
     def correct(self, number: int, checkpoint: Checkpoint, plan: Round) -> Checkpoint:
         """DAgger: let the policy play, have the expert label where it went, train on."""
         path = self.folder / f'dagger_{number}.safetensors'
-        if path.is_file():
+        start = {'start': checkpoint_of(checkpoint)}
+        made_of = {**start, 'collect': _played(self.recipe.collect), 'episodes': plan.episodes,
+                   'train': shaping(plan.train, *_BY_DEVICE), 'own_share': self.recipe.own_share,
+                   'max_actions': self.recipe.max_actions}  # fmt: skip
+        if self.stages.there(path, made_of):
             return load_checkpoint(path)
         before = self.folder / f'before_{number}.safetensors'
-        if not before.is_file():
+        if not self.stages.there(before, start):
+            self.stages.note(before, start)
             save_checkpoint(before, checkpoint)
         folders = [self.folder / 'corrections' / f'round_{n}' for n in range(1, number + 1)]
         settings = replace(
@@ -221,16 +239,23 @@ class Run:
         data = join([load_samples(folders), self.demonstrations()])
         name = f'train_{number}'
         result = fit(name, checkpoint, data, plan.train, self.space, self.recipe.own_share)
-        checkpoint = self.save(path, replace(checkpoint, network=result.network))
+        checkpoint = self.save(path, replace(checkpoint, network=result.network), made_of)
         forget_states(self.space, name)
         return checkpoint
 
     def distilled(self, checkpoint: Checkpoint) -> Checkpoint:
         """Choose static layers, distil, calibrate."""
         path = self.folder / 'policy.safetensors'
-        if path.is_file():
+        recipe = self.recipe
+        made_of = {
+            'start': checkpoint_of(checkpoint), 'rank': recipe.rank, 'depth': recipe.depth,
+            'distill': shaping(recipe.distill, *_BY_DEVICE), 'record': recipe.record,
+            'static_share': recipe.static_share, 'static_lot': recipe.static_lot,
+            'max_actions': recipe.max_actions, 'seed': recipe.seed,
+        }  # fmt: skip
+        if self.stages.there(path, made_of):
             return load_checkpoint(path)
-        recipe, data = self.recipe, self.demonstrations()
+        data = self.demonstrations()
         checkpoint = choose_layers(checkpoint, data, self.space, recipe.static_share,
                                    lot=recipe.static_lot)  # fmt: skip
         layout = chosen_layers(checkpoint)
@@ -241,7 +266,7 @@ class Run:
         spec = guidance([result.passes for result in results], layout, self.space,
                         (*equal_weights(checkpoint.config.action_dim - 1), GRIPPER_WEIGHT),
                         drop_rate=0.1, rule='level', depth=recipe.depth)  # fmt: skip
-        checkpoint = self.save(path, replace(checkpoint, calibration=spec))
+        checkpoint = self.save(path, replace(checkpoint, calibration=spec), made_of)
         forget_states(self.space, 'distill')
         return checkpoint
 
@@ -269,8 +294,9 @@ class Run:
                             split_name=split_name)  # fmt: skip
         self.space.note(name, **summarise(results), seconds=time.monotonic() - began)
 
-    def save(self, path: Path, checkpoint: Checkpoint) -> Checkpoint:
+    def save(self, path: Path, checkpoint: Checkpoint, made_of: MadeOf) -> Checkpoint:
         """Save, copy to the results, and go on with exactly what was saved."""
+        self.stages.note(path, made_of)
         figures = {k: v for k, v in self.space.report.items() if k != 'recipe'}
         save_checkpoint(path, with_card(checkpoint, recipe=figures))
         if self.results != self.folder:
@@ -280,6 +306,11 @@ class Run:
     def counter(self, stage: str) -> Callable[[int, int], None]:
         """Progress of a stage that only counts."""
         return lambda done, total: self.space.progress(stage, done, total, {})
+
+
+def _played(settings: CollectSettings) -> dict[str, Any]:
+    """What decides the content of an episode; who plays is another stage."""
+    return {name: value for name, value in settings.described().items() if name != 'policy'}
 
 
 class Printer:

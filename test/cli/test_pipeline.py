@@ -82,6 +82,7 @@ def test_the_recipe_makes_a_bundle_and_a_second_run_finds_every_stage_done(tmp_p
     policy = tmp_path / 'policy.safetensors'
     assert not (tmp_path / 'bundle').exists()
     before = policy.stat().st_mtime_ns
+    assert main([*map(str, words), '--seed', '3', '--until', 'dense']) == 2
     dysl(*words)
     assert policy.stat().st_mtime_ns == before
     manifest = open_bundle(tmp_path / 'bundle').manifest

@@ -104,6 +104,15 @@ def test_anchors_are_trained_once_and_by_as_many_updates_as_what_they_are_compar
     assert any(not torch.allclose(tuned[k], before[k], atol=2e-4) for k in tuned)
     make_anchors(folder, [3], [4], SETTINGS, space)
     assert len(asked) == 2, 'what is there is not trained again'
+    other = replace(SETTINGS, seed=5)
+    with pytest.raises(ConfigError, match=r'train\.seed = 5: expected 0, with which .*fixed_3'):
+        make_anchors(folder, [3], [], other, space)
+    with pytest.raises(ConfigError, match=r'seed = 5: expected 0, with which .*layers_4'):
+        make_anchors(folder, [], [4], other, space)
+    retrained = replace(dense_of(folder), tokenizer=dense_of(folder).tokenizer + ' ')
+    save_checkpoint(folder / 'dense.safetensors', retrained, torch.float32)
+    with pytest.raises(ConfigError, match=r'start = .*with which .*fixed_3'):
+        make_anchors(folder, [3], [], SETTINGS, space)
 
 
 def test_exits_that_are_tuned_together_become_one_policy_that_keeps_its_depth_and_controllers(
