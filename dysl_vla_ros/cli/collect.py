@@ -122,8 +122,17 @@ def _libero(given: argparse.Namespace) -> int:
 
     settings = LiberoCollect(given.suite, given.episodes, workers=given.workers,
                              first_seed=given.seed or 0)  # fmt: skip
+    _refuse_other_seeds(given.dataset, settings.first_seed)
     console = Console()
     with StageBars(console) as bars:
         found = collect_libero(given.dataset, settings, bars.count('episodes'))
     console.print(f'{given.dataset}: {found} won demonstrations of {given.suite}')
     return 0
+
+
+def _refuse_other_seeds(folder: Path, first: int) -> None:
+    """Every scene was begun with the first seed: an earlier or later one would mix them."""
+    seeds = [int(path.stem) for path in folder.glob('scene_*/*.npz') if path.stem.isdigit()]
+    if seeds and min(seeds) != first:
+        raise ConfigError('seed', first, f'{min(seeds)}, with which {folder} was begun; or '
+                          'another folder')  # fmt: skip

@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.begun_with import check_same, file_digest
 from dysl_vla_ros.lab.children import child_pool
 from dysl_vla_ros.lab.data.contract import FPS, ROBOT, contract, goal_names
+from dysl_vla_ros.lab.data.dataset_format import OURS, read_document
 from dysl_vla_ros.lab.data.dataset_writer import DatasetWriter
 from dysl_vla_ros.lab.data.episode_record import (
     EpisodeFrame,
@@ -92,11 +94,15 @@ def collect(folder: Path, settings: CollectSettings, progress: Progress | None =
     """Collect what is missing in ``folder``; return the number of episodes in the dataset.
 
     Raises:
-        ConfigError: The folder holds a dataset that was made in another way.
+        ConfigError: The folder holds a dataset, or finished episodes of one, that was made in
+            another way.
     """
     columns = contract(settings.label_goals).columns
     ours = {'format': 'dysl_demonstrations_1', 'goals': goal_names(),
-            'collection': settings.described()}  # fmt: skip
+            'collection': settings.described(), **_player(folder, settings)}  # fmt: skip
+    # Until the first of them are joined, the dataset itself does not know of finished episodes.
+    if (folder / OURS).is_file() and any((folder / STAGING).glob('episode-*')):
+        check_same(folder, read_document(folder / OURS, 'written by dysl collect'), ours)
     writer = DatasetWriter(folder, columns, FPS, ROBOT, ours)
     waiting = [n for n in range(writer.episodes, settings.episodes)
                if not staged(folder, n).is_file()]  # fmt: skip
@@ -117,6 +123,13 @@ def collect(folder: Path, settings: CollectSettings, progress: Progress | None =
                     break
         _join(folder, writer, settings, last=True)
     return writer.episodes
+
+
+def _player(folder: Path, settings: CollectSettings) -> dict[str, str]:
+    """Digest of the policy that plays; a dataset that was begun without it goes on without."""
+    begun = folder / OURS
+    known = not begun.is_file() or 'player' in read_document(begun, 'written by dysl collect')
+    return {'player': file_digest(Path(settings.policy))} if settings.policy and known else {}
 
 
 def staged(folder: Path, number: int) -> Path:

@@ -8,15 +8,17 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.data.collect import STAGING, CollectSettings, collect
+from dysl_vla_ros.lab.data.collect import STAGING, CollectSettings, _player, collect
 from dysl_vla_ros.lab.data.contract import contract
 from dysl_vla_ros.lab.data.correction import correction_episode
+from dysl_vla_ros.lab.data.dataset_format import OURS
 from dysl_vla_ros.lab.data.dataset_reader import load_dataset
 from dysl_vla_ros.lab.learn.closed_loop import Answer, Timing, following
 from dysl_vla_ros.lab.worlds.cell import Cell, EpisodeSpec
@@ -154,3 +156,39 @@ def test_a_new_chunk_takes_over_at_the_action_that_is_due():
     old, new = np.arange(8)[:, None], 100 + np.arange(8)[:, None]
     assert [int(a[0]) for a in following(old, new, Timing(4, 2))] == [4, 5, 102, 103]
     assert [int(a[0]) for a in following(None, new, Timing(4, 2))] == [100, 101, 102, 103]
+
+
+def with_a_finished_episode(folder, settings):
+    """Played as far as one episode, which is not joined yet."""
+
+    def stop(done, total):
+        if done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collect(folder, settings, stop)
+    assert list((folder / STAGING).glob('episode-*'))
+
+
+def test_episodes_that_wait_to_be_joined_are_not_mixed_with_those_of_other_seeds(tmp_path):
+    begun = replace(FEW, episodes=4, per_file=4)
+    with_a_finished_episode(tmp_path / 'data', begun)
+    before = files(tmp_path / 'data')
+    with pytest.raises(
+        ConfigError, match=r'collection\.first_seed = 900: expected 10000000, with'
+    ):
+        collect(tmp_path / 'data', replace(begun, first_seed=900))
+    assert files(tmp_path / 'data') == before
+    assert collect(tmp_path / 'data', replace(begun, episodes=2)) == 2, 'fewer are no others'
+
+
+def test_corrections_of_a_policy_that_was_trained_again_are_refused(tmp_path):
+    policy = tmp_path / 'policy.safetensors'
+    policy.write_bytes(b'one')
+    described = replace(FEW, policy=str(policy))
+    first = _player(tmp_path / 'data', described)
+    policy.write_bytes(b'another')
+    assert first != _player(tmp_path / 'data', described) and first['player']
+    (tmp_path / 'data' / 'meta').mkdir(parents=True)
+    (tmp_path / 'data' / OURS).write_text('{"format": "begun before this was noted"}')
+    assert _player(tmp_path / 'data', described) == {}
