@@ -8,8 +8,9 @@ control loop, which latches an e-stop if not.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.bundle.manifest import InstructionSpec, Manifest
-from dysl_vla_ros.bundle.word_list import word_list
+from dysl_vla_ros.bundle.word_list import WordList, word_list
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.core import transforms
 from dysl_vla_ros.data_types import FloatArray, LayerTrace, Observation, PassMode, SkipPlan
@@ -30,6 +31,10 @@ from dysl_vla_ros.errors import BundleError, EngineError, InputError
 MAX_INSTRUCTION_BYTES = 4096
 CHANGED_BEYOND = 0.05
 """A re-run counts as having changed the chunk when some normalised action moved by more."""
+
+_WORDS_SHOWN, _SHORT = 16, 2
+_TOLD = 1000
+_log = logging.getLogger(__name__)
 
 Inputs = Mapping[str, NDArray[Any]]
 
@@ -98,6 +103,7 @@ class Policy:
         self._tokenizer = tokenizer
         self._clock = clock
         self._learnt = ''
+        self._told: set[str] = set()
 
     @property
     def learns(self) -> bool:
@@ -147,9 +153,26 @@ class Policy:
         """Tokens of an instruction, padded, shape (1, tokens).
 
         Raises:
-            InputError: It is empty, too long, or has more tokens than the model takes.
+            InputError: It is empty, too long, has more tokens than the model takes, or no word
+                that the model knows.
         """
         return instruction_tokens(self.manifest.instruction, self._tokenizer, instruction)
+
+    def unknown_words(self, instruction: str) -> tuple[str, ...]:
+        """Words of an instruction that the model does not know, where it has a list of them."""
+        return unknown_words(self._tokenizer, instruction)
+
+    def readable(self, instruction: str) -> str:
+        """An instruction, or, where the model knows no word of it, a word that it knows.
+
+        For observations that are made up: blank ones, and those that only measure.
+        """
+        try:
+            self.tokens(instruction)
+        except InputError:
+            listed = self._tokenizer.words if isinstance(self._tokenizer, WordList) else ()
+            return listed[0] if listed else instruction
+        return instruction
 
     def predict(self, observation: Observation, plan: SkipPlan) -> Pass:
         """Encode an observation and run the layers that the plan does not skip.
@@ -225,10 +248,19 @@ class Policy:
         self.learn(observation.instruction)
         begun = self._clock()
         inputs = self.prepare(observation)
+        self._tell_unknown(observation.instruction)
         prepared = self._clock()
         hidden = self.engine.encode(inputs)
         self.engine.synchronize()
         return hidden, {'preprocess': prepared - begun, 'encode': self._clock() - prepared}
+
+    def _tell_unknown(self, instruction: str) -> None:
+        """Once per instruction: which of its words the model does not know."""
+        if instruction in self._told or len(self._told) >= _TOLD:
+            return
+        self._told.add(instruction)
+        if unknown := self.unknown_words(instruction):
+            _log.warning('%s', told_unknown(instruction, unknown))
 
     def _finish(
         self,
@@ -298,7 +330,8 @@ def instruction_tokens(
     """Tokens of an instruction, padded, shape (1, tokens).
 
     Raises:
-        InputError: It is empty, too long, or has more tokens than the model takes.
+        InputError: It is empty, too long, has more tokens than the model takes, or no word that
+            the model knows.
     """
     if len(instruction) > MAX_INSTRUCTION_BYTES:  # a character is at least a byte
         raise InputError(
@@ -317,6 +350,7 @@ def instruction_tokens(
             f'instruction = {text[:20]!r}...: {size} bytes, expected at most '
             f'{MAX_INSTRUCTION_BYTES}'
         )
+    _check_words(tokenizer, text)
     if spec.lowercase:
         text = text.lower()
     ids = _ids(tokenizer, spec.template.replace('{instruction}', text), text)
@@ -330,6 +364,33 @@ def instruction_tokens(
     padded = np.full((1, spec.tokens), spec.pad_id, dtype=np.int64)
     padded[0, : len(ids)] = ids
     return padded
+
+
+def _check_words(tokenizer: Tokenizer, text: str) -> None:
+    """A model sees all unknown words alike: of these alone it would do whatever it likes."""
+    if not isinstance(tokenizer, WordList) or not tokenizer.words:
+        return
+    known, unknown = tokenizer.of_text(text)
+    if known or not unknown:
+        return
+    words = [word for word in tokenizer.words if len(word) > _SHORT] or list(tokenizer.words)
+    raise InputError(
+        f'instruction = {text[:60]!r}: the model knows none of these words: expected some of '
+        f'{", ".join(words[:_WORDS_SHOWN])}{"..." if words[_WORDS_SHOWN:] else ""}'
+    )
+
+
+def unknown_words(tokenizer: Tokenizer, instruction: str) -> tuple[str, ...]:
+    """Words of an instruction that are not in a tokenizer's list; () where it has none."""
+    if not isinstance(tokenizer, WordList) or not tokenizer.words:
+        return ()
+    return tuple(tokenizer.of_text(instruction[:MAX_INSTRUCTION_BYTES])[1])
+
+
+def told_unknown(instruction: str, unknown: Sequence[str]) -> str:
+    """A line for whoever gave an instruction with such words."""
+    return (f'instruction {instruction.strip()[:60]!r}: the model does not know '
+            f'{", ".join(unknown[:_WORDS_SHOWN])}')  # fmt: skip
 
 
 def _ids(tokenizer: Tokenizer, prompt: str, text: str) -> list[int]:

@@ -337,3 +337,52 @@ def test_an_engine_that_prepares_is_told_each_new_instruction_once_and_others_no
     assert set(told[0]) == set(blank_inputs(policy.manifest))
     with pytest.raises(InputError, match='instruction'):
         policy.learn('')
+
+
+# ---- words that the model does not know -------------------------------------------------------
+
+
+def listed(*words):
+    """A policy whose model knows these words."""
+    vocabulary = ', '.join(f'"{word}": {n}' for n, word in enumerate(('[PAD]', '[UNK]', *words)))
+    text = COUNTS_WORDS.replace('"[PAD]": 0, "[UNK]": 1', vocabulary)
+    return Policy(FakeEngine(LAYOUT), BASE, load_tokenizer(BASE, text))
+
+
+@pytest.mark.parametrize(
+    'text', ['stop', 'STOP!', '拿起红色方块', 'heb den Würfel auf', '🙂', '...']
+)
+def test_an_instruction_of_which_the_model_knows_no_word_is_refused_with_words_that_it_knows(text):
+    words = message(InputError, lambda: listed('pick', 'it', 'up', '!').tokens(text))
+    assert words.startswith(f'instruction = {text!r}: the model knows none of these words: ')
+    assert 'pick' in words
+
+
+@pytest.mark.parametrize('text', ['pick', 'Pick now', 'kindly PICK it, robot'])
+def test_an_instruction_with_a_word_that_is_known_is_taken(text):
+    assert 2 in listed('pick', 'it').tokens(text)
+
+
+def test_signs_count_where_an_instruction_is_made_of_them_alone():
+    assert listed('🙂').tokens('🙂')[0, 0] == 2
+
+
+def test_a_tokenizer_that_only_counts_words_knows_none_and_refuses_none():
+    model = Policy(FakeEngine(LAYOUT), BASE, load_tokenizer(BASE, COUNTS_WORDS))
+    assert model.tokens('stop')[0, 0] == 1
+    assert model.unknown_words('stop') == () and model.readable('stop') == 'stop'
+
+
+def test_words_that_are_not_known_are_named_once_per_instruction(caplog):
+    model = listed('pick', 'it')
+    seen = replace(observation(), instruction='pick it gently, robot')
+    for _ in range(3):
+        model.predict(seen, LAYOUT.full_plan())
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["instruction 'pick it gently, robot': the model does not know gently, robot"]
+    assert model.unknown_words('pick the it') == ('the',)
+
+
+def test_made_up_observations_are_told_a_word_that_the_model_knows():
+    assert listed('touch', 'it').readable('pick up the red cube') == 'touch'
+    assert listed('touch', 'it').readable('touch the red cube') == 'touch the red cube'

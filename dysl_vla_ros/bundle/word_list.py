@@ -37,7 +37,11 @@ class Tokens:
 
 
 class WordList:
-    """What is used of ``tokenizers.Tokenizer``, for lists of words."""
+    """What is used of ``tokenizers.Tokenizer``, for lists of words.
+
+    Attributes:
+        words: Those that a text can have; none of a list that only counts.
+    """
 
     def __init__(self, vocabulary: dict[str, int], unknown: int | None) -> None:
         """Take the list.
@@ -48,11 +52,19 @@ class WordList:
         """
         self._vocabulary = vocabulary
         self._unknown = unknown
+        self.words = tuple(word for word in vocabulary if parts(_lower(word)) == [word])
 
     def encode(self, text: str) -> Tokens:
         """Text to tokens."""
         found = (self._vocabulary.get(part, self._unknown) for part in parts(_lower(text)))
         return Tokens([word for word in found if word is not None])
+
+    def of_text(self, text: str) -> tuple[list[str], list[str]]:
+        """Known and unknown words of a text, each once; signs count where there is no word."""
+        found = list(dict.fromkeys(parts(_lower(text))))
+        found = [part for part in found if _in_word(part[0])] or found
+        known = [part for part in found if part in self._vocabulary]
+        return known, [part for part in found if part not in self._vocabulary]
 
 
 def word_list(text: str) -> WordList | None:

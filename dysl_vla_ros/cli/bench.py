@@ -11,8 +11,8 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +101,9 @@ def _measure(policy: Policy, given: argparse.Namespace) -> dict[str, Any]:
     manifest = policy.manifest
     observed, source = _observations(given.observations, manifest, given.count)
     observations, left_out = observed.observations, observed.why_not_guided
+    if source != 'recorded':  # words of another arm take as long
+        observations = [replace(one, instruction=policy.readable(one.instruction))
+                        for one in observations]  # fmt: skip
     before = snapshot.read()
     with Progress(console=Console(stderr=True), transient=True) as bars:
         modes = bench_modes(policy, observations, follows=observed.follows,

@@ -14,7 +14,7 @@ from dysl_vla_ros.bundle.manifest import Manifest, manifest_from_dict
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.data_types import Observation, SkipPlan
 from dysl_vla_ros.errors import BundleError, EngineError, ModelProcessError
-from dysl_vla_ros.policy import Pass, instruction_tokens, load_tokenizer
+from dysl_vla_ros.policy import Pass, instruction_tokens, load_tokenizer, unknown_words
 from dysl_vla_ros.policy_process.messages import (
     StateToken,
     ask_for_pass,
@@ -106,6 +106,10 @@ class ProcessPolicy:
             InputError: It is empty, too long, or has more tokens than the model takes.
         """
         return instruction_tokens(self.manifest.instruction, self._tokenizer, instruction)
+
+    def unknown_words(self, instruction: str) -> tuple[str, ...]:
+        """As ``Policy.unknown_words``; on this side."""
+        return unknown_words(self._tokenizer, instruction)
 
     def learn(self, instruction: str) -> None:
         """As ``Policy.learn``; again in each new process. It may take as long as opening.
