@@ -33,7 +33,7 @@ from dysl_vla_ros.engines.remote.contract import (
     fitting,
     read_contract,
 )
-from dysl_vla_ros.engines.remote.request import ASK, request_of, rows_of
+from dysl_vla_ros.engines.remote.request import ASK, BLANK, EXIT, request_of, rows_of
 from dysl_vla_ros.engines.remote.same_model import SameModel
 from dysl_vla_ros.errors import EngineError, LinkError
 from dysl_vla_ros.policy import (
@@ -115,11 +115,13 @@ class RemotePolicy:
         return self._reader.tokens(instruction)
 
     def predict(self, observation: Observation, plan: SkipPlan) -> Pass:
-        """Ask the server; what it may skip is its own affair.
+        """Ask the server; how a guided pass skips is its own affair.
+
+        A fixed exit, every controller live, and a full pass are asked for.
 
         Raises:
             InputError: The observation does not fit the contract.
-            LinkError: No answer in time, or none that is of use.
+            LinkError: No answer in time, none that is of use, or one of another exit.
         """
         return self._ask(observation, plan, self._deadline)
 
@@ -167,7 +169,7 @@ class RemotePolicy:
             },
             joints=np.zeros(state.size),
             gripper=0.0 if state.gripper else None,
-            instruction='wait',
+            instruction=BLANK,
         )
         actions = self.full(blank, deadline_s)
         if not np.isfinite(actions).all():
@@ -179,6 +181,7 @@ class RemotePolicy:
         request = request_of(observation, self._contract) | self._wish(plan)
         prepared = self._clock()
         answer = self._link.ask(request, deadline_s)
+        _check_exit(answer, plan, self.manifest)
         return Pass(
             stamp=observation.stamp,
             instruction=observation.instruction,
@@ -195,9 +198,11 @@ class RemotePolicy:
         """
         layout = self.manifest.layout
         if plan.exit_layer is not None:
-            return {ASK: {'mode': 'fixed'}}
+            return {ASK: {'mode': 'fixed', EXIT: plan.exit_layer}}
         if layout.dynamic_layers and plan.allow == layout.full_plan().allow:
             return {ASK: {'mode': 'full', 'reset': True}}
+        if layout.dynamic_layers and plan.allow == layout.open_plan().allow:
+            return {ASK: {'mode': 'max_skip'}}
         return {}
 
     def _normalised(self, answer: Mapping[str, Any]) -> FloatArray:
@@ -428,6 +433,24 @@ def _said(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     """What a server of ours says beside the actions; nothing for others."""
     found = answer.get(ASK)
     return found if isinstance(found, dict) else {}
+
+
+def _check_exit(answer: Mapping[str, Any], plan: SkipPlan, manifest: Manifest) -> None:
+    """Refuse the pass of another exit: a server of before knows no exit but its bundle's.
+
+    Raises:
+        LinkError: It says that other layers ran; what others skip they do not say.
+    """
+    said, total = _said(answer), manifest.layers_total
+    layers = said.get('layers_run')
+    if plan.exit_layer is None or said.get('layers_total') != total or layers is None:
+        return
+    if layers != [*range(plan.exit_layer), total - 1]:
+        raise LinkError(
+            f'the server ran the layers {str(layers)[:60]}: expected an exit at '
+            f'{plan.exit_layer}; is it an older dysl serve? Take the same release there, the '
+            "exit of its bundle, or skip.mode = 'auto'"
+        )
 
 
 def _trace(answer: Mapping[str, Any], manifest: Manifest) -> LayerTrace:

@@ -475,3 +475,65 @@ def test_a_token_file_and_certificates_that_are_none_are_refused(bundle, tmp_pat
         with pytest.raises(ConfigError) as found:
             open_anywhere(config)
         assert found.value.field == field
+
+
+# ---- which layers a server runs ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize('layer', [1, 2, 3])
+def test_a_fixed_exit_of_this_side_is_the_exit_of_the_servers_pass(
+    bundle, local, server, opened, layer
+):
+    remote = opened(open_anywhere(settings_of(bundle, server.url))[0])
+    here, plan = seen(local.manifest), local.engine.layout.exit_plan(layer)
+    found, wanted = remote.predict(here, plan), local.predict(here, plan)
+    assert found.trace.layers_run == wanted.trace.layers_run == (*range(layer), 4)
+    np.testing.assert_allclose(found.normalised, wanted.normalised, atol=1e-9)
+
+
+def test_every_controller_live_here_is_every_controller_live_on_the_server(bundle, local, opened):
+    asked = []
+
+    class Kept:
+        address = type('Address', (), {'url': 'ws://kept'})
+
+        def ask(self, request, deadline_s):
+            asked.append(request.get('dysl'))
+            raise LinkError('kept')
+
+    remote = RemotePolicy(Kept(), contract_of(local.manifest), local.manifest, local, 1.0)
+    layout = local.engine.layout
+    guided = SkipPlan(tuple(end - 1 for _, end in layout.segments))
+    for plan in (layout.open_plan(), guided, layout.full_plan(), layout.exit_plan(2)):
+        with pytest.raises(LinkError):
+            remote.predict(seen(local.manifest), plan)
+    assert asked == [{'mode': 'max_skip'}, None, {'mode': 'full', 'reset': True},
+                     {'mode': 'fixed', 'exit_layer': 2}]  # fmt: skip
+
+
+def test_the_pass_of_another_exit_is_refused_and_that_of_an_older_server_with_the_same_is_taken(
+    local,
+):
+    """A release before this one left at its bundle's exit whatever was asked."""
+    manifest, rows = local.manifest, np.zeros((8, 7))
+
+    class Older:
+        address = type('Address', (), {'url': 'ws://older'})
+
+        def ask(self, request, deadline_s):
+            return {'actions': rows, 'dysl': {'layers_run': [0, 1, 4], 'layers_total': 5}}
+
+    remote = RemotePolicy(Older(), contract_of(manifest), manifest, local, 1.0)
+    taken = remote.predict(seen(manifest), manifest.layout.exit_plan(2))
+    assert taken.trace.layers_run == (0, 1, 4)
+    with pytest.raises(LinkError, match=r'ran the layers \[0, 1, 4\]: expected an exit at 3'):
+        remote.predict(seen(manifest), manifest.layout.exit_plan(3))
+
+
+def test_a_server_opens_for_a_robot_whose_model_does_not_know_the_word_of_the_blank_question(
+    bundle, server, opened
+):
+    assert 'wait' not in tiny_bundle.WORDS
+    remote = opened(open_anywhere(settings_of(bundle, server.url, warmup_runs=1))[0])
+    with pytest.raises(InputError, match='knows none of these words'):
+        remote.tokens('wait')

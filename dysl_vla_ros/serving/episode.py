@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dysl_vla_ros.core.skip_policy import SkipPolicy, SkipSettings
-from dysl_vla_ros.data_types import FloatArray, Observation, SkipMode
+from dysl_vla_ros.data_types import FloatArray, Observation, SkipMode, SkipPlan
 from dysl_vla_ros.engines.remote.contract import Contract
-from dysl_vla_ros.engines.remote.request import ASK, NUMBER, observation_of
+from dysl_vla_ros.engines.remote.request import ASK, BLANK, EXIT, NUMBER, observation_of
 from dysl_vla_ros.errors import ConfigError, InputError
 from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.verified_pass import displacements, physical_actions, verified
@@ -98,8 +98,9 @@ class Episode:
 
         Args:
             request: By the contract; under ``dysl`` it may say ``reset`` (this is a new
-                episode), ``mode``, ``played`` (rows of the last answer), ``aside`` (the
-                question has nothing to do with the episode) and ``number``, which is answered.
+                episode), ``mode``, ``exit_layer`` (of mode ``fixed``), ``played`` (rows of the
+                last answer), ``aside`` (the question has nothing to do with the episode) and
+                ``number``, which is answered.
 
         Raises:
             InputError: The request does not fit; names the key.
@@ -114,17 +115,34 @@ class Episode:
     def _answered(self, request: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
         now = self._clock()
         observation = observation_of(request, self.contract, now)
-        mode: SkipMode = said.get('mode') or self._settings.mode
-        if mode not in SERVED_MODES:
-            raise InputError(f'{ASK}.mode = {str(mode)[:20]!r}: expected one of {SERVED_MODES}')
+        mode, layer = self._wish(said)
         if said.get('aside'):
+            if observation.instruction == BLANK:
+                observation = replace(observation, instruction=self._policy.readable(BLANK))
             fresh = SkipPolicy(self._skip.segments, self._settings.skip)
-            plan = fresh.plan(mode, observation.instruction)
+            plan = _plan(fresh, mode, layer, observation.instruction)
             result = self._policy.predict(observation, plan)
             return self._say(result, None, again=False)
         self._go_on(observation, said, now)
-        result = self._policy.predict(observation, self._skip.plan(mode, observation.instruction))
-        return self._verified(result, observation)
+        plan = _plan(self._skip, mode, layer, observation.instruction)
+        return self._verified(self._policy.predict(observation, plan), observation)
+
+    def _wish(self, said: Mapping[str, Any]) -> tuple[SkipMode, int | None]:
+        """Mode of the pass, and its exit where the request names one."""
+        mode: SkipMode = said.get('mode') or self._settings.mode
+        if mode not in SERVED_MODES:
+            raise InputError(f'{ASK}.mode = {str(mode)[:20]!r}: expected one of {SERVED_MODES}')
+        layer, exits = said.get(EXIT), self._policy.manifest.layout.exit_layers
+        if layer is None:
+            if mode == 'fixed' and not self._settings.skip.exit_layer:
+                raise InputError(f'{ASK}.mode = fixed: expected {ASK}.{EXIT} too: the bundle '
+                                 'names none')  # fmt: skip
+            return mode, None
+        if mode != 'fixed' or type(layer) is not int or layer not in exits:
+            within = f'{exits[0]} to {exits[-1]}' if exits else 'none: this model has no exit'
+            raise InputError(f'{ASK}.{EXIT} = {str(layer)[:20]} with mode {mode}: expected mode '
+                             f'fixed and {within}')  # fmt: skip
+        return mode, layer
 
     def _go_on(self, observation: Observation, said: Mapping[str, Any], now: float) -> None:
         """Note what was played since the last answer, or that a new episode begins."""
@@ -171,6 +189,11 @@ class Episode:
                 'continuity': continuity,
             },
         }
+
+
+def _plan(skip: SkipPolicy, mode: SkipMode, layer: int | None, instruction: str) -> SkipPlan:
+    plan = skip.plan(mode, instruction)
+    return plan if layer is None else replace(plan, exit_layer=layer)
 
 
 def _said(request: Mapping[str, Any]) -> Mapping[str, Any]:

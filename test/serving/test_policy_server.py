@@ -25,7 +25,7 @@ from dysl_vla_ros.data_types import Observation
 from dysl_vla_ros.engines.remote.contract import contract_of
 from dysl_vla_ros.engines.remote.link import Address, Link
 from dysl_vla_ros.engines.remote.protocol import pack, unpack
-from dysl_vla_ros.errors import ConfigError, LinkError
+from dysl_vla_ros.errors import ConfigError, InputError, LinkError
 from dysl_vla_ros.loop_settings import skip_settings
 from dysl_vla_ros.policy import open_policy
 from dysl_vla_ros.serving.episode import Episode, ServeSettings
@@ -493,3 +493,48 @@ def test_nobody_there_is_told_with_the_reason():
     with pytest.raises(LinkError, match='refused'):
         link.ask({'n': 1}, 0.1)
     link.close()
+
+
+@pytest.mark.parametrize(
+    ('said', 'words'),
+    [
+        ({'mode': 'fixed', 'exit_layer': 0}, 'dysl.exit_layer = 0 with mode fixed: expected'),
+        ({'mode': 'fixed', 'exit_layer': 23}, 'expected mode fixed and 1 to 22'),
+        ({'mode': 'fixed', 'exit_layer': True}, 'dysl.exit_layer = True'),
+        ({'mode': 'fixed', 'exit_layer': 'deep'}, 'dysl.exit_layer = deep'),
+        ({'mode': 'auto', 'exit_layer': 5}, 'with mode auto: expected mode fixed'),
+        ({'mode': 'fixed'}, 'expected dysl.exit_layer too: the bundle names none'),
+    ],
+)
+def test_an_exit_that_the_model_does_not_have_is_answered_with_what_it_has(
+    policy, settings, said, words
+):
+    episode = Episode(policy, contract_of(policy.manifest), settings)
+    with pytest.raises(InputError) as told:
+        episode.answer(asked(dysl=said))
+    assert words in str(told.value)
+
+
+def test_a_request_says_where_its_pass_leaves_and_the_answer_says_what_ran(policy, settings):
+    episode = Episode(policy, contract_of(policy.manifest), settings)
+    found = episode.answer(asked(dysl={'mode': 'fixed', 'exit_layer': 6}))['dysl']
+    assert found['layers_run'] == [*range(6), 23]
+
+
+@pytest.mark.parametrize(
+    ('state', 'words'),
+    [
+        ([0.0] * 6 + [5.0], 'gripper = 5: expected its measured opening, 0 closed to 1 open'),
+        ([0.0] * 6 + [-0.5], 'gripper = -0.5'),
+        ([1e30] + [0.0] * 5 + [0.5], 'expected radians or metres, none beyond 1000'),
+    ],
+)
+def test_openings_and_joints_that_no_arm_has_are_refused_at_the_door(
+    policy, settings, state, words
+):
+    episode = Episode(policy, contract_of(policy.manifest), settings)
+    with pytest.raises(InputError) as told:
+        episode.answer({**asked(), 'observation/state': np.array(state, np.float32)})
+    assert words in str(told.value)
+    overshot = np.array([0.0] * 6 + [1.02], np.float32)
+    assert episode.answer({**asked(), 'observation/state': overshot})['actions'].shape == (8, 7)

@@ -17,7 +17,15 @@ ASK = 'dysl'
 """Key of a request, an answer and a description that other servers and clients do not know."""
 NUMBERED, NUMBER = 'numbered', 'number'
 """Under ``ASK``: that a server answers with the number of a request, and the number."""
+EXIT = 'exit_layer'
+"""Under ``ASK``: where a pass of mode ``fixed`` leaves for the last layer."""
+BLANK = 'wait'
+"""What a client says with black pictures, to see whether it is understood."""
 _SAME_TIME = 0.01
+_BEYOND = 0.1
+"""Of a measured opening: fingers overshoot a little."""
+_FARTHEST = 1000.0
+"""A hundred and sixty turns, or a kilometre: no arm is there."""
 Fill = Callable[[str], Any]
 
 
@@ -72,6 +80,12 @@ def observation_of(request: Mapping[str, Any], contract: Contract, stamp: float)
     if ends:
         closed, opened = (state.fingers or ((0.0, 1.0),))[0]
         opening = (ends[0] - closed) / (opened - closed)
+        if not -_BEYOND <= opening <= 1.0 + _BEYOND:
+            raise InputError(f'gripper = {ends[0]:g}: expected its measured opening, {closed:g} '
+                             f'closed to {opened:g} open')  # fmt: skip
+    if any(abs(number) > _FARTHEST for number in body):
+        raise InputError(f'joints = {body}: expected radians or metres, none beyond '
+                         f'{_FARTHEST:g}')  # fmt: skip
     text = found['instruction']
     if isinstance(text, bytes):
         text = text.decode('utf-8', errors='replace')
