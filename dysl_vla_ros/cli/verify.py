@@ -18,6 +18,7 @@ from rich.table import Table
 
 from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.manifest import Manifest
+from dysl_vla_ros.bundle.onnx_wire import looked_up_rows
 from dysl_vla_ros.cli.checkpoints import add_checkpoint_options, open_exportable
 from dysl_vla_ros.cli.inputs import look_at_arrays, look_at_bundle, look_at_checkpoint
 from dysl_vla_ros.cli.report import check_json, write_json
@@ -33,6 +34,7 @@ Inputs = dict[str, NDArray[Any]]
 
 EXAMPLE = 'dysl verify runs/half --against runs/bundle'
 KEPT = 'nothing is written'
+_TOLD = 'pick up the red cube'
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +49,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--observations', type=COUNT, default=3, help='random ones')
     parser.add_argument('--inputs', type=Path, help='recorded ones: an .npz with the inputs of '
                         'the graphs, observations along the first axis')  # fmt: skip
-    parser.add_argument('--instruction', default='pick up the red cube',
-                        help='what the policy is told')  # fmt: skip
+    parser.add_argument('--instruction', default='',
+                        help=f'what the policy is told; default: {_TOLD!r}, or a word that it '
+                        'knows')  # fmt: skip
     parser.add_argument('--seed', type=SEED, default=0, help='of everything random')
     parser.add_argument('--threads', type=WORKERS, default=1, help='of ONNX Runtime')
     for name in ('cosine', 'relative', 'actions', 'gate'):
@@ -68,7 +71,8 @@ def run(given: argparse.Namespace) -> int:
     opened = open_engine(given.bundle, given.backend, given.threads, given.plans)
     manifest = opened.manifest
     reference = open_reference(given, opened)
-    observations = read_inputs(given.inputs, manifest) if given.inputs is not None else [
+    rows = embedded_rows(given.bundle, manifest)
+    observations = read_inputs(given.inputs, manifest, rows) if given.inputs is not None else [
         random_inputs(opened, given.seed + number, given.instruction)
         for number in range(given.observations)
     ]  # fmt: skip
@@ -184,7 +188,9 @@ def random_inputs(opened: OpenedEngine, seed: int, instruction: str) -> Inputs:
         instruction=instruction,
     )
     tokenizer = load_tokenizer(manifest, opened.tokenizer)
-    return Policy(opened.engine, manifest, tokenizer).prepare(observation)
+    policy = Policy(opened.engine, manifest, tokenizer)
+    told = instruction or policy.readable(_TOLD)
+    return policy.prepare(replace(observation, instruction=told))
 
 
 def _picture(random: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
@@ -195,11 +201,12 @@ def _picture(random: np.random.Generator, height: int, width: int) -> NDArray[np
     return np.ascontiguousarray(coarse[rows[:, None], columns[None]])
 
 
-def read_inputs(path: Path, manifest: Manifest) -> list[Inputs]:
-    """Recorded model inputs.
+def read_inputs(path: Path, manifest: Manifest, rows: int | None = None) -> list[Inputs]:
+    """Recorded model inputs; ``rows`` is how many tokens there are, None where unknown.
 
     Raises:
-        BundleError: Not an .npz, or arrays that are missing, or of another shape or type.
+        BundleError: Not an .npz, arrays that are missing, of another shape or type, or tokens
+            that the model does not have.
     """
     segments = manifest.segments
     specs = {t.name: t for name in ('vision', 'embed') if name in segments
@@ -217,8 +224,24 @@ def read_inputs(path: Path, manifest: Manifest) -> list[Inputs]:
         if found != (spec.shape[1:], spec.dtype):
             wanted = (spec.shape[1:], spec.dtype)
             raise BundleError(f'{path}: {name} is {found} per observation: expected {wanted}')
+    if 'tokens' in specs and rows is not None:
+        tokens = arrays['tokens']
+        if tokens.size and not (tokens.min() >= 0 and tokens.max() < rows):
+            raise BundleError(f'{path}: tokens from {tokens.min()} to {tokens.max()}: expected '
+                              f'within 0 to {rows - 1}, rows of the embedding')  # fmt: skip
     count = min(len(arrays[name]) for name in specs)
     return [{name: arrays[name][i : i + 1] for name in specs} for i in range(count)]
+
+
+def embedded_rows(bundle: str, manifest: Manifest) -> int | None:
+    """Rows of the table in which tokens are looked up; None where none is found."""
+    embed = manifest.segments.get('embed')
+    if embed is None or not (path := Path(bundle).expanduser() / embed.file).is_file():
+        return None
+    try:
+        return looked_up_rows(path, 'tokens')
+    except BundleError:
+        return None
 
 
 def _print(console: Console, report: Report, total: int) -> None:

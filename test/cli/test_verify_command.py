@@ -104,7 +104,13 @@ def test_recorded_inputs_are_taken_and_checked(good, tmp_path, capsys):
     report, words = tmp_path / 'report.json', (wrong, '--against', good, '--inputs')
     assert run(*words, tmp_path / 'inputs.npz', '--json', report) == 1
     assert json.loads(report.read_text())['observations'] == 4
-    arrays['tokens'] = arrays['tokens'].astype(np.int32)
+    tokens = arrays['tokens'].copy()
+    for beyond in (500, -1):
+        arrays['tokens'][2, 0] = beyond
+        np.savez(tmp_path / 'inputs.npz', **arrays)
+        assert run(*words, tmp_path / 'inputs.npz') == 1
+        assert 'rows of the embedding' in capsys.readouterr().err
+    arrays['tokens'] = tokens.astype(np.int32)
     np.savez(tmp_path / 'inputs.npz', **arrays)
     assert run(*words, tmp_path / 'inputs.npz') == 1
     assert 'tokens is ' in capsys.readouterr().err
@@ -118,3 +124,19 @@ def test_a_checkpoint_that_is_not_there_is_named(good, capsys):
     assert run(good, '--against', 'nowhere/policy.safetensors') == 2
     error = capsys.readouterr().err
     assert "'nowhere/policy.safetensors': expected a checkpoint" in error
+
+
+def test_a_model_of_other_words_is_verified_with_a_word_that_it_knows(good, tmp_path):
+    other = tmp_path / 'other'
+    shutil.copytree(good, other)
+    path = other / 'tokenizer.json'
+    document = json.loads(path.read_text())
+    known = document['model']['vocab']
+    document['model']['vocab'] = {word if word.startswith('[') else f'{word}s': number
+                                  for word, number in known.items()}  # fmt: skip
+    path.write_text(json.dumps(document))
+    listed = json.loads((other / 'manifest.json').read_text())
+    listed['files']['tokenizer.json'] = {'sha256': sha256_of(path), 'bytes': path.stat().st_size}
+    (other / 'manifest.json').write_text(json.dumps(listed))
+    assert run(other, '--against', good) == 0
+    assert run(other, '--against', good, '--instruction', 'stop') == 1
