@@ -18,9 +18,11 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
+from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.errors import ConfigError, DyslError, EngineError
+from dysl_vla_ros.lab.evaluation.checked_world import CheckedWorld, asked, whole
 from dysl_vla_ros.lab.evaluation.deer import thresholds
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_config
 from dysl_vla_ros.lab.evaluation.world import World, play_episode
@@ -156,7 +158,7 @@ def evaluate_worlds(
         steps = recorded_steps(options.rows, options.observations, policy)
 
         def open_task(task: int) -> Playing:
-            world = _task(options, worlds, task)
+            world = _task(options, worlds, task, policy.manifest)
 
             def play(row: Row, start: int) -> WorldEpisode:
                 limits = thresholds(steps, row.ratio) if row.mode == 'deer' else ()
@@ -174,27 +176,36 @@ def evaluate_worlds(
 
 def _extent(options: WorldOptions, worlds: Worlds) -> tuple[tuple[int, ...], int]:
     """Which tasks, and how many starts of each."""
-    count, most = len(worlds.instructions), worlds.starts
+    title = f'world {options.world}'
+    told = asked(f'{title}: instructions', lambda: list(worlds.instructions))
+    if not told or not all(isinstance(text, str) and text.strip() for text in told):
+        raise EngineError(f'{title}: instructions = {told!r:.80}: expected a text for each task; '
+                          'see doc/worlds.md')  # fmt: skip
+    count = len(told)
+    most = whole(f'{title}: starts', asked(f'{title}: starts', lambda: worlds.starts), 1)
     tasks, starts = options.tasks or tuple(range(count)), options.starts or most
     if not all(0 <= task < count for task in tasks):
         raise ConfigError('tasks', tasks, f'numbers within 0 to {count - 1}: {options.world} has '
                           f'{count} tasks')  # fmt: skip
     if not 1 <= starts <= most:
         raise ConfigError('starts', starts, f'within 1 to {most}, those of {options.world}')
-    if options.control == 'other_words' and len(set(worlds.instructions)) < 2:
+    if options.control == 'other_words' and len(set(told)) < 2:
         raise ConfigError('control', options.control, f'none or blank: {options.world} has one '
                           'task')  # fmt: skip
     return tasks, starts
 
 
-def _task(options: WorldOptions, worlds: Worlds, number: int) -> World:
-    world = worlds.task(number)
-    _complete(f'world {options.world}, task {number}', world, _WORLD)
-    return world
+def _task(options: WorldOptions, worlds: Worlds, number: int, manifest: Manifest) -> World:
+    title = f'world {options.world}, task {number}'
+    world = asked(f'{title}: task({number})', lambda: worlds.task(number))
+    _complete(title, world, _WORLD)
+    return CheckedWorld(title, world, manifest)
 
 
 def _complete(title: str, part: Any, wanted: Sequence[str]) -> None:
-    missing = [name for name in wanted if not hasattr(part, name)]
+    # Asked of the class first: a property may be slow, or raise.
+    missing = [name for name in wanted if not hasattr(type(part), name)
+               and not hasattr(part, name)]  # fmt: skip
     if missing:
         raise EngineError(f'{title}: a {type(part).__name__} without {", ".join(missing)}: '
                           'expected what doc/worlds.md lists')  # fmt: skip

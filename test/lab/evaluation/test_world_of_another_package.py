@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import tiny_bundle
 from strangers import entry_points, write_points
 
 from dysl_vla_ros.cli.main import main
+from dysl_vla_ros.lab.evaluation.world import Seen
 from dysl_vla_ros.lab.evaluation.worlds import GROUP
+
+PICTURE = np.full((96, 96, 3), 200, np.uint8)
 
 
 @pytest.fixture(scope='module')
@@ -116,3 +120,87 @@ def test_a_world_that_is_none_is_named_with_what_it_lacks(
     assert evaluated(bundle, tmp_path / 'x.json')[0] == 1
     assert said in capsys.readouterr().err
     write_points(site, entry_points(GROUP))
+
+
+def raising(*given):
+    raise KeyError('arm')
+
+
+def test_answers_of_numpy_are_taken_and_kept_as_plain_ones(bundle, site, tmp_path, monkeypatch):
+    from my_world.world import Dot
+
+    play = Dot.play
+
+    def of_numpy(self, actions):
+        done, count = play(self, actions)
+        return np.bool_(done), np.int64(count)
+
+    words = ('--modes', 'full', '--tasks', '1', '--starts', '1', '--keep')
+    _, plain = evaluated(bundle, tmp_path / 'a.json', *words, str(tmp_path / 'plain'))
+    monkeypatch.setattr(Dot, 'play', of_numpy)
+    code, found = evaluated(bundle, tmp_path / 'b.json', *words, str(tmp_path / 'kept'))
+    assert code == 0 and found['rows']['full']['success_rate'] == (
+        plain['rows']['full']['success_rate'])  # fmt: skip
+    assert len((tmp_path / 'kept').read_text().splitlines()) == 2
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ('call', 'answer', 'said'),
+    [
+        ('play', lambda *_: (False, 0), '[1] = 0: expected a whole number within 1 to 8'),
+        ('play', lambda *_: (False, -3), '[1] = -3: expected a whole number within 1 to 8'),
+        ('play', lambda *_: (False, 100), '[1] = 100: expected a whole number within 1 to 8'),
+        ('play', lambda *_: (8, False), '[0] = 8: expected True or False'),
+        ('play', lambda *_: (False, np.nan), '[1] = nan: expected a whole number'),
+        ('play', lambda *_: (False, True), '[1] = True: expected a whole number'),
+        ('play', lambda *_: True, ' = True: expected two values'),
+        ('play', lambda *_: None, ' = None: expected two values'),
+        ('play', raising, "fails: KeyError('arm')"),
+        ('start', raising, "start(0) fails: KeyError('arm')"),
+        ('look', lambda _: None, 'look() = None: expected a Seen'),
+        ('look', raising, "look() fails: KeyError('arm')"),
+        ('look', lambda _: Seen({}, np.zeros(6), 0.5), "images = []: expected 'image' too"),
+        ('look', lambda _: Seen({'image': 7}, np.zeros(6), 0.5), "images['image'] = 'int'"),
+        ('look', lambda _: Seen({'image': PICTURE / 255}, np.zeros(6), 0.5), 'of float64'),
+        ('look', lambda _: Seen({'image': PICTURE}, np.zeros(5), 0.5), 'expected (6,)'),
+        ('look', lambda _: Seen({'image': PICTURE}, 'home', 0.5), "joints = 'home'"),
+        ('look', lambda _: Seen({'image': PICTURE}, np.full(6, np.nan), 0.5), 'finite numbers'),
+        ('look', lambda _: Seen({'image': PICTURE}, np.zeros(6), None), 'gripper = None'),
+        ('look', lambda _: Seen({'image': PICTURE}, np.zeros(6), 40.0), 'gripper = 40.0'),
+        ('limit', 0, 'limit = 0: expected a whole number, at least 1'),
+        ('limit', property(raising), "limit fails: KeyError('arm')"),
+        ('limit', 2.5, 'limit = 2.5: expected a whole number'),
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_none_is_named_with_the_world_and_the_call(
+    call, answer, said, bundle, site, tmp_path, capsys, monkeypatch
+):
+    from my_world.world import Dot
+
+    monkeypatch.setattr(Dot, call, answer)
+    words = ('--modes', 'full', '--tasks', '1', '--starts', '1')
+    assert evaluated(bundle, tmp_path / 'x.json', *words)[0] == 1
+    told = capsys.readouterr().err
+    assert said in told and f'world my_world, task 1: {call}' in told
+    assert 'should not happen' not in told
+
+
+@pytest.mark.parametrize(
+    ('part', 'answer', 'said'),
+    [
+        ('instructions', (), 'instructions = []: expected a text for each task'),
+        ('instructions', ('go', 3), "instructions = ['go', 3]: expected a text for each task"),
+        ('starts', 0, 'starts = 0: expected a whole number, at least 1'),
+        ('task', raising, "task(0) fails: KeyError('arm')"),
+    ],
+)
+def test_tasks_and_starts_that_are_none_are_named(
+    part, answer, said, bundle, site, tmp_path, capsys, monkeypatch
+):
+    from my_world.world import MyWorlds
+
+    monkeypatch.setattr(MyWorlds, part, answer)
+    assert evaluated(bundle, tmp_path / 'x.json', '--modes', 'full')[0] == 1
+    told = capsys.readouterr().err
+    assert said in told and 'world my_world' in told
