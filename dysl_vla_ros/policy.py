@@ -350,7 +350,6 @@ def instruction_tokens(
             f'instruction = {text[:20]!r}...: {size} bytes, expected at most '
             f'{MAX_INSTRUCTION_BYTES}'
         )
-    _check_words(tokenizer, text)
     if spec.lowercase:
         text = text.lower()
     ids = _ids(tokenizer, spec.template.replace('{instruction}', text), text)
@@ -361,6 +360,7 @@ def instruction_tokens(
             f'instruction = {text[:60]!r}: {len(ids)} tokens, expected 1 to {spec.tokens}; '
             'say it in fewer words'
         )
+    _check_words(tokenizer, text)
     padded = np.full((1, spec.tokens), spec.pad_id, dtype=np.int64)
     padded[0, : len(ids)] = ids
     return padded
