@@ -367,6 +367,9 @@ def _stages(job: Run, until: str, start: Path | None) -> Path:
         torch=torch.__version__, workers=job.workers,
     )  # fmt: skip
     checkpoint = job.dense() if start is None else load_checkpoint(start)
+    if checkpoint.robot is not None:
+        raise ConfigError('start', str(start), 'a checkpoint of the simulated arm: this one is of '
+                          'a robot of its own; dysl train --start trains it further')  # fmt: skip
     job.evaluate('evaluate_dense' if start is None else 'evaluate_start', checkpoint)
     if until == 'dense':
         return folder / 'dense.safetensors'

@@ -97,6 +97,7 @@ def collect(folder: Path, settings: CollectSettings, progress: Progress | None =
         ConfigError: The folder holds a dataset, or finished episodes of one, that was made in
             another way.
     """
+    _check_player(settings)
     columns = contract(settings.label_goals).columns
     ours = {'format': 'dysl_demonstrations_1', 'goals': goal_names(),
             'collection': settings.described(), **_player(folder, settings)}  # fmt: skip
@@ -123,6 +124,20 @@ def collect(folder: Path, settings: CollectSettings, progress: Progress | None =
                     break
         _join(folder, writer, settings, last=True)
     return writer.episodes
+
+
+def _check_player(settings: CollectSettings) -> None:
+    """A policy of another robot sees and moves what is not there."""
+    if not settings.policy:
+        return
+    # torch is imported only where a network runs: it takes seconds.
+    from dysl_vla_ros.lab.model.checkpoint import load_tensors
+
+    robot = load_tensors(Path(settings.policy))[1].get('robot')
+    if robot is not None:
+        raise ConfigError('policy', settings.policy, 'a checkpoint of the simulated arm: this one '
+                          f'is of a robot with {", ".join(robot.get("joint_names", ())) or "none"}'
+                          )  # fmt: skip
 
 
 def _player(folder: Path, settings: CollectSettings) -> dict[str, str]:

@@ -19,6 +19,7 @@ from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult
 from dysl_vla_ros.lab.evaluation.ledger import Ledger
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_config
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
+from dysl_vla_ros.lab.evaluation.simulated_arm import check_simulated
 from dysl_vla_ros.lab.evaluation.summary import compared, outcomes, random_share, summary, trace_of
 from dysl_vla_ros.lab.evaluation.workers import Job, run_all
 
@@ -87,9 +88,10 @@ def play_on(
         most: Of the episodes, the first ones; None is all.
 
     Raises:
-        ConfigError: A row does not fit the bundle.
+        ConfigError: A row does not fit the bundle, or the bundle not the simulation.
     """
     manifest = evaluated_manifest(options)
+    check_simulated('--engine', options.bundle, manifest)
     for row in rows:
         with_bundle(mode_config(options.config, row), manifest)
     jobs = []

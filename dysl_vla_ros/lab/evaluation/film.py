@@ -13,6 +13,7 @@ from dysl_vla_ros.lab.evaluation.episodes import (
     arm_planner,
     run_episode,
 )
+from dysl_vla_ros.lab.evaluation.simulated_arm import check_simulated
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Policy
 from dysl_vla_ros.sim.world import World
@@ -118,7 +119,11 @@ def record(policy: Policy, config: NodeConfig, spec: EpisodeSpec, latency: float
         config: Parameters of the control loop.
         spec: Which episode.
         latency: Seconds that every pass takes in simulated time; None takes what it measured.
+
+    Raises:
+        ConfigError: The bundle does not fit the simulation.
     """
+    check_simulated('--engine', policy.manifest.name, policy.manifest)
     world = World()
     filming = Filming(world, policy.manifest.cameras[0].name)
     result = run_episode(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dysl_vla_ros.data_types import Observation, SkipPlan
 from dysl_vla_ros.lab.evaluation.episodes import arm_planner, run_episode
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
+from dysl_vla_ros.lab.evaluation.simulated_arm import check_simulated
 from dysl_vla_ros.loop_status import Delivery
 from dysl_vla_ros.policy import Pass, Policy, open_policy
 from dysl_vla_ros.sim.world import World
@@ -73,6 +74,7 @@ def record_episodes(options: EvaluateOptions, first: int = 0) -> Iterator[Record
         return
     config = replace(options.config, skip=replace(options.config.skip, mode='auto'))
     policy: Any = ScoredPolicy(open_policy(replace(config.engine, path=options.bundle)))
+    check_simulated('BUNDLE', options.bundle, policy.manifest)
     planner = arm_planner(policy.manifest.action, config)
     world = World()
     for spec in specs:
