@@ -202,8 +202,11 @@ PARTS = {
     'lab.workspace': May('errors targets lab.folders', 'pathlib', 'accelerate torch'),
     # Families of other packages come in here, by the entry points that their metadata names.
     'lab.families': May(
-        'data_types errors lab.data lab.export lab.learn lab.model',
+        'data_types errors lab.checked_family lab.data lab.export lab.learn lab.model',
         'importlib.metadata pathlib', 'torch',
+    ),
+    'lab.checked_family': May(
+        'data_types errors lab.data lab.export lab.learn lab.model', 'pathlib', 'torch'
     ),
     'lab.plots': May('bundle data_types lab.guidance targets', 'pathlib', 'matplotlib numpy'),
     'lab.recipe': May(

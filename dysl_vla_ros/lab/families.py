@@ -11,6 +11,7 @@ folders. What they get goes into an ordinary bundle: the robot never imports the
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -19,15 +20,17 @@ from typing import Any, Protocol
 import torch
 
 from dysl_vla_ros.data_types import LayerLayout
-from dysl_vla_ros.errors import BundleError
+from dysl_vla_ros.errors import BundleError, DyslError, as_list
+from dysl_vla_ros.lab.checked_family import CheckedFamily
 from dysl_vla_ros.lab.data.lerobot import LerobotSet
 from dysl_vla_ros.lab.export.parts import Exportable
 from dysl_vla_ros.lab.learn.dense_model import DenseModel
-from dysl_vla_ros.lab.model.family import read_config
+from dysl_vla_ros.lab.model.family import detect_family, read_config
 from dysl_vla_ros.lab.model.skipping import SkipModules
 from dysl_vla_ros.lab.model.skipping_file import Skipping
 
 GROUP = 'dysl_vla_ros.families'
+_log = logging.getLogger(__name__)
 
 
 class Published(Protocol):
@@ -81,7 +84,8 @@ def family_of(folder: Path) -> tuple[str, Family] | None:
     """Name and family of a folder, of those that other packages brought in.
 
     Raises:
-        BundleError: A package that brings one in cannot be loaded, or two claim the folder.
+        BundleError: Two claim the folder; or nobody does, and a package that brings a family in
+            cannot be loaded or fails: where the folder is of another family that is only told.
     """
     if not folder.is_dir():
         return None
@@ -92,12 +96,35 @@ def family_of(folder: Path) -> tuple[str, Family] | None:
         config = read_config(folder)
     except BundleError:
         config = {}
-    found = [(name, family) for name, point in points.items()
-             if (family := _loaded(point)).recognises(folder, config)]  # fmt: skip
+    found: list[tuple[str, Family]] = []
+    problems: list[str] = []
+    for name, point in points.items():
+        try:
+            family = CheckedFamily(_title(point), _loaded(point))
+            if family.recognises(folder, config):
+                found.append((name, family))
+        except DyslError as error:
+            problems.append(str(error))
     if len(found) > 1:
         raise BundleError(f'{folder}: {", ".join(name for name, _ in found)}: expected one family '
                           'to recognise it; uninstall the others')  # fmt: skip
+    if problems and not found:
+        _refuse_unknown(folder, problems)
+    for problem in problems:
+        _log.warning('%s; left out', problem)
     return found[0] if found else None
+
+
+def _refuse_unknown(folder: Path, problems: list[str]) -> None:
+    """A folder of no family that is known here may be of one that does not answer."""
+    try:
+        detect_family(folder)
+    except BundleError as error:
+        raise BundleError(f'{error}; beside it {as_list(problems)}') from None
+
+
+def _title(point: EntryPoint) -> str:
+    return f'{GROUP}: {point.name} = {point.value!r}'
 
 
 def installed() -> dict[str, EntryPoint]:
@@ -110,11 +137,11 @@ def _loaded(point: EntryPoint) -> Family:
         found = point.load()
         family: Family = found() if isinstance(found, type) else found
     except Exception as error:
-        raise BundleError(f'{GROUP}: {point.name} = {point.value!r} cannot be loaded: {error!r}; '
+        raise BundleError(f'{_title(point)} cannot be loaded: {error!r}; '
                           'install its package again, or uninstall it') from error  # fmt: skip
     missing = [name for name in ('recognises', 'open')
                if not callable(getattr(family, name, None))]  # fmt: skip
     if missing:
-        raise BundleError(f'{GROUP}: {point.name} = {point.value!r} has no {missing}: expected a '
+        raise BundleError(f'{_title(point)} has no {missing}: expected a '
                           'family as dysl_vla_ros.lab.families.Family describes it')  # fmt: skip
     return family

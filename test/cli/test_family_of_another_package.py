@@ -110,3 +110,104 @@ def test_without_the_package_the_folder_is_refused_and_the_entry_point_named(tmp
     (tmp_path / 'config.json').write_text('{"model_type": "my_vla"}')
     assert main(['export', str(tmp_path), 'nowhere']) == 1
     assert families.GROUP in capsys.readouterr().err
+
+
+def raising(*given):
+    raise KeyError('arm')
+
+
+@pytest.mark.parametrize('answer', [raising, lambda *_: 'yes', lambda *_: None])
+def test_a_family_that_cannot_say_whether_a_folder_is_its_own_holds_up_no_other_family(
+    answer, site, tmp_path, capsys, caplog, monkeypatch
+):
+    from my_vla.family import MyFamily
+
+    monkeypatch.setattr(MyFamily, 'recognises', answer)
+    other = tmp_path / 'openvla'
+    other.mkdir()
+    (other / 'config.json').write_text('{"model_type": "openvla"}')
+    assert families.family_of(other) is None
+    assert "my_vla = 'my_vla.family:MyFamily': recognises()" in caplog.text
+    (other / 'config.json').write_text('{"model_type": "my_vla"}')
+    assert main(['export', str(other), str(tmp_path / 'bundle')]) == 1
+    told = capsys.readouterr().err
+    assert "my_vla = 'my_vla.family:MyFamily': recognises()" in told
+    assert 'should not happen' not in told
+
+
+def test_a_package_that_cannot_be_loaded_holds_up_no_other_family(site, tmp_path, caplog):
+    write_points(site, f'[{families.GROUP}]\nmy_vla = my_vla.nowhere:Family\n')
+    (tmp_path / 'config.json').write_text('{"model_type": "openvla"}')
+    assert families.family_of(tmp_path) is None
+    assert 'cannot be loaded' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ('where', 'part', 'answer', 'said'),
+    [
+        ('MyFamily', 'open', raising, "open() fails: KeyError('arm')"),
+        ('MyFamily', 'open', lambda *_: None, 'open() gives a NoneType without facts, layers'),
+        ('MyPublished', 'export', raising, "export() fails: KeyError('arm')"),
+        ('MyPublished', 'export', lambda *_: 7, 'export() gives a int without layout, contract'),
+        ('MyPublished', 'export', None, None),
+        ('MyParts', 'part', raising, "export().part fails: KeyError('arm')"),
+        ('MyParts', 'contract', raising, "export().contract fails: KeyError('arm')"),
+    ],
+)
+def test_what_fails_inside_a_package_is_told_with_package_and_part(
+    where, part, answer, said, published, tmp_path, capsys, monkeypatch
+):
+    import my_vla.family
+
+    if answer is None:
+        monkeypatch.delattr(f'my_vla.family.{where}.{part}')
+        said = f'without {part}'
+    else:
+        monkeypatch.setattr(getattr(my_vla.family, where), part, answer)
+    assert main(['export', str(published), str(tmp_path / 'bundle'), *PERIOD]) == 1
+    told = ' '.join(capsys.readouterr().err.split())
+    assert said in told and "my_vla = 'my_vla.family:MyFamily'" in told
+    assert 'should not happen' not in told
+
+
+@pytest.mark.parametrize(
+    ('where', 'part', 'answer', 'said'),
+    [
+        ('MyPublished', 'dense', raising, 'dense() fails'),
+        (
+            'MyPublished',
+            'dense',
+            lambda *_: object(),
+            'dense() gives a object without layers_total',
+        ),
+        ('MyDense', 'encode', raising, 'dense().encode fails'),
+        ('MyPublished', 'batches', raising, 'batches() fails'),
+        ('MyPublished', 'batches', lambda *_: map(raising, [1]), 'batches() fails'),
+        ('MyPublished', 'layers', 'six', "layers = 'six': expected a whole number"),
+        ('MyPublished', 'modules', lambda *_: None, 'modules() = None: expected SkipModules'),
+    ],
+)
+def test_what_fails_while_a_package_is_distilled_is_told_with_package_and_part(
+    where, part, answer, said, published, tmp_path, capsys, monkeypatch
+):
+    import my_vla.family
+
+    write_set(tmp_path / 'set', video=False, cameras=('front',), state=7)
+    (tmp_path / 'layers.json').write_text('{"layers_total": 6, "static": [0, 5]}')
+    owner = getattr(my_vla.family, where)
+    if part == 'layers':
+        init = owner.__init__
+
+        def named(self, *given):
+            init(self, *given)
+            self.layers = answer
+
+        monkeypatch.setattr(owner, '__init__', named)
+    else:
+        monkeypatch.setattr(owner, part, answer)
+    call = ['--dataset', str(tmp_path / 'set'), *PERIOD, '--out', str(tmp_path / 'run'),
+            '--layers', str(tmp_path / 'layers.json'), '--adapter-steps', '1',
+            '--controller-steps', '1', '--batch', '2']  # fmt: skip
+    assert main(['distill', str(published), *call]) == 1
+    told = ' '.join(capsys.readouterr().err.split())
+    assert said in told and "my_vla = 'my_vla.family:MyFamily'" in told
