@@ -128,7 +128,6 @@ def made_of(checkpoint: Checkpoint, data: Demonstrations, own_share: float) -> d
     return {
         'data': data_of(data), 'own_share': own_share,
         'joints': [] if robot is None else list(robot.joint_names),
-        'statistics': asdict(checkpoint.statistics),
     }  # fmt: skip
 
 
@@ -145,8 +144,9 @@ def _grounded(
     """The warm-up, or what an interrupted run left of it."""
     path, state = space.folder / GROUNDED, space.folder / 'ground.state.safetensors'
     assert settings.ground is not None
-    begun = {**made_of(checkpoint, data, settings.own_share), 'seed': settings.seed,
-             'network': asdict(checkpoint.config), 'ground': shaping(settings.ground)}  # fmt: skip
+    begun = {'ground': shaping(settings.ground), 'seed': settings.seed,
+             'network': asdict(checkpoint.config),
+             **made_of(checkpoint, data, settings.own_share)}  # fmt: skip
     if path.is_file():
         warmed = load_checkpoint(path)
         check_same(path, warmed.card.get(_BEGUN, {}), begun)

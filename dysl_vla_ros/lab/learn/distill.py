@@ -142,8 +142,8 @@ def distill(
     begun: dict[str, Any] = {}
     if state_path is not None:
         begun = {
-            **(made_of or {}), 'static_layers': list(skipping.layout.static_layers),
-            'rank': skipping.rank, 'distill': shaping(settings),
+            'distill': shaping(settings), 'rank': skipping.rank, **(made_of or {}),
+            'static_layers': list(skipping.layout.static_layers),
         }  # fmt: skip
     resumed = load_distill_state(state_path, begun)
     if resumed is not None:

@@ -348,7 +348,8 @@ def begun_with(network: nn.Module, settings: TrainSettings, made_of: MadeOf) -> 
     """What a state is noted to be of: the weights at its start, the settings, what is given."""
     config = getattr(network, 'config', None)
     shape = {} if config is None else {'network': asdict(config)}
-    return {**shape, **made_of, 'train': shaping(settings), 'start': weights_of(network)}
+    # What is named first is what the user said: of another seed the data differ as well.
+    return {'train': shaping(settings), **shape, **made_of, 'start': weights_of(network)}
 
 
 def save_state(
