@@ -360,7 +360,7 @@ def instruction_tokens(
             f'instruction = {text[:60]!r}: {len(ids)} tokens, expected 1 to {spec.tokens}; '
             'say it in fewer words'
         )
-    _check_words(tokenizer, text)
+    _check_words(tokenizer, instruction.strip())
     padded = np.full((1, spec.tokens), spec.pad_id, dtype=np.int64)
     padded[0, : len(ids)] = ids
     return padded
