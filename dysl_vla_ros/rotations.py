@@ -34,6 +34,11 @@ def rotation_vector(rotation: FloatArray) -> FloatArray:
     return np.asarray(axis * (2.0 * math.atan2(length, float(quaternion[0])) / length))
 
 
+def rotation_of_angles(angles: FloatArray) -> FloatArray:
+    """Matrix (3, 3) of angles (3,) [rad] about the fixed x, y and z axes, in this order."""
+    return np.asarray(euler.euler2mat(*(float(angle) for angle in angles), 'sxyz'))
+
+
 def roll_pitch_yaw(rotation: FloatArray) -> FloatArray:
     """Angles (3,) [rad] about the fixed x, y and z axes, in this order, of a matrix (3, 3)."""
     return np.asarray(euler.mat2euler(rotation, 'sxyz'))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 
 from dysl_vla_ros.data_types import ActionSpace
 
-POSE = re.compile(r'^(eef_|ee_|d|delta_)?(x|pos_x|x_pos)$', re.IGNORECASE)
 _STILL = 0.02
 """A number that moves by less, as a share of the one that moves most, stands still."""
 _SURE, _APART = 0.9, 0.05

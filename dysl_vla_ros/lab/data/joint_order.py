@@ -6,54 +6,23 @@ where one side has none. An opening ends the arm, wherever the set keeps it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.data.action_space import POSE
 from dysl_vla_ros.lab.data.lerobot import LerobotSet
+from dysl_vla_ros.lab.data.pose_names import is_pose
+from dysl_vla_ros.lab.data.pose_order import posed
 from dysl_vla_ros.lab.data.set_choice import SetChoice
 from dysl_vla_ros.lab.data.set_columns import columns_needed, joined_names, openings
+from dysl_vla_ros.lab.data.side import Side
 
 Kind = Literal['joint', 'eef']
 _EFFECTOR = (6, 7)
 """Numbers of an increment of the end effector, without and with its opening."""
-
-
-@dataclass(frozen=True)
-class Side:
-    """Numbers of a state, or of an action, in the policy's order.
-
-    Attributes:
-        columns: They come from, joined.
-        names: Of each number.
-        order: Place of each in the joined columns.
-        gripper: Places of openings, among ``names``.
-    """
-
-    columns: tuple[str, ...]
-    names: tuple[str, ...]
-    order: tuple[int, ...]
-    gripper: tuple[int, ...] = ()
-
-    @property
-    def joints(self) -> tuple[str, ...]:
-        """Names of what is no opening."""
-        return tuple(name for n, name in enumerate(self.names) if n not in self.gripper)
-
-    @property
-    def opened(self) -> tuple[str, ...]:
-        """Names of the openings."""
-        return tuple(self.names[n] for n in self.gripper)
-
-    def of(self, numbers: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Stored numbers of an episode, (frames, size), in the policy's order."""
-        joined = np.concatenate([numbers[name] for name in self.columns], axis=1)
-        return joined[:, list(self.order)]
 
 
 @dataclass(frozen=True)
@@ -97,14 +66,18 @@ def arrange(data: LerobotSet, choice: SetChoice) -> Layout:
     if choice.only:
         _refuse_unknown(choice.only, state, action)
     read = _ordered(_side(columns, state, choice.only, choice), choice, told, ', '.join(columns))
-    only = choice.only if kind == 'joint' else ()
     if kind == 'eef':
+        # Names of a pose choose of actions too; joints that are read choose nothing of them.
+        only = choice.only if len({*choice.only} & {*action}) >= _EFFECTOR[0] else ()
         moved = _ordered(_side((column,), action, only, choice), choice, told, column)
-        if {*moved.names} == {*read.names}:
+        if is_pose(read.joints):
+            read = posed(read, ', '.join(columns), told)
+        elif {*moved.names} == {*read.names}:
             moved = _following(moved, read, column, told)
+        moved = posed(moved, column, told, moves=True)
         told += _reads(read)
         return Layout(read, moved, kind, tuple(told))
-    moved = _paired(_side((column,), action, only, choice, unpaired=read), read, told)
+    moved = _paired(_side((column,), action, choice.only, choice, unpaired=read), read, told)
     _same_joints(read, moved, columns, column)
     return Layout(read, _following(moved, read, column, told), kind, tuple(told))
 
@@ -120,7 +93,7 @@ def _kind(choice: SetChoice, state: Sequence[str], action: Sequence[str]) -> Kin
         return 'eef' if choice.space.startswith('eef') else 'joint'
     opened = openings(action, choice)
     motion = [name for n, name in enumerate(action) if n not in opened]
-    if motion and POSE.match(motion[0]):
+    if is_pose(motion):
         return 'eef'
     if {*motion} <= {*state} or len(state) == len(action) or len(action) not in _EFFECTOR:
         return 'joint'
@@ -177,14 +150,15 @@ def _ordered(side: Side, choice: SetChoice, told: list[str], what: str) -> Side:
 
 
 def _permuted(side: Side, order: Sequence[int]) -> Side:
-    return Side(side.columns, tuple(side.names[n] for n in order),
-                tuple(side.order[n] for n in order),
-                tuple(place for place, n in enumerate(order) if n in side.gripper))  # fmt: skip
+    return replace(side, names=tuple(side.names[n] for n in order),
+                   order=tuple(side.order[n] for n in order),
+                   gripper=tuple(place for place, n in enumerate(order) if n in side.gripper)
+                   )  # fmt: skip
 
 
 def _reads(read: Side) -> list[str]:
     """What an arm must have as joints, where actions do not say it."""
-    if POSE.match(read.names[0]):
+    if read.rotation:
         return []
     return [f'joints that are read: {", ".join(read.joints)}; the arm must have them all (--only '
             'NAME ... chooses)']  # fmt: skip

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.action_space import Follows
-from dysl_vla_ros.lab.data.joint_order import Layout, Side
+from dysl_vla_ros.lab.data.joint_order import Layout
 from dysl_vla_ros.lab.data.set_choice import SetChoice, Units
+from dysl_vla_ros.lab.data.side import Side
 
 _TURN = 2.0 * np.pi
 """A joint seldom stands farther from 0 [rad]."""

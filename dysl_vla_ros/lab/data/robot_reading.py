@@ -6,7 +6,6 @@ asked for, all at once.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -17,17 +16,19 @@ from numpy.typing import NDArray
 from dysl_vla_ros.bundle.manifest import StateSource
 from dysl_vla_ros.data_types import ActionSpace
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.data.action_space import POSE, Follows, follow, guess_space
+from dysl_vla_ros.lab.data.action_space import Follows, follow, guess_space
 from dysl_vla_ros.lab.data.gripper_ends import gripper_ends
-from dysl_vla_ros.lab.data.joint_order import Layout, Side
+from dysl_vla_ros.lab.data.joint_order import Layout
 from dysl_vla_ros.lab.data.joint_units import JointUnits, joint_units, refuse_other_units
 from dysl_vla_ros.lab.data.lerobot import LerobotSet
 from dysl_vla_ros.lab.data.set_cameras import camera_shapes
 from dysl_vla_ros.lab.data.set_choice import SetChoice
 from dysl_vla_ros.lab.data.set_columns import joined_names
+from dysl_vla_ros.lab.data.side import Side
+from dysl_vla_ros.lab.data.turns import Turn, turn_from
+from dysl_vla_ros.lab.data.turns_of_set import action_turn, alike_turned, state_turn, turned
 from dysl_vla_ros.lab.model.shapes import CameraShape
 
-_EULER = re.compile('roll|rpy', re.IGNORECASE)
 _LONGEST_STEP = 0.2
 """No hand moves farther in one action [m]."""
 _CHUNK_S = 0.5
@@ -35,7 +36,7 @@ _CHUNK_S = 0.5
 
 @dataclass(frozen=True)
 class Numbers:
-    """How stored numbers become the policy's: ``stored * gain + offset``.
+    """How stored numbers become the policy's: ``stored * gain + offset``, behind ``turn``.
 
     Attributes:
         columns: They come from, joined.
@@ -46,6 +47,7 @@ class Numbers:
         order: Place of each number in the joined columns; () is as they lie.
         stored: What the set calls each number.
         farthest: How far each number of the set goes from 0, as stored.
+        turn: How a rotation is read as a vector; None where it is none, or one already.
     """
 
     columns: tuple[str, ...]
@@ -56,11 +58,16 @@ class Numbers:
     order: tuple[int, ...] = ()
     stored: tuple[str, ...] = ()
     farthest: tuple[float, ...] = ()
+    turn: Turn | None = None
 
     def stored_of(self, numbers: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Numbers of an episode as they are stored, (frames, size), in the order of the names."""
+        """Numbers of an episode as they are stored, (frames, size), in the order of the names.
+
+        Rotations are vectors already.
+        """
         joined = np.concatenate([numbers[name] for name in self.columns], axis=1)
-        return joined[:, list(self.order)] if self.order else joined
+        found = joined[:, list(self.order)] if self.order else joined
+        return found if self.turn is None else self.turn.read(found, numbers).astype(np.float32)
 
     def read(self, numbers: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """Numbers of an episode, (frames, size), in radians and openings."""
@@ -112,7 +119,8 @@ def reading_from(values: Mapping[str, Any]) -> Reading:
     """The inverse of ``as_json``, after JSON."""
 
     def numbers(found: Mapping[str, Any]) -> Numbers:
-        return Numbers(**{name: tuple(part) for name, part in found.items()})
+        parts = {name: tuple(part) for name, part in found.items() if name != 'turn'}
+        return Numbers(**parts, turn=turn_from(found.get('turn')))
 
     cameras = tuple(CameraShape(**camera) for camera in values['cameras'])
     return Reading(**{**values, 'state': numbers(values['state']),
@@ -138,24 +146,26 @@ def settle(data: LerobotSet, layout: Layout, choice: SetChoice, rows: Rows) -> R
     """
     read, moved = layout.state, layout.action
     told = list(layout.told)
-    states, actions = [read.of(part) for part in rows], [moved.of(part) for part in rows]
+    turn, other = state_turn(read, rows), state_turn(moved, rows)
+    states = [turned(read, part, turn) for part in rows]
+    actions = [turned(moved, part, other) for part in rows]
     source: StateSource = 'joints'
-    if layout.kind == 'eef' and POSE.match(read.names[0]):
-        rolled = any(_EULER.search(name) for name in read.names)
-        source = 'eef_rpy' if rolled else 'eef_axis_angle'
+    if read.rotation:
+        source = 'eef_rpy' if read.rotation == 'angles' else 'eef_axis_angle'
     units = joint_units(layout, choice, states, actions, source == 'joints', told)
-    follows = _followed(layout, choice, states, actions, units)
+    follows = _followed(layout, choice, *alike_turned(read, moved, states, actions), units)
     space = choice.space or guess_space(follows, layout.kind, told)
     if layout.kind == 'joint' and follows is not None:
         refuse_other_units(layout, choice, units, follows, space == 'joint_position', told)
     ends = gripper_ends(choice, states, actions, read.names, moved.names, read.gripper,
                         moved.gripper, space, told)  # fmt: skip
     called = _called(read, choice)
-    state = _numbers('state', read, called, units.state, ends)
+    state = replace(_numbers('state', read, called, units.state, ends), turn=turn)
     same = layout.kind == 'joint'
     action = _numbers('action', moved, called if same else {}, units.action, ends)
+    action = replace(action, turn=action_turn(layout, space, rows, _factors(action, choice), told))
     action = _scaled(action, choice, space, actions, told)
-    state, action = _kept(data, state, states), _kept(data, action, actions)
+    state, action = _kept(data, state, rows), _kept(data, action, rows)
     shapes, columns = camera_shapes(data, choice)
     horizon = choice.horizon or int(np.clip(round(_CHUNK_S * data.fps), 8, 32))
     told.append(f'{space}, chunks of {horizon} actions at {data.fps:g} Hz')
@@ -168,7 +178,9 @@ def _followed(
 ) -> Follows | None:
     """How the state follows actions, openings aside; None where they are other numbers."""
     read, moved = layout.state, layout.action
-    if not moved.joints or not {*moved.joints} <= {*read.joints}:
+    if read.rotation and moved.rotation:  # the same six quantities, whatever they are called
+        places = others = list(range(6))
+    elif not moved.joints or not {*moved.joints} <= {*read.joints}:
         if len(read.names) != len(moved.names):
             return None
         places = others = list(range(len(read.names)))
@@ -188,6 +200,15 @@ def farthest(values: Arrays) -> tuple[float, ...]:
     return tuple(float(number) for number in reach)
 
 
+def _factors(action: Numbers, choice: SetChoice) -> tuple[float, ...]:
+    """What --action-scale says of each number that is no opening; () for nothing."""
+    motion = [name for n, name in enumerate(action.names) if n not in action.gripper]
+    if choice.action_scale and len(choice.action_scale) != len(motion):
+        raise ConfigError('action-scale', choice.action_scale, f'{len(motion)} numbers, of '
+                          f'{", ".join(motion)}')  # fmt: skip
+    return choice.action_scale
+
+
 def _scaled(
     action: Numbers, choice: SetChoice, space: str, values: Sequence[NDArray[np.float32]],
     told: list[str],
@@ -195,12 +216,11 @@ def _scaled(
     """Actions in metres and radians, as far as the user or the numbers say."""
     motion = [n for n in range(len(action.names)) if n not in action.gripper]
     if choice.action_scale:
-        if len(choice.action_scale) != len(motion):
-            raise ConfigError('action-scale', choice.action_scale, f'{len(motion)} numbers, of '
-                              f'{", ".join(action.names[n] for n in motion)}')  # fmt: skip
         gain = list(action.gain)
         for place, factor in zip(motion, choice.action_scale, strict=True):
-            gain[place] *= factor
+            # Angles are scaled before they become a vector.
+            if place < 3 or action.turn is None or action.turn.kind == 'quaternion':
+                gain[place] *= factor
         return replace(action, gain=tuple(gain))
     if space == 'eef_delta':
         step = float(np.abs(np.concatenate(values)[:, motion[:3]]).max())
@@ -225,11 +245,11 @@ def _numbers(
                    side.gripper, side.order)  # fmt: skip
 
 
-def _kept(data: LerobotSet, numbers: Numbers, values: Arrays) -> Numbers:
+def _kept(data: LerobotSet, numbers: Numbers, rows: Rows) -> Numbers:
     """With what a later set is compared with: names of the set, and how far its numbers go."""
     names = joined_names(data, numbers.columns)
     return replace(numbers, stored=tuple(names[place] for place in numbers.order),
-                   farthest=farthest(values))  # fmt: skip
+                   farthest=farthest([numbers.stored_of(part) for part in rows]))  # fmt: skip
 
 
 def _called(read: Side, choice: SetChoice) -> dict[str, str]:

@@ -43,6 +43,8 @@ def alike(data: LerobotSet, known: Reading) -> Reading:
     told = ['read as the set of the checkpoint was']
     state = _alike(data, known.state, told)
     action = _alike(data, known.action, told)
+    if action.turn is not None and action.turn.kind == 'steps':
+        action = replace(action, turn=replace(action.turn, places=state.order[3:6]))
     return replace(known, state=state, action=action, told=tuple(dict.fromkeys((*told,
                    *known.told))))  # fmt: skip
 
@@ -61,7 +63,9 @@ def _alike(data: LerobotSet, known: Numbers, told: list[str]) -> Numbers:
         order = tuple(names.index(name) for name in wanted)
         if order != places:
             told.append(f'{where}: {", ".join(names)} read by name, as {", ".join(wanted)}')
-        return replace(known, order=order, stored=wanted)
+        # What has the names of the robot already is what dysl import made of the set.
+        return replace(known, order=order, stored=wanted,
+                       turn=known.turn if wanted == known.stored else None)  # fmt: skip
     raise ConfigError(
         f'{data.folder}: names of {where}', list(names),
         f'the {len(places)} of the robot that the checkpoint was trained for: '

@@ -197,8 +197,9 @@ def test_a_pose_is_not_matched_with_joints_and_what_is_read_is_told(tmp_path):
     folder = robot_set(tmp_path / 'set', (*J, 'v1'), ('gripper', *pose))
     reading, _, _ = read(folder)
     assert reading.space == 'eef_delta'
-    assert reading.action.names == (*pose, 'gripper')
+    moved = (*pose[:3], 'rx', 'ry', 'rz', 'gripper')
+    assert reading.action.names == moved
     assert any('joints that are read: j1, j2, j3, j4, v1; the arm must have them all' in line
                for line in reading.told)  # fmt: skip
     chosen, _, _ = read(folder, only=J)
-    assert (chosen.state.names, chosen.action.names) == (J, (*pose, 'gripper'))
+    assert (chosen.state.names, chosen.action.names) == (J, moved)

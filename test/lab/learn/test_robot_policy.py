@@ -138,7 +138,7 @@ def test_a_hand_of_two_fingers_and_a_command_that_closes_upwards_are_turned_roun
     assert any('no metres per action' in line for line in reading.told)
     contract = fresh(samples.training, reading, TOY, 0).robot
     assert contract.fingers == ((0.0, 1.0), (0.0, 1.0))
-    scaled, _ = loaded(folder, action_scale=(0.05,) * 3 + (0.5,) * 3)
+    scaled, _ = loaded(folder, space='eef_delta', action_scale=(0.05,) * 3 + (0.5,) * 3)
     assert scaled.action.gain[:6] == (0.05,) * 3 + (0.5,) * 3
 
 
