@@ -62,12 +62,9 @@ def displacements(
     if action.space.endswith('delta'):
         return normalised
     physical = physical_actions(manifest, normalised)
-    moves = action.dim - int(action.gripper)
-    source = manifest.proprioception.source
-    known = source == ('joints' if action.space == 'joint_position' else 'eef_axis_angle')
-    first = observation.joints
-    if not known or len(first) != moves:
-        first = 2 * physical[0, :moves] - physical[min(1, len(physical) - 1), :moves]
     spec = action.displacement
-    steps = transforms.steps_of_absolute(physical, np.asarray(first), action.space)
+    steps = transforms.steps_from_state(
+        physical, action.dim - int(action.gripper), np.asarray(observation.joints),
+        manifest.proprioception.source, action.space,
+    )  # fmt: skip
     return transforms.normalise(steps, spec.low, spec.high, spec.mask)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dysl_vla_ros.data_types import ActionSpace, FloatArray
-from dysl_vla_ros.rotations import rotation_matrix, rotation_vector
+from dysl_vla_ros.rotations import rotation_matrix, rotation_of_angles, rotation_vector
 
 
 def normalise(
@@ -94,6 +94,33 @@ def steps_of_absolute(actions: FloatArray, first: FloatArray, space: ActionSpace
             turn = matrices[index + 1] @ matrices[index].T
             steps[index, 3:6] = rotation_vector(turn)
     return steps
+
+
+def steps_from_state(
+    actions: FloatArray, moves: int, state: FloatArray, source: str, space: ActionSpace
+) -> FloatArray:
+    """``steps_of_absolute`` from where the policy read that the arm stood.
+
+    Args:
+        actions: Shape (k, action_dim); columns after ``moves`` (a gripper) stay as they are.
+        moves: Numbers of an action that move the arm.
+        state: What was read of the arm, without its gripper: joints, or the pose of the tip.
+        source: What these numbers are: ``joints``, ``eef_axis_angle`` or ``eef_rpy``.
+        space: ``joint_position`` or ``eef_pose``.
+
+    Returns:
+        Shape (k, action_dim). Where the state is no such quantity the first step is taken to be
+        as the second one.
+    """
+    same = (source == 'joints') == (space == 'joint_position')
+    if not same or len(state) != moves:
+        steps = steps_of_absolute(actions, actions[0, :moves], space)
+        steps[0, :moves] = steps[min(1, len(steps) - 1), :moves]
+        return steps
+    first = np.array(state, dtype=np.float64)
+    if source == 'eef_rpy':
+        first[3:6] = rotation_vector(rotation_of_angles(first[3:6]))
+    return steps_of_absolute(actions, first, space)
 
 
 def _range(

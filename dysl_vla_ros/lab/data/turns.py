@@ -83,6 +83,14 @@ def quaternions(angles: Rows) -> Found:
     return np.stack(parts, axis=1)
 
 
+def of_vectors(turns: Rows) -> Found:
+    """(n, 4), x, y, z, w, of rotation vectors (n, 3) [rad]."""
+    turns = np.asarray(turns, np.float64)
+    angle = np.linalg.norm(turns, axis=1, keepdims=True)
+    # sin(a / 2) / a, which is 1 / 2 at 0.
+    return np.concatenate([turns * 0.5 * np.sinc(angle / _TURN), np.cos(0.5 * angle)], axis=1)
+
+
 def between(first: Found, then: Found) -> Found:
     """What turns ``first`` into ``then`` about the fixed axes, quaternions (n, 4) all."""
     x, y, z, w = then.T

@@ -14,6 +14,7 @@ from dysl_vla_ros.bundle.manifest import NormalisationSpec
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations, normalise
 from dysl_vla_ros.lab.data.robot_reading import Reading, reading_from
 from dysl_vla_ros.lab.data.robot_samples import FIT, RobotSamples
+from dysl_vla_ros.lab.data.turns import between, of_vectors, vectors
 from dysl_vla_ros.lab.data.words import build_tokenizer, encode_all, longest
 from dysl_vla_ros.lab.learn.baselines import baselines, error
 from dysl_vla_ros.lab.learn.dense import fit
@@ -121,7 +122,7 @@ def robot_contract(reading: Reading, displacement: NormalisationSpec | None) -> 
         frame_id=frame, tip_link=tip, gripper_threshold=None, space=reading.space,
         fingers=_fingers(state.gripper, len(state.names)), gripper=bool(action.gripper),
         state_gripper=bool(state.gripper), source=reading.source, fit=FIT,
-        displacement=None if cartesian else displacement,
+        displacement=displacement,
     )  # fmt: skip
 
 
@@ -150,8 +151,17 @@ def robot_statistics(
         statistics = Statistics(_absolute(state, reading.state.gripper), action)
     if reading.space.endswith('delta'):
         return statistics, None
-    steps = np.diff(data.chunk, axis=1).reshape(-1, data.chunk.shape[2])
-    return statistics, _symmetric(steps, reading.action.gripper)
+    return statistics, _symmetric(_steps(data.chunk, reading.space), reading.action.gripper)
+
+
+def _steps(chunks: NDArray[np.float32], space: str) -> NDArray[np.float32]:
+    """What absolute actions add to the ones before them, (n, dim), as the node takes steps."""
+    steps = np.diff(chunks, axis=1)
+    if space == 'eef_pose':
+        before, after = (of_vectors(part[..., 3:6].reshape(-1, 3))
+                         for part in (chunks[:, :-1], chunks[:, 1:]))  # fmt: skip
+        steps[..., 3:6] = vectors(between(before, after)).reshape(steps[..., 3:6].shape)
+    return steps.reshape(-1, chunks.shape[2])
 
 
 def judge(checkpoint: Checkpoint, samples: RobotSamples, device: torch.device) -> Scores:

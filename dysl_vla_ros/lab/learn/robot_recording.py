@@ -70,16 +70,16 @@ def displacements(
     row: int,
 ) -> NDArray[np.float64]:  # fmt: skip
     """Normalised steps of a normalised chunk, as the node takes them."""
-    spec = None if checkpoint.robot is None else checkpoint.robot.displacement
-    if spec is None or reading.space != 'joint_position':
+    if checkpoint.robot is None or reading.space.endswith('delta'):
         return chunk.astype(np.float64)
+    # Checkpoints of poses had no range of steps once; their bundles have that of the actions.
+    spec = checkpoint.robot.displacement or checkpoint.statistics.action
     actions = unnormalise(chunk, checkpoint.statistics.action).astype(np.float64)
     openings = list(reading.action.gripper)
     motion = [n for n in range(chunk.shape[1]) if n not in openings]
     stood = [n for n in range(data.proprioception.shape[1]) if n not in reading.state.gripper]
     first = data.proprioception[row, stood].astype(np.float64)
-    if len(first) != len(motion):
-        first = actions[0, motion]
     order = [*motion, *openings]
-    steps = transforms.steps_of_absolute(actions[:, order], first, reading.space)
+    steps = transforms.steps_from_state(actions[:, order], len(motion), first, reading.source,
+                                        reading.space)  # fmt: skip
     return transforms.normalise(steps[:, np.argsort(order)], spec.low, spec.high, spec.mask)
