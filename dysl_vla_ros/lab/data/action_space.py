@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dysl_vla_ros.data_types import ActionSpace
+from dysl_vla_ros.lab.data.correlation import correlation
 
 _STILL = 0.02
 """A number that moves by less, as a share of the one that moves most, stands still."""
@@ -81,11 +82,9 @@ def _lines(
     """Correlation and slope of each column."""
     lines = []
     for one, other in zip(said.T, found.T, strict=True):
-        if len(one) < _LEAST or one.std() < 1e-9 or other.std() < 1e-9:
-            lines.append((0.0, 0.0))
-            continue
-        together = float(np.corrcoef(one, other)[0, 1])
-        lines.append((together, together * float(one.std() / other.std())))
+        together = correlation(one, other) if len(one) >= _LEAST else 0.0
+        slope = together * float(one.std() / other.std()) if together else 0.0
+        lines.append((together, slope))
     return tuple(lines)
 
 

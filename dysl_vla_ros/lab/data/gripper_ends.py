@@ -7,8 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.data.correlation import correlation
 from dysl_vla_ros.lab.data.set_choice import SetChoice
 
+_EXTREMES = (0.005, 0.995)
+"""Shares of the frames: what one frame in 200 shows is no end."""
+_STILL = 0.01
+"""Share of where it stands by which a gripper that never moves may tremble."""
 _LATER = 6
 """Frames after which a gripper's command shows in its position."""
 
@@ -19,26 +25,31 @@ def gripper_ends(
     action_names: Sequence[str], grippers: tuple[int, ...], moving: tuple[int, ...],
     space: str, told: list[str],
 ) -> dict[str, tuple[float, float]]:  # fmt: skip
-    """Closed and open, in the set's units, of each opening by its name and kind."""
-    ends = {}
-    for kind, names, places, values in (('state', state_names, grippers, states),
-                                        ('action', action_names, moving, actions)):  # fmt: skip
+    """Closed and open, in the set's units, of each opening by its place and kind.
+
+    Raises:
+        ConfigError: An opening stands still, and nobody says what it is.
+    """
+    sides = (('state', state_names, grippers, states), ('action', action_names, moving, actions))
+    ends, still = {}, []
+    for kind, names, places, values in sides:
         joined = np.concatenate(values)
         for place in places:
-            pair = choice.gripper_range or (
-                float(np.quantile(joined[:, place], 0.005)),
-                float(np.quantile(joined[:, place], 0.995)),
-            )
-            if abs(pair[1] - pair[0]) < 1e-6:
-                pair = (pair[0], pair[0] + 1.0)
-            ends[f'{kind} {place}'] = pair
-            if choice.gripper_range is None:
-                told.append(
-                    f'{names[place]} ({kind}): closed at {pair[0]:.4g}, open at '
-                    f'{pair[1]:.4g}, the extremes of the set (--gripper-range)'
-                )
+            low, high = (float(np.quantile(joined[:, place], share)) for share in _EXTREMES)
+            if high - low <= _STILL * max(abs(low), abs(high), 1e-4):
+                still.append(f'{names[place]} ({kind}) at {high:.4g}')
+            ends[f'{kind} {place}'] = choice.gripper_range or (low, high)
+    if still and choice.gripper_range is None:
+        raise ConfigError(
+            'gripper-range', None,
+            "closed and open in the set's units, where the set does not show them, for a gripper "
+            f'stands still: {", ".join(still)}; --gripper-range CLOSED OPEN, or leave it out with '
+            '--only and the names of the others',
+        )  # fmt: skip
     _turn_round(ends, states, actions, grippers, moving, told)
-    if space.startswith('joint_p') and choice.gripper_range is None:
+    if choice.gripper_range is not None:
+        return ends
+    if space.startswith('joint_p'):
         # What is commanded and what is measured of one gripper are the same quantity.
         for place, other in zip(grippers, moving, strict=False):
             one, two = ends[f'state {place}'], ends[f'action {other}']
@@ -48,6 +59,12 @@ def gripper_ends(
                     min(one[0], two[0]),
                     max(one[1], two[1]),
                 )
+    for kind, names, places, _ in sides:
+        for place in places:
+            closed, opened = ends[f'{kind} {place}']
+            told.append(f'{names[place]} ({kind}): closed at {closed:.4g}, open at {opened:.4g}, '
+                        f'the extremes of the set (--gripper-range {opened:.4g} {closed:.4g} '
+                        'where it is the other way round)')  # fmt: skip
     return ends
 
 
@@ -64,7 +81,7 @@ def _turn_round(
         return
     state = np.concatenate(states)
     for place in grippers[1:]:
-        if place - 1 in grippers and _together(state[:, place - 1], state[:, place]) < -0.5:
+        if place - 1 in grippers and correlation(state[:, place - 1], state[:, place]) < -0.5:
             first, last = ends[f'state {place}']
             if ends[f'state {place - 1}'][0] < ends[f'state {place - 1}'][1]:
                 ends[f'state {place}'] = (last, first)
@@ -76,15 +93,8 @@ def _turn_round(
         if not later:
             continue
         commanded, stood = (np.concatenate(side) for side in zip(*later, strict=True))
-        if _together(commanded, stood) < -0.3:
+        if correlation(commanded, stood) < -0.3:
             closed, opened = ends[f'action {place}']
             ends[f'action {place}'] = (opened, closed)
             told.append(f'a larger command closes the gripper: closed at {opened:.4g}, open at '
                         f'{closed:.4g}')  # fmt: skip
-
-
-def _together(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Correlation; 0 where one does not move."""
-    if one.std() < 1e-9 or other.std() < 1e-9:
-        return 0.0
-    return float(np.corrcoef(one, other)[0, 1])

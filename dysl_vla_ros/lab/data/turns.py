@@ -13,6 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dysl_vla_ros.lab.data.correlation import correlation
+
 _TURN = 2.0 * np.pi
 _TINY = 1e-9
 _SURE, _APART = 0.9, 0.05
@@ -135,10 +137,9 @@ def are_differences(angles: Sequence[Rows], steps: Sequence[Rows]) -> bool:
     vector = np.concatenate([vectors(between(part[:-1], part[1:])) for part in turns])
     plain = np.concatenate([np.diff(part.astype(np.float64), axis=0) for part in angles])
     plain -= _TURN * np.round(plain / _TURN)
-    found = [together for one, other, what in zip(plain.T, vector.T, said.T, strict=True)
-             if len(what) >= _LEAST and min(one.std(), other.std(), what.std()) > _MOVES
-             for together in [(np.corrcoef(one, what)[0, 1], np.corrcoef(other, what)[0, 1])]
-             ]  # fmt: skip
+    found = [(correlation(one, what), correlation(other, what))
+             for one, other, what in zip(plain.T, vector.T, said.T, strict=True)
+             if len(what) >= _LEAST and min(one.std(), other.std()) > _MOVES]  # fmt: skip
     if not found:
         return False
     as_angles, as_vector = np.min(np.array(found), axis=0)

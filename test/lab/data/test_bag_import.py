@@ -368,7 +368,7 @@ def test_commands_in_another_order_than_the_joints_are_trained_as_what_they_are(
     folder, out = write(tmp_path / 'rec', recorded()), tmp_path / 'set'
     words = ['import', str(folder), str(folder), str(out), '--fps', '10', '--pictures', 'png']
     assert main(words) == 0
-    _, reading, rows = read_set(str(out), SetChoice(image_size=32))
+    _, reading, rows = read_set(str(out), SetChoice(image_size=32, gripper_range=(0.0, 1.0)))
     assert reading.state.names == reading.action.names == NAMES
     state, action = (side.read(rows[0].numbers) for side in (reading.state, reading.action))
     np.testing.assert_allclose(action[:, :2], state[:, :2], atol=0.13)
