@@ -165,8 +165,10 @@ def _from_set(given: argparse.Namespace) -> int:
     from dysl_vla_ros.lab.data.lerobot_frames import read_pictures
     from dysl_vla_ros.lab.data.robot_samples import UNNAMED, read_set
     from dysl_vla_ros.lab.data.robot_writer import RobotSetWriter, SetDescription
+    from dysl_vla_ros.lab.data.set_facts import facts_of
 
-    data, reading, rows = read_set(str(given.source[0]), choice_of(given))
+    choice = choice_of(given)
+    data, reading, rows = read_set(str(given.source[0]), choice)
     every = data.fps / given.fps if given.fps else 1.0
     if every != round(every) or every < 1 or data.fps / every != round(data.fps / every):
         raise ConfigError('fps', given.fps or data.fps, f'{data.fps:g} divided by a whole number, '
@@ -188,16 +190,18 @@ def _from_set(given: argparse.Namespace) -> int:
         for name, column in reading.columns.items()}  # fmt: skip
     described = SetDescription(
         given.robot or data.robot, round(data.fps / every), sizes, reading.state.names,
-        reading.action.names, {'import': str(given.source[0]), 'told': list(reading.told)},
+        reading.action.names,
+        {'import': str(given.source[0]), 'told': list(reading.told), **facts_of(reading, choice)},
     )  # fmt: skip
     with RobotSetWriter(given.out, described, given.pictures) as writer, \
             StageBars(console) as bars:  # fmt: skip
         for number, entry in enumerate(rows, start=1):
             kept = slice(None, None, round(every))
+            said = [text.strip() or UNNAMED for text in entry.instruction[kept]]
             writer.add(reading.state.read(entry.numbers)[kept],
                        reading.action.read(entry.numbers)[kept],
                        {name: taken(entry, column) for name, column in reading.columns.items()},
-                       given.text or entry.instruction[0].strip() or UNNAMED)  # fmt: skip
+                       given.text or said)  # fmt: skip
             bars.progress('episodes', number, len(rows), {})
         folder = writer.finish()
     console.print(

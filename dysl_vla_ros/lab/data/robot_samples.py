@@ -18,6 +18,7 @@ from dysl_vla_ros.lab.data.lerobot_frames import EpisodeRows, read_pictures, rea
 from dysl_vla_ros.lab.data.robot_reading import Reading, settle
 from dysl_vla_ros.lab.data.same_robot import alike, same_units
 from dysl_vla_ros.lab.data.set_choice import SetChoice
+from dysl_vla_ros.lab.data.set_facts import with_facts
 
 FIT: Fit = 'squash'
 """Sizes are chosen near the picture's own shape, so hardly anything is stretched."""
@@ -68,6 +69,7 @@ def read_set(
         rows = list(read_rows(data, _columns(reading), every_frame=True))
         same_units(data, reading, [entry.numbers for entry in rows])
         return data, reading, rows
+    choice = with_facts(data.folder, choice)
     layout = arrange(data, choice)
     rows = list(read_rows(data, _columns(layout), every_frame=True))
     return data, settle(data, layout, choice, [entry.numbers for entry in rows]), rows

@@ -119,7 +119,7 @@ class RobotSetWriter:
 
     def add(
         self, state: NDArray[np.float32], action: NDArray[np.float32],
-        pictures: Mapping[str, Iterable[NDArray[np.uint8]]], instruction: str,
+        pictures: Mapping[str, Iterable[NDArray[np.uint8]]], instruction: str | Sequence[str],
     ) -> None:  # fmt: skip
         """Add an episode.
 
@@ -127,20 +127,21 @@ class RobotSetWriter:
             state: (frames, size).
             action: (frames, size).
             pictures: Camera -> one picture per frame; read once.
-            instruction: LeRobot's task.
+            instruction: LeRobot's task; one for all frames, or one for each.
         """
         length, number = len(state), self.episodes
-        task = self._tasks.setdefault(instruction, len(self._tasks))
+        words = [instruction] * length if isinstance(instruction, str) else list(instruction)
+        tasks = [self._tasks.setdefault(text, len(self._tasks)) for text in words]
         arrays: dict[str, NDArray[Any]] = {
             STATE: state.astype(np.float32), ACTION: action.astype(np.float32),
             'timestamp': (np.arange(length) / self._described.fps).astype(np.float32),
             'frame_index': np.arange(length), 'episode_index': np.full(length, number),
             'index': np.arange(self.frames, self.frames + length),
-            'task_index': np.full(length, task),
+            'task_index': np.array(tasks, np.int64),
         }  # fmt: skip
         stats = {name: column_statistics(values) for name, values in arrays.items()}
         table = {name: to_column(values, self._columns[name]) for name, values in arrays.items()}
-        row = self._row(number, length, instruction)
+        row = self._row(number, length, list(dict.fromkeys(words)))
         for name in self._described.cameras:
             key = IMAGE + name
             stats[key] = self._pictures(key, number, length, pictures[name], table)
@@ -215,10 +216,10 @@ class RobotSetWriter:
             table[key] = pa.array(stored, kind)
         return picture_statistics(seen)
 
-    def _row(self, number: int, length: int, instruction: str) -> dict[str, Any]:
+    def _row(self, number: int, length: int, tasks: list[str]) -> dict[str, Any]:
         chunk, file = divmod(number, FILES_PER_CHUNK)
         return {
-            'episode_index': number, 'tasks': [instruction], 'length': length,
+            'episode_index': number, 'tasks': tasks, 'length': length,
             'data/chunk_index': chunk, 'data/file_index': file,
             'dataset_from_index': self.frames, 'dataset_to_index': self.frames + length,
             'meta/episodes/chunk_index': 0, 'meta/episodes/file_index': 0,
