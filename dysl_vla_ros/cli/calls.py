@@ -33,6 +33,15 @@ class Parser(argparse.ArgumentParser):
             epilog='\n'.join([title, *calls]) if calls else None,
         )  # fmt: skip
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does; ``said`` are the options that the call has, whatever their values."""
+        words = sys.argv[1:] if args is None else list(args)
+        given = super().parse_args(words, namespace)
+        known = self._option_string_actions
+        given.said = tuple(dict.fromkeys(
+            option for word in words if (option := word.partition('=')[0]) in known))  # fmt: skip
+        return given
+
     def options(self) -> frozenset[str]:
         """Every option, as it is written."""
         return frozenset(self._option_string_actions)

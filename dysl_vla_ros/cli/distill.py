@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from dysl_vla_ros.cli.ignored import refuse_ignored
 from dysl_vla_ros.cli.inputs import look_at_checkpoint, look_at_dataset, look_at_file, need
 from dysl_vla_ros.cli.published import add_published, distill_published, is_published
 from dysl_vla_ros.cli.robot_set import load_for
@@ -114,6 +115,8 @@ def _check(given: argparse.Namespace) -> None:
         raise ConfigError('static-lot', given.static_lot, 'nothing with a published folder, whose '
                           'static layers are those of --layers or of their scores')  # fmt: skip
     if not is_published(given.checkpoint):
+        refuse_ignored(given, ('--layers', '--episodes'), 'beside a checkpoint',
+                       'they are of a published folder')  # fmt: skip
         look_at_checkpoint('checkpoint', given.checkpoint)
     for folder in given.dataset:
         look_at_dataset('--dataset', folder)

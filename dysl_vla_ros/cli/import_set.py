@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
+from dysl_vla_ros.cli.ignored import refuse_ignored
 from dysl_vla_ros.cli.inputs import need
-from dysl_vla_ros.cli.robot_set import add_robot_options, choice_of
+from dysl_vla_ros.cli.robot_set import READ, add_robot_options, choice_of
 from dysl_vla_ros.cli.values import COUNT_FROM_0, POSITIVE, whole
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.partial_set import set_target
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 KEPT = 'nothing is kept: a set appears whole or not at all'
 INFO = 'meta/info.json'
+_OF_RECORDINGS = ('--joints', '--gripper-topic', '--instruction', '--label', '--most-silent',
+                  '--failures', '--no-failures')  # fmt: skip
+_OF_BOTH = ('--cameras', '--action', '--joint-names')
 _SAID = argparse.BooleanOptionalAction
 
 EXAMPLE = "dysl import monday_1 monday_2 runs/pick --fps 20 --text 'pick up the cup'"
@@ -58,7 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                      help='a stream that is silent for longer ends the episode')  # fmt: skip
     bag.add_argument('--failures', action=_SAID, default=False,
                      help='keep episodes that are labelled so')  # fmt: skip
-    parser.set_defaults(max_frames=0, seed=0)
+    parser.set_defaults(max_frames=0, seed=0, horizon=0, image_size=96, held_out=0.1)
     add_robot_options(parser)
 
 
@@ -69,11 +73,18 @@ def run(given: argparse.Namespace) -> int:
         if not path.exists():
             raise ConfigError('SOURCE', str(path), 'a recording, or the folder of a LeRobot set: '
                               'there is nothing of this name')  # fmt: skip
-    need('train', 'pyarrow', 'PIL', 'av')
     sets = [path for path in given.source if (path / INFO).is_file()]
     if sets and len(given.source) != 1:
         raise ConfigError('source', [str(path) for path in given.source], 'recordings, or one '
                           'LeRobot set')  # fmt: skip
+    if sets:
+        refuse_ignored(given, _OF_RECORDINGS, 'beside a LeRobot set',
+                       'it has columns, and no topics (--text gives one instruction)')  # fmt: skip
+    else:
+        refuse_ignored(given, [name for name in READ if name not in _OF_BOTH], 'beside recordings',
+                       'their topics are kept as they are; say it to dysl train, of the set that '
+                       'comes of them')  # fmt: skip
+    need('train', 'pyarrow', 'PIL', 'av')
     return _from_set(given) if sets else _from_bags(given)
 
 

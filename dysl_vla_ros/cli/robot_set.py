@@ -34,6 +34,14 @@ NETWORK: dict[str, dict[str, Any]] = {
 }
 
 
+READ = ('--cameras', '--state', '--action', '--action-space', '--gripper', '--gripper-range',
+        '--action-scale', '--units', '--action-units', '--joint-names', '--only',
+        '--action-names')  # fmt: skip
+"""Options that say what the numbers and pictures of a set are."""
+TRAINED = ('--horizon', '--image-size', '--held-out')
+"""Options that say what is made of them in a training."""
+
+
 def add_robot_options(parser: argparse.ArgumentParser) -> None:
     """Declare what says how a set of any robot is read; what is left out is taken from it."""
     group = parser.add_argument_group(
@@ -72,6 +80,11 @@ def add_robot_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--action-names', nargs='+', default=[], metavar='NAME',
                        help='names of the state for the numbers of an action, in its order; '
                        "default: the set's")  # fmt: skip
+
+
+def add_training_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what is made of a set of any robot in a training."""
+    group = parser.add_argument_group('a training on a set of any robot')
     group.add_argument('--horizon', type=whole(2, 200), default=0,
                        help='actions per chunk; default: half a second, 8 to 32')  # fmt: skip
     group.add_argument(
@@ -176,7 +189,8 @@ def train_robot_set(given: argparse.Namespace) -> int:
         learning_rate=given.learning_rate or 7e-4, warmup=min(100, (given.steps or steps) // 4),
         ema=0.99, note_every=25 if (given.steps or steps) > 100 else 2, seed=given.seed,
         max_seconds=60.0 * given.minutes, save_every_s=given.save_every,
-        exits=given.exits or 0, augmentation=Augmentation(shift=2, noise=0.005),
+        exits=given.exits or 0, precision=given.precision,
+        augmentation=Augmentation(shift=2, noise=0.005),
         exit_layers=tuple(given.exit_layers) if given.exit_layers else (0, 0),
     )  # fmt: skip
     settings = replace(settings, weights=replace(settings.weights, gripper=1.0))

@@ -12,8 +12,16 @@ from typing import Any
 
 from rich.console import Console
 
+from dysl_vla_ros.cli.ignored import refuse_ignored
 from dysl_vla_ros.cli.inputs import look_at_checkpoint, look_at_dataset, need
-from dysl_vla_ros.cli.robot_set import add_robot_options, kind_of, train_robot_set
+from dysl_vla_ros.cli.robot_set import (
+    READ,
+    TRAINED,
+    add_robot_options,
+    add_training_options,
+    kind_of,
+    train_robot_set,
+)
 from dysl_vla_ros.cli.stages import StageBars
 from dysl_vla_ros.cli.values import (
     COUNT,
@@ -74,6 +82,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='updates are lowered to fit, once their speed is known')  # fmt: skip
     add_data_options(parser)
     add_robot_options(parser)
+    add_training_options(parser)
     parser.add_argument('--save-every', type=POSITIVE, default=120.0,
                         help='interval of resumable states [s]')  # fmt: skip
 
@@ -97,6 +106,7 @@ def run(given: argparse.Namespace) -> int:
     given.dataset = [*given.sets, *given.dataset]
     if not given.dataset:
         raise ConfigError('dataset', None, 'the folder of a LeRobot set: dysl train DATASET')
+    _refuse_beside_start(given)
     look_at_checkpoint('--start', given.start)
     for folder in given.dataset:
         if next(folder.glob('*.mcap'), next(folder.glob('*.db3'), None)) is not None:
@@ -107,7 +117,9 @@ def run(given: argparse.Namespace) -> int:
     if given.start is None and given.width is not None:
         check_network({**(TOY_NETWORK if given.preset == 'toy' else {}), 'width': given.width})
     need('train', 'torch', 'accelerate', 'pyarrow', 'matplotlib')
-    if not kind_of(given.dataset):
+    ours = kind_of(given.dataset)
+    _refuse_beside_sets(given, ours)
+    if not ours:
         return train_robot_set(given)
     from dysl_vla_ros.lab.learn.dense import forget_states, train_dense
     from dysl_vla_ros.lab.learn.train import describe
@@ -137,6 +149,28 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
+def _refuse_beside_start(given: argparse.Namespace) -> None:
+    """Refuse what the checkpoint decides."""
+    if given.start is None:
+        return
+    refuse_ignored(given, ('--layers', '--width', *READ, *TRAINED), 'beside --start',
+                   'a checkpoint that is trained further keeps its layers, and the set is read as '
+                   'its own was')  # fmt: skip
+    if given.ground_steps:
+        refuse_ignored(given, ('--ground-steps',), 'beside --start',
+                       'a checkpoint that is trained further has no warm-up')  # fmt: skip
+
+
+def _refuse_beside_sets(given: argparse.Namespace, ours: bool) -> None:
+    """Refuse what the kind of the set decides."""
+    if ours:
+        refuse_ignored(given, (*READ, *TRAINED), 'beside sets of dysl collect',
+                       'they hold the numbers and pictures of the bundled arm')  # fmt: skip
+        return
+    refuse_ignored(given, ('--ground-steps', '--free-motion'), 'beside a set of any robot',
+                   'no goals and no free motion are marked in it')  # fmt: skip
+
+
 def dense_settings(given: argparse.Namespace, on_gpu: bool) -> Any:
     """The preset's numbers, changed by the command line."""
     from dysl_vla_ros.lab.learn.dense import DenseSettings
@@ -145,7 +179,7 @@ def dense_settings(given: argparse.Namespace, on_gpu: bool) -> Any:
     recipe = preset(given.preset, 1, on_gpu)
     changes: dict[str, Any] = {name: value for name, value in (
         ('steps', given.steps), ('batch', given.batch), ('learning_rate', given.learning_rate),
-        ('exits', given.exits),
+        ('exits', given.exits), ('precision', given.precision),
         ('exit_layers', None if given.exit_layers is None else tuple(given.exit_layers)),
     ) if value is not None}  # fmt: skip
     train = replace(recipe.train, save_every_s=given.save_every, seed=given.seed,
@@ -153,7 +187,7 @@ def dense_settings(given: argparse.Namespace, on_gpu: bool) -> Any:
     ground = None
     if given.ground_steps != 0:
         steps = given.ground_steps or recipe.ground.steps
-        ground = replace(recipe.ground, steps=steps, batch=train.batch,
+        ground = replace(recipe.ground, steps=steps, batch=train.batch, precision=train.precision,
                          save_every_s=given.save_every)  # fmt: skip
     network = {**recipe.network, **{name: value for name, value in (
         ('layers', given.layers), ('width', given.width)) if value is not None}}  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dysl_vla_ros.bundle.manifest import CameraSpec, Fit
 from dysl_vla_ros.engines.image_tensor import as_seen
 from dysl_vla_ros.errors import ConfigError, InputError
+from dysl_vla_ros.lab.data.dataset_format import OURS
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations
 from dysl_vla_ros.lab.data.joint_order import Layout, arrange
 from dysl_vla_ros.lab.data.lerobot import LerobotSet, open_lerobot
@@ -69,10 +70,14 @@ def read_set(
         rows = list(read_rows(data, _columns(reading), every_frame=True))
         same_units(data, reading, [entry.numbers for entry in rows])
         return data, reading, rows
-    choice = with_facts(data.folder, choice)
-    layout = arrange(data, choice)
+    known_of_it = with_facts(data.folder, choice)
+    layout = arrange(data, known_of_it)
     rows = list(read_rows(data, _columns(layout), every_frame=True))
-    return data, settle(data, layout, choice, [entry.numbers for entry in rows]), rows
+    reading = settle(data, layout, known_of_it, [entry.numbers for entry in rows])
+    if known_of_it != choice:
+        told = (f'units, openings and action space as {OURS} of the set says', *reading.told)
+        reading = replace(reading, told=told)
+    return data, reading, rows
 
 
 def _columns(of: Reading | Layout) -> list[str]:

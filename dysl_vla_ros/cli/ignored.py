@@ -1,0 +1,27 @@
+"""Options that a call has and its command could not obey: refused, not passed over."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection
+
+from dysl_vla_ros.errors import ConfigError
+
+
+def refuse_ignored(
+    given: argparse.Namespace, options: Collection[str], beside: str, why: str
+) -> None:  # fmt: skip
+    """Refuse options of the call that would change nothing.
+
+    Args:
+        given: As ``cli.calls.Parser`` makes it.
+        options: As they are written, ``--units``.
+        beside: What they are given with, in words.
+        why: What decides in their place.
+
+    Raises:
+        ConfigError: Names all of them.
+    """
+    if found := [option for option in given.said if option in options]:
+        them = 'it' if len(found) == 1 else 'them'
+        raise ConfigError(', '.join(found), beside, f'without {them}: {why}')

@@ -1,0 +1,53 @@
+"""An option that a command cannot obey is named; one that it can is obeyed."""
+
+from __future__ import annotations
+
+import pytest
+
+from dysl_vla_ros.cli.calls import Parser
+from dysl_vla_ros.cli.ignored import refuse_ignored
+from dysl_vla_ros.cli.main import main, parser_of
+from dysl_vla_ros.cli.robot_set import READ, TRAINED
+from dysl_vla_ros.cli.train import dense_settings
+from dysl_vla_ros.errors import ConfigError
+
+
+def test_an_option_that_is_given_with_its_default_counts_as_given():
+    parser = Parser('try', 'to try')
+    parser.add_argument('--units', default='auto')
+    parser.add_argument('--size', type=int, default=96)
+    assert parser.parse_args([]).said == ()
+    given = parser.parse_args(['--size=96', '--units', 'auto', '--size', '3'])
+    assert given.said == ('--size', '--units')
+    with pytest.raises(ConfigError, match="--size = 'beside ours': expected without it: why not"):
+        refuse_ignored(given, ('--size',), 'beside ours', 'why not')
+
+
+@pytest.mark.parametrize('option', [*READ, *TRAINED])
+def test_every_option_of_a_set_is_refused_where_the_checkpoint_decides(tmp_path, option, capsys):
+    value = {'--cameras': ['a'], '--state': ['b'], '--gripper-range': ['0', '1'],
+             '--action-space': ['eef_pose'], '--units': ['radians'], '--action-units': ['radians'],
+             '--action-scale': ['1'], '--horizon': ['8'], '--image-size': ['32'],
+             '--held-out': ['0.5']}.get(option, ['c'])  # fmt: skip
+    words = ['train', str(tmp_path), '--start', str(tmp_path / 'none'), option, *value]
+    assert main(words) == 2
+    assert f"{option} = 'beside --start': expected without it" in capsys.readouterr().err
+
+
+def test_options_of_any_robot_are_refused_beside_a_set_of_the_bundled_arm(tmp_path, capsys):
+    pytest.importorskip('pyarrow')
+    (tmp_path / 'set/meta').mkdir(parents=True)
+    (tmp_path / 'set/meta/info.json').write_text('{}')
+    (tmp_path / 'set/meta/dysl.json').write_text('{"goals": []}')
+    words = ['train', str(tmp_path / 'set'), '--out', str(tmp_path / 'out'), '--units', 'degrees']
+    assert main(words) == 2
+    assert "--units = 'beside sets of dysl collect'" in capsys.readouterr().err
+    (tmp_path / 'set/meta/dysl.json').unlink()
+    assert main([*words[:4], '--free-motion', '0.4']) == 2
+    assert "--free-motion = 'beside a set of any robot'" in capsys.readouterr().err
+
+
+def test_the_precision_that_is_said_is_that_of_the_training():
+    given = parser_of('train').parse_args(['set', '--precision', 'bf16', '--preset', 'toy'])
+    settings = dense_settings(given, False)
+    assert (settings.train.precision, settings.ground.precision) == ('bf16', 'bf16')
