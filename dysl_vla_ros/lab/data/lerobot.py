@@ -50,6 +50,17 @@ class Column:
         """Whether it is an image or a video."""
         return self.dtype in ('image', 'video')
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Rows and columns of a picture, channels last or, in some sets, first."""
+        shape = self.shape
+        if len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3):
+            shape = shape[1:]
+        if len(shape) < 2:
+            return None
+        turned = self.names[:2] == ('width', 'height')
+        return (shape[1], shape[0]) if turned else (shape[0], shape[1])
+
 
 @dataclass(frozen=True)
 class Episode:

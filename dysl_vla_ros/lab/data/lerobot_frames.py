@@ -94,8 +94,24 @@ def read_pictures(
         frames: Numbers within the episode, ascending.
 
     Raises:
-        ConfigError: A picture cannot be read.
+        ConfigError: A picture cannot be read, or is of another size than the set says.
     """
+    size = data.columns[column].size
+    for frame, picture in zip(frames, _pictures(data, rows, column, frames), strict=True):
+        if size is not None and picture.shape[:2] != size:
+            found = f'{picture.shape[1]}x{picture.shape[0]} pixels'
+            raise ConfigError(
+                f'{column}, episode {rows.episode.index}, frame {frame}', found,
+                f'{size[1]}x{size[0]}, as meta/info.json says of all of them: a stretched picture '
+                'is another view; remove the episode, or leave the camera out with --cameras',
+            )  # fmt: skip
+        yield picture
+
+
+def _pictures(
+    data: LerobotSet, rows: EpisodeRows, column: str, frames: Sequence[int]
+) -> Iterator[NDArray[np.uint8]]:
+    """The same, of any size."""
     episode = rows.episode
     if column in episode.videos:
         path, begin = episode.videos[column]

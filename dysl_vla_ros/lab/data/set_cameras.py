@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.data.lerobot import Column, LerobotSet, plain_name
+from dysl_vla_ros.lab.data.lerobot import LerobotSet, plain_name
 from dysl_vla_ros.lab.data.set_choice import SetChoice
 from dysl_vla_ros.lab.model.shapes import PATCH, CameraShape
 
@@ -15,7 +15,7 @@ def camera_shapes(
     shapes, columns = [], {}
     for plain, name in camera_pairs(data, choice):
         column = data.picture(name)
-        rows, across = _picture_size(data.columns[column])
+        rows, across = data.columns[column].size or (PATCH, PATCH)
         small = max(min(choice.image_size, rows, across) // PATCH, 1) * PATCH
         height = width = small
         if across > rows:
@@ -51,11 +51,3 @@ def camera_pairs(data: LerobotSet, choice: SetChoice) -> list[tuple[str, str]]:
                           'picture, of letters, digits and _, where these would be '
                           f'{called}: --cameras {right} {kept}'.rstrip())  # fmt: skip
     return pairs
-
-
-def _picture_size(column: Column) -> tuple[int, int]:
-    """Rows and columns: stored channels last, or first, as in some sets."""
-    shape = column.shape
-    if len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3):
-        return shape[1], shape[2]
-    return (shape[0], shape[1]) if len(shape) >= 2 else (PATCH, PATCH)
