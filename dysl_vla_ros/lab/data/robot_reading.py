@@ -21,6 +21,7 @@ from dysl_vla_ros.lab.data.gripper_ends import gripper_ends
 from dysl_vla_ros.lab.data.joint_order import Layout
 from dysl_vla_ros.lab.data.joint_units import JointUnits, joint_units, refuse_other_units
 from dysl_vla_ros.lab.data.lerobot import LerobotSet
+from dysl_vla_ros.lab.data.pose_units import refuse_other_pose_units
 from dysl_vla_ros.lab.data.set_cameras import camera_shapes
 from dysl_vla_ros.lab.data.set_choice import SetChoice
 from dysl_vla_ros.lab.data.set_columns import joined_names
@@ -152,9 +153,12 @@ def settle(data: LerobotSet, layout: Layout, choice: SetChoice, rows: Rows) -> R
     source: StateSource = 'joints'
     if read.rotation:
         source = 'eef_rpy' if read.rotation == 'angles' else 'eef_axis_angle'
+    refuse_other_pose_units(read, states, scalable=False)
     units = joint_units(layout, choice, states, actions, source == 'joints', told)
     follows = _followed(layout, choice, *alike_turned(read, moved, states, actions), units)
     space = choice.space or guess_space(follows, layout.kind, told)
+    if space == 'eef_pose' and not choice.action_scale:
+        refuse_other_pose_units(moved, actions, scalable=True)
     if layout.kind == 'joint' and follows is not None:
         refuse_other_units(layout, choice, units, follows, space == 'joint_position', told)
     ends = gripper_ends(choice, states, actions, read.names, moved.names, read.gripper,

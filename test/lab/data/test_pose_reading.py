@@ -212,3 +212,36 @@ def test_vectors_and_quaternions_are_those_of_the_node():
     np.testing.assert_allclose(middle(np.repeat(one, 5, 0)), vectors(one)[0], atol=1e-9)
     still = vectors(np.array([[0.0, 0.0, 0.0, 1.0]]), (0.1, 0.0, 0.0))
     np.testing.assert_allclose(still, 0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize(('kinds', 'factor', 'words'), [
+    (('state', 'action'), [1000.0] * 3 + [1.0] * 4,
+     'observation.state: position = .up to 500.*metres.*convert'),
+    (('action',), [1000.0] * 3 + [1.0] * 4,
+     'action: position = .*--action-scale 0.001 0.001 0.001'),
+    (('state', 'action'), [1.0] * 3 + [57.3] * 3 + [1.0],
+     'observation.state: rotation = .up to 189.*radians.*convert'),
+    (('action',), [1.0] * 3 + [57.3] * 3 + [1.0],
+     'action: rotation = .*--action-scale 1 1 1 0.01745'),
+])  # fmt: skip
+def test_a_pose_in_millimetres_or_degrees_is_refused(tmp_path, kinds, factor, words):
+    state = RPY if 'state' in kinds else ('j1', 'j2', 'gripper')
+    if state != RPY:
+        folder = robot_set(tmp_path / 'joints', state, RPY, lambda kind, values: values * (
+            [1.0] if kind == 'state' else np.array(factor) * [1, 1, 1, 3, 3, 3, 1]))  # fmt: skip
+    else:
+        folder = robot_set(tmp_path / 'poses', RPY, edit=lambda kind, values: scaled(
+            kind, values, factor))  # fmt: skip
+    with pytest.raises(ConfigError, match=words) as found:
+        read(folder, space='eef_pose')
+    _, _, right = str(found.value).partition('--action-scale ')
+    if right:
+        scale = tuple(float(word) for word in right.split()[:6])
+        _, _, said = read(folder, space='eef_pose', action_scale=scale)
+        assert np.abs(said).max() < 7.0
+
+
+def scaled(kind, values, factor):
+    times = np.arange(len(values)) / 10.0 + (0.1 if kind == 'action' else 0.0)
+    opening = 0.5 + 0.5 * np.sin(2.0 * times)
+    return stored(RPY, *downwards(times), opening) * factor
