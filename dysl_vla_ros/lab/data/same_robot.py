@@ -12,6 +12,7 @@ from dysl_vla_ros.lab.data.lerobot import LerobotSet
 from dysl_vla_ros.lab.data.robot_reading import Numbers, Reading, Rows, farthest
 from dysl_vla_ros.lab.data.set_choice import SetChoice
 from dysl_vla_ros.lab.data.set_columns import columns_needed, joined_names
+from dysl_vla_ros.lab.data.set_facts import as_written
 
 _OTHER_UNITS = 15.0
 """No robot's sets differ so much in how far its joints go; degrees and radians do by 57."""
@@ -41,8 +42,10 @@ def alike(data: LerobotSet, known: Reading) -> Reading:
     cameras = tuple(f'{name}={column}' for name, column in known.columns.items())
     columns_needed(data, SetChoice(cameras, known.state.columns, known.action.columns[0]))
     told = ['read as the set of the checkpoint was']
-    state = _alike(data, known.state, told)
-    action = _alike(data, known.action, told)
+    of_state = 'units' if known.source == 'joints' else ''
+    of_action = 'action_units' if known.space.startswith('joint') else ''
+    state = as_written(data.folder, _alike(data, known.state, told), of_state)
+    action = as_written(data.folder, _alike(data, known.action, told), of_action)
     if action.turn is not None and action.turn.kind == 'steps':
         action = replace(action, turn=replace(action.turn, places=state.order[3:6]))
     return replace(known, state=state, action=action, told=tuple(dict.fromkeys((*told,

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+
 from dysl_vla_ros.data_types import ActionSpace
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.dataset_format import OURS, read_document
@@ -18,6 +20,7 @@ from dysl_vla_ros.lab.data.set_choice import UNITS, SetChoice, Units
 
 FACTS = 'numbers'
 _OPENING = [0.0, 1.0]
+_DEGREE = float(np.pi / 180.0)
 
 
 def facts_of(reading: Reading, choice: SetChoice) -> dict[str, Any]:
@@ -47,12 +50,7 @@ def with_facts(folder: Path, choice: SetChoice) -> SetChoice:
     Raises:
         ConfigError: The set says what cannot be.
     """
-    path = folder / OURS
-    found = read_document(path, 'written by dysl').get(FACTS) if path.is_file() else None
-    if found is None:
-        return choice
-    if not isinstance(found, Mapping):
-        raise ConfigError(f'{path}: {FACTS}', found, 'an object, as dysl import writes it')
+    path, found = folder / OURS, _facts_in(folder)
     changes: dict[str, Any] = {}
     if not choice.space and 'action_space' in found:
         changes['space'] = _one_of(path, found, 'action_space', get_args(ActionSpace))
@@ -67,6 +65,35 @@ def with_facts(folder: Path, choice: SetChoice) -> SetChoice:
     if choice.gripper_range is None and 'gripper_range' in found:
         changes['gripper_range'] = _pair(path, found['gripper_range'])
     return replace(choice, **changes)
+
+
+def as_written(folder: Path, numbers: Numbers, units: str) -> Numbers:
+    """How another set's numbers were read, for a set that says it is in radians and openings.
+
+    Args:
+        folder: Of the set.
+        numbers: As the other set's were read.
+        units: What the set calls the units of these; '' where they are no joints.
+    """
+    found = _facts_in(folder)
+    gain, offset, reach = (list(part) for part in (numbers.gain, numbers.offset, numbers.farthest))
+    for place in range(len(gain)):
+        opening = place in numbers.gripper and found.get('gripper_range') == _OPENING
+        turned = found.get(units) == 'radians' and bool(np.isclose(gain[place], _DEGREE))
+        if not opening and not turned:
+            continue
+        if reach:
+            reach[place] = 1.0 if opening else reach[place] * _DEGREE
+        gain[place], offset[place] = 1.0, 0.0
+    return replace(numbers, gain=tuple(gain), offset=tuple(offset), farthest=tuple(reach))
+
+
+def _facts_in(folder: Path) -> Mapping[str, Any]:
+    path = folder / OURS
+    found = read_document(path, 'written by dysl').get(FACTS, {}) if path.is_file() else {}
+    if not isinstance(found, Mapping):
+        raise ConfigError(f'{path}: {FACTS}', found, 'an object, as dysl import writes it')
+    return found
 
 
 def _one_of(path: Path, found: Mapping[str, Any], name: str, known: tuple[str, ...]) -> str:

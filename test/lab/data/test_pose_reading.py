@@ -245,3 +245,46 @@ def scaled(kind, values, factor):
     times = np.arange(len(values)) / 10.0 + (0.1 if kind == 'action' else 0.0)
     opening = 0.5 + 0.5 * np.sin(2.0 * times)
     return stored(RPY, *downwards(times), opening) * factor
+
+
+@pytest.mark.parametrize(('names', 'increments'), [
+    (RPY, None), (QUATERNION, None), (RPY, lambda now, then: then - now),
+])  # fmt: skip
+def test_a_set_of_another_order_and_one_of_dysl_import_are_read_as_the_checkpoints_was(
+    tmp_path, names, increments
+):
+    from dysl_vla_ros.cli.main import main
+
+    known, stood, said = read(pose_set(tmp_path / 'set', names, names, increments))
+    turned = (*names[3:-1][::-1], *names[:3], names[-1])
+    other = pose_set(tmp_path / 'other', turned, turned, increments)
+    out = tmp_path / 'out'
+    assert main(['import', str(tmp_path / 'set'), str(out), '--pictures', 'png']) == 0
+    for folder in (tmp_path / 'set', other, out):
+        _, again, rows = read_set(str(folder), SetChoice(), known)
+        np.testing.assert_allclose(again.state.read(rows[0].numbers), stood, atol=1e-5)
+        np.testing.assert_allclose(again.action.read(rows[0].numbers), said, atol=1e-5)
+    fresh, state, action = read(out)
+    assert (fresh.space, fresh.source) == (known.space, known.source)
+    np.testing.assert_allclose(state, stood, atol=1e-5)
+    np.testing.assert_allclose(action, said, atol=1e-5)
+
+
+@pytest.mark.timeout(1800)
+def test_a_set_of_quaternions_becomes_a_bundle(tmp_path):
+    from dysl_vla_ros.bundle.folder import open_bundle
+    from dysl_vla_ros.cli.main import main
+
+    folder, out = pose_set(tmp_path / 'set', QUATERNION, QUATERNION), tmp_path / 'out'
+    toy = ('--preset', 'toy')
+    assert main(['train', str(folder), '--out', str(out), *toy]) == 0
+    dense = str(out / 'dense.safetensors')
+    assert main(['distill', dense, '--dataset', str(folder), '--out', str(out / 'd'), *toy]) == 0
+    policy = str(out / 'd/policy.safetensors')
+    assert main(['calibrate', policy, '--dataset', str(folder)]) == 0
+    assert main(['export', policy, str(out / 'bundle')]) == 0
+    manifest = open_bundle(out / 'bundle').manifest
+    assert (manifest.action.space, manifest.action.dim) == ('eef_pose', 7)
+    assert (manifest.proprioception.source, manifest.proprioception.dim) == ('eef_axis_angle', 7)
+    reach = np.asarray(manifest.action.displacement.high[:6])
+    assert reach.max() < 0.2, 'steps, and no poses'

@@ -109,3 +109,17 @@ def test_what_a_set_says_of_itself_and_cannot_be_is_refused_by_its_name(tmp_path
     path.write_text(json.dumps({**document, 'numbers': 3}))
     with pytest.raises(ConfigError, match=r'dysl\.json: numbers = 3'):
         read(out)
+
+
+def test_a_checkpoint_of_the_source_reads_the_imported_set_as_the_source(tmp_path):
+    def degrees(kind, values):
+        opening = partly(kind, values)[:, 3:]
+        return np.concatenate([5.0 * np.degrees(values[:, :3]), opening], axis=1)
+
+    source = robot_set(tmp_path / 'set', NAMES, edit=degrees)
+    known, stood, said = read(source, gripper_range=(0.0, 0.1))
+    assert known.state.gain[0] == pytest.approx(np.pi / 180)
+    out = imported(source, tmp_path / 'out', '--gripper-range', '0', '0.1')
+    _, reading, rows = read_set(str(out), SetChoice(), known)
+    np.testing.assert_allclose(reading.state.read(rows[0].numbers), stood, atol=1e-5)
+    np.testing.assert_allclose(reading.action.read(rows[0].numbers), said, atol=1e-5)
