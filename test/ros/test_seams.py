@@ -165,7 +165,7 @@ def test_a_deactivation_waits_until_single_points_have_braked_the_arm(rig, monke
 
     rig.robot.node.create_subscription(Float64MultiArray, 'joint_commands', follow, 200)
     rig.run()
-    wait_for(lambda: len(sent) > 9 and abs(sent[-1] - sent[-2]) * 50 > 0.27, 15, what='speed')
+    wait_for(lambda: len(sent) > 9 and abs(sent[-1] - sent[-2]) * 50 > 0.22, what='speed')
     rig.deactivate()
     time.sleep(0.3)
     assert abs(sent[-1] - sent[-2]) * 50 < 0.02
