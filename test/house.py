@@ -198,7 +198,7 @@ PARTS = {
     'lab.children': May('', 'contextlib multiprocessing signal'),
     'lab.side_by_side': May('', 'concurrent queue threading'),
     'lab.folders': May('', 'pathlib'),
-    'lab.begun_with': May('errors targets', 'hashlib pathlib', 'numpy'),
+    'lab.begun_with': May('bundle errors targets', 'hashlib pathlib', 'numpy'),
     'lab.workspace': May('errors targets lab.folders', 'pathlib', 'accelerate torch'),
     # Families of other packages come in here, by the entry points that their metadata names.
     'lab.families': May(

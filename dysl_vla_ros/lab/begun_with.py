@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dysl_vla_ros.bundle.folder import sha256_of
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.targets import write_whole
 
@@ -44,8 +45,7 @@ def digest(parts: Iterable[NDArray[Any] | str]) -> str:
 
 def file_digest(path: Path) -> str:
     """Sixteen digits of a file."""
-    with path.open('rb') as stream:
-        return hashlib.file_digest(stream, 'sha256').hexdigest()[:16]
+    return sha256_of(path)[:16]
 
 
 def folder_digest(folder: Path) -> str:
