@@ -15,7 +15,7 @@ UNKNOWN = '_NODE_NAME_UNKNOWN_'
 """What rclpy calls the owner of an endpoint while, or because, the graph does not name it."""
 _UNKNOWN_PATIENCE_S = 1.0
 """An endpoint is seen a little before its node's name."""
-_OBSERVERS = ('_', 'rosbag2_', 'vla_recorder', 'dysl_soak', 'foxglove_bridge', 'rosbridge_',
+_OBSERVERS = ('_', 'rosbag2_', 'vla_recorder', 'dysl_soak', 'foxglove_bridge',
               'plotjuggler', 'rqt', 'rviz')  # fmt: skip
 """Beginnings of the names of nodes that only look on: ``ros2 topic echo``, recorders, viewers."""
 _MOST_ASKED = 8
