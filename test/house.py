@@ -205,8 +205,10 @@ PARTS = {
         'data_types errors lab.checked_family lab.data lab.export lab.learn lab.model',
         'importlib.metadata pathlib', 'torch',
     ),
+    'lab.other_package': May('errors'),
     'lab.checked_family': May(
-        'data_types errors lab.data lab.export lab.learn lab.model', 'pathlib', 'torch'
+        'data_types errors lab.data lab.export lab.learn lab.model lab.other_package',
+        'pathlib', 'torch',
     ),
     'lab.plots': May('bundle data_types lab.guidance targets', 'pathlib', 'matplotlib numpy'),
     'lab.recipe': May(
@@ -275,8 +277,9 @@ PARTS = {
     ),
     'lab.evaluation': May(
         'bundle collision config contract control_loop core data_types engines errors kinematics '
-        'lab.children lab.data lab.replay lab.side_by_side lab.worlds.libero loop_settings '
-        'loop_status motion pictures policy remote_policy serving sim targets verified_pass',
+        'lab.children lab.data lab.other_package lab.replay lab.side_by_side lab.worlds.libero '
+        'loop_settings loop_status motion pictures policy remote_policy serving sim targets '
+        'verified_pass',
         'contextlib hashlib importlib.metadata multiprocessing os pathlib shutil sys tempfile '
         'threading time zipfile zlib',
         'PIL av matplotlib numpy onnx openpi_client rich torch',

@@ -9,23 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 
 from dysl_vla_ros.data_types import LayerLayout
-from dysl_vla_ros.errors import BundleError, DyslError
+from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.data.lerobot import LerobotSet
 from dysl_vla_ros.lab.export.parts import Exportable
 from dysl_vla_ros.lab.learn.dense_model import DenseModel
 from dysl_vla_ros.lab.model.skipping import SkipModules
 from dysl_vla_ros.lab.model.skipping_file import Skipping
+from dysl_vla_ros.lab.other_package import Answer, answer_of
 
 PUBLISHED = ('facts', 'layers', 'modules', 'export', 'dense', 'batches')
 _EXPORTABLE = ('layout', 'contract', 'fingerprint', 'part')
 _DENSE = ('layers_total', 'slots', 'device', 'encode', 'layer', 'head')
 _WHERE = 'see doc/add_a_model.md'
-Answer = TypeVar('Answer')
 
 
 def asked(title: str, call: Callable[[], Answer]) -> Answer:
@@ -34,13 +34,8 @@ def asked(title: str, call: Callable[[], Answer]) -> Answer:
     Raises:
         BundleError: It raised what is no error of ours; names the call.
     """
-    try:
-        return call()
-    except (DyslError, StopIteration):
-        raise
-    except Exception as error:
-        raise BundleError(f'{title} fails: {error!r}; it is its package that has to be mended, '
-                          f'or uninstalled; {_WHERE}') from error  # fmt: skip
+    return answer_of(title, call, BundleError, '; it is its package that has to be mended, or '
+                     f'uninstalled; {_WHERE}', (StopIteration,))  # fmt: skip
 
 
 def complete(title: str, part: Any, wanted: Sequence[str]) -> None:

@@ -7,19 +7,19 @@ number, and an exception names where it was raised.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.data_types import FloatArray, ImageArray
-from dysl_vla_ros.errors import DyslError, EngineError
+from dysl_vla_ros.errors import EngineError
 from dysl_vla_ros.lab.evaluation.world import Seen, World
+from dysl_vla_ros.lab.other_package import Answer, answer_of
 
 _BEYOND = 0.1
 """Of a measured opening: fingers overshoot a little."""
 _SHOWN = 80
-Answer = TypeVar('Answer')
 
 
 def asked(title: str, call: Callable[[], Answer]) -> Answer:
@@ -28,13 +28,7 @@ def asked(title: str, call: Callable[[], Answer]) -> Answer:
     Raises:
         EngineError: It raised something that is no error of ours; names the call.
     """
-    try:
-        return call()
-    except DyslError:
-        raise
-    except Exception as error:
-        raise EngineError(f'{title} fails: {error!r}: expected what doc/worlds.md lists'
-                          ) from error  # fmt: skip
+    return answer_of(title, call, EngineError, ': expected what doc/worlds.md lists')
 
 
 def whole(title: str, value: Any, least: int, most: int | None = None) -> int:

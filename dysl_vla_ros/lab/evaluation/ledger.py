@@ -10,10 +10,10 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult, EpisodeSpec, SeenState
@@ -24,6 +24,7 @@ _LOG = logging.getLogger(__name__)
 FORMAT = 'dysl_vla_episodes'
 FORMAT_VERSION = 1
 _Key = tuple[Row, EpisodeSpec]
+Episode = TypeVar('Episode')
 
 
 class Ledger:
@@ -49,16 +50,7 @@ class Ledger:
         if not self._path.is_file() or not self._path.stat().st_size:
             write_whole(self._path, head.encode())
             return
-        lines = self._path.read_text(encoding='utf-8').split('\n')
-        try:
-            begun = json.loads(lines[0])['about']
-            # What follows the last line break was cut off while it was written.
-            found = [_read(json.loads(line)) for line in lines[1:-1]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(
-                '--keep', str(self._path), 'a file that dysl kept episodes in, as it was written: '
-                f'this one is damaged ({error}); remove it, or name another',
-            ) from None  # fmt: skip
+        lines, begun, found = kept_lines(self._path, _read)
         check_same(self._path, begun, about)
         self._found.update({(row, result.spec): result for row, result in found})
         if lines[-1]:
@@ -86,6 +78,31 @@ class Ledger:
         if self._path is not None:
             with self._path.open('a', encoding='utf-8') as stream:
                 stream.write(json.dumps({'row': asdict(row), 'result': asdict(result)}) + '\n')
+
+
+def kept_lines(
+    path: Path, read: Callable[[dict[str, Any]], Episode]
+) -> tuple[list[str], dict[str, Any], list[Episode]]:
+    """A kept file: its lines, what it was begun with, and its episodes.
+
+    What follows the last line break was cut off while it was written.
+
+    Args:
+        path: The file.
+        read: Makes an episode of what a line says.
+
+    Raises:
+        ConfigError: It is damaged; names how.
+    """
+    lines = path.read_text(encoding='utf-8').split('\n')
+    try:
+        begun = dict(json.loads(lines[0])['about'])
+        return lines, begun, [read(json.loads(line)) for line in lines[1:-1]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            '--keep', str(path), 'a file that dysl kept episodes in, as it was written: '
+            f'this one is damaged ({error}); remove it, or name another',
+        ) from None  # fmt: skip
 
 
 def waiting_place(command: str, about: Mapping[str, Any], folder: Path | None = None) -> Path:

@@ -15,7 +15,7 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.bench_observations import load_recorded
 from dysl_vla_ros.lab.evaluation.deer import DeerPolicy, exit_steps
 from dysl_vla_ros.lab.evaluation.exits import OraclePolicy
-from dysl_vla_ros.lab.evaluation.ledger import check_same
+from dysl_vla_ros.lab.evaluation.ledger import check_same, kept_lines
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_policy
 from dysl_vla_ros.lab.evaluation.paced import PacedPolicy
 from dysl_vla_ros.lab.evaluation.paces import Paces
@@ -81,16 +81,7 @@ class Kept:
         if not self._path.is_file() or not self._path.stat().st_size:
             write_whole(self._path, f'{_head(about)}\n'.encode())
             return
-        lines = self._path.read_text('utf-8').split('\n')
-        try:
-            begun = dict(json.loads(lines[0])['about'])
-            # What follows the last line break was cut off while it was written.
-            found = [_read(json.loads(line)) for line in lines[1:-1]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(
-                '--keep', str(self._path), 'a file that dysl kept episodes in, as it was written: '
-                f'this one is damaged ({error}); remove it, or name another',
-            ) from None  # fmt: skip
+        lines, begun, found = kept_lines(self._path, _read)
         head = _head(_gone_on(self._path, begun, about, {one.row for one in found}))
         self.found.update({(one.row, one.task, one.start): one for one in found})
         if lines[-1] or lines[0] != head:

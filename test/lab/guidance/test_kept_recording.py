@@ -46,6 +46,19 @@ def test_the_file_before_a_change_stays_beside_it(tmp_path):
     assert kept == tmp_path / 'manifest.before.json' and kept.read_text() == 'old'
 
 
+def breaking_off(run):
+    """An episode, played; the third one is interrupted."""
+    played = []
+
+    def play(*given, **options):
+        if len(played) == 2:
+            raise KeyboardInterrupt
+        played.append(None)
+        return run(*given, **options)
+
+    return play
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec('torch') is None, reason='make test-all')
 def test_an_interrupted_calibration_goes_on_and_ends_as_one_in_one_go(
@@ -62,15 +75,8 @@ def test_an_interrupted_calibration_goes_on_and_ends_as_one_in_one_go(
     for name in ('one_go', 'in_two'):
         tiny_bundle.write_tiny_bundle(tmp_path / name, layers=8)
     assert main(['calibrate', str(tmp_path / 'one_go'), *words]) == 0
-    played, run = [], record.run_episode
-
-    def broken_off(*given, **options):
-        if len(played) == 2:
-            raise KeyboardInterrupt
-        played.append(None)
-        return run(*given, **options)
-
-    monkeypatch.setattr(record, 'run_episode', broken_off)
+    run = record.run_episode
+    monkeypatch.setattr(record, 'run_episode', breaking_off(run))
     before = (tmp_path / 'in_two' / 'manifest.json').read_text()
     assert main(['calibrate', str(tmp_path / 'in_two'), *words]) == 130
     assert 'finished episodes are kept' in capsys.readouterr().err
@@ -103,15 +109,8 @@ def test_what_was_recorded_under_another_guidance_is_recorded_again(tmp_path, mo
     from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
 
     folder = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny', layers=8)
-    run, played = record.run_episode, []
-
-    def broken_off(*given, **options):
-        if len(played) == 2:
-            raise KeyboardInterrupt
-        played.append(None)
-        return run(*given, **options)
-
-    monkeypatch.setattr(record, 'run_episode', broken_off)
+    run = record.run_episode
+    monkeypatch.setattr(record, 'run_episode', breaking_off(run))
     assert dysl_calibrate(folder, '--compare', '0') == 130
     monkeypatch.setattr(record, 'run_episode', run)
     manifest = open_bundle(folder).manifest
