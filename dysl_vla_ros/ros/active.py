@@ -92,14 +92,18 @@ class Active:
         if not self.commands.finish(patience):
             _LOG.warning('not at rest in %.1f s: nothing is commanded any more', patience)
         self._session.end(time.monotonic())
+        return self._worker_ends(begun) and not self.commands.alive
+
+    def _worker_ends(self, begun: float) -> bool:
+        """Wait for the pass in flight; where the model has a process of its own, not for long."""
         spent = time.monotonic() - begun
         if self._process is None:
             if self.worker.join(_IN_PROCESS_PATIENCE_S):
-                return not self.commands.alive
+                return True
             _LOG.error('the pass in flight does not end; its engine stays open')
             return False
         if self.worker.join(max(0.0, _PASS_PATIENCE_S - spent)):
-            return not self.commands.alive
+            return True
         _LOG.warning('the pass in flight does not end: its process is killed')
         while not self.worker.join(0.01):
             # Again and again: the worker may just have been starting another one.
@@ -107,4 +111,4 @@ class Active:
             if time.monotonic() - begun > spent + _PASS_PATIENCE_S + _KILL_PATIENCE_S:
                 _LOG.error('the worker does not end')
                 return False
-        return not self.commands.alive
+        return True
