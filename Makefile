@@ -98,7 +98,7 @@ $(VENV)/.train: $(VENV)/.test constraints-cpu.txt
 	$(PIP) install -c constraints-cpu.txt -e '.[$(EXTRAS),test,train,vla,rtx]'
 	@touch $@
 
-$(VENV)/.lint: $(VENV)/.test
+$(VENV)/.lint: $(VENV)/.train
 	$(PIP) install -e '.[lint]'
 	@touch $@
 

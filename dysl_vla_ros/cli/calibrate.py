@@ -197,6 +197,9 @@ def _check_options(given: argparse.Namespace) -> None:
                               '(--bag): the simulation has another. Before it has run, its '
                               'checkpoint is calibrated along held-out episodes: dysl calibrate '
                               'CHECKPOINT --dataset SET, then export again')  # fmt: skip
+        from dysl_vla_ros.lab.evaluation.simulated_arm import check_simulated
+
+        check_simulated('target', str(given.target), manifest)
     calibrate_mode.check(given, manifest)
     if given.target.is_dir() and given.dataset:
         raise ConfigError('dataset', [str(path) for path in given.dataset],

@@ -34,6 +34,7 @@ def test_every_option_of_a_set_is_refused_where_the_checkpoint_decides(tmp_path,
     assert f"{option} = 'beside --start': expected without it" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_options_of_any_robot_are_refused_beside_a_set_of_the_bundled_arm(tmp_path, capsys):
     pytest.importorskip('pyarrow')
     (tmp_path / 'set/meta').mkdir(parents=True)
@@ -47,7 +48,9 @@ def test_options_of_any_robot_are_refused_beside_a_set_of_the_bundled_arm(tmp_pa
     assert "--free-motion = 'beside a set of any robot'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_precision_that_is_said_is_that_of_the_training():
+    pytest.importorskip('torch')
     given = parser_of('train').parse_args(['set', '--precision', 'bf16', '--preset', 'toy'])
     settings = dense_settings(given, False)
     assert (settings.train.precision, settings.ground.precision) == ('bf16', 'bf16')

@@ -58,6 +58,7 @@ def test_export_refuses_what_is_not_a_bundle(project, capsys, target, message):
     refused(['export', 'policy.safetensors', target], message, capsys, project)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('target', ['.', 'stuff', 'link', 'policy.safetensors'])
 def test_collect_refuses_what_is_not_a_dataset_of_its_own(project, capsys, target):
     pytest.importorskip('pyarrow', reason="needs the extra 'train'")
@@ -97,6 +98,7 @@ def test_a_report_is_written_over_a_report_and_not_over_a_manifest(project):
         write_json(bundle / 'manifest.json', {})
 
 
+@pytest.mark.slow
 def test_a_plot_is_drawn_over_its_own(project):
     pytest.importorskip('matplotlib', reason="needs the extra 'train'")
     from dysl_vla_ros.lab.evaluation.plots import plot_evaluation

@@ -22,6 +22,7 @@ from dysl_vla_ros.lab.libero_corrections import FIRST_SEED, UntilStill, correct_
 from dysl_vla_ros.lab.workspace import Workspace
 from dysl_vla_ros.lab.worlds.libero.suites import CAMERAS
 
+pytestmark = pytest.mark.slow
 WORDS = ['pick up the milk', 'pick up the butter']
 SETTINGS = LiberoCollect('libero_object', episodes=2, tasks=(0,), first_seed=FIRST_SEED)
 LIMIT = 200

@@ -26,7 +26,7 @@ from dysl_vla_ros.lab.data.lerobot_frames import read_pictures, read_rows
 from dysl_vla_ros.lab.replay.topics import TopicSteps, Wishes
 from dysl_vla_ros.pictures.encodings import ENCODINGS
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 SENT = (*ENCODINGS, *picture_bag.FILES)
 ASKED = {'image.fit': ['pad'], 'image.roi': ['image=0.1,0,0.85,0.9'], 'gripper.joint':

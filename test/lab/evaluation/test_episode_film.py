@@ -90,6 +90,7 @@ def test_the_first_picture_of_the_readme_is_made_by_its_command(tmp_path, capsys
         assert picture.width > 900
 
 
+@pytest.mark.slow
 def test_a_video_lasts_as_long_and_is_known_again_as_ours(tmp_path):
     av = pytest.importorskip('av', reason='python3 -m pip install av')
     path = tmp_path / 'film.mp4'

@@ -127,6 +127,7 @@ def test_the_report_counts_depth_per_accepted_chunk_and_by_phase(bundle):
     assert ratios['speed_up_ceiling'] == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_a_report_is_drawn(bundle, tmp_path):
     pytest.importorskip('matplotlib', reason='plots need matplotlib')
     plot_evaluation(tmp_path / 'a' / 'report.png', evaluate(options(bundle, time_limit=3.0)))

@@ -50,6 +50,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_a_lost_episode_is_a_video_for_each_mode_that_plays_what_happened(
     bundle, tmp_path, capsys
 ):

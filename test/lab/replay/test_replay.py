@@ -390,6 +390,7 @@ def test_what_is_no_flight_file_is_refused(replay, tmp_path, text):
 # ---- what it draws, and who else takes recordings ----------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_draws_one_picture_and_replaces_nobody_elses(replay, recording, tmp_path):
     pytest.importorskip('matplotlib', reason='make test-all')
     target = tmp_path / 'replay.png'
