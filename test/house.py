@@ -212,8 +212,8 @@ PARTS = {
     ),
     'lab.plots': May('bundle data_types lab.guidance targets', 'pathlib', 'matplotlib numpy'),
     'lab.recipe': May(
-        'errors sim targets lab.begun_with lab.data lab.export lab.guidance lab.learn lab.model '
-        'lab.workspace lab.worlds', 'contextlib pathlib shutil time', 'torch',
+        'errors sim targets lab.begun_with lab.data lab.export lab.folders lab.guidance lab.learn '
+        'lab.model lab.workspace lab.worlds', 'contextlib pathlib shutil time', 'torch',
     ),
     'lab.replay': May(
         'bundle config contract core data_types engines errors lab.data lab.guidance '

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dysl_vla_ros.cli.inputs import look_at_checkpoint, need
+from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_checkpoint, need
 from dysl_vla_ros.cli.values import COUNT, POSITIVE, SEED, WORKERS, whole
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.folders import is_workspace
@@ -46,7 +46,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--until', default='bundle',
                         choices=('demonstrations', 'dense', 'dagger', 'policy', 'bundle'),
                         help='last stage')  # fmt: skip
-    parser.add_argument('--start', type=Path, help='checkpoint in place of the first training')
+    parser.add_argument('--start', type=Path, help='checkpoint, or bundle of the '
+                        'simulated arm, in place of the first training')  # fmt: skip
     parser.add_argument('--collect-seconds', type=POSITIVE,
                         help=f'limit of the collection; {_PRESET}')  # fmt: skip
     parser.add_argument('--train-seconds', type=POSITIVE,
@@ -62,7 +63,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Run every stage whose file is not there yet."""
-    look_at_checkpoint('--start', given.start)
+    if given.start is not None and given.start.expanduser().is_dir():
+        look_at_bundle('--start', given.start)
+    else:
+        look_at_checkpoint('--start', given.start)
     for name in ('folder', 'results'):
         if getattr(given, name) is not None:
             folder_target(f'--{name}', getattr(given, name), is_workspace,

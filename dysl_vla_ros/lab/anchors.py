@@ -31,7 +31,7 @@ from dysl_vla_ros.lab.begun_with import MadeOf, Stages
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations, join
 from dysl_vla_ros.lab.data.libero import is_libero, load_run
 from dysl_vla_ros.lab.data.samples import load_samples
-from dysl_vla_ros.lab.folders import REPORT
+from dysl_vla_ros.lab.folders import REPORT, START
 from dysl_vla_ros.lab.learn.dense import DenseSettings, fit, forget_states, train_dense
 from dysl_vla_ros.lab.learn.distill import DistillSettings
 from dysl_vla_ros.lab.learn.made_of import checkpoint_of, shaping
@@ -107,7 +107,9 @@ def dense_of(folder: Path) -> Checkpoint:
     Raises:
         ConfigError: The run has not come so far.
     """
-    files = sorted(folder.glob('dagger_*.safetensors')) or [folder / 'dense.safetensors']
+    files = [folder / 'dense.safetensors', folder / START]
+    files = [*(path for path in files if path.is_file()),
+             *sorted(folder.glob('dagger_*.safetensors'))] or files  # fmt: skip
     if not files[-1].is_file():
         raise ConfigError('folder', str(folder), 'the folder of a run with a dense policy: dysl '
                           'recipe --until dagger, or --until dense')  # fmt: skip

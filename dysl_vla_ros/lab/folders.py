@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 REPORT = 'report.json'
+START = 'start.safetensors'
+"""What took the place of a run's first training."""
 MARK = '.dysl_run'
 """A file in every folder that a run writes into: others are not touched."""
 

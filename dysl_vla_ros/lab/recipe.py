@@ -32,6 +32,8 @@ from dysl_vla_ros.lab.data.dataset_writer import is_dataset
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations, join
 from dysl_vla_ros.lab.data.references import from_dataset
 from dysl_vla_ros.lab.data.samples import load_samples
+from dysl_vla_ros.lab.export.restored import restored
+from dysl_vla_ros.lab.folders import START
 from dysl_vla_ros.lab.guidance.guidance import equal_weights, guidance
 from dysl_vla_ros.lab.learn.closed_loop import (
     EpisodeResult,
@@ -40,7 +42,13 @@ from dysl_vla_ros.lab.learn.closed_loop import (
     roll_out,
     summarise,
 )
-from dysl_vla_ros.lab.learn.dense import DenseSettings, fit, forget_states, train_dense
+from dysl_vla_ros.lab.learn.dense import (
+    DenseSettings,
+    fit,
+    forget_states,
+    teach_heads,
+    train_dense,
+)
 from dysl_vla_ros.lab.learn.distill import DistillSettings
 from dysl_vla_ros.lab.learn.distilling import distil_checkpoint, note_size
 from dysl_vla_ros.lab.learn.layer_choice import choose_layers, chosen_layers
@@ -216,6 +224,33 @@ class Run:
         forget_states(self.space, 'ground', 'train')
         return checkpoint
 
+    def begun(self, start: Path) -> Checkpoint:
+        """What takes the place of the first training: a checkpoint, or one read out of a bundle.
+
+        Raises:
+            ConfigError: It is of a robot of its own.
+        """
+        from_bundle = start.is_dir()
+        checkpoint = restored(start, self.recipe.seed) if from_bundle else load_checkpoint(start)
+        if checkpoint.robot is not None:
+            raise ConfigError('start', str(start), 'a policy of the simulated arm: this one is of '
+                              'a robot of its own; dysl train --start trains it further'
+                              )  # fmt: skip
+        path, recipe = self.folder / START, self.recipe
+        made_of: dict[str, Any] = {'start': checkpoint_of(checkpoint)}
+        if from_bundle:
+            made_of |= {
+                'collect': {**_played(recipe.collect), 'episodes': recipe.collect.episodes},
+                'heads': shaping(recipe.ground, *_BY_DEVICE), 'own_share': recipe.own_share,
+            }  # fmt: skip
+        if self.stages.there(path, made_of):
+            return load_checkpoint(path)
+        if from_bundle:
+            found = teach_heads(checkpoint, self.demonstrations(), recipe.ground, self.space,
+                                recipe.own_share)  # fmt: skip
+            self.space.note('heads', **found)
+        return self.save(path, checkpoint, made_of)
+
     def correct(self, number: int, checkpoint: Checkpoint, plan: Round) -> Checkpoint:
         """DAgger: let the policy play, have the expert label where it went, train on."""
         path = self.folder / f'dagger_{number}.safetensors'
@@ -351,7 +386,7 @@ def run(
         device: Where the network runs.
         workers: Processes that simulate.
         until: Last stage.
-        start: A checkpoint to begin with in place of the first training.
+        start: A checkpoint, or a bundle, to begin with in place of the first training.
     """
     printer = Printer()
     space = Workspace(folder, results, device, printer.progress, printer.told)
@@ -366,10 +401,7 @@ def _stages(job: Run, until: str, start: Path | None) -> Path:
         'device', name=torch.cuda.get_device_name() if device.type == 'cuda' else 'CPU',
         torch=torch.__version__, workers=job.workers,
     )  # fmt: skip
-    checkpoint = job.dense() if start is None else load_checkpoint(start)
-    if checkpoint.robot is not None:
-        raise ConfigError('start', str(start), 'a checkpoint of the simulated arm: this one is of '
-                          'a robot of its own; dysl train --start trains it further')  # fmt: skip
+    checkpoint = job.dense() if start is None else job.begun(start)
     job.evaluate('evaluate_dense' if start is None else 'evaluate_start', checkpoint)
     if until == 'dense':
         return folder / 'dense.safetensors'

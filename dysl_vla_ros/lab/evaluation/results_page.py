@@ -76,9 +76,13 @@ class Wanted:
 
 _EXITS = tuple(Wanted(f'fixed exit {d}', (f'fixed {d}',), f'`--modes fixed --exit-layer {d}`')
                for d in (8, 7, 6, 5))  # fmt: skip
+_DENSE = (
+    "the bundled policy's dense checkpoint (`dysl recipe --folder RUN --start "
+    'resource/models/tabletop --rounds 0 --until dagger`)'
+)
 _TUNED = tuple(
     Wanted(f'fixed exit {d}, fine-tuned', (f'tuned fixed {d}',),
-           f'a dense checkpoint (`dysl recipe`, 3 h), `dysl anchors RUN --exit-layer {d}`, '
+           f'{_DENSE}, `dysl anchors RUN --exit-layer {d}`, '
            f'`dysl results --run results_tabletop --anchor fixed_{d} --engine BUNDLE`')
     for d in (8, 5)
 )  # fmt: skip
@@ -106,8 +110,8 @@ ABLATIONS = (
     Wanted('without post-skip', ('no_rerun',), '`--modes no_rerun`'),
     Wanted('k = 1', ('k 1',), '`dysl results --run ablation_k1_tabletop`'),
     Wanted('k = 9', ('k 9',), '`dysl results --run ablation_k9_tabletop`'),
-    *(Wanted(name, (row,), 'a dense checkpoint (`dysl recipe --until dagger`, 3 h), '
-             f'`dysl anchors RUN {flag}`, `dysl results --run ablation_tabletop '
+    *(Wanted(name, (row,), f'{_DENSE}, `dysl anchors RUN {flag}`, '
+             '`dysl results --run ablation_tabletop '
              f'--anchor {row.replace(" ", "_")} --engine BUNDLE`')
       for name, row, flag in (
           ('single stage', 'stages 1', '--stages 1'), ('two stages', 'stages 2', '--stages 2'),
@@ -115,9 +119,8 @@ ABLATIONS = (
             for lot in (1, 2, 3)))),
 )  # fmt: skip
 RETRAINED = (
-    'Single stage, two stages and random static sets are distilled from one dense policy, trained '
-    'anew, by as many updates: they are to be compared with each other. The bundled policy was '
-    'distilled in a single stage.'
+    'Single stage, two stages and random static sets are distilled from the dense policy that the '
+    'bundled one was distilled from, in a single stage, by as many updates each.'
 )
 PAPER = (
     '| | dense | DySL | ours agrees? |', '| --- | --- | --- | --- |',

@@ -23,6 +23,8 @@ from dysl_vla_ros.lab.model.checkpoint import Checkpoint
 from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
 from dysl_vla_ros.lab.model.robot_contract import RobotContract
 
+FAMILY = 'dysl_small'
+
 
 class _Vision(nn.Module):
     def __init__(self, network: PolicyNetwork) -> None:
@@ -77,6 +79,10 @@ class SmallParts:
                 digest.update(tensor.numpy().tobytes())
         return digest.hexdigest()
 
+    def module(self, name: str) -> nn.Module:
+        """The module of one part, with the checkpoint's own weights."""
+        return self._part(name)[0]
+
     def part(self, name: str) -> Part:
         """Build one part; a copy, so that the checkpoint stays as it is."""
         module, inputs, outputs = self._part(name)
@@ -120,7 +126,7 @@ class SmallParts:
         config, statistics = checkpoint.config, checkpoint.statistics
         calibration = checkpoint.calibration or uncalibrated(config.action_dim)
         return Contract(
-            family='dysl_small', hidden_tokens=config.tokens, hidden_width=config.width,
+            family=FAMILY, hidden_tokens=config.tokens, hidden_width=config.width,
             cameras=tuple(
                 CameraSpec(c.name, c.height, c.width, fit=robot.fit) for c in config.cameras
             ),

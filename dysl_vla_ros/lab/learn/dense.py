@@ -131,6 +131,26 @@ def made_of(checkpoint: Checkpoint, data: Demonstrations, own_share: float) -> d
     }  # fmt: skip
 
 
+def teach_heads(
+    checkpoint: Checkpoint, data: Demonstrations, settings: TrainSettings, space: Workspace,
+    own_share: float,
+) -> dict[str, float]:  # fmt: skip
+    """Train the auxiliary heads alone, in place: those of a policy from a bundle are untrained.
+
+    Their gradient would pull at a trained stack otherwise, until they have learned to answer.
+    """
+    network = checkpoint.network
+    training, _ = split(data)
+    network.requires_grad_(False)
+    network.auxiliary.requires_grad_(True)
+    found = ground(
+        network, batch_source(training, checkpoint, space.device, settings.seed, own_share),
+        settings, lambda step, steps, figures: space.progress('heads', step, steps, figures),
+    )  # fmt: skip
+    network.cpu().requires_grad_(True)
+    return found
+
+
 def forget_states(space: Workspace, *names: str) -> None:
     """Remove the resumable states of trainings whose checkpoint is saved."""
     if space.main:
