@@ -154,11 +154,15 @@ def dense_of(lines: Sequence[Line]) -> Line | None:
 
 
 def reference_of(lines: Sequence[Line]) -> Line | None:
-    """The shallowest fixed exit or n-layer policy that is within a point of dense."""
+    """The shallowest fixed exit or n-layer policy that is within a point of dense.
+
+    One that played less than half of what dense did is none: a handful of starts says little.
+    """
     dense = dense_of(lines)
     if dense is None:
         return None
     good = [line for line in lines if line.kind.startswith(('fixed exit', 'n-layer'))
+            and 2 * len(dense.won.keys() & line.won.keys()) >= len(dense.won)
             and lost(dense, line)[0] <= POINT]  # fmt: skip
     return min(good, key=lambda line: line.told['layers_run_mean'], default=None)
 

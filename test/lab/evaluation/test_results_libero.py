@@ -80,6 +80,13 @@ SEEDS = {
 }  # fmt: skip
 
 
+def test_what_was_played_on_a_few_starts_is_not_what_others_are_compared_with():
+    few = {'libero_object_layers_5': report('layers_5', full=('1', 5.0))}
+    page = '\n'.join(libero_parts({'libero_object': OBJECT, **few}))
+    assert cells(page, 'n-layer, 5')[0] == '1'
+    assert cells(page, 'fixed exit 8')[6] == '' != cells(page, 'n-layer, 5')[6]
+
+
 def test_policies_of_two_training_seeds_have_a_table_each_and_one_together():
     page = '\n'.join(libero_parts(SEEDS))
     first, second, both = page.split('LIBERO-Object')[1:]
