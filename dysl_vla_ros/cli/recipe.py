@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dysl_vla_ros.cli.ignored import refuse_ignored
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_checkpoint, need
 from dysl_vla_ros.cli.values import COUNT, POSITIVE, SEED, WORKERS, whole
 from dysl_vla_ros.errors import ConfigError
@@ -63,6 +64,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Run every stage whose file is not there yet."""
+    if given.world == 'libero':
+        refuse_ignored(given, ('--start', '--collect-seconds'), 'beside --world libero',
+                       'its demonstrations are counted (--episodes), and its first training '
+                       'begins with nothing')  # fmt: skip
+    else:
+        refuse_ignored(given, ('--suite', '--episodes', '--steps'), 'beside --world tabletop',
+                       'they are of LIBERO; limits are --collect-seconds and --train-seconds'
+                       )  # fmt: skip
+    if given.start is not None:
+        refuse_ignored(given, ('--train-seconds',), 'beside --start', 'it takes the place of '
+                       'the first training')  # fmt: skip
     if given.start is not None and given.start.expanduser().is_dir():
         look_at_bundle('--start', given.start)
     else:

@@ -34,6 +34,23 @@ def test_every_option_of_a_set_is_refused_where_the_checkpoint_decides(tmp_path,
     assert f"{option} = 'beside --start': expected without it" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ('words', 'beside'),
+    [
+        (['--world', 'libero', '--start', 'bundle'], '--world libero'),
+        (['--world', 'libero', '--collect-seconds', '9'], '--world libero'),
+        (['--suite', 'libero_goal'], '--world tabletop'),
+        (['--episodes', '60'], '--world tabletop'),
+        (['--steps', '4500'], '--world tabletop'),
+        (['--start', 'bundle', '--train-seconds', '9'], '--start'),
+    ],
+)
+def test_options_that_a_recipe_could_not_obey_are_refused(words, beside, tmp_path, capsys):
+    assert main(['recipe', '--folder', str(tmp_path / 'run'), *words]) == 2
+    assert f"{words[-2]} = 'beside {beside}': expected without it" in capsys.readouterr().err
+    assert not (tmp_path / 'run').exists()
+
+
 @pytest.mark.slow
 def test_options_of_any_robot_are_refused_beside_a_set_of_the_bundled_arm(tmp_path, capsys):
     pytest.importorskip('pyarrow')

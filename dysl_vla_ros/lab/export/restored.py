@@ -24,13 +24,13 @@ from torch import nn
 from dysl_vla_ros.bundle.folder import Bundle, open_bundle
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.data_types import LayerLayout
-from dysl_vla_ros.errors import BundleError
+from dysl_vla_ros.errors import BundleError, ConfigError
 from dysl_vla_ros.lab.export.parts import part_names
 from dysl_vla_ros.lab.export.small_parts import FAMILY, SmallParts
 from dysl_vla_ros.lab.model.checkpoint import Checkpoint, parse_config
 from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
 from dysl_vla_ros.lab.model.robot_contract import RobotContract
-from dysl_vla_ros.lab.model.shapes import Statistics
+from dysl_vla_ros.lab.model.shapes import PolicyConfig, Statistics
 from dysl_vla_ros.lab.model.skipping import SkipModules
 
 _LARGEST_TOKENIZER = 1 << 26
@@ -58,14 +58,15 @@ def restored(folder: Path, seed: int = 0) -> Checkpoint:
     """
     bundle = open_bundle(folder)
     manifest = bundle.manifest
-    if manifest.family != FAMILY or 'network' not in manifest.card:
-        raise BundleError(f'family = {manifest.family!r}: expected {FAMILY!r}, exported by dysl: '
-                          'of another one take the checkpoint itself')  # fmt: skip
+    if manifest.family != FAMILY:
+        raise BundleError(f'{folder}: family = {manifest.family!r}: expected {FAMILY!r}: of '
+                          'another one take the checkpoint itself')  # fmt: skip
     if manifest.precision != 'fp32':
-        raise BundleError(f'precision = {manifest.precision!r}: expected fp32: weights that were '
-                          'rounded for fp16 are not those of the checkpoint')  # fmt: skip
+        raise BundleError(f'{folder}: precision = {manifest.precision!r}: expected fp32: weights '
+                          'that were rounded for fp16 are not those of the checkpoint'
+                          )  # fmt: skip
+    config = _shape(manifest, folder)
     torch.manual_seed(seed)
-    config = parse_config(dict(manifest.card['network']))
     layout = LayerLayout(manifest.layers_total, manifest.static_layers)
     checkpoint = Checkpoint(
         config, Statistics(manifest.proprioception.normalisation, manifest.action.normalisation),
@@ -86,6 +87,15 @@ def restored(folder: Path, seed: int = 0) -> Checkpoint:
     if left:
         raise BundleError(f'{folder}: {left[0]} is in no graph: expected one exported by dysl')
     return checkpoint
+
+
+def _shape(manifest: Manifest, folder: Path) -> PolicyConfig:
+    told = manifest.card.get('network')
+    try:
+        return parse_config(dict(told or {}))
+    except (ConfigError, KeyError, TypeError, ValueError):
+        raise BundleError(f"{folder}: card.network = {told}: expected the network's shape, as "
+                          'dysl export writes it') from None  # fmt: skip
 
 
 def _robot(manifest: Manifest) -> RobotContract | None:

@@ -112,3 +112,19 @@ def test_a_graph_without_one_of_the_weights_is_refused_by_its_name(bundle, tmp_p
 def test_a_bundle_in_fp16_is_refused(fp16_bundle):
     with pytest.raises(BundleError, match='precision'):
         restored(fp16_bundle)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'family': 'openvla_oft'}, "family = 'openvla_oft': expected 'dysl_small'"),
+        ({'card': {}}, 'card.network = None'),
+        ({'card': {'network': {'layers': 20}}}, r"card.network = \{'layers': 20\}"),
+    ],
+)
+def test_a_bundle_of_which_the_shape_is_not_known_is_refused(bundle, tmp_path, change, message):
+    folder = tmp_path / 'bundle'
+    shutil.copytree(bundle, folder)
+    write_manifest(folder, replace(open_bundle(folder).manifest, **change))
+    with pytest.raises(BundleError, match=message):
+        restored(folder)
