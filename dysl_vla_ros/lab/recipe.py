@@ -403,13 +403,14 @@ def _stages(job: Run, until: str, start: Path | None) -> Path:
     )  # fmt: skip
     checkpoint = job.dense() if start is None else job.begun(start)
     job.evaluate('evaluate_dense' if start is None else 'evaluate_start', checkpoint)
+    newest = folder / ('dense.safetensors' if start is None else START)
     if until == 'dense':
-        return folder / 'dense.safetensors'
+        return newest
     for number, plan in enumerate(recipe.rounds, start=1):
         checkpoint = job.correct(number, checkpoint, plan)
         job.evaluate(f'evaluate_{number}', checkpoint)
     if until == 'dagger':
-        return folder / f'dagger_{len(recipe.rounds)}.safetensors'
+        return folder / f'dagger_{len(recipe.rounds)}.safetensors' if recipe.rounds else newest
     job.evaluate('evaluate_new_phrasings', checkpoint, split_name='heldout_phrasing')
     checkpoint = job.distilled(checkpoint)
     note_size(checkpoint, job.space)
