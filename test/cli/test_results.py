@@ -49,6 +49,20 @@ def test_the_page_is_what_the_committed_evidence_says():
     assert PICTURE.read_text('utf-8') == figure(evidence), 'and commit the picture beside it'
 
 
+def test_what_the_page_says_of_noise_beside_the_paper_is_so_in_the_evidence():
+    found = load_evidence(EVIDENCE)['noise_tabletop']
+    lines = [[cell.split()[0] for cell in line.strip('| ').split(' | ')]
+             for line in PAGE.read_text('utf-8').splitlines()
+             if re.match(r'^\| 0\.[3-6] \|', line)]  # fmt: skip
+    assert [line[0] for line in lines] == ['0.3', '0.4', '0.5', '0.6']
+    for size, _, lost_fine, each_fine, _, lost_free, each_free in lines:
+        told = found['paired'][f'noise_free {size}']['loss']
+        assert float(lost_free) == pytest.approx(100 * told, abs=0.05)
+        assert float(lost_free) > float(lost_fine), 'whole phases: more in reach and carry'
+        assert (float(each_fine) > float(each_free)) == (float(size) >= 0.5)
+        assert float(size) >= 0.5 or float(lost_fine) == 0
+
+
 def test_every_row_that_was_asked_for_is_there_or_named_as_not_run():
     page = PAGE.read_text('utf-8')
     for wanted in (*PARETO, *ABLATIONS):
