@@ -199,7 +199,7 @@ def world_table(document: dict[str, Any]) -> Table:
                 f'{100 * lost["loss"]:.1f}', f'{100 * lost["low"]:.1f}..{100 * lost["high"]:.1f}'
             ]  # fmt: skip
         cells += [f'{found["layers_run_mean"]:.2f}', f'{found["rerun_rate"]:.2f}',
-                  f'{found["pass_ms"]:.1f}']  # fmt: skip
+                  '' if (ms := found['pass_ms']) is None else f'{ms:.1f}']  # fmt: skip
         cells += [f'{100 * found[key] / found["episodes"]:.0f} %'
                   for key in ('picked', 'elsewhere') if other]  # fmt: skip
         table.add_row(*cells)

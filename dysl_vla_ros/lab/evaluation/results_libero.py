@@ -112,7 +112,7 @@ def success_table(lines: Sequence[Line]) -> str:
             'backbone | pass |', '| --- ' * 11 + '|']  # fmt: skip
     for line in lines:
         told = line.told
-        times = [f'{told[key]:.1f} ms' if line.run == timed else ''
+        times = [f'{told[key]:.1f} ms' if line.run == timed and told[key] is not None else ''
                  for key in ('backbone_ms', 'pass_ms')]  # fmt: skip
         text.append('| ' + ' | '.join((
             *_played(line), _lost(dense, line), _lost(reference, line, dense),

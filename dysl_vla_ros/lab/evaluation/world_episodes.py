@@ -235,8 +235,6 @@ def _summary(found: Sequence[WorldEpisode]) -> dict[str, Any]:
     wins, count = sum(e.played.success for e in found), len(found)
     chunks = max(sum(e.played.chunks for e in found), 1)
     layers = sum(e.played.layers_run for e in found)
-    seconds = 1e3 * np.array([s for e in found for s in e.played.pass_seconds] or [0.0])
-    backbone = 1e3 * np.array([s for e in found for s in e.played.backbone_seconds] or [0.0])
     return {
         'episodes': count, 'successes': wins, 'success_rate': wins / count,
         'success_interval': wilson_interval(wins, count),
@@ -250,8 +248,14 @@ def _summary(found: Sequence[WorldEpisode]) -> dict[str, Any]:
         'controllers_mean': sum(e.played.controllers for e in found) / chunks,
         'rerun_rate': sum(e.played.reruns for e in found) / chunks,
         'actions_mean': float(np.mean([e.played.actions for e in found])),
-        'pass_ms': float(np.median(seconds)), 'backbone_ms': float(np.median(backbone)),
+        'pass_ms': _median_ms([s for e in found for s in e.played.pass_seconds]),
+        'backbone_ms': _median_ms([s for e in found for s in e.played.backbone_seconds]),
     }  # fmt: skip
+
+
+def _median_ms(seconds: Sequence[float]) -> float | None:
+    """None where no chunk was ever accepted: nobody measured one."""
+    return 1e3 * float(np.median(seconds)) if seconds else None
 
 
 def _paired(one: Sequence[WorldEpisode], other: Sequence[WorldEpisode]) -> dict[str, float]:

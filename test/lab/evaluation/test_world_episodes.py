@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from threading import Barrier, Event
@@ -10,7 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tiny_bundle
+from rich.console import Console
 
+from dysl_vla_ros.cli.evaluate_world import world_table
 from dysl_vla_ros.config import EngineConfig, NodeConfig
 from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.errors import ConfigError, EngineError, InputError
@@ -175,6 +178,18 @@ def episode(row, task, start, success, **more):
 
 OPTIONS = LiberoOptions('libero_object', (Row('full'), Row('fixed', exit_layer=2)), 'bundle',
                         tasks=(0, 1), starts=2)  # fmt: skip
+
+
+def test_times_of_a_policy_of_which_no_chunk_was_ever_accepted_are_not_zero():
+    none = Played(False, 10, 0, 0, 0, 0, LAYERS, (), ())
+    found = [WorldEpisode('full', 0, 0, 'words', none)]
+    told = report(OPTIONS.rows[:1], (0,), range(1), found, {'world': 'toy'})['rows']['full']
+    assert told['pass_ms'] is None and told['backbone_ms'] is None
+    document = {'rows': {'full': told}, 'paired': {}, 'world': 'toy', 'suite': 'toy',
+                'control': 'none'}  # fmt: skip
+    text = io.StringIO()
+    Console(file=text, width=80).print(world_table(document))
+    assert '0.0' in text.getvalue() and 'None' not in text.getvalue()
 
 
 def test_a_report_pairs_rows_on_the_same_starts():
