@@ -21,6 +21,7 @@ from dysl_vla_ros.lab.evaluation.results_page import (
     render,
     table,
 )
+from dysl_vla_ros.lab.evaluation.statistics import paired_difference
 
 ROOT = Path(__file__).resolve().parents[2]
 EVIDENCE, PAGE = ROOT / 'doc' / 'evidence', ROOT / 'doc' / 'results.md'
@@ -61,6 +62,21 @@ def test_what_the_page_says_of_noise_beside_the_paper_is_so_in_the_evidence():
         assert float(lost_free) > float(lost_fine), 'whole phases: more in reach and carry'
         assert (float(each_fine) > float(each_free)) == (float(size) >= 0.5)
         assert float(size) >= 0.5 or float(lost_fine) == 0
+
+
+def test_what_the_page_says_of_the_guidance_beside_the_paper_is_so_in_the_evidence():
+    found = load_evidence(EVIDENCE)['ablation_tabletop']
+    wins = {row: [mark == '1' for mark in marks] for row, marks in found['won'].items()}
+    assert wins['no_rerun'] == wins['auto']
+    lost = paired_difference(wins['auto'], wins['no_pre_skip'])
+    layers = [found['modes'][row]['layers_run_mean'] for row in ('auto', 'no_pre_skip')]
+    said = next(line for line in PAGE.read_text('utf-8').splitlines()
+                if line.startswith('| without pre-skip guidance'))  # fmt: skip
+    shown = [round(100 * value, 1) for value in lost]
+    assert '{} points ({} to {})'.format(*shown) in said
+    assert f'{100 * sum(wins["no_pre_skip"]) / 200:.1f} % without it' in said
+    assert f'{100 * sum(wins["auto"]) / 200:.1f} % with it' in said
+    assert f'{layers[0] - layers[1]:.1f} layers fewer' in said
 
 
 def test_every_row_that_was_asked_for_is_there_or_named_as_not_run():
