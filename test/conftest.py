@@ -27,6 +27,8 @@ HELPERS = ('.', 'bundle', 'engines', 'gpu', 'lab/data', 'lab/learn', 'lab/model'
 sys.path[:0] = [str(HERE / folder) for folder in HELPERS]
 
 FAST = 'not slow and not gpu'  # as in pyproject.toml
+SLOW_SECONDS = 1500
+"""Of a test marked slow that says nothing else: a busy machine takes many times as long."""
 # Of lab/, all but the evaluation.
 OFFLINE = ('lab/model', 'lab/data', 'lab/worlds', 'lab/learn', 'lab/guidance', 'lab/export')
 HAVE_TORCH = importlib.util.find_spec('torch') is not None
@@ -136,6 +138,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if any(item.path.is_relative_to(HERE / folder) for folder in OFFLINE):
             item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker('slow') and not item.get_closest_marker('timeout'):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
         graph = item.path.is_relative_to(HERE / 'ros') or bool(item.get_closest_marker('ros'))
         (left_out if asked == ('none' if graph else 'only') else kept).append(item)
     if left_out:
