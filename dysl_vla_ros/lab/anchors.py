@@ -107,13 +107,13 @@ def dense_of(folder: Path) -> Checkpoint:
     Raises:
         ConfigError: The run has not come so far.
     """
-    files = [folder / 'dense.safetensors', folder / START]
-    files = [*(path for path in files if path.is_file()),
-             *sorted(folder.glob('dagger_*.safetensors'))] or files  # fmt: skip
-    if not files[-1].is_file():
+    files = [folder / 'dense.safetensors', folder / START,
+             *sorted(folder.glob('dagger_*.safetensors'))]  # fmt: skip
+    found = [path for path in files if path.is_file()]
+    if not found:
         raise ConfigError('folder', str(folder), 'the folder of a run with a dense policy: dysl '
                           'recipe --until dagger, or --until dense')  # fmt: skip
-    return replace(load_checkpoint(files[-1]), skipping=None, calibration=None)
+    return replace(load_checkpoint(found[-1]), skipping=None, calibration=None)
 
 
 def data_of(folder: Path, corrections: int) -> Demonstrations:

@@ -210,7 +210,7 @@ class Run:
         path = self.folder / 'dense.safetensors'
         recipe = self.recipe
         made_of = {
-            'collect': {**_played(recipe.collect), 'episodes': recipe.collect.episodes},
+            'collect': _demonstrated(recipe.collect),
             'ground': shaping(recipe.ground, *_BY_DEVICE), 'network': recipe.network,
             'train': shaping(recipe.train, *_BY_DEVICE), 'own_share': recipe.own_share,
             'seed': recipe.seed,
@@ -240,7 +240,7 @@ class Run:
         made_of: dict[str, Any] = {'start': checkpoint_of(checkpoint)}
         if from_bundle:
             made_of |= {
-                'collect': {**_played(recipe.collect), 'episodes': recipe.collect.episodes},
+                'collect': _demonstrated(recipe.collect),
                 'heads': shaping(recipe.ground, *_BY_DEVICE), 'own_share': recipe.own_share,
             }  # fmt: skip
         if self.stages.there(path, made_of):
@@ -346,6 +346,11 @@ class Run:
 def _played(settings: CollectSettings) -> dict[str, Any]:
     """What decides the content of an episode; who plays is another stage."""
     return {name: value for name, value in settings.described().items() if name != 'policy'}
+
+
+def _demonstrated(settings: CollectSettings) -> dict[str, Any]:
+    """What decides the content of the demonstrations."""
+    return {**_played(settings), 'episodes': settings.episodes}
 
 
 class Printer:

@@ -20,3 +20,8 @@ def won(wins: int, count: int) -> str:
 def difference(loss: float, low: float, high: float) -> str:
     """A paired difference with its interval [points]."""
     return f'{100 * loss:.1f} ({100 * low:.1f} to {100 * high:.1f})'
+
+
+def measured(value: float | None, form: str, unit: str) -> str:
+    """A figure with its unit; empty where nobody measured it."""
+    return '' if value is None else f'{value:{form}}{unit}'

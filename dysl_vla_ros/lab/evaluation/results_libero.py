@@ -23,7 +23,7 @@ from dysl_vla_ros.lab.evaluation.libero_lines import (
     reference_of,
     tables_of,
 )
-from dysl_vla_ros.lab.evaluation.results_cells import Found, difference, won
+from dysl_vla_ros.lab.evaluation.results_cells import Found, difference, measured, won
 
 _POLICIES = {suite: f'a policy (`dysl recipe --world libero --suite {suite}`)' for suite in SUITES}
 _PLAY = '`dysl evaluate --world libero`'
@@ -112,7 +112,7 @@ def success_table(lines: Sequence[Line]) -> str:
             'backbone | pass |', '| --- ' * 11 + '|']  # fmt: skip
     for line in lines:
         told = line.told
-        times = [f'{told[key]:.1f} ms' if line.run == timed and told[key] is not None else ''
+        times = [measured(told[key], '.1f', ' ms') if line.run == timed else ''
                  for key in ('backbone_ms', 'pass_ms')]  # fmt: skip
         text.append('| ' + ' | '.join((
             *_played(line), _lost(dense, line), _lost(reference, line, dense),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dysl_vla_ros.lab.evaluation.modes import CRITICAL
-from dysl_vla_ros.lab.evaluation.results_cells import Found, difference, won
+from dysl_vla_ros.lab.evaluation.results_cells import Found, difference, measured, won
 from dysl_vla_ros.lab.evaluation.results_headroom import headroom_parts, oracles
 from dysl_vla_ros.lab.evaluation.results_libero import libero_parts
 from dysl_vla_ros.lab.evaluation.results_paired import (
@@ -306,10 +306,8 @@ def _noise(evidence: Mapping[str, Found]) -> list[str]:
     for size in sizes:
         cells = []
         for mode, touched in (('noise_critical', share), ('noise_free', 1 - share)):
-            told, pair = (
-                found['modes'][f'{mode} {size:g}'],
-                against_dense(found, f'{mode} {size:g}'),
-            )
+            row = f'{mode} {size:g}'
+            told, pair = found['modes'][row], against_dense(found, row)
             cells += [won(told['successes'], told['episodes']), _lost(pair),
                       f'{pair["loss"] / touched:.1f}' if pair and touched else '']  # fmt: skip
         lines.append(f'| {size:g} | ' + ' | '.join(cells) + ' |')
@@ -367,7 +365,7 @@ def cost_table(found: Found, wanted: Sequence[Wanted]) -> str:
             continue
         told = found['modes'][name]
         _, rms, peak, way, _ = _moved(told)
-        times = (_told(_half(told[key]), '.1f', ' ms') for key in ('backbone_ms', 'pass_ms'))
+        times = (measured(_half(told[key]), '.1f', ' ms') for key in ('backbone_ms', 'pass_ms'))
         lines.append('| ' + ' | '.join((row.name, *times, way, rms, peak)) + ' |')
     return '\n'.join(lines)
 
@@ -381,16 +379,11 @@ def _moved(told: Found) -> tuple[str, ...]:
                ('way', '.1f', ' rad'), ('seconds_median', '.1f', ' s'))  # fmt: skip
     if told.get('moved', 1.0) == 0.0:
         return ('',) * len(columns)
-    return tuple(_told(told.get(key), form, unit) for key, form, unit in columns)
+    return tuple(measured(told.get(key), form, unit) for key, form, unit in columns)
 
 
 def _half(times: Found | None) -> float | None:
     return None if times is None else times['p50']
-
-
-def _told(value: float | None, form: str, unit: str) -> str:
-    """Empty where nobody measured it."""
-    return '' if value is None else f'{value:{form}}{unit}'
 
 
 def _motion(found: Found) -> str:

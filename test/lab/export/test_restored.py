@@ -48,12 +48,12 @@ def bundle(trained, tmp_path_factory):
 
 
 def test_every_weight_comes_back_as_it_was(trained, bundle):
-    checkpoint, found = trained, restored(bundle)
-    before, after = weights(checkpoint), weights(found)
+    found = restored(bundle)
+    before, after = weights(trained), weights(found)
     assert before.keys() == after.keys()
     assert [name for name in before if not torch.equal(before[name], after[name])] == []
-    assert found.config == checkpoint.config and found.tokenizer == checkpoint.tokenizer
-    assert found.statistics == checkpoint.statistics and found.robot == checkpoint.robot
+    assert found.config == trained.config and found.tokenizer == trained.tokenizer
+    assert found.statistics == trained.statistics and found.robot == trained.robot
     assert found.calibration == open_bundle(bundle).manifest.calibration
 
 
