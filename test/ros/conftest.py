@@ -6,6 +6,7 @@ import gc
 import os
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -42,44 +43,79 @@ class Graph:
         rclpy.init(context=self.context, domain_id=DOMAIN, args=[])
         self.executor = SingleThreadedExecutor(context=self.context)
         self.nodes: list[Any] = []
+        self.ended_by = ''
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
 
     def _spin(self) -> None:
-        while not self._stop.is_set():
-            self.executor.spin_once(timeout_sec=0.05)
+        try:
+            while not self._stop.is_set():
+                self.executor.spin_once(timeout_sec=0.05)
+        except BaseException:
+            self.ended_by = traceback.format_exc()
 
     def add(self, node: Any) -> Any:
+        for kind in ('subscription', 'publisher', 'timer', 'client', 'service'):
+            setattr(node, f'destroy_{kind}', self._only_here(getattr(node, f'destroy_{kind}')))
         self.nodes.append(node)
         self.executor.add_node(node)
         return node
 
+    def _only_here(self, destroy: Callable[[Any], bool]) -> Callable[[Any], bool]:
+        """What another thread destroys ends the executor where it was just about to wait on it."""
+
+        def guarded(entity: Any) -> bool:
+            here = threading.current_thread()
+            assert here is self._thread or not self._thread.is_alive(), (
+                f'{destroy.__name__} in {here.name} while the executor spins: use graph.call'
+            )
+            return destroy(entity)
+
+        return guarded
+
     def call(self, function: Callable[[], Any], timeout: float = 30.0) -> Any:
-        """Run a function in the executor's thread, as a callback would."""
+        """Run a function in the executor's thread, as a callback would; raises what it raised."""
         done = threading.Event()
         result: list[Any] = []
+        raised: list[BaseException] = []
 
         def run() -> None:
             try:
                 result.append(function())
+            except BaseException as error:
+                raised.append(error)
             finally:
                 done.set()
 
         self.executor.create_task(run)
-        assert done.wait(timeout), 'the executor does not answer'
+        until = time.monotonic() + timeout
+        while not done.wait(0.1):
+            assert not self.ended_by, f'the executor ended:\n{self.ended_by}'
+            assert time.monotonic() < until, 'the executor does not answer'
+        if raised:
+            raise raised[0]
         return result[0]
 
     def close(self) -> None:
+        """Whatever happened: no thread of a node outlives its test, to disturb the next one."""
+        wrong: list[BaseException] = []
         for node in self.nodes:
             if hasattr(node, 'close'):
-                self.call(lambda node=node: node.close('end of the test'))
+                try:
+                    self.call(lambda node=node: node.close('end of the test'))
+                except AssertionError as error:
+                    wrong.append(error)
         self._stop.set()
         self._thread.join(5)
         for node in self.nodes:
+            if wrong and hasattr(node, 'close'):
+                node.close('end of the test')
             node.destroy_node()
         self.executor.shutdown(timeout_sec=1)
         self.context.try_shutdown()
+        assert not wrong, wrong[0]
+        assert not self.ended_by, f'the executor ended:\n{self.ended_by}'
 
 
 @pytest.fixture

@@ -145,8 +145,13 @@ def test_what_is_commanded_never_goes_where_the_joints_are_measured(graph, rules
     words = [word for rule in rules for word in ('-r', rule)]
     node = graph.add(Node('vla_node', context=graph.context, cli_args=['--ros-args', *words]))
     before = len(list(node.publishers))
-    with pytest.raises(ConfigError, match='another topic than /js|another topic than /joint_st'):
-        CommandPublishers(node, from_flat({'command_type': 'joint_state'}), JOINTS)
+    config = from_flat({'command_type': 'joint_state'})
+
+    def refused():
+        with pytest.raises(ConfigError, match='another topic than /js|another topic than /joint_'):
+            CommandPublishers(node, config, JOINTS)
+
+    graph.call(refused)
     assert len(list(node.publishers)) == before
 
 
@@ -408,7 +413,7 @@ def test_the_frame_of_the_parameters_outranks_the_given_one(graph):
 
 def test_destroyed_publishers_are_gone(graph):
     wire = Wire(graph)
-    wire.publishers.destroy()
+    graph.call(wire.publishers.destroy)
     wait_for(lambda: not wire.node.count_publishers('/joint_trajectory'), what='gone')
     assert wire.node.count_publishers('/gripper_command') == 0
 

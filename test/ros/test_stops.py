@@ -251,7 +251,7 @@ def test_arming_ends_the_shadow_and_the_first_command_is_the_measured_pose(rig):
 
 def test_arming_is_refused_while_nobody_subscribes_to_the_commands(rig):
     rig = rig(armed=False).up()
-    rig.robot.deafen()
+    rig.graph.call(rig.robot.deafen)
     wait_for(lambda: not rig.session.publishers.listeners, what='nobody listens')
     rig.wait_state('ready')
     answer = rig.ask('arm', True)

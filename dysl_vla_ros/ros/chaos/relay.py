@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,14 @@ from dysl_vla_ros.ros.chaos.services import Services
 from dysl_vla_ros.ros.chaos.spoil import Filter
 from dysl_vla_ros.ros.chaos.windows import FOREIGN, read_window
 
+_LOG = logging.getLogger(__name__)
+
 _DEEP = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=200, reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.VOLATILE,
 )  # fmt: skip
 _BEAT_S = 0.01
+_LET_GO_S = 2.0
 _ENABLE_S = 0.05
 _HAND_SETTLES_S = 0.3
 """An arm that was pushed comes to rest within this [s]."""
@@ -59,7 +63,6 @@ class Relay:
         self.spoil: dict[str, Filter] = {}
         self.enable: bool | None = None
         self.delivers = True
-        self.errors: list[str] = []
         self._late: list[tuple[float, float]] = []
         self._end = threading.Event()
         self._intruder: Any = None
@@ -150,7 +153,7 @@ class Relay:
             )
         elif not on and self._commands is not None:
             subscription, self._commands = self._commands, None
-            self.node.destroy_subscription(subscription)
+            self._let_go(self.node.destroy_subscription, subscription)
 
     def intrude(self, on: bool) -> None:
         """Whether a second commander has a publisher on the command topic."""
@@ -160,7 +163,7 @@ class Relay:
             )
         elif not on and self._intruder is not None:
             publisher, self._intruder = self._intruder, None
-            self.node.destroy_publisher(publisher)
+            self._let_go(self.node.destroy_publisher, publisher)
 
     def intruder_says(self, offset: float, seconds: float, index: int = 0) -> None:
         """The second commander sends one trajectory, from where the arm is."""
@@ -246,14 +249,20 @@ class Relay:
         for item in [message] if spoil is None else spoil(message):
             self._publishers[topic].publish(item)
 
+    def _let_go(self, destroy: Callable[[Any], bool], entity: Any) -> None:
+        """Destroy it in the executor's thread, which else may be about to wait on it and fails."""
+        task, until = self._executor.create_task(destroy, entity), time.monotonic() + _LET_GO_S
+        while not task.done() and time.monotonic() < until:
+            time.sleep(0.001)
+
     # ---- threads -----------------------------------------------------------------------------
 
     def _spin(self) -> None:
         while not self._end.is_set():
             try:
                 self._executor.spin_once(timeout_sec=0.05)
-            except Exception as error:
-                self.errors.append(repr(error))
+            except Exception:
+                _LOG.exception('a callback of the relay failed')
 
     def _beat(self) -> None:
         due = time.monotonic()
