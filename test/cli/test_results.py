@@ -106,10 +106,32 @@ def test_a_table_compares_with_dense_and_with_the_fixed_exit():
 def test_what_a_chunk_costs_and_how_the_arm_moves_stand_in_a_table_of_their_own():
     found = report(full=40, auto=38)
     found['modes']['auto'] |= {'way': 1.94, 'jerk_rms': 16.6, 'jerk_peak': 70.5}
+    found['paired'] = {'auto': {'loss': 0.05, 'low': 0.0, 'high': 0.1, 'backbone_time_ratio': 0.44,
+                                'pass_time_ratio': 0.54}}  # fmt: skip
     lines = cost_table(found, PARETO).splitlines()
-    assert lines[2] == '| dense | 5.0 ms | 6.0 ms |  |  |  |', 'older reports have times alone'
-    assert lines[3] == '| DySL `auto` | 5.0 ms | 6.0 ms | 1.9 rad | 17 | 70 |'
+    assert lines[2] == '| dense | 5.0 ms |  | 6.0 ms |  |  |  |  |', 'older ones have times alone'
+    assert lines[3] == '| DySL `auto` | 5.0 ms | 44 % | 6.0 ms | 54 % | 1.9 rad | 17 | 70 |'
     assert lines[3] in render({'results_tabletop': found})
+
+
+def test_a_time_beside_other_work_is_shown_only_where_dense_had_the_same_beside_it():
+    found = report(full=40, auto=38)
+    found['modes']['random'] = told(4, episodes=20)  # decided early
+    found['modes']['tuned fixed 8'] = told(40)  # of another run, which joins
+    found['paired'] = {row: {'loss': 0.0, 'low': 0.0, 'high': 0.0, 'backbone_time_ratio': 0.4,
+                             'pass_time_ratio': 0.5} for row in ('auto', 'random')}  # fmt: skip
+    rows = {line.split(' | ')[0].strip('| '): line.split(' | ')[1:5]
+            for line in cost_table(found, PARETO).splitlines()}  # fmt: skip
+    assert rows['DySL `auto`'] == ['5.0 ms', '40 %', '6.0 ms', '50 %']
+    assert rows['random'] == ['', '40 %', '', '50 %']
+    assert rows['fixed exit 8, fine-tuned'] == ['', '', '', '']
+
+
+def test_without_evidence_no_figure_of_ours_stands_beside_the_papers():
+    page = render({})
+    paper = page[page.index("## The paper's numbers") :]
+    assert paper.count('| not run |') == 7
+    assert '97.1 % | 96.5 %' in paper and '43 %' not in paper and '1.4 layers' not in paper
 
 
 def test_an_anchor_is_a_row_beside_what_it_played_the_same_episodes_as():

@@ -51,6 +51,7 @@ KINDS = {
     'fixed exit, fine-tuned': Kind('#1f6fb4', 'circle'),
     'n-layer': Kind('#2a9d8f', 'diamond'),
     'DySL `auto`': Kind('#e06a00', 'triangle'),
+    'controllers alone': Kind('#e06a00', 'triangle', filled=False),
     'exit by instruction': Kind('#8e3fa8', 'diamond', filled=False),
     'exit by instruction, fine-tuned': Kind('#8e3fa8', 'diamond'),
     'paced': Kind('#8a8a2b', 'triangle', filled=False),
@@ -105,10 +106,9 @@ def figure(evidence: Mapping[str, Found]) -> str:
     evidence = joined(evidence)
     panels = [*_bundled(evidence)]
     for suite, lines in libero_series(evidence):
-        title = f'LIBERO-{suite}, {max(line.told["episodes"] for line in lines):,} episodes'
         total = max(line.told['layers_total'] for line in lines)
-        panels.append(Panel(title, [_mark(line, total) for line in lines
-                                    if line.kind in KINDS]))  # fmt: skip
+        marks = [_mark(line, total) for line in lines if line.kind in KINDS]
+        panels.append(Panel(f'LIBERO-{suite}, {_counted(marks)}', marks))
     return draw(panels)
 
 
@@ -148,7 +148,14 @@ def _bundled(evidence: Mapping[str, Found]) -> list[Panel]:
         if told is not None and kind in KINDS:
             marks.append(Mark(kind, told['layers_run_mean'] / total, told['successes'],
                               told['episodes'], _depth(row.name)))  # fmt: skip
-    return [Panel(f'Bundled tasks, {max(one.count for one in marks):,} episodes', marks)]
+    return [Panel(f'Bundled tasks, {_counted(marks)}', marks)]
+
+
+def _counted(marks: Sequence[Mark]) -> str:
+    """How many episodes the marks that are drawn stand for."""
+    counts = [mark.count for mark in marks if mark.success >= LOWEST]
+    least, most = min(counts, default=0), max(counts, default=0)
+    return f'{most:,} episodes' if least == most else f'{least:,} to {most:,} episodes'
 
 
 def _mark(line: Line, total: int) -> Mark:

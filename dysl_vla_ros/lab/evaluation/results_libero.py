@@ -23,7 +23,8 @@ from dysl_vla_ros.lab.evaluation.libero_lines import (
     reference_of,
     tables_of,
 )
-from dysl_vla_ros.lab.evaluation.results_cells import Found, difference, measured, won
+from dysl_vla_ros.lab.evaluation.results_cells import Found, difference, won
+from dysl_vla_ros.lab.evaluation.results_trained import PREFIX, updates
 
 _POLICIES = {suite: f'a policy (`dysl recipe --world libero --suite {suite}`)' for suite in SUITES}
 _PLAY = '`dysl evaluate --world libero`'
@@ -57,7 +58,8 @@ def libero_parts(evidence: Mapping[str, Found]) -> list[str]:
         for seeds in recipes(tables):
             if len(seeds) > 1:
                 lines = pooled(seeds)
-                parts += [_pooled_title(title, seeds, lines), pooled_table(lines)]
+                parts += [_pooled_title(title, seeds, lines) + _unlike(seeds, evidence),
+                          pooled_table(lines)]  # fmt: skip
         seen = {line.kind for table in tables for line in table.lines}
         if seen:
             missing += [f'- {title}, {kind}: needs {needs}' for kind, needs in _ROWS
@@ -104,19 +106,16 @@ def _starts(lines: Sequence[Line]) -> int:
 def success_table(lines: Sequence[Line]) -> str:
     """Rows of one policy, paired with its dense row and with the shallowest good exit.
 
-    Times are shown of the run that played dense alone: those of two runs are not comparable.
+    Times of a pass are in no table: rows were played in different hours, beside other work, and
+    what a report keeps of them are means over all starts, which cannot be paired.
     """
     dense, reference = dense_of(lines), reference_of(lines)
-    timed = _timed(lines)
-    text = ['| | episodes | won | layers | controllers | re-runs | lost | exit | actions | '
-            'backbone | pass |', '| --- ' * 11 + '|']  # fmt: skip
+    text = ['| | episodes | won | layers | controllers | re-runs | lost | exit | actions |',
+            '| --- ' * 9 + '|']  # fmt: skip
     for line in lines:
-        told = line.told
-        times = [measured(told[key], '.1f', ' ms') if line.run == timed else ''
-                 for key in ('backbone_ms', 'pass_ms')]  # fmt: skip
         text.append('| ' + ' | '.join((
             *_played(line), _lost(dense, line), _lost(reference, line, dense),
-            f'{told["actions_mean"]:.0f}', *times,
+            f'{line.told["actions_mean"]:.0f}',
         )) + ' |')  # fmt: skip
     return '\n'.join(text)
 
@@ -166,21 +165,13 @@ def _played(line: Line) -> tuple[str, ...]:
 
 def _title(table: Table) -> str:
     """What was played; ``check_libero`` has seen that it was."""
-    found, dense, timed = table.found, dense_of(table.lines), _timed(table.lines)
+    found, dense = table.found, dense_of(table.lines)
     said = (f'LIBERO-{SUITES[found["suite"]]}, `{table.name}.json`, {found["date"]}: the official '
             f'starts with full pictures, {found["replan"]} actions of each chunk; demonstrations: '
             'own, scripted')  # fmt: skip
     if dense is None:
         said += '; no dense row, so that `lost` and `exit` are empty'
-    if any(line.run != timed for line in table.lines):
-        said += f'; times of `{timed}.json` alone'
     return said
-
-
-def _timed(lines: Sequence[Line]) -> str:
-    """The run whose times are shown: that of dense; without one the first."""
-    dense = dense_of(lines)
-    return (lines[0] if dense is None else dense).run
 
 
 def _pooled_title(title: str, seeds: Sequence[Table], lines: Sequence[Line]) -> str:
@@ -194,6 +185,16 @@ def _pooled_title(title: str, seeds: Sequence[Table], lines: Sequence[Line]) -> 
         said += (f' Layers, controllers and re-runs are weighted by episodes for {unknown}, whose '
                  'reports tell no chunks.')  # fmt: skip
     return said
+
+
+def _unlike(seeds: Sequence[Table], evidence: Mapping[str, Found]) -> str:
+    """Says where dense trainings that are told took other numbers of updates."""
+    names = [f'{PREFIX}{table.name}' for table in seeds]
+    found = [updates(evidence[name], 'train') for name in names
+             if 'train' in evidence.get(name, {})]  # fmt: skip
+    if len(set(found)) < 2:
+        return ''
+    return f' Their dense trainings took {" and ".join(f"{one:,}" for one in found)} updates.'
 
 
 def _each(one: Line | None, other: Line, dense: Line | None = None) -> str:

@@ -1,6 +1,7 @@
 """``doc/results.md`` from committed JSON: every table of the comparison, and what was not run.
 
-Nothing is typed in by hand: a row is there because a file has it, or it says what would make it.
+No figure of ours is typed in by hand: a row is there because a file has it, or it says what would
+make it.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from dysl_vla_ros.lab.evaluation.results_cells import Found, difference, measure
 from dysl_vla_ros.lab.evaluation.results_headroom import headroom_parts, oracles
 from dysl_vla_ros.lab.evaluation.results_libero import libero_parts
 from dysl_vla_ros.lab.evaluation.results_paired import (
+    DENSE,
     against_dense,
     against_exit,
     check_wins,
     not_compared,
+    paired_with_dense,
 )
+from dysl_vla_ros.lab.evaluation.results_paper import paper_table
 from dysl_vla_ros.lab.evaluation.results_trained import trained_parts
 
 _LATE = ('quarter', 'half', 'one', 'three')
@@ -41,8 +45,11 @@ PICTURED = (
 )
 COSTS = (
     'Each table has a second one: the median time of a chunk in the backbone and in the whole '
-    'pass, re-runs included, on one thread, beside other work; and how the arm moves, as medians '
-    'over episodes: its way, and jerk in rad/s³ of the measured joints at 30 Hz.'
+    'pass, re-runs included, on one thread, beside other work, and what it is of that of dense '
+    'on the same episodes, which were played in turns (a row of fewer episodes has that alone, '
+    'one of another run none: other work was another then); and how the arm moves, as medians '
+    'over episodes: its way, and jerk in rad/s³ of the measured joints at 30 Hz. `controllers '
+    'alone` is `max_skip`: they decide, without guidance before and verification after.'
 )
 NOISE = (
     'Normal noise on every weight matrix of every layer, its standard deviation as a share of the '
@@ -52,6 +59,7 @@ NOISE = (
 COMMAND = 'dysl results --write doc/results.md'
 LARGEST = 5_000_000
 """Of all evidence that this page is made from [bytes]."""
+_STILL_RAD = 1e-3
 _SAME = ('first_seed', 'split', 'latency', 'episodes_per_family', 'probe')
 """What makes two reports ones of the same episodes."""
 
@@ -99,6 +107,7 @@ PARETO = (
     Wanted('static', ('static_only',), '`--modes static_only`'),
     Wanted('DeeR', ('deer 0.5',), '`--modes deer --deer-ratio 0.5`'),
     Wanted('DySL `auto`', ('auto',), '`--modes auto`'),
+    Wanted('controllers alone', ('max_skip',), '`--modes max_skip`'),
     Wanted('closed', ('closed',), '`--modes closed`'),
     Wanted('oracle 0.12', ('oracle 0.12',), '`--modes oracle --tolerance 0.12`'),
 )  # fmt: skip
@@ -123,23 +132,6 @@ RETRAINED = (
     'Single stage, two stages and random static sets are distilled from the dense policy that the '
     'bundled one was distilled from, in a single stage, by as many updates each.'
 )
-PAPER = (
-    '| | dense | DySL | ours agrees? |', '| --- | --- | --- | --- |',
-    '| success, LIBERO average, OpenVLA-OFT-7B | 97.1 % | 96.5 % | small loss: yes, on the '
-    'bundled tasks; on LIBERO-Object for a fixed exit only |',
-    '| layers, of 32, from its latencies | 32 | 11 to 16 | the share is like ours (43 %) |',
-    '| latency, Jetson Orin | 676 ms | 345 ms | twice as fast: yes, on a CPU |',
-    '| without pre-skip guidance, CALVIN mean length | 2.92 | 2.89, without it 2.42 | no: 97.5 % '
-    'without it, 98.0 % with it, 0.5 points (-1.4 to 2.4), at 1.4 layers fewer, see (b) |',
-    '| without verification after a skip | | worse | no: as many won, to the episode, see (b) |',
-    '| noise on the weights | hurts more in important steps | | over whole phases no: reach and '
-    'carry, most of the passes, lose more at every size; for as many passes yes, from half of the '
-    'rms on; below that grasp and release lose nothing, see (c) |',
-    '| dynamic against fixed depth | not reported | | on the bundled tasks and LIBERO-Object a '
-    'fixed exit is as good or better: no gain from choosing layers anew |',
-)  # fmt: skip
-
-
 PUBLISHED = (
     'Beside, as published (one policy per suite, 50 human demonstrations a task; SmolVLA is one '
     'model for 40 tasks). Ours are trained on demonstrations of our own, scripted and freely '
@@ -199,7 +191,7 @@ def render(evidence: Mapping[str, Found], picture: str = 'results.svg') -> str:
         'against dense on the same episodes, `exit` against the shallowest fixed exit within a '
         'point of dense; intervals are 95 %.',
         *_pareto(evidence, picture), *_ablations(evidence), *_others(evidence), *_node(evidence),
-        "## The paper's numbers beside ours", '\n'.join(PAPER),
+        "## The paper's numbers beside ours", paper_table(evidence),
     ]  # fmt: skip
     return '\n\n'.join(parts) + '\n'
 
@@ -358,28 +350,44 @@ def table(found: Found, wanted: Sequence[Wanted]) -> str:
 
 def cost_table(found: Found, wanted: Sequence[Wanted]) -> str:
     """What the median chunk costs and how the arm moves, row by row."""
-    lines = ['| | backbone | whole pass | way | jerk rms | jerk peak |', '| --- ' * 6 + '|']
+    lines = ['| | backbone | of dense | whole pass | of dense | way | jerk rms | jerk peak |',
+             '| --- ' * 8 + '|']  # fmt: skip
+    paired = paired_with_dense(found)
     for row in wanted:
         name = row.line(found)
         if name is None:
             continue
-        told = found['modes'][name]
+        told, cells = found['modes'][name], [row.name]
+        for part in ('backbone', 'pass'):
+            share = paired.get(name, {}).get(f'{part}_time_ratio')
+            time = _half(told[f'{part}_ms']) if _timed(found, name) else None
+            cells += [measured(time, '.1f', ' ms'),
+                      measured(None if share is None else 100 * share, '.0f', ' %')]  # fmt: skip
         _, rms, peak, way, _ = _moved(told)
-        times = (measured(_half(told[key]), '.1f', ' ms') for key in ('backbone_ms', 'pass_ms'))
-        lines.append('| ' + ' | '.join((row.name, *times, way, rms, peak)) + ' |')
+        lines.append('| ' + ' | '.join((*cells, way, rms, peak)) + ' |')
     return '\n'.join(lines)
 
 
 def _moved(told: Found) -> tuple[str, ...]:
     """Longest standstill, jerk, its peak, way and time; empty of an arm that never moved.
 
-    Reports of before 2026-11-27 have none of the motion, and older ones of the links no ``moved``.
+    Reports of before 2026-11-27 have none of the motion, and older ones of the links no ``moved``:
+    those of an arm that held have a way of nothing.
     """
     columns = (('longest_still_s', '.2f', ' s'), ('jerk_rms', '.0f', ''), ('jerk_peak', '.0f', ''),
                ('way', '.1f', ' rad'), ('seconds_median', '.1f', ' s'))  # fmt: skip
-    if told.get('moved', 1.0) == 0.0:
+    way = told.get('way')
+    if told.get('moved', 1.0) == 0.0 or (way is not None and way < _STILL_RAD):
         return ('',) * len(columns)
     return tuple(measured(told.get(key), form, unit) for key, form, unit in columns)
+
+
+def _timed(found: Found, row: str) -> bool:
+    """Whether other work beside a row was that beside dense: played in turns, on all episodes."""
+    told, dense, paired = found['modes'][row], found['modes'].get(DENSE), found['paired']
+    if dense is None or row == DENSE:
+        return True
+    return told['episodes'] == dense['episodes'] and (not paired or row in paired)
 
 
 def _half(times: Found | None) -> float | None:

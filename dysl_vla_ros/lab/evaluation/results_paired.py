@@ -18,7 +18,7 @@ _EXIT = 'fixed '
 
 def against_dense(found: Found, row: str) -> Found | None:
     """``loss``, ``low`` and ``high`` of a row; None of dense, and where dense is not told."""
-    return _against(found, row, DENSE, found['paired'] if _paired_with_dense(found) else {})
+    return _against(found, row, DENSE, paired_with_dense(found))
 
 
 def against_exit(found: Found, row: str) -> Found | None:
@@ -28,6 +28,11 @@ def against_exit(found: Found, row: str) -> Found | None:
         return None
     same = told is not None and told['reference'] == fixed
     return _against(found, row, fixed, told['rows'] if told is not None and same else {})
+
+
+def loss_between(found: Found, reference: str, row: str) -> Found | None:
+    """The same of any two rows whose episodes are told; None of others."""
+    return None if not _wins(found, reference) else _against(found, row, reference, {})
 
 
 def shallowest_exit(found: Found) -> str | None:
@@ -83,6 +88,11 @@ def _against(found: Found, row: str, reference: str, told: Found) -> Found | Non
         return pair
     loss, low, high = paired_difference([mine for mine, _ in both], [theirs for _, theirs in both])
     return {'loss': loss, 'low': low, 'high': high}
+
+
+def paired_with_dense(found: Found) -> Mapping[str, Found]:
+    """Each row's entry of what the report compares with dense; {} where it compares otherwise."""
+    return found['paired'] if _paired_with_dense(found) else {}
 
 
 def _paired_with_dense(found: Found) -> bool:

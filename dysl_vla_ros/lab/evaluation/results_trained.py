@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 
 from dysl_vla_ros.lab.evaluation.results_cells import Found
 
-_PREFIX = 'trained_'
+PREFIX = 'trained_'
+"""Before the name of a policy's episodes: the report of its training."""
 _IS = '_is'
 """Behind the name of an anchor: what ``dysl anchors`` notes of its shape."""
 _INTRO = (
@@ -23,8 +24,8 @@ _INTRO = (
 
 def trained_parts(evidence: Mapping[str, Found]) -> list[str]:
     """The section; nothing where no run was kept."""
-    rows = [row for name, found in evidence.items() if name.startswith(_PREFIX)
-            for row in _rows(name.removeprefix(_PREFIX), found)]  # fmt: skip
+    rows = [row for name, found in evidence.items() if name.startswith(PREFIX)
+            for row in _rows(name.removeprefix(PREFIX), found)]  # fmt: skip
     if not rows:
         return []
     lines = ['| policy | | trained parameters | updates | hours |', '| --- ' * 5 + '|']
@@ -53,7 +54,7 @@ def _row(
     seconds = [report[stage].get('seconds') for stage in stages]
     return (
         f'`{policy}`', what.replace('_', ' '), '' if size is None else f'{size / 1e6:.2f} M',
-        ' + '.join(f'{_steps(report, stage):,}' for stage in stages),
+        ' + '.join(f'{updates(report, stage):,}' for stage in stages),
         '' if None in seconds else f'{sum(seconds) / 3600:.2f}',
     )  # fmt: skip
 
@@ -63,8 +64,8 @@ def _stages(report: Found) -> list[str]:
     return [stage for stage in ('ground', 'train', *rounds) if stage in report]
 
 
-def _steps(report: Found, stage: str) -> int:
-    """As noted; runs that noted none of a stage did what their recipe says."""
+def updates(report: Found, stage: str) -> int:
+    """Of one stage, as noted; runs that noted none of a stage did what their recipe says."""
     noted = report[stage].get('steps')
     if noted is not None:
         return int(noted)

@@ -92,3 +92,15 @@ def test_every_kind_has_a_shape_that_can_be_drawn():
     assert LOWEST < 0.9
     for kind in KINDS:
         assert kind in words(drawn(Mark(kind, 0.5, 95, 100))) or 'DySL' in kind
+
+
+def test_a_panel_says_of_how_many_episodes_what_it_draws_is():
+    played = {'full': (980, 1000), 'fixed 8': (392, 400), 'random': (20, 100),
+              'max_skip': (98, 100)}  # fmt: skip
+    found = {'modes': {
+        row: {'successes': wins, 'episodes': count, 'layers_run_mean': 8.0, 'layers_total': 20}
+        for row, (wins, count) in played.items()
+    }}  # fmt: skip
+    root = ElementTree.fromstring(figure({'results_tabletop': found}))
+    assert 'Bundled tasks, 100 to 1,000 episodes' in words(root)
+    assert 'controllers alone' in words(root), 'a dynamic policy, too'

@@ -15,4 +15,7 @@ def test_an_arm_that_never_moved_and_times_that_nobody_took_leave_their_columns_
     assert '11.1' not in motion and motion.count('|  ') >= 5
     rows = (results_page.Wanted('dense', ('full',)),)
     costs = results_page.cost_table({'modes': {'full': told}, 'paired': {}}, rows)
-    assert costs.splitlines()[-1] == '| dense |  | 4.0 ms |  |  |  |'
+    assert costs.splitlines()[-1] == '| dense |  |  | 4.0 ms |  |  |  |  |'
+    del told['moved']  # of before it was told: nothing but the way says so
+    told['way'] = 3.7e-13
+    assert '11.1' not in results_page._motion({'modes': {'full': told}, 'paired': {}})
