@@ -30,7 +30,7 @@ KEPT = 'every finished stage and the state saved last are kept; the same command
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('--preset', default='full', choices=('full', 'toy'),
-                        help='toy: everything small, a minute')  # fmt: skip
+                        help='toy: everything small, two minutes')  # fmt: skip
     parser.add_argument('--world', default='tabletop', choices=('tabletop', 'libero'),
                         help='libero: make libero')  # fmt: skip
     parser.add_argument('--suite', default='libero_object', help='of LIBERO')
