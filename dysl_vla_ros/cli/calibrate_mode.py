@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from argparse import Namespace
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,25 @@ from dysl_vla_ros.sim.goals import FAMILIES
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
     from dysl_vla_ros.lab.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a calibration of a bundle came to.
+
+    Attributes:
+        spec: What is written into the bundle.
+        tables: To be printed.
+        told: What decided, or why nothing did; '' is nothing to add.
+        kept: Whether a mode was looked for and the bundle's stays.
+        failed: Whether what was looked for cannot be found by playing more.
+    """
+
+    spec: CalibrationSpec
+    tables: tuple[Table, ...]
+    told: str = ''
+    kept: bool = False
+    failed: bool = False
 
 
 def compared_episodes(given: Namespace) -> int:
@@ -79,8 +99,10 @@ def played_in_simulation(given: Namespace, episodes: int, first_seed: int) -> Ev
 
 def choose_in_simulation(
     given: Namespace, manifest: Manifest, space: Workspace, bars: StageBars
-) -> tuple[CalibrationSpec, Table]:
+) -> Chosen:
     """Compare in closed loop, on seeds that the guidance was not calibrated on.
+
+    Where the episodes cannot decide, the bundle keeps its mode.
 
     Args:
         given: Options; the bundle at ``target`` has the guidance that is to be compared.
@@ -89,12 +111,12 @@ def choose_in_simulation(
         bars: Progress.
     """
     from dysl_vla_ros.lab.evaluation.choice import (
-        POINT,
+        DENSE,
         by_success,
-        choose,
         out_of_reach,
         rows_within,
     )
+    from dysl_vla_ros.lab.evaluation.decision import FEWEST, decide
     from dysl_vla_ros.lab.evaluation.evaluate import about, play, report
     from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting_place
 
@@ -113,19 +135,27 @@ def choose_in_simulation(
              'episodes': [asdict(spec) for spec in options.specs()]}  # fmt: skip
     ledger = Ledger(waiting_place('modes', named, space.folder), facts)
     played = play(options, rows, show, ledger)
+    won = {row: [one.success for one in results] for row, results in played.items()}
     candidates = by_success(played)
-    chosen = choose(candidates, total, given.depth, POINT).row
-    found = report(played)
-    space.write('modes.json', {'chosen': chosen.name, 'depth': given.depth,
+    won = {row: [one.success for one in results] for row, results in played.items()}
+    decision, found = decide(candidates, won, DENSE, total, given.depth), report(played)
+    told, chosen, spec = decision.told, '', manifest.calibration
+    if decision.row is not None:
+        chosen, spec = decision.row.name, _with(spec, decision.row)
+    else:
+        more = '' if decision.hopeless else f' (--compare {math.ceil(FEWEST / len(FAMILIES))})'
+        told = f'the mode stays: {told}{more}'
+    space.write('modes.json', {'chosen': chosen or None, 'told': told, 'depth': given.depth,
                                **{k: found[k] for k in ('modes', 'paired')}})  # fmt: skip
+    note = out_of_reach(candidates, total, given.depth) if chosen else ''
     table = _table(f'{len(options.specs())} episodes from seed {options.first_seed}', given.depth,
-                   ('won', '95 %', 'lost to dense', '95 %', 'layers', 'ms'),
-                   out_of_reach(candidates, total, given.depth))  # fmt: skip
+                   ('won', '95 %', 'lost to dense', '95 %', 'layers', 'ms'), note,
+                   bool(chosen))  # fmt: skip
     for name, one in found['modes'].items():
         low, high = one['success_interval']
         lost = found['paired'].get(name)
         table.add_row(
-            _marked(name, chosen.name),
+            _marked(name, chosen),
             f'{100 * one["success_rate"]:.1f}',
             f'{100 * low:.0f}-{100 * high:.0f}',
             '' if lost is None else f'{100 * lost["loss"]:.1f}',
@@ -134,7 +164,7 @@ def choose_in_simulation(
             '' if (ms := one['pass_ms']['mean']) is None else f'{ms:.1f}',
         )
     ledger.done()
-    return _with(manifest.calibration, chosen), table
+    return Chosen(spec, (table,), told, decision.row is None, decision.hopeless)
 
 
 def choose_by_instruction(
@@ -268,9 +298,12 @@ def _marked(name: str, chosen: str) -> str:
     return f'> {name}' if name == chosen else f'  {name}'
 
 
-def _table(title: str, depth: float, titles: tuple[str, ...], note: str) -> Table:
+def _table(
+    title: str, depth: float, titles: tuple[str, ...], note: str, decided: bool = True
+) -> Table:  # fmt: skip
     budget = f', at most {100 * depth:.0f} % of the layers' if depth else ''
-    table = Table(title=f'skip modes on {title}{budget}; > goes into the bundle',
+    mark = '; > goes into the bundle' * decided
+    table = Table(title=f'skip modes on {title}{budget}{mark}',
                   title_justify='left', box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
                   show_edge=False, caption=note or None, caption_justify='left')  # fmt: skip
     table.add_column('', no_wrap=True)

@@ -47,7 +47,7 @@ def test_collect_train_calibrate_distil_export_evaluate(tmp_path, quiet):
     dysl('calibrate', dense, '--dataset', data, *short)
     dysl('distill', dense, *sized, '--skip-weight', 0.1)
     dysl('export', policy, bundle, '--dataset', data)
-    dysl('calibrate', bundle, '--latency', 0.03, *short)
+    dysl('calibrate', bundle, '--latency', 0.03, '--compare', 0, *short)
     dysl('evaluate', '--engine', bundle, '--episodes', 1, '--time-limit', 1, '--latency', 'zero',
          '--modes', 'full', 'static_only', '--json', tmp_path / 'out.json')  # fmt: skip
 
@@ -122,27 +122,59 @@ def distils_the_same_dense_policy_otherwise(run):
 
 @pytest.mark.slow
 @needs_torch
-def test_a_bundle_is_calibrated_from_its_evaluation_and_still_verifies(tmp_path):
+def test_a_bundle_is_calibrated_from_its_evaluation_and_still_verifies(tmp_path, capsys):
     bundle = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny')
     before = open_bundle(bundle).manifest
-    dysl('calibrate', bundle, '--episodes', 1, '--time-limit', 1, '--latency', 0.05,
-         '--rule', 'level', '--weights', 'equal', '--device', 'cpu')  # fmt: skip
+    words = ['calibrate', str(bundle), '--episodes', '1', '--time-limit', '1', '--latency', '0.05',
+             '--device', 'cpu']  # fmt: skip
+    assert main([*words, '--rule', 'level', '--weights', 'equal']) == 1
     after = open_bundle(bundle).manifest
     assert after.calibration != before.calibration
     assert after.calibration.rule == 'level'
     assert replace(after, calibration=before.calibration) == before
     modes = json.loads((tmp_path / 'tiny_calibration' / 'modes.json').read_text())
     assert {'full', 'auto', 'max_skip', 'fixed 3'} < set(modes['modes'])
-    # Nothing is won by a policy of chance: the shallowest is as good as any.
-    shallowest = min(modes['modes'], key=lambda name: modes['modes'][name]['layers_run_mean'])
-    assert modes['chosen'] == shallowest
-    chosen = f'fixed {after.calibration.exit_layer}'
-    assert (chosen if after.calibration.mode == 'fixed' else after.calibration.mode) == shallowest
-    dysl('calibrate', bundle, '--episodes', 1, '--time-limit', 1, '--latency', 0.05,
-         '--depth', 0.9, '--device', 'cpu', '--compare', 0)  # fmt: skip
+    # Nothing is won by a policy of chance: so nothing decides which mode is as good as dense.
+    assert modes['chosen'] is None
+    kept = (before.calibration.mode, before.calibration.exit_layer)
+    assert (after.calibration.mode, after.calibration.exit_layer) == kept
+    told = capsys.readouterr().out
+    assert 'the mode stays: dense won none of 4 episodes' in told and '> goes into' not in told
+    assert f'skip mode of the bundle: {before.calibration.mode}, as it was' in told
+    dysl(*words, '--depth', 0.9, '--compare', 0)
     again = open_bundle(bundle).manifest.calibration
     assert again.level_low != after.calibration.level_low
-    assert (again.mode, again.exit_layer) == (after.calibration.mode, after.calibration.exit_layer)
+    assert (again.mode, again.exit_layer) == kept
+
+
+@pytest.mark.slow
+@needs_torch
+def test_of_few_episodes_that_every_row_wins_the_table_is_shown_and_the_mode_stays(
+    tmp_path, capsys, monkeypatch
+):
+    from dysl_vla_ros.lab.evaluation import decision, evaluate
+
+    play = evaluate.play
+    monkeypatch.setattr(evaluate, 'play', lambda *given: {
+        row: [replace(one, success=True) for one in results]
+        for row, results in play(*given).items()
+    })  # fmt: skip
+    bundle = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny')
+    before = open_bundle(bundle).manifest.calibration
+    dysl('calibrate', bundle, '--episodes', 1, '--time-limit', 1, '--latency', 0.05, '--device',
+         'cpu')  # fmt: skip
+    after = open_bundle(bundle).manifest.calibration
+    assert (after.mode, after.exit_layer) == (before.mode, before.exit_layer)
+    told = ' '.join(capsys.readouterr().out.split())
+    assert 'fixed 3 100.0' in told
+    assert ('the mode stays: 4 episodes of each row tell no differences below 33 points; 18 or '
+            'more would decide (--compare 5)') in told  # fmt: skip
+    monkeypatch.setattr(decision, 'FEWEST', 4)
+    dysl('calibrate', bundle, '--episodes', 1, '--time-limit', 1, '--latency', 0.05, '--device',
+         'cpu')  # fmt: skip
+    told = ' '.join(capsys.readouterr().out.split())
+    assert 'on 4 episodes, 0.0 points behind dense (95 %: -32.7 to 32.7): not told apart' in told
+    assert open_bundle(bundle).manifest.calibration.mode == 'fixed'
 
 
 @pytest.mark.slow
