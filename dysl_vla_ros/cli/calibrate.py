@@ -17,6 +17,7 @@ from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
 from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest
 from dysl_vla_ros.cli import calibrate_mode
 from dysl_vla_ros.cli.calibrate_mode import Chosen
+from dysl_vla_ros.cli.calibrate_options import refuse_idle
 from dysl_vla_ros.cli.calibrate_recording import keep_as_written, kept_recording
 from dysl_vla_ros.cli.evaluate import latency_seconds
 from dysl_vla_ros.cli.failures import FAILED
@@ -187,6 +188,7 @@ def _check(given: argparse.Namespace) -> None:
 
 def _check_options(given: argparse.Namespace) -> None:
     """What the options say together."""
+    refuse_idle(given)
     if is_published(given.target):
         if not given.dataset:
             raise ConfigError('dataset', None, 'a LeRobot data set of the robot')

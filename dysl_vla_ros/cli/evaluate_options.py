@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dysl_vla_ros.cli.ignored import refuse_ignored
+from dysl_vla_ros.cli.ignored import either, refuse_ignored
 from dysl_vla_ros.cli.values import PACKAGE
 from dysl_vla_ros.lab.evaluation.modes import NOISY, SERVED, Mode
 
@@ -87,15 +87,11 @@ def refuse_idle(given: argparse.Namespace) -> None:
     idle = [
         one for one in given.said if not set(OF_MODES.get(one, given.modes)) & set(given.modes)
     ]
-    why = '; '.join(f'{one} is of mode {_either(OF_MODES[one])}' for one in idle)
+    why = '; '.join(f'{one} is of mode {either(OF_MODES[one])}' for one in idle)
     refuse_ignored(given, idle, f'beside --modes {" ".join(given.modes)}', why)
 
 
 def _whose(option: str, world: str) -> str:
     place = PLACES[option]
-    text = f'{option} is of --world {_either(place.worlds)}'
+    text = f'{option} is of --world {either(place.worlds)}'
     return text if world not in place.here else f'{text}, here {place.here[world]}'
-
-
-def _either(names: tuple[str, ...]) -> str:
-    return ' or '.join((', '.join(names[:-1]), names[-1]) if names[1:] else names)

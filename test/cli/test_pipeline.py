@@ -262,7 +262,6 @@ def test_wrong_options_of_calibrate_are_refused_and_change_nothing(
 ):
     bundle = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny')
     before = (bundle / 'manifest.json').read_bytes()
-    short = ['--episodes', '1', '--time-limit', '0.6', '--latency', 'zero', '--device', 'cpu']
-    assert main(['calibrate', str(bundle), *short, *words]) == 2
+    assert main(['calibrate', str(bundle), '--device', 'cpu', *words]) == 2
     assert message in capsys.readouterr().err
     assert (bundle / 'manifest.json').read_bytes() == before
