@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from argparse import Namespace
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +20,7 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.sim.goals import FAMILIES
 
 if TYPE_CHECKING:
+    from dysl_vla_ros.lab.evaluation.exits_by_instruction import ByInstruction
     from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
     from dysl_vla_ros.lab.workspace import Workspace
 
@@ -68,7 +68,7 @@ def check(given: Namespace, manifest: Manifest | None) -> None:
         if given.bag is not None or given.observations is not None:
             raise ConfigError('by-instruction', str(given.by_instruction), 'neither --bag nor '
                               '--observations with it')  # fmt: skip
-        read_report(given.by_instruction)
+        exits_told(given, manifest)
     if given.observations is not None:
         if manifest is None:
             raise ConfigError('observations', str(given.observations), 'the folder of a bundle')
@@ -180,17 +180,7 @@ def choose_by_instruction(
     Raises:
         ConfigError: The file is no such report, or of another policy.
     """
-    from dysl_vla_ros.lab.evaluation.exits_by_instruction import by_instruction
-
-    report = read_report(given.by_instruction)
-    if report.get('policy') != manifest.digest[:12]:
-        raise ConfigError('by-instruction', report.get('policy'), f'a report of this bundle, '
-                          f'policy {manifest.digest[:12]}')  # fmt: skip
-    try:
-        found = by_instruction(report)
-    except (TypeError, ValueError) as error:
-        raise ConfigError('by-instruction', str(given.by_instruction), 'a report of dysl evaluate '
-                          f'--world --json: {error}') from None  # fmt: skip
+    found = exits_told(given, manifest)
     space.write('exits.json', asdict(found))
     layers = list(next(iter(found.won.values())))
     table = Table(title='episodes won by exit; > goes into the bundle, the shallowest of the best',
@@ -202,7 +192,7 @@ def choose_by_instruction(
     for words, chosen in found.exits.items():
         wins = (f'{"> " if layer == chosen else ""}{found.won[words][layer]}' for layer in layers)
         table.add_row(words, str(found.starts[words]), *wins)
-    notes = [f'never won, so as deep as was played: {", ".join(found.never)}'] * bool(found.never)
+    notes = [f'never won, so dense: {", ".join(found.never)}'] * bool(found.never)
     if found.thin < 1:
         notes.append(f'on pictures with {found.thin:g} of the triangles, not the benchmark itself')
     table.caption, table.caption_justify = '; '.join(notes) or None, 'left'
@@ -212,21 +202,16 @@ def choose_by_instruction(
     return spec, table
 
 
-def read_report(path: Path) -> dict[str, Any]:
-    """A report of ``dysl evaluate --json``.
+def exits_told(given: Namespace, manifest: Manifest) -> ByInstruction:
+    """What the report of ``--by-instruction`` decides.
 
     Raises:
-        ConfigError: It cannot be read, or is something else.
+        ConfigError: The file is no such report, of another policy, or decides nothing.
     """
-    try:
-        found = json.loads(path.read_text('utf-8'))
-    except (OSError, ValueError) as error:
-        raise ConfigError('by-instruction', str(path), f'a report of dysl evaluate --json: {error}'
-                          ) from None  # fmt: skip
-    if not isinstance(found, dict) or not isinstance(found.get('episodes'), dict):
-        raise ConfigError('by-instruction', str(path), 'a report of dysl evaluate --world --json, '
-                          'with its episodes')  # fmt: skip
-    return found
+    from dysl_vla_ros.lab.evaluation.exits_by_instruction import by_instruction
+    from dysl_vla_ros.lab.evaluation.exits_report import read_exits_report
+
+    return by_instruction(read_exits_report(given.by_instruction, manifest))
 
 
 def _named(layer: int) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tiny_bundle
+from exits_reports import exits_report
 
 from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.cli.main import main
@@ -182,19 +183,15 @@ def test_of_few_episodes_that_every_row_wins_the_table_is_shown_and_the_mode_sta
 def test_a_bundle_is_given_an_exit_for_each_instruction_by_a_report_of_its_own(tmp_path, capsys):
     bundle = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny', layers=8)
     before = open_bundle(bundle).manifest
-    rows = {
-        name: [[task, start, won[task], 9, 9, 9] for task in (0, 1, 2) for start in range(5)]
-        for name, won in (('full', (1, 1, 0)), ('fixed 3', (1, 0, 0)), ('fixed 5', (1, 1, 0)))
-    }
-    report = {'policy': before.digest[:12], 'control': 'none', 'episodes': rows,
-              'instructions': {'0': 'lift it', '1': 'open it', '2': 'fly'}}  # fmt: skip
+    won = {'full': (1, 1, 0), 'fixed 3': (1, 0, 0), 'fixed 5': (1, 1, 0)}
+    report = exits_report(before.digest[:12], won)
     path = tmp_path / 'report.json'
     path.write_text(json.dumps(report))
     dysl('calibrate', bundle, '--by-instruction', path, '--device', 'cpu')
     after = open_bundle(bundle).manifest
     assert after.calibration.exit_by_instruction == {'lift it': 3, 'open it': 5, 'fly': 0}
     assert (after.calibration.mode, after.calibration.exit_layer) == ('by_instruction', 0)
-    assert 'never won, so as deep as was played: fly' in capsys.readouterr().out
+    assert 'never won, so dense: fly' in capsys.readouterr().out
     assert after.calibration.weights == before.calibration.weights, 'the guidance stays'
     for other, words in (({'policy': 'another'}, 'a report of this bundle'),
                          ({'episodes': []}, 'with its episodes')):  # fmt: skip

@@ -69,7 +69,7 @@ CALLS = [
     ('calibrate BUNDLE --bag NOWHERE', 'an .mcap file, or a folder with one', WRONG),
     ('calibrate BUNDLE --bag EMPTY', 'in this one there is none', WRONG),
     ('calibrate BUNDLE --observations NPZ --depth 0.5', 'cut off', WRONG),
-    ('calibrate BUNDLE --by-instruction NOWHERE', 'a report of dysl evaluate --json', WRONG),
+    ('calibrate BUNDLE --by-instruction NOWHERE', 'a report of dysl evaluate --world', WRONG),
     ('calibrate BUNDLE --by-instruction NOWHERE --depth 0.5 --episodes 3',
      "--depth, --episodes = 'beside a bundle with --by-instruction'", WRONG),
     ('calibrate BUNDLE --topic /chunks', '--topic is of a bundle with --bag', WRONG),
