@@ -187,6 +187,8 @@ CALLS = [
     ('recipe', '--folder is missing', WRONG),
     ('recipe --folder FOREIGN', 'there is thesis.tex in this one', WRONG),
     ('recipe --folder OUT --until nothing', 'expected one of demonstrations, dense', WRONG),
+    ('recipe --folder OUT --rounds 0 --round-episodes 5', 'there is no round', WRONG),
+    ('recipe --folder OUT --until demonstrations', 'dysl collect', WRONG),
     ('recipe --folder OUT --start NOWHERE', 'there is nothing of this name', WRONG),
     ('soak --minutes -1', 'a number above 0', WRONG),
     ('soak --engine NOWHERE', 'there is nothing of this name', WRONG),
