@@ -233,9 +233,11 @@ PARTS = {
     ),
     'lab.ablations': May('lab.anchors lab.recipe lab.workspace', 'pathlib'),
     'lab.anchors': May(
-        'bundle errors lab.begun_with lab.data lab.folders lab.learn lab.model lab.workspace',
-        'json pathlib',
+        'bundle errors lab.begun_with lab.data lab.folders lab.learn lab.model lab.run_numbers '
+        'lab.workspace',
+        'pathlib',
     ),
+    'lab.run_numbers': May('errors lab.begun_with lab.folders', 'pathlib'),
     'lab.libero_corrections': May(
         'bundle config contract data_types lab.data lab.evaluation lab.worlds policy',
         'pathlib', 'numpy',

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dysl_vla_ros.lab.anchors import AnchorSettings
 
 EXAMPLE = 'dysl anchors runs/full --exit-layer 8 5 --layers 9'
+_PRESETS = ('full', 'toy')
 KEPT = 'every finished checkpoint and the state saved last are kept; the same command goes on'
 
 
@@ -55,8 +56,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--stages', type=int, nargs='+', default=[], choices=(1, 2),
                         help='distillations of as many updates: 1, adapters and controllers '
                         'together; 2, half of them adapters alone before')  # fmt: skip
-    parser.add_argument('--preset', default='full', choices=('full', 'toy'),
-                        help='as the run had it')  # fmt: skip
+    parser.add_argument('--preset', default='full', choices=_PRESETS,
+                        help='as the run had it; another is refused')  # fmt: skip
     parser.add_argument('--out', type=Path, help='checkpoints and bundles; default: anchors in '
                         'the folder')  # fmt: skip
     parser.add_argument('--precision', default='auto', choices=('auto', 'bf16', 'fp32'),
@@ -115,7 +116,7 @@ def run(given: argparse.Namespace) -> int:
                 made = all_static(made) if made.skipping is None else guided(made, given.folder)
                 export_bundle(made, bundle, name, robot=ROBOT if libero else None)
         recipe = preset(given.preset, given.workers, device.type == 'cuda')
-        recipe = replace(recipe, distill=replace(recipe.distill, precision=given.precision))
+        recipe = replace(recipe, distill=replace(settings.distill, precision=given.precision))
         wanted = distillations(recipe, given.random_static, given.stages, given.seed)
         distilled = make_ablations(given.folder, wanted, space, given.workers)
         for name, path in distilled.items():
@@ -153,23 +154,34 @@ def exits_told(bundle: Path, deepest: int | None) -> CalibrationSpec:
 
 
 def anchor_settings(given: argparse.Namespace, libero: bool, on_gpu: bool) -> AnchorSettings:
-    """The numbers of the recipe that made the run."""
+    """The numbers of the recipe that made the run.
+
+    Raises:
+        ConfigError: The run was made with another preset.
+    """
     from dysl_vla_ros.lab.anchors import AnchorSettings, as_the_run_had
     from dysl_vla_ros.lab.learn.dense import DenseSettings
     from dysl_vla_ros.lab.learn.train import TrainSettings
     from dysl_vla_ros.lab.libero_recipe import libero_preset
     from dysl_vla_ros.lab.recipe import preset
+    from dysl_vla_ros.lab.run_numbers import check_preset
 
     def with_precision(plan: TrainSettings) -> TrainSettings:
         return replace(plan, precision=given.precision)
 
     if libero:
+        check_preset(given.folder, given.preset, {
+            name: libero_preset(name, 'libero_object', 1, on_gpu).network for name in _PRESETS
+        })  # fmt: skip
         other = libero_preset(given.preset, 'libero_object', 1, on_gpu)
         ground = other.ground and with_precision(other.ground)
         dense = DenseSettings(ground, with_precision(other.train), other.network)
         return as_the_run_had(given.folder, AnchorSettings(dense, (), other.distill, given.seed))
+    check_preset(given.folder, given.preset,
+                 {name: preset(name, 1, on_gpu).network for name in _PRESETS})  # fmt: skip
     recipe = preset(given.preset, 1, on_gpu)
     dense = DenseSettings(with_precision(recipe.ground), with_precision(recipe.train),
                           recipe.network, recipe.own_share)  # fmt: skip
     rounds = tuple(with_precision(one.train) for one in recipe.rounds)
-    return AnchorSettings(dense, rounds, recipe.distill, given.seed)
+    return as_the_run_had(given.folder,
+                          AnchorSettings(dense, rounds, recipe.distill, given.seed))  # fmt: skip

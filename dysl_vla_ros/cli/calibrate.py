@@ -16,8 +16,11 @@ from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
 from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest
 from dysl_vla_ros.cli import calibrate_mode
+from dysl_vla_ros.cli.calibrate_mode import Chosen
+from dysl_vla_ros.cli.calibrate_options import refuse_idle
 from dysl_vla_ros.cli.calibrate_recording import keep_as_written, kept_recording
 from dysl_vla_ros.cli.evaluate import latency_seconds
+from dysl_vla_ros.cli.failures import FAILED
 from dysl_vla_ros.cli.inputs import (
     look_at_checkpoint,
     look_at_dataset,
@@ -99,8 +102,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='guidance rule; default: as it was, at first level')  # fmt: skip
     parser.add_argument('--compare', type=COUNT_FROM_0, metavar='EPISODES',
                         help='of a bundle, per family: fixed exits against the dynamic modes; the '
-                        'shallowest within a point of the best at --depth becomes its mode; 0: '
-                        'its mode stays; default: as --episodes')  # fmt: skip
+                        'shallowest within a point of the best at --depth becomes its mode, '
+                        'unless dense never wins or 5 are not reached; 0: its mode stays; '
+                        'default: as --episodes')  # fmt: skip
     parser.add_argument('--observations', type=Path, help='of a bundle: compare the modes on '
                         'a recording (bag, or .npz as for dysl bench) instead, by their error '
                         'to dense; the guidance stays')  # fmt: skip
@@ -136,14 +140,17 @@ def run(given: argparse.Namespace) -> int:
     with StageBars(console) as bars:
         space = Workspace(out, out, training_device(given.device), bars.progress)
         calibrate = _bundle if given.target.is_dir() else _checkpoint
-        spec, tables = calibrate(given, space, bars)
-    for table in tables:
+        found = calibrate(given, space, bars)
+    for table in found.tables:
         console.print(table)
+    if found.told:
+        console.print(found.told, soft_wrap=True)
     if given.target.is_dir():
-        at = f' at layer {spec.exit_layer}' if spec.mode == 'fixed' else ''
-        console.print(f'skip mode of the bundle: {spec.mode}{at}')
+        at = f' at layer {found.spec.exit_layer}' if found.spec.mode == 'fixed' else ''
+        console.print(f'skip mode of the bundle: {found.spec.mode}{at}'
+                      + ', as it was' * found.kept)  # fmt: skip
     console.print(f'{given.target}: calibration written; report and plots in {out}')
-    return 0
+    return FAILED if found.failed else 0
 
 
 def _results(given: argparse.Namespace) -> Path:
@@ -181,6 +188,7 @@ def _check(given: argparse.Namespace) -> None:
 
 def _check_options(given: argparse.Namespace) -> None:
     """What the options say together."""
+    refuse_idle(given)
     if is_published(given.target):
         if not given.dataset:
             raise ConfigError('dataset', None, 'a LeRobot data set of the robot')
@@ -207,9 +215,7 @@ def _check_options(given: argparse.Namespace) -> None:
                           'checkpoint it came from, distil and export again')  # fmt: skip
 
 
-def _checkpoint(
-    given: argparse.Namespace, space: Workspace, bars: StageBars
-) -> tuple[CalibrationSpec, list[Table]]:
+def _checkpoint(given: argparse.Namespace, space: Workspace, bars: StageBars) -> Chosen:
     import torch
 
     from dysl_vla_ros.lab.data.dataset_reader import Thinning
@@ -255,12 +261,10 @@ def _checkpoint(
     dtype = torch.float32 if torch.float32 in stored else torch.float16
     bars.say(f'the checkpoint before this calibration: {keep_before(given.target)}')
     save_checkpoint(given.target, replace(checkpoint, calibration=spec), dtype)
-    return spec, [_table(space.report['calibrate'], spec)]
+    return Chosen(spec, (_table(space.report['calibrate'], spec),))
 
 
-def _bundle(
-    given: argparse.Namespace, space: Workspace, bars: StageBars
-) -> tuple[CalibrationSpec, list[Table]]:
+def _bundle(given: argparse.Namespace, space: Workspace, bars: StageBars) -> Chosen:
     manifest = open_bundle(given.target).manifest
     if given.by_instruction is not None or given.observations is not None:
         if given.by_instruction is not None:
@@ -269,7 +273,7 @@ def _bundle(
             spec, table = calibrate_mode.choose_on_recorded(given, manifest, space, bars)
         bars.say(f'the calibration before this one: {keep_before(given.target / MANIFEST_NAME)}')
         _write(given.target, manifest, spec)
-        return spec, [table]
+        return Chosen(spec, (table,))
     before = manifest.calibration
     manifest_path = given.target / MANIFEST_NAME
     kept: KeptRecording | None = None
@@ -285,14 +289,14 @@ def _bundle(
     manifest = _write(given.target, manifest, spec)
     if kept is not None:
         keep_as_written(kept, _recorded(given), space.folder)
-    tables = [_table(space.report['calibrate'], spec)]
+    chosen = Chosen(spec, (_table(space.report['calibrate'], spec),))
     if given.bag is None and calibrate_mode.compared_episodes(given):
-        spec, table = calibrate_mode.choose_in_simulation(given, manifest, space, bars)
-        _write(given.target, manifest, spec)
-        tables.append(table)
+        found = calibrate_mode.choose_in_simulation(given, manifest, space, bars)
+        _write(given.target, manifest, found.spec)
+        chosen = replace(found, tables=(*chosen.tables, *found.tables))
     if kept is not None:
         kept.done()
-    return spec, tables
+    return chosen
 
 
 def _write(folder: Path, manifest: Manifest, spec: CalibrationSpec) -> Manifest:

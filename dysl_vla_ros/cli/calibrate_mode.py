@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import math
 from argparse import Namespace
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,28 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.sim.goals import FAMILIES
 
 if TYPE_CHECKING:
+    from dysl_vla_ros.lab.evaluation.exits_by_instruction import ByInstruction
     from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
     from dysl_vla_ros.lab.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a calibration of a bundle came to.
+
+    Attributes:
+        spec: What is written into the bundle.
+        tables: To be printed.
+        told: What decided, or why nothing did; '' is nothing to add.
+        kept: Whether a mode was looked for and the bundle's stays.
+        failed: Whether what was looked for cannot be found by playing more.
+    """
+
+    spec: CalibrationSpec
+    tables: tuple[Table, ...]
+    told: str = ''
+    kept: bool = False
+    failed: bool = False
 
 
 def compared_episodes(given: Namespace) -> int:
@@ -48,7 +68,7 @@ def check(given: Namespace, manifest: Manifest | None) -> None:
         if given.bag is not None or given.observations is not None:
             raise ConfigError('by-instruction', str(given.by_instruction), 'neither --bag nor '
                               '--observations with it')  # fmt: skip
-        read_report(given.by_instruction)
+        exits_told(given, manifest)
     if given.observations is not None:
         if manifest is None:
             raise ConfigError('observations', str(given.observations), 'the folder of a bundle')
@@ -79,8 +99,10 @@ def played_in_simulation(given: Namespace, episodes: int, first_seed: int) -> Ev
 
 def choose_in_simulation(
     given: Namespace, manifest: Manifest, space: Workspace, bars: StageBars
-) -> tuple[CalibrationSpec, Table]:
+) -> Chosen:
     """Compare in closed loop, on seeds that the guidance was not calibrated on.
+
+    Where the episodes cannot decide, the bundle keeps its mode.
 
     Args:
         given: Options; the bundle at ``target`` has the guidance that is to be compared.
@@ -89,12 +111,12 @@ def choose_in_simulation(
         bars: Progress.
     """
     from dysl_vla_ros.lab.evaluation.choice import (
-        POINT,
+        DENSE,
         by_success,
-        choose,
         out_of_reach,
         rows_within,
     )
+    from dysl_vla_ros.lab.evaluation.decision import FEWEST, decide
     from dysl_vla_ros.lab.evaluation.evaluate import about, play, report
     from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting_place
 
@@ -113,19 +135,27 @@ def choose_in_simulation(
              'episodes': [asdict(spec) for spec in options.specs()]}  # fmt: skip
     ledger = Ledger(waiting_place('modes', named, space.folder), facts)
     played = play(options, rows, show, ledger)
+    won = {row: [one.success for one in results] for row, results in played.items()}
     candidates = by_success(played)
-    chosen = choose(candidates, total, given.depth, POINT).row
-    found = report(played)
-    space.write('modes.json', {'chosen': chosen.name, 'depth': given.depth,
+    won = {row: [one.success for one in results] for row, results in played.items()}
+    decision, found = decide(candidates, won, DENSE, total, given.depth), report(played)
+    told, chosen, spec = decision.told, '', manifest.calibration
+    if decision.row is not None:
+        chosen, spec = decision.row.name, _with(spec, decision.row)
+    else:
+        more = '' if decision.hopeless else f' (--compare {math.ceil(FEWEST / len(FAMILIES))})'
+        told = f'the mode stays: {told}{more}'
+    space.write('modes.json', {'chosen': chosen or None, 'told': told, 'depth': given.depth,
                                **{k: found[k] for k in ('modes', 'paired')}})  # fmt: skip
+    note = out_of_reach(candidates, total, given.depth) if chosen else ''
     table = _table(f'{len(options.specs())} episodes from seed {options.first_seed}', given.depth,
-                   ('won', '95 %', 'lost to dense', '95 %', 'layers', 'ms'),
-                   out_of_reach(candidates, total, given.depth))  # fmt: skip
+                   ('won', '95 %', 'lost to dense', '95 %', 'layers', 'ms'), note,
+                   bool(chosen))  # fmt: skip
     for name, one in found['modes'].items():
         low, high = one['success_interval']
         lost = found['paired'].get(name)
         table.add_row(
-            _marked(name, chosen.name),
+            _marked(name, chosen),
             f'{100 * one["success_rate"]:.1f}',
             f'{100 * low:.0f}-{100 * high:.0f}',
             '' if lost is None else f'{100 * lost["loss"]:.1f}',
@@ -134,7 +164,7 @@ def choose_in_simulation(
             '' if (ms := one['pass_ms']['mean']) is None else f'{ms:.1f}',
         )
     ledger.done()
-    return _with(manifest.calibration, chosen), table
+    return Chosen(spec, (table,), told, decision.row is None, decision.hopeless)
 
 
 def choose_by_instruction(
@@ -150,17 +180,7 @@ def choose_by_instruction(
     Raises:
         ConfigError: The file is no such report, or of another policy.
     """
-    from dysl_vla_ros.lab.evaluation.exits_by_instruction import by_instruction
-
-    report = read_report(given.by_instruction)
-    if report.get('policy') != manifest.digest[:12]:
-        raise ConfigError('by-instruction', report.get('policy'), f'a report of this bundle, '
-                          f'policy {manifest.digest[:12]}')  # fmt: skip
-    try:
-        found = by_instruction(report)
-    except (TypeError, ValueError) as error:
-        raise ConfigError('by-instruction', str(given.by_instruction), 'a report of dysl evaluate '
-                          f'--world --json: {error}') from None  # fmt: skip
+    found = exits_told(given, manifest)
     space.write('exits.json', asdict(found))
     layers = list(next(iter(found.won.values())))
     table = Table(title='episodes won by exit; > goes into the bundle, the shallowest of the best',
@@ -172,7 +192,7 @@ def choose_by_instruction(
     for words, chosen in found.exits.items():
         wins = (f'{"> " if layer == chosen else ""}{found.won[words][layer]}' for layer in layers)
         table.add_row(words, str(found.starts[words]), *wins)
-    notes = [f'never won, so as deep as was played: {", ".join(found.never)}'] * bool(found.never)
+    notes = [f'never won, so dense: {", ".join(found.never)}'] * bool(found.never)
     if found.thin < 1:
         notes.append(f'on pictures with {found.thin:g} of the triangles, not the benchmark itself')
     table.caption, table.caption_justify = '; '.join(notes) or None, 'left'
@@ -182,21 +202,16 @@ def choose_by_instruction(
     return spec, table
 
 
-def read_report(path: Path) -> dict[str, Any]:
-    """A report of ``dysl evaluate --json``.
+def exits_told(given: Namespace, manifest: Manifest) -> ByInstruction:
+    """What the report of ``--by-instruction`` decides.
 
     Raises:
-        ConfigError: It cannot be read, or is something else.
+        ConfigError: The file is no such report, of another policy, or decides nothing.
     """
-    try:
-        found = json.loads(path.read_text('utf-8'))
-    except (OSError, ValueError) as error:
-        raise ConfigError('by-instruction', str(path), f'a report of dysl evaluate --json: {error}'
-                          ) from None  # fmt: skip
-    if not isinstance(found, dict) or not isinstance(found.get('episodes'), dict):
-        raise ConfigError('by-instruction', str(path), 'a report of dysl evaluate --world --json, '
-                          'with its episodes')  # fmt: skip
-    return found
+    from dysl_vla_ros.lab.evaluation.exits_by_instruction import by_instruction
+    from dysl_vla_ros.lab.evaluation.exits_report import read_exits_report
+
+    return by_instruction(read_exits_report(given.by_instruction, manifest))
 
 
 def _named(layer: int) -> str:
@@ -268,9 +283,12 @@ def _marked(name: str, chosen: str) -> str:
     return f'> {name}' if name == chosen else f'  {name}'
 
 
-def _table(title: str, depth: float, titles: tuple[str, ...], note: str) -> Table:
+def _table(
+    title: str, depth: float, titles: tuple[str, ...], note: str, decided: bool = True
+) -> Table:  # fmt: skip
     budget = f', at most {100 * depth:.0f} % of the layers' if depth else ''
-    table = Table(title=f'skip modes on {title}{budget}; > goes into the bundle',
+    mark = '; > goes into the bundle' * decided
+    table = Table(title=f'skip modes on {title}{budget}{mark}',
                   title_justify='left', box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
                   show_edge=False, caption=note or None, caption_justify='left')  # fmt: skip
     table.add_column('', no_wrap=True)

@@ -15,6 +15,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from dysl_vla_ros.bringup import config_folder
+from dysl_vla_ros.cli.evaluate_options import refuse_idle
 from dysl_vla_ros.cli.evaluate_videos import add_videos, filmed, videos_of
 from dysl_vla_ros.cli.evaluate_world import add_world, run_world
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file, need
@@ -110,6 +111,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Evaluate, print a table, write JSON."""
+    refuse_idle(given)
     check_json(given.json)
     check_plot(given.plot)
     videos = videos_of(given)

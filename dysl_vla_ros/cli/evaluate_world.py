@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from dysl_vla_ros.lab.evaluation.worlds import WorldOptions
 
 _WORLDS = ('tabletop', 'libero')
-_ONLY_TABLETOP = ('params_file', 'plot')
+_NEEDED = {'oracle': 'tolerance', 'deer': 'deer_ratio', 'paced': 'pace'}
+"""Mode -> the option without which it has no row."""
 
 
 def add_world(parser: argparse.ArgumentParser) -> None:
@@ -95,8 +96,6 @@ def run_world(given: argparse.Namespace, videos: Videos | None = None) -> int:
         else:
             from dysl_vla_ros.lab.evaluation.worlds import evaluate_worlds
 
-            if videos is not None:
-                raise ConfigError('videos', str(given.videos), f'none with --world {given.world}')
             document = evaluate_worlds(world_options(given), given.keep, step, total)
     document |= {
         'machine': platform.processor() or platform.machine(),
@@ -115,7 +114,7 @@ def libero_options(given: argparse.Namespace, videos: Videos | None = None) -> L
     """From the command line.
 
     Raises:
-        ConfigError: An option of the tabletop's, or a value out of range.
+        ConfigError: No bundle, a mode of the tabletop's, or a value out of range.
     """
     from dysl_vla_ros.lab.evaluation.libero import LiberoOptions
     from dysl_vla_ros.lab.worlds.libero.suites import STARTS, TASKS
@@ -123,11 +122,8 @@ def libero_options(given: argparse.Namespace, videos: Videos | None = None) -> L
     if not given.engine:
         raise ConfigError('engine', given.engine, 'a bundle made for LIBERO: dysl recipe --world '
                           'libero')  # fmt: skip
-    rows = _rows(given)
-    if given.option:
-        raise ConfigError('option', given.option, 'nothing with --world libero')
     return LiberoOptions(
-        suite=given.suite or 'libero_object', rows=rows, bundle=given.engine,
+        suite=given.suite or 'libero_object', rows=_rows(given), bundle=given.engine,
         tasks=tuple(given.tasks or range(TASKS)), starts=given.starts or STARTS,
         first=given.first_start, control=given.control, thin=given.thin or 1.0,
         replan=given.replan,
@@ -139,15 +135,10 @@ def world_options(given: argparse.Namespace) -> WorldOptions:
     """From the command line.
 
     Raises:
-        ConfigError: An option of the tabletop's or of LIBERO's, or a value out of range.
+        ConfigError: A mode of the tabletop's, or a value out of range.
     """
     from dysl_vla_ros.lab.evaluation.worlds import WorldOptions
 
-    for name in ('suite', 'thin'):
-        if getattr(given, name) is not None:
-            raise ConfigError(name, str(getattr(given, name)), 'nothing without --world libero')
-    if given.first_start:
-        raise ConfigError('first-start', given.first_start, 'nothing without --world libero')
     if given.workers > 1:
         raise ConfigError('workers', given.workers, f'1 with --world {given.world}: it is opened '
                           'once, in this process')  # fmt: skip
@@ -159,22 +150,17 @@ def world_options(given: argparse.Namespace) -> WorldOptions:
 
 
 def _rows(given: argparse.Namespace) -> tuple[Row, ...]:
-    for name in _ONLY_TABLETOP:
-        if getattr(given, name) is not None:
-            raise ConfigError(name, str(getattr(given, name)),
-                              f'nothing with --world {given.world}')  # fmt: skip
     timed = [mode for mode in given.modes if mode in (*SERVED, *STREAMED, *NOISY)]
     if timed:
         raise ConfigError('modes', ' '.join(timed), f'none of these with --world {given.world}: '
                           'it waits while the policy computes')  # fmt: skip
-    rows = rows_of(
+    for mode, name in _NEEDED.items():
+        if mode in given.modes and not getattr(given, name):
+            raise ConfigError(name, [], f'one or more with the mode {mode}')
+    return tuple(rows_of(
         given.modes, given.exit_layer, given.deer_ratio, given.tolerance, given.random_depth,
-        paces=given.pace or (),
-    )  # fmt: skip
-    if not rows:
-        raise ConfigError('modes', given.modes, 'modes with their numbers: --deer-ratio, '
-                          '--tolerance')  # fmt: skip
-    return tuple(rows)
+        paces=given.pace,
+    ))  # fmt: skip
 
 
 def world_table(document: dict[str, Any]) -> Table:

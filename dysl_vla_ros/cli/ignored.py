@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from dysl_vla_ros.errors import ConfigError
 
@@ -25,3 +25,8 @@ def refuse_ignored(
     if found := [option for option in given.said if option in options]:
         them = 'it' if len(found) == 1 else 'them'
         raise ConfigError(', '.join(found), beside, f'without {them}: {why}')
+
+
+def either(names: Sequence[str]) -> str:
+    """``a``, ``a or b``, or ``a, b or c``."""
+    return ' or '.join((', '.join(names[:-1]), names[-1]) if names[1:] else names)

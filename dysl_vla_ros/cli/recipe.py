@@ -12,10 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dysl_vla_ros.cli.ignored import refuse_ignored
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_checkpoint, need
+from dysl_vla_ros.cli.recipe_options import STAGES, refuse_idle
 from dysl_vla_ros.cli.values import COUNT, POSITIVE, SEED, WORKERS, whole
-from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.folders import is_workspace
 from dysl_vla_ros.targets import folder_target
 
@@ -45,7 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--workers', type=WORKERS, default=2, help='processes that simulate')
     parser.add_argument('--device', default='', help='torch device; default: a GPU, or the CPU')
     parser.add_argument('--until', default='bundle',
-                        choices=('demonstrations', 'dense', 'dagger', 'policy', 'bundle'),
+                        choices=STAGES,
                         help='last stage')  # fmt: skip
     parser.add_argument('--start', type=Path, help='checkpoint, or bundle of the '
                         'simulated arm, in place of the first training')  # fmt: skip
@@ -64,17 +63,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Run every stage whose file is not there yet."""
-    if given.world == 'libero':
-        refuse_ignored(given, ('--start', '--collect-seconds'), 'beside --world libero',
-                       'its demonstrations are counted (--episodes), and its first training '
-                       'begins with nothing')  # fmt: skip
-    else:
-        refuse_ignored(given, ('--suite', '--episodes', '--steps'), 'beside --world tabletop',
-                       'they are of LIBERO; limits are --collect-seconds and --train-seconds'
-                       )  # fmt: skip
-    if given.start is not None:
-        refuse_ignored(given, ('--train-seconds',), 'beside --start', 'it takes the place of '
-                       'the first training')  # fmt: skip
+    refuse_idle(given)
     if given.start is not None and given.start.expanduser().is_dir():
         look_at_bundle('--start', given.start)
     else:
@@ -93,9 +82,6 @@ def run(given: argparse.Namespace) -> int:
     device = training_device(given.device)
     if given.world == 'libero':
         return _libero(given, device)
-    if given.until == 'demonstrations':
-        raise ConfigError('until', given.until, 'dense, dagger, policy or bundle; the '
-                          'demonstrations alone: dysl collect')  # fmt: skip
     recipe = adjusted(recipes.preset(given.preset, given.workers, device.type == 'cuda'), given)
     recipes.run(recipe, given.folder, given.results or given.folder, device, given.workers,
                 given.until, given.start)  # fmt: skip

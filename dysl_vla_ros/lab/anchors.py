@@ -17,7 +17,6 @@ again, and what was interrupted goes on; of another run or other numbers it is r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,7 +30,7 @@ from dysl_vla_ros.lab.begun_with import MadeOf, Stages
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations, join
 from dysl_vla_ros.lab.data.libero import is_libero, load_run
 from dysl_vla_ros.lab.data.samples import load_samples
-from dysl_vla_ros.lab.folders import REPORT, START
+from dysl_vla_ros.lab.folders import START
 from dysl_vla_ros.lab.learn.dense import DenseSettings, fit, forget_states, train_dense
 from dysl_vla_ros.lab.learn.distill import DistillSettings
 from dysl_vla_ros.lab.learn.made_of import checkpoint_of, shaping
@@ -43,6 +42,7 @@ from dysl_vla_ros.lab.model.checkpoint import (
     with_card,
 )
 from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
+from dysl_vla_ros.lab.run_numbers import recipe_told
 from dysl_vla_ros.lab.workspace import Workspace
 
 BY_INSTRUCTION: Final = 'by_instruction'
@@ -72,11 +72,10 @@ def as_the_run_had(folder: Path, settings: AnchorSettings) -> AnchorSettings:
     """With the updates and batches that the run's report names: a run may be told other ones.
 
     Args:
-        folder: Of a run on demonstrations of LIBERO.
-        settings: Of the preset.
+        folder: Of the run.
+        settings: Of the preset; of its rounds the run's begin with what the report does not name.
     """
-    path = folder / REPORT
-    told = json.loads(path.read_text('utf-8')).get('recipe', {}) if path.is_file() else {}
+    told = recipe_told(folder)
 
     def same(plan: TrainSettings | None, name: str) -> Any:
         found = told.get(name)
@@ -87,13 +86,12 @@ def as_the_run_had(folder: Path, settings: AnchorSettings) -> AnchorSettings:
     dense, distill = settings.dense, told.get('distill', {})
     kept = {name: distill[name] for name in ('adapter_steps', 'controller_steps', 'batch')
             if name in distill}  # fmt: skip
-    rounds = (
-        tuple(
-            replace(dense.train, **{name: one['train'][name] for name in _OF_A_ROUND})
-            for one in told.get('rounds', ())
+    rounds, like = settings.rounds, settings.rounds or (dense.train,)
+    if 'rounds' in told:
+        rounds = tuple(
+            replace(like[n % len(like)], **{name: one['train'][name] for name in _OF_A_ROUND})
+            for n, one in enumerate(told['rounds'])
         )
-        or settings.rounds
-    )
     return replace(
         settings, rounds=rounds, distill=replace(settings.distill, **kept),
         dense=replace(dense, ground=same(dense.ground, 'ground'),

@@ -27,7 +27,8 @@ from dysl_vla_ros.lab.begun_with import MadeOf, Stages
 from dysl_vla_ros.lab.data.batches import Augmentation
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations
 from dysl_vla_ros.lab.data.libero import LiberoCollect, collect_libero, load_libero, load_run
-from dysl_vla_ros.lab.evaluation.choice import POINT, by_rate, choose, rows_within, with_mode
+from dysl_vla_ros.lab.evaluation.choice import DENSE, by_rate, rows_within, with_mode
+from dysl_vla_ros.lab.evaluation.decision import decide
 from dysl_vla_ros.lab.evaluation.libero import LiberoOptions, LiberoTask, evaluate_libero
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_config
 from dysl_vla_ros.lab.evaluation.record import ScoredPolicy
@@ -300,7 +301,8 @@ def _calibrate(recipe: LiberoRecipe, folder: Path, space: Workspace) -> None:
 def _choose_mode(recipe: LiberoRecipe, folder: Path, space: Workspace) -> None:
     """The shallowest mode that is as good as the best, at starts of neither kind.
 
-    Nobody asked for a budget, so that none costs success.
+    Nobody asked for a budget, so that none costs success. Where the episodes cannot decide, the
+    mode stays.
     """
     manifest = open_bundle(folder).manifest
     rows = rows_within(manifest.layers_total, 0.0)
@@ -313,13 +315,17 @@ def _choose_mode(recipe: LiberoRecipe, folder: Path, space: Workspace) -> None:
     found = evaluate_libero(
         options, None, lambda one: space.progress('modes', next(done), count, {})
     )
+    won = {row: [bool(one[2]) for one in found['episodes'][row.name]] for row in rows}
     candidates = by_rate({row: found['rows'][row.name] for row in rows})
-    chosen = choose(candidates, manifest.layers_total, 0.0, POINT).row
-    space.write('modes.json', {'chosen': chosen.name,
+    decision = decide(candidates, won, DENSE, manifest.layers_total)
+    chosen = None if decision.row is None else decision.row.name
+    space.write('modes.json', {'chosen': chosen, 'told': decision.told,
                                **{key: found[key] for key in ('rows', 'paired')}})  # fmt: skip
-    space.note('modes', chosen=chosen.name, episodes=recipe.compare * len(collect.tasks))
-    spec = replace(manifest.calibration, **with_mode(manifest.calibration, chosen))
-    write_manifest(folder, replace(manifest, calibration=spec))
+    space.note('modes', chosen=chosen, told=decision.told,
+               episodes=recipe.compare * len(collect.tasks))  # fmt: skip
+    if decision.row is not None:
+        spec = replace(manifest.calibration, **with_mode(manifest.calibration, decision.row))
+        write_manifest(folder, replace(manifest, calibration=spec))
 
 
 def _observations(path: Path, data: Demonstrations) -> None:

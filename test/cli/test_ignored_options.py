@@ -7,6 +7,7 @@ import pytest
 from dysl_vla_ros.cli.calls import Parser
 from dysl_vla_ros.cli.ignored import refuse_ignored
 from dysl_vla_ros.cli.main import main, parser_of
+from dysl_vla_ros.cli.recipe_options import FIRST, STAGES, refuse_idle
 from dysl_vla_ros.cli.robot_set import READ, TRAINED
 from dysl_vla_ros.cli.train import dense_settings
 from dysl_vla_ros.errors import ConfigError
@@ -49,6 +50,47 @@ def test_options_that_a_recipe_could_not_obey_are_refused(words, beside, tmp_pat
     assert main(['recipe', '--folder', str(tmp_path / 'run'), *words]) == 2
     assert f"{words[-2]} = 'beside {beside}': expected without it" in capsys.readouterr().err
     assert not (tmp_path / 'run').exists()
+
+
+def test_every_option_of_the_recipe_has_the_stage_from_which_on_it_acts():
+    assert set(FIRST) == parser_of('recipe').options() - {'-h', '--help'}
+    assert set(FIRST.values()) <= set(STAGES)
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        ('--rounds 0 --round-episodes 5', "--round-episodes = 'beside --rounds 0'"),
+        ('--rounds 0 --round-seconds 5', "--round-seconds = 'beside --rounds 0'"),
+        ('--until dense --rounds 3 --round-seconds 1',
+         "--rounds, --round-seconds = 'beside --until dense': expected without them: --rounds "
+         'acts from --until dagger on'),
+        ('--world libero --until demonstrations --train-seconds 9',
+         "--train-seconds = 'beside --until demonstrations'"),
+        ('--world libero --until demonstrations --seed 3', '--seed acts from --until dense on'),
+        ('--until demonstrations', 'the demonstrations alone: dysl collect'),
+        ('--start a.safetensors --until dense --precision fp32 --collect-seconds 9',
+         "--precision, --collect-seconds = 'beside --start CHECKPOINT and --until dense'"),
+        ('--start a.safetensors --rounds 0 --until dagger --precision fp32',
+         'nothing is collected or trained'),
+    ],
+)  # fmt: skip
+def test_options_of_stages_that_a_recipe_does_not_come_to_are_refused(
+    words, said, tmp_path, capsys
+):
+    assert main(['recipe', '--folder', str(tmp_path / 'run'), *words.split(' ')]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('words', [
+    '--start BUNDLE --rounds 0 --until dagger --precision fp32 --collect-seconds 9',
+    '--until dagger --rounds 2 --round-seconds 5', '--world libero --rounds 1 --steps 4500',
+    '--until dense --train-seconds 9 --seed 3 --collect-seconds 9',
+])  # fmt: skip
+def test_options_that_a_recipe_obeys_are_not_refused(words, tmp_path):
+    said = words.replace('BUNDLE', str(tmp_path)).split(' ')
+    refuse_idle(parser_of('recipe').parse_args(['--folder', str(tmp_path / 'run'), *said]))
 
 
 @pytest.mark.slow

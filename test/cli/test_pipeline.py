@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tiny_bundle
+from exits_reports import exits_report
 
 from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.cli.main import main
@@ -47,7 +48,7 @@ def test_collect_train_calibrate_distil_export_evaluate(tmp_path, quiet):
     dysl('calibrate', dense, '--dataset', data, *short)
     dysl('distill', dense, *sized, '--skip-weight', 0.1)
     dysl('export', policy, bundle, '--dataset', data)
-    dysl('calibrate', bundle, '--latency', 0.03, *short)
+    dysl('calibrate', bundle, '--latency', 0.03, '--compare', 0, *short)
     dysl('evaluate', '--engine', bundle, '--episodes', 1, '--time-limit', 1, '--latency', 'zero',
          '--modes', 'full', 'static_only', '--json', tmp_path / 'out.json')  # fmt: skip
 
@@ -122,27 +123,59 @@ def distils_the_same_dense_policy_otherwise(run):
 
 @pytest.mark.slow
 @needs_torch
-def test_a_bundle_is_calibrated_from_its_evaluation_and_still_verifies(tmp_path):
+def test_a_bundle_is_calibrated_from_its_evaluation_and_still_verifies(tmp_path, capsys):
     bundle = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny')
     before = open_bundle(bundle).manifest
-    dysl('calibrate', bundle, '--episodes', 1, '--time-limit', 1, '--latency', 0.05,
-         '--rule', 'level', '--weights', 'equal', '--device', 'cpu')  # fmt: skip
+    words = ['calibrate', str(bundle), '--episodes', '1', '--time-limit', '1', '--latency', '0.05',
+             '--device', 'cpu']  # fmt: skip
+    assert main([*words, '--rule', 'level', '--weights', 'equal']) == 1
     after = open_bundle(bundle).manifest
     assert after.calibration != before.calibration
     assert after.calibration.rule == 'level'
     assert replace(after, calibration=before.calibration) == before
     modes = json.loads((tmp_path / 'tiny_calibration' / 'modes.json').read_text())
     assert {'full', 'auto', 'max_skip', 'fixed 3'} < set(modes['modes'])
-    # Nothing is won by a policy of chance: the shallowest is as good as any.
-    shallowest = min(modes['modes'], key=lambda name: modes['modes'][name]['layers_run_mean'])
-    assert modes['chosen'] == shallowest
-    chosen = f'fixed {after.calibration.exit_layer}'
-    assert (chosen if after.calibration.mode == 'fixed' else after.calibration.mode) == shallowest
-    dysl('calibrate', bundle, '--episodes', 1, '--time-limit', 1, '--latency', 0.05,
-         '--depth', 0.9, '--device', 'cpu', '--compare', 0)  # fmt: skip
+    # Nothing is won by a policy of chance: so nothing decides which mode is as good as dense.
+    assert modes['chosen'] is None
+    kept = (before.calibration.mode, before.calibration.exit_layer)
+    assert (after.calibration.mode, after.calibration.exit_layer) == kept
+    told = capsys.readouterr().out
+    assert 'the mode stays: dense won none of 4 episodes' in told and '> goes into' not in told
+    assert f'skip mode of the bundle: {before.calibration.mode}, as it was' in told
+    dysl(*words, '--depth', 0.9, '--compare', 0)
     again = open_bundle(bundle).manifest.calibration
     assert again.level_low != after.calibration.level_low
-    assert (again.mode, again.exit_layer) == (after.calibration.mode, after.calibration.exit_layer)
+    assert (again.mode, again.exit_layer) == kept
+
+
+@pytest.mark.slow
+@needs_torch
+def test_of_few_episodes_that_every_row_wins_the_table_is_shown_and_the_mode_stays(
+    tmp_path, capsys, monkeypatch
+):
+    from dysl_vla_ros.lab.evaluation import decision, evaluate
+
+    play = evaluate.play
+    monkeypatch.setattr(evaluate, 'play', lambda *given: {
+        row: [replace(one, success=True) for one in results]
+        for row, results in play(*given).items()
+    })  # fmt: skip
+    bundle = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny')
+    before = open_bundle(bundle).manifest.calibration
+    dysl('calibrate', bundle, '--episodes', 1, '--time-limit', 1, '--latency', 0.05, '--device',
+         'cpu')  # fmt: skip
+    after = open_bundle(bundle).manifest.calibration
+    assert (after.mode, after.exit_layer) == (before.mode, before.exit_layer)
+    told = ' '.join(capsys.readouterr().out.split())
+    assert 'fixed 3 100.0' in told
+    assert ('the mode stays: 4 episodes of each row tell no differences below 33 points; 18 or '
+            'more would decide (--compare 5)') in told  # fmt: skip
+    monkeypatch.setattr(decision, 'FEWEST', 4)
+    dysl('calibrate', bundle, '--episodes', 1, '--time-limit', 1, '--latency', 0.05, '--device',
+         'cpu')  # fmt: skip
+    told = ' '.join(capsys.readouterr().out.split())
+    assert 'on 4 episodes, 0.0 points behind dense (95 %: -32.7 to 32.7): not told apart' in told
+    assert open_bundle(bundle).manifest.calibration.mode == 'fixed'
 
 
 @pytest.mark.slow
@@ -150,19 +183,15 @@ def test_a_bundle_is_calibrated_from_its_evaluation_and_still_verifies(tmp_path)
 def test_a_bundle_is_given_an_exit_for_each_instruction_by_a_report_of_its_own(tmp_path, capsys):
     bundle = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny', layers=8)
     before = open_bundle(bundle).manifest
-    rows = {
-        name: [[task, start, won[task], 9, 9, 9] for task in (0, 1, 2) for start in range(5)]
-        for name, won in (('full', (1, 1, 0)), ('fixed 3', (1, 0, 0)), ('fixed 5', (1, 1, 0)))
-    }
-    report = {'policy': before.digest[:12], 'control': 'none', 'episodes': rows,
-              'instructions': {'0': 'lift it', '1': 'open it', '2': 'fly'}}  # fmt: skip
+    won = {'full': (1, 1, 0), 'fixed 3': (1, 0, 0), 'fixed 5': (1, 1, 0)}
+    report = exits_report(before.digest[:12], won)
     path = tmp_path / 'report.json'
     path.write_text(json.dumps(report))
     dysl('calibrate', bundle, '--by-instruction', path, '--device', 'cpu')
     after = open_bundle(bundle).manifest
     assert after.calibration.exit_by_instruction == {'lift it': 3, 'open it': 5, 'fly': 0}
     assert (after.calibration.mode, after.calibration.exit_layer) == ('by_instruction', 0)
-    assert 'never won, so as deep as was played: fly' in capsys.readouterr().out
+    assert 'never won, so dense: fly' in capsys.readouterr().out
     assert after.calibration.weights == before.calibration.weights, 'the guidance stays'
     for other, words in (({'policy': 'another'}, 'a report of this bundle'),
                          ({'episodes': []}, 'with its episodes')):  # fmt: skip
@@ -230,7 +259,6 @@ def test_wrong_options_of_calibrate_are_refused_and_change_nothing(
 ):
     bundle = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny')
     before = (bundle / 'manifest.json').read_bytes()
-    short = ['--episodes', '1', '--time-limit', '0.6', '--latency', 'zero', '--device', 'cpu']
-    assert main(['calibrate', str(bundle), *short, *words]) == 2
+    assert main(['calibrate', str(bundle), '--device', 'cpu', *words]) == 2
     assert message in capsys.readouterr().err
     assert (bundle / 'manifest.json').read_bytes() == before

@@ -29,17 +29,20 @@ WON = {'full': (1.0, 12.0), 'auto': (0.95, 7.0), 'max_skip': (0.9, 6.0), 'fixed 
        'fixed 4': (0.95, 5.0), 'fixed 5': (1.0, 6.0), 'fixed 6': (1.0, 7.0)}  # fmt: skip
 
 
+@pytest.mark.parametrize('ever', [True, False])
 def test_the_shallowest_mode_that_is_as_good_as_dense_goes_into_the_bundle_whatever_its_depth(
-    tmp_path, monkeypatch
+    ever, tmp_path, monkeypatch
 ):
     asked = []
 
     def evaluate(options, keep, on_episode):
         asked.append(options)
         assert [row.name for row in options.rows] == list(WON)
-        rows = {name: {'success_rate': rate, 'layers_run_mean': layers}
+        rows = {name: {'success_rate': rate * ever, 'layers_run_mean': layers}
                 for name, (rate, layers) in WON.items()}  # fmt: skip
-        return {'rows': rows, 'paired': {}}
+        played = {name: [[0, start, int(start < 20 * rate * ever)] for start in range(20)]
+                  for name, (rate, _) in WON.items()}  # fmt: skip
+        return {'rows': rows, 'paired': {}, 'episodes': played}
 
     monkeypatch.setattr(libero_recipe, 'evaluate_libero', evaluate)
     folder = tiny_bundle.write_tiny_bundle(tmp_path / 'bundle', layers=12)
@@ -49,11 +52,13 @@ def test_the_shallowest_mode_that_is_as_good_as_dense_goes_into_the_bundle_whate
     recipe = libero_recipe.libero_preset('full', 'libero_spatial', 2, False)
     libero_recipe._choose_mode(recipe, folder, space)
     found = open_bundle(folder).manifest.calibration
-    assert found == replace(before, mode='fixed', exit_layer=5)
+    assert found == (replace(before, mode='fixed', exit_layer=5) if ever else before)
     [options] = asked
     assert options.first == STARTS + recipe.record, 'starts of neither table nor recording'
     assert options.suite == 'libero_spatial' and options.starts == recipe.compare > 0
-    assert '"chosen": "fixed 5"' in (tmp_path / 'run' / 'modes.json').read_text()
+    told = (tmp_path / 'run' / 'modes.json').read_text()
+    assert ('"chosen": "fixed 5"' if ever else '"chosen": null') in told
+    assert ('dense won none of 20 episodes' in told) != ever
 
 
 def episodes_of(*lengths):

@@ -31,7 +31,7 @@ class ByInstruction:
         others: For any other instruction: the deepest of them.
         won: Instruction -> exit -> episodes won.
         starts: Instruction -> start states on which all of its exits were played.
-        never: Instructions that no exit won once; they get the deepest that was played.
+        never: Instructions that no row won once; they are dense.
         thin: Share of the triangles that was drawn; below 1 the pictures are not the world's.
     """
 
@@ -53,13 +53,14 @@ def by_instruction(report: Mapping[str, Any]) -> ByInstruction:
             starts that all of them played.
 
     Raises:
-        ConfigError: There are fewer than two such rows; an instruction has too few starts in
-            common; an episode stands twice and differs; or results are told of these starts.
+        ConfigError: There is no dense row, or no exit beside it; an instruction has too few
+            starts in common; an episode stands twice and differs; none was won; or results are
+            told of these starts.
     """
     words, episodes = report.get('instructions', {}), report.get('episodes', {})
-    found = {_exit_of(name): _outcomes(name, rows) for name, rows in episodes.items()
-             if _exit_of(name) >= 0}  # fmt: skip
-    if len(found) < 2 or not words or report.get('control', 'none') != 'none':
+    found = {exit_of(name): _outcomes(name, rows) for name, rows in episodes.items()
+             if exit_of(name) >= 0}  # fmt: skip
+    if len(found) < 2 or 0 not in found or not words or report.get('control', 'none') != 'none':
         raise ConfigError('by-instruction', sorted(episodes), _ROW)
     _check_starts(report, found)
     depth = sorted(found, key=lambda layer: layer or float('inf'))
@@ -75,6 +76,10 @@ def by_instruction(report: Mapping[str, Any]) -> ByInstruction:
         exits[told] = next(layer for layer in depth if wins[layer] == best) if best else depth[-1]
         won[told], starts[told] = wins, len(common)
         never += [] if best else [told]
+    if len(never) == len(exits):
+        raise ConfigError('by-instruction', 'no episode won', 'a report of a policy that wins: '
+                          'which exit is as good as dense cannot be told of one that never does'
+                          )  # fmt: skip
     others = max(exits.values(), key=depth.index)
     return ByInstruction(exits, others, won, starts, tuple(never), float(report.get('thin', 1.0)))
 
@@ -113,7 +118,7 @@ def _check_starts(report: Mapping[str, Any], found: Mapping[int, _Outcome]) -> N
                           'official ones')  # fmt: skip
 
 
-def _exit_of(row: str) -> int:
+def exit_of(row: str) -> int:
     """Exit of a row's name, 0 of the dense one; -1 of any other."""
     mode, _, layer = row.partition(' ')
     if row == 'full':

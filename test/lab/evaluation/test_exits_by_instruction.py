@@ -59,8 +59,13 @@ def test_what_no_exit_ever_won_gets_all_layers_and_so_do_other_words():
                                     fixed_7=outcomes(LOST, WON)))  # fmt: skip
     assert found.exits == {'lift it': 0, 'open it': 4} and found.others == 0
     assert found.never == ('lift it',)
-    shallow = by_instruction(a_report(fixed_4=outcomes(LOST, WON), fixed_7=outcomes(LOST, WON)))
-    assert shallow.exits['lift it'] == 7, 'the deepest that was played'
+
+
+def test_without_the_dense_row_or_an_episode_that_was_won_nothing_is_decided():
+    with pytest.raises(ConfigError, match='--modes full fixed'):
+        by_instruction(a_report(fixed_4=outcomes(LOST, WON), fixed_7=outcomes(LOST, WON)))
+    with pytest.raises(ConfigError, match='no episode won'):
+        by_instruction(a_report(full=outcomes(LOST, LOST), fixed_7=outcomes(LOST, LOST)))
 
 
 def test_few_starts_in_common_decide_nothing():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,8 @@ from synthetic import demonstrations, small_config
 from synthetic import statistics as _statistics
 
 from dysl_vla_ros.bundle.manifest import CalibrationSpec
+from dysl_vla_ros.cli.anchors import anchor_settings
+from dysl_vla_ros.cli.main import main, parser_of
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.data_types import LayerLayout, Observation
 from dysl_vla_ros.errors import ConfigError
@@ -24,12 +26,14 @@ from dysl_vla_ros.lab.anchors import (
     shortened,
     with_own_exits,
 )
+from dysl_vla_ros.lab.begun_with import flat
 from dysl_vla_ros.lab.data.samples import batch_source
 from dysl_vla_ros.lab.data.words import build_tokenizer
 from dysl_vla_ros.lab.export.onnx_export import export_bundle
 from dysl_vla_ros.lab.learn.dense import DenseSettings
 from dysl_vla_ros.lab.learn.distill import DistillSettings
 from dysl_vla_ros.lab.learn.train import TrainSettings, train
+from dysl_vla_ros.lab.libero_recipe import libero_preset
 from dysl_vla_ros.lab.model.checkpoint import (
     Checkpoint,
     all_static,
@@ -38,6 +42,7 @@ from dysl_vla_ros.lab.model.checkpoint import (
 )
 from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
 from dysl_vla_ros.lab.model.skipping import SkipModules
+from dysl_vla_ros.lab.recipe import preset
 from dysl_vla_ros.lab.workspace import Workspace
 from dysl_vla_ros.policy import open_policy
 
@@ -224,6 +229,50 @@ def test_anchors_take_the_updates_that_the_run_was_told(tmp_path):
         11,
     )
     assert as_the_run_had(tmp_path / 'none', SETTINGS) == SETTINGS
+    told['recipe']['rounds'] = []
+    (tmp_path / 'report.json').write_text(json.dumps(told))
+    assert as_the_run_had(tmp_path, SETTINGS).rounds == (), 'a run without corrections'
+
+
+def the_report_of(folder, recipe):
+    folder.mkdir()
+    (folder / 'report.json').write_text(json.dumps({'recipe': asdict(recipe)}, default=str))
+    return folder
+
+
+@pytest.mark.parametrize('world', ['tabletop', 'libero'])
+def test_another_preset_than_the_run_had_is_refused_and_its_own_has_the_runs_numbers(
+    world, tmp_path
+):
+    toy = preset('toy', 1, False) if world == 'tabletop' else (
+        libero_preset('toy', 'libero_object', 1, False))  # fmt: skip
+    toy = replace(toy, distill=replace(toy.distill, controller_steps=5))
+    folder = the_report_of(tmp_path / 'run', toy)
+
+    def settings(*words):
+        given = parser_of('anchors').parse_args([str(folder), '--exit-layer', '2', *words])
+        return anchor_settings(given, world == 'libero', False)
+
+    with pytest.raises(ConfigError, match="preset = 'full': expected toy, with which .*run was"):
+        settings()
+    found = settings('--preset', 'toy')
+    assert (found.distill.controller_steps, found.distill.batch) == (5, 8)
+    assert [plan.steps for plan in found.rounds] == [one.train.steps for one in toy.rounds]
+    # With --results the report lies elsewhere; what its files were made of lies in the folder.
+    (folder / 'report.json').unlink()
+    begun = {f'network.{name}': value for name, value in flat(toy.network).items()}
+    (folder / 'begun_with.json').write_text(json.dumps({'dense.safetensors': begun}))
+    with pytest.raises(ConfigError, match="preset = 'full': expected toy"):
+        settings()
+    (folder / 'begun_with.json').unlink()
+    assert settings().distill.batch == 32, 'nothing tells'
+
+
+def test_a_distillation_of_a_run_without_its_preset_is_refused_by_the_command(tmp_path, capsys):
+    folder = the_report_of(tmp_path / 'run', preset('toy', 1, False))
+    assert main(['anchors', str(folder), '--exit-layer', '2', '--device', 'cpu']) == 2
+    assert "--preset = 'full': expected toy, with which" in capsys.readouterr().err
+    assert not (folder / 'anchors').exists()
 
 
 def test_a_policy_without_dynamic_layers_is_exported_and_runs_all_of_them(dense, tmp_path):
