@@ -109,9 +109,12 @@ def parse(kind: Any, value: Any, where: str) -> Any:
     if origin is tuple:
         expect(where, value, isinstance(value, (list, tuple)), 'a list')
         expect(where, len(value), len(value) <= _MOST, f'at most {_MOST} entries')
-        if len(arguments) != 2 or arguments[1] is not Ellipsis:
-            expect(where, value, len(value) == len(arguments), f'{len(arguments)} values')
-        return tuple(parse(arguments[0], item, f'{where}[{i}]') for i, item in enumerate(value))
+        kinds = arguments
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            kinds = arguments[:1] * len(value)
+        expect(where, value, len(value) == len(kinds), f'{len(kinds)} values')
+        return tuple(parse(kind, item, f'{where}[{i}]')
+                     for i, (kind, item) in enumerate(zip(kinds, value, strict=True)))  # fmt: skip
     if origin is not None and issubclass(origin, Mapping):
         _check_object(value, where)
         return {key: parse(arguments[1], item, f'{where}.{key}') for key, item in value.items()}

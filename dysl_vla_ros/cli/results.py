@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import Progress
 
 from dysl_vla_ros.bringup import config_folder
+from dysl_vla_ros.cli.ignored import refuse_ignored
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT_FROM_0, POSITIVE, WORKERS
 from dysl_vla_ros.config import load_yaml
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.evaluation.evidence_files import LARGEST, check_report_file, read_report
 from dysl_vla_ros.lab.evaluation.results_figure import HEAD, figure
-from dysl_vla_ros.lab.evaluation.results_page import LARGEST, load_evidence, render
+from dysl_vla_ros.lab.evaluation.results_page import load_evidence, render
 from dysl_vla_ros.targets import file_target, write_whole
+
+if TYPE_CHECKING:
+    from dysl_vla_ros.lab.evaluation.results_run import Piece
 
 PIECES = ('results_tabletop', 'results_heldout', 'ablation_tabletop', 'ablation_k1_tabletop',
           'ablation_k9_tabletop', 'noise_tabletop', 'latency_zero_tabletop',
           'latency_quarter_tabletop', 'latency_half_tabletop', 'latency_one_tabletop',
           'latency_three_tabletop', 'latency_smooth_tabletop')  # fmt: skip
+_OF_RUNS = ('--minutes', '--episodes', '--workers', '--engine', '--anchor', '--keep')
 _LEFT = 3
 """Exit code of a run whose time was over before the end."""
 
@@ -64,7 +68,12 @@ def run(given: argparse.Namespace) -> int:
     """Run pieces, then check, write or print the page."""
     console = Console()
     if given.run:
+        refuse_ignored(given, ('--check', '--write'), 'beside --run', 'pieces are played, and the '
+                       'page is made by a call of its own')  # fmt: skip
         return _run(given, console)
+    refuse_ignored(given, _OF_RUNS, 'without --run', 'no piece is played')
+    if given.check is not None:
+        refuse_ignored(given, ('--write',), 'beside --check', 'the page that is there is compared')
     if not given.evidence.is_dir():
         raise ConfigError('evidence', str(given.evidence), 'a folder of reports (JSON)')
     size = sum(path.stat().st_size for path in given.evidence.glob('*.json'))
@@ -108,20 +117,14 @@ def is_picture(path: Path) -> bool:
 
 
 def _run(given: argparse.Namespace, console: Console) -> int:
-    from dysl_vla_ros.lab.evaluation.results_run import anchored, pieces, run_piece
+    from dysl_vla_ros.lab.evaluation.results_run import check_piece_run, run_piece
 
-    if given.anchor and not given.engine:
-        raise ConfigError('engine', given.engine, 'the bundle of the anchor')
-
-    known = pieces(load_yaml(config_folder() / 'robots' / 'sim.yaml'), given.engine, given.workers)
+    wanted = {name: (piece, given.evidence / f'{name}.json', _report(given.evidence, name))
+              for name, piece in _wanted(given).items()}  # fmt: skip
+    for name, (piece, _, before) in wanted.items():
+        check_piece_run(name, piece, before)
     left = 0
-    for piece in given.run:
-        wanted = known[piece]
-        if given.anchor:
-            wanted = anchored(wanted, piece, given.anchor)
-        name = f'{piece}_{given.anchor}' if given.anchor else piece
-        target = given.evidence / f'{name}.json'
-        check_json(target)
+    for name, (piece, target, before) in wanted.items():
         began = time.monotonic()
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task(name, total=None)
@@ -129,16 +132,13 @@ def _run(given: argparse.Namespace, console: Console) -> int:
             def show(done: int, total: int, progress: Any = progress, task: Any = task) -> None:
                 progress.update(task, completed=done, total=total)
 
-            before = _report(target)
-            found = run_piece(
-                name, wanted, given.keep, given.minutes, given.episodes, show, before
-            )
+            found = run_piece(name, piece, given.keep, given.minutes, given.episodes, show, before)
         over = f'{given.minutes:g} minutes are over; the same command goes on'
         if found is None:
             left += 1
             console.print(f'{name}: {over}')
             continue
-        earlier = before if before.get('played_with') == found['played_with'] else {}
+        earlier = before or {}
         machines = [*earlier.get('machine', '').split(', '),
                     platform.processor() or platform.machine()]  # fmt: skip
         found |= {
@@ -151,22 +151,33 @@ def _run(given: argparse.Namespace, console: Console) -> int:
             left += 1
             console.print(f'{name}: {found["episodes_played"]} of {found["episodes_wanted"]} '
                           f'episodes in every row; {over}')  # fmt: skip
-        if _episodes_of(before) > found['episodes_played']:
-            console.print(f'{target}: has more episodes than that, played with something else or '
-                          'in an earlier version, and is left as it is')  # fmt: skip
+        if earlier.get('episodes_played', 0) > found['episodes_played']:
+            console.print(f'{target}: has more episodes than that, and is left as it is')
             continue
         write_json(target, found)
         console.print(f'{target}: written')
     return _LEFT if left else 0
 
 
-def _report(path: Path) -> dict[str, Any]:
-    """What an earlier go wrote; nothing where there is none."""
-    found = json.loads(path.read_text('utf-8')) if path.is_file() else {}
-    return found if isinstance(found, dict) else {}
+def _wanted(given: argparse.Namespace) -> dict[str, Piece]:
+    """What is to be played, by the name of its file."""
+    from dysl_vla_ros.lab.evaluation.results_run import anchored, pieces
+
+    if given.anchor and not given.engine:
+        raise ConfigError('engine', given.engine, 'the bundle of the anchor')
+    known = pieces(load_yaml(config_folder() / 'robots' / 'sim.yaml'), given.engine, given.workers)
+    if not given.anchor:
+        return {piece: known[piece] for piece in given.run}
+    return {f'{piece}_{given.anchor}': anchored(known[piece], piece, given.anchor)
+            for piece in given.run}  # fmt: skip
 
 
-def _episodes_of(report: Mapping[str, Any]) -> int:
-    """How many pairs a report has; 0 where there is none."""
-    each = (int(row['episodes']) for row in report.get('modes', {}).values())
-    return int(report.get('episodes_played', min(each, default=0)))
+def _report(folder: Path, name: str) -> dict[str, Any] | None:
+    """What an earlier go wrote, in order; None where there is nothing."""
+    target = folder / f'{name}.json'
+    check_json(target)
+    if not target.is_file():
+        return None
+    found = read_report(target)
+    check_report_file(name, found)
+    return found

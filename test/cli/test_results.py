@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ import pytest
 from dysl_vla_ros.cli.main import main
 from dysl_vla_ros.cli.report import write_json
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.evaluation.anchor_rows import KINDS
+from dysl_vla_ros.lab.evaluation.evidence_files import LARGEST
 from dysl_vla_ros.lab.evaluation.results_figure import figure
 from dysl_vla_ros.lab.evaluation.results_page import (
     ABLATIONS,
-    LARGEST,
     PARETO,
     cost_table,
     load_evidence,
@@ -158,21 +160,52 @@ def test_distillations_are_played_as_deployed_and_what_never_skips_dense():
     from dysl_vla_ros.config import NodeConfig
     from dysl_vla_ros.lab.evaluation.results_run import anchored, pieces
 
-    piece = pieces(NodeConfig(), 'bundle', 1)['ablation_tabletop']
+    known = pieces(NodeConfig(), 'bundle', 1)
     wanted = {
-        'fixed_8': ('full', 'tuned fixed 8'),
-        'layers_9': ('full', 'layers 9'),
-        'random_static_1': ('auto', 'random static 1'),
-        'stages_2': ('auto', 'stages 2'),
+        ('results_tabletop', 'fixed_8'): ('full', 'tuned fixed 8'),
+        ('results_heldout', 'layers_9'): ('full', 'layers 9'),
+        ('ablation_tabletop', 'random_static_1'): ('auto', 'random static 1'),
+        ('ablation_tabletop', 'stages_2'): ('auto', 'stages 2'),
     }
-    for anchor, (mode, shown) in wanted.items():
-        found = anchored(piece, 'ablation_tabletop', anchor)
+    for (piece, anchor), (mode, shown) in wanted.items():
+        found = anchored(known[piece], piece, anchor)
         assert found.options.modes == (mode,) and found.renamed == ((mode, shown),)
-        assert found.options.specs() == piece.options.specs(), 'the same episodes'
-        assert any(shown in row.rows for row in (*PARETO, *ABLATIONS)), 'a table has it'
+        assert found.options.specs() == known[piece].options.specs(), 'the same episodes'
     for wrong in ('static_1', 'fixed_', 'stages', 'layers_x'):
         with pytest.raises(ConfigError, match=f"anchor = '{wrong}'"):
-            anchored(piece, 'ablation_tabletop', wrong)
+            anchored(known['ablation_tabletop'], 'ablation_tabletop', wrong)
+
+
+def test_every_anchor_that_may_be_played_has_a_row_in_a_table():
+    shown = {PARETO: [], ABLATIONS: []}
+    for kind in KINDS.values():
+        table = ABLATIONS if 'ablation_tabletop' in kind.tables else PARETO
+        shown[table] += [f'{kind.shown} {number}' for number in kind.numbers]
+    for table, rows in shown.items():
+        has = [row for wanted in table for row in wanted.rows if wanted.needs.count('--anchor')]
+        assert sorted(has) == sorted(rows)
+
+
+@pytest.mark.parametrize(
+    ('piece', 'anchor', 'right'),
+    [
+        ('latency_zero_tabletop', 'stages_7', 'expected no anchor: the table of latency_zero_'),
+        ('ablation_k1_tabletop', 'stages_1', 'expected no anchor'),
+        ('ablation_tabletop', 'fixed_8', 'expected one of random_static_1, random_static_2'),
+        ('results_tabletop', 'fixed_4', 'expected one of fixed_8, fixed_5, layers_9, layers_6'),
+        ('results_tabletop', 'fixed_8', 'bundle of fixed_8 that dysl anchors wrote'),
+    ],
+)
+def test_an_anchor_that_is_none_or_has_no_row_is_refused_before_it_plays(
+    piece, anchor, right, tmp_path, capsys
+):
+    model = str(ROOT / 'resource' / 'models' / 'tabletop')
+    words = ['results', '--run', piece, '--anchor', anchor, '--engine', model, '--evidence',
+             str(tmp_path), '--keep', str(tmp_path / 'keep')]  # fmt: skip
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert right in err and len(err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_held_out_run_does_not_stand_for_the_trained_pairs():
@@ -184,7 +217,8 @@ def test_a_held_out_run_does_not_stand_for_the_trained_pairs():
 def test_the_command_checks_writes_and_refuses_what_is_not_its_own(tmp_path, capsys):
     evidence, page = tmp_path / 'evidence', tmp_path / 'results.md'
     evidence.mkdir()
-    (evidence / 'results_tabletop.json').write_text(json.dumps(report(full=39)))
+    for name in ('ablation_tabletop', 'latency_one_tabletop'):
+        shutil.copy(EVIDENCE / f'{name}.json', evidence)
     given = ['results', '--evidence', str(evidence)]
     assert main([*given, '--check', str(page)]) == 1
     assert main([*given, '--write', str(page)]) == 0
@@ -242,10 +276,13 @@ def test_a_piece_is_played_in_goes_and_its_page_has_the_rows(tmp_path, capsys):
     assert main(more) == 3
     found = json.loads(target.read_text())
     assert (found['episodes_played'], found['episodes_wanted']) == (4, 8)
+    fewer = [word if word != '2' else '1' for word in more]
+    assert main([*fewer, '--keep', str(tmp_path / 'another')]) == 0
+    assert json.loads(target.read_text())['episodes_played'] == 4, 'played from the report alone'
     found['episodes_played'] = 5
     write_json(target, found)
-    assert main(more) == 3
-    assert json.loads(target.read_text()) == found, 'a report of more episodes is left'
+    assert main(more) == 2, 'a report that says two things is not gone on with'
+    assert json.loads(target.read_text()) == found
 
 
 def test_a_soak_that_missed_something_says_so():
@@ -253,3 +290,84 @@ def test_a_soak_that_missed_something_says_so():
     page = render({'soak_here': {**soak, 'problems': ['a second with 21 commands']}})
     assert 'rate_hz_mean 30.02, rate_hz_least 21. Missed: a second with 21 commands' in page
     assert 'Missed' not in render({'soak_here': {**soak, 'problems': []}})
+
+
+@pytest.mark.parametrize(('words', 'said'), [
+    (['--run', 'noise_tabletop', '--check', 'x.md'], "--check = 'beside --run'"),
+    (['--run', 'noise_tabletop', '--write', 'x.md'], "--write = 'beside --run'"),
+    (['--check', 'x.md', '--write', 'y.md'], "--write = 'beside --check'"),
+    *(([option, value], f"{option} = 'without --run'") for option, value in (
+        ('--anchor', 'fixed_8'), ('--engine', 'x'), ('--episodes', '2'), ('--minutes', '1'),
+        ('--keep', 'x'), ('--workers', '1'))),
+])  # fmt: skip
+def test_an_option_that_the_command_could_not_obey_is_refused_by_its_name(
+    words, said, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(['results', '--evidence', str(EVIDENCE), *words]) == 2
+    assert f'{said}: expected without it' in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def begun(tmp_path, spoil=None, name='ablation_k9_tabletop'):
+    """The call that goes on from a committed report in which something was changed."""
+    found = json.loads((EVIDENCE / f'{name}.json').read_text())
+    if spoil is not None:
+        spoil(found)
+    write_json(tmp_path / f'{name}.json', found)
+    return ['results', '--run', name, '--episodes', '2', '--evidence', str(tmp_path),
+            '--minutes', '1e-9', '--keep', str(tmp_path / 'keep')]  # fmt: skip
+
+
+def test_a_report_of_another_bundle_is_not_replaced_however_many_episodes_it_has(tmp_path, capsys):
+    def other(found):
+        found['played_with']['bundle']['sha256'] = '0123456789ab' + 52 * '0'
+
+    words = begun(tmp_path, other)
+    before = (tmp_path / 'ablation_k9_tabletop.json').read_bytes()
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert (
+        "ablation_k9_tabletop.json: played_with.bundle = 'tabletop 0123456789ab': expected" in err
+    )
+    assert re.search(r"'tabletop [0-9a-f]{12}', as it would be played now", err)
+    assert '--evidence' in err and len(err.splitlines()) == 1
+    assert (tmp_path / 'ablation_k9_tabletop.json').read_bytes() == before
+    assert not (tmp_path / 'keep').exists(), 'nothing was begun'
+
+
+def test_a_report_that_does_not_say_what_it_was_played_with_is_not_replaced(tmp_path, capsys):
+    assert main(begun(tmp_path, name='latency_half_tabletop')) == 2
+    assert 'latency_half_tabletop.json: played_with is missing' in capsys.readouterr().err
+
+
+def put(place, value):
+    def spoil(found):
+        *path, last = place
+        for step in path:
+            found = found[step]
+        if value is KeyError:
+            del found[last]
+        else:
+            found[last] = value
+
+    return spoil
+
+
+@pytest.mark.parametrize(('place', 'value', 'said'), [
+    (('episodes',), KeyError, 'episodes is missing'), (('episodes',), None, 'episodes is missing'),
+    (('episodes',), [], 'episodes is missing'), (('modes',), [], 'modes is missing'),
+    (('episodes', 'auto', 3), 7, 'episodes.auto[3] = 7'), (('rows',), 3, 'rows = 3'),
+    (('episodes_played',), 'many', "episodes_played = 'many'"),
+    (('seconds',), 'x', "seconds = 'x'"),
+    (('machine',), 4, 'machine = 4'), (('split',), 'heldout', "split = 'heldout'"),
+    (('episodes', 'auto', 0), '1,72,18,0,161,58,20,4,0,115,0,0,0,0,nan,0.26667,13.712,68.828,'
+     '1.443,0.015446,0.010442,6:3 7:6 20:1,6:1 19:1 20:1,6:1 7:2 8:2,', "seconds = 'nan'"),
+])  # fmt: skip
+def test_a_damaged_report_of_an_earlier_go_is_named_before_anything_is_played(
+    place, value, said, tmp_path, capsys
+):
+    assert main(begun(tmp_path, put(place, value))) == 2
+    err = capsys.readouterr().err
+    assert 'ablation_k9_tabletop.json: ' in err and said in err, err
+    assert len(err.splitlines()) == 1 and not (tmp_path / 'keep').exists()

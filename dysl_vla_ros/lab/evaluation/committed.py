@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -25,8 +26,17 @@ _WHOLE = (
 )  # fmt: skip
 _REAL = ('seconds', 'longest_still_s', 'jerk_rms', 'jerk_peak', 'way')
 _MEANS = ('pass_seconds', 'backbone_seconds')
-_BEFORE: dict[str, Any] = {'families': list(FAMILIES), 'time_limit': 30.0}
+FAMILIES_BEFORE, TIME_LIMIT_BEFORE = FAMILIES, 30.0
 """Of reports that do not say: every piece had these."""
+_BEFORE: dict[str, Any] = {'families': list(FAMILIES_BEFORE), 'time_limit': TIME_LIMIT_BEFORE}
+_DIGITS = 12
+_MOST_CHUNKS = 100_000
+"""Of an episode; one of a minute has a few hundred."""
+_AT_MOST: dict[str, int | str] = {
+    'success': 1, 'resting': 1, 'chunks': _MOST_CHUNKS, 'reruns': 'chunks',
+    'static_layers': 'layers_total',
+}  # fmt: skip
+"""Of whole numbers: the most, or the column that has it."""
 COLUMNS = (*_WHOLE, *_REAL, *_MEANS, *(f'passes_{phase}' for phase in PHASES))
 """Of a line, separated by commas; ``passes_<phase>``: layers executed, a colon, how many passes
 that were observed in the phase executed as many."""
@@ -80,12 +90,22 @@ def unpacked(line: str, spec: EpisodeSpec) -> EpisodeResult:
     Raises:
         ValueError: The line is none of ``packed``.
     """
-    told = dict(zip(COLUMNS, line.split(','), strict=True))
-    values: dict[str, Any] = {name: int(told[name]) for name in _WHOLE}
+    parts = line.split(',')
+    if len(parts) != len(COLUMNS):
+        raise ValueError(f'{len(parts)} columns, expected {len(COLUMNS)}')
+    told = dict(zip(COLUMNS, parts, strict=True))
+    values: dict[str, Any] = {name: _whole(name, told[name]) for name in _WHOLE}
+    for name, most in _AT_MOST.items():
+        most = most if isinstance(most, int) else values[most]
+        if values[name] > most:
+            raise ValueError(f'{name} = {values[name]}, expected at most {most}')
     values |= {name: bool(values[name]) for name in ('success', 'resting')}
-    values |= {name: float(told[name]) for name in _REAL}
-    values |= {name: (float(told[name]),) * values['chunks'] for name in _MEANS}
+    values |= {name: _real(name, told[name]) for name in _REAL}
+    values |= {name: (_real(name, told[name]),) * values['chunks'] for name in _MEANS}
     passes = {phase: _counts(told[f'passes_{phase}']) for phase in PHASES}
+    seen = sum(count for counts in passes.values() for _, count in counts)
+    if seen not in (0, values['chunks']):
+        raise ValueError(f'{seen} passes of {values["chunks"]} chunks, expected as many or none')
     trace = [(0.0, layers, None, phase) for phase, counts in passes.items()
              for layers, count in counts for _ in range(count)]  # fmt: skip
     sums: dict[str, tuple[int, int]] = {
@@ -98,13 +118,76 @@ def unpacked(line: str, spec: EpisodeSpec) -> EpisodeResult:
     )
 
 
-def play_on_from(report: Mapping[str, Any], options: EvaluateOptions, ledger: Ledger) -> None:
+def check_begun(file: str, report: Mapping[str, Any], same: Mapping[str, Any]) -> None:
+    """Refuse to replace a report of something else.
+
+    Args:
+        file: Its name.
+        report: That is there.
+        same: What would be played with now, as ``played_with``.
+
+    Raises:
+        ConfigError: Names what differs; of two bundles their digests, shortened.
+    """
+    begun = report.get('played_with')
+    other = 'name another folder with --evidence, or move the file away'
+    if not isinstance(begun, Mapping):
+        raise ConfigError(f'{file}: played_with', begun, 'what it was played with, which this '
+                          f'file of an earlier version does not say: {other}')  # fmt: skip
+    for key in {**same, **begun}:
+        told, wanted = begun.get(key), same.get(key)
+        if told == wanted:
+            continue
+        if key == 'bundle':
+            told, wanted = _called(told), _called(wanted)
+        raise ConfigError(f'{file}: played_with.{key}', told,
+                          f'{wanted!r}, as it would be played now: {other}')  # fmt: skip
+
+
+def check_episodes(file: str, report: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuse to go on from a report of other episodes or rows.
+
+    Args:
+        file: Its name.
+        report: That is there.
+        wanted: As ``episodes_told``.
+
+    Raises:
+        ConfigError: Names what differs.
+    """
+    right = '{!r}: the report there is of other episodes; move it away or name another --evidence'
+    for field in ('first_seed', 'split', 'families', 'time_limit'):
+        told = report.get(field, _BEFORE.get(field))
+        if told != wanted[field]:
+            raise ConfigError(f'{file}: {field}', told, right.format(wanted[field]))
+    rows = report.get('rows', {'random': {'share': report.get('random_depth')}})
+    for name in report['episodes']:
+        if name not in wanted['rows']:
+            raise ConfigError(f'{file}: rows', name, f'one of {", ".join(wanted["rows"])}: what '
+                              'else was played would be lost; move the report away')  # fmt: skip
+        asked = wanted['rows'][name]
+        given = rows.get(name, asked)
+        for key in {**asked, **given}:
+            if given.get(key) != asked.get(key):
+                raise ConfigError(f'{file}: rows.{name}.{key}', given.get(key),
+                                  right.format(asked.get(key)))  # fmt: skip
+
+
+def play_on_from(
+    file: str, report: Mapping[str, Any], options: EvaluateOptions, ledger: Ledger
+) -> None:
     """Let a ledger know what an earlier report, played with the same, tells of these episodes.
+
+    Args:
+        file: Name of the report's file.
+        report: The earlier one.
+        options: What is to be played.
+        ledger: Gets its episodes.
 
     Raises:
         ConfigError: It is of other episodes or rows, or a line of it is none of ours.
     """
-    _check_episodes(report, episodes_told(options))
+    check_episodes(file, report, episodes_told(options))
     for row in options.rows():
         lines = report['episodes'].get(row.name, ())
         for spec, line in zip(options.specs(), lines, strict=False):
@@ -112,8 +195,8 @@ def play_on_from(report: Mapping[str, Any], options: EvaluateOptions, ledger: Le
                 ledger.know(row, unpacked(line, spec))
             except ValueError as error:
                 raise ConfigError(
-                    f'episodes of {row.name}', line, 'a line as dysl results --run wrote it '
-                    f'({error}); without the file all of them are played again',
+                    f'{file}: episodes of {row.name}', line, 'a line as dysl results --run wrote '
+                    f'it ({error}); without the file all of them are played again',
                 ) from None  # fmt: skip
 
 
@@ -126,25 +209,28 @@ def differs(given: Any, default: Any) -> Any:
     }
 
 
-def _check_episodes(report: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    right = '{!r}: the report there is of other episodes; move it away or name another --evidence'
-    for field in ('first_seed', 'split', 'families', 'time_limit'):
-        told = report.get(field, _BEFORE.get(field))
-        if told != wanted[field]:
-            raise ConfigError(field, told, right.format(wanted[field]))
-    rows = report.get('rows', {'random': {'share': report.get('random_depth')}})
-    for name in report['episodes']:
-        if name not in wanted['rows']:
-            raise ConfigError('rows', name, f'one of {", ".join(wanted["rows"])}: what else was '
-                              'played would be lost; move the report away')  # fmt: skip
-        asked = wanted['rows'][name]
-        given = rows.get(name, asked)
-        for key in {**asked, **given}:
-            if given.get(key) != asked.get(key):
-                raise ConfigError(f'rows.{name}.{key}', given.get(key),
-                                  right.format(asked.get(key)))  # fmt: skip
+def _called(bundle: Any) -> str:
+    if not isinstance(bundle, Mapping):
+        return 'none'
+    return f'{bundle.get("name")} {str(bundle.get("sha256"))[:12]}'
 
 
 def _counts(text: str) -> Sequence[tuple[int, int]]:
     pairs = (entry.split(':') for entry in text.split())
-    return [(int(layers), int(count)) for layers, count in pairs]
+    return [(_whole('passes', layers), _whole('passes', count)) for layers, count in pairs]
+
+
+def _whole(name: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > _DIGITS:
+        raise ValueError(f'{name} = {text[:40]!r}, expected a whole number')
+    return int(text)
+
+
+def _real(name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise ValueError(f'{name} = {text[:40]!r}, expected a number of at least 0')
+    return value

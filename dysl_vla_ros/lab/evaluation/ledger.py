@@ -10,13 +10,14 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult, EpisodeSpec, SeenState
+from dysl_vla_ros.bundle.strict_json import parse
+from dysl_vla_ros.errors import BundleError, ConfigError
+from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult, EpisodeSpec
 from dysl_vla_ros.lab.evaluation.modes import Row
 from dysl_vla_ros.targets import file_target, write_whole
 
@@ -50,7 +51,7 @@ class Ledger:
         if not self._path.is_file() or not self._path.stat().st_size:
             write_whole(self._path, head.encode())
             return
-        lines, begun, found = kept_lines(self._path, _read)
+        lines, begun, found = kept_lines(self._path, _read, FORMAT_VERSION)
         check_same(self._path, begun, about)
         self._found.update({(row, result.spec): result for row, result in found})
         if lines[-1]:
@@ -81,28 +82,60 @@ class Ledger:
 
 
 def kept_lines(
-    path: Path, read: Callable[[dict[str, Any]], Episode]
+    path: Path, read: Callable[[dict[str, Any]], Episode], version: int | None = None
 ) -> tuple[list[str], dict[str, Any], list[Episode]]:
     """A kept file: its lines, what it was begun with, and its episodes.
 
-    What follows the last line break was cut off while it was written.
+    What follows the last line break was cut off while it was written, whatever it is.
 
     Args:
         path: The file.
-        read: Makes an episode of what a line says.
+        read: Makes an episode of what a line says; ValueError, KeyError, TypeError or
+            BundleError where it says none.
+        version: That the first line must have; None: it says none.
 
     Raises:
-        ConfigError: It is damaged; names how.
+        ConfigError: It is damaged; names the line and how.
     """
-    lines = path.read_text(encoding='utf-8').split('\n')
-    try:
-        begun = dict(json.loads(lines[0])['about'])
-        return lines, begun, [read(json.loads(line)) for line in lines[1:-1]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            '--keep', str(path), 'a file that dysl kept episodes in, as it was written: '
-            f'this one is damaged ({error}); remove it, or name another',
-        ) from None  # fmt: skip
+    *whole, cut = path.read_bytes().split(b'\n')
+    lines, found, begun = [], [], {}
+    for number, line in enumerate(whole, start=1):
+        try:
+            lines.append(line.decode('utf-8'))
+            document = json.loads(lines[-1], parse_constant=_no_number)
+            if number > 1:
+                found.append(read(document))
+                continue
+            if version is not None and document['version'] != version:
+                raise ValueError(f'version {document["version"]}, expected {version}')
+            begun = dict(document['about'])
+        except (ValueError, KeyError, TypeError, RecursionError, BundleError) as error:
+            said = f'{error} is missing' if isinstance(error, KeyError) else error
+            raise ConfigError(
+                '--keep', str(path), 'a file that dysl kept episodes in, as it was written: line '
+                f'{number} of this one is damaged ({said}); remove it, or name another',
+            ) from None  # fmt: skip
+    if not whole:
+        raise ConfigError('--keep', str(path), 'a file that dysl kept episodes in: this one is '
+                          'cut off in its first line; remove it, or name another')  # fmt: skip
+    return [*lines, cut.decode('utf-8', 'replace')], begun, found
+
+
+def check_counts(chunks: int, reruns: int, pass_seconds: Sequence[float]) -> None:
+    """Refuse an episode whose counts cannot all be so.
+
+    Raises:
+        ValueError: Names them.
+    """
+    if chunks != len(pass_seconds):
+        raise ValueError(f'chunks = {chunks}, expected {len(pass_seconds)}, as many as it has '
+                         'pass_seconds')  # fmt: skip
+    if not 0 <= reruns <= chunks:
+        raise ValueError(f'reruns = {reruns}, expected 0 to {chunks}, the chunks')
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f'{text}: expected a finite number')
 
 
 def waiting_place(command: str, about: Mapping[str, Any], folder: Path | None = None) -> Path:
@@ -165,14 +198,6 @@ def _is_ledger(path: Path) -> bool:
 
 
 def _read(document: dict[str, Any]) -> tuple[Row, EpisodeResult]:
-    found = document['result']
-    phases = {name: (pair[0], pair[1]) for name, pair in found['phase_layers'].items()}
-    seen = (SeenState(one['phase'], one['distance'], tuple(one['errors']))
-            for one in found['seen'])  # fmt: skip
-    trace = (tuple(entry) for entry in found['depth_trace'])
-    changed = {
-        'spec': EpisodeSpec(**found['spec']), 'phase_layers': phases, 'seen': tuple(seen),
-        'depth_trace': tuple(trace), 'pass_seconds': tuple(found['pass_seconds']),
-        'backbone_seconds': tuple(found['backbone_seconds']),
-    }  # fmt: skip
-    return Row(**document['row']), EpisodeResult(**{**found, **changed})
+    result = parse(EpisodeResult, document['result'], 'result')
+    check_counts(result.chunks, result.reruns, result.pass_seconds)
+    return parse(Row, document['row'], 'row'), result

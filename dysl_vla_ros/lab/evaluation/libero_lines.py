@@ -24,7 +24,7 @@ DENSE = 'dense'
 _NAMES = {'full': DENSE, 'fixed': 'fixed exit', 'auto': 'DySL `auto`', 'deer': 'DeeR',
           'static_only': 'static', 'by_instruction': 'exit by instruction'}  # fmt: skip
 _ANCHORS = {'fixed': 'fixed exit {}, fine-tuned', 'layers': 'n-layer, {}'}
-_TOLD = 'by_instruction'
+TOLD = 'by_instruction'
 """Bundle of ``dysl anchors --by-instruction``."""
 _BY_CHUNK = ('layers_run_mean', 'controllers_mean', 'rerun_rate')
 _SEED = re.compile(r'(.+)_seed_\d+')
@@ -78,6 +78,12 @@ def official_reports(evidence: Mapping[str, Found]) -> dict[str, Found]:
     for name, one in reports.items():
         check_libero(name, one)
     return {name: one for name, one in reports.items() if one.get('first_start', 0) < STARTS}
+
+
+def policies_of(reports: Mapping[str, Found]) -> dict[str, Found]:
+    """The reports that have a table, one for each policy of each suite, by file name."""
+    official = {name: one for name, one in reports.items() if one.get('first_start', 0) < STARTS}
+    return {name: one for suite in SUITES for name, one in _own(official, suite)}
 
 
 def tables_of(reports: Mapping[str, Found], suite: str) -> list[Table]:
@@ -137,7 +143,7 @@ def lines_of(name: str, found: Found) -> Iterator[Line]:
         if anchor in _ANCHORS:
             shown = _ANCHORS[anchor].format(number)
             kind = shown.replace(f' {number}', '').rstrip(',')
-        if found.get('bundle') == _TOLD:
+        if found.get('bundle') == TOLD:
             kind = shown = f'{shown}, fine-tuned'
         episodes = found['episodes'][row]
         wins: dict[tuple[int, ...], bool] = {
@@ -188,7 +194,12 @@ def policy_of(name: str, found: Found, policies: Mapping[str, Found]) -> str:
     """Whose table that is; reports of before 2026-11-28 name no policy and go by their name."""
     digest = found.get('policy')
     same = [own for own, one in policies.items() if digest and one.get('policy') == digest]
-    return same[0] if same else _after(name, policies)
+    return same[0] if same else table_of(name, policies)
+
+
+def table_of(name: str, policies: Mapping[str, Found]) -> str:
+    """The table that a file is called after; '' for none."""
+    return max((own for own in policies if name.startswith(f'{own}_')), key=len, default='')
 
 
 def _of(line: Line, policy: int) -> Line:
@@ -232,14 +243,9 @@ def _beside(
     """Further rows of that policy, and what was made from it: files are called after its own."""
     same, mine = ('suite', 'control', 'thin', 'replan'), own[name]
     for other, one in reports.items():
-        if _after(other, own) != name or any(one[key] != mine[key] for key in same):
+        if table_of(other, own) != name or any(one[key] != mine[key] for key in same):
             continue
         is_mine = 'policy' in mine and one.get('policy') == mine['policy']
         bundle = one.get('bundle', '')
-        if is_mine or bundle == _TOLD or bundle.rpartition('_')[0] in _ANCHORS:
+        if is_mine or bundle == TOLD or bundle.rpartition('_')[0] in _ANCHORS:
             yield other, one
-
-
-def _after(name: str, policies: Mapping[str, Found]) -> str:
-    """The table that a file is called after; '' for none."""
-    return max((own for own in policies if name.startswith(f'{own}_')), key=len, default='')

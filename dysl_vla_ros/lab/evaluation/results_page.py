@@ -6,11 +6,11 @@ make it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dysl_vla_ros.lab.evaluation.evidence_files import read_evidence
 from dysl_vla_ros.lab.evaluation.modes import CRITICAL
 from dysl_vla_ros.lab.evaluation.results_cells import Found, difference, measured, won
 from dysl_vla_ros.lab.evaluation.results_headroom import headroom_parts, oracles
@@ -57,8 +57,6 @@ NOISE = (
     'phases; every pass dense.'
 )
 COMMAND = 'dysl results --write doc/results.md'
-LARGEST = 5_000_000
-"""Of all evidence that this page is made from [bytes]."""
 _STILL_RAD = 1e-3
 _SAME = ('first_seed', 'split', 'latency', 'episodes_per_family', 'probe')
 """What makes two reports ones of the same episodes."""
@@ -144,13 +142,8 @@ PUBLISHED = (
 
 
 def load_evidence(folder: Path) -> dict[str, Found]:
-    """Reports by file name, without the ending; what is no JSON object is left out."""
-    found: dict[str, Found] = {}
-    for path in sorted(folder.glob('*.json')):
-        document = json.loads(path.read_text('utf-8'))
-        if isinstance(document, dict):
-            found[path.stem] = document
-    return found
+    """Reports by file name, without the ending: ``read_evidence``."""
+    return read_evidence(folder)
 
 
 def joined(evidence: Mapping[str, Found]) -> dict[str, Found]:

@@ -10,8 +10,11 @@ from typing import Any
 
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.evaluation.anchor_rows import Anchor, anchor_for, check_anchor
 from dysl_vla_ros.lab.evaluation.committed import (
     COLUMNS,
+    check_begun,
+    check_episodes,
     episodes_told,
     packed,
     play_on_from,
@@ -19,9 +22,15 @@ from dysl_vla_ros.lab.evaluation.committed import (
     unpacked,
 )
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult, EpisodeSpec
-from dysl_vla_ros.lab.evaluation.evaluate import Played, about, play_on, report
+from dysl_vla_ros.lab.evaluation.evaluate import (
+    Played,
+    about,
+    evaluated_manifest,
+    play_on,
+    report,
+)
 from dysl_vla_ros.lab.evaluation.ledger import Ledger
-from dysl_vla_ros.lab.evaluation.modes import Mode, Row
+from dysl_vla_ros.lab.evaluation.modes import Row
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 from dysl_vla_ros.lab.evaluation.statistics import paired_difference
 
@@ -33,11 +42,6 @@ _KEPT = ('mean', 'p50')
 the median of these means is not moved by an hour in which the machine slept, as their mean is."""
 FAR = 0.3
 """Share of all episodes lost, by the lower bound of the interval, that decides a row early."""
-_ANCHORS: dict[str, tuple[Mode, str]] = {
-    'fixed': ('full', 'tuned fixed'), 'layers': ('full', 'layers'),
-    'random_static': ('auto', 'random static'), 'stages': ('auto', 'stages'),
-}  # fmt: skip
-"""Kind of a bundle of ``dysl anchors`` -> how it is played, and what tables call it."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Piece:
             further; 0 plays every row to the end.
         joins: The piece in whose table its rows stand; '' has a table of its own.
         renamed: Its row -> what that table calls it.
+        anchor: What its bundle must be; None: the deep policy.
     """
 
     options: EvaluateOptions
@@ -58,6 +63,7 @@ class Piece:
     decided: int = 0
     joins: str = ''
     renamed: tuple[tuple[str, str], ...] = ()
+    anchor: Anchor | None = None
 
 
 def pieces(config: NodeConfig, bundle: str, workers: int) -> dict[str, Piece]:
@@ -118,17 +124,32 @@ def anchored(piece: Piece, name: str, anchor: str) -> Piece:
         anchor: ``fixed_8``, ``layers_9``, ``random_static_1`` or ``stages_2``.
 
     Raises:
-        ConfigError: Another name.
+        ConfigError: Another name, or one of which the piece's table has no row.
     """
-    kind, _, number = anchor.rpartition('_')
-    if kind not in _ANCHORS or not number.isdigit():
-        raise ConfigError('anchor', anchor, 'fixed_D, layers_N, random_static_S or stages_N, as '
-                          'dysl anchors calls them')  # fmt: skip
-    mode, shown = _ANCHORS[kind]
+    found = anchor_for(name, anchor)
+    mode = found.kind.mode
     options = replace(piece.options, modes=(mode,), exit_layers=(), deer_ratios=(),
                       tolerances=(), noises=(), random_depth=None)  # fmt: skip
     return Piece(options, f'{anchor}: {piece.shows}', joins=name,
-                 renamed=((mode, f'{shown} {number}'),))  # fmt: skip
+                 renamed=((mode, found.shown),), anchor=found)  # fmt: skip
+
+
+def check_piece_run(name: str, piece: Piece, before: Mapping[str, Any] | None) -> None:
+    """Refuse what ``run_piece`` would refuse, before anything is played.
+
+    Args:
+        name: Of the piece.
+        piece: What to play.
+        before: The report of an earlier go, whose file this one would replace.
+
+    Raises:
+        ConfigError: As ``run_piece``.
+    """
+    if piece.anchor is not None:
+        check_anchor(piece.anchor, evaluated_manifest(piece.options))
+    if before is not None:
+        check_begun(f'{name}.json', before, played_with(about(piece.options)))
+        check_episodes(f'{name}.json', before, episodes_told(piece.options))
 
 
 def run_piece(
@@ -144,8 +165,8 @@ def run_piece(
         minutes: Then episodes that are being played are given up.
         episodes: Per family, instead of the piece's; 0 takes the piece's.
         on_result: Called with episodes played and wanted, of all rows.
-        before: The report of an earlier go: what it tells is not played again, where bundle,
-            latency and parameters are the same.
+        before: The report of an earlier go, whose file this one would replace: what it tells is
+            not played again.
 
     Returns:
         The report, with a line for each episode and without what no table reads, of the episodes
@@ -153,16 +174,18 @@ def run_piece(
         on. None where that is not one. Rows in ``decided`` have fewer.
 
     Raises:
-        ConfigError: ``before`` is of other episodes or rows.
+        ConfigError: ``before`` is of another bundle, other parameters, episodes or rows; or the
+            bundle is not the anchor that was named.
     """
     if minutes <= 0:
         raise ConfigError('minutes', minutes, 'more than 0')
     until = time.monotonic() + 60 * minutes
     options = replace(piece.options, episodes=episodes or piece.options.episodes)
     depends = about(options)
+    check_piece_run(name, piece, before)
     ledger, same = Ledger(keep / f'{name}.jsonl', depends), played_with(depends)
-    if before is not None and before.get('played_with') == same:
-        play_on_from(before, options, ledger)
+    if before is not None:
+        play_on_from(f'{name}.json', before, options, ledger)
     rows, specs = options.rows(), options.specs()
     told: set[tuple[str, EpisodeSpec]] = set()
     total = len(specs) * len(rows)

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from dysl_vla_ros.bundle.strict_json import parse
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.bench_observations import load_recorded
 from dysl_vla_ros.lab.evaluation.deer import DeerPolicy, exit_steps
 from dysl_vla_ros.lab.evaluation.exits import OraclePolicy
-from dysl_vla_ros.lab.evaluation.ledger import check_same, kept_lines
+from dysl_vla_ros.lab.evaluation.ledger import check_counts, check_same, kept_lines
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_policy
 from dysl_vla_ros.lab.evaluation.paced import PacedPolicy
 from dysl_vla_ros.lab.evaluation.paces import Paces
@@ -303,6 +304,7 @@ def _is_kept(path: Path) -> bool:
 
 
 def _read(found: dict[str, Any]) -> WorldEpisode:
-    played = found['played']
-    times = {name: tuple(played[name]) for name in ('pass_seconds', 'backbone_seconds')}
-    return WorldEpisode(**{**found, 'played': Played(**{**played, **times})})
+    episode: WorldEpisode = parse(WorldEpisode, found, 'episode')
+    played = episode.played
+    check_counts(played.chunks, played.reruns, played.pass_seconds)
+    return episode

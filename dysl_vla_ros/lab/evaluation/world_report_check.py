@@ -11,7 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.evaluation.fields import check_told
+from dysl_vla_ros.lab.evaluation.paired_report_check import check_shares, check_times, wins_told
 from dysl_vla_ros.lab.evaluation.results_cells import Found
+from dysl_vla_ros.lab.evaluation.statistics import paired_difference
 from dysl_vla_ros.lab.worlds.libero.suites import STARTS
 
 NAMELESS = frozenset((
@@ -78,6 +81,55 @@ def check_libero(name: str, report: Found) -> None:
                 raise ConfigError(f'{name}.json: episodes.{row}', [task, start], f'starts from '
                                   f'{least} to {most - 1}: those from {STARTS} on are drawn, and '
                                   'none of the official ones')  # fmt: skip
+
+
+def check_figures(name: str, report: Found) -> None:
+    """Refuse summaries of a world with figures that their episodes and rows cannot have.
+
+    Args:
+        name: Of its file, without the ending.
+        report: Of which ``check_report`` had nothing to say.
+
+    Raises:
+        ConfigError: Names the figure.
+    """
+    file, rows = f'{name}.json', report['rows']
+    first, episodes = next(iter(rows)), report['episodes']
+    wins = {row: {(one[0], one[1]): bool(one[2]) for one in episodes[row]} for row in rows}
+    for row, told in rows.items():
+        where = f'rows.{row}'
+        chunks = max(sum(one[5] for one in episodes[row]), 1)
+        layers = sum(one[4] for one in episodes[row])
+        check_told(file, told, {
+            **wins_told(list(wins[row].values())), 'layers_total': rows[first]['layers_total'],
+            'layers_per_action': layers / max(sum(one[3] for one in episodes[row]), 1),
+            **_certain(row, told['layers_total']),
+        }, where, f'as its {len(episodes[row])} episodes and its name tell')  # fmt: skip
+        check_shares(file, where, told, chunks)
+        check_times(file, where, told['pass_ms'], told['backbone_ms'])
+        most = (1 + told['rerun_rate']) * told['layers_total']
+        if told['layers_run_mean'] > most + 1e-6:
+            raise ConfigError(f'{file}: {where}.layers_run_mean', told['layers_run_mean'],
+                              f'at most {most:g}, every layer of every pass')  # fmt: skip
+    for row, told in report['paired'].items():
+        if row not in rows or row == first:
+            raise ConfigError(f'{file}: paired', row, f'rows of the report beside {first}')
+        both = [(won, wins[row][key]) for key, won in wins[first].items() if key in wins[row]]
+        found = paired_difference([one for one, _ in both], [other for _, other in both])
+        check_told(file, told, {'episodes': len(both),
+                                **dict(zip(('loss', 'low', 'high'), found, strict=True))},
+                   f'paired.{row}', f'as its {len(both)} pairs tell')  # fmt: skip
+
+
+def _certain(row: str, layers: int) -> dict[str, float]:
+    """What every pass of such a row does: it asks no controller and is never run again."""
+    mode, _, depth = row.partition(' ')
+    if mode not in ('full', 'fixed'):
+        return {}
+    ran = {'layers_run_mean': layers} if mode == 'full' else {}
+    if depth.isdigit() and mode == 'fixed':
+        ran = {'layers_run_mean': int(depth) + 1}
+    return {**ran, 'controllers_mean': 0, 'rerun_rate': 0}
 
 
 def _unique(field: str, episodes: Sequence[Sequence[Any]]) -> None:

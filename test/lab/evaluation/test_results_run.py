@@ -85,12 +85,15 @@ def test_what_was_committed_is_not_played_again_where_nothing_else_is_left_of_it
     assert again == whole and not kept(tmp_path / 'third')
 
 
-def test_what_was_played_with_something_else_is_played_again(piece, tmp_path):
+def test_a_report_that_was_played_with_something_else_is_not_replaced(piece, tmp_path):
     before = run_piece('few', piece, tmp_path / 'one', 1)
     assert before['played_with']['parameters'] == {}, 'only those that are not the default'
     slower = NodeConfig(timing=replace(NodeConfig().timing, command_rate_hz=25.0))
     other = replace(piece, options=replace(piece.options, config=slower))
-    found = run_piece('few', other, tmp_path / 'two', 1, before=before)
+    with pytest.raises(ConfigError, match=r'few.json: played_with.parameters = \{\}: expected'):
+        run_piece('few', other, tmp_path / 'two', 1, before=before)
+    assert not (tmp_path / 'two').exists(), 'nothing was begun'
+    found = run_piece('few', other, tmp_path / 'two', 1)
     assert found['played_with']['parameters'] == {'timing': {'command_rate_hz': 25.0}}
     assert len(kept(tmp_path / 'two')) == 12
 
@@ -105,7 +108,7 @@ def test_a_report_of_other_episodes_is_refused_by_the_field_that_differs(
     before = run_piece('few', piece, tmp_path / 'one', 1, on_result=stop_after(monkeypatch, 3))
     monkeypatch.undo()
     other = replace(piece, options=replace(piece.options, **{field: value}))
-    with pytest.raises(ConfigError, match=f'^{field} = .*of other episodes'):
+    with pytest.raises(ConfigError, match=f'^few.json: {field} = .*of other episodes'):
         run_piece('few', other, tmp_path / 'two', 1, before=json.loads(json.dumps(before)))
 
 
@@ -122,7 +125,7 @@ def test_a_report_of_a_row_with_another_number_or_of_a_row_that_is_not_asked_for
     for found in (before, older):
         with pytest.raises(ConfigError, match=r'rows\.random\.share = 0\.2: expected 0\.9'):
             run_piece('few', wider, tmp_path / 'two', 1, before=found)
-    with pytest.raises(ConfigError, match="rows = 'random': expected one of full, auto"):
+    with pytest.raises(ConfigError, match="few.json: rows = 'random': expected one of full, auto"):
         run_piece('few', piece, tmp_path / 'three', 1, before=before)
 
 
@@ -143,15 +146,24 @@ def test_a_report_of_before_families_and_limits_were_told_is_of_those_that_every
     }  # fmt: skip
     assert run_piece('few', same, tmp_path / 'one', 1, before=before)['episodes_played'] == 4
     assert not kept(tmp_path / 'one'), 'none is played again'
-    with pytest.raises(ConfigError, match='^families = '):
+    with pytest.raises(ConfigError, match='^few.json: families = '):
         run_piece('few', longer, tmp_path / 'two', 1, before=before)
 
 
 def test_a_line_that_somebody_edited_is_named(piece, tmp_path):
     before = run_piece('few', piece, tmp_path / 'one', 1)
-    before['episodes']['auto'][1] = '1,2'
-    with pytest.raises(ConfigError, match=r"episodes of auto = '1,2'.*played again"):
-        run_piece('few', piece, tmp_path / 'two', 1, before=before)
+    whole = before['episodes']['auto'][1].split(',')
+    wrong = {'1,2': 'columns'}
+    for at, value, said in (
+        (14, 'nan', 'seconds'), (0, '2', 'success'), (2, '-1', 'chunks'), (3, '9999', 'reruns'),
+        (2, 9 * '9', 'chunks'), (1, 'x', 'actions'),
+    ):  # fmt: skip
+        wrong[','.join([*whole[:at], value, *whole[at + 1 :]])] = said
+    for line, said in wrong.items():
+        before['episodes']['auto'][1] = line
+        match = f'few.json: episodes of auto = {line!r}.*{said}.*played again'
+        with pytest.raises(ConfigError, match=match):
+            run_piece('few', piece, tmp_path / 'two', 1, before=before)
 
 
 def test_a_line_tells_an_episode_as_every_table_reads_it(piece):

@@ -360,9 +360,14 @@ def test_a_damaged_line_of_a_kept_file_is_refused_as_in_the_tabletop_s(tmp_path)
     for start in range(3):
         kept.add(episode('full', 0, start, True))
     lines = path.read_text().split('\n')
-    for damaged in (lines[2][:20], '7', '{"row": "full"}'):
+    wrong = [lines[2].replace(*pair) for pair in (
+        ('"success": true', '"success": "no"'), ('"success": false', '"success": "no"'),
+        ('"chunks": ', '"chunks": 9'))]  # fmt: skip
+    wrong = [line for line in wrong if line != lines[2]]
+    assert len(wrong) == 2
+    for damaged in (lines[2][:20], '7', '{"row": "full"}', *wrong):
         path.write_text('\n'.join([*lines[:2], damaged, *lines[3:]]))
-        with pytest.raises(ConfigError, match='damaged'):
+        with pytest.raises(ConfigError, match='line 3 of this one is damaged'):
             Kept(path, {})
 
 
