@@ -135,7 +135,6 @@ def choose_in_simulation(
              'episodes': [asdict(spec) for spec in options.specs()]}  # fmt: skip
     ledger = Ledger(waiting_place('modes', named, space.folder), facts)
     played = play(options, rows, show, ledger)
-    won = {row: [one.success for one in results] for row, results in played.items()}
     candidates = by_success(played)
     won = {row: [one.success for one in results] for row, results in played.items()}
     decision, found = decide(candidates, won, DENSE, total, given.depth), report(played)
