@@ -114,10 +114,10 @@ def distils_the_same_dense_policy_otherwise(run):
     assert (made / 'stages_2' / 'policy.safetensors').stat().st_mtime_ns == before
     evidence = run / 'evidence'
     evidence.mkdir()
-    dysl('results', '--run', 'ablation_k1_tabletop', '--anchor', 'random_static_3', '--engine',
+    dysl('results', '--run', 'ablation_tabletop', '--anchor', 'random_static_3', '--engine',
          made / 'random_static_3_bundle', '--evidence', evidence, '--keep', run / 'keep',
          '--episodes', 1, '--workers', 1)  # fmt: skip
-    found = json.loads((evidence / 'ablation_k1_tabletop_random_static_3.json').read_text())
+    found = json.loads((evidence / 'ablation_tabletop_random_static_3.json').read_text())
     assert found['as'] == {'auto': 'random static 3'} and found['modes']['auto']['chunks'] > 0
 
 

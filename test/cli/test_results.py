@@ -201,7 +201,7 @@ def test_an_anchor_that_is_none_or_has_no_row_is_refused_before_it_plays(
 ):
     model = str(ROOT / 'resource' / 'models' / 'tabletop')
     words = ['results', '--run', piece, '--anchor', anchor, '--engine', model, '--evidence',
-             str(tmp_path), '--keep', str(tmp_path / 'keep')]  # fmt: skip
+             str(tmp_path), '--keep', str(tmp_path / 'keep'), '--minutes', '1e-9']  # fmt: skip
     assert main(words) == 2
     err = capsys.readouterr().err
     assert right in err and len(err.splitlines()) == 1

@@ -169,6 +169,8 @@ CALLS = [
     ('results --evidence NOWHERE', 'a folder of reports', WRONG),
     ('results --run nothing', 'expected one of results_tabletop', WRONG),
     ('results --minutes 0', 'a number above 0', WRONG),
+    ('results --anchor fixed_8', 'without --run', WRONG),
+    ('results --check a.md --write b.md', 'beside --check', WRONG),
     ('evaluate --world mars', 'expected one of tabletop, libero', WRONG),
     ('evaluate --world package:mars --modes full --first-start 9', 'first-start', WRONG),
     ('evaluate --world libero --engine . --first-start 49 --modes full', 'starts = 50', WRONG),
