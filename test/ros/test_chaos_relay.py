@@ -6,14 +6,13 @@ import threading
 import time
 
 import pytest
+from conftest import DOMAIN
 
 pytestmark = pytest.mark.ros
 
 
 @pytest.fixture
 def relay(monkeypatch):
-    from conftest import DOMAIN
-
     from dysl_vla_ros.ros.chaos.recording import Recording
     from dysl_vla_ros.ros.chaos.relay import Relay
 

@@ -14,7 +14,8 @@ from dysl_vla_ros.ros.chaos import proc
 from dysl_vla_ros.ros.chaos.environment import find_environment
 from dysl_vla_ros.ros.chaos.fault import KINDS, Fault
 from dysl_vla_ros.ros.chaos.figures import Motion
-from dysl_vla_ros.ros.chaos.verdict import Seen, reasons
+from dysl_vla_ros.ros.chaos.recording import Level
+from dysl_vla_ros.ros.chaos.verdict import Seen, reasons, warned_anew
 
 STOPS = Fault('stops', 'x', lambda rig: None, rest_s=0.8)
 GOES_ON = Fault('node', 'x', lambda rig: None)
@@ -149,3 +150,13 @@ def test_a_process_and_its_child_are_measured():
         child.kill()
         child.wait()
     assert proc.usage(child.pid) is None
+
+
+def test_a_diagnostic_that_warned_before_tells_of_a_fault_in_other_words_not_in_other_figures():
+    before = [Level(1.0, 'commands', 1, 'a tick was 0.21 s late'), Level(1.0, 'camera', 0, '')]
+    late = Level(2.0, 'commands', 1, 'a tick was 0.34 s late')
+    assert warned_anew(before, [late]) == ()
+    second = Level(3.0, 'commands', 1, '/other publishes on /joint_trajectory too')
+    assert warned_anew(before, [late, second]) == (f'commands: {second.message}',)
+    assert warned_anew(before, [Level(2.0, 'camera', 2, 'no picture')]) == ('camera: no picture',)
+    assert warned_anew([], [Level(2.0, 'camera', 0, 'as expected')]) == ()

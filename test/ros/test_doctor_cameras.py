@@ -15,6 +15,9 @@ from dysl_vla_ros.cli.main import main
 
 pytestmark = pytest.mark.ros
 
+SECONDS = '5'
+"""A publisher whose first word was missed is heard again after 3 s."""
+
 
 class Robot:
     """What ``Driver`` needs of a rig, without the node."""
@@ -38,7 +41,7 @@ def doctor(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(os.environ, 'ROS_DOMAIN_ID', str(DOMAIN))
 
     def run(*words):
-        code = main(['doctor', '--cameras', '--seconds', '3', '--json', 'found.json', *words])
+        code = main(['doctor', '--cameras', '--seconds', SECONDS, '--json', 'found.json', *words])
         error = capsys.readouterr().err
         found = []
         if (tmp_path / 'found.json').exists():

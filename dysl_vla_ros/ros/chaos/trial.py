@@ -43,7 +43,7 @@ def _moving(rig: Rig, fault: Fault, case: Case) -> None:
         return
     marks = {name: rig.graph.log_size(name) for name in (NODE, ARM, SERVER)}
     before = time.monotonic()
-    latest = {v.name: v.level for v in rig.recording.levels(before - 3.0, before)}
+    said = rig.recording.levels(before - 3.0, before)
     error = _do(rig, fault.inject)
     _until(before + fault.hold)
     gone = time.monotonic()
@@ -72,10 +72,7 @@ def _moving(rig: Rig, fault: Fault, case: Case) -> None:
         speed_after_rest=0.0 if rest is None else _fastest(rig, before + rest + _MARGIN_S, gone),
         speed_after=_fastest(rig, max(cleared, before + (settled or 0.0)) + 0.1, watched),
         states=(*_entered(rig, before, watched), rig.state),
-        warned=tuple(
-            sorted({f'{v.name}: {v.message}' for v in record.levels(before, watched)
-                    if v.level > 0 and latest.get(v.name) != v.level})
-        ),
+        warned=verdict.warned_anew(said, record.levels(before, watched)),
         died=died,
         traceback=_traceback(rig, marks),
         complaints=tuple(rig.complaints),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dysl_vla_ros.ros.chaos.fault import Fault
 from dysl_vla_ros.ros.chaos.figures import Motion
+from dysl_vla_ros.ros.chaos.recording import Level
 
 PLAYING = ('running', 'verifying', 'holding')
 LATCHED = ('e-stop', 'fault')
@@ -25,7 +28,7 @@ class Seen:
         speed_after: Fastest after the fault was gone and the arm had rested, before a start was
             asked for [rad/s].
         states: That the node was in, from the fault on.
-        warned: Diagnostics of at least WARN that were not there before.
+        warned: Diagnostics of at least WARN that were not there before: ``warned_anew``.
         died: Processes that ended.
         traceback: First line of a traceback in a log, or ''.
         configured: A node that had to be refused came up.
@@ -44,6 +47,26 @@ class Seen:
     configured: bool = False
     complaints: tuple[str, ...] = ()
     late_s: float = 0.0
+
+
+def warned_anew(before: Iterable[Level], since: Iterable[Level]) -> tuple[str, ...]:
+    """Diagnostics that warn, and did not at that level and in those words before.
+
+    One that warned already, of a machine that is late, may tell of a fault in other words only;
+    other figures alone are no news.
+
+    Args:
+        before: Of the seconds before the fault.
+        since: From the fault on.
+    """
+    known = {one.name: (one.level, _words(one)) for one in before}
+    new = [one for one in since if one.level > 0
+           and known.get(one.name) != (one.level, _words(one))]  # fmt: skip
+    return tuple(sorted({f'{one.name}: {one.message}' for one in new}))
+
+
+def _words(one: Level) -> str:
+    return re.sub(r'\d+(\.\d+)?', '#', one.message)
 
 
 def reasons(fault: Fault, seen: Seen) -> list[str]:
