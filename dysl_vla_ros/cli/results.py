@@ -17,9 +17,14 @@ from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT_FROM_0, POSITIVE, WORKERS
 from dysl_vla_ros.config import load_yaml
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.evaluation.evidence_files import LARGEST, check_report_file, read_report
+from dysl_vla_ros.lab.evaluation.evidence_files import (
+    LARGEST,
+    check_report_file,
+    read_evidence,
+    read_report,
+)
 from dysl_vla_ros.lab.evaluation.results_figure import HEAD, figure
-from dysl_vla_ros.lab.evaluation.results_page import load_evidence, render
+from dysl_vla_ros.lab.evaluation.results_page import render
 from dysl_vla_ros.targets import file_target, write_whole
 
 if TYPE_CHECKING:
@@ -79,7 +84,7 @@ def run(given: argparse.Namespace) -> int:
     size = sum(path.stat().st_size for path in given.evidence.glob('*.json'))
     if size > LARGEST:
         raise ConfigError('evidence', f'{size} bytes', f'at most {LARGEST} in all')
-    evidence = load_evidence(given.evidence)
+    evidence = read_evidence(given.evidence)
     path = given.check or given.write
     if path is None:
         print(render(evidence), end='')

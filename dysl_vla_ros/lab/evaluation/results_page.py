@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from dysl_vla_ros.lab.evaluation.evidence_files import read_evidence
 from dysl_vla_ros.lab.evaluation.modes import CRITICAL
 from dysl_vla_ros.lab.evaluation.results_cells import Found, difference, measured, won
 from dysl_vla_ros.lab.evaluation.results_headroom import headroom_parts, oracles
@@ -19,7 +17,6 @@ from dysl_vla_ros.lab.evaluation.results_paired import (
     DENSE,
     against_dense,
     against_exit,
-    check_wins,
     not_compared,
     paired_with_dense,
 )
@@ -58,8 +55,6 @@ NOISE = (
 )
 COMMAND = 'dysl results --write doc/results.md'
 _STILL_RAD = 1e-3
-_SAME = ('first_seed', 'split', 'latency', 'episodes_per_family', 'probe')
-"""What makes two reports ones of the same episodes."""
 
 
 @dataclass(frozen=True)
@@ -141,22 +136,17 @@ PUBLISHED = (
 )
 
 
-def load_evidence(folder: Path) -> dict[str, Found]:
-    """Reports by file name, without the ending: ``read_evidence``."""
-    return read_evidence(folder)
-
-
 def joined(evidence: Mapping[str, Found]) -> dict[str, Found]:
     """Runs of another bundle or parameter stand as rows in the table whose episodes they played.
 
-    Such a report says which (``joins``) and as what (``as``: its row -> the table's); where the
-    table itself is not there, or has other episodes, it is left out.
+    Such a report says which (``joins``) and as what (``as``: its row -> the table's).
+
+    Args:
+        evidence: As of ``read_evidence``, which refuses what cannot stand in its table.
     """
     found = {name: dict(one) for name, one in evidence.items() if 'joins' not in one}
     for one in (one for one in evidence.values() if 'joins' in one):
-        table_ = found.get(one['joins'])
-        if table_ is None or any(table_.get(key) != one.get(key) for key in _SAME):
-            continue
+        table_ = found[one['joins']]
         for name, shown in one['as'].items():
             table_['modes'] = {**table_['modes'], shown: one['modes'][name]}
             table_['won'] = {**table_.get('won', {}), shown: one['won'][name]}
@@ -167,16 +157,10 @@ def render(evidence: Mapping[str, Found], picture: str = 'results.svg') -> str:
     """The whole page.
 
     Args:
-        evidence: Reports by file name.
+        evidence: Reports by file name, as of ``read_evidence``.
         picture: Name of the file beside it that has the picture of ``results_figure``.
-
-    Raises:
-        ConfigError: The figures of a report are not those of its episodes.
     """
     evidence = joined(evidence)
-    for name, found in evidence.items():
-        if _paired(found):
-            check_wins(name, found)
     parts = [
         '# Results',
         f'Made by `{COMMAND}` from the JSON in [evidence](evidence/README.md); a test compares. '

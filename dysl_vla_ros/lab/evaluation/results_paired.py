@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.choice import POINT
 from dysl_vla_ros.lab.evaluation.results_cells import Found
 from dysl_vla_ros.lab.evaluation.statistics import paired_difference
@@ -57,24 +56,6 @@ def not_compared(found: Found) -> str:
         return ''
     return ('; paired with another row than dense, and no episodes are told, so that `lost` and '
             '`exit` are empty')  # fmt: skip
-
-
-def check_wins(name: str, found: Found) -> None:
-    """Refuse a report whose episodes are not those of its summaries.
-
-    Args:
-        name: Of its file, without the ending.
-        found: Of ``dysl evaluate`` or ``dysl results --run``.
-
-    Raises:
-        ConfigError: Names the file, the row and what is told twice.
-    """
-    for row, told in found['modes'].items():
-        won = _wins(found, row)
-        for field, wanted in (('episodes', len(won)), ('successes', sum(won.values()))):
-            if won and told[field] != wanted:
-                raise ConfigError(f'{name}.json: modes.{row}.{field}', told[field], f'{wanted}, '
-                                  f'as many as its {len(won)} episodes tell')  # fmt: skip
 
 
 def _against(found: Found, row: str, reference: str, told: Found) -> Found | None:
