@@ -188,7 +188,7 @@ def test_every_anchor_that_may_be_played_has_a_row_in_a_table():
         ('latency_zero_tabletop', 'stages_7', 'expected no anchor: the table of latency_zero_'),
         ('ablation_k1_tabletop', 'stages_1', 'expected no anchor'),
         ('ablation_tabletop', 'fixed_8', 'expected one of random_static_1, random_static_2'),
-        ('results_tabletop', 'fixed_4', 'expected one of fixed_8, fixed_5, layers_9, layers_6'),
+        ('results_tabletop', 'fixed_4', 'expected one of fixed_8, fixed_7, fixed_6, fixed_5, '),
         ('results_tabletop', 'fixed_8', 'bundle of fixed_8 that dysl anchors wrote'),
     ],
 )

@@ -33,7 +33,7 @@ class AnchorKind:
 
 _SUCCESS, _ABLATION = ('results_tabletop', 'results_heldout'), ('ablation_tabletop',)
 KINDS = {
-    'fixed': AnchorKind('full', 'tuned fixed', _SUCCESS, (8, 5), beside=1),
+    'fixed': AnchorKind('full', 'tuned fixed', _SUCCESS, (8, 7, 6, 5), beside=1),
     'layers': AnchorKind('full', 'layers', _SUCCESS, (9, 6), beside=0),
     'random_static': AnchorKind('auto', 'random static', _ABLATION, (1, 2, 3)),
     'stages': AnchorKind('auto', 'stages', _ABLATION, (1, 2)),

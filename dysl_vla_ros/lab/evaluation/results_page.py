@@ -86,7 +86,7 @@ _TUNED = tuple(
     Wanted(f'fixed exit {d}, fine-tuned', (f'tuned fixed {d}',),
            f'{_DENSE}, `dysl anchors RUN --exit-layer {d}`, '
            f'`dysl results --run results_tabletop --anchor fixed_{d} --engine BUNDLE`')
-    for d in (8, 5)
+    for d in (8, 7, 6, 5)
 )  # fmt: skip
 _SHALLOW = tuple(
     Wanted(f'n-layer, {n}', (f'layers {n}',),
