@@ -91,6 +91,7 @@ def run(given: argparse.Namespace) -> int:
     from dysl_vla_ros.lab.anchors import BY_INSTRUCTION, guided, make_anchors
     from dysl_vla_ros.lab.data.libero import is_libero
     from dysl_vla_ros.lab.export.onnx_export import export_bundle
+    from dysl_vla_ros.lab.learn.half import check_speed
     from dysl_vla_ros.lab.libero_recipe import ROBOT
     from dysl_vla_ros.lab.model.checkpoint import all_static, load_checkpoint
     from dysl_vla_ros.lab.recipe import preset
@@ -99,6 +100,7 @@ def run(given: argparse.Namespace) -> int:
     out = given.out or given.folder / 'anchors'
     libero = is_libero(given.folder / 'demonstrations')
     device = training_device(given.device)
+    check_speed('precision', given.precision, device.type == 'cuda')
     settings = anchor_settings(given, libero, device.type == 'cuda')
     if libero and (given.random_static or given.stages):
         raise ConfigError('folder', str(given.folder), 'that of a run of the bundled tasks with '

@@ -75,11 +75,13 @@ def run(given: argparse.Namespace) -> int:
     need('train', 'torch', 'accelerate', 'pyarrow', 'matplotlib', 'onnx', 'onnxscript')
     need('sim', 'mujoco')
     from dysl_vla_ros.lab import recipe as recipes
+    from dysl_vla_ros.lab.learn.half import check_speed
     from dysl_vla_ros.lab.workspace import training_device
 
     logging.basicConfig(level=logging.WARNING, format='%(message)s', stream=sys.stdout)
     logging.getLogger('dysl_vla_ros').setLevel(logging.INFO)
     device = training_device(given.device)
+    check_speed('precision', given.precision, device.type == 'cuda')
     if given.world == 'libero':
         return _libero(given, device)
     recipe = adjusted(recipes.preset(given.preset, given.workers, device.type == 'cuda'), given)

@@ -168,12 +168,14 @@ def train_robot_set(given: argparse.Namespace) -> int:
     from dysl_vla_ros.lab.data.batches import Augmentation
     from dysl_vla_ros.lab.data.robot_samples import load_robot_samples, read_set
     from dysl_vla_ros.lab.learn.dense import forget_states
+    from dysl_vla_ros.lab.learn.half import check_speed
     from dysl_vla_ros.lab.learn.robot_policy import NAME, train_robot
     from dysl_vla_ros.lab.learn.train import TrainSettings, describe
     from dysl_vla_ros.lab.model.checkpoint import load_checkpoint, save_checkpoint, with_card
     from dysl_vla_ros.lab.workspace import Workspace, training_device
 
     device = training_device(given.device)
+    check_speed('precision', given.precision, device.type == 'cuda')
     on_gpu = device.type == 'cuda'
     start = None if given.start is None else load_checkpoint(given.start)
     steps, batch = GPU if on_gpu else CPU

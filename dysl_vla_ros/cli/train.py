@@ -122,11 +122,13 @@ def run(given: argparse.Namespace) -> int:
     if not ours:
         return train_robot_set(given)
     from dysl_vla_ros.lab.learn.dense import forget_states, train_dense
+    from dysl_vla_ros.lab.learn.half import check_speed
     from dysl_vla_ros.lab.learn.train import describe
     from dysl_vla_ros.lab.model.checkpoint import load_checkpoint, save_checkpoint, with_card
     from dysl_vla_ros.lab.workspace import Workspace, training_device
 
     device = training_device(given.device)
+    check_speed('precision', given.precision, device.type == 'cuda')
     settings = dense_settings(given, device.type == 'cuda')
     if given.start is None:
         check_network(settings.network)
