@@ -83,6 +83,9 @@ def run(given: argparse.Namespace) -> int:
     if given.by_instruction is not None:
         look_at_bundle('--by-instruction', given.by_instruction)
         told = exits_told(given.by_instruction, given.deepest)
+    if not any(given.folder.glob('*.safetensors')):
+        raise ConfigError('folder', str(given.folder), 'that of a run of dysl recipe with a dense '
+                          'policy: it holds no checkpoint')  # fmt: skip
     need('train', 'torch', 'accelerate', 'pyarrow', 'onnx')
     if given.random_static or given.stages:
         need('train', 'matplotlib')

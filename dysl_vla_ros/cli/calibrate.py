@@ -150,6 +150,8 @@ def run(given: argparse.Namespace) -> int:
         console.print(f'skip mode of the bundle: {found.spec.mode}{at}'
                       + ', as it was' * found.kept)  # fmt: skip
     console.print(f'{given.target}: calibration written; report and plots in {out}')
+    if found.failed:
+        console.print('no mode was chosen, which is an error: what the policy wins decides it')
     return FAILED if found.failed else 0
 
 
@@ -193,6 +195,10 @@ def _check_options(given: argparse.Namespace) -> None:
         if not given.dataset:
             raise ConfigError('dataset', None, 'a LeRobot data set of the robot')
         return
+    if given.target.is_dir() and given.dataset:
+        raise ConfigError('dataset', [str(path) for path in given.dataset],
+                          'none: the static layers of a bundle are fixed; calibrate the '
+                          'checkpoint it came from, distil and export again')  # fmt: skip
     manifest = open_bundle(given.target).manifest if given.target.is_dir() else None
     numbers = _named_weights(given.weights)
     if manifest is not None and numbers and len(numbers) != manifest.action.dim:
@@ -209,10 +215,6 @@ def _check_options(given: argparse.Namespace) -> None:
 
         check_simulated('target', str(given.target), manifest)
     calibrate_mode.check(given, manifest)
-    if given.target.is_dir() and given.dataset:
-        raise ConfigError('dataset', [str(path) for path in given.dataset],
-                          'none: the static layers of a bundle are fixed; calibrate the '
-                          'checkpoint it came from, distil and export again')  # fmt: skip
 
 
 def _checkpoint(given: argparse.Namespace, space: Workspace, bars: StageBars) -> Chosen:
@@ -428,7 +430,8 @@ def _table(found: dict[str, Any], spec: CalibrationSpec) -> Table:
          f'{found["predicted_reruns_inside"]}'),
         ('chunks skipped in', f'{100 * found["predicted_skip_rate"]:.1f} %'),
         ('layers skipped, re-runs counted as run',
-         f'{100 * found["predicted_skip_ratio"]:.1f} %'),
+         f'{100 * found["predicted_skip_ratio"]:.1f} %'
+         + ('' if found['predicted_skip_ratio'] > 0 else ': mode auto costs more than it saves')),
     ):  # fmt: skip
         table.add_row(name, value)
     return table

@@ -66,9 +66,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Distil; an interrupted distillation goes on where it was saved last."""
     _check(given)
+    from dysl_vla_ros.lab.begun_with import Stages
     from dysl_vla_ros.lab.learn.dense import forget_states
     from dysl_vla_ros.lab.learn.distilling import distil_checkpoint
     from dysl_vla_ros.lab.learn.layer_choice import choose_layers, chosen_layers
+    from dysl_vla_ros.lab.learn.made_of import checkpoint_of, data_of, shaping
     from dysl_vla_ros.lab.model.checkpoint import load_checkpoint, save_checkpoint, with_card
     from dysl_vla_ros.lab.recipe import preset
     from dysl_vla_ros.lab.workspace import Workspace, training_device
@@ -86,6 +88,15 @@ def run(given: argparse.Namespace) -> int:
     console = Console()
     with StageBars(console) as bars:
         space = Workspace(given.out, given.out, device, bars.progress, bars.told)
+        path, stages = given.out / CHECKPOINT, Stages(given.out, space.say, space.main)
+        rank = recipe.rank if given.rank is None else given.rank
+        made_of = {
+            'start': checkpoint_of(checkpoint), 'data': data_of(data), 'rank': rank,
+            'distill': shaping(settings), 'static_share': given.static_share,
+            'static_lot': given.static_lot, 'own_share': recipe.own_share,
+        }  # fmt: skip
+        if stages.there(path, made_of):
+            return 0
         layout = chosen_layers(checkpoint)
         if layout is None or given.static_share is not None or given.static_lot is not None:
             share = given.static_share or recipe.static_share
@@ -94,13 +105,12 @@ def run(given: argparse.Namespace) -> int:
                                        lot=given.static_lot)  # fmt: skip
             layout = chosen_layers(checkpoint)
         assert layout is not None
-        rank = recipe.rank if given.rank is None else given.rank
         checkpoint = distil_checkpoint(
             checkpoint, layout, data, settings, space, rank, given.note_every, given.seed,
             recipe.own_share,
         )  # fmt: skip
         card = {'distill': {**space.report, 'settings': asdict(settings)}}
-        path = given.out / CHECKPOINT
+        stages.note(path, made_of)
         save_checkpoint(path, with_card(checkpoint, **card))
         forget_states(space, 'distill')
     known = '' if checkpoint.robot is None else f' --dataset {given.dataset[0]}'

@@ -15,6 +15,7 @@ from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.evaluate import interrupted, latency_seconds
 from dysl_vla_ros.cli.headroom_gate import add_gate, try_gate
 from dysl_vla_ros.cli.headroom_tables import closed_table, exits_table, groups_table
+from dysl_vla_ros.cli.ignored import refuse_ignored
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file, look_at_observations
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, SEED, TIME_LIMIT, WORKERS, number
@@ -50,6 +51,8 @@ TOLERANCES = (0.03, 0.06, 0.12, 0.25)
 _MOST_TOLERANCES = 6
 """More columns do not fit a terminal."""
 
+_OF_EPISODES = ('--exit-layer', '--episodes', '--families', '--splits', '--first-seed',
+                '--latency', '--time-limit', '--workers', '--params-file', '--keep')  # fmt: skip
 EXAMPLE = 'dysl headroom --episodes 2 --json headroom.json'
 
 
@@ -94,6 +97,8 @@ def run(given: argparse.Namespace) -> int:
     for tolerance in given.tolerance:
         if not 0 < tolerance <= 10:
             raise ConfigError('--tolerance', tolerance, 'more than 0 and at most 10')
+    if given.observations is not None and not given.gate:
+        refuse_ignored(given, _OF_EPISODES, 'beside --observations', 'no episode is played')
     console, began = Console(), time.monotonic()
     if given.gate:
         told = try_gate(given, console)

@@ -95,6 +95,12 @@ def look_at_observations(field: str, path: Path | None) -> None:
     elif not path.expanduser().exists():
         raise ConfigError(field, str(path), 'a recording, or a .npz file of arrays: there is '
                           'nothing of this name')  # fmt: skip
+    elif (place := path.expanduser()).is_dir() and not any(
+        '.mcap' in one.name or '.db3' in one.name for one in place.rglob('*')
+    ):
+        what = 'a LeRobot set' if (place / 'meta').is_dir() else 'a folder without a recording'
+        raise ConfigError(field, str(path), 'a recording of the node (.mcap or .db3), or a .npz '
+                          f'file of arrays (doc/method.md): this is {what}')  # fmt: skip
 
 
 def look_at_checkpoint(field: str, path: Path | None) -> None:

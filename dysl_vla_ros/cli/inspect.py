@@ -13,7 +13,7 @@ from rich.table import Table
 from dysl_vla_ros import targets
 from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.folder import is_bundle, open_bundle
-from dysl_vla_ros.bundle.manifest import Manifest
+from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest
 from dysl_vla_ros.cli.checkpoints import add_published_options, asked_of, need_torch
 from dysl_vla_ros.cli.families import open_family
 from dysl_vla_ros.cli.report import check_json, write_json
@@ -134,12 +134,21 @@ def _time(step: Step, tflops: float) -> str:
     return 'below 1 s'
 
 
+def _mode(spec: CalibrationSpec) -> str:
+    """What runs unless parameters say another."""
+    if spec.mode == 'by_instruction':
+        exits = ', '.join(map(str, sorted(set(spec.exit_by_instruction.values()))))
+        return f'by_instruction, {len(spec.exit_by_instruction)} of them, at {exits}'
+    return f'fixed, exit at layer {spec.exit_layer}' if spec.mode == 'fixed' else spec.mode
+
+
 def _bundle(manifest: Manifest) -> dict[str, Any]:
     action = manifest.action
     return {
         'bundle': manifest.name, 'family': manifest.family, 'precision': manifest.precision,
         'layers': manifest.layers_total, 'static layers': list(manifest.static_layers),
         'cameras': [f'{c.name} {c.width}x{c.height}' for c in manifest.cameras],
+        'skip mode': _mode(manifest.calibration),
         'action': f'{action.space}, {action.horizon} of {action.dim} numbers, '
         f'{action.period_s:g} s each',
         'proprioception': f'{manifest.proprioception.dim} numbers, '

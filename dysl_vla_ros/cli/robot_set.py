@@ -165,10 +165,12 @@ def train_robot_set(given: argparse.Namespace) -> int:
     """Train a policy for the robot of a set, and print its errors beside the baselines'."""
     from dysl_vla_ros.cli.stages import StageBars
     from dysl_vla_ros.cli.train import CHECKPOINT
+    from dysl_vla_ros.lab.begun_with import Stages
     from dysl_vla_ros.lab.data.batches import Augmentation
     from dysl_vla_ros.lab.data.robot_samples import load_robot_samples, read_set
     from dysl_vla_ros.lab.learn.dense import forget_states
     from dysl_vla_ros.lab.learn.half import check_speed
+    from dysl_vla_ros.lab.learn.made_of import checkpoint_of, data_of, shaping
     from dysl_vla_ros.lab.learn.robot_policy import NAME, train_robot
     from dysl_vla_ros.lab.learn.train import TrainSettings, describe
     from dysl_vla_ros.lab.model.checkpoint import load_checkpoint, save_checkpoint, with_card
@@ -211,11 +213,19 @@ def train_robot_set(given: argparse.Namespace) -> int:
     with StageBars(console) as bars:
         space = Workspace(given.out, given.out, device, bars.progress)
         samples = load_robot_samples(data, reading, rows, given.max_frames, bars.count('read'))
+        path, stages = given.out / CHECKPOINT, Stages(given.out, space.say, space.main)
+        made_of = {
+            'start': '' if start is None else checkpoint_of(start), 'reading': reading.as_json(),
+            'data': data_of(samples.training), 'network': network, 'train': shaping(settings),
+            'minutes': given.minutes,
+        }  # fmt: skip
+        if stages.there(path, made_of):
+            return 0
         space.note('data', dataset=str(given.dataset[0]), robot=data.robot,
                    frames=samples.training.frames, told=list(reading.told))  # fmt: skip
         checkpoint, scores = train_robot(samples, reading, settings, network, space, start)
         card = {'train': {**space.report, 'settings': describe(settings)}}
-        path = given.out / CHECKPOINT
+        stages.note(path, made_of)
         save_checkpoint(path, with_card(checkpoint, **card))
         forget_states(space, NAME)
     console.print(scores_table(scores, len(samples.episodes), samples.held_out.frames))

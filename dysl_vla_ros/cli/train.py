@@ -121,8 +121,10 @@ def run(given: argparse.Namespace) -> int:
     _refuse_beside_sets(given, ours)
     if not ours:
         return train_robot_set(given)
+    from dysl_vla_ros.lab.begun_with import Stages
     from dysl_vla_ros.lab.learn.dense import forget_states, train_dense
     from dysl_vla_ros.lab.learn.half import check_speed
+    from dysl_vla_ros.lab.learn.made_of import checkpoint_of, data_of, shaping
     from dysl_vla_ros.lab.learn.train import describe
     from dysl_vla_ros.lab.model.checkpoint import load_checkpoint, save_checkpoint, with_card
     from dysl_vla_ros.lab.workspace import Workspace, training_device
@@ -138,10 +140,20 @@ def run(given: argparse.Namespace) -> int:
     path = given.out / CHECKPOINT
     with StageBars(console, shown=_first()) as bars:
         space = Workspace(given.out, given.out, device, bars.progress, bars.told)
+        stages = Stages(given.out, space.say, space.main)
+        made_of = {
+            'start': '' if start is None else checkpoint_of(start), 'data': data_of(data),
+            'ground': settings.ground and shaping(settings.ground), 'network': settings.network,
+            'train': shaping(settings.train), 'minutes': given.minutes,
+            'own_share': settings.own_share,
+        }  # fmt: skip
+        if stages.there(path, made_of):
+            return 0
         space.note('data', datasets=[str(folder) for folder in given.dataset], frames=data.frames,
                    samples=data.samples)  # fmt: skip
         checkpoint = train_dense(data, settings, space, start)
         card = {'train': {**space.report, 'settings': describe(settings.train)}}
+        stages.note(path, made_of)
         if space.main:
             save_checkpoint(path, with_card(checkpoint, **card))
         forget_states(space, 'ground', 'train')

@@ -20,6 +20,8 @@ from dysl_vla_ros.errors import ConfigError, InputError
 from dysl_vla_ros.policy import Pass, Policy
 from dysl_vla_ros.verified_pass import displacements, physical_actions, verified
 
+_ASKED = ('reset', 'mode', EXIT, 'played', 'aside', NUMBER)
+"""What a request may say under ``ASK``."""
 SERVED_MODES: tuple[SkipMode, ...] = ('auto', 'full', 'max_skip', 'fixed', 'by_instruction')
 
 
@@ -153,8 +155,9 @@ class Episode:
             self.reset()
             return
         count = said.get('played', self._plays)
-        if type(count) is not int or count < 0:
-            raise InputError(f'{ASK}.played = {str(count)[:20]!r}: expected a number of rows')
+        if type(count) is not int or not 0 <= count <= self._rows:
+            raise InputError(f'{ASK}.played = {str(count)[:20]}: expected a number of rows of the '
+                             f'last answer, at most {self._rows}')  # fmt: skip
         for row in () if self._played is None else self._played[:count]:
             self._skip.played(row)
         self._played = None
@@ -200,4 +203,7 @@ def _said(request: Mapping[str, Any]) -> Mapping[str, Any]:
     found = request.get(ASK, {})
     if not isinstance(found, Mapping):
         raise InputError(f'{ASK} is a {type(found).__name__}: expected a map')
+    for key in found:
+        if key not in _ASKED:
+            raise InputError(f'{ASK}.{str(key)[:20]}: expected one of {", ".join(_ASKED)}')
     return found

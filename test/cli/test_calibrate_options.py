@@ -85,3 +85,9 @@ def test_beside_a_report_what_would_not_be_obeyed_is_refused(words, targets, cap
 def test_how_layers_are_scored_is_refused_where_no_set_is_given_to_score_them_on(targets):
     with pytest.raises(ConfigError, match='--tokens = .*without --dataset'):
         refuse_idle(parsed(CHECKPOINT, targets, '--tokens', 'all'))
+
+
+def test_a_set_is_refused_for_a_bundle_whatever_else_is_missing(targets, capsys):
+    call = ['calibrate', str(targets[BUNDLE]), '--dataset', str(targets[BUNDLE].parent)]
+    assert main(call) == 2
+    assert '--dataset = ' in (told := capsys.readouterr().err) and 'set' in told

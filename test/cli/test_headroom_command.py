@@ -92,6 +92,28 @@ def test_on_recorded_observations_it_reports_the_states_by_instruction(folder, t
     assert 'what an error does to success is not known' in capsys.readouterr().out
 
 
+def test_beside_recorded_observations_what_is_of_episodes_is_refused(folder, tmp_path, capsys):
+    recorded(tmp_path / 'seen.npz')
+    words = ['headroom', '--engine', str(folder), '--observations', str(tmp_path / 'seen.npz')]
+    for option, value in (('--exit-layer', '2'), ('--episodes', '5'), ('--families', 'pick')):
+        assert main([*words, option, value]) == 2
+        assert f"{option} = 'beside --observations'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('made', 'said'),
+    [('meta', 'this is a LeRobot set'), ('x', 'this is a folder without a recording')],
+)
+def test_a_folder_that_is_no_recording_is_named_with_the_option_that_was_given(
+    made, said, folder, tmp_path, capsys
+):
+    (tmp_path / 'seen' / made).mkdir(parents=True)
+    words = ['--observations', str(tmp_path / 'seen')]
+    assert main(['headroom', '--engine', str(folder), *words]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith('dysl headroom: --observations = ') and said in told
+
+
 def gate(folder, *words):
     return ['headroom', '--engine', str(folder), '--gate', '60', *map(str, words)]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 
 import pytest
 from tiny_bundle import write_tiny_bundle
 
+from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
 from dysl_vla_ros.cli.main import main
 
 HAVE = all(importlib.util.find_spec(n) for n in ('torch', 'transformers', 'timm'))
@@ -99,6 +101,19 @@ def test_a_bundle_is_described_too(tmp_path):
     folder = write_tiny_bundle(tmp_path / 'bundle', layers=4)
     code, found = inspected(folder, tmp_path)
     assert code == 0 and found['layers'] == 4 and found['size [bytes]'] > 0
+    assert found['skip mode'] == 'auto'
+
+
+@pytest.mark.parametrize(('changes', 'said'), [
+    ({'mode': 'fixed', 'exit_layer': 2}, 'fixed, exit at layer 2'),
+    ({'mode': 'by_instruction', 'exit_by_instruction': {'a': 2, 'b': 0, 'c': 2}},
+     'by_instruction, 3 of them, at 0, 2'),
+])  # fmt: skip
+def test_what_a_bundle_runs_is_described(changes, said, tmp_path):
+    folder = write_tiny_bundle(tmp_path / 'bundle', layers=4)
+    manifest = open_bundle(folder).manifest
+    write_manifest(folder, replace(manifest, calibration=replace(manifest.calibration, **changes)))
+    assert inspected(folder, tmp_path)[1]['skip mode'] == said
 
 
 @published

@@ -60,7 +60,10 @@ def by_instruction(report: Mapping[str, Any]) -> ByInstruction:
     words, episodes = report.get('instructions', {}), report.get('episodes', {})
     found = {exit_of(name): _outcomes(name, rows) for name, rows in episodes.items()
              if exit_of(name) >= 0}  # fmt: skip
-    if len(found) < 2 or 0 not in found or not words or report.get('control', 'none') != 'none':
+    control = report.get('control', 'none')
+    if control != 'none':
+        raise ConfigError('by-instruction', f'--control {control}', _ROW)
+    if len(found) < 2 or 0 not in found or not words:
         raise ConfigError('by-instruction', sorted(episodes), _ROW)
     _check_starts(report, found)
     depth = sorted(found, key=lambda layer: layer or float('inf'))

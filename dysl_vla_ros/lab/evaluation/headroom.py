@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from dysl_vla_ros.lab.evaluation.choice import POINT
+from dysl_vla_ros.lab.evaluation.decision import FEWEST
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult
 from dysl_vla_ros.lab.evaluation.evaluate import Played
 from dysl_vla_ros.lab.evaluation.modes import Row
@@ -113,13 +114,17 @@ def offline(
 def closed_loop(played: Played) -> dict[str, Any]:
     """Success and depth of every row beside dense, and what is left between fixed and oracle.
 
+    Where dense won nothing, no row is as good as it: its layers are None.
+
     Args:
         played: ``DENSE`` among the rows.
     """
     dense = played[DENSE]
     rows = {row.name: _row(dense, found) for row, found in played.items()}
-    fixed = _best([rows[row.name] for row in played if row.mode == 'fixed'])
-    oracle = _best([rows[row.name] for row in played if row.mode == 'oracle' and row != DENSE])
+    wins = any(result.success for result in dense)
+    fixed = _best([rows[row.name] for row in played if row.mode == 'fixed' and wins])
+    oracle = _best([rows[row.name] for row in played
+                    if row.mode == 'oracle' and row != DENSE and wins])  # fmt: skip
     return {
         'episodes': len(dense),
         'layers_total': dense[0].layers_total,
@@ -132,6 +137,16 @@ def closed_loop(played: Played) -> dict[str, Any]:
 
 def verdict(found: Mapping[str, Any]) -> str:
     """What ``closed_loop`` found, in a sentence."""
+    count = found['episodes']
+    if not found['rows'][DENSE.name]['success_rate']:
+        return (f'dense won none of {count} episodes: what loses nothing to it may never win '
+                'either, so that there is no headroom to tell')  # fmt: skip
+    few = '' if count >= FEWEST else (f'; {count} episodes tell no differences, {FEWEST} or more '
+                                      'would')  # fmt: skip
+    return f'{_spared(found)}{few}'
+
+
+def _spared(found: Mapping[str, Any]) -> str:
     fixed, oracle, total = (
         found[name] for name in ('best_fixed_layers', 'oracle_layers', 'layers_total')
     )

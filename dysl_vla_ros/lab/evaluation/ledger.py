@@ -52,6 +52,9 @@ class Ledger:
             write_whole(self._path, head.encode())
             return
         lines, begun, found = kept_lines(self._path, _read, FORMAT_VERSION)
+        if not found:  # of a run that was refused, or ended before its first
+            write_whole(self._path, head.encode())
+            return
         check_same(self._path, begun, about)
         self._found.update({(row, result.spec): result for row, result in found})
         if lines[-1]:

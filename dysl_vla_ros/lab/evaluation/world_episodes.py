@@ -83,6 +83,9 @@ class Kept:
             write_whole(self._path, f'{_head(about)}\n'.encode())
             return
         lines, begun, found = kept_lines(self._path, _read)
+        if not found:  # of a run that was refused, or ended before its first
+            write_whole(self._path, f'{_head(about)}\n'.encode())
+            return
         head = _head(_gone_on(self._path, begun, about, {one.row for one in found}))
         self.found.update({(one.row, one.task, one.start): one for one in found})
         if lines[-1] or lines[0] != head:

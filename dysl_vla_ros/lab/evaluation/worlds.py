@@ -11,8 +11,9 @@ the same start states. See doc/worlds.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -38,6 +39,7 @@ from dysl_vla_ros.lab.evaluation.world_episodes import (
 from dysl_vla_ros.lab.evaluation.world_settings import settings_told
 from dysl_vla_ros.policy import Policy, open_policy
 
+_LOG = logging.getLogger(__name__)
 GROUP = 'dysl_vla_ros.worlds'
 PREFIX = 'package:'
 Control = Literal['none', 'other_words', 'blank']
@@ -149,7 +151,7 @@ def evaluate_worlds(
         EngineError: The world breaks its protocol.
     """
     policy = open_policy(replace(options.config.engine, path=options.bundle))
-    with closing(open_worlds(options.world, options.given)) as worlds:
+    with _opened(options) as worlds:
         tasks, starts = _extent(options, worlds)
         depends = _about(options, policy)
         kept = Kept(keep, depends)
@@ -172,6 +174,20 @@ def evaluate_worlds(
              'options': dict(options.given), 'replan': options.replan,
              'settings': depends['rows'], 'parameters': depends['parameters']}  # fmt: skip
     return report(options.rows, tasks, range(starts), list(kept.found.values()), facts)
+
+
+@contextmanager
+def _opened(options: WorldOptions) -> Iterator[Worlds]:
+    """The worlds, ended in any case; one that cannot be ended is told, and costs no episode."""
+    worlds = open_worlds(options.world, options.given)
+    try:
+        yield worlds
+    finally:
+        try:
+            worlds.close()
+        except Exception as error:
+            _LOG.warning('world %s: close(): %r: what it started may still run', options.world,
+                         error)  # fmt: skip
 
 
 def _extent(options: WorldOptions, worlds: Worlds) -> tuple[tuple[int, ...], int]:

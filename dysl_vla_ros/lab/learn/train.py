@@ -405,11 +405,11 @@ def load_state(
 
 
 def _check_begun(path: Path, header: dict[str, Any], reached: Reached, begun: MadeOf) -> None:
-    """Other steps go on only within the warm-up: after it the rate is of so many steps."""
-    wanted, steps = flat(begun), 'train.steps'
-    if reached.step <= wanted['train.warmup']:
-        wanted.pop(steps)
-    check_same(path, header.get('begun_with', {}), wanted)
+    """Other steps go on only within the same warm-up: after it the rate is of so many steps."""
+    wanted, before, warmup = flat(begun), header.get('begun_with', {}), 'train.warmup'
+    if reached.step <= wanted[warmup] == before.get(warmup, wanted[warmup]):
+        wanted.pop('train.steps')
+    check_same(path, before, wanted)
 
 
 def describe(settings: TrainSettings) -> dict[str, Any]:

@@ -106,3 +106,9 @@ def test_starts_and_suites_that_results_are_told_of_decide_nothing():
 
 def test_thinned_pictures_are_told_as_such():
     assert by_instruction(on_libero(50, thin=0.1)).thin == 0.1
+
+
+def test_a_report_of_a_control_is_refused_by_its_name():
+    with pytest.raises(ConfigError, match='--control other_words'):
+        by_instruction({**a_report(full=outcomes(WON, WON), fixed_6=outcomes(WON, WON)),
+                        'control': 'other_words'})  # fmt: skip

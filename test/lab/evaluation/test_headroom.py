@@ -95,6 +95,17 @@ def test_the_verdict_says_what_was_not_found(rows, words):
     assert words in verdict(closed_loop(played))
 
 
+def test_where_dense_never_wins_or_few_episodes_were_played_no_headroom_is_claimed():
+    never = {DENSE: episodes(0, 20), Row('fixed', exit_layer=5): episodes(0, 6),
+             Row('oracle', tolerance=0.1): episodes(0, 3)}  # fmt: skip
+    found = closed_loop(never)
+    assert found['headroom_layers'] is None and found['best_fixed_layers'] is None
+    assert verdict(found).startswith('dense won none of 200 episodes')
+    few = {DENSE: episodes(4, 20, 4), Row('fixed', exit_layer=8): episodes(4, 9, 4),
+           Row('oracle', tolerance=0.1): episodes(4, 6, 4)}  # fmt: skip
+    assert verdict(closed_loop(few)).endswith('4 episodes tell no differences, 18 or more would')
+
+
 def test_states_know_phase_task_distance_and_split():
     one = replace(episodes(1, 20, 1)[0], seen=(SeenState('carry', 0.07, (0.1, 0.2, 0.3)),))
     state = tried_states([one])[0]

@@ -151,3 +151,10 @@ def test_a_command_goes_on_without_being_told_where_and_leaves_nothing_behind(
     assert 'goes on after 1 of 2 episodes' in ' '.join(capsys.readouterr().out.split())
     assert len(played) == 3
     assert len(list((tmp_path / 'cache').rglob('*.jsonl'))) == 1
+
+
+def test_a_file_that_a_refused_run_began_is_begun_anew(bundle, tmp_path):
+    path = tmp_path / 'kept.jsonl'
+    Ledger(path, {**about(options(bundle)), 'latency': 9.0})
+    begun = Ledger(path, about(options(bundle)))
+    assert len(begun) == 0 and '"latency": 9.0' not in path.read_text()

@@ -64,3 +64,11 @@ def test_how_arms_moved_is_beside_what_was_lost_to_dense_and_to_no_other_row():
     assert sorted(page.splitlines()) == sorted(plain.splitlines())
     del late['won'], late['modes']['full']
     assert 'no dense row' in render({'latency_half_tabletop': late})
+
+
+def test_words_beside_the_papers_speak_of_the_worlds_that_were_read():
+    words = '| dynamic against fixed depth | not reported |  | '
+    alone = render({'results_tabletop': EVIDENCE['results_tabletop']})
+    assert words + 'on the bundled tasks a fixed exit' in alone
+    assert words + 'on the bundled tasks and LIBERO-Object a fixed exit' in render(EVIDENCE)
+    assert 'on LIBERO-Object for a fixed exit only' not in alone

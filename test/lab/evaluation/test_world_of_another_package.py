@@ -204,3 +204,15 @@ def test_tasks_and_starts_that_are_none_are_named(
     assert evaluated(bundle, tmp_path / 'x.json', '--modes', 'full')[0] == 1
     told = capsys.readouterr().err
     assert said in told and 'world my_world' in told
+
+
+def test_a_world_that_cannot_be_closed_costs_no_report(
+    bundle, site, tmp_path, monkeypatch, caplog
+):
+    from my_world.world import MyWorlds
+
+    monkeypatch.setattr(MyWorlds, 'close', raising)
+    words = ('--modes', 'full', '--tasks', '1', '--starts', '1')
+    code, found = evaluated(bundle, tmp_path / 'c.json', *words)
+    assert code == 0 and found['rows']['full']['episodes'] == 1
+    assert "world my_world: close(): KeyError('arm')" in caplog.text
