@@ -13,6 +13,7 @@ from dysl_vla_ros.cli.inputs import look_at_bundle, need
 from dysl_vla_ros.cli.stages import StageBars
 from dysl_vla_ros.cli.values import COUNT, SEED, WORKERS
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.lab.folders import is_workspace
 
 if TYPE_CHECKING:
     from dysl_vla_ros.bundle.manifest import CalibrationSpec
@@ -83,9 +84,9 @@ def run(given: argparse.Namespace) -> int:
     if given.by_instruction is not None:
         look_at_bundle('--by-instruction', given.by_instruction)
         told = exits_told(given.by_instruction, given.deepest)
-    if not any(given.folder.glob('*.safetensors')):
-        raise ConfigError('folder', str(given.folder), 'that of a run of dysl recipe with a dense '
-                          'policy: it holds no checkpoint')  # fmt: skip
+    if not is_workspace(given.folder) and not any(given.folder.glob('*.safetensors')):
+        raise ConfigError('folder', str(given.folder), 'that of a run of dysl recipe: in this one '
+                          'there is none')  # fmt: skip
     need('train', 'torch', 'accelerate', 'pyarrow', 'onnx')
     if given.random_static or given.stages:
         need('train', 'matplotlib')

@@ -163,6 +163,7 @@ CALLS = [
     ('anchors NOWHERE --layers 5', 'there is nothing of this name', WRONG),
     ('anchors FOREIGN', '--exit-layer is missing: expected --exit-layer, --layers, ', WRONG),
     ('anchors FOREIGN --layers 0', '--layers', WRONG),
+    ('anchors FOREIGN --layers 5', 'that of a run of dysl recipe: in this one there is', WRONG),
     ('anchors FOREIGN --together x', '--together', WRONG),
     ('anchors FOREIGN --layers 5 --deepest 9', '--deepest = 9: expected --by-instruction', WRONG),
     ('anchors FOREIGN --by-instruction NOWHERE', 'there is nothing of this name', WRONG),
