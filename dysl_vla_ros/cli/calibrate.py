@@ -22,6 +22,7 @@ from dysl_vla_ros.cli.calibrate_recording import keep_as_written, kept_recording
 from dysl_vla_ros.cli.evaluate import latency_seconds
 from dysl_vla_ros.cli.failures import FAILED
 from dysl_vla_ros.cli.inputs import (
+    holds_recording,
     look_at_checkpoint,
     look_at_dataset,
     look_at_observations,
@@ -178,11 +179,7 @@ def _check(given: argparse.Namespace) -> None:
         look_at_dataset('--dataset', folder)
     if given.bag is not None and not given.bag.exists():
         raise ConfigError('--bag', str(given.bag), 'an .mcap file, or a folder with one')
-    if (
-        given.bag is not None
-        and given.bag.is_dir()
-        and not any('.mcap' in path.name or '.db3' in path.name for path in given.bag.rglob('*'))
-    ):
+    if given.bag is not None and given.bag.is_dir() and not holds_recording(given.bag):
         raise ConfigError('--bag', str(given.bag), 'an .mcap file, or a folder with one: in this '
                           'one there is none')  # fmt: skip
     folder_target('--out', _results(given), is_workspace, 'the folder of an earlier run')

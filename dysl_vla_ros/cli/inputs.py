@@ -82,6 +82,11 @@ def look_at_arrays(field: str, path: Path | None) -> None:
                           'something else')  # fmt: skip
 
 
+def holds_recording(folder: Path) -> bool:
+    """Whether files of a bag lie anywhere in a folder, compressed ones among them."""
+    return any('.mcap' in one.name or '.db3' in one.name for one in folder.rglob('*'))
+
+
 def look_at_observations(field: str, path: Path | None) -> None:
     """Refuse what is neither a recording nor a ``.npz`` that is whole.
 
@@ -95,9 +100,7 @@ def look_at_observations(field: str, path: Path | None) -> None:
     elif not path.expanduser().exists():
         raise ConfigError(field, str(path), 'a recording, or a .npz file of arrays: there is '
                           'nothing of this name')  # fmt: skip
-    elif (place := path.expanduser()).is_dir() and not any(
-        '.mcap' in one.name or '.db3' in one.name for one in place.rglob('*')
-    ):
+    elif (place := path.expanduser()).is_dir() and not holds_recording(place):
         what = 'a LeRobot set' if (place / 'meta').is_dir() else 'a folder without a recording'
         raise ConfigError(field, str(path), 'a recording of the node (.mcap or .db3), or a .npz '
                           f'file of arrays (doc/method.md): this is {what}')  # fmt: skip

@@ -121,10 +121,10 @@ def closed_loop(played: Played) -> dict[str, Any]:
     """
     dense = played[DENSE]
     rows = {row.name: _row(dense, found) for row, found in played.items()}
-    wins = any(result.success for result in dense)
-    fixed = _best([rows[row.name] for row in played if row.mode == 'fixed' and wins])
-    oracle = _best([rows[row.name] for row in played
-                    if row.mode == 'oracle' and row != DENSE and wins])  # fmt: skip
+    fixed, oracle = None, None
+    if any(result.success for result in dense):
+        fixed = _best([rows[row.name] for row in played if row.mode == 'fixed'])
+        oracle = _best([rows[row.name] for row in played if row.mode == 'oracle' and row != DENSE])
     return {
         'episodes': len(dense),
         'layers_total': dense[0].layers_total,

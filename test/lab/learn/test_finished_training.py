@@ -46,7 +46,6 @@ def test_a_finished_policy_is_taken_by_the_same_command_and_replaced_by_no_other
     assert dense.read_bytes() == before
 
     assert distil(dataset, dense, policy.parent) == 0
-    policy.write_bytes(policy.read_bytes())
     before = policy.read_bytes()
     assert distil(dataset, dense, policy.parent) == 0
     capsys.readouterr()
