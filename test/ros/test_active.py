@@ -78,7 +78,7 @@ def test_deactivating_while_a_pass_hangs_kills_its_process_in_half_a_second(rig,
     assert rig.activate() == 'SUCCESS'
     wait_for(lambda: process_policy.alive and process_policy.pid != before, 20, 'a new process')
     rig.wait_state('ready')
-    assert rig.ask('start').success
+    rig.start()
     wait_for(lambda: rig.session.loop.status().chunks > 2, 20, 'chunks again')
 
 

@@ -58,7 +58,7 @@ def test_an_arm_that_tells_no_efforts_is_not_commanded_where_contact_is_to_be_fe
     assert 'contact.effort = 5: joint_states carries no efforts' in refused.message
     rig.robot.efforts = [1.0, 0.0, 0.0]
     wait_for(lambda: rig.ask('arm', True).success, what='efforts')
-    assert rig.ask('start').success
+    rig.start()
     rig.wait_state('running')
     rig.robot.efforts = None
     rig.wait_state('fault')
@@ -73,7 +73,7 @@ def test_contact_in_motion_is_a_fault_and_the_arm_rests(rig):
     rig.wait_state('ready')  # not armed motion: whatever holds the arm may hold it
     rig.robot.efforts = [4.0, 0.0, 0.0]
     wait_for(lambda: rig.session.inputs.joints.newest.efforts[0] == 4.0, what='the new effort')
-    assert rig.ask('start').success
+    rig.start()
     rig.wait_state('running')
     rig.robot.efforts = [0.0, 0.0, -7.0]
     rig.wait_state('fault')
@@ -130,11 +130,11 @@ def test_a_second_commander_is_warned_of_by_name_and_nobody_is_armed_or_started(
     assert {v.key: v.value for v in status().values}['other_commanders'] == '/rival'
     answer = rig.ask('arm', True)
     assert not answer.success and answer.message == RIVAL
-    assert rig.ask('start').success  # in shadow: the arm is not moved
+    rig.start()  # in shadow: the arm is not moved
     rig.wait_state('running')
     rig.graph.call(lambda: other.destroy_publisher(publisher))
     wait_for(lambda: rig.session.around.newest.others == (), what='the rival leaves')
-    assert rig.ask('arm', True).success
+    rig.arm()
 
 
 def test_an_armed_node_does_not_start_beside_a_second_commander(rig):
@@ -152,8 +152,8 @@ def test_a_second_commander_that_is_allowed_hinders_nobody(rig):
     rig.instruct('go')
     rig.wait_state('ready')
     rival(rig)
-    assert rig.ask('arm', True).success
-    assert rig.ask('start').success
+    rig.arm()
+    rig.start()
     rig.wait_state('running')
 
 
@@ -200,7 +200,7 @@ def test_a_controller_that_goes_inactive_stops_the_motion_and_a_start_is_asked_f
     watch.status, watch.said = 'active', ''
     wait_for(lambda: rig.session.around.newest.controller == 'active', what='active again')
     assert rig.session.state == 'ready' and rig.at_rest()
-    assert rig.ask('start').success
+    rig.start()
     rig.wait_state('running')
 
 
@@ -214,7 +214,7 @@ def test_a_controller_that_was_started_again_in_motion_needs_a_start(rig):
         'the controller was started again; ~/start begins from where it is'
     )
     wait_for(rig.at_rest, what='rest')
-    assert rig.ask('start').success
+    rig.start()
     rig.wait_state('running')
 
 
@@ -242,7 +242,7 @@ def test_a_real_controller_that_is_deactivated_in_motion_stops_it(rig):
     rig.graph.call(node.trigger_configure)
     rig.graph.call(node.trigger_activate)
     wait_for(lambda: rig.session.around.newest.controller == 'active', what='active')
-    assert rig.ask('start').success
+    rig.start()
     rig.wait_state('running')
     rig.graph.call(node.trigger_deactivate)
     rig.wait_reason('the controller does not run: /controller is inactive; expected active')

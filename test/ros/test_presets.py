@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import wait_for
+from conftest import granted, wait_for
 from motion_checks import MessageChecks
 from preset_facts import ARMS, launch_arguments, resolved
 from stand_in_robot import StandIn, serve_gripper
@@ -127,8 +127,8 @@ def test_the_launch_line_of_the_page_moves_arm_and_gripper_and_nothing_is_refuse
     rated = [joint.velocity for joint in arm.joints]
     np.testing.assert_allclose(limits.rated, rated)
     stand_in.checks = MessageChecks(limits)
-    assert bench.ask('arm', True).success, bench.why()
-    assert bench.ask('start').success, bench.why()
+    granted(bench.ask, 'arm', True)
+    granted(bench.ask, 'start')
     first, gripper = arm.names[0], arm.gripper
     opened = stand_in.q[gripper.joint]
     half = 0.5 * (gripper.upper - gripper.lower)
@@ -158,7 +158,7 @@ def test_a_preset_on_the_wrong_controller_is_refused_before_it_moves(bench):
     wait_for(lambda: bench.session.around.newest.misfit, 10, 'the misfit')
     answer = bench.ask('arm', True)
     assert not answer.success and 'it does not have gripper: it refuses all' in answer.message
-    assert bench.ask('start').success  # in shadow
+    granted(bench.ask, 'start')  # in shadow
     wait_for(lambda: bench.session.state == 'running', 5, bench.why())
     time.sleep(0.3)
     assert bench.robot.taken == 0 and bench.robot.refused == []

@@ -108,7 +108,7 @@ def test_the_clock_of_the_machine_counts_again_once_the_simulated_one_is_left(ri
     rig.activate()
     rig.instruct('go')
     rig.wait_state('ready')
-    assert rig.ask('start').success
+    rig.start()
     rig.wait_state('running')
     stamps = [seconds(message.header.stamp) for _, message in rig.robot.trajectories]
     assert stamps and stamps[-1] == pytest.approx(time.time(), abs=5.0)
@@ -225,7 +225,7 @@ def test_at_five_readings_a_second_a_motion_begins(rig):
     rig.up()
     rig.instruct('go')
     rig.wait_state('ready')
-    assert rig.ask('start').success
+    rig.start()
     rig.wait_state('running')
 
 

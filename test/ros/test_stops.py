@@ -93,7 +93,7 @@ def test_estop_latches_rests_and_leaves_only_by_reset_and_start(rig):
     assert rig.ask('estop_reset').success
     rig.wait_state('ready')
     assert rig.at_rest()
-    assert rig.ask('start').success
+    rig.start()
     rig.wait_state('running')
 
 
@@ -160,7 +160,7 @@ def test_an_arm_that_was_moved_while_paused_waits_for_a_start(rig):
     assert rig.session.state == 'ready'
     assert rig.robot.trajectories == []
     moved = rig.robot.position[1]
-    assert rig.ask('start').success
+    rig.start()
     wait_for(lambda: rig.robot.trajectories, what='commands')
     first = rig.robot.trajectories[0][1].points[0].positions[1]
     assert first == pytest.approx(moved, abs=1e-3)
@@ -174,7 +174,7 @@ def test_the_deadman_switch_stops_when_released_and_goes_on_when_pressed(rig):
     assert not refused.success and 'dead-man' in refused.message
     pressed = rig.robot.node.create_timer(0.05, lambda: rig.publish_bool('enable', True))
     rig.wait_reason('not started')
-    assert rig.ask('start').success
+    rig.start()
     rig.wait_state('running')
     rig.graph.call(lambda: rig.robot.node.destroy_timer(pressed))
     rig.wait_state('paused')
@@ -238,11 +238,11 @@ def test_arming_ends_the_shadow_and_the_first_command_is_the_measured_pose(rig):
         lambda: abs(rig.session.last_command.positions[0] - rig.robot.position[0]) > 0.008,
         what='a shadow that is ahead of the arm',
     )
-    assert rig.ask('arm', True).success
+    rig.arm()
     time.sleep(0.3)
     assert rig.session.state == 'ready'
     assert rig.robot.trajectories == []
-    assert rig.ask('start').success
+    rig.start()
     wait_for(lambda: rig.robot.trajectories, what='commands to the arm')
     first = rig.robot.trajectories[0][1].points[0]
     assert list(first.positions) == pytest.approx(list(rig.robot.position), abs=1e-3)

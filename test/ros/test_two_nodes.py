@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
-from conftest import wait_for
+from conftest import granted, wait_for
 from fakes import FakePolicy, FakeRobot
 
 pytestmark = pytest.mark.ros
@@ -58,8 +59,7 @@ def arms(graph, monkeypatch):
     for name in arms:
         say(f'/{name}/instruction', String(data=f'{name} go'))
         wait_for(lambda name=name: arms[name].session.state == 'ready', what='ready')
-        answer = ask(name, 'start')
-        assert answer.success, answer.message
+        granted(partial(ask, name), 'start')
         wait_for(lambda name=name: arms[name].session.state == 'running', what='running')
     yield SimpleNamespace(
         **arms, ask=ask, estop=lambda: say('/estop', Bool(data=True)), heard=heard
