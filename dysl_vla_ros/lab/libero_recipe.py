@@ -136,7 +136,7 @@ def libero_preset(name: str, suite: str, workers: int, on_gpu: bool) -> LiberoRe
     )  # fmt: skip
     return LiberoRecipe(
         collect=LiberoCollect(suite, episodes=120, workers=workers),
-        ground=replace(train, steps=1500, exits=0, exit_layers=(0, 0), save_every_s=0.0),
+        ground=replace(train, steps=1500, exits=0, exit_layers=(0, 0)),
         train=train,
         # No stage 1: after early exits the bare state is the better start.
         distill=DistillSettings(adapter_steps=0, controller_steps=600, batch=32,

@@ -168,7 +168,7 @@ def preset(name: str, workers: int, on_gpu: bool) -> Recipe:
                       weights=LossWeights(point=0.08, offset=0.25, name=0.1))  # fmt: skip
     return Recipe(
         collect=CollectSettings(episodes=2200, keep=0.4, workers=workers),
-        ground=replace(dense, steps=750, learning_rate=8e-4, save_every_s=0.0),
+        ground=replace(dense, steps=750, learning_rate=8e-4),
         train=dense,
         rounds=(Round(600, replace(further, steps=3000)),
                 Round(440, replace(further, steps=2400, ema=0.99))),

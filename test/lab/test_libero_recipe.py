@@ -21,6 +21,7 @@ from dysl_vla_ros.lab import libero_recipe
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations, join
 from dysl_vla_ros.lab.model.checkpoint import Checkpoint
 from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
+from dysl_vla_ros.lab.recipe import preset
 from dysl_vla_ros.lab.workspace import Workspace
 from dysl_vla_ros.lab.worlds.libero.suites import STARTS
 
@@ -125,3 +126,11 @@ def test_demonstrations_of_libero_are_not_mixed_with_those_of_other_seeds(tmp_pa
     call = ['collect', str(tmp_path), '--world', 'libero', '--episodes', '1', '--seed', '900']
     assert main(call) == 2
     assert 'seed = 900: expected 0, with which' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('on_gpu', [False, True])
+def test_a_warm_up_which_takes_an_hour_and_more_without_bf16_is_resumable_as_what_follows(on_gpu):
+    for made in (preset('full', 1, on_gpu),
+                 libero_recipe.libero_preset('full', 'libero_object', 1, on_gpu)):  # fmt: skip
+        trainings = (made.ground, made.train, *(each.train for each in made.rounds))
+        assert all(0.0 < each.save_every_s <= 300.0 for each in trainings)
