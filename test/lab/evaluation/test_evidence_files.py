@@ -142,7 +142,7 @@ def reversed_(marks):
     (HEADROOM, 'offline/exits/0/error/p50', float('nan'), 'offline.exits[0].error.p50 = nan'),
     (HEADROOM, 'offline/exits/0/within/0.06', 2.0, 'offline.exits[0].within.0.06 = 2.0'),
     (HEADROOM, 'offline/exits/0/within/0.06', GONE, 'offline.exits[0].within'),
-    (HEADROOM, 'closed_loop/train/rows/fixed 3/success_rate', 0.123,
+    (HEADROOM, 'closed_loop/train/rows/fixed 5/success_rate', 0.123,
      'success_rate = 0.123'),
     ('gate_tabletop', 'verdict', GONE, 'verdict is missing'),
     ('trained_libero_spatial', 'recipe', GONE, 'recipe is missing'),
