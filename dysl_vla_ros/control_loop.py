@@ -387,6 +387,11 @@ class ControlLoop:
         return self._standing.run.started
 
     @property
+    def paused(self) -> str:
+        """Why it is paused, also between two ticks; '' when it is not."""
+        return self._standing.run.paused
+
+    @property
     def latched(self) -> str:
         """Why e-stop or fault is latched, also between two ticks; '' when neither is."""
         return self._standing.run.latched

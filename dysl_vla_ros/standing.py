@@ -85,6 +85,12 @@ class Standing:
         self._desk.skip.restart()
         self.renew_due = self.from_measured = False
 
+    def _wait_here(self) -> None:
+        """A start counts for where the arm was then: elsewhere, after a wait, it is asked for."""
+        if self.run.started and self.from_measured and self.renew_due:
+            self._playback.governor.stay_here()
+            self.from_measured = False
+
     def stop(self, reason: str) -> None:
         """Brake along the path and go back to ready."""
         self.run.stop(reason)
@@ -92,6 +98,7 @@ class Standing:
 
     def pause(self, reason: str) -> None:
         """Brake along the path and hold until ``resume``."""
+        self._wait_here()
         self.run.pause(reason)
         self.raise_epoch(reason)
 
@@ -103,6 +110,7 @@ class Standing:
     def interlock(self, reason: str) -> None:
         """While there is a reason nothing plays, however it was started; '' ends it."""
         if reason and self.run.playing:
+            self._wait_here()
             self.raise_epoch(reason)
         self.run.interlock(reason)
 
@@ -133,6 +141,7 @@ class Standing:
             hold_reason=self.hold_reason,
         )
         if state == 'stale' and before != 'stale':
+            self._wait_here()
             self.raise_epoch(self.run.reason)
 
     def status(self, skip_mode: SkipMode, warning: str) -> LoopStatus:

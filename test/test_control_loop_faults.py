@@ -178,6 +178,57 @@ def test_an_arm_that_was_pushed_during_the_silence_is_not_commanded_until_a_star
     assert bench.commands[sent].positions[0] == pytest.approx(at, abs=1e-9)
 
 
+def silent_then(bench, seconds, elsewhere):
+    bench.silent = True
+    bench.run(seconds)
+    bench.robot.push(np.array([elsewhere]))
+    bench.silent = False
+    sent = len(bench.commands)
+    bench.run(3.0)
+    return len(bench.commands) - sent
+
+
+def test_a_start_while_joint_states_are_silent_moves_no_arm_that_comes_back_elsewhere():
+    bench = moving()
+    bench.silent = True
+    bench.run(3.0)
+    assert bench.loop.state == 'stale'
+    assert 'stale: joint_states: newest is' in bench.loop.start(bench.now)
+    assert silent_then(bench, 12.0, 0.5) == 0
+    assert bench.loop.state == 'ready' and '~/start begins' in bench.loop.reason
+    assert bench.loop.start(bench.now) == ''
+    assert bench.run(2.0).loop.state == 'running'
+
+
+@pytest.mark.parametrize('by', ['silence', 'pause', 'interlock'])
+def test_a_start_that_had_not_begun_when_it_was_held_up_moves_no_arm_that_was_moved_since(by):
+    bench = Bench(PerfectPolicy(goal=FAR), latency=0.05).started()
+    bench.tick()
+    assert not bench.commands
+    if by == 'silence':
+        assert silent_then(bench, 15.0, 0.5) == 0
+    else:
+        hold = bench.loop.pause if by == 'pause' else lambda now, why: bench.loop.interlock(why)
+        hold(bench.now, 'held up')
+        bench.run(1.0)
+        bench.robot.push(np.array([0.5]))
+        bench.run(1.0)
+        if by == 'pause':
+            bench.loop.resume(bench.now)
+        else:
+            bench.loop.interlock('')
+        bench.run(2.0)
+        assert not bench.commands
+    assert bench.loop.state == 'ready' and '~/start begins' in bench.loop.reason
+
+
+def test_a_start_that_was_held_up_begins_by_itself_where_the_arm_still_stands():
+    bench = Bench(PerfectPolicy(goal=FAR), latency=0.05).started()
+    bench.tick()
+    assert silent_then(bench, 2.0, 0.0) > 0
+    assert bench.loop.state == 'running'
+
+
 def test_before_the_first_reading_nothing_starts():
     bench = Bench()
     bench.silent, bench.reading = True, None

@@ -139,7 +139,7 @@ class Governor:
             stamp: When they were measured [s].
             believe_jumps: See ``Measurement.take``.
         """
-        return self.measurement.take(reading, stamp, believe_jumps)
+        return self.measurement.take(reading, stamp, believe_jumps, silent=self.plan is None)
 
     def fresh(self, now: float) -> bool:
         """Whether the believed reading is new enough to anchor on."""
@@ -179,7 +179,8 @@ class Governor:
         Where the arm still stands within one period's way of the last command, motion goes on
         from that: nothing creeps over pause and resume. Within ``max_jump`` it begins at the
         measured pose and walks back to the last command. Farther, a start is asked for, which
-        begins at the measured pose (``from_measured``).
+        begins at the measured pose (``from_measured``). Where the driver has counted whole turns
+        anew, the last command is the same place in its count, and motion begins as measured.
 
         Args:
             now: Current time [s].
@@ -200,9 +201,11 @@ class Governor:
             return 'wait', f'joint_states: newest is {age:.2f} s old: waiting for a fresh one'
         if not self.measurement.still:
             return 'wait', 'waiting until the arm stands still'
-        last, names = self.left, self.limits.names
+        last, turned = self._left_near(measured)
+        names = self.limits.names
         away = np.zeros_like(measured) if last is None else np.abs(measured - last)
-        if last is not None and (away <= self.limits.velocity * self.settings.period).all():
+        near = (away <= self.limits.velocity * self.settings.period).all()
+        if last is not None and near and not turned:
             self._anchor(last, last, now, progress)
             return 'go', ''
         most = self.limits.each(self.settings.max_jump, self.settings.max_jump_m)
@@ -222,6 +225,13 @@ class Governor:
         goal = measured if last is None or from_measured else last
         self._anchor(measured, np.clip(goal, self.limits.lower, self.limits.upper), now, progress)
         return 'go', ''
+
+    def _left_near(self, measured: FloatArray) -> tuple[FloatArray | None, bool]:
+        """Where the commands ended, and whether that is whole turns from how it is read now."""
+        if self.left is None:
+            return None, False
+        turns = np.where(self.limits.endless, np.round((measured - self.left) / (2 * np.pi)), 0.0)
+        return self.left + 2 * np.pi * turns, bool(turns.any())
 
     def _anchor(self, position: FloatArray, goal: FloatArray, now: float, progress: float) -> None:
         self.plan = motion_plan.resting(np.array(position), self.clock.at(now), progress)
@@ -252,9 +262,15 @@ class Governor:
         self.left = told.position
 
     def forget(self, now: float) -> None:
-        """Drop the last command too: the next begins from the measured pose."""
+        """Drop the last command too: the next begins from the pose that is read then."""
         self.release(now)
         self.left = None
+        self.measurement.count_anew()
+
+    def stay_here(self) -> None:
+        """Where nothing is commanded that could be gone back to: it is left where it stands."""
+        if self.plan is None:
+            self.left = self.measurement.position
 
     # ---- the commanded motion ------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import FloatArray, frozen_array
@@ -26,16 +27,27 @@ _EVEN = 2.0
 """The longest gap of readings that come seldom, as many times as long as the shortest."""
 _KEPT_S = 1.0
 """Longest span of the readings that are compared [s]: three of them tell at 2 Hz."""
+RESTARTED_S = 0.5
+"""A driver that was silent for so long may have been started again, and count its turns anew."""
 STILL_S = 0.3
 STILL_RAD, STILL_M = 0.02, 0.002
 """An arm stands still whose mean place changed by less than this between the halves of the last
 ``STILL_S``: noise averages out, a motion of 0.13 rad/s does not."""
 _SEEN_S = 0.15
 """Readings have to span so much of it."""
+_TURN = 2 * np.pi
+_WRAPS_AT = (np.pi, _TURN)
+"""Where a driver that reports an angle within one turn begins that turn anew, at the upper end."""
 
 
 class Measurement:
-    """The newest believed reading; joints without limits count on past a whole turn."""
+    """The newest believed reading; joints without limits count on past a whole turn.
+
+    A driver may report such a joint within one turn: what it then leaves out at the end of the
+    turn is counted. Another count of turns than the one before, or after a silence in which the
+    driver may have been started again, is the driver's own: while nothing is commanded, it is
+    taken over; otherwise it is a jump.
+    """
 
     def __init__(self, limits: MotionLimits) -> None:
         """Args: limits of the joints; those of the robot description with their margin."""
@@ -49,14 +61,23 @@ class Measurement:
         self._recent: deque[tuple[float, FloatArray]] = deque()
         self._doubted: tuple[float, FloatArray] | None = None
         self._doubts: deque[float] = deque()
+        self._raw = self._turns = np.zeros(limits.size)
+        self._counts_anew = False
 
-    def take(self, reading: FloatArray, stamp: float, believe_jumps: bool = False) -> str:
+    def take(
+        self,
+        reading: FloatArray,
+        stamp: float,
+        believe_jumps: bool = False,
+        silent: bool = False,
+    ) -> str:
         """Believe a reading, or say why not.
 
         Args:
             reading: Shape (n,) [rad or m].
             stamp: When it was measured [s]; one not newer than the last is ignored.
             believe_jumps: Believe what persists elsewhere: nobody commands the arm.
+            silent: Nothing is commanded now: a driver's new count of whole turns may be taken.
 
         Returns:
             '' or a sentence naming joint, reading and what was expected.
@@ -65,9 +86,11 @@ class Measurement:
             return ''
         reading = np.asarray(reading, dtype=np.float64)
         refusal = self._shape_problem(reading) or self._range_problem(reading)
+        raw, turns, recount = reading, self._turns, np.zeros(reading.shape)
         if not refusal:
-            reading = self._unwrapped(reading)
-            refusal = self._jump_problem(reading, stamp)
+            turns, recount = self._counted(raw, stamp, silent)
+            reading = raw + _TURN * turns
+            refusal = self._jump_problem(reading - _TURN * recount, stamp)
             if refusal and believe_jumps and self._persists(reading, stamp):
                 refusal = ''
                 self._recent.clear()
@@ -75,6 +98,11 @@ class Measurement:
         if refusal:
             self._doubt(reading, stamp, refusal)
             return refusal
+        if recount.any():
+            self._recent = deque(
+                (at, frozen_array(row + _TURN * recount)) for at, row in self._recent
+            )
+        self._raw, self._turns, self._counts_anew = raw, turns, False
         self.position, self.stamp, self.heard_at = frozen_array(reading), stamp, stamp
         self._recent.append((stamp, self.position))
         while self._recent[0][0] < stamp - _KEPT_S:
@@ -126,6 +154,10 @@ class Measurement:
         begin = self.stamp - seconds - 1e-9
         return [reading for reading in self._recent if reading[0] >= begin]
 
+    def count_anew(self) -> None:
+        """Whole turns counted so far are nobody's: the next reading is taken as it is."""
+        self._counts_anew = True
+
     def forget_doubts(self) -> None:
         """Begin to count anew."""
         self._doubts.clear()
@@ -152,13 +184,25 @@ class Measurement:
             f'{beyond[joint]:g} beyond'
         )
 
-    def _unwrapped(self, reading: FloatArray) -> FloatArray:
-        """Joints without limits near where they were: a driver may report them within a turn."""
+    def _counted(
+        self, reading: FloatArray, stamp: float, silent: bool
+    ) -> tuple[FloatArray, FloatArray]:
+        """Whole turns to add to a reading, and by how many the place before it is counted anew."""
+        none = np.zeros_like(reading)
         if self.position is None:
-            return reading
-        endless = np.isinf(self.limits.lower) & np.isinf(self.limits.upper)
-        turns = np.round((self.position - reading) / (2 * np.pi))
-        return np.where(endless, reading + 2 * np.pi * turns, reading)
+            return none, none
+        near = np.where(self.limits.endless, np.round((self.position - reading) / _TURN), 0.0)
+        is_another = (near != self._turns) & ~self._wraps(reading)
+        if silent and (self._counts_anew or is_another.any() or stamp - self.stamp >= RESTARTED_S):
+            return none, -near
+        return np.where(is_another, self._turns, near), none
+
+    def _wraps(self, reading: FloatArray) -> NDArray[np.bool_]:
+        """Which joints were and are read within one turn that a driver may keep to, shape (n,)."""
+        both = np.array([self._raw, reading])
+        low, high = -NOISE_RAD - _TURN, NOISE_RAD
+        inside = [((both >= end + low) & (both <= end + high)).all(axis=0) for end in _WRAPS_AT]
+        return np.asarray(inside[0] | inside[1])
 
     def _jump_problem(self, reading: FloatArray, stamp: float) -> str:
         if self.position is None:

@@ -82,6 +82,11 @@ class RunState:
         return self.state in PLAYING
 
     @property
+    def paused(self) -> str:
+        """Why it is paused, from the instant of it; '' when it is not."""
+        return self._paused_reason
+
+    @property
     def latched(self) -> str:
         """Why e-stop or fault is latched, from the instant of it; '' when neither is."""
         return '' if self._latched is None else self._latched_reason
@@ -96,6 +101,8 @@ class RunState:
             return f'{self._paused_reason}: resume it first'
         if self._interlock:
             return self._interlock
+        if self.state == 'stale':
+            return f'stale: {self.reason}; it goes on by itself after that, and ~/stop ends it'
         self.started, self.homing = True, False
         return ''
 
@@ -108,9 +115,8 @@ class RunState:
         return refusal
 
     def stop(self, reason: str) -> None:
-        """Back to ready (or waiting)."""
+        """Back to ready (or waiting); a pause stays until it is ended."""
         self.started = self.homing = False
-        self._paused_reason = ''
         self._stop_reason = reason
 
     def explain(self, reason: str) -> None:

@@ -17,6 +17,7 @@ _INSIST_S = 6.0
 """A start by instruction is tried for so long [s], and not a moment after."""
 _LOG = logging.getLogger(__name__)
 ESTOPPED = 'estop topic'
+PAUSED = 'paused by ~/pause'
 _PRESSED = 'the e-stop is pressed (estop is true): release it first'
 
 
@@ -36,6 +37,7 @@ class Remembered:
         estop_down: Whether `estop` was true last.
         latched: Why e-stop or fault was latched at the clean-up; '' when nothing was.
         disarmed: Whether an operator disarmed it.
+        paused: Whether an operator paused it.
         text: The newest instruction.
         standing: The instruction that stands; '' after an empty one, or one that was refused.
     """
@@ -43,6 +45,7 @@ class Remembered:
     estop_down: bool = False
     latched: str = ''
     disarmed: bool = False
+    paused: bool = False
     text: str = ''
     standing: str = ''
 
@@ -106,7 +109,7 @@ class Requests:
         self._stand(text)
         if not text:
             self._stop_for('empty instruction')
-            return Answer(True, 'stopped: the instruction is empty')
+            return Answer(True, f'stopped: the instruction is empty{self._still_paused}')
         is_new = text != self._kept.text
         self._kept.text = text
         if not is_new:
@@ -117,7 +120,7 @@ class Requests:
             loop.explain(NOT_STARTED)
         else:
             self._session.stop(now, NOT_STARTED)
-        paused = loop is not None and loop.state == 'paused'
+        paused = self._kept.paused or (loop is not None and loop.state == 'paused')
         self._wish = None
         if self._safety.start_on_instruction and self.active and not paused:
             # A simulated arm is waited for: it hurts nobody when it comes up late.
@@ -156,22 +159,27 @@ class Requests:
         return Answer(True, f'{where}; ~/stop ends it')
 
     def stop(self) -> Answer:
-        """Brake and go back to ready."""
+        """Brake and go back to ready; a pause stays."""
         self._stop_for('stopped by ~/stop')
-        return Answer(True, 'stopped')
+        return Answer(True, f'stopped{self._still_paused}')
 
     def pause(self, paused: bool) -> Answer:
-        """Pause, or go on from the measured joints."""
-        loop = self._session.loop
-        if loop is None:
-            return Answer(False, self._session.reason)
+        """Pause, in every state, or end that: what is under way goes on from the last command."""
+        now, loop = time.monotonic(), self._session.loop
+        self._kept.paused = paused
         if paused:
-            loop.pause(time.monotonic(), 'paused by ~/pause')
-            return Answer(True, 'paused')
-        loop.resume(time.monotonic())
-        if self._deadman_problem(time.monotonic()):
+            self._keep_paused(loop, now)
+            return Answer(True, 'paused: nothing moves until ~/pause is false')
+        if loop is None:
+            return Answer(True, f'not paused; waiting: {self._session.reason}')
+        was_paused = bool(loop.paused)
+        if was_paused:
+            loop.resume(now)
+        if self._deadman_problem(now):
             return Answer(False, f'still paused: {_DEADMAN}')
-        return Answer(True, 'resumed')
+        if not was_paused:
+            return Answer(True, f'not paused by ~/pause; the state is {loop.state}')
+        return Answer(True, 'resumed' if loop.started else 'resumed: ~/start begins')
 
     def arm(self, armed: bool) -> Answer:
         """Send commands to the arm, or (back) to the shadow topics, which is always possible."""
@@ -183,10 +191,21 @@ class Requests:
         problem = self._arming_problem(loop)
         if problem:
             return Answer(False, problem)
-        self._kept.disarmed = False
+        moves = loop.armed and loop.started
+        self._kept.disarmed = self._disarm_at_rest = False
         loop.armed = True  # stops a shadow motion; the first command will be the measured pose
-        self._disarm_at_rest = False
+        if moves:
+            return Answer(True, f'armed already; the state is {loop.state}')
         return Answer(True, 'armed: ~/start moves the arm')
+
+    def _keep_paused(self, loop: ControlLoop | None, now: float) -> None:
+        """Also a loop that was made after it was asked for."""
+        if self._kept.paused and loop is not None and not loop.paused:
+            loop.pause(now, PAUSED)
+
+    @property
+    def _still_paused(self) -> str:
+        return f'; {PAUSED}, until that is false' if self._kept.paused else ''
 
     def _disarm(self) -> Answer:
         self._kept.disarmed, self._wish = True, None
@@ -198,7 +217,7 @@ class Requests:
             self._disarm_at_rest = True
         else:
             loop.armed = False
-        return Answer(True, 'disarmed')
+        return Answer(True, f'disarmed{self._still_paused}')
 
     def estop(self, pressed: bool) -> None:
         """True latches, and while it is true nothing is released; false does not release."""
@@ -227,6 +246,7 @@ class Requests:
 
     def before_tick(self, loop: ControlLoop, now: float) -> None:
         """What depends on time: the dead-man switch, a start that waits, a disarm at rest."""
+        self._keep_paused(loop, now)
         self._watch_controller(loop)
         session = self._session
         loop.interlock(
@@ -326,8 +346,11 @@ class Requests:
     def _free_loop(self) -> ControlLoop | Answer:
         """As ``_ready_loop``, and refused while a stop is latched."""
         loop = self._ready_loop()
-        if not isinstance(loop, Answer) and loop.state in LATCHED:
+        if isinstance(loop, Answer):
+            return loop
+        if loop.state in LATCHED:
             return Answer(False, f'{loop.state}: {loop.reason}; reset it first')
+        self._keep_paused(loop, time.monotonic())
         return loop
 
     def _stand(self, text: str) -> None:

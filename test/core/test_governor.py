@@ -250,6 +250,31 @@ def test_an_arm_that_was_moved_a_little_walks_back_from_where_it_is():
     assert bench.arm == pytest.approx(last)
 
 
+ENDLESS = MotionLimits(('a', 'turn'), [-2.0, -np.inf], [2.0, np.inf], [1.0] * 2, 10.0, 0.3)
+
+
+@pytest.mark.parametrize('from_measured', [True, False])
+def test_where_the_driver_counts_its_turns_anew_motion_begins_as_it_reads_and_after_a_silence(
+    from_measured,
+):
+    bench, last = stopped(bounds=ENDLESS, start=1.0)
+    bench.now -= 1.0  # the last window may still be followed
+    bench.arm = last + np.array([0.0, 2 * np.pi])
+    begun = bench.now
+    assert bench.settle(from_measured)[0] == 'go'
+    assert bench.now - begun >= SILENT_S
+    assert bench.tick().position == pytest.approx(bench.arm)
+    bench.run(1.0)
+    assert bench.arm == pytest.approx(last + np.array([0.0, 2 * np.pi]))
+
+
+def test_an_arm_that_was_moved_far_asks_for_a_start_also_where_its_turns_are_counted_anew():
+    bench, last = stopped(bounds=ENDLESS, start=1.0)
+    bench.arm = last + np.array([0.0, 2 * np.pi + 0.5])
+    answer, reason = bench.settle(from_measured=False)
+    assert answer == 'ask' and 'turn stands 0.5' in reason
+
+
 def test_a_receiver_whose_clock_runs_slowly_ends_its_last_window_before_one_begins_elsewhere():
     bench = moving().run(0.5, go=False)
     bench.governor.release(bench.now)

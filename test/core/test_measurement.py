@@ -93,6 +93,58 @@ def test_a_joint_without_limits_counts_on_past_half_a_turn():
     assert measurement.position[1] == pytest.approx(angles[-1])
 
 
+def turning(*readings, every=0.01, silent=True):
+    measurement = Measurement(LIMITS)
+    refusals = [
+        measurement.take(np.array([0.0, value]), index * every, silent=silent)
+        for index, value in enumerate(readings)
+    ]
+    return measurement, refusals
+
+
+@pytest.mark.parametrize('again', [6.98 - 2 * np.pi, 6.98 + 2 * np.pi, 6.98 - 8 * np.pi])
+def test_a_driver_that_counts_its_turns_anew_is_believed_where_nothing_is_commanded(again):
+    measurement, refusals = turning(*[6.98] * 30, *[again] * 30)
+    assert not any(refusals) and measurement.position[1] == pytest.approx(again)
+    assert measurement.still and measurement.moved(0.2)[1] == pytest.approx(0.0)
+
+
+def test_while_it_is_commanded_another_count_of_turns_is_a_jump():
+    measurement, refusals = turning(6.98, 6.98, 6.98 - 2 * np.pi, silent=False)
+    assert 'turn = 0.697, 6.283 rad from the reading 0.010 s before' in refusals[2]
+    assert measurement.position[1] == 6.98
+
+
+@pytest.mark.parametrize('end', [np.pi, 2 * np.pi])
+def test_an_angle_that_is_told_within_one_turn_counts_on_also_where_nothing_is_commanded(end):
+    angles = np.arange(end - 0.1, end + 2 * np.pi + 0.1, 0.02)
+    measurement, refusals = turning(*((angles - end) % (2 * np.pi) + end - 2 * np.pi), every=0.04)
+    assert not any(refusals) and measurement.position[1] == pytest.approx(angles[-1])
+
+
+@pytest.mark.parametrize('how', ['silence', 'asked'])
+def test_after_a_silence_or_where_it_is_asked_for_whole_turns_are_what_the_driver_says(how):
+    measurement, _ = turning(3.1, 3.14, -3.1)
+    assert measurement.position[1] == pytest.approx(2 * np.pi - 3.1)
+    if how == 'asked':
+        measurement.count_anew()
+    later = 0.03 if how == 'asked' else 0.6
+    assert measurement.take(np.array([0.0, -3.1]), later, silent=True) == ''
+    assert measurement.position[1] == -3.1
+
+
+def test_after_a_silence_an_arm_that_is_commanded_keeps_its_count():
+    measurement, _ = turning(3.1, 3.14, -3.1, silent=False)
+    measurement.take(np.array([0.0, -3.1]), 0.6)
+    assert measurement.position[1] == pytest.approx(2 * np.pi - 3.1)
+
+
+def test_a_count_of_turns_that_comes_with_a_jump_is_refused():
+    measurement, refusals = turning(6.98, 6.98, 6.98 - 2 * np.pi + 0.5)
+    assert '0.500 rad from the reading' in refusals[2]
+    assert measurement.position[1] == 6.98
+
+
 def test_a_reading_not_newer_than_the_last_is_ignored():
     measurement, _ = seen([0.0, 0.0], [0.01, 0.0])
     assert measurement.take(np.array([0.005, 0.0]), 0.01) == ''

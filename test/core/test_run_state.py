@@ -89,6 +89,25 @@ def test_nothing_is_started_while_it_is_paused_so_that_a_resume_sets_nothing_off
     assert update(run) == 'ready' and getattr(run, ask)() == ''
 
 
+def test_a_stop_ends_what_was_started_and_no_pause():
+    run = running()
+    run.pause('paused by ~/pause')
+    run.stop('stopped by ~/stop')
+    assert update(run) == 'paused' and run.start() == 'paused by ~/pause: resume it first'
+    run.resume()
+    assert update(run) == 'ready' and run.reason == 'stopped by ~/stop'
+
+
+def test_a_start_while_it_is_stale_is_refused_with_the_input_and_what_happens_next():
+    run = running()
+    update(run, now=1.0, inputs=MISSING)
+    assert run.start() == (
+        'stale: image: nothing received yet; it goes on by itself after that, and ~/stop ends it'
+    )
+    assert update(run, now=1.1) == 'stale' and 'fresh for less than' in run.start()
+    assert update(run, now=2.0) == 'running' and run.start() == ''
+
+
 @pytest.mark.parametrize('latched', ['e-stop', 'fault'])
 def test_a_latch_leaves_only_by_reset_and_not_to_motion(latched):
     run = running()

@@ -43,7 +43,7 @@ class Desk:
                 newest=seen, not_simulated=lambda: self.stranger,
                 arming_problem=lambda: (
                     self.problem if self.session.publishers.listeners else 'nobody listens')),
-            publishers=SimpleNamespace(listeners=1),
+            publishers=SimpleNamespace(listeners=1, command_topic='/arm'),
             speed=SimpleNamespace(problem=''),
             clock_problem=lambda now: self.clocks,
             estop=lambda now, reason: self.latch(now, reason),
@@ -170,7 +170,9 @@ def test_an_inactive_node_and_one_without_an_arm_refuse_with_the_reason(desk):
         refused(getattr(blind.requests, ask)(), 'waiting: robot_description: not received yet')
     refused(asleep.requests.arm(True), 'the node is not active; activate it first')
     assert asleep.requests.arm(False).success and not asleep.bench.loop.armed
-    refused(blind.requests.pause(True), 'robot_description: not received yet')
+    assert blind.requests.pause(False).message == (
+        'not paused; waiting: robot_description: not received yet'
+    )
 
 
 def test_a_start_needs_an_instruction(desk):
@@ -412,7 +414,7 @@ def test_without_a_timeout_the_switch_is_not_asked_for(desk):
 def test_a_pause_holds_until_it_is_ended(desk):
     desk = desk().running()
     answer = desk.requests.pause(True)
-    assert (answer.success, answer.message) == (True, 'paused')
+    assert answer.success and answer.message == 'paused: nothing moves until ~/pause is false'
     assert desk.run(0.5).state == 'paused' and desk.rests
     assert desk.bench.loop.reason == 'paused by ~/pause'
     answer = desk.requests.pause(False)
@@ -420,7 +422,64 @@ def test_a_pause_holds_until_it_is_ended(desk):
     assert desk.run(1.0).state == 'running'
 
 
+@pytest.mark.parametrize('by', ['stop', 'empty', 'rearm', 'estop', 'nobody'])
+def test_only_the_end_of_a_pause_ends_it(desk, by):
+    desk = desk().running()
+    desk.requests.pause(True)
+    desk.run(1.0)
+    if by == 'stop':
+        assert desk.requests.stop().message == 'stopped; paused by ~/pause, until that is false'
+    elif by == 'empty':
+        answer = desk.requests.instruct('')
+        assert answer.message.endswith('is empty; paused by ~/pause, until that is false')
+        desk.requests.instruct('another')
+    elif by == 'rearm':
+        answer = desk.requests.arm(False)
+        assert answer.message == 'disarmed; paused by ~/pause, until that is false'
+        desk.run(0.2)
+        assert not desk.requests.arm(True).success
+    elif by == 'nobody':
+        desk.session.publishers.listeners = 0
+        desk.run(0.2)
+        desk.session.publishers.listeners = 1
+    else:
+        desk.requests.estop(True)
+        desk.requests.estop(False)
+        desk.run(1.0)
+        assert desk.requests.reset_estop().success
+    assert desk.run(1.0).state == 'paused'
+    refused(desk.requests.start(), 'paused by ~/pause: resume it first')
+    assert desk.requests.pause(False).message in ('resumed: ~/start begins', 'resumed')
+    sent = len(desk.bench.commands)
+    assert desk.run(1.0).state == 'ready' and len(desk.bench.commands) == sent
+
+
+@pytest.mark.parametrize('loop', [True, False])
+def test_a_pause_of_an_inactive_node_or_of_one_without_an_arm_is_kept(desk, loop):
+    desk = desk(active=False, loop=loop)
+    assert desk.requests.pause(True).success
+    desk.requests.instruct('go')
+    desk.bench.run(0.2)
+    desk.requests.active, desk.session.loop = True, desk.bench.loop
+    refused(desk.requests.start(), 'paused by ~/pause: resume it first')
+    assert desk.run(0.5).state == 'paused'
+    desk.requests.pause(False)
+    assert desk.run(0.5).state == 'ready' and desk.requests.start().success
+
+
+def test_an_end_of_no_pause_says_so(desk):
+    desk = desk().running()
+    assert desk.requests.pause(False).message == 'not paused by ~/pause; the state is running'
+    assert desk.run(0.5).state == 'running'
+
+
 # ---- arming -------------------------------------------------------------------------------------
+
+
+def test_arming_what_is_armed_and_moves_says_that_it_moves(desk):
+    desk = desk().running()
+    assert desk.requests.arm(True).message == 'armed already; the state is running'
+    assert desk.run(0.5).state == 'running'
 
 
 def test_arming_ends_the_shadow_s_motion_and_the_arm_waits_for_a_start(desk):

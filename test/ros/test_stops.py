@@ -381,6 +381,21 @@ def test_a_disarm_and_the_last_instruction_outlive_clean_up_and_configure(rig):
     assert rig.session.state == 'ready'
 
 
+def test_a_pause_outlives_deactivation_clean_up_and_configure(rig):
+    rig = rig(start_on_instruction=True).run('pick it up')
+    assert rig.ask('pause', True).success
+    rig.wait_state('paused')
+    assert rig.graph.call(rig.node.trigger_deactivate).name == 'SUCCESS'
+    assert rig.graph.call(rig.node.trigger_activate).name == 'SUCCESS'
+    rig.wait_state('paused')
+    reconfigured(rig).wait_state('paused')
+    rig.instruct('put it down')
+    time.sleep(0.4)
+    assert rig.session.state == 'paused' and not rig.ask('start').success
+    assert rig.ask('pause', False).success
+    rig.wait_state('ready')
+
+
 def test_an_estop_that_is_true_for_an_instant_is_not_lost(rig):
     from std_msgs.msg import Bool
 
