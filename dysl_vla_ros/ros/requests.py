@@ -238,7 +238,7 @@ class Requests:
         refusal = loop.reset_estop(now, self._session.input_status(now))
         if refusal:
             return Answer(False, refusal)
-        return Answer(True, 'released; ~/start begins again')
+        return Answer(True, f'released; ~/start begins again{self._still_paused}')
 
     def enable(self, pressed: bool) -> None:
         """The dead-man switch: held down, or released."""

@@ -446,7 +446,8 @@ def test_only_the_end_of_a_pause_ends_it(desk, by):
         desk.requests.estop(True)
         desk.requests.estop(False)
         desk.run(1.0)
-        assert desk.requests.reset_estop().success
+        released = desk.requests.reset_estop()
+        assert released.message.endswith('again; paused by ~/pause, until that is false')
     assert desk.run(1.0).state == 'paused'
     refused(desk.requests.start(), 'paused by ~/pause: resume it first')
     assert desk.requests.pause(False).message in ('resumed: ~/start begins', 'resumed')
