@@ -59,11 +59,18 @@ def part_of(module: str) -> str:
 
 
 @cache
+def parsed(path: Path) -> tuple[ast.AST, list[ast.AST]]:
+    """A module, and all that is in it: read and walked through once for every rule."""
+    tree = ast.parse(path.read_text(encoding='utf-8'))
+    return tree, list(ast.walk(tree))
+
+
+@cache
 def imports(path: Path, when_called: bool = True) -> list[Found]:
     """What a module imports: all, or what it does when it is itself imported."""
-    tree = ast.parse(path.read_text(encoding='utf-8'))
+    tree, nodes = parsed(path)
     hidden, guarded = set(), set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.If) and ast.unparse(node.test) == 'TYPE_CHECKING':
             hidden |= {id(inner) for inner in ast.walk(node)}
         if isinstance(node, ast.Try) and any(
@@ -72,7 +79,7 @@ def imports(path: Path, when_called: bool = True) -> list[Found]:
         ):
             guarded |= {id(inner) for inner in ast.walk(node)}
     found = []
-    for node in ast.walk(tree) if when_called else _outside_functions(tree):
+    for node in nodes if when_called else _outside_functions(tree):
         places = (id(node) in hidden, id(node) in guarded)
         found += [Found(name, *places) for name in _names(node)]
     return found
@@ -155,7 +162,7 @@ def _of_the_standard_library(module: str, name: str, may: May) -> bool:
 def _computed(module: str, path: Path) -> list[str]:
     """Calls that import or run what only a value says."""
     wrong = []
-    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+    for node in parsed(path)[1]:
         if not isinstance(node, ast.Call):
             continue
         if isinstance(node.func, ast.Name) and node.func.id in COMPUTED:
