@@ -92,7 +92,8 @@ def normalisation(
         units: What 1.0 of the data set is in [m] and [rad], per number; empty for as it is.
 
     Raises:
-        BundleError: Numbers are missing, are none, or there are too few or too many.
+        BundleError: Numbers are missing, are none, or there are too few or too many; or a lower
+            bound lies above the upper one.
     """
     if part not in statistics:
         raise BundleError(f'statistics: {sorted(statistics)}: expected {part!r} too')
@@ -110,6 +111,10 @@ def normalisation(
         for index, value in enumerate(column):
             right = is_number(value) or (key == 'mask' and isinstance(value, bool))
             expect(f'statistics: {part}.{key}[{index}]', value, right, 'a finite number')
+    for index, (least, most) in enumerate(zip(columns[low_key], columns[high_key], strict=True)):
+        # The rule for a number that never moved would hide it, and pin the number.
+        expect(f'statistics: {part}.{low_key}[{index}]', least, least <= most,
+               f'at most {high_key}[{index}] = {most}')  # fmt: skip
     mask = tuple(bool(entry) for entry in columns['mask'])
     low = [a * unit for a, unit in zip(columns[low_key], columns['units'], strict=True)]
     high = [b * unit for b, unit in zip(columns[high_key], columns['units'], strict=True)]
