@@ -10,6 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dysl_vla_ros.bundle.ranges import (
+    LARGEST_PLACE,
+    check_reach,
+    largest_action,
+)
 from dysl_vla_ros.bundle.strict_json import expect, parse
 from dysl_vla_ros.data_types import ActionSpace, LayerLayout, plain_words
 from dysl_vla_ros.errors import BundleError, EngineError
@@ -324,8 +329,10 @@ class Manifest:
             level is None or (action.gripper and 0 <= level < 1),
             'null, or within [0, 1) where there is a gripper',
         )
-        _check_normalisation('action.normalisation', action.normalisation, action.dim)
-        _check_normalisation('action.displacement', action.displacement, action.dim)
+        for part in ('normalisation', 'displacement'):
+            spec: NormalisationSpec = getattr(action, part)
+            _check_normalisation(f'action.{part}', spec, action.dim)
+            check_reach(_bounds(f'action.{part}', spec), *largest_action(action.space))
 
     def _check_inputs(self) -> None:
         names = [camera.name for camera in self.cameras]
@@ -368,7 +375,11 @@ class Manifest:
             'joints, where actions move joints and name no frame and no link',
         )
         expect('proprioception.dim', joints.dim, joints.dim <= 1000, 'at most 1000')
-        _check_normalisation('proprioception.normalisation', joints.normalisation, joints.dim)
+        name = 'proprioception.normalisation'
+        _check_normalisation(name, joints.normalisation, joints.dim)
+        # A gripper's numbers have units of their own.
+        check_reach(_bounds(name, joints.normalisation), LARGEST_PLACE,
+                    f'within {LARGEST_PLACE:g} rad or m', joints.body)  # fmt: skip
         text = self.instruction
         _count('instruction.tokens', text.tokens, 10_000)
         expect('instruction.pad_id', text.pad_id, text.pad_id >= 0, 'at least 0')
@@ -513,6 +524,10 @@ def _check_tensors(where: str, tensors: tuple[TensorSpec, ...]) -> None:
         whole = len(shape) <= 8 and min(shape, default=1) >= 1
         expect(name, shape, whole, 'at most 8 sizes, none below 1')
         expect(name, shape, math.prod(shape) <= _ELEMENTS, f'at most {_ELEMENTS} numbers')
+
+
+def _bounds(where: str, spec: NormalisationSpec) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    return (f'{where}.low', spec.low), (f'{where}.high', spec.high)
 
 
 def _check_normalisation(where: str, spec: NormalisationSpec, dim: int) -> None:

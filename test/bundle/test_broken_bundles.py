@@ -137,6 +137,18 @@ def within(document, path, value):
         ('action/period_s', 1e-300, 'action.period_s = 1e-300: expected at least 0.001'),
         ('action/joint_names', ['a', 'a'], "action.joint_names = ('a', 'a'): expected every name"),
         ('action/normalisation/high/0', 1e300, 'action.normalisation.high = 1e+300'),
+        (
+            'action/normalisation/high/2',
+            11.0,
+            'high[2] = 11.0: expected within 10 rad or m a step',
+        ),
+        ('action/normalisation/low/1', -1e9, 'action.normalisation.low[1] = -1000000000.0'),
+        (
+            'action/displacement/high/0',
+            20.0,
+            'action.displacement.high[0] = 20.0: expected within',
+        ),
+        ('proprioception/normalisation/high/1', 180.0, 'high[1] = 180.0: expected within 100 rad'),
         ('action/normalisation/low/0', -math.inf, 'low[0] = -inf: expected a finite'),
         ('action/displacement/high/0', math.nan, 'displacement.high[0] = nan: expected a finite'),
         ('proprioception/normalisation/low/0', 10**4000, 'normalisation.low[0] = '),
@@ -284,3 +296,17 @@ def test_a_tokenizer_of_another_shape_ends_in_nothing_but_a_bundle_error(folder,
     with_tokenizer(folder, lambda tokenizer: document)
     with contextlib.suppress(BundleError):
         open_bundle(folder)
+
+
+def test_targets_may_lie_farther_than_steps_but_not_in_degrees(document):
+    action = document['action'] | {'space': 'eef_pose'}
+    near, far = ({**action['normalisation'], 'high': [high, *action['normalisation']['high'][1:]]}
+                 for high in (99.0, 180.0))  # fmt: skip
+    manifest_from_dict({**document, 'action': action | {'normalisation': near}})
+    with pytest.raises(BundleError, match=r'high\[0\] = 180.0: expected within 100 rad or m$'):
+        manifest_from_dict({**document, 'action': action | {'normalisation': far}})
+
+
+def test_the_numbers_of_a_gripper_have_units_of_their_own(document):
+    changed = within(document, 'proprioception/normalisation/high/6', 850.0)
+    assert manifest_from_dict(changed).proprioception.normalisation.high[6] == 850.0

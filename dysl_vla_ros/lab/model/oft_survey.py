@@ -19,6 +19,7 @@ from dysl_vla_ros.lab.model.openvla_oft_loader import OftCheckpoint, open_ends, 
 from dysl_vla_ros.lab.model.published_settings import OftSettings, settle
 from dysl_vla_ros.lab.model.published_statistics import (
     all_statistics,
+    check_ranges,
     normalisation,
     statistics_key,
 )
@@ -94,7 +95,9 @@ def survey_oft(folder: Path, asked: Asked, dtype: torch.dtype = torch.float32) -
         steps.files()
         if key is not None and dims is not None and settings is not None:
             _numbers(statistics[key], dims, settings, steps)
-    else:
+    elif settings is not None:
+        opened, chosen = checkpoint, settings
+        steps.take(lambda: _check_ranges(opened, chosen))
         steps.inside(checkpoint.tokenizer, checkpoint.instruction,
                      checkpoint.config.text.vocabulary, checkpoint.lacking())  # fmt: skip
     return Survey(folder, True, tuple(steps.wrong), statistics, key or '', dims, settings,
@@ -124,3 +127,9 @@ def _numbers(
                                      settings.units))  # fmt: skip
     if dims[1]:
         steps.take(lambda: normalisation(statistics, 'proprio', dims[1], settings.bounds))
+
+
+def _check_ranges(checkpoint: OftCheckpoint, settings: OftSettings) -> None:
+    grip = max(len(settings.fingers), 1) if settings.state_gripper else 0
+    check_ranges(checkpoint.action, settings.space, settings.bounds, checkpoint.proprioception,
+                 checkpoint.config.proprioception_dim - grip)  # fmt: skip

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dysl_vla_ros.bundle.manifest import NormalisationSpec
+from dysl_vla_ros.bundle.ranges import LARGEST_PLACE, check_reach, largest_action
 from dysl_vla_ros.bundle.strict_json import expect
+from dysl_vla_ros.data_types import ActionSpace
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.model.family import read_config, read_json
 from dysl_vla_ros.lab.model.published_values import is_number
@@ -122,3 +124,28 @@ def normalisation(
         if mask[index] and not high[index] > low[index]:
             high[index] = low[index] + _SMALLEST
     return NormalisationSpec(tuple(low), tuple(high), mask)
+
+
+def check_ranges(
+    action: NormalisationSpec, space: ActionSpace, bounds: Bounds = 'quantiles',
+    proprioception: NormalisationSpec | None = None, body: int | None = None,
+) -> None:  # fmt: skip
+    """Refuse ranges that no arm has, as a bundle does.
+
+    Args:
+        action: Of the actions, in their units.
+        space: What the actions mean.
+        bounds: Which numbers of the statistics the ranges are.
+        proprioception: Of the proprioception; None for a model without.
+        body: How many of its numbers come before the gripper's; None is all.
+
+    Raises:
+        BundleError: Names part, number and value.
+    """
+    for part, spec, (largest, words), size in (
+        ('action', action, largest_action(space), None),
+        ('proprio', proprioception, (LARGEST_PLACE, f'within {LARGEST_PLACE:g} rad or m'), body),
+    ):
+        if spec is not None:
+            low, high = (f'statistics: {part}.{key}' for key in _KEYS[bounds])
+            check_reach(((low, spec.low), (high, spec.high)), largest, words, size)

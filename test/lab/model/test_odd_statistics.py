@@ -42,3 +42,18 @@ def test_a_lower_bound_above_the_upper_one_is_named(breakable, part, bounds, low
                      f'{high}[2] = {columns[high][2]}')  # fmt: skip
     change_statistics(breakable, freeze)
     assert wrong_with(breakable, bounds=bounds) == []
+
+
+@pytest.mark.parametrize(
+    ('part', 'key', 'value', 'words'),
+    [('action', 'q99', 201.0, 'q99[1] = 10.05: expected within 10 rad or m a step'),
+     ('action', 'q99', 1e20, 'q99[1] = 5e+18: expected within 10 rad or m a step'),
+     ('action', 'q01', -1e8, 'q01[1] = -5000000.0: expected within 10 rad or m a step'),
+     ('proprio', 'q99', 180.0, 'q99[1] = 180.0: expected within 100 rad or m')],
+)  # fmt: skip
+def test_a_range_that_no_arm_has_is_named(breakable, part, key, value, words):
+    def widen(statistics):
+        statistics[part][key][1] = value
+
+    change_statistics(breakable, widen)
+    assert wrong_with(breakable) == [f'statistics: {part}.{words}']
