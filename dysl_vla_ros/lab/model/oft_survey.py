@@ -99,7 +99,8 @@ def survey_oft(folder: Path, asked: Asked, dtype: torch.dtype = torch.float32) -
         opened, chosen = checkpoint, settings
         steps.take(lambda: _check_ranges(opened, chosen))
         steps.inside(checkpoint.tokenizer, checkpoint.instruction,
-                     checkpoint.config.text.vocabulary, checkpoint.lacking())  # fmt: skip
+                     checkpoint.config.text.vocabulary, checkpoint.lacking(),
+                     checkpoint.unread())  # fmt: skip
     return Survey(folder, True, tuple(steps.wrong), statistics, key or '', dims, settings,
                   None if steps.wrong else checkpoint)  # fmt: skip
 

@@ -52,7 +52,8 @@ def survey_openvla(folder: Path, asked: Asked) -> tuple[OpenVlaCheckpoint, OftSe
         action, space, bounds = checkpoint.action, settings.space, settings.bounds
         steps.take(lambda: check_ranges(action, space, bounds))
         steps.inside(checkpoint.tokenizer, checkpoint.instruction,
-                     checkpoint.config.text.vocabulary, checkpoint.lacking())  # fmt: skip
+                     checkpoint.config.text.vocabulary, checkpoint.lacking(),
+                     checkpoint.unread())  # fmt: skip
     steps.refuse()
     assert checkpoint is not None
     assert settings is not None

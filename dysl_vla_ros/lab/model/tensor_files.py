@@ -132,7 +132,7 @@ class TensorFiles:
             return tuple(self.read(name).shape)
         return tuple(source.get_slice(name).get_shape())
 
-    def _kind(self, name: str) -> torch.dtype | None:
+    def _kind(self, name: str) -> torch.dtype | str | None:
         """Of the numbers in a tensor; None where it is made of others, which are looked at."""
         source = self._source(self._where[name])
         if isinstance(source, Shaped):

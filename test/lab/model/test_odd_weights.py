@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_oft import UpstreamOft, save_openvla
 
 from dysl_vla_ros.bundle.manifest import NormalisationSpec
 from dysl_vla_ros.data_types import LayerLayout
@@ -22,6 +23,7 @@ from dysl_vla_ros.lab.model.checkpoint import (
 )
 from dysl_vla_ros.lab.model.oft_survey import survey_oft
 from dysl_vla_ros.lab.model.openvla_oft_loader import open_oft
+from dysl_vla_ros.lab.model.openvla_survey import survey_openvla
 from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
 from dysl_vla_ros.lab.model.shapes import PolicyConfig, Statistics
 from dysl_vla_ros.lab.model.skipping import SkipModules
@@ -68,6 +70,63 @@ def test_every_kind_of_floating_point_is_read(breakable, kind):
     change_weight(breakable, UP, lambda tensor: tensor.to(kind))
     assert wrong_with(breakable) == []
     assert open_oft(breakable).layer(1).mlp['up_proj'].weight.dtype == torch.float32
+
+
+def add_tensors(folder, tensors):
+    """Another file of the model, as its index names it."""
+    save_file(tensors, folder / 'more.safetensors')
+    path = folder / 'model.safetensors.index.json'
+    index = json.loads(path.read_text())
+    index['weight_map'] |= dict.fromkeys(tensors, 'more.safetensors')
+    path.write_text(json.dumps(index))
+
+
+LAYER = 'language_model.model.layers'
+
+
+@pytest.mark.parametrize(
+    'name', [f'{LAYER}.0.self_attn.q_proj.bias', f'{LAYER}.4.mlp.up_proj.weight',
+             'projector.fc4.weight', 'vision_backbone.featurizer.blocks.0.extra.weight'],
+)  # fmt: skip
+def test_a_tensor_that_nothing_reads_is_named(breakable, name):
+    add_tensors(breakable, {name: torch.zeros(2)})
+    (found,) = wrong_with(breakable)
+    assert f'1 tensor that nothing reads ({name}): expected only what the model of' in found
+
+
+def test_of_many_that_nothing_reads_the_first_are_named(breakable):
+    path = breakable / 'config.json'
+    config = json.loads(path.read_text())
+    config['text_config']['num_hidden_layers'] = 2
+    path.write_text(json.dumps(config))
+    (found,) = wrong_with(breakable)
+    assert f'18 tensors that nothing reads ({LAYER}.2.input_layernorm.weight, ' in found
+    assert found.count(LAYER) == 3 and ', ...)' in found
+
+
+@pytest.mark.parametrize('stem', ['action_head', 'proprio_projector'])
+def test_one_more_block_beside_the_model_is_named(breakable, stem):
+    path = breakable / f'{stem}--1000_checkpoint.pt'
+    tensors = torch.load(path, weights_only=True)
+    path.unlink()
+    torch.save({**tensors, 'module.model.mlp_resnet_blocks.2.ffn.1.bias': torch.ones(2)}, path)
+    (found,) = wrong_with(breakable)
+    assert 'that nothing reads (model.mlp_resnet_blocks.2.ffn.1.bias)' in found
+
+
+def test_what_older_libraries_saved_beside_the_weights_is_passed_over(breakable):
+    names = (f'{LAYER}.0.self_attn.rotary_emb.inv_freq', 'language_model.model.position_ids')
+    add_tensors(breakable, {name: torch.zeros(2) for name in names})
+    assert wrong_with(breakable) == []
+
+
+def test_a_plain_openvla_with_another_layer_is_refused_too(tmp_path):
+    save_openvla(UpstreamOft(4, cameras=1), tmp_path)
+    given = {'crop_area': 1.0}
+    survey_openvla(tmp_path, Asked(given=given))
+    add_tensors(tmp_path, {f'{LAYER}.4.mlp.up_proj.weight': torch.zeros(2)})
+    with pytest.raises(BundleError, match='1 tensor that nothing reads'):
+        survey_openvla(tmp_path, Asked(given=given))
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
