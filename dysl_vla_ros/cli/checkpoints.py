@@ -66,8 +66,9 @@ def add_published_options(group: Any) -> None:
                        help='an action of 1.0 is 5 cm or 0.5 rad')  # fmt: skip
     group.add_argument('--action-space', choices=get_args(ActionSpace), help='what actions are')
     group.add_argument('--period', type=number(0, 10, above=True), help='of one action [s]')
-    group.add_argument('--proprioception', choices=get_args(StateSource),
-                       help='what it is made of: joints, or the pose of the tip')  # fmt: skip
+    group.add_argument('--proprioception', choices=(*get_args(StateSource), 'none'),
+                       help='what it is made of: joints, or the pose of the tip; none: the model '
+                       'was trained without')  # fmt: skip
     group.add_argument('--fingers', nargs='+', type=number(-1000), metavar='POSITION',
                        help='closed and open position of each number that the gripper has in '
                        'the proprioception')  # fmt: skip

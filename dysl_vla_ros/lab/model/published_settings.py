@@ -55,6 +55,8 @@ class OftSettings:
     delta_reference: Literal['commanded', 'measured'] = 'commanded'
 
 
+NO_STATE = 'none'
+"""In place of a source: the model was trained without proprioception."""
 KNOWN: dict[str, OftSettings] = {
     # LIBERO's Panda: pose of the gripper as position and rotation vector, two finger joints of
     # 0 to 4 cm, the second one counted backwards; 20 Hz.
@@ -135,6 +137,13 @@ def settle(
     """
     robot = known_robot(unnorm_key)
     chosen = {name: value for name, value in given.items() if value is not None}
+    if chosen.get('source') == NO_STATE:
+        if state_dim:
+            raise ConfigError(
+                'proprioception', NO_STATE, 'another one: the folder has a projector of '
+                f'{state_dim} numbers, with which the model reads them',
+            )  # fmt: skip
+        del chosen['source']
     base = vars(KNOWN[robot]) if robot else {'fingers': (), 'delta_reference': 'commanded'}
     base = {name: value for name, value in base.items() if name not in uncertain}
     if 'source' in chosen and chosen['source'] != base.get('source'):

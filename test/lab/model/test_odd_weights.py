@@ -177,3 +177,28 @@ def test_a_weight_beyond_a_half_keeps_a_part_from_float16():
     part = Part(module, (torch.zeros(1, 2),), ('hidden',), ('hidden_out',))
     with pytest.raises(BundleError, match='weight: 1 of 4 .*--precision fp32'):
         to_half(part)
+
+
+def test_a_projector_that_is_missing_makes_no_model_that_is_blind_to_the_arm(breakable):
+    path = breakable / 'proprio_projector--1000_checkpoint.pt'
+    kept = path.read_bytes()
+    path.unlink()
+    (found,) = wrong_with(breakable)
+    assert 'no proprio_projector--*_checkpoint.pt, and the statistics have proprio: ' in found
+    blind = survey_oft(breakable, Asked(given={'source': 'none'}))
+    assert not blind.wrong and blind.dims == (7, 0)
+    path.write_bytes(kept)
+    (found,) = survey_oft(breakable, Asked(given={'source': 'none'})).wrong
+    assert "proprioception = 'none': expected another one: the folder has a projector" in str(
+        found
+    )
+
+
+def test_a_data_set_that_was_read_without_proprioception_needs_no_projector(breakable):
+    (breakable / 'proprio_projector--1000_checkpoint.pt').unlink()
+    path = breakable / 'dataset_statistics.json'
+    document = json.loads(path.read_text())
+    for statistics in document.values():
+        statistics['proprio'] = {key: [0.0] * 7 for key in ('q01', 'q99', 'min', 'max', 'std')}
+    path.write_text(json.dumps(document))
+    assert wrong_with(breakable) == []
