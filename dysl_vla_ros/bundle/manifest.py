@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from dysl_vla_ros.bundle.ranges import (
     LARGEST_PLACE,
+    LEAST_CROP,
+    check_colours,
     check_reach,
     largest_action,
 )
@@ -343,10 +345,9 @@ class Manifest:
             size = (camera.height, camera.width)
             expect(f'{where}.height, width', size, min(size) >= 1, 'at least 1')
             expect(f'{where}.height, width', size, max(size) <= 4096, 'at most 4096')
-            expect(f'{where}.crop_area', camera.crop_area, 0 < camera.crop_area <= 1, 'in (0, 1]')
-            expect(f'{where}.std', camera.std, min(camera.std) > 0, 'more than 0')
-            _plausible(f'{where}.std', camera.std, 1e-6)
-            _plausible(f'{where}.mean', camera.mean)
+            area = camera.crop_area
+            expect(f'{where}.crop_area', area, LEAST_CROP <= area <= 1, f'in [{LEAST_CROP:g}, 1]')
+            check_colours(f'{where}.mean', camera.mean, f'{where}.std', camera.std)
             listed = not camera.reference or camera.reference in self.files
             expect(f'{where}.reference', camera.reference, listed, 'a file listed in files')
         joints = self.proprioception

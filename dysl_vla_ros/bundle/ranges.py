@@ -12,6 +12,9 @@ LARGEST_STEP = 10.0
 LARGEST_PLACE = 100.0
 """Where a joint or the tip can stand [rad or m]: 15 turns of a joint without limits. Degrees, of
 which half a turn has 180, are beyond it."""
+LEAST_CROP = 0.01
+"""Share of a picture that a centre crop may leave: a tenth of each side."""
+_COLOUR, _LEAST_SPREAD = 10.0, 1e-3
 
 
 def largest_action(space: ActionSpace) -> tuple[float, str]:
@@ -45,3 +48,26 @@ def check_reach(
     for name, values in columns:
         for index, value in enumerate(values[:size]):
             expect(f'{name}[{index}]', value, abs(value) <= largest, words)
+
+
+def check_colours(
+    name_mean: str, mean: Sequence[float], name_std: str, std: Sequence[float]
+) -> None:
+    """Refuse what no picture in [0, 1] is normalised with.
+
+    Args:
+        name_mean: Of the means, for the message.
+        mean: Per channel.
+        name_std: Of the deviations.
+        std: Per channel.
+
+    Raises:
+        BundleError: Names the channel and its value.
+    """
+    for value in mean:
+        expect(
+            name_mean, value, abs(value) <= _COLOUR, f'within {_COLOUR:g}, of colours in [0, 1]'
+        )
+    for value in std:
+        expect(name_std, value, _LEAST_SPREAD <= value <= _COLOUR,
+               f'within {_LEAST_SPREAD:g} and {_COLOUR:g}, of colours in [0, 1]')  # fmt: skip

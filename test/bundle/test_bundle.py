@@ -219,7 +219,7 @@ DELETE = object()
         ('proprioception/normalisation/mask', [], 'normalisation.mask = 0: expected 7 values'),
         ('cameras/0/mean', [0.5], 'manifest.cameras[0].mean = [0.5]: expected 3 values'),
         ('cameras/0/std', [0.5, 0.5, 0.0], 'cameras.image.std'),
-        ('cameras/0/crop_area', 1.5, 'cameras.image.crop_area = 1.5: expected in (0, 1]'),
+        ('cameras/0/crop_area', 1.5, 'cameras.image.crop_area = 1.5: expected in [0.01, 1]'),
         ('cameras/0/height', 0, 'cameras.image.height, width = (0, 96): expected at least 1'),
         ('instruction/template', 'go', "instruction.template = 'go'"),
         ('instruction/tokens', 0, 'instruction.tokens = 0: expected at least 1'),
