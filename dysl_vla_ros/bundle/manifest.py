@@ -29,6 +29,8 @@ Fit = Literal['squash', 'crop', 'pad']
 """How a picture of another shape is brought in."""
 _LARGEST = 1e9
 _NARROWEST = 1e-9
+_LONGEST_WINDOW = 100
+"""Steps, as ``continuity.window`` has it."""
 _ELEMENTS = 1 << 28
 """Numbers of one input or output of a graph."""
 _DTYPES = ('float32', 'float16', 'int64', 'int32', 'bool')
@@ -324,6 +326,8 @@ class Manifest:
         for name in ('frame_id', 'tip_link'):
             value = getattr(action, name)
             expect(f'action.{name}', value, len(value) <= 200, 'at most 200 characters')
+        if names and not cartesian:
+            _check_named('action', action.dim, action.gripper, len(names))
         level = action.gripper_threshold
         expect(
             'action.gripper_threshold',
@@ -362,6 +366,11 @@ class Manifest:
         expect('proprioception.fingers', joints.fingers, len(joints.fingers) <= 4, 'at most 4')
         for pair in joints.fingers:
             _plausible('proprioception.fingers', pair)
+            apart = abs(pair[1] - pair[0]) >= _NARROWEST
+            expect('proprioception.fingers', pair, apart, 'closed and open that differ')
+        named = self.action.joint_names
+        if named and joints.dim and joints.source == 'joints':
+            _check_named('proprioception', joints.dim, joints.gripper, len(named))
         pose = joints.source != 'joints'
         expect(
             'proprioception.dim',
@@ -396,6 +405,9 @@ class Manifest:
             '{instruction}' in text.template,
             'a text with {instruction} in it',
         )
+        bare = text.template.replace('{instruction}', '')
+        expect('instruction.template', text.template, not set('{}') & set(bare),
+               'no braces but those of {instruction}')  # fmt: skip
         expect(
             'instruction.tokenizer',
             text.tokenizer,
@@ -406,7 +418,7 @@ class Manifest:
     def _check_calibration(self) -> None:
         found, dim = self.calibration, self.action.dim
         expect('calibration.eta', found.eta, found.eta > 0, 'more than 0')
-        _count('calibration.window', found.window, 1000)
+        _count('calibration.window', found.window, _LONGEST_WINDOW)
         expect('calibration.threshold', found.threshold, found.threshold > 0, 'more than 0')
         expect(
             'calibration.hysteresis',
@@ -416,6 +428,7 @@ class Manifest:
         )
         expect('calibration.weights', found.weights, len(found.weights) == dim, f'{dim} values')
         expect('calibration.weights', found.weights, min(found.weights) >= 0, 'none negative')
+        expect('calibration.weights', found.weights, max(found.weights) > 0, 'one above 0')
         _plausible('calibration.weights', found.weights)
         _plausible('calibration.eta, threshold, level_low, level_high', (
             found.eta, found.threshold, found.level_low, found.level_high))  # fmt: skip
@@ -470,6 +483,11 @@ class Manifest:
             expect(f'segments.{name}.file', segment.file, listed, 'a file listed in files')
             listed = not segment.data or segment.data in self.files
             expect(f'segments.{name}.data', segment.data, listed, 'a file listed in files')
+        taken: dict[str, str] = {}
+        for name, segment in self.segments.items():
+            other = taken.setdefault(segment.file, name)
+            expect(f'segments.{name}.file', segment.file, other == name,
+                   f'a file of its own: it is that of {other}')  # fmt: skip
 
 
 def manifest_from_dict(document: Any) -> Manifest:
@@ -509,6 +527,13 @@ def _plausible(where: str, values: tuple[float, ...], least: float = 0.0) -> Non
     """Far inside what float32 holds, so that no later product or quotient overflows."""
     for value in values:
         expect(where, value, least <= abs(value) <= _LARGEST, f'within {least:g} and {_LARGEST:g}')
+
+
+def _check_named(where: str, dim: int, gripper: bool, names: int) -> None:
+    """One number per joint that is named, and the grippers' beside them."""
+    right = dim > names if gripper else dim == names
+    more = 'and those of the gripper' if gripper else 'as there is no gripper'
+    expect(f'{where}.dim', dim, right, f'{names}, one per name of action.joint_names, {more}')
 
 
 def _check_tensors(where: str, tensors: tuple[TensorSpec, ...]) -> None:

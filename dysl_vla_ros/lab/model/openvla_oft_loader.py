@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from dysl_vla_ros.bundle.manifest import InstructionSpec, NormalisationSpec
+from dysl_vla_ros.bundle.strict_json import expect
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.model.family import expect_oft, read_config
 from dysl_vla_ros.lab.model.film_vision import open_film
@@ -249,7 +250,10 @@ def open_ends(folder: Path) -> tuple[TensorFiles, TensorFiles | None, int, int]:
     head, state = (open_part(folder, stem) for stem in ('action_head', 'proprio_projector'))
     if head is None:
         raise BundleError(f'{folder}: no action_head--*_checkpoint.pt; {listing(folder)}')
-    action_dim = head.shape('model.fc2.weight')[0]
+    rows = head.shape('model.fc2.weight')
+    expect(f'{folder}: action_head: model.fc2.weight', rows, len(rows) == 2 and rows[0] >= 2,
+           'a row for each number of an action, and no fewer than 2')  # fmt: skip
+    action_dim = rows[0]
     state_dim = state.shape('fc1.weight')[1] if state is not None else 0
     return head, state, action_dim, state_dim
 

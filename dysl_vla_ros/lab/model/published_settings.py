@@ -88,6 +88,7 @@ _ASKED = {
     'crop_area': '--crop-area SHARE (0.9 after training with random crops, 1.0 without)',
     'units': '--libero-units or --no-libero-units (whether 1.0 is 5 cm or 0.5 rad)',
 }
+_LEAST_STROKE = 1e-6
 
 
 def known_robot(unnorm_key: str) -> str:
@@ -165,8 +166,14 @@ def settle(
 def _fitting(settings: OftSettings, action_dim: int, state_dim: int) -> OftSettings:
     """Units and fingers as long as the vectors that they belong to."""
     if settings.units and len(settings.units) != action_dim:
-        raise ConfigError('units', settings.units, f'{action_dim} numbers, as an action has: '
-                          'give --no-libero-units')  # fmt: skip
+        raise ConfigError(
+            'action numbers', action_dim, f'{len(settings.units)}, as an action in the units '
+            f'{settings.units} has; of another action give --no-libero-units',
+        )  # fmt: skip
+    for number, (closed, opened) in enumerate(settings.fingers):
+        if abs(opened - closed) < _LEAST_STROKE:
+            raise ConfigError('fingers', (closed, opened), f'for finger {number} a closed and an '
+                              'open position that differ')  # fmt: skip
     if state_dim and settings.source != 'joints':
         rest = state_dim - 6
         if rest not in (0, 1, 2):

@@ -202,3 +202,9 @@ def test_a_data_set_that_was_read_without_proprioception_needs_no_projector(brea
         statistics['proprio'] = {key: [0.0] * 7 for key in ('q01', 'q99', 'min', 'max', 'std')}
     path.write_text(json.dumps(document))
     assert wrong_with(breakable) == []
+
+
+def test_a_head_without_numbers_is_named_itself(breakable):
+    change_weight(breakable, 'module.model.fc2.weight', lambda tensor: tensor[:0])
+    found = wrong_with(breakable)
+    assert 'action_head: model.fc2.weight = (0, 64): expected a row for each' in found[0]
