@@ -10,6 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dysl_vla_ros.bundle.ranges import (
+    LARGEST_PLACE,
+    LEAST_CROP,
+    check_colours,
+    check_reach,
+    largest_action,
+)
 from dysl_vla_ros.bundle.strict_json import expect, parse
 from dysl_vla_ros.data_types import ActionSpace, LayerLayout, plain_words
 from dysl_vla_ros.errors import BundleError, EngineError
@@ -22,6 +29,8 @@ Fit = Literal['squash', 'crop', 'pad']
 """How a picture of another shape is brought in."""
 _LARGEST = 1e9
 _NARROWEST = 1e-9
+_LONGEST_WINDOW = 100
+"""Steps, as ``continuity.window`` has it."""
 _ELEMENTS = 1 << 28
 """Numbers of one input or output of a graph."""
 _DTYPES = ('float32', 'float16', 'int64', 'int32', 'bool')
@@ -317,6 +326,8 @@ class Manifest:
         for name in ('frame_id', 'tip_link'):
             value = getattr(action, name)
             expect(f'action.{name}', value, len(value) <= 200, 'at most 200 characters')
+        if names and not cartesian:
+            _check_named('action', action.dim, action.gripper, len(names))
         level = action.gripper_threshold
         expect(
             'action.gripper_threshold',
@@ -324,8 +335,10 @@ class Manifest:
             level is None or (action.gripper and 0 <= level < 1),
             'null, or within [0, 1) where there is a gripper',
         )
-        _check_normalisation('action.normalisation', action.normalisation, action.dim)
-        _check_normalisation('action.displacement', action.displacement, action.dim)
+        for part in ('normalisation', 'displacement'):
+            spec: NormalisationSpec = getattr(action, part)
+            _check_normalisation(f'action.{part}', spec, action.dim)
+            check_reach(_bounds(f'action.{part}', spec), *largest_action(action.space))
 
     def _check_inputs(self) -> None:
         names = [camera.name for camera in self.cameras]
@@ -336,10 +349,9 @@ class Manifest:
             size = (camera.height, camera.width)
             expect(f'{where}.height, width', size, min(size) >= 1, 'at least 1')
             expect(f'{where}.height, width', size, max(size) <= 4096, 'at most 4096')
-            expect(f'{where}.crop_area', camera.crop_area, 0 < camera.crop_area <= 1, 'in (0, 1]')
-            expect(f'{where}.std', camera.std, min(camera.std) > 0, 'more than 0')
-            _plausible(f'{where}.std', camera.std, 1e-6)
-            _plausible(f'{where}.mean', camera.mean)
+            area = camera.crop_area
+            expect(f'{where}.crop_area', area, LEAST_CROP <= area <= 1, f'in [{LEAST_CROP:g}, 1]')
+            check_colours(f'{where}.mean', camera.mean, f'{where}.std', camera.std)
             listed = not camera.reference or camera.reference in self.files
             expect(f'{where}.reference', camera.reference, listed, 'a file listed in files')
         joints = self.proprioception
@@ -354,6 +366,11 @@ class Manifest:
         expect('proprioception.fingers', joints.fingers, len(joints.fingers) <= 4, 'at most 4')
         for pair in joints.fingers:
             _plausible('proprioception.fingers', pair)
+            apart = abs(pair[1] - pair[0]) >= _NARROWEST
+            expect('proprioception.fingers', pair, apart, 'closed and open that differ')
+        named = self.action.joint_names
+        if named and joints.dim and joints.source == 'joints':
+            _check_named('proprioception', joints.dim, joints.gripper, len(named))
         pose = joints.source != 'joints'
         expect(
             'proprioception.dim',
@@ -368,7 +385,11 @@ class Manifest:
             'joints, where actions move joints and name no frame and no link',
         )
         expect('proprioception.dim', joints.dim, joints.dim <= 1000, 'at most 1000')
-        _check_normalisation('proprioception.normalisation', joints.normalisation, joints.dim)
+        name = 'proprioception.normalisation'
+        _check_normalisation(name, joints.normalisation, joints.dim)
+        # A gripper's numbers have units of their own.
+        check_reach(_bounds(name, joints.normalisation), LARGEST_PLACE,
+                    f'within {LARGEST_PLACE:g} rad or m', joints.body)  # fmt: skip
         text = self.instruction
         _count('instruction.tokens', text.tokens, 10_000)
         expect('instruction.pad_id', text.pad_id, text.pad_id >= 0, 'at least 0')
@@ -384,6 +405,9 @@ class Manifest:
             '{instruction}' in text.template,
             'a text with {instruction} in it',
         )
+        bare = text.template.replace('{instruction}', '')
+        expect('instruction.template', text.template, not set('{}') & set(bare),
+               'no braces but those of {instruction}')  # fmt: skip
         expect(
             'instruction.tokenizer',
             text.tokenizer,
@@ -394,7 +418,7 @@ class Manifest:
     def _check_calibration(self) -> None:
         found, dim = self.calibration, self.action.dim
         expect('calibration.eta', found.eta, found.eta > 0, 'more than 0')
-        _count('calibration.window', found.window, 1000)
+        _count('calibration.window', found.window, _LONGEST_WINDOW)
         expect('calibration.threshold', found.threshold, found.threshold > 0, 'more than 0')
         expect(
             'calibration.hysteresis',
@@ -404,6 +428,7 @@ class Manifest:
         )
         expect('calibration.weights', found.weights, len(found.weights) == dim, f'{dim} values')
         expect('calibration.weights', found.weights, min(found.weights) >= 0, 'none negative')
+        expect('calibration.weights', found.weights, max(found.weights) > 0, 'one above 0')
         _plausible('calibration.weights', found.weights)
         _plausible('calibration.eta, threshold, level_low, level_high', (
             found.eta, found.threshold, found.level_low, found.level_high))  # fmt: skip
@@ -458,6 +483,11 @@ class Manifest:
             expect(f'segments.{name}.file', segment.file, listed, 'a file listed in files')
             listed = not segment.data or segment.data in self.files
             expect(f'segments.{name}.data', segment.data, listed, 'a file listed in files')
+        taken: dict[str, str] = {}
+        for name, segment in self.segments.items():
+            other = taken.setdefault(segment.file, name)
+            expect(f'segments.{name}.file', segment.file, other == name,
+                   f'a file of its own: it is that of {other}')  # fmt: skip
 
 
 def manifest_from_dict(document: Any) -> Manifest:
@@ -499,6 +529,13 @@ def _plausible(where: str, values: tuple[float, ...], least: float = 0.0) -> Non
         expect(where, value, least <= abs(value) <= _LARGEST, f'within {least:g} and {_LARGEST:g}')
 
 
+def _check_named(where: str, dim: int, gripper: bool, names: int) -> None:
+    """One number per joint that is named, and the grippers' beside them."""
+    right = dim > names if gripper else dim == names
+    more = 'and those of the gripper' if gripper else 'as there is no gripper'
+    expect(f'{where}.dim', dim, right, f'{names}, one per name of action.joint_names, {more}')
+
+
 def _check_tensors(where: str, tensors: tuple[TensorSpec, ...]) -> None:
     names = [tensor.name for tensor in tensors]
     expect(where, names, len(set(names)) == len(names) and all(names), 'every name once')
@@ -513,6 +550,10 @@ def _check_tensors(where: str, tensors: tuple[TensorSpec, ...]) -> None:
         whole = len(shape) <= 8 and min(shape, default=1) >= 1
         expect(name, shape, whole, 'at most 8 sizes, none below 1')
         expect(name, shape, math.prod(shape) <= _ELEMENTS, f'at most {_ELEMENTS} numbers')
+
+
+def _bounds(where: str, spec: NormalisationSpec) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    return (f'{where}.low', spec.low), (f'{where}.high', spec.high)
 
 
 def _check_normalisation(where: str, spec: NormalisationSpec, dim: int) -> None:

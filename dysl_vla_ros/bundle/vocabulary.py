@@ -11,6 +11,8 @@ from dysl_vla_ros.bundle.onnx_wire import looked_up_rows
 from dysl_vla_ros.bundle.strict_json import load, shown
 from dysl_vla_ros.errors import BundleError
 
+_BLANKS = '▁Ġ '
+"""What tokenizers write for a blank."""
 _LARGEST = 64 << 20
 """Bytes; the tokenizer of a Llama has 9 million."""
 
@@ -44,7 +46,7 @@ def check_rows(
     """As ``check_ids``, of a tokenizer's JSON and the number of rows.
 
     Raises:
-        BundleError: An id has no row; names token and id.
+        BundleError: An id has no row; names token and id. Or padding or end is a word.
     """
     ids = {'instruction.pad_id': instruction.pad_id, 'instruction.end_id': instruction.end_id}
     for name, value in (*ids.items(), *_tokens(document)):
@@ -54,6 +56,26 @@ def check_rows(
                 f'{title}: {shown(name)} = {shown(value)}: expected an id within '
                 f'[0, {rows - 1}], a row of the embedding'
             )
+    _check_words(document, title, ids)
+
+
+def _check_words(document: dict[str, Any], title: str, ids: dict[str, int | None]) -> None:
+    """A word as padding would be left out of every instruction that says it."""
+    model, added = document.get('model'), document.get('added_tokens')
+    vocabulary = model.get('vocab') if isinstance(model, dict) else None
+    special = {entry.get('id') for entry in (added if isinstance(added, list) else ())
+               if isinstance(entry, dict) and entry.get('special') is True
+               and isinstance(entry.get('id'), int)}  # fmt: skip
+    if not isinstance(vocabulary, dict):
+        return
+    for name, wanted in ids.items():
+        if wanted is None or wanted in special:
+            continue
+        words = [token for token, value in vocabulary.items()
+                 if value == wanted and token.strip(_BLANKS).isalnum()]  # fmt: skip
+        if words:
+            raise BundleError(f'{title}: {name} = {wanted}: expected a token that is no word: '
+                              f'this one is {shown(words[0])}')  # fmt: skip
 
 
 def _tokens(document: dict[str, Any]) -> Iterator[tuple[Any, Any]]:

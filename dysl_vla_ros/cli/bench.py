@@ -76,7 +76,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Bench, print a card, write the JSON document."""
-    check_json(given.json)
+    check_json(given.json, 'bench')
     look_at_bundle('--engine', given.engine)
     look_at_observations('--observations', given.observations)
     document = _roofline() if given.roofline else _bench(given)

@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Build; a second call goes on where an interrupted one stopped."""
-    check_json(given.json)
+    check_json(given.json, 'build')
     look_at_bundle('bundle', given.bundle)
     if given.backend == 'cuda':
         return _run_cuda(given)

@@ -39,6 +39,7 @@ from dysl_vla_ros.cli.values import (
     SHARE_INSIDE,
     TIME_LIMIT,
     WORKERS,
+    whole,
 )
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.folders import is_workspace
@@ -93,7 +94,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar='WEIGHT',
         help='balanced: no dimension drowns the others; equal; or numbers',
     )
-    parser.add_argument('--window', type=COUNT, default=5, help='k, steps averaged')
+    parser.add_argument('--window', type=whole(1, 100), default=5, help='k, steps averaged')
     parser.add_argument('--drop-rate', type=SHARE_INSIDE, default=0.15,
                         help='share of chunks that may count as holding a drop')  # fmt: skip
     parser.add_argument('--depth', type=DEPTH, default=0.0,

@@ -49,7 +49,7 @@ def run(given: argparse.Namespace) -> int:
     Returns:
         Exit code: 0 iff something was tried and nothing was unsafe; 130 after Ctrl-C.
     """
-    check_json(given.json)
+    check_json(given.json, 'chaos')
     look_at_bundle('--bundle', given.bundle)
     if given.prefix is not None and not (given.prefix / 'bin' / 'python').exists():
         raise ConfigError('--prefix', str(given.prefix), 'a virtual environment: a folder with '

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.manifest import StateSource
+from dysl_vla_ros.bundle.ranges import LEAST_CROP
 from dysl_vla_ros.cli.failures import pip_line
 from dysl_vla_ros.cli.families import add_family_option, export_family, open_family
 from dysl_vla_ros.cli.inputs import look_at_checkpoint
-from dysl_vla_ros.cli.values import COUNT, SHARE_ABOVE_0, number
+from dysl_vla_ros.cli.values import COUNT, number
 from dysl_vla_ros.data_types import ActionSpace
 from dysl_vla_ros.errors import BundleError, ConfigError
 from dysl_vla_ros.targets import contents, listed
@@ -66,13 +67,14 @@ def add_published_options(group: Any) -> None:
                        help='an action of 1.0 is 5 cm or 0.5 rad')  # fmt: skip
     group.add_argument('--action-space', choices=get_args(ActionSpace), help='what actions are')
     group.add_argument('--period', type=number(0, 10, above=True), help='of one action [s]')
-    group.add_argument('--proprioception', choices=get_args(StateSource),
-                       help='what it is made of: joints, or the pose of the tip')  # fmt: skip
+    group.add_argument('--proprioception', choices=(*get_args(StateSource), 'none'),
+                       help='what it is made of: joints, or the pose of the tip; none: the model '
+                       'was trained without')  # fmt: skip
     group.add_argument('--fingers', nargs='+', type=number(-1000), metavar='POSITION',
                        help='closed and open position of each number that the gripper has in '
                        'the proprioception')  # fmt: skip
     group.add_argument('--rotate-180', action=_EITHER, help='turn images, as for LIBERO')
-    group.add_argument('--crop-area', type=SHARE_ABOVE_0,
+    group.add_argument('--crop-area', type=number(LEAST_CROP, 1),
                        help='share of the image kept by the centre crop')  # fmt: skip
     add_family_option(group)
     for action in group._group_actions:

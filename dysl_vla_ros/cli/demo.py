@@ -69,7 +69,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Start the nodes, watch them until the time is up or Ctrl-C, sum up."""
-    check_json(given.json)
+    check_json(given.json, 'demo')
     _check_bounds(given)
     look_at_bundle('--engine', given.engine)
     if given.view:

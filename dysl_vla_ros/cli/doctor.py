@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Print the findings; exit code 1 when something needed for the node is broken."""
-    check_json(given.json)
+    check_json(given.json, 'doctor')
     found = (
         doctor_cameras.findings(given) if given.cameras else findings(given.engine, given.plans)
     )

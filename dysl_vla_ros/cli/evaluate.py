@@ -112,7 +112,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Evaluate, print a table, write JSON."""
     refuse_idle(given)
-    check_json(given.json)
+    check_json(given.json, 'evaluate')
     check_plot(given.plot)
     videos = videos_of(given)
     if given.world != 'tabletop':

@@ -83,10 +83,11 @@ def calibrate_family(opened: OpenedFamily, given: argparse.Namespace) -> int:
 
 def distill_family(opened: OpenedFamily, given: argparse.Namespace) -> int:
     """Adapters and controllers; when to skip is set by ``dysl calibrate BUNDLE``."""
-    from dysl_vla_ros.lab.begun_with import folder_digest
+    from dysl_vla_ros.lab.begun_with import Stages, folder_digest
     from dysl_vla_ros.lab.data.lerobot import open_lerobot
     from dysl_vla_ros.lab.learn.distilling import STATE
     from dysl_vla_ros.lab.learn.family_distilling import distil_family
+    from dysl_vla_ros.lab.learn.made_of import shaping
     from dysl_vla_ros.lab.learn.static_layers import read_layers, score_layers
     from dysl_vla_ros.lab.model.skipping_file import Skipping, save_skipping
     from dysl_vla_ros.lab.workspace import Workspace, training_device
@@ -97,17 +98,25 @@ def distill_family(opened: OpenedFamily, given: argparse.Namespace) -> int:
     device, console = training_device(given.device), Console()
     with StageBars(console) as bars:
         space = Workspace(given.out, given.out, device, bars.progress, bars.told)
+        path, stages = given.out / 'skipping.safetensors', Stages(given.out, space.say, space.main)
+        made_of = {'family': name, 'model': folder_digest(given.checkpoint), 'seed': settings.seed,
+                   'data': folder_digest(data.folder)}  # fmt: skip
+        whole = {
+            **made_of, 'distill': shaping(settings), 'rank': given.rank or 0,
+            'layers': None if layout is None else list(layout.static_layers),
+            'static_share': None if layout else given.static_share or 0.2,
+        }  # fmt: skip
+        if stages.there(path, whole):
+            return 0
         dense, stream = published.dense(device), published.batches(
             data, settings.batch, settings.seed + 1000 * space.process)  # fmt: skip
         if layout is None:
             layout = score_layers(dense, published.batches(data, settings.batch, 3), space,
                                   given.static_share or 0.2, batch=settings.batch)  # fmt: skip
         modules = published.modules(layout, given.rank or 0)
-        made_of = {'family': name, 'model': folder_digest(given.checkpoint), 'seed': settings.seed,
-                   'data': folder_digest(data.folder)}  # fmt: skip
         distil_family(dense, modules, stream, settings, space, given.note_every, made_of)
-        path = given.out / 'skipping.safetensors'
         if space.main:
+            stages.note(path, whole)
             card = {'dataset': data.folder.name, 'report': dict(space.report)}
             save_skipping(path, Skipping(modules.cpu(), None, card), name)
             (given.out / STATE).unlink(missing_ok=True)

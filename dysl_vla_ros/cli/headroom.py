@@ -88,7 +88,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Measure, print the tables and a verdict, write JSON."""
-    check_json(given.json)
+    check_json(given.json, 'headroom')
     look_at_bundle('--engine', given.engine)
     look_at_observations('--observations', given.observations)
     look_at_file('--params-file', given.params_file, 'a parameter file')

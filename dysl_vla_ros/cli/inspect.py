@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Look and print; exit code 1 where the folder cannot be exported."""
-    check_json(given.json)
+    check_json(given.json, 'inspect')
     if not given.folder.is_dir():
         found = 'this is a file' if given.folder.exists() else 'there is nothing of this name'
         raise ConfigError('folder', str(given.folder),

@@ -172,7 +172,9 @@ def _memory(opened: Opened, batch: int, rank: int, shard: bool) -> str:
 
 def distill_published(given: argparse.Namespace) -> int:
     """Adapters and controllers for a published folder, and when to skip."""
+    from dysl_vla_ros.lab.begun_with import Stages, folder_digest
     from dysl_vla_ros.lab.learn.distilling import STATE
+    from dysl_vla_ros.lab.learn.made_of import oft_data_of, shaping
     from dysl_vla_ros.lab.learn.oft_distilling import (
         SKIPPING,
         card,
@@ -197,7 +199,18 @@ def distill_published(given: argparse.Namespace) -> int:
     console.print(_memory(opened, settings.batch, given.rank or 0, given.shard), highlight=False)
     with StageBars(console) as bars:
         space = Workspace(given.out, given.out, opened.device, bars.progress, bars.told)
-        samples, dense = opened.samples(), opened.dense()
+        samples, path = opened.samples(), given.out / SKIPPING
+        stages = Stages(given.out, space.say, space.main)
+        made_of = {
+            'model': folder_digest(opened.checkpoint.folder), 'data': oft_data_of(samples),
+            'distill': shaping(settings), 'rank': given.rank or 0, 'seed': given.seed,
+            'layers': None if layout is None else list(layout.static_layers),
+            'static_share': None if layout else given.static_share or 0.2,
+            'episodes': given.episodes,
+        }  # fmt: skip
+        if stages.there(path, made_of):
+            return 0
+        dense = opened.dense()
         if layout is None:
             layout = score_layers(dense, samples.stream(settings.batch, 3), space,
                                   given.static_share or 0.2,
@@ -215,9 +228,9 @@ def distill_published(given: argparse.Namespace) -> int:
             space,
         )
         spec = guide(recording, layout, space, str(opened.data.folder))
-        path = given.out / SKIPPING
         modules.cpu()
         if space.main:
+            stages.note(path, made_of)
             about = card(space, given.unnorm_key, opened.data)
             save_oft_skipping(path, Skipping(modules, spec, about))
             (given.out / STATE).unlink(missing_ok=True)

@@ -86,7 +86,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Replay, print tables, write JSON and plot; 1 where the recording is not reproduced."""
-    check_json(given.json)
+    check_json(given.json, 'replay')
     look_at_bundle('--engine', given.engine)
     look_at_file('--params-file', given.params_file, 'a parameter file')
     if not given.bag.exists():

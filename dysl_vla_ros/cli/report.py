@@ -7,19 +7,64 @@ from pathlib import Path
 from typing import Any
 
 from dysl_vla_ros.bundle import MANIFEST_NAME
+from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.targets import file_target, write_whole
 
 _LARGEST = 64 << 20
+_FORMATS = {'dysl_vla_bench': 'bench', 'dysl_vla_roofline': 'bench',
+            'dysl_vla_replay': 'replay', 'dysl_vla_headroom': 'headroom'}  # fmt: skip
+_MARKS: tuple[tuple[str, frozenset[str]], ...] = (
+    ('verify', frozenset({'patterns_possible', 'budget'})),
+    ('chaos', frozenset({'tried', 'cases', 'unsafe'})),
+    ('soak', frozenset({'samples', 'commands_per_second'})),
+    ('demo', frozenset({'command_rate_hz_mean', 'passes'})),
+    ('build', frozenset({'built', 'kept', 'target'})),
+    ('inspect', frozenset({'supported', 'family', 'missing'})),
+    ('inspect', frozenset({'bundle', 'family', 'skip mode'})),
+    ('headroom', frozenset({'gate', 'states', 'verdict'})),
+    ('evaluate', frozenset({'modes'})),
+    ('evaluate', frozenset({'rows', 'paired', 'episodes'})),
+)
+"""What reports without a format have, and those of no other command."""
 
 
-def check_json(path: Path | None) -> None:
+def check_json(path: Path | None, command: str = '') -> None:
     """Refuse a place for a report before the work that it reports; None is no report.
 
+    Args:
+        path: The place.
+        command: That reports, as ``bench``; '' replaces the report of any.
+
     Raises:
-        ConfigError: A folder, a link, or a file that is not a report of dysl.
+        ConfigError: A folder, a link, or a file that is not a report of dysl, or one of another
+            command.
     """
-    if path is not None:
-        file_target('--json', path, is_report, 'a report that dysl wrote')
+    if path is None:
+        return
+    place = file_target('--json', path, is_report, 'a report that dysl wrote')
+    if not command or not place.is_file() or not place.stat().st_size:
+        return
+    found = command_of(json.loads(place.read_text(encoding='utf-8')))
+    if found not in ('', command):
+        raise ConfigError(
+            '--json', str(path), f'a new file or a report of dysl {command}: this is one of dysl '
+            f'{found}; remove it, or name another',
+        )  # fmt: skip
+
+
+def command_of(document: Any) -> str:
+    """The command that wrote a report; '' where nothing tells."""
+    if isinstance(document, list):
+        document = document[0] if document else {}
+        return (
+            'doctor' if isinstance(document, dict) and {'part', 'state'} <= set(document) else ''
+        )
+    if not isinstance(document, dict):
+        return ''
+    if 'format' in document:
+        return _FORMATS.get(str(document['format']), '')
+    keys = set(document)
+    return next((command for command, marks in _MARKS if marks <= keys), '')
 
 
 def write_json(path: Path, document: Any) -> None:

@@ -50,7 +50,7 @@ def run(given: argparse.Namespace) -> int:
         ConfigError: Nothing can be written where it should, or there is no such bundle.
         ChildError: A process ended by itself.
     """
-    check_json(given.json)
+    check_json(given.json, 'soak')
     look_at_bundle('--engine', given.engine)
     if given.plot is not None:
         file_target('--plot', given.plot, _is_plot, 'a picture that dysl soak drew')

@@ -63,7 +63,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Compare, print, write; exit code 1 above the budget."""
-    check_json(given.json)
+    check_json(given.json, 'verify')
     look_at_bundle('bundle', given.bundle, ('fake',))
     look_at_arrays('--inputs', given.inputs)
     if given.against is not None and not given.against.is_dir():

@@ -137,19 +137,34 @@ def within(document, path, value):
         ('action/period_s', 1e-300, 'action.period_s = 1e-300: expected at least 0.001'),
         ('action/joint_names', ['a', 'a'], "action.joint_names = ('a', 'a'): expected every name"),
         ('action/normalisation/high/0', 1e300, 'action.normalisation.high = 1e+300'),
+        (
+            'action/normalisation/high/2',
+            11.0,
+            'high[2] = 11.0: expected within 10 rad or m a step',
+        ),
+        ('action/normalisation/low/1', -1e9, 'action.normalisation.low[1] = -1000000000.0'),
+        (
+            'action/displacement/high/0',
+            20.0,
+            'action.displacement.high[0] = 20.0: expected within',
+        ),
+        ('proprioception/normalisation/high/1', 180.0, 'high[1] = 180.0: expected within 100 rad'),
         ('action/normalisation/low/0', -math.inf, 'low[0] = -inf: expected a finite'),
         ('action/displacement/high/0', math.nan, 'displacement.high[0] = nan: expected a finite'),
         ('proprioception/normalisation/low/0', 10**4000, 'normalisation.low[0] = '),
         ('proprioception/dim', -1, 'proprioception.dim = -1: expected at least'),
         ('cameras/0/width', 10**6, 'cameras.image.height, width = (96, 1000000)'),
         ('cameras/0/std/1', 1e-300, 'cameras.image.std = 1e-300: expected within'),
+        ('cameras/0/std/1', 1e8, 'cameras.image.std = 100000000.0: expected within 0.001 and 10'),
+        ('cameras/0/mean/2', 1e8, 'cameras.image.mean = 100000000.0: expected within 10'),
+        ('cameras/0/crop_area', 1e-300, 'cameras.image.crop_area = 1e-300: expected in [0.01, 1]'),
         ('instruction/tokens', 10**9, 'instruction.tokens = 1000000000: expected at most'),
         ('instruction/pad_id', -1, 'instruction.pad_id = -1: expected at least 0'),
         ('instruction/end_id', -7, 'instruction.end_id = -7: expected null, or at least 0'),
         ('calibration/weights/0', math.nan, 'calibration.weights[0] = nan: expected a finite'),
         ('calibration/weights/0', 1e300, 'calibration.weights = 1e+300: expected within'),
         ('calibration/weights', [1.0] * 6, 'calibration.weights = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0)'),
-        ('calibration/window', 10**9, 'calibration.window = 1000000000: expected at most 1000'),
+        ('calibration/window', 10**9, 'calibration.window = 1000000000: expected at most 100'),
         ('calibration/eta', 1e300, 'calibration.eta, threshold, level_low, level_high = 1e+300'),
         ('segments/head/inputs/0/shape/1', -1, 'segments.head.inputs.hidden.shape = (1, -1,'),
         ('segments/head/inputs/0/shape', [10**9, 10**9], 'expected at most 268435456 numbers'),
@@ -283,4 +298,28 @@ def test_padding_and_end_have_a_row_too(folder, document, name):
 def test_a_tokenizer_of_another_shape_ends_in_nothing_but_a_bundle_error(folder, document):
     with_tokenizer(folder, lambda tokenizer: document)
     with contextlib.suppress(BundleError):
+        open_bundle(folder)
+
+
+def test_targets_may_lie_farther_than_steps_but_not_in_degrees(document):
+    action = document['action'] | {'space': 'eef_pose'}
+    near, far = ({**action['normalisation'], 'high': [high, *action['normalisation']['high'][1:]]}
+                 for high in (99.0, 180.0))  # fmt: skip
+    manifest_from_dict({**document, 'action': action | {'normalisation': near}})
+    with pytest.raises(BundleError, match=r'high\[0\] = 180.0: expected within 100 rad or m$'):
+        manifest_from_dict({**document, 'action': action | {'normalisation': far}})
+
+
+def test_the_numbers_of_a_gripper_have_units_of_their_own(document):
+    changed = within(document, 'proprioception/normalisation/high/6', 850.0)
+    assert manifest_from_dict(changed).proprioception.normalisation.high[6] == 850.0
+
+
+@pytest.mark.parametrize('name', ['pad_id', 'end_id'])
+def test_padding_and_end_are_no_words(folder, document, name):
+    words = json.loads((folder / 'tokenizer.json').read_text())['model']['vocab']
+    changed = within(document, f'instruction/{name}', words['cube'])
+    (folder / 'manifest.json').write_text(json.dumps(changed))
+    with pytest.raises(BundleError, match=f"{name} = {words['cube']}: expected a token that is no "
+                       "word: this one is 'cube'"):  # fmt: skip
         open_bundle(folder)

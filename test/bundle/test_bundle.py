@@ -219,7 +219,7 @@ DELETE = object()
         ('proprioception/normalisation/mask', [], 'normalisation.mask = 0: expected 7 values'),
         ('cameras/0/mean', [0.5], 'manifest.cameras[0].mean = [0.5]: expected 3 values'),
         ('cameras/0/std', [0.5, 0.5, 0.0], 'cameras.image.std'),
-        ('cameras/0/crop_area', 1.5, 'cameras.image.crop_area = 1.5: expected in (0, 1]'),
+        ('cameras/0/crop_area', 1.5, 'cameras.image.crop_area = 1.5: expected in [0.01, 1]'),
         ('cameras/0/height', 0, 'cameras.image.height, width = (0, 96): expected at least 1'),
         ('instruction/template', 'go', "instruction.template = 'go'"),
         ('instruction/tokens', 0, 'instruction.tokens = 0: expected at least 1'),
@@ -242,6 +242,17 @@ DELETE = object()
         ('segments/layer_01', DELETE, "segments = ['layer_01']"),
         ('segments/vision', DELETE, "segments = ['vision']"),
         ('segments/head/file', 'h.onnx', "segments.head.file = 'h.onnx': expected a file listed"),
+        (
+            'segments/layer_01/file',
+            'segments/layer_02.onnx',
+            "segments.layer_02.file = 'segments/layer_02.onnx': expected a file of its own",
+        ),
+        ('instruction/template', '{instruction} {0}', 'no braces but those of {instruction}'),
+        ('instruction/template', '{instruction!r:>9} {instruction}', 'no braces but those of'),
+        ('proprioception/gripper', False, 'proprioception.dim = 7: expected 6, one per name'),
+        ('calibration/weights', [0] * 7, 'calibration.weights = (0.0, 0.0, 0.0'),
+        ('calibration/window', 101, 'calibration.window = 101: expected at most 100'),
+        ('proprioception/fingers', [[0.04, 0.04]], 'fingers = (0.04, 0.04): expected closed and'),
         ('files', [], "manifest.files = 'list': expected an object"),
     ],
 )
@@ -340,3 +351,11 @@ def test_checksums_leave_half_of_the_processors_free(folder, monkeypatch, proces
     )
     open_bundle(folder)
     assert used == [threads]
+
+
+def test_a_policy_of_joints_has_a_number_for_each_that_is_named(document):
+    document['action'] |= {'space': 'joint_position', 'gripper': False}
+    with pytest.raises(BundleError, match=r'action.dim = 7: expected 6, one per name of action.j'):
+        manifest_from_dict(document)
+    document['action']['gripper'] = True
+    assert manifest_from_dict(document).action.dim == 7

@@ -87,6 +87,45 @@ def test_an_interrupted_distillation_goes_on(tmp_path, monkeypatch):
     assert (out / module.SKIPPING).is_file() and not (out / module.STATE).is_file()
 
 
+def test_a_finished_distillation_of_a_folder_is_replaced_by_no_other(tmp_path, capsys):
+    published, described = write_both('bridge', tmp_path, layers=4)
+    out = tmp_path / 'out'
+
+    def distil(*more):
+        code = main(
+            [
+                'distill',
+                str(published),
+                *described,
+                '--out',
+                str(out),
+                '--adapter-steps',
+                '4',
+                '--controller-steps',
+                '4',
+                '--batch',
+                '2',
+                '--rank',
+                '8',
+                *more,
+            ]
+        )
+        said = capsys.readouterr()  # fmt: skip
+        return code, ' '.join((said.out + said.err).split())
+
+    assert distil()[0] == 0
+    before = (out / 'skipping.safetensors').read_bytes()
+    code, told = distil()
+    assert code == 0 and 'taken as it is, made of the same' in told
+    for more, words in (
+        (('--rank', '4'), 'rank = 4: expected 8'),
+        (('--adapter-steps', '1'), 'distill.adapter_steps = 1: expected 4'),
+    ):
+        code, told = distil(*more)  # fmt: skip
+        assert code != 0 and words in told and 'begin anew in another folder' in told
+    assert (out / 'skipping.safetensors').read_bytes() == before
+
+
 def test_what_the_set_lacks_is_one_list(tmp_path, capsys):
     torch.set_num_threads(1)
     save_oft(UpstreamOft(2), tmp_path / 'published')

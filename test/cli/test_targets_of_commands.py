@@ -10,7 +10,7 @@ import pytest
 import tiny_bundle
 
 from dysl_vla_ros.cli.main import main
-from dysl_vla_ros.cli.report import write_json
+from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.errors import ConfigError
 
 needs_torch = pytest.mark.skipif(
@@ -87,6 +87,28 @@ def test_a_report_is_refused_before_the_work_where_something_else_is(
 @pytest.mark.parametrize('target', ['photo.png', 'policy.safetensors', 'stuff'])
 def test_a_plot_is_refused_before_the_work_where_something_else_is(project, capsys, target):
     refused(['evaluate', '--plot', target], f"--plot = '{target}'", capsys, project)
+
+
+REPORTS = {
+    'doctor': [{'part': 'x', 'state': 'ok'}], 'bench': {'format': 'dysl_vla_bench', 'modes': {}},
+    'evaluate': {'modes': {}}, 'verify': {'patterns_possible': 4, 'budget': {}},
+    'demo': {'command_rate_hz_mean': 20.0, 'passes': 3},
+    'build': {'built': [], 'kept': [], 'target': {}},
+    'inspect': {'supported': True, 'family': 'openvla_oft', 'missing': []},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_a_report_is_not_written_over_that_of_another_command(project, capsys, command):
+    for other, document in REPORTS.items():
+        path = project / f'{other}.json'
+        write_json(path, document)
+        if other == command:
+            check_json(path, command)
+            continue
+        words = [command, *COMMANDS[command], '--json', path.name]
+        refused(words, f'a report of dysl {command}: this is one of dysl {other}', capsys, project)
+        assert json.loads(path.read_text()) == document
 
 
 def test_a_report_is_written_over_a_report_and_not_over_a_manifest(project):

@@ -20,6 +20,7 @@ from dysl_vla_ros.lab.export.parts import Part
 from dysl_vla_ros.lab.model.llama import LlamaNorm
 from dysl_vla_ros.lab.model.policy_network import RMSNorm
 from dysl_vla_ros.lab.model.skipping import Controller
+from dysl_vla_ros.lab.model.tensor_values import check_finite
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, RMSNorm, LlamaNorm)
 TRAVELS_AS_HALF = frozenset({'patches', 'hidden', 'hidden_out'})
@@ -56,8 +57,14 @@ class _HalfInside(nn.Module):
 
 
 def to_half(part: Part) -> Part:
-    """The same part computing in float16; its module is changed in place."""
+    """The same part computing in float16; its module is changed in place.
+
+    Raises:
+        BundleError: A weight is larger than a half can be.
+    """
     module = part.module.half()
+    for name, weight in module.named_parameters():
+        check_finite(name, weight, 'halves end at 65504: --precision fp32')
     _add_islands(module)
     arguments = tuple(
         value.half() if name in TRAVELS_AS_HALF else value

@@ -25,6 +25,7 @@ from dysl_vla_ros.lab.model.policy_network import PolicyNetwork
 from dysl_vla_ros.lab.model.robot_contract import RobotContract, contract_from
 from dysl_vla_ros.lab.model.shapes import CameraShape, PolicyConfig, Statistics
 from dysl_vla_ros.lab.model.skipping import SkipModules
+from dysl_vla_ros.lab.model.tensor_values import check_finite, check_kind
 from dysl_vla_ros.targets import file_target, write_whole
 
 FORMAT = 'dysl_vla_checkpoint_1'
@@ -159,6 +160,18 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, header
 
 
+def weights_of(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Weights in float32.
+
+    Raises:
+        BundleError: One has numbers that are none of floating point, or not finite.
+    """
+    for name, tensor in tensors.items():
+        check_kind(f'{path}: {name}', tensor.dtype)
+        check_finite(f'{path}: {name}', tensor, 'train it again, or copy it again')
+    return {name: tensor.float() for name, tensor in tensors.items()}
+
+
 def parse_config(values: dict[str, Any]) -> PolicyConfig:
     """The network's shape from its JSON."""
     cameras = tuple(CameraShape(**camera) for camera in values['cameras'])
@@ -171,8 +184,8 @@ def _normalisation(values: dict[str, Any]) -> NormalisationSpec:
 
 
 def _load(module: torch.nn.Module, tensors: dict[str, Tensor], prefix: str, path: Path) -> None:
-    part = {k.removeprefix(prefix): v.float() for k, v in tensors.items() if k.startswith(prefix)}
+    part = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     try:
-        module.load_state_dict(part)
+        module.load_state_dict(weights_of(part, path))
     except RuntimeError as error:
         raise BundleError(f'{path}: the tensors do not fit the configuration: {error}') from None

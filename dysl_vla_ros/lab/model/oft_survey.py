@@ -16,12 +16,14 @@ import torch
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.model.family import expect_oft, read_config
 from dysl_vla_ros.lab.model.openvla_oft_loader import OftCheckpoint, open_ends, open_oft
-from dysl_vla_ros.lab.model.published_settings import OftSettings, settle
+from dysl_vla_ros.lab.model.published_settings import NO_STATE, OftSettings, settle
 from dysl_vla_ros.lab.model.published_statistics import (
     all_statistics,
+    check_ranges,
     normalisation,
     statistics_key,
 )
+from dysl_vla_ros.lab.model.published_values import part
 from dysl_vla_ros.lab.model.survey import Asked, Steps, Wrong, refuse
 
 
@@ -83,6 +85,7 @@ def survey_oft(folder: Path, asked: Asked, dtype: torch.dtype = torch.float32) -
     if ends is not None:
         dims = ends[2:]
         if key is not None:
+            steps.take(lambda: _expect_projector(folder, statistics[key], asked, dims[1]))
             settings = steps.take(lambda: settle(key, dict(asked.given), *dims))
     if settings is not None and key is not None:
         chosen, name = settings, key
@@ -94,9 +97,12 @@ def survey_oft(folder: Path, asked: Asked, dtype: torch.dtype = torch.float32) -
         steps.files()
         if key is not None and dims is not None and settings is not None:
             _numbers(statistics[key], dims, settings, steps)
-    else:
+    elif settings is not None:
+        opened, chosen = checkpoint, settings
+        steps.take(lambda: _check_ranges(opened, chosen))
         steps.inside(checkpoint.tokenizer, checkpoint.instruction,
-                     checkpoint.config.text.vocabulary, checkpoint.lacking())  # fmt: skip
+                     checkpoint.config.text.vocabulary, checkpoint.lacking(),
+                     checkpoint.unread())  # fmt: skip
     return Survey(folder, True, tuple(steps.wrong), statistics, key or '', dims, settings,
                   None if steps.wrong else checkpoint)  # fmt: skip
 
@@ -117,6 +123,22 @@ def _may_be_oft(folder: Path) -> bool:
     return config.get('model_type') == 'openvla' and not any(folder.glob('noisy_action_*'))
 
 
+def _expect_projector(
+    folder: Path, statistics: Mapping[str, Any], asked: Asked, state_dim: int
+) -> None:
+    """Refuse a model that would be blind to the arm where its data set was not."""
+    if state_dim or asked.given.get('source') == NO_STATE:
+        return
+    columns = part(statistics, 'proprio', 'statistics: ')
+    # A data set that was read without has zeros.
+    if any(value for column in columns.values() if isinstance(column, list) for value in column):
+        raise BundleError(
+            f'{folder}: no proprio_projector--*_checkpoint.pt, and the statistics have proprio: '
+            'expected the projector beside the head; copy it, or, of a model that was trained '
+            'without, give --proprioception none'
+        )
+
+
 def _numbers(
     statistics: Mapping[str, Any], dims: tuple[int, int], settings: OftSettings, steps: Steps
 ) -> None:
@@ -124,3 +146,9 @@ def _numbers(
                                      settings.units))  # fmt: skip
     if dims[1]:
         steps.take(lambda: normalisation(statistics, 'proprio', dims[1], settings.bounds))
+
+
+def _check_ranges(checkpoint: OftCheckpoint, settings: OftSettings) -> None:
+    grip = max(len(settings.fingers), 1) if settings.state_gripper else 0
+    check_ranges(checkpoint.action, settings.space, settings.bounds, checkpoint.proprioception,
+                 checkpoint.config.proprioception_dim - grip)  # fmt: skip

@@ -33,6 +33,7 @@ from dysl_vla_ros.lab.model.published_model import (
 from dysl_vla_ros.lab.model.published_statistics import Bounds, normalisation, read_statistics
 from dysl_vla_ros.lab.model.published_values import part, whole
 from dysl_vla_ros.lab.model.tensor_files import TensorFiles, open_folder
+from dysl_vla_ros.lab.model.unread import MODEL, of_towers, read_by, unread
 from dysl_vla_ros.lab.model.vision_tower import DINO_LARGE, SIGLIP_SO400M, TowerShape
 
 
@@ -146,6 +147,14 @@ class OpenVlaCheckpoint:
         """Tensors that are missing or have another shape; reads no weight."""
         return [text for module, prefix in _pieces(_empty(self.config))
                 for text in self.weights.lacking(module, prefix)]  # fmt: skip
+
+    def unread(self) -> list[str]:
+        """Tensors of the folder that the network does not have."""
+        pieces = [(module, self.weights, prefix) for module, prefix in _pieces(
+            _empty(self.config))]  # fmt: skip
+        depths = {prefix: tower.depth
+                  for prefix, tower in zip(TOWERS, self.config.towers, strict=True)}  # fmt: skip
+        return unread(self.weights, read_by(pieces, self.weights), MODEL, of_towers(depths))
 
 
 def open_openvla(

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from dysl_vla_ros.bundle.manifest import InstructionSpec, NormalisationSpec
+from dysl_vla_ros.bundle.strict_json import expect
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.model.family import expect_oft, read_config
 from dysl_vla_ros.lab.model.film_vision import open_film
@@ -39,12 +40,13 @@ from dysl_vla_ros.lab.model.published_model import (
 from dysl_vla_ros.lab.model.published_statistics import Bounds, normalisation, read_statistics
 from dysl_vla_ros.lab.model.published_values import whole
 from dysl_vla_ros.lab.model.tensor_files import TensorFiles, listing, open_folder, open_part
+from dysl_vla_ros.lab.model.unread import MODEL, Piece, of_towers, read_by, unread
 
 WORDS = 'language_model.model.embed_tokens.'
 _DEFAULTS = OftConfig()
 Module = TypeVar('Module', bound=nn.Module)
-Piece = tuple[nn.Module, TensorFiles, str]
-"""A module, where its weights lie, and what stands in front of their names there."""
+_WORDS_OUT = r'language_model\.lm_head\.weight'
+"""Published with the model; an OFT writes no words."""
 
 
 @dataclass(frozen=True)
@@ -97,17 +99,34 @@ class OftCheckpoint:
         return self._filled(OftHead, self._of_head)
 
     def lacking(self) -> list[str]:
-        """Tensors of any part that are missing or have another shape; reads no weight."""
+        """Tensors of any part that are missing or have another shape or kind; reads no weight."""
+        return [text for module, files, prefix in self._pieces()
+                for text in files.lacking(module, prefix)]  # fmt: skip
+
+    def unread(self) -> list[str]:
+        """Tensors of the folder that no part reads."""
+        pieces = self._pieces()
+        depths = {prefix: tower.depth
+                  for prefix, tower in zip(TOWERS, self.config.towers, strict=True)}  # fmt: skip
+        towers = of_towers(depths)
+        own = f'{_WORDS_OUT}|{towers}' if self.film_weights is None else (
+            rf'{_WORDS_OUT}|vision_backbone\..*')  # fmt: skip
+        found = unread(self.weights, read_by(pieces, self.weights), MODEL, own)
+        for files in (self.head_weights, self.state_weights, self.film_weights):
+            if files is not None:
+                found += unread(files, read_by(pieces, files), spared=towers)
+        return found
+
+    def _pieces(self) -> list[Piece]:
+        """All parts, without memory for their weights."""
         layer = _empty(OftLayer, self.config)
-        pieces = [
+        return [
             *self._of_vision(_empty(oft_vision, self.config)),
             *self._of_embed(_empty(OftEmbed, self.config)),
             *(piece for index in range(self.config.layers)
               for piece in self._of_layer(layer, index)),
             *self._of_head(_empty(OftHead, self.config)),
         ]  # fmt: skip
-        return [text for module, files, prefix in pieces
-                for text in files.lacking(module, prefix)]  # fmt: skip
 
     def _filled(
         self, kind: Callable[[OftConfig], Module], of: Callable[[Module], list[Piece]]
@@ -231,7 +250,10 @@ def open_ends(folder: Path) -> tuple[TensorFiles, TensorFiles | None, int, int]:
     head, state = (open_part(folder, stem) for stem in ('action_head', 'proprio_projector'))
     if head is None:
         raise BundleError(f'{folder}: no action_head--*_checkpoint.pt; {listing(folder)}')
-    action_dim = head.shape('model.fc2.weight')[0]
+    rows = head.shape('model.fc2.weight')
+    expect(f'{folder}: action_head: model.fc2.weight', rows, len(rows) == 2 and rows[0] >= 2,
+           'a row for each number of an action, and no fewer than 2')  # fmt: skip
+    action_dim = rows[0]
     state_dim = state.shape('fc1.weight')[1] if state is not None else 0
     return head, state, action_dim, state_dim
 

@@ -8,7 +8,11 @@ from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.model.family import detect_family
 from dysl_vla_ros.lab.model.openvla import OpenVlaCheckpoint, action_numbers, open_openvla
 from dysl_vla_ros.lab.model.published_settings import OftSettings, settle_openvla
-from dysl_vla_ros.lab.model.published_statistics import all_statistics, statistics_key
+from dysl_vla_ros.lab.model.published_statistics import (
+    all_statistics,
+    check_ranges,
+    statistics_key,
+)
 from dysl_vla_ros.lab.model.survey import Asked, Steps
 
 
@@ -44,9 +48,12 @@ def survey_openvla(folder: Path, asked: Asked) -> tuple[OpenVlaCheckpoint, OftSe
             bounds=chosen.bounds, units=chosen.units))  # fmt: skip
     if checkpoint is None:
         steps.files()
-    else:
+    elif settings is not None:
+        action, space, bounds = checkpoint.action, settings.space, settings.bounds
+        steps.take(lambda: check_ranges(action, space, bounds))
         steps.inside(checkpoint.tokenizer, checkpoint.instruction,
-                     checkpoint.config.text.vocabulary, checkpoint.lacking())  # fmt: skip
+                     checkpoint.config.text.vocabulary, checkpoint.lacking(),
+                     checkpoint.unread())  # fmt: skip
     steps.refuse()
     assert checkpoint is not None
     assert settings is not None

@@ -9,6 +9,7 @@ from typing import Any
 
 from dysl_vla_ros.bundle.git_lfs import refuse_pointer
 from dysl_vla_ros.bundle.manifest import InstructionSpec
+from dysl_vla_ros.bundle.ranges import check_colours
 from dysl_vla_ros.bundle.strict_json import expect
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.model.family import read_json
@@ -139,7 +140,8 @@ def read_colours(folder: Path) -> tuple[tuple[Rgb, Rgb], tuple[Rgb, Rgb]]:
     """Means and standard deviations per tower: of ``preprocessor_config.json``, or OpenVLA's own.
 
     Raises:
-        BundleError: The file is there, and has something else than two triples each.
+        BundleError: The file is there, and has something else than two triples each, or what no
+            colours in [0, 1] have.
     """
     path = folder / 'preprocessor_config.json'
     if not path.is_file():
@@ -153,6 +155,8 @@ def read_colours(folder: Path) -> tuple[tuple[Rgb, Rgb], tuple[Rgb, Rgb]]:
         expect(f'{path}: {key}', values, right, 'three numbers per tower, twice')
         first, second = ((float(r), float(g), float(b)) for r, g, b in values)
         pairs.append((first, second))
+    for mean, std in zip(*pairs, strict=True):
+        check_colours(f'{path}: means', mean, f'{path}: stds', std)
     return pairs[0], pairs[1]
 
 

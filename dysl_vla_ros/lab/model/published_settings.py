@@ -55,6 +55,8 @@ class OftSettings:
     delta_reference: Literal['commanded', 'measured'] = 'commanded'
 
 
+NO_STATE = 'none'
+"""In place of a source: the model was trained without proprioception."""
 KNOWN: dict[str, OftSettings] = {
     # LIBERO's Panda: pose of the gripper as position and rotation vector, two finger joints of
     # 0 to 4 cm, the second one counted backwards; 20 Hz.
@@ -86,6 +88,7 @@ _ASKED = {
     'crop_area': '--crop-area SHARE (0.9 after training with random crops, 1.0 without)',
     'units': '--libero-units or --no-libero-units (whether 1.0 is 5 cm or 0.5 rad)',
 }
+_LEAST_STROKE = 1e-6
 
 
 def known_robot(unnorm_key: str) -> str:
@@ -135,6 +138,13 @@ def settle(
     """
     robot = known_robot(unnorm_key)
     chosen = {name: value for name, value in given.items() if value is not None}
+    if chosen.get('source') == NO_STATE:
+        if state_dim:
+            raise ConfigError(
+                'proprioception', NO_STATE, 'another one: the folder has a projector of '
+                f'{state_dim} numbers, with which the model reads them',
+            )  # fmt: skip
+        del chosen['source']
     base = vars(KNOWN[robot]) if robot else {'fingers': (), 'delta_reference': 'commanded'}
     base = {name: value for name, value in base.items() if name not in uncertain}
     if 'source' in chosen and chosen['source'] != base.get('source'):
@@ -156,8 +166,14 @@ def settle(
 def _fitting(settings: OftSettings, action_dim: int, state_dim: int) -> OftSettings:
     """Units and fingers as long as the vectors that they belong to."""
     if settings.units and len(settings.units) != action_dim:
-        raise ConfigError('units', settings.units, f'{action_dim} numbers, as an action has: '
-                          'give --no-libero-units')  # fmt: skip
+        raise ConfigError(
+            'action numbers', action_dim, f'{len(settings.units)}, as an action in the units '
+            f'{settings.units} has; of another action give --no-libero-units',
+        )  # fmt: skip
+    for number, (closed, opened) in enumerate(settings.fingers):
+        if abs(opened - closed) < _LEAST_STROKE:
+            raise ConfigError('fingers', (closed, opened), f'for finger {number} a closed and an '
+                              'open position that differ')  # fmt: skip
     if state_dim and settings.source != 'joints':
         rest = state_dim - 6
         if rest not in (0, 1, 2):

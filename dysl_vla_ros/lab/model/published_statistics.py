@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dysl_vla_ros.bundle.manifest import NormalisationSpec
+from dysl_vla_ros.bundle.ranges import LARGEST_PLACE, check_reach, largest_action
 from dysl_vla_ros.bundle.strict_json import expect
+from dysl_vla_ros.data_types import ActionSpace
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.model.family import read_config, read_json
 from dysl_vla_ros.lab.model.published_values import is_number
@@ -92,7 +94,8 @@ def normalisation(
         units: What 1.0 of the data set is in [m] and [rad], per number; empty for as it is.
 
     Raises:
-        BundleError: Numbers are missing, are none, or there are too few or too many.
+        BundleError: Numbers are missing, are none, or there are too few or too many; or a lower
+            bound lies above the upper one.
     """
     if part not in statistics:
         raise BundleError(f'statistics: {sorted(statistics)}: expected {part!r} too')
@@ -110,6 +113,10 @@ def normalisation(
         for index, value in enumerate(column):
             right = is_number(value) or (key == 'mask' and isinstance(value, bool))
             expect(f'statistics: {part}.{key}[{index}]', value, right, 'a finite number')
+    for index, (least, most) in enumerate(zip(columns[low_key], columns[high_key], strict=True)):
+        # The rule for a number that never moved would hide it, and pin the number.
+        expect(f'statistics: {part}.{low_key}[{index}]', least, least <= most,
+               f'at most {high_key}[{index}] = {most}')  # fmt: skip
     mask = tuple(bool(entry) for entry in columns['mask'])
     low = [a * unit for a, unit in zip(columns[low_key], columns['units'], strict=True)]
     high = [b * unit for b, unit in zip(columns[high_key], columns['units'], strict=True)]
@@ -117,3 +124,28 @@ def normalisation(
         if mask[index] and not high[index] > low[index]:
             high[index] = low[index] + _SMALLEST
     return NormalisationSpec(tuple(low), tuple(high), mask)
+
+
+def check_ranges(
+    action: NormalisationSpec, space: ActionSpace, bounds: Bounds = 'quantiles',
+    proprioception: NormalisationSpec | None = None, body: int | None = None,
+) -> None:  # fmt: skip
+    """Refuse ranges that no arm has, as a bundle does.
+
+    Args:
+        action: Of the actions, in their units.
+        space: What the actions mean.
+        bounds: Which numbers of the statistics the ranges are.
+        proprioception: Of the proprioception; None for a model without.
+        body: How many of its numbers come before the gripper's; None is all.
+
+    Raises:
+        BundleError: Names part, number and value.
+    """
+    for part, spec, (largest, words), size in (
+        ('action', action, largest_action(space), None),
+        ('proprio', proprioception, (LARGEST_PLACE, f'within {LARGEST_PLACE:g} rad or m'), body),
+    ):
+        if spec is not None:
+            low, high = (f'statistics: {part}.{key}' for key in _KEYS[bounds])
+            check_reach(((low, spec.low), (high, spec.high)), largest, words, size)

@@ -14,7 +14,7 @@ from typing import Any
 from dysl_vla_ros.bundle.manifest import CalibrationSpec
 from dysl_vla_ros.data_types import LayerLayout
 from dysl_vla_ros.errors import BundleError
-from dysl_vla_ros.lab.model.checkpoint import load_tensors, save_tensors
+from dysl_vla_ros.lab.model.checkpoint import load_tensors, save_tensors, weights_of
 from dysl_vla_ros.lab.model.skipping import SkipModules
 
 
@@ -74,7 +74,7 @@ def load_skipping(
         )
     modules = make(LayerLayout(layers, tuple(header['static_layers'])), header['rank'])
     try:
-        modules.load_state_dict({name: value.float() for name, value in tensors.items()})
+        modules.load_state_dict(weights_of(tensors, path))
     except RuntimeError as error:
         raise BundleError(f'{path}: does not fit the model: {error}') from None
     calibration = header.get('calibration')

@@ -27,6 +27,7 @@ from dysl_vla_ros.lab.model.tensor_files import few, listing, open_folder
 
 Found = TypeVar('Found')
 Wrong = BundleError | ConfigError
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,19 @@ class Steps:
                 self.take(lambda: tower_shapes(config, weights, folder))
 
     def inside(
-        self, tokenizer: str, instruction: InstructionSpec, rows: int, lacking: list[str]
-    ) -> None:
-        """Compare the tokenizer with the table of words, and note tensors that are missing."""
+        self, tokenizer: str, instruction: InstructionSpec, rows: int, lacking: list[str],
+        unread: list[str],
+    ) -> None:  # fmt: skip
+        """Compare the tokenizer with the table of words, and note tensors that do not fit.
+
+        Args:
+            tokenizer: JSON of the ``tokenizers`` library.
+            instruction: Adds ids for padding and end.
+            rows: Of the table of words.
+            lacking: Tensors that are missing or wrong.
+            unread: Tensors that nothing reads; where others are missing they only have other
+                names.
+        """
         self.take(
             lambda: check_rows(
                 json.loads(tokenizer), f'{self._folder}/{TOKENIZER}', instruction, rows
@@ -96,6 +107,13 @@ class Steps:
         if lacking:
             are = f'{len(lacking)} tensors' if len(lacking) > 1 else '1 tensor'
             self.wrong.append(BundleError(f'{self._folder}: {are}: {few(lacking)}'))
+        elif unread:
+            are = f'{len(unread)} tensors' if len(unread) > 1 else '1 tensor'
+            first = ', '.join(unread[:_SHOWN]) + (', ...' if len(unread) > _SHOWN else '')
+            self.wrong.append(BundleError(
+                f'{self._folder}: {are} that nothing reads ({first}): expected only what the '
+                'model of config.json has; this one is another, and would act otherwise without '
+                'them'))  # fmt: skip
 
     def refuse(self) -> None:
         """Raise what is wrong, if anything is.

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from dysl_vla_ros.bundle.git_lfs import refuse_pointer
 from dysl_vla_ros.errors import BundleError
+from dysl_vla_ros.lab.model.tensor_values import check_finite, check_kind, kind_of_header
 
 _SINGLE = ('model.safetensors', 'pytorch_model.bin')
 
@@ -54,7 +55,8 @@ class TensorFiles:
         """One tensor, on the CPU, backed by its file.
 
         Raises:
-            BundleError: There is no such tensor; lists the names that come near.
+            BundleError: There is no such tensor; lists the names that come near. Or its numbers
+                are none of floating point.
         """
         path = self._where.get(name)
         if path is None:
@@ -68,6 +70,7 @@ class TensorFiles:
             raise BundleError(
                 f'{path}: no tensor {name!r}, though the index says so; download the file again'
             )
+        check_kind(f'{path}: {name}', tensor.dtype)
         return tensor
 
     def fill(self, module: nn.Module, prefix: str, dtype: torch.dtype | None = None) -> None:
@@ -79,7 +82,8 @@ class TensorFiles:
             dtype: Convert to this type; None keeps the file's.
 
         Raises:
-            BundleError: Tensors are missing or have another shape; they are listed.
+            BundleError: Tensors are missing, of another shape or of whole numbers; they are
+                listed. Or one holds what is no number.
         """
         if wrong := self.lacking(module, prefix):
             raise BundleError(f'{self._title}: {few(wrong)}')
@@ -87,11 +91,12 @@ class TensorFiles:
             tensor = self.read(prefix + name)
             # A copy: the file can be closed, and nothing can write through to it.
             kept = tensor.to(dtype or tensor.dtype, copy=True)
+            check_finite(f'{self._title}: {prefix}{name}', kept)
             owner, _, leaf = name.rpartition('.')
             setattr(module.get_submodule(owner), leaf, nn.Parameter(kept, requires_grad=False))
 
     def lacking(self, module: nn.Module, prefix: str) -> list[str]:
-        """What ``fill`` would refuse: tensors that are missing or have another shape.
+        """What ``fill`` would refuse: tensors that are missing, of another shape or kind.
 
         Names and headers are looked at, no weight is read.
         """
@@ -105,6 +110,7 @@ class TensorFiles:
                 continue
             try:
                 found = self.shape(stored)
+                check_kind(stored, self._kind(stored))
             except BundleError as error:
                 wrong.append(str(error))
                 continue
@@ -125,6 +131,15 @@ class TensorFiles:
         if source is None or isinstance(source, Mapping) or name not in source.keys():  # noqa: SIM118
             return tuple(self.read(name).shape)
         return tuple(source.get_slice(name).get_shape())
+
+    def _kind(self, name: str) -> torch.dtype | str | None:
+        """Of the numbers in a tensor; None where it is made of others, which are looked at."""
+        source = self._source(self._where[name])
+        if isinstance(source, Shaped):
+            return None
+        if isinstance(source, Mapping):
+            return self.read(name).dtype
+        return kind_of_header(source.get_slice(name).get_dtype())
 
     def _source(self, path: Path) -> Any:
         if path not in self._open:

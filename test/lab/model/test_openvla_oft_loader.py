@@ -143,6 +143,20 @@ def test_colours_are_those_of_the_published_processor(breakable):
 
 
 @pytest.mark.parametrize(
+    ('key', 'value', 'words'),
+    [('stds', 0, 'stds = 0.0: expected within 0.001 and 10'),
+     ('means', 127, 'means = 127.0: expected within 10, of colours in')],
+)  # fmt: skip
+def test_colours_that_no_picture_has_are_refused(breakable, key, value, words):
+    def change(document):
+        document[key] = [[0.5, 0.5, value], [0.5, 0.5, 0.5]]
+
+    edit(breakable / 'preprocessor_config.json', change)
+    with pytest.raises(BundleError, match=f'preprocessor_config.json: {words}'):
+        open_oft(breakable)
+
+
+@pytest.mark.parametrize(
     ('name', 'message'),
     [
         ('config.json', r'config.json: no such file; .* holds action_head'),

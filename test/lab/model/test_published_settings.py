@@ -48,7 +48,7 @@ def test_what_is_given_goes_before_what_the_key_says():
 
 
 def test_numbers_that_do_not_fit_the_weights_are_refused():
-    with pytest.raises(ConfigError, match='14 numbers, as an action has: give --no-libero'):
+    with pytest.raises(ConfigError, match='action numbers = 14: expected 7, .*give --no-libero'):
         settle('libero_x', {}, 14, 8)
     with pytest.raises(ConfigError, match='the state of this model has 14 numbers'):
         settle('bridge_orig', {}, 7, 14)
@@ -60,3 +60,9 @@ def test_numbers_that_do_not_fit_the_weights_are_refused():
 def test_names_of_data_sets_are_recognised_by_what_they_contain():
     assert known_robot('LIBERO_10_no_noops') == 'libero' and known_robot('bridge_oxe') == 'bridge'
     assert known_robot('berkeley_autolab_ur5') == ''
+
+
+def test_a_finger_that_is_as_open_as_closed_is_refused():
+    given = {'fingers': ((0.0, 0.04), (0.02, 0.02))}
+    with pytest.raises(ConfigError, match=r'fingers = \(0.02, 0.02\): expected for finger 1 a cl'):
+        settle('libero_x', given, 7, 8)
