@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from dysl_vla_ros.bundle import MANIFEST_NAME
+from dysl_vla_ros.bundle.no_files import with_weights
 from dysl_vla_ros.cli.checkpoints import add_checkpoint_options, open_in_torch
 from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, POSITIVE, WORKERS, add_backend, whole
 from dysl_vla_ros.config import EngineConfig, NodeConfig
@@ -141,6 +142,7 @@ def _open(given: argparse.Namespace) -> Policy:
     from dysl_vla_ros.lab.export.write_bundle import ExportSettings, manifest_of
 
     manifest = manifest_of(source, path.name, ExportSettings('fp32'), '')
+    manifest = with_weights(manifest, [path, *([given.skipping] if given.skipping else [])])
     tokenizer = load_tokenizer(manifest, source.contract().tokenizer)
     policy = Policy(engine, manifest, tokenizer)
     policy.warm_up(1)

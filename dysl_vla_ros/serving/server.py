@@ -26,7 +26,7 @@ from websockets.sync.server import Server, ServerConnection, serve
 from dysl_vla_ros.engines.remote.contract import Contract
 from dysl_vla_ros.engines.remote.protocol import LARGEST_MESSAGE, ReadPicture, pack, unpack
 from dysl_vla_ros.engines.remote.request import ASK, NUMBERED
-from dysl_vla_ros.engines.remote.same_model import JOINTS, MODEL
+from dysl_vla_ros.engines.remote.same_model import CONTRACT, JOINTS, MODEL
 from dysl_vla_ros.errors import ConfigError, DyslError
 from dysl_vla_ros.policy import Policy
 from dysl_vla_ros.serving.episode import Episode, ServeSettings
@@ -271,6 +271,7 @@ class PolicyServer:
             'action_space': action.space, 'action_period_s': action.period_s,
             'request': dict(contract.request),
             MODEL: manifest.digest, JOINTS: list(manifest.action.joint_names),
+            CONTRACT: contract.digest,
             ASK: {
                 'mode': self._settings.mode, 'layers_total': manifest.layers_total,
                 'static_layers': list(manifest.static_layers), NUMBERED: True,
