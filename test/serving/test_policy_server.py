@@ -30,6 +30,7 @@ from dysl_vla_ros.loop_settings import skip_settings
 from dysl_vla_ros.policy import open_policy
 from dysl_vla_ros.serving.episode import Episode, ServeSettings
 from dysl_vla_ros.serving.server import HARNESS, Place, PolicyServer
+from dysl_vla_ros.serving.vla_eval import HarnessSession
 
 PATIENCE = 30.0
 
@@ -309,12 +310,38 @@ def test_the_harness_gets_row_by_row_and_episodes_begin_anew(serve):
         client.send(message('episode_start', {}, 13))
         again = ask(client, 'observation', seen, 14)
         assert again['payload']['dysl']['mode'] == 'full'
-        wrong = ask(client, 'observation', {'images': {}}, 15)
-        assert wrong['type'] == 'action'  # from the chunk that is there
         client.send(message('episode_end', {}, 16))
         wrong = ask(client, 'observation', {'images': {}}, 17)
         assert wrong['type'] == 'error'
         assert 'observation_failed' in wrong['payload']['error']
+
+
+def test_the_harness_gets_no_row_of_a_chunk_for_what_does_not_fit_or_says_other_words(
+    policy, settings
+):
+    session = HarnessSession(Episode(policy, contract_of(policy.manifest), settings, decides=True))
+    state = asked()['observation/state']
+    seen = {'images': {'image': np.zeros((96, 96, 3), np.uint8)}, 'states': state,
+            'task_description': 'pick'}  # fmt: skip
+
+    def answer(payload):
+        found = session.answer({'type': 'observation', 'payload': payload, 'seq': 1})
+        return found['payload'].get('error') or found['payload']['dysl']['mode']
+
+    assert [answer(seen), answer(seen)] == ['full', 'full']
+    assert 'lacks' in answer({})
+    assert 'image' in answer({**seen, 'images': {'image': 7}})
+    assert 'finite' in answer({**seen, 'states': np.full(7, np.nan)})
+    assert 'the instruction is a NoneType' in answer({**seen, 'task_description': None})
+    made = []
+    policy.predict = lambda observation, plan, real=policy.predict: (
+        made.append(observation.instruction) or real(observation, plan)
+    )
+    assert [answer(seen) for _ in range(6)] == ['full'] * 6  # the rest of the chunk
+    assert not made
+    assert answer(seen) == 'skipped'
+    assert answer({**seen, 'task_description': 'put'}) == 'full'
+    assert made == ['pick', 'put']
 
 
 def answers(reply):
