@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -23,6 +23,9 @@ from dysl_vla_ros.engines.fake.arm import is_fake_path
 from dysl_vla_ros.errors import ConfigError, EngineError
 from dysl_vla_ros.loop_settings import skip_settings
 from dysl_vla_ros.policy import Policy, load_tokenizer, open_policy
+
+if TYPE_CHECKING:
+    from dysl_vla_ros.serving.server import PolicyServer
 
 _MOST_THREADS = 64
 
@@ -119,10 +122,13 @@ def run(given: argparse.Namespace) -> int:
     )  # fmt: skip
     for line in _warnings(given.host, place.token, place.certificate):
         console.print(line, soft_wrap=True)
-    _wait()
+    _wait(server)
+    listening = server.listening
     server.close()
     policy.engine.close()
     console.print(str(answered))
+    if not listening:
+        raise EngineError(f'{server.url}: nobody could come any more; what is above says why')
     return 0
 
 
@@ -165,12 +171,12 @@ def _warnings(host: str, token: str, certificate: str) -> list[str]:
     return found
 
 
-def _wait() -> None:
-    """Until somebody ends it."""
+def _wait(server: PolicyServer) -> None:
+    """Until somebody ends it, or it ends itself."""
     ended = threading.Event()
     before = signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
     try:
-        while not ended.wait(0.5):
+        while server.listening and not ended.wait(0.5):
             pass
     except KeyboardInterrupt:
         pass
