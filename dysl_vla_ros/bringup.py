@@ -430,6 +430,10 @@ def _recorder(given: Mapping[str, str]) -> NodeSpec:
     if importlib.util.find_spec('mcap') is None:
         raise ConfigError('record', 'true', 'the library mcap: python3 -m pip install '
                           "'mcap>=1.5,<2'; or record:=false")  # fmt: skip
+    if not given['record_folder'].strip():
+        raise ConfigError(
+            'record_folder', given['record_folder'], 'a folder; . is the current one'
+        )
     folder = Path(given['record_folder']).expanduser()
     if folder.exists() and not folder.is_dir():
         raise ConfigError('record_folder', str(folder), 'a folder: this is a file')

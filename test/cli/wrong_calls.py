@@ -151,6 +151,8 @@ CALLS = [
     ('import SET OUT --held-out 0.5', 'there is no option --held-out', WRONG),
     ('import SET OUT --action-names', '--action-names: expected at least one argument', WRONG),
     ('replay', 'bag is missing', WRONG),
+    ('replay NOTHING', "bag = '': expected a path; . is the current folder", WRONG),
+    ('bench --json NOTHING', "--json = '': expected a path", WRONG),
     ('replay NOWHERE', 'a recording: there is nothing of this name', WRONG),
     ('replay SET --engine TEXT', 'this is a file', WRONG),
     ('replay SET --tau 2', 'within [0, 1]', WRONG),
@@ -246,7 +248,7 @@ def places(root: Path) -> dict[str, str]:
         'NOWHERE': 'nowhere', 'TEXT': 'text.txt', 'EMPTY': 'empty', 'FOREIGN': 'foreign',
         'CUT': 'cut', 'NEWER': 'newer', 'OTHER': 'other', 'SHORT': 'short', 'NPZ': 'cut.npz',
         'TENSORS': 'cut.safetensors', 'BLANK': 'blank', 'SET': 'set', 'CUTSET': 'cutset',
-        'LINK': 'link', 'BRACKET': 'bracket.yaml', 'OUT': 'out', 'BUNDLE': str(bundled),
+        'LINK': 'link', 'NOTHING': '', 'BRACKET': 'bracket.yaml', 'OUT': 'out', 'BUNDLE': str(bundled),
     }  # fmt: skip
 
 
