@@ -155,6 +155,7 @@ CALLS = [
     ('bench --json NOTHING', "--json = '': expected a path", WRONG),
     ('replay NOWHERE', 'a recording: there is nothing of this name', WRONG),
     ('replay SET --engine TEXT', 'this is a file', WRONG),
+    ('replay SET --every 0', "--every = '0': expected a number above 0", WRONG),
     ('replay SET --tau 2', 'within [0, 1]', WRONG),
     ('serve NOWHERE', 'nothing of this name', WRONG),
     ('serve --port 99999', 'within [0, 65535]', WRONG),
