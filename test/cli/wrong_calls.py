@@ -249,7 +249,8 @@ def places(root: Path) -> dict[str, str]:
         'NOWHERE': 'nowhere', 'TEXT': 'text.txt', 'EMPTY': 'empty', 'FOREIGN': 'foreign',
         'CUT': 'cut', 'NEWER': 'newer', 'OTHER': 'other', 'SHORT': 'short', 'NPZ': 'cut.npz',
         'TENSORS': 'cut.safetensors', 'BLANK': 'blank', 'SET': 'set', 'CUTSET': 'cutset',
-        'LINK': 'link', 'NOTHING': '', 'BRACKET': 'bracket.yaml', 'OUT': 'out', 'BUNDLE': str(bundled),
+        'LINK': 'link', 'NOTHING': '', 'BRACKET': 'bracket.yaml', 'OUT': 'out',
+        'BUNDLE': str(bundled),
     }  # fmt: skip
 
 
