@@ -187,6 +187,9 @@ CALLS = [
     ('inspect', 'folder is missing', WRONG),
     ('inspect NOWHERE', 'there is nothing of this name', WRONG),
     ('inspect TEXT', 'this is a file', WRONG),
+    ('inspect NOTES', 'its config.json and weights: in this one there is notes.json, and no model',
+     WRONG),
+    ('inspect NOTHING', "folder = '': expected a path", WRONG),
     ('inspect FOREIGN', 'in this one there is thesis.tex', WRONG),
     ('inspect CUT', 'not valid JSON', FAILED),
     ('inspect A B', "'B' is one argument too many", WRONG),
@@ -244,12 +247,14 @@ def places(root: Path) -> dict[str, str]:
     for name, info in (('set', '{"codebase_version": "v3.0"}'), ('cutset', '{"codebase_')):
         (root / name / 'meta').mkdir(parents=True)
         (root / name / 'meta' / 'info.json').write_text(info)
+    (root / 'notes').mkdir()
+    (root / 'notes' / 'notes.json').write_text('{}')
     (root / 'link').symlink_to(root / 'text.txt')
     return {
         'NOWHERE': 'nowhere', 'TEXT': 'text.txt', 'EMPTY': 'empty', 'FOREIGN': 'foreign',
         'CUT': 'cut', 'NEWER': 'newer', 'OTHER': 'other', 'SHORT': 'short', 'NPZ': 'cut.npz',
         'TENSORS': 'cut.safetensors', 'BLANK': 'blank', 'SET': 'set', 'CUTSET': 'cutset',
-        'LINK': 'link', 'NOTHING': '', 'BRACKET': 'bracket.yaml', 'OUT': 'out',
+        'NOTES': 'notes', 'LINK': 'link', 'NOTHING': '', 'BRACKET': 'bracket.yaml', 'OUT': 'out',
         'BUNDLE': str(bundled),
     }  # fmt: skip
 
