@@ -19,7 +19,7 @@ from dysl_vla_ros.data_types import COMMAND_TOPICS, SKIP_MODES
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.parameter_check import check_once, check_reach
 from dysl_vla_ros.parameter_file import parameters_for
-from dysl_vla_ros.ros_names import is_topic
+from dysl_vla_ros.ros_names import RECORDABLE, is_recordable, is_topic
 from dysl_vla_ros.sim.robot_description import urdf
 
 PACKAGE = 'dysl_vla_ros'
@@ -430,11 +430,19 @@ def _recorder(given: Mapping[str, str]) -> NodeSpec:
     if importlib.util.find_spec('mcap') is None:
         raise ConfigError('record', 'true', 'the library mcap: python3 -m pip install '
                           "'mcap>=1.5,<2'; or record:=false")  # fmt: skip
+    if not given['record_folder'].strip():
+        raise ConfigError(
+            'record_folder', given['record_folder'], 'a folder; . is the current one'
+        )
     folder = Path(given['record_folder']).expanduser()
     if folder.exists() and not folder.is_dir():
         raise ConfigError('record_folder', str(folder), 'a folder: this is a file')
     files = _files(given)
     topics = [entry.strip() for entry in given['record_topics'].split(',') if entry.strip()]
+    for entry in topics:
+        if not is_recordable(entry):
+            raise ConfigError('record_topics', entry, 'NAME=TYPE, with one of '
+                              + ', '.join(RECORDABLE))  # fmt: skip
     topics += _topics_of_arms(files)
     parameters: dict[str, Any] = {
         'folder': str(folder), 'limit_gb': limit, 'video': given['record_video'] == 'true',

@@ -605,6 +605,13 @@ class NodeConfig:
                 raise ConfigError(
                     'workspace.planes', planes, f'a normal, not {planes[start : start + 3]}'
                 )
+        inputs = self.inputs
+        if inputs.image_timeout_s > inputs.max_observation_age_s:
+            raise ConfigError(
+                'timeout.image_s', inputs.image_timeout_s,
+                f'at most max_observation_age_s = {inputs.max_observation_age_s}: a camera that '
+                'is gone would be told as a model that is slow',
+            )  # fmt: skip
         if self.skip.expected_min > self.skip.expected_max:
             raise ConfigError(
                 'skip.expected_min',

@@ -17,6 +17,8 @@ from dysl_vla_ros.errors import ConfigError
 
 _BODY = 'ros__parameters'
 _DEEPEST = 20
+OF_ROS = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
+"""Parameters that rclpy declares for itself."""
 
 
 @dataclass(frozen=True)

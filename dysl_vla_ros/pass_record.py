@@ -44,7 +44,7 @@ class Source:
     Attributes:
         run: A word of its own for each time that the node was configured.
         bundle: Name of the bundle.
-        digest: Of all its files: the same digest, the same model.
+        digest: Of its manifest: the same digest, the same model.
         device: On which it ran, in words.
     """
 

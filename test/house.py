@@ -143,7 +143,7 @@ PARTS = {
     ),
     'serving': May(
         'core data_types engines.remote errors pictures policy verified_pass',
-        'concurrent contextlib hmac http pathlib ssl threading time',
+        'concurrent contextlib hmac http pathlib socket ssl threading time',
         'numpy websockets',
     ),
     'ros_packages': May('errors', 'os pathlib'),

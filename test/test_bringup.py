@@ -582,6 +582,10 @@ def test_the_recorder_hears_every_arm_of_a_parameter_file(tmp_path):
         ({'record_limit_gb': 'much'}, "record_limit_gb = 'much': expected a number"),
         ({'record_video': 'yes'}, "record_video = 'yes'"),
         ({'record_folder': __file__}, 'expected a folder: this is a file'),
+        ({'record_folder': ''}, "record_folder = '': expected a folder"),
+        ({'record_topics': '/a=std_msgs/msg/Strng'}, "record_topics = '/a=std_msgs/msg/Strng'"),
+        ({'record_topics': '/a=std_msgs/msg/Bool,/b'}, "record_topics = '/b': expected NAME=TYPE"),
+        ({'record_topics': 'a b=std_msgs/msg/Bool'}, "record_topics = 'a b=std_msgs"),
     ],
 )
 def test_a_wrong_argument_of_the_recorder_is_named_before_any_node(arguments, message):

@@ -154,6 +154,9 @@ def test_names_are_unique_and_every_parameter_says_what_it_means():
          '(0.0, 0.0, 0.0)'),
         ({'skip.expected_min': 0.6, 'skip.expected_max': 0.5},
          'skip.expected_min = 0.6: expected at most skip.expected_max = 0.5'),
+        ({'timeout.image_s': 1.2},
+         'timeout.image_s = 1.2: expected at most max_observation_age_s = 1.0: a camera that is '
+         'gone would be told as a model that is slow'),
         ({'starvation_hold_s': 3.0, 'starvation_fault_s': 2.0},
          'starvation_hold_s = 3.0: expected at most starvation_fault_s = 2.0'),
         ({'command_window_s': 0.05, 'command_rate_hz': 19.9},
@@ -197,6 +200,7 @@ def test_values_that_make_no_sense_together_are_refused(flat, words):
         {'workspace.min': [0, 0, 0], 'workspace.max': [1, 1, 1]},
         {'workspace.planes': [0, 0, 1, 0, 1e-3, 0, 0, -1]},
         {'skip.expected_min': 0.5, 'skip.expected_max': 0.5},
+        {'timeout.image_s': 2.0, 'max_observation_age_s': 2.0},
         {'starvation_hold_s': 2.0, 'starvation_fault_s': 2.0},
         {'command_window_s': 0.05, 'command_rate_hz': 20.0},
         {'continuity.threshold': 0.2, 'continuity.hysteresis': 0.2},

@@ -6,6 +6,7 @@ import logging
 import socket
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -258,6 +259,38 @@ def test_a_server_whose_joints_stand_in_another_order_is_refused(bundle, local):
     with pytest.raises(LinkError, match='another model'):
         said({**ours, 'model': 'b'})
     said({key: value for key, value in ours.items() if key != 'joint_names'})
+
+
+def test_a_server_that_comes_back_with_wider_actions_of_the_same_files_is_refused(local):
+    """The arm would go on by itself, ten times as far."""
+    wider = local.manifest.action.normalisation
+    wider = replace(wider, low=tuple(10 * value for value in wider.low))
+    theirs = replace(local.manifest, action=replace(local.manifest.action, normalisation=wider))
+    contract, ours = contract_of(local.manifest), local.manifest
+    finer = replace(contract, action=replace(contract.action, scale=(0.1,) * 6))
+    looks = SameModel(contract, ours.digest)
+    looks(about(ours, contract))
+    looks(about(ours, contract))
+    with pytest.raises(LinkError, match='with another model .*clean up and configure'):
+        looks(about(theirs, contract))
+    with pytest.raises(LinkError, match='with another contract .*clean up and configure'):
+        looks(about(ours, finer))
+
+
+def about(manifest, contract):
+    """What such a server says when a connection begins."""
+    from websockets.sync.client import connect
+
+    from dysl_vla_ros.engines.remote.protocol import unpack
+
+    settings = ServeSettings(skip_settings(NodeConfig(), manifest.calibration), 'full')
+    policy = SimpleNamespace(manifest=manifest, engine=SimpleNamespace(device='here'))
+    server = PolicyServer(policy, contract, settings, Place(port=0))
+    server.start()
+    with connect(server.url, compression=None) as client:
+        said = unpack(client.recv())
+    server.close()
+    return said
 
 
 def test_an_answer_to_another_request_is_none(bundle, local, opened, monkeypatch):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dysl_vla_ros.bundle.digest import digest_of
 from dysl_vla_ros.bundle.ranges import (
     LARGEST_PLACE,
     LEAST_CROP,
@@ -34,6 +34,8 @@ _LONGEST_WINDOW = 100
 _ELEMENTS = 1 << 28
 """Numbers of one input or output of a graph."""
 _DTYPES = ('float32', 'float16', 'int64', 'int32', 'bool')
+_BESIDE = ('calibration', 'card')
+"""Fields of a manifest that are no part of its digest."""
 _SHA256 = re.compile('[0-9a-f]{64}')
 
 
@@ -296,10 +298,12 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """Of what a pass is made of: two bundles with the same one run the same model."""
-        files = sorted((name, entry.sha256) for name, entry in self.files.items())
-        text = repr((self.name, self.layers_total, self.static_layers, files))
-        return hashlib.sha256(text.encode()).hexdigest()
+        """Of what goes into the model, what runs in it and what its actions mean.
+
+        Two bundles with the same one run the same model for the same robot. The calibration,
+        which is when to skip, and the card, which is notes, are no part of it.
+        """
+        return digest_of(self, _BESIDE)
 
     @property
     def layout(self) -> LayerLayout:

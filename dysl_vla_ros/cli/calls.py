@@ -8,11 +8,19 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, NoReturn
 
 _KINDS = {'int': 'a whole number', 'float': 'a number', 'Path': 'a path'}
 _LONGEST_CHOICES = 30
 _FLAGS = (argparse.BooleanOptionalAction, argparse._StoreTrueAction, argparse._HelpAction)
+
+
+def _path(text: str) -> Path:
+    """An empty text, as of a variable that is not set, would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("'': expected a path; . is the current folder")
+    return Path(text)
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,6 +40,7 @@ class Parser(argparse.ArgumentParser):
             prog=f'dysl {command}', description=text, formatter_class=_Help, allow_abbrev=False,
             epilog='\n'.join([title, *calls]) if calls else None,
         )  # fmt: skip
+        self.register('type', Path, _path)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse does; ``said`` are the options that the call has, whatever their values."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dysl_vla_ros.cli import doctor_cameras
 from dysl_vla_ros.cli.doctor_modules import library_findings, ros_findings
+from dysl_vla_ros.cli.doctor_parameters import parameter_finding
 from dysl_vla_ros.cli.finding import Finding
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.errors import DyslError
@@ -49,9 +50,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Print the findings; exit code 1 when something needed for the node is broken."""
     check_json(given.json, 'doctor')
-    found = (
-        doctor_cameras.findings(given) if given.cameras else findings(given.engine, given.plans)
-    )
+    found = [] if given.params_file is None else [parameter_finding(given.params_file)]
+    if not given.cameras:
+        found = [*findings(given.engine, given.plans), *found]
+    elif all(item.state == 'ok' for item in found):
+        found += doctor_cameras.findings(given)
     width = min(shutil.get_terminal_size((_WIDTH, 24)).columns, 2 * _WIDTH)
     print(as_text(found, max(width, 60), sys.stdout.isatty()))
     if given.json is not None:
@@ -120,10 +123,14 @@ def _bundle_and_gpu(engine: str, plans: str) -> list[Finding]:
     try:
         from dysl_vla_ros.bundle.folder import open_bundle
         from dysl_vla_ros.cli.doctor_tensorrt import driver_finding, plans_finding
+        from dysl_vla_ros.engines.fake.arm import is_fake_path
         from dysl_vla_ros.engines.open_engine import bundled_model
     except ImportError as error:
         return [Finding(part, 'broken', f'cannot be checked: {error}', needed, 'see above')]
     driver_line, driver = driver_finding()
+    if is_fake_path(engine):
+        text = 'no bundle: the test of the wiring, which moves each joint a little; needs no model'
+        return [driver_line, Finding(f'engine {engine}', 'ok', text, needed)]
     try:
         bundle = open_bundle(Path(engine).expanduser() if engine else bundled_model())
     except (DyslError, OSError) as error:

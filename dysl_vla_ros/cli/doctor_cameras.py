@@ -6,13 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from dysl_vla_ros.cli.doctor_parameters import judge
 from dysl_vla_ros.cli.finding import Finding
 from dysl_vla_ros.errors import BundleError, ConfigError, DyslError
 from dysl_vla_ros.ros_names import is_name
 
 _NEEDED = 'the policy'
-_NODE = 'vla_node'
-_PREFIXES = ('image.', 'timeout.image_s', 'max_observation_age_s')
 _OURS = 'overlay_'
 _FIX = 'doc/cameras.md'
 
@@ -25,7 +24,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--camera', action='append', default=[], metavar='CAMERA=TOPIC',
                         help='where a camera publishes, if not on its own name')  # fmt: skip
     parser.add_argument('--params-file', type=Path,
-                        help="the node's, for image.fit, image.roi and the like")  # fmt: skip
+                        help="the node's: it is judged, and image.fit, image.roi and the like "
+                        'hold for what is seen')  # fmt: skip
     parser.add_argument('--seconds', type=float, default=5.0, help='how long to listen')
     parser.add_argument('--overlays', type=Path, default=Path('camera_check'),
                         help='folder for training, now, and both over each other')  # fmt: skip
@@ -96,14 +96,9 @@ def _manifest(engine: str) -> Any:
 
 def _inputs(given: argparse.Namespace) -> Any:
     """The node's parameters about pictures, of its file."""
-    from dysl_vla_ros.config import from_flat
-    from dysl_vla_ros.parameter_file import parameters_for
+    from dysl_vla_ros.config import NodeConfig
 
-    if given.params_file is None:
-        return from_flat({}).inputs
-    wanted = {name: value for name, value in parameters_for(given.params_file, _NODE)
-              if name.startswith(_PREFIXES)}  # fmt: skip
-    return from_flat(wanted).inputs
+    return NodeConfig().inputs if given.params_file is None else judge(given.params_file)[0].inputs
 
 
 def _topics(entries: list[str], cameras: list[str]) -> dict[str, str]:

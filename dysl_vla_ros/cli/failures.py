@@ -66,7 +66,8 @@ def _wrong(error: ConfigError, options: Collection[str]) -> str:
     if value is None or value == []:
         return f'{name} is missing: expected {error.expected}'
     if isinstance(value, (list, tuple)):
-        return f'{name} = {" ".join(map(str, value))}: expected {error.expected}'
+        between = ' ' if name.startswith('--') else ', '  # of an option as it was typed
+        return f'{name} = {between.join(map(str, value))}: expected {error.expected}'
     return f'{name} = {value!r}: expected {error.expected}'
 
 

@@ -23,6 +23,8 @@ from dysl_vla_ros.errors import BundleError, ConfigError
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.model.inspection import Report, Step
 
+_WEIGHTS = ('.safetensors', '.bin', '.pt', '.pth', '.ckpt')
+
 EXAMPLE = 'dysl inspect runs/bundle'
 
 
@@ -54,6 +56,14 @@ def run(given: argparse.Namespace) -> int:
             'the folder of a bundle, or of a model '
             f'with its config.json: in this one there is {there}',
         )
+    elif not any(_is_of_a_model(path) for path in given.folder.iterdir()):
+        there = targets.listed(targets.contents(given.folder))
+        raise ConfigError(
+            'folder',
+            str(given.folder),
+            'the folder of a bundle, or of a model with its config.json and weights: in this one '
+            f'there is {there}, and no model',
+        )
     console = Console(highlight=False)
     if is_bundle(given.folder):
         document = _bundle(open_bundle(given.folder).manifest)
@@ -67,6 +77,11 @@ def run(given: argparse.Namespace) -> int:
     if given.json is not None:
         write_json(given.json, document)
     return 0 if supported else 1
+
+
+def _is_of_a_model(path: Path) -> bool:
+    """Whether a folder with such a file may hold a published model, whole or not."""
+    return path.name == 'config.json' or path.suffix in _WEIGHTS
 
 
 def _published(folder: Path, given: argparse.Namespace) -> Report:

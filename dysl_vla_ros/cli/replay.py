@@ -17,7 +17,7 @@ from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file
 from dysl_vla_ros.cli.replay_tables import motion_tables, replay_tables
 from dysl_vla_ros.cli.report import check_json, write_json
-from dysl_vla_ros.cli.values import COUNT_FROM_0, FROM_0, SHARE, WORKERS, add_backend
+from dysl_vla_ros.cli.values import COUNT_FROM_0, POSITIVE, SHARE, WORKERS, add_backend
 from dysl_vla_ros.config import EngineConfig, NodeConfig, load_yaml
 from dysl_vla_ros.data_types import SKIP_MODES
 from dysl_vla_ros.errors import ConfigError
@@ -75,7 +75,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                        help='where a camera of the bundle is in the recording')  # fmt: skip
     other.add_argument('--joints', default='', metavar='TOPIC', help='of the joint states')
     other.add_argument('--instruction', default='', help='where none was recorded')
-    other.add_argument('--every', type=FROM_0, default=0.0, help='seconds between two '
+    other.add_argument('--every', type=POSITIVE, default=0.0, help='seconds between two '
                        'observations; default: half a chunk')  # fmt: skip
     add('--topic', default='', help='of the passes, where several nodes were recorded')
     add('--chunks', type=COUNT_FROM_0, default=0, help='the first so many; default: all')
@@ -119,7 +119,7 @@ def _check(given: argparse.Namespace) -> None:
     if not 0 <= given.tau <= 1:
         raise ConfigError('--tau', given.tau, 'within [0, 1]; 0: as it was')
     if not 0 <= given.every < 1e6:
-        raise ConfigError('--every', given.every, 'at least 0')
+        raise ConfigError('--every', given.every, 'less than a million seconds')
 
 
 def _words(entries: Iterable[str]) -> dict[str, str]:

@@ -10,11 +10,12 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from dysl_vla_ros.bundle import MANIFEST_NAME
+from dysl_vla_ros.bundle.no_files import with_weights
 from dysl_vla_ros.cli.checkpoints import add_checkpoint_options, open_in_torch
 from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, POSITIVE, WORKERS, add_backend, whole
 from dysl_vla_ros.config import EngineConfig, NodeConfig
@@ -22,6 +23,9 @@ from dysl_vla_ros.engines.fake.arm import is_fake_path
 from dysl_vla_ros.errors import ConfigError, EngineError
 from dysl_vla_ros.loop_settings import skip_settings
 from dysl_vla_ros.policy import Policy, load_tokenizer, open_policy
+
+if TYPE_CHECKING:
+    from dysl_vla_ros.serving.server import PolicyServer
 
 _MOST_THREADS = 64
 
@@ -118,10 +122,13 @@ def run(given: argparse.Namespace) -> int:
     )  # fmt: skip
     for line in _warnings(given.host, place.token, place.certificate):
         console.print(line, soft_wrap=True)
-    _wait()
+    _wait(server)
+    listening = server.listening
     server.close()
     policy.engine.close()
     console.print(str(answered))
+    if not listening:
+        raise EngineError(f'{server.url}: nobody could come any more; what is above says why')
     return 0
 
 
@@ -141,6 +148,7 @@ def _open(given: argparse.Namespace) -> Policy:
     from dysl_vla_ros.lab.export.write_bundle import ExportSettings, manifest_of
 
     manifest = manifest_of(source, path.name, ExportSettings('fp32'), '')
+    manifest = with_weights(manifest, [path, *([given.skipping] if given.skipping else [])])
     tokenizer = load_tokenizer(manifest, source.contract().tokenizer)
     policy = Policy(engine, manifest, tokenizer)
     policy.warm_up(1)
@@ -163,12 +171,12 @@ def _warnings(host: str, token: str, certificate: str) -> list[str]:
     return found
 
 
-def _wait() -> None:
-    """Until somebody ends it."""
+def _wait(server: PolicyServer) -> None:
+    """Until somebody ends it, or it ends itself."""
     ended = threading.Event()
     before = signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
     try:
-        while not ended.wait(0.5):
+        while server.listening and not ended.wait(0.5):
             pass
     except KeyboardInterrupt:
         pass

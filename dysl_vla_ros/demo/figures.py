@@ -72,6 +72,12 @@ class Picture:
         """A key of the policy status; '' while unknown."""
         return self.values.get(POLICY, {}).get(key, '')
 
+    @property
+    def waits(self) -> bool:
+        """Whether the node is known not to move the arm."""
+        state = self.command_value('state')
+        return bool(state) and state not in _PLAYING
+
     def note_pass(self, values: dict[str, str]) -> None:
         """Take over one ``~/chunk_info``."""
         self.passes += 1

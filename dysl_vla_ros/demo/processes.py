@@ -17,7 +17,7 @@ from dysl_vla_ros import bringup
 from dysl_vla_ros.errors import DyslError
 from dysl_vla_ros.hardware.parent import VARIABLE
 
-_TAIL_LINES = 15
+_TAIL_LINES, _FATAL_LINES = 15, 3
 _PATIENCE_S = 8.0
 
 
@@ -148,5 +148,8 @@ class Children:
 
 
 def _tail(log: Path) -> str:
+    """The end of a log; what was fatal stands first, wherever it stood."""
     lines = log.read_text(encoding='utf-8', errors='replace').splitlines()
-    return '\n'.join(f'  {line}' for line in lines[-_TAIL_LINES:]) or '  (it printed nothing)'
+    fatal = [line for line in lines if '[FATAL]' in line][-_FATAL_LINES:]
+    shown = fatal + [line for line in lines[-_TAIL_LINES:] if line not in fatal]
+    return '\n'.join(f'  {line}' for line in shown) or '  (it printed nothing)'

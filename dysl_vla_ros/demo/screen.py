@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol
@@ -10,13 +11,16 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from dysl_vla_ros.demo.figures import Picture, number
+from dysl_vla_ros.demo.figures import Picture, number, why_no_pass
 from dysl_vla_ros.demo.keys import Keys, Operator, Wish
 from dysl_vla_ros.demo.view import Size, live_view
 
 _REFRESH_S = 0.25
 _KEY_S = 0.05
 _LINE_S = 5.0
+_WAIT_S = 5.0
+"""Shorter waits are those of every start."""
+_FIGURES = re.compile(r'[0-9.]+')
 
 
 class Watched(Protocol):
@@ -46,6 +50,8 @@ class Screen:
         self._operator: Operator | None = None
         self._quits = False
         self._said_at = 0.0
+        self._waits_for = self._told = ''
+        self._waits_since = 0.0
         self._screen = Live(
             console=console, auto_refresh=False, screen=True, vertical_overflow='crop'
         )
@@ -95,6 +101,18 @@ class Screen:
             self._screen.update(view, refresh=True)
         elif self._lines:
             self._line(picture, seconds, ended)
+        if not self._live:
+            self._tell_waiting(picture, seconds)
+
+    def _tell_waiting(self, picture: Picture, seconds: float) -> None:
+        """Why the model does not run, once it has lasted, and again when it is another reason."""
+        reason = why_no_pass(picture) if picture.waits else ''
+        kind = _FIGURES.sub('', reason)  # an age in it is no other reason
+        if kind != self._waits_for:
+            self._waits_for, self._waits_since = kind, seconds
+        if kind and kind != self._told and seconds - self._waits_since >= _WAIT_S:
+            self._told = kind
+            self._console.print(Text(f'{seconds:.0f} s  {reason}'), soft_wrap=True)
 
     def _ask(self, wish: Wish, operator: Operator) -> None:
         if wish.what == 'quit':

@@ -184,6 +184,11 @@ class Camera:
         found = types_on(self._node, self._topic)
         others = types_on(self._node, self._topic + COMPRESSED_SUFFIX)
         name, chosen = self.spec.name, self._limits.image_transport
+        if packed in found and self._topic.endswith(COMPRESSED_SUFFIX):
+            return (
+                f'{name}: {self._topic} carries {packed}: expected its name without '
+                f'{COMPRESSED_SUFFIX}, {self._topic.removesuffix(COMPRESSED_SUFFIX)}'
+            )
         if found - {raw}:
             return (
                 f'{name}: {self._topic} carries {", ".join(sorted(found))}: expected {raw}; '

@@ -20,15 +20,13 @@ from rclpy.parameter import Parameter as RosParameter
 from dysl_vla_ros.config import NODE_ONLY, NodeConfig, Parameter, from_flat, parameters, value_of
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.parameter_check import check_once, check_reach
-from dysl_vla_ros.parameter_file import of_others
+from dysl_vla_ros.parameter_file import OF_ROS, of_others
 
 _INTEGER_LIMIT = 2**63 - 1
 _LIST_TYPES = {
     tuple[str, ...]: RosParameter.Type.STRING_ARRAY,
     tuple[float, ...]: RosParameter.Type.DOUBLE_ARRAY,
 }
-_OF_ROS = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
-"""Parameters that rclpy declares for itself."""
 
 
 def declare(node: Node) -> NodeConfig:
@@ -43,7 +41,7 @@ def declare(node: Node) -> NodeConfig:
     given = {
         name: _plain(parameter)
         for name, parameter in node.get_parameters_by_prefix('').items()
-        if not name.startswith(_OF_ROS)
+        if not name.startswith(OF_ROS)
     }
     own = {name: given.pop(name) for name in NODE_ONLY if name in given}
     for name, value in own.items():
@@ -88,7 +86,7 @@ def read(node: Node) -> NodeConfig:
     set_now = {
         name: _plain(parameter)
         for name, parameter in node.get_parameters_by_prefix('').items()
-        if name not in NODE_ONLY and not name.startswith(_OF_ROS)
+        if name not in NODE_ONLY and not name.startswith(OF_ROS)
     }
     return from_flat(set_now)
 

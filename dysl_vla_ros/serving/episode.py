@@ -95,6 +95,14 @@ class Episode:
         self._skip.restart()
         self._played = None
 
+    def read(self, request: Mapping[str, Any]) -> Observation:
+        """What a request shows, of now; nothing is run and nothing noted.
+
+        Raises:
+            InputError: It does not fit; names the key.
+        """
+        return observation_of(request, self.contract, self._clock())
+
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Run the policy once, twice where continuity drops.
 
@@ -115,8 +123,8 @@ class Episode:
         return found
 
     def _answered(self, request: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-        now = self._clock()
-        observation = observation_of(request, self.contract, now)
+        observation = self.read(request)
+        now = observation.stamp
         mode, layer = self._wish(said)
         if said.get('aside'):
             if observation.instruction == BLANK:

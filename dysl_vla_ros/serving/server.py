@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import logging
+import socket
 import ssl
 import threading
 import time
@@ -17,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
@@ -26,16 +27,19 @@ from websockets.sync.server import Server, ServerConnection, serve
 from dysl_vla_ros.engines.remote.contract import Contract
 from dysl_vla_ros.engines.remote.protocol import LARGEST_MESSAGE, ReadPicture, pack, unpack
 from dysl_vla_ros.engines.remote.request import ASK, NUMBERED
-from dysl_vla_ros.engines.remote.same_model import JOINTS, MODEL
+from dysl_vla_ros.engines.remote.same_model import CONTRACT, JOINTS, MODEL
 from dysl_vla_ros.errors import ConfigError, DyslError
 from dysl_vla_ros.policy import Policy
+from dysl_vla_ros.serving.door import Door
 from dysl_vla_ros.serving.episode import Episode, ServeSettings
 from dysl_vla_ros.serving.vla_eval import HarnessSession
 
 HARNESS = '/vla-eval'
 _HEALTH = ('/healthz', '/health')
-_INTERNAL_ERROR, _GOING_AWAY = 1011, 1001
+_INTERNAL_ERROR, _GOING_AWAY, _LATER = 1011, 1001, 1013
 _CLOSE_S = 1.0
+_SILENT_S = 30.0
+"""Who has said nothing for so long makes room where somebody else wants it."""
 _log = logging.getLogger(__name__)
 
 
@@ -127,7 +131,8 @@ class PolicyServer:
         self._on_answer = on_answer or (lambda said: None)
         self._asked = asked or ThreadPoolExecutor(1, 'policy')
         self._lock = threading.Lock()
-        self._connections: set[ServerConnection] = set()
+        self._connections: dict[ServerConnection, float] = {}
+        """When each that has said nothing yet came [s]; infinity for the others."""
         try:
             self._server: Server = serve(
                 self._handle, place.host, place.port, ssl=place.context(), compression=None,
@@ -140,7 +145,9 @@ class PolicyServer:
                 'host, port', f'{place.host}:{place.port}', 'an address of this machine, and a '
                 f'port that is free ({error.strerror or error})',
             ) from None  # fmt: skip
-        address = self._server.socket.getsockname()
+        self._door = Door(self._server.socket)
+        self._server.socket = cast('socket.socket', self._door)
+        address = self._door.getsockname()
         name = f'[{address[0]}]' if ':' in address[0] else address[0]
         self.url = f'{"wss" if place.certificate else "ws"}://{name}:{address[1]}'
         self._thread = threading.Thread(
@@ -150,6 +157,11 @@ class PolicyServer:
     def start(self) -> None:
         """Take connections, in a thread."""
         self._thread.start()
+
+    @property
+    def listening(self) -> bool:
+        """Whether somebody else could come."""
+        return self._thread.is_alive()
 
     def close(self) -> None:
         """Take no more, and end those that are there."""
@@ -176,19 +188,54 @@ class PolicyServer:
             )
         if path not in ('', '/', HARNESS):
             return connection.respond(HTTPStatus.NOT_FOUND, f'/ or {HARNESS} expected\n')
-        if len(self._connections) >= self.place.most:
-            return connection.respond(
-                HTTPStatus.SERVICE_UNAVAILABLE, f'{self.place.most} connections already\n'
-            )
+        if self._full():
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, f'{self._crowd()}\n')
         return None
+
+    def _full(self) -> bool:
+        """Whether nobody else may come; who has long said nothing makes room."""
+        with self._lock:
+            there = dict(self._connections)
+        if len(there) < self.place.most:
+            return False
+        silent, since = min(there.items(), key=lambda one: one[1])
+        if time.monotonic() - since < _SILENT_S:
+            return True
+        _log.warning('a connection that has said nothing is ended: another one wants its place')
+        silent.close(_GOING_AWAY, 'nothing was said, and another one wants the place')
+        with self._lock:
+            self._connections.pop(silent, None)
+        return False
+
+    def _crowd(self) -> str:
+        return f'{self.place.most} connections already'
+
+    def _enters(self, connection: ServerConnection) -> bool:
+        """Count it; handshakes may end at the same time, so that it is asked once more."""
+        self._door.entered(connection.socket)
+        with self._lock:
+            fits = len(self._connections) < self.place.most
+            if fits:
+                self._connections[connection] = time.monotonic()
+        if not fits:
+            connection.close(_LATER, self._crowd())
+        return fits
+
+    def _received(self, connection: ServerConnection) -> str | bytes:
+        """Its next message."""
+        frame = connection.recv()
+        with self._lock:
+            if connection in self._connections:
+                self._connections[connection] = float('inf')
+        return frame
 
     def _knows(self, request: Request) -> bool:
         given = request.headers.get('Authorization', '').partition(' ')[2].strip()
         return hmac.compare_digest(given.encode(), self.place.token.encode())
 
     def _handle(self, connection: ServerConnection) -> None:
-        with self._lock:
-            self._connections.add(connection)
+        if not self._enters(connection):
+            return
         whom = 'somebody who vanished'
         try:
             whom = ':'.join(map(str, connection.remote_address[:2]))
@@ -200,7 +247,7 @@ class PolicyServer:
             pass
         finally:
             with self._lock:
-                self._connections.discard(connection)
+                self._connections.pop(connection, None)
             _log.info('%s goes', whom)
 
     def _openpi(self, connection: ServerConnection) -> None:
@@ -208,7 +255,7 @@ class PolicyServer:
         connection.send(pack(self._about()))
         before = None
         while True:
-            frame = connection.recv()
+            frame = self._received(connection)
             began = time.monotonic()
             try:
                 request = self._read(frame)
@@ -234,7 +281,7 @@ class PolicyServer:
         episode = Episode(self._policy, self._contract, settings, decides=True)
         session = HarnessSession(episode, plays, self._named)
         while True:
-            frame = connection.recv()
+            frame = self._received(connection)
             try:
                 message = self._read(frame)
                 answer = self._asked.submit(session.answer, message).result()
@@ -271,6 +318,7 @@ class PolicyServer:
             'action_space': action.space, 'action_period_s': action.period_s,
             'request': dict(contract.request),
             MODEL: manifest.digest, JOINTS: list(manifest.action.joint_names),
+            CONTRACT: contract.digest,
             ASK: {
                 'mode': self._settings.mode, 'layers_total': manifest.layers_total,
                 'static_layers': list(manifest.static_layers), NUMBERED: True,

@@ -3,7 +3,8 @@
     {'type': 'observation', 'payload': {...}, 'seq': 7, 'timestamp': 1.0}
 
 The client speaks first (``hello``), begins and ends episodes, and gets rows of a chunk one by one
-until they are played; so the server knows exactly what was.
+until they are played; so the server knows exactly what was. Each observation is read, also where a
+row is there for it: one that does not fit gets an error, and other words a new chunk.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class HarnessSession:
         self._given = given
         self._plays = plays
         self._rows: list[FloatArray] = []
+        self._instruction = ''
         self._said: dict[str, Any] = {}
         self._fitted = given
 
@@ -81,6 +83,9 @@ class HarnessSession:
         if not self._fitted:
             self._episode.contract = as_it_comes(self._episode.contract, payload)
             self._fitted = True
+        observation = self._episode.read(payload)
+        if observation.instruction != self._instruction:  # what is left was for other words
+            self._rows, self._instruction = [], observation.instruction
         if not self._rows:
             answer = self._episode.answer(payload)
             rows = answer[self._episode.contract.action.key]

@@ -182,6 +182,44 @@ def test_a_bundle_that_was_written_before_a_key_came_opens_as_it_was_meant(docum
     assert {camera['recipe'] for camera in old['cameras']} == {'crop_resize'}
 
 
+def test_whatever_decides_inputs_or_the_meaning_of_actions_makes_another_digest(document):
+    first = manifest_from_dict(document).digest
+    range_of_x = {'low': -0.09, 'high': 0.09}
+    changes = {
+        'wider actions': lambda new: [
+            new['action']['normalisation'][side].__setitem__(0, value)
+            for side, value in range_of_x.items()
+        ],
+        'another tip': lambda new: new['action'].update(tip_link='wrist_3_link'),
+        'another frame': lambda new: new['action'].update(frame_id='world'),
+        'other joints': lambda new: new['action']['joint_names'].reverse(),
+        'another time per action': lambda new: new['action'].update(period_s=0.1),
+        'another reference': lambda new: new['action'].update(delta_reference='measured'),
+        'a threshold': lambda new: new['action'].update(gripper_threshold=0.3),
+        'a turned camera': lambda new: new['cameras'][0].update(rotate_180=True),
+        'another fit': lambda new: new['cameras'][0].update(fit='pad'),
+        'a template': lambda new: new['instruction'].update(template='not {instruction}'),
+        'fingers': lambda new: new['proprioception'].update(fingers=[[0.0, 0.04]]),
+        'the files of two layers, changed over': lambda new: [
+            new['segments'][f'layer_0{one}'].update(file=f'segments/layer_0{3 - one}.onnx')
+            for one in (1, 2)
+        ],
+    }
+    for name, change in changes.items():
+        new = copy.deepcopy(document)
+        change(new)
+        assert manifest_from_dict(new).digest != first, name
+
+
+def test_a_calibration_a_note_and_a_default_that_is_written_out_leave_the_digest(document):
+    first = manifest_from_dict(document).digest
+    document['calibration']['eta'] *= 2
+    document['card'] = {'note': 'measured on Monday'}
+    document['cameras'][0].setdefault('crop_area', 1.0)
+    document['cameras'][0].pop('reference', None)
+    assert manifest_from_dict(document).digest == first
+
+
 def set_in(document, path, value):
     changed = copy.deepcopy(document)
     *parents, last = path.split('/')

@@ -272,3 +272,38 @@ def test_the_report_is_written_as_json(tmp_path, no_driver):
 
 def test_broken_plans_give_a_non_zero_exit_code(folder, no_driver):
     assert main(['doctor', '--engine', str(folder)]) == 1
+
+
+@pytest.mark.parametrize(
+    ('text', 'state', 'words'),
+    [
+        (None, 'broken', 'No such file'),
+        ('vla_node: {ros__parameters: {limits.velocity_scal: 0.3}}', 'broken', 'velocity_scale'),
+        ('vla_node: {ros__parameters: {engine: {threads: many}}}', 'broken', 'engine.threads'),
+        ('vla_nod: {ros__parameters: {armed: true}}', 'broken', 'expected vla_node or /**'),
+        ('sim_arm: {ros__parameters: {seed: 1}}', 'broken', 'a section vla_node'),
+        ('vla_node: {ros__parameters: {instruction: 3}}', 'broken', 'instruction = 3'),
+        ('left: {vla_node: {ros__parameters: {limits.velocity_scale: 3e-1, use_sim_time: true,'
+         ' instruction: go}}}', 'ok', '2 parameters'),
+    ],
+)  # fmt: skip
+def test_a_parameter_file_is_judged_as_the_node_judges_it(tmp_path, no_driver, text, state, words):
+    path, report = tmp_path / 'arm.yaml', tmp_path / 'found.json'
+    if text is not None:
+        path.write_text(text)
+    main(['doctor', '--params-file', str(path), '--json', str(report)])
+    found = {item['part']: item for item in json.loads(report.read_text())}
+    item = found['parameters arm.yaml']
+    assert (item['state'], words in item['found']) == (state, True), item['found']
+
+
+def test_every_preset_is_a_parameter_file_that_the_doctor_takes():
+    from dysl_vla_ros.cli.doctor_parameters import parameter_finding
+
+    for path in sorted((Path(__file__).parents[2] / 'config' / 'robots').glob('*.yaml')):
+        assert parameter_finding(path).state == 'ok', parameter_finding(path).found
+
+
+def test_the_engine_for_the_wiring_is_told_as_what_it_is(no_driver):
+    item = by_part(doctor.findings('fake'))['engine fake']
+    assert item.state == 'ok' and 'test of the wiring' in item.found

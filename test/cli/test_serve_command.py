@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import signal
 import subprocess
@@ -158,3 +159,23 @@ def test_a_wrong_call_ends_in_one_line(words, said, capsys):
     # Servers and links of the tests before may say their last words meanwhile.
     (line,) = [line for line in errors.splitlines() if line.startswith('dysl serve: ')]
     assert said in line and 'Traceback' not in errors
+
+
+def test_a_folder_whose_weights_were_trained_anew_is_another_model(tmp_path):
+    from dysl_vla_ros.bundle.no_files import with_weights
+    from dysl_vla_ros.engines.fake.bundle import fake_manifest
+
+    weights, skipping = tmp_path / 'model' / 'a.safetensors', tmp_path / 'skipping.safetensors'
+    weights.parent.mkdir()
+    weights.write_bytes(b'first')
+    skipping.write_bytes(b'one')
+
+    def digest():
+        return with_weights(fake_manifest(), [weights.parent, skipping]).digest
+
+    first = digest()
+    assert digest() == first
+    os.utime(weights, ns=(1, 1))
+    second = digest()
+    skipping.write_bytes(b'other')
+    assert len({first, second, digest()}) == 3

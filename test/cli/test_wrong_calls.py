@@ -86,3 +86,10 @@ def test_a_traceback_is_there_for_who_asks_for_it(monkeypatch, capsys):
     monkeypatch.setenv('DYSL_TRACEBACK', '1')
     explain(ZeroDivisionError('division by zero'))
     assert 'ZeroDivisionError' in capsys.readouterr().err
+
+
+def test_several_values_stand_apart_of_an_option_as_they_were_typed():
+    wrong = ConfigError('limits.velocity_scale', [0.3, 0.9], 'one value')
+    assert explain(wrong)[0] == 'limits.velocity_scale = 0.3, 0.9: expected one value'
+    typed = ConfigError('--weights', [0.3, 0.9], 'seven')
+    assert explain(typed)[0] == '--weights = 0.3 0.9: expected seven'

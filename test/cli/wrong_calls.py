@@ -151,8 +151,11 @@ CALLS = [
     ('import SET OUT --held-out 0.5', 'there is no option --held-out', WRONG),
     ('import SET OUT --action-names', '--action-names: expected at least one argument', WRONG),
     ('replay', 'bag is missing', WRONG),
+    ('replay NOTHING', "bag = '': expected a path; . is the current folder", WRONG),
+    ('bench --json NOTHING', "--json = '': expected a path", WRONG),
     ('replay NOWHERE', 'a recording: there is nothing of this name', WRONG),
     ('replay SET --engine TEXT', 'this is a file', WRONG),
+    ('replay SET --every 0', "--every = '0': expected a number above 0", WRONG),
     ('replay SET --tau 2', 'within [0, 1]', WRONG),
     ('serve NOWHERE', 'nothing of this name', WRONG),
     ('serve --port 99999', 'within [0, 65535]', WRONG),
@@ -184,6 +187,9 @@ CALLS = [
     ('inspect', 'folder is missing', WRONG),
     ('inspect NOWHERE', 'there is nothing of this name', WRONG),
     ('inspect TEXT', 'this is a file', WRONG),
+    ('inspect NOTES', 'its config.json and weights: in this one there is notes.json, and no model',
+     WRONG),
+    ('inspect NOTHING', "folder = '': expected a path", WRONG),
     ('inspect FOREIGN', 'in this one there is thesis.tex', WRONG),
     ('inspect CUT', 'not valid JSON', FAILED),
     ('inspect A B', "'B' is one argument too many", WRONG),
@@ -241,12 +247,15 @@ def places(root: Path) -> dict[str, str]:
     for name, info in (('set', '{"codebase_version": "v3.0"}'), ('cutset', '{"codebase_')):
         (root / name / 'meta').mkdir(parents=True)
         (root / name / 'meta' / 'info.json').write_text(info)
+    (root / 'notes').mkdir()
+    (root / 'notes' / 'notes.json').write_text('{}')
     (root / 'link').symlink_to(root / 'text.txt')
     return {
         'NOWHERE': 'nowhere', 'TEXT': 'text.txt', 'EMPTY': 'empty', 'FOREIGN': 'foreign',
         'CUT': 'cut', 'NEWER': 'newer', 'OTHER': 'other', 'SHORT': 'short', 'NPZ': 'cut.npz',
         'TENSORS': 'cut.safetensors', 'BLANK': 'blank', 'SET': 'set', 'CUTSET': 'cutset',
-        'LINK': 'link', 'BRACKET': 'bracket.yaml', 'OUT': 'out', 'BUNDLE': str(bundled),
+        'NOTES': 'notes', 'LINK': 'link', 'NOTHING': '', 'BRACKET': 'bracket.yaml', 'OUT': 'out',
+        'BUNDLE': str(bundled),
     }  # fmt: skip
 
 

@@ -84,3 +84,18 @@ def test_the_end_of_an_onlooker_is_no_error_but_its_code_is_kept():
         children.check()
     assert children.exit_codes == {'a': 3}
     assert children.reasons == {'a': '  no space left'}
+
+
+def test_what_was_fatal_is_said_before_the_warnings_around_it():
+    code = (
+        'print("[FATAL] [1.0] [vla_node]: engine.path: no such bundle")\n'
+        'for k in range(20): print(f"[WARN] [1.0] [vla_node]: late {k}")\n'
+        'raise SystemExit(1)'
+    )
+    with Children([Script('vla_node', code)], dict(os.environ)) as children:
+        until(lambda: children._running[0][1].poll() is not None)
+        with pytest.raises(ChildError) as told:
+            children.check()
+    first, second, third, *_ = str(told.value).splitlines()
+    assert first == 'vla_node ended with code 1:' and 'no such bundle' in second
+    assert 'late 5' in third and str(told.value).count('no such bundle') == 1

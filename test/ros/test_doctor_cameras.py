@@ -86,6 +86,23 @@ def test_topic_and_parameters_are_those_of_the_node(robot, doctor, tmp_path):
     assert 'image: 80x480 pixels, 80x80 by fit = crop: expected at least 96x96' in item['found']
 
 
+def test_a_topic_of_compressed_pictures_comes_with_the_advice_to_leave_the_suffix_away(
+    robot, doctor
+):
+    Driver(robot, 'JPEG', topic='hand/colour')
+    code, found, _ = doctor('--camera', 'image=/hand/colour/compressed')
+    item = found['camera image on /hand/colour/compressed']
+    assert code == 1
+    assert 'expected its name without /compressed, /hand/colour' in item['found']
+    assert '/compressed/compressed' not in item['found']
+
+
+def test_a_wrong_parameter_file_is_told_before_any_camera_is_listened_to(doctor, tmp_path):
+    (tmp_path / 'arm.yaml').write_text('vla_node:\n  ros__parameters:\n    comand.rate_hz: 30.0\n')
+    code, found, _ = doctor('--params-file', 'arm.yaml')
+    assert code == 1 and list(found) == ['parameters arm.yaml']
+
+
 def test_a_camera_that_is_silent_and_one_in_another_light_are_told_apart(robot, doctor):
     code, found, _ = doctor('--camera', 'image=/nowhere')
     assert code == 1

@@ -195,3 +195,10 @@ def test_further_topics_are_recorded_too(rig, recorder, graph):
 
     wait_for(heard, what='a wrench')
     graph.call(node.finish)
+
+
+def test_the_launch_knows_the_types_that_the_recorder_knows():
+    from dysl_vla_ros.ros.recorded_topics import TYPES
+    from dysl_vla_ros.ros_names import RECORDABLE
+
+    assert sorted(TYPES) == sorted(RECORDABLE)

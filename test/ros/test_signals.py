@@ -20,6 +20,7 @@ ARGUMENTS = (
     '-p', 'instruction:=go',
     # The robot shares this process with the test: on a busy machine it may be late.
     '-p', 'timeout.joint_states_s:=2.0', '-p', 'timeout.image_s:=2.0',
+    '-p', 'max_observation_age_s:=2.0',
 )  # fmt: skip
 BRAKED = '(running|holding|verifying) -> ready: shut down'
 """It was told to stop while it played, and took the time to."""

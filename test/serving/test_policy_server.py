@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import subprocess
@@ -28,8 +29,10 @@ from dysl_vla_ros.engines.remote.protocol import pack, unpack
 from dysl_vla_ros.errors import ConfigError, InputError, LinkError
 from dysl_vla_ros.loop_settings import skip_settings
 from dysl_vla_ros.policy import open_policy
+from dysl_vla_ros.serving.door import WAITING
 from dysl_vla_ros.serving.episode import Episode, ServeSettings
 from dysl_vla_ros.serving.server import HARNESS, Place, PolicyServer
+from dysl_vla_ros.serving.vla_eval import HarnessSession
 
 PATIENCE = 30.0
 
@@ -309,12 +312,38 @@ def test_the_harness_gets_row_by_row_and_episodes_begin_anew(serve):
         client.send(message('episode_start', {}, 13))
         again = ask(client, 'observation', seen, 14)
         assert again['payload']['dysl']['mode'] == 'full'
-        wrong = ask(client, 'observation', {'images': {}}, 15)
-        assert wrong['type'] == 'action'  # from the chunk that is there
         client.send(message('episode_end', {}, 16))
         wrong = ask(client, 'observation', {'images': {}}, 17)
         assert wrong['type'] == 'error'
         assert 'observation_failed' in wrong['payload']['error']
+
+
+def test_the_harness_gets_no_row_of_a_chunk_for_what_does_not_fit_or_says_other_words(
+    policy, settings
+):
+    session = HarnessSession(Episode(policy, contract_of(policy.manifest), settings, decides=True))
+    state = asked()['observation/state']
+    seen = {'images': {'image': np.zeros((96, 96, 3), np.uint8)}, 'states': state,
+            'task_description': 'pick'}  # fmt: skip
+
+    def answer(payload):
+        found = session.answer({'type': 'observation', 'payload': payload, 'seq': 1})
+        return found['payload'].get('error') or found['payload']['dysl']['mode']
+
+    assert [answer(seen), answer(seen)] == ['full', 'full']
+    assert 'lacks' in answer({})
+    assert 'image' in answer({**seen, 'images': {'image': 7}})
+    assert 'finite' in answer({**seen, 'states': np.full(7, np.nan)})
+    assert 'the instruction is a NoneType' in answer({**seen, 'task_description': None})
+    made = []
+    policy.predict = lambda observation, plan, real=policy.predict: (
+        made.append(observation.instruction) or real(observation, plan)
+    )
+    assert [answer(seen) for _ in range(6)] == ['full'] * 6  # the rest of the chunk
+    assert not made
+    assert answer(seen) == 'skipped'
+    assert answer({**seen, 'task_description': 'put'}) == 'full'
+    assert made == ['pick', 'put']
 
 
 def answers(reply):
@@ -393,6 +422,100 @@ def test_clients_that_vanish_in_the_handshake_leave_room_for_others(serve):
     link = Link(Address(server.url))
     link.wait(PATIENCE)
     link.close()
+
+
+def test_a_crowd_that_says_nothing_keeps_no_client_out_and_is_ended(serve):
+    server = serve()
+    host, port = server.url.removeprefix('ws://').split(':')
+    before = threading.active_count()
+    crowd = [socket.create_connection((host, int(port))) for _ in range(200)]
+    with connect(server.url, compression=None, open_timeout=PATIENCE) as client:
+        assert 'model' in unpack(client.recv())
+        # Sooner than a handshake is given up anyhow.
+        assert wait_until(lambda: threading.active_count() - before < 2 * WAITING + 20, 3.0)
+    for one in crowd:
+        one.close()
+
+
+def test_a_server_without_descriptors_goes_on_when_there_are_some_again(serve, caplog):
+    server = serve()
+    failed, real = [], server._server.socket._listening
+
+    class Poor:
+        """As a listening socket of a process at its limit."""
+
+        def accept(self):
+            if len(failed) < 3:
+                failed.append(1)
+                raise OSError(errno.EMFILE, 'Too many open files')
+            return real.accept()
+
+        def __getattr__(self, name):
+            return getattr(real, name)
+
+    server._server.socket._listening = Poor()
+    with connect(server.url, compression=None, open_timeout=PATIENCE) as client:
+        assert 'model' in unpack(client.recv())
+    assert len(failed) == 3
+    assert 'Too many open files' in caplog.text
+    assert server.listening
+
+
+def test_of_many_at_once_as_many_come_in_as_are_allowed_and_no_more(serve, monkeypatch):
+    handshake = PolicyServer._admit
+
+    def slowly(self, connection, request):
+        found = handshake(self, connection, request)
+        time.sleep(0.3)  # all of them are looked at before the first one is in
+        return found
+
+    monkeypatch.setattr(PolicyServer, '_admit', slowly)
+    server = serve(Place(port=0, most=2))
+    told, refused, over = [], [], threading.Event()
+
+    def come():
+        with connect(server.url, compression=None, open_timeout=PATIENCE) as client:
+            try:
+                told.append(unpack(client.recv()))
+            except ConnectionClosed as error:
+                refused.append(str(error))
+            over.wait(PATIENCE)
+
+    threads = [threading.Thread(target=come) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    assert wait_until(lambda: len(told) + len(refused) == 8, PATIENCE)
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert len(told) == 2
+    assert all('2 connections already' in words for words in refused)
+
+
+def test_who_has_long_said_nothing_makes_room_for_another_and_who_asked_stays(serve, monkeypatch):
+    server = serve(Place(port=0, most=2))
+    with connect(server.url, compression=None) as asks, connect(server.url) as silent:
+        for client in (asks, silent):
+            client.recv()
+        asks.send(pack(asked()))
+        asks.recv()
+        with pytest.raises(InvalidStatus):
+            connect(server.url)
+        monkeypatch.setattr('dysl_vla_ros.serving.server._SILENT_S', 0.0)
+        with connect(server.url, compression=None) as other:
+            assert 'model' in unpack(other.recv())
+            with pytest.raises(ConnectionClosed, match='nothing was said'):
+                silent.recv()
+            asks.send(pack(asked()))
+            assert 'actions' in unpack(asks.recv())
+
+
+def wait_until(holds, patience):
+    for _ in range(int(100 * patience)):
+        if holds():
+            return True
+        time.sleep(0.01)
+    return False
 
 
 @pytest.mark.parametrize('url', ['ws://gpu..machine:8000', 'ws://' + 'a' * 70 + ':8000'])

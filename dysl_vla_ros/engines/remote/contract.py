@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from dysl_vla_ros.bundle.digest import digest_of
 from dysl_vla_ros.bundle.manifest import (
     FORMAT,
     FORMAT_VERSION,
@@ -198,6 +199,11 @@ class Contract:
         for camera in self.cameras:
             expect('request', parts, f'camera {camera}' in parts, f'camera {camera!r} too')
         expect('request', parts, 'instruction' in parts, 'the instruction too')
+
+    @property
+    def digest(self) -> str:
+        """Of all that it says: requests and answers of the same one mean the same."""
+        return digest_of(self)
 
     @property
     def needs_state(self) -> bool:

@@ -15,8 +15,9 @@ from dysl_vla_ros.engines.remote.request import ASK, check_meaning
 from dysl_vla_ros.errors import LinkError
 
 _log = logging.getLogger(__name__)
-MODEL, JOINTS = 'model', 'joint_names'
-"""What a server of ours says of itself: the digest of its bundle, the joints in its order."""
+MODEL, JOINTS, CONTRACT = 'model', 'joint_names', 'contract'
+"""What a server of ours says of itself: the digest of its bundle, the joints in its order, and the
+digest of the contract by which it reads requests and answers."""
 _SHOWN = 12
 
 
@@ -41,27 +42,32 @@ class SameModel:
 
         Raises:
             LinkError: Its answers mean something else, its joints are others or stand in another
-                order, or it is another model than at the first connection.
+                order, or it has another model or contract than at the first connection.
         """
         check_meaning(said, self._contract)
         ours = ASK in said
         if ours:
             _check_joints(said.get(JOINTS), self._contract.action.joint_names)
         # Others say what they like, but of the same model the same.
-        now = said.get(MODEL) if ours else dict(said)
+        model = said.get(MODEL)
+        now = {MODEL: model, CONTRACT: said.get(CONTRACT)} if ours else dict(said)
         if self._first is None:
             self._first = now
-            if ours and self._digest and now != self._digest:
+            if ours and self._digest and model != self._digest:
                 _log.warning('the server runs another bundle than the one here, %s: %s; its '
                              'numbers are read by the one here',
-                             self._digest[:_SHOWN], str(now)[:_SHOWN])  # fmt: skip
+                             self._digest[:_SHOWN], str(model)[:_SHOWN])  # fmt: skip
         elif now != self._first:
-            raise LinkError(
-                f'the server came back with another model ({str(now)[:_SHOWN]}, before '
-                f'{str(self._first)[:_SHOWN]}): clean up and configure the node to take it'
-                if ours else 'the server came back and says something else of itself: clean up '
-                'and configure the node to take it'
-            )  # fmt: skip
+            raise LinkError(f'the server came back {_changed(self._first, now, ours)}: '
+                            'clean up and configure the node to take it')  # fmt: skip
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any], ours: bool) -> str:
+    if not ours:
+        return 'and says something else of itself'
+    kind = MODEL if before.get(MODEL) != now[MODEL] else CONTRACT
+    return (f'with another {kind} ({str(now[kind])[:_SHOWN]}, before '
+            f'{str(before.get(kind))[:_SHOWN]})')  # fmt: skip
 
 
 def _check_joints(found: Any, wanted: tuple[str, ...]) -> None:
