@@ -29,6 +29,10 @@ _shown.maxstring = 120
 _shown.maxlist = _shown.maxtuple = _shown.maxdict = 40
 
 
+class _TwiceError(Exception):
+    """A key that an object has two values for."""
+
+
 def load(path: Path, largest: int = LARGEST_FILE) -> Any:
     """Parsed JSON of a file.
 
@@ -51,6 +55,8 @@ def load(path: Path, largest: int = LARGEST_FILE) -> Any:
     except (ValueError, RecursionError) as error:
         words = 'nested too deeply' if isinstance(error, RecursionError) else error
         raise BundleError(f'{path}: not valid JSON: {words}') from None
+    except _TwiceError as twice:
+        raise BundleError(f'{path}: {twice}') from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -59,7 +65,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise BundleError(f'{shown(name)} stands twice: expected every key once')
+                raise _TwiceError(f'{shown(name)} stands twice: expected every key once')
             seen.add(name)
     return found
 

@@ -239,7 +239,7 @@ def test_a_wrong_value_of_a_published_folder_is_an_error_that_names_it(tmp_path,
         look({**right, **change}, words)
     path.write_text('[' * 100_000)
     main(['inspect', str(folder)])
-    assert 'expected JSON' in ''.join(capsys.readouterr())
+    assert 'not valid JSON' in ''.join(capsys.readouterr())
     path.write_text(json.dumps(right))
     for value in WRONG:
         for name in ('means', 'stds'):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from dysl_vla_ros.bundle.strict_json import load
 from dysl_vla_ros.data_types import LayerLayout
-from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.errors import BundleError, ConfigError
 from dysl_vla_ros.lab.learn.dense_model import DenseModel
 from dysl_vla_ros.lab.learn.layer_scores import TokenSet, choose_static, layer_scores
 from dysl_vla_ros.lab.plots import plot_layers
@@ -56,10 +56,10 @@ def read_layers(path: Path, layers: int) -> LayerLayout:
         ConfigError: Another file, or of a model of another depth.
     """
     try:
-        found = json.loads(path.read_text('utf-8'))
+        found = load(path)
         total, static = found['layers_total'], tuple(found['static'])
-        fits = total == layers and all(isinstance(n, int) and 0 <= n < layers for n in static)
-    except (OSError, ValueError, TypeError, KeyError):
+        fits = total == layers and all(type(n) is int and 0 <= n < layers for n in static)
+    except (BundleError, TypeError, KeyError):
         total, fits = None, False
     if not fits:
         raise ConfigError('layers', str(path), f'{LAYERS} of a model of {layers} layers, as dysl '

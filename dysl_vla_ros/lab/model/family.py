@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 from dysl_vla_ros.bundle.git_lfs import refuse_pointer
+from dysl_vla_ros.bundle.strict_json import load
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.model.tensor_files import listing, parts_of
 
 Family = Literal['openvla', 'openvla_oft']
 FAMILIES: tuple[Family, ...] = ('openvla', 'openvla_oft')
 
+_LARGEST = 64 << 20
+"""Bytes; the tokenizer of a Llama has 9 million."""
 _EVERY_LAYER = (
     'its action expert reads the keys and values of every layer of the language model, so a layer '
     'can only be skipped together with the layer of the expert that reads it. That is planned '
@@ -139,15 +141,12 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object.
 
     Raises:
-        BundleError: Missing, or something else.
+        BundleError: Missing, something else, or with a key that stands twice.
     """
     if not path.is_file():
         raise BundleError(f'{path}: no such file; {listing(path.parent)}')
     refuse_pointer(path)
-    try:
-        document = json.loads(path.read_text(encoding='utf-8'))
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f'{path}: {error}; expected JSON') from error
+    document = load(path, _LARGEST)
     if not isinstance(document, dict):
         raise BundleError(f'{path}: {type(document).__name__}: expected a JSON object')
     return document

@@ -111,8 +111,11 @@ def normalisation(
                 f'statistics: {part}.{key} has {size} values: expected {dim}, as the weights have'
             )
         for index, value in enumerate(column):
-            right = is_number(value) or (key == 'mask' and isinstance(value, bool))
-            expect(f'statistics: {part}.{key}[{index}]', value, right, 'a finite number')
+            right, words = is_number(value), 'a finite number'
+            if key == 'mask':
+                right = isinstance(value, (bool, int, float)) and value in (0, 1)
+                words = 'true or false'
+            expect(f'statistics: {part}.{key}[{index}]', value, right, words)
     for index, (least, most) in enumerate(zip(columns[low_key], columns[high_key], strict=True)):
         # The rule for a number that never moved would hide it, and pin the number.
         expect(f'statistics: {part}.{low_key}[{index}]', least, least <= most,

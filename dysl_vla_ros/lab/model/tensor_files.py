@@ -6,7 +6,6 @@ Reads sharded or single safetensors, and sharded or single ``.bin`` / ``.pt`` fi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -16,9 +15,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from dysl_vla_ros.bundle.git_lfs import refuse_pointer
+from dysl_vla_ros.bundle.strict_json import load
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.model.tensor_values import check_finite, check_kind, kind_of_header
 
+_LARGEST_INDEX = 64 << 20
 _SINGLE = ('model.safetensors', 'pytorch_model.bin')
 
 
@@ -220,10 +221,10 @@ def open_file(path: Path) -> Any:
     except (SafetensorError, OSError) as error:
         raise BundleError(f'{path}: {error}; download it again') from error
     except Exception as error:  # torch raises RuntimeError, UnpicklingError, ValueError, ...
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise BundleError(
-            f'{path}: not a torch file of tensors only ({reason}); files that hold other Python '
-            'objects are not opened, for they could run code: convert it to safetensors'
+            f'{path}: not a torch file of tensors only: it is damaged, of the format before torch '
+            '1.6, or holds other Python objects, which are not opened, for they could run code; '
+            'download it again, or convert it to safetensors where you trust it'
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise BundleError(f'{path}: expected a mapping of names to tensors')
@@ -247,10 +248,10 @@ def listing(folder: Path) -> str:
 def _from_index(index: Path) -> dict[str, Path]:
     refuse_pointer(index)
     try:
-        document = json.loads(index.read_text(encoding='utf-8'))
+        document = load(index, _LARGEST_INDEX)
         pairs = document['weight_map'].items()
         where = {str(name): index.parent / Path(str(file)).name for name, file in pairs}
-    except (ValueError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError) as error:
         raise BundleError(f'{index}: {error!r}; expected JSON with a weight_map') from error
     missing = sorted({path.name for path in where.values() if not path.is_file()})
     if missing:

@@ -142,3 +142,8 @@ def test_another_file_in_place_of_the_layers_is_refused(tmp_path, text):
         read_layers(path, 4)
     path.write_text('{"layers_total": 4, "static": [0, 3]}')
     assert read_layers(path, 4) == LayerLayout(4, (0, 3))
+    for text in ('{"layers_total": 4, "static": [false, true, 3]}',
+                 '{"layers_total": 4, "static": [0, 1, 3], "static": [0, 3]}'):  # fmt: skip
+        path.write_text(text)
+        with pytest.raises(ConfigError, match='of a model of 4 layers'):
+            read_layers(path, 4)

@@ -57,3 +57,26 @@ def test_a_range_that_no_arm_has_is_named(breakable, part, key, value, words):
 
     change_statistics(breakable, widen)
     assert wrong_with(breakable) == [f'statistics: {part}.{words}']
+
+
+@pytest.mark.parametrize('value', [0.5, -3, 'no', None])
+def test_a_mask_is_true_or_false(breakable, value):
+    def spoil(statistics):
+        statistics['action']['mask'][0] = value
+
+    change_statistics(breakable, spoil)
+    (found,) = wrong_with(breakable)
+    assert found == f'statistics: action.mask[0] = {value!r}: expected true or false'
+
+
+@pytest.mark.parametrize('name', ['dataset_statistics.json', 'config.json', 'tokenizer.json'])
+def test_a_key_that_stands_twice_is_named_with_its_file(breakable, name):
+    path = breakable / name
+    key = next(iter(json.loads(path.read_text())))
+    path.write_text(path.read_text().replace('{', f'{{"{key}": 1, ', 1))
+    assert f"{path}: '{key}' stands twice: expected every key once" in wrong_with(breakable)
+
+
+def test_json_that_is_nested_without_end_is_named(breakable):
+    (breakable / 'dataset_statistics.json').write_text('[' * 200_000)
+    assert any('not valid JSON: nested too deeply' in text for text in wrong_with(breakable))
