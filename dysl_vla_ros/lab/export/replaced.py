@@ -68,7 +68,9 @@ def graphs_of(folder: Path, manifest: Manifest) -> Bundle:
         if getattr(found, name) != getattr(manifest, name)
     ]  # fmt: skip
     if found.card.get(GRAPHS) != manifest.card[GRAPHS] and not differing:
-        differing = ['other weights, another shape, or how they were stored']
+        differing = ['other weights, another shape, or how they were stored (those of a published '
+                     'folder are told by the names, sizes and times of its files: cp -p keeps the '
+                     'times)']  # fmt: skip
     if differing:
         raise BundleError(f'{folder}: its graphs are not those of this model: '
                           f'{"; ".join(differing)}; export without --contract-only')  # fmt: skip

@@ -200,7 +200,8 @@ def test_graphs_of_other_weights_are_not_taken(tmp_path):
     with pytest.raises(BundleError, match='no bundle: --contract-only'):
         write_bundle(Toy(), tmp_path / 'toy', 'toy', contract_only=True)
     write_bundle(Toy(), tmp_path / 'toy', 'toy')
-    with pytest.raises(BundleError, match='other weights, another shape'):
+    reason = 'other weights.*a published folder.*cp -p keeps the times'
+    with pytest.raises(BundleError, match=reason):
         write_bundle(Toy('two'), tmp_path / 'toy', 'toy', contract_only=True)
     longer = renamed(hidden_tokens=lambda c: 9)
     with pytest.raises(BundleError, match='hidden_tokens 4 instead of 9'):
