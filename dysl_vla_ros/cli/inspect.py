@@ -58,9 +58,9 @@ def run(given: argparse.Namespace) -> int:
         )
     elif not any(_is_of_a_model(path) for path in given.folder.iterdir()):
         there = targets.listed(targets.contents(given.folder))
-        raise ConfigError('folder', str(given.folder), 'the folder of a bundle, or of a model with '
-                          f'its config.json and weights: in this one there is {there}, and no '
-                          'model')  # fmt: skip
+        raise ConfigError('folder', str(given.folder), 'the folder of a bundle, or of a model '
+                          f'with its config.json and weights: in this one there is {there}, and '
+                          'no model')  # fmt: skip
     console = Console(highlight=False)
     if is_bundle(given.folder):
         document = _bundle(open_bundle(given.folder).manifest)
