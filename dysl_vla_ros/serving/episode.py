@@ -116,7 +116,7 @@ class Episode:
             InputError: The request does not fit; names the key.
             EngineError: The back end failed.
         """
-        said = _said(request)
+        said = _said(request, self._rows)
         found = self._answered(request, said)
         if NUMBER in said:
             found[ASK][NUMBER] = said[NUMBER]
@@ -139,7 +139,7 @@ class Episode:
 
     def _wish(self, said: Mapping[str, Any]) -> tuple[SkipMode, int | None]:
         """Mode of the pass, and its exit where the request names one."""
-        mode: SkipMode = said.get('mode') or self._settings.mode
+        mode: SkipMode = said.get('mode', self._settings.mode)
         if mode not in SERVED_MODES:
             raise InputError(f'{ASK}.mode = {str(mode)[:20]!r}: expected one of {SERVED_MODES}')
         layer, exits = said.get(EXIT), self._policy.manifest.layout.exit_layers
@@ -163,9 +163,6 @@ class Episode:
             self.reset()
             return
         count = said.get('played', self._plays)
-        if type(count) is not int or not 0 <= count <= self._rows:
-            raise InputError(f'{ASK}.played = {str(count)[:20]}: expected a number of rows of the '
-                             f'last answer, at most {self._rows}')  # fmt: skip
         for row in () if self._played is None else self._played[:count]:
             self._skip.played(row)
         self._played = None
@@ -207,11 +204,21 @@ def _plan(skip: SkipPolicy, mode: SkipMode, layer: int | None, instruction: str)
     return plan if layer is None else replace(plan, exit_layer=layer)
 
 
-def _said(request: Mapping[str, Any]) -> Mapping[str, Any]:
+def _said(request: Mapping[str, Any], rows: int) -> Mapping[str, Any]:
+    """What a request says of itself, each value of its kind; ``rows`` are those of an answer."""
     found = request.get(ASK, {})
     if not isinstance(found, Mapping):
         raise InputError(f'{ASK} is a {type(found).__name__}: expected a map')
     for key in found:
         if key not in _ASKED:
             raise InputError(f'{ASK}.{str(key)[:20]}: expected one of {", ".join(_ASKED)}')
+    for key in ('reset', 'aside'):
+        if type(found.get(key, False)) is not bool:
+            raise InputError(f'{ASK}.{key} = {str(found[key])[:20]}: expected true or false')
+    if type(found.get(NUMBER, 0)) is not int:
+        raise InputError(f'{ASK}.{NUMBER} = {str(found[NUMBER])[:20]}: expected a whole number')
+    count = found.get('played', 0)
+    if type(count) is not int or not 0 <= count <= rows:
+        raise InputError(f'{ASK}.played = {str(count)[:20]}: expected a number of rows of the '
+                         f'last answer, at most {rows}')  # fmt: skip
     return found

@@ -24,8 +24,8 @@ BLANK = 'wait'
 _SAME_TIME = 0.01
 _BEYOND = 0.1
 """Of a measured opening: fingers overshoot a little."""
-_FARTHEST = 1000.0
-"""A hundred and sixty turns, or a kilometre: no arm is there."""
+_FARTHEST = 100.0
+"""Sixteen turns, or a hundred metres: no arm is there."""
 Fill = Callable[[str], Any]
 
 
@@ -83,9 +83,10 @@ def observation_of(request: Mapping[str, Any], contract: Contract, stamp: float)
         if not -_BEYOND <= opening <= 1.0 + _BEYOND:
             raise InputError(f'gripper = {ends[0]:g}: expected its measured opening, {closed:g} '
                              f'closed to {opened:g} open')  # fmt: skip
-    if any(abs(number) > _FARTHEST for number in body):
-        raise InputError(f'joints = {body}: expected radians or metres, none beyond '
-                         f'{_FARTHEST:g}')  # fmt: skip
+    for index, number in enumerate(body):
+        if abs(number) > _FARTHEST:
+            raise InputError(f'number {index + 1} of the state = {number:g}: expected radians or '
+                             f'metres, none beyond {_FARTHEST:g}')  # fmt: skip
     text = found['instruction']
     if isinstance(text, bytes):
         text = text.decode('utf-8', errors='replace')
@@ -210,14 +211,26 @@ def _picture(observation: Observation, contract: Contract, name: str) -> NDArray
 
 def _vector(value: Any, name: str, size: int) -> list[float]:
     try:
-        numbers = np.asarray(value, dtype=np.float64).reshape(-1)
+        given = np.asarray(value)
+        if given.dtype.kind not in 'fiu' or _has_truth(value):  # texts would be read as numbers
+            raise TypeError
+        numbers = given.astype(np.float64).reshape(-1)
     except (ValueError, TypeError, OverflowError):
-        raise InputError(f'{name} is a {type(value).__name__}: expected {size} numbers') from None
+        kind = type(value).__name__
+        shown = f'{str(value)[:60]}, a {kind}' if isinstance(value, (list, str)) else f'a {kind}'
+        raise InputError(f'{name} is {shown}: expected {size} numbers') from None
     if len(numbers) != size:
         raise InputError(f'{name} has {len(numbers)} numbers: expected {size}')
     if not np.isfinite(numbers).all():
         raise InputError(f'{name} = {numbers}: expected finite numbers')
     return [float(number) for number in numbers]
+
+
+def _has_truth(value: Any) -> bool:
+    """Whether a list holds true or false, which numpy takes for 1 and 0 beside numbers."""
+    if isinstance(value, (list, tuple)):
+        return any(_has_truth(one) for one in value)
+    return isinstance(value, (bool, np.bool_))
 
 
 def _image(value: Any, name: str, given: ServerCamera) -> NDArray[np.uint8]:
