@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -304,6 +305,17 @@ class Manifest:
         which is when to skip, and the card, which is notes, are no part of it.
         """
         return digest_of(self, _BESIDE)
+
+    @property
+    def model_digest(self) -> str:
+        """Of the name, the layers and the files alone, by which reports tell whose they are.
+
+        An export of the same graphs for another arm or with another prompt keeps it; reports name
+        what else decides their figures themselves.
+        """
+        files = sorted((name, entry.sha256) for name, entry in self.files.items())
+        text = repr((self.name, self.layers_total, self.static_layers, files))
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def layout(self) -> LayerLayout:

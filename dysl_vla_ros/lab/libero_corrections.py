@@ -52,7 +52,7 @@ def correct_libero(
     Raises:
         ConfigError: LIBERO is not installed, or the folder holds something else.
     """
-    digest = open_bundle(bundle).manifest.digest[:12]
+    digest = open_bundle(bundle).manifest.model_digest[:12]
 
     def stage(given: LiberoCollect, client: LiberoClient) -> Led:
         return Led(given, client, open_policy(EngineConfig(path=str(bundle))), replan)

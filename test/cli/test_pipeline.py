@@ -184,7 +184,7 @@ def test_a_bundle_is_given_an_exit_for_each_instruction_by_a_report_of_its_own(t
     bundle = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny', layers=8)
     before = open_bundle(bundle).manifest
     won = {'full': (1, 1, 0), 'fixed 3': (1, 0, 0), 'fixed 5': (1, 1, 0)}
-    report = exits_report(before.digest[:12], won)
+    report = exits_report(before.model_digest[:12], won)
     path = tmp_path / 'report.json'
     path.write_text(json.dumps(report))
     dysl('calibrate', bundle, '--by-instruction', path, '--device', 'cpu')

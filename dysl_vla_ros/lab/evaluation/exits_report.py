@@ -53,7 +53,7 @@ def read_exits_report(path: Path, manifest: Manifest) -> dict[str, Any]:
 
 
 def _policy(path: Path, report: Report, manifest: Manifest) -> None:
-    wanted = manifest.digest[:12]
+    wanted = manifest.model_digest[:12]
     if report.get('policy') != wanted:
         raise ConfigError(f'{path}: policy', report.get('policy'), f'{wanted}: a report of this '
                           'bundle')  # fmt: skip

@@ -209,7 +209,7 @@ def evaluate_libero(
         play_side_by_side(options.tasks, options.numbers, options.rows, kept,
                           list(map(tasks_of, clients, policies)), on_episode)  # fmt: skip
     manifest = policy.manifest
-    facts = {'world': 'libero', 'bundle': manifest.name, 'policy': manifest.digest[:12],
+    facts = {'world': 'libero', 'bundle': manifest.name, 'policy': manifest.model_digest[:12],
              'suite': options.suite,
              'control': options.control, 'thin': options.thin, 'first_start': options.first,
              'replan': options.replan, 'settings': depends['rows'],

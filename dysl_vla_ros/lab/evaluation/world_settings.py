@@ -38,7 +38,7 @@ def settings_told(
     """
     manifest = policy.manifest
     return dict(json.loads(json.dumps({
-        'bundle': manifest.name, 'policy': manifest.digest[:12],
+        'bundle': manifest.name, 'policy': manifest.model_digest[:12],
         'files': {name: entry.sha256 for name, entry in sorted(manifest.files.items())},
         'calibration': manifest.calibration.told(),
         'parameters': differs(asdict(config), asdict(NodeConfig())),

@@ -170,7 +170,7 @@ def evaluate_worlds(
 
         play_rows(tasks, range(starts), options.rows, kept, open_task, on_episode)
     facts = {'world': options.world, 'suite': options.world, 'control': options.control,
-             'policy': policy.manifest.digest[:12],
+             'policy': policy.manifest.model_digest[:12],
              'options': dict(options.given), 'replan': options.replan,
              'settings': depends['rows'], 'parameters': depends['parameters']}  # fmt: skip
     return report(options.rows, tasks, range(starts), list(kept.found.values()), facts)

@@ -23,7 +23,7 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture
 def report(bundle):
-    return exits_report(open_bundle(bundle).manifest.digest[:12], WON)
+    return exits_report(open_bundle(bundle).manifest.model_digest[:12], WON)
 
 
 def test_a_report_as_it_was_written_gives_each_instruction_its_exit(report, bundle, tmp_path):
