@@ -102,10 +102,10 @@ WRONG = {
     'joint actions': (joints, ['features.action.names', 'another action space', 'joint_0']),
     'actions of another size': (
         info(('features', 'label.chunk', 'shape'), [3, 8, 6]),
-        ['features.label.chunk.shape', '3 8 6', 'another action space']),
+        ['features.label.chunk.shape', '3, 8, 6', 'another action space']),
     'pictures of another size': (
         info(('features', 'observation.images.image', 'shape'), [64, 64, 3]),
-        ['observation.images.image.shape', '64 64 3', '(96, 96, 3)']),
+        ['observation.images.image.shape', '64, 64, 3', '(96, 96, 3)']),
     'videos': (
         info(('features', 'observation.images.image', 'dtype'), 'video'),
         ['observation.images.image.dtype', "'video'", 'export the videos as images']),
