@@ -54,15 +54,19 @@ class Beginning:
         self._home = home
         self._workspace_problem = getattr(planner, 'workspace_problem', lambda joints: '')
 
-    def start(self, epoch: int | None = None) -> str:
+    def start(self, epoch: int | None = None, place: FloatArray | None = None) -> str:
         """Begin to act; returns why it is refused, else ''.
 
         Args:
             epoch: In which it was asked for; None is now.
+            place: Where the arm was then, shape (n,); None where it is now.
         """
         if epoch not in (None, self._standing.epoch):
             return CHANGED
-        refusal = self._problem() or self._standing.run.start()
+        refusal = self._problem()
+        if not refusal and place is not None:
+            refusal = self._playback.governor.elsewhere(place)
+        refusal = refusal or self._standing.run.start()
         if not refusal:
             self._from_measured('waiting for the first chunk')
         return refusal

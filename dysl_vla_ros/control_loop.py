@@ -263,13 +263,14 @@ class ControlLoop:
 
     # ---- requests ------------------------------------------------------------------------
 
-    def start(self, now: float, epoch: int | None = None) -> str:
+    def start(self, now: float, epoch: int | None = None, place: FloatArray | None = None) -> str:
         """Begin to act, from the measured pose; returns why it is refused, else ''.
 
-        A wish of an epoch that has ended is refused; None is one of now.
+        A wish of an epoch that has ended, or of when the arm stood elsewhere, is refused; None is
+        one of now.
         """
         with self._lock:
-            return self._begin.start(epoch)
+            return self._begin.start(epoch, place)
 
     def home(self, now: float) -> str:
         """Move slowly to ``home.positions``, from the measured pose; returns why not, else ''.
@@ -385,6 +386,11 @@ class ControlLoop:
     def started(self) -> bool:
         """Whether motion was asked for, and nothing has ended that: it goes on by itself."""
         return self._standing.run.started
+
+    @property
+    def measured(self) -> FloatArray | None:
+        """Where the arm was read last and believed, shape (n,) [rad or m]."""
+        return self._playback.governor.measurement.position
 
     @property
     def paused(self) -> str:

@@ -77,6 +77,7 @@ class Standing:
 
     def begin_from_measured(self, reason: str) -> None:
         """A motion that was asked for begins where the arm is measured."""
+        self._playback.governor.asked()
         self.raise_epoch(reason)
         self.from_measured = True
 
@@ -86,9 +87,8 @@ class Standing:
         self.renew_due = self.from_measured = False
 
     def _wait_here(self) -> None:
-        """A start counts for where the arm was then: elsewhere, after a wait, it is asked for."""
-        if self.run.started and self.from_measured and self.renew_due:
-            self._playback.governor.stay_here()
+        """A start while the arm still braked counts for where that ends, after a wait."""
+        if self.run.started and self.renew_due and self._playback.commanding:
             self.from_measured = False
 
     def stop(self, reason: str) -> None:

@@ -222,6 +222,27 @@ def test_a_start_that_had_not_begun_when_it_was_held_up_moves_no_arm_that_was_mo
     assert bench.loop.state == 'ready' and '~/start begins' in bench.loop.reason
 
 
+def test_a_start_while_a_hand_moves_the_arm_does_not_begin_where_it_is_let_go():
+    bench = Bench(PerfectPolicy(goal=FAR), latency=0.05).started()
+    for _ in range(60):
+        bench.robot.push(np.array([0.4 * TICK]))
+        bench.tick()
+    bench.run(1.0)
+    assert not bench.commands and bench.loop.state == 'ready'
+    assert 'from where it was when it was asked for' in bench.loop.reason
+    assert bench.loop.start(bench.now) == '' and bench.run(1.0).loop.state == 'running'
+
+
+def test_a_start_for_where_the_arm_was_is_refused_where_it_is_not_there_any_more():
+    bench = Bench(PerfectPolicy(goal=FAR), latency=0.05)
+    bench.run(0.2)
+    place = bench.loop.measured
+    bench.robot.push(np.array([0.5]))
+    bench.run(1.0)
+    assert 'stands 0.500 rad from where it was' in bench.loop.start(bench.now, None, place)
+    assert bench.loop.start(bench.now, None, bench.loop.measured) == ''
+
+
 def test_a_start_that_was_held_up_begins_by_itself_where_the_arm_still_stands():
     bench = Bench(PerfectPolicy(goal=FAR), latency=0.05).started()
     bench.tick()

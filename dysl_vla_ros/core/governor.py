@@ -109,6 +109,8 @@ class Governor:
         self.left: FloatArray | None = None
         """Where the commands ended; None before the first, and after a start from the measured."""
         self._fade: Fade | None = None
+        self._asked_at: FloatArray | None = None
+        """Where the arm was when a start was asked for that has not begun; None while it moved."""
         self._sent_at = 0.0
         self._told: tuple[MotionPlan, float] | None = None
         self._followed: MotionPlan | None = None
@@ -186,7 +188,7 @@ class Governor:
             now: Current time [s].
             progress: Actions played.
             from_measured: Whether an operator started it: a last command that is not near counts
-                for nothing.
+                for nothing, and the arm has to stand where it was then.
 
         Returns:
             ``go``; ``wait`` with what is missing; or ``ask`` with joint and distance.
@@ -199,10 +201,13 @@ class Governor:
         if not self.fresh(now):
             age = now - self.measurement.heard_at
             return 'wait', f'joint_states: newest is {age:.2f} s old: waiting for a fresh one'
+        moved = self._asked_at is not None and from_measured and self.elsewhere(self._asked_at)
+        if moved:
+            return 'ask', moved
         if not self.measurement.still:
             return 'wait', 'waiting until the arm stands still'
-        last, turned = self._left_near(measured)
-        names = self.limits.names
+        last, names = None if self.left is None else self._near(self.left), self.limits.names
+        turned = last is not None and bool((last != self.left).any())
         away = np.zeros_like(measured) if last is None else np.abs(measured - last)
         near = (away <= self.limits.velocity * self.settings.period).all()
         if last is not None and near and not turned:
@@ -220,23 +225,23 @@ class Governor:
         # The receiver still follows the last window: a command that begins elsewhere is a jump.
         if self.plan is not None:
             self.release(now)
+            self._asked_at = measured
         if self.clock.at(now) - self._ended_at < SILENT_S:
             return 'wait', 'waiting until the last command has ended'
         goal = measured if last is None or from_measured else last
         self._anchor(measured, np.clip(goal, self.limits.lower, self.limits.upper), now, progress)
         return 'go', ''
 
-    def _left_near(self, measured: FloatArray) -> tuple[FloatArray | None, bool]:
-        """Where the commands ended, and whether that is whole turns from how it is read now."""
-        if self.left is None:
-            return None, False
-        turns = np.where(self.limits.endless, np.round((measured - self.left) / (2 * np.pi)), 0.0)
-        return self.left + 2 * np.pi * turns, bool(turns.any())
+    def _near(self, place: FloatArray) -> FloatArray:
+        """The same place, as the driver counts turns now, shape (n,)."""
+        assert self.measurement.position is not None
+        turns = np.round((self.measurement.position - place) / (2 * np.pi))
+        return np.asarray(place + 2 * np.pi * np.where(self.limits.endless, turns, 0.0))
 
     def _anchor(self, position: FloatArray, goal: FloatArray, now: float, progress: float) -> None:
         self.plan = motion_plan.resting(np.array(position), self.clock.at(now), progress)
         self.path = still(goal, progress)
-        self._fade = self._told = self._followed = None
+        self._fade = self._told = self._followed = self._asked_at = None
         self._is_kept_back = False
         self._sent_at = now
         self._recent.clear()
@@ -262,15 +267,32 @@ class Governor:
         self.left = told.position
 
     def forget(self, now: float) -> None:
-        """Drop the last command too: the next begins from the pose that is read then."""
+        """Drop the last command too: the next begins from the measured pose."""
         self.release(now)
         self.left = None
-        self.measurement.count_anew()
 
-    def stay_here(self) -> None:
-        """Where nothing is commanded that could be gone back to: it is left where it stands."""
-        if self.plan is None:
-            self.left = self.measurement.position
+    def asked(self) -> None:
+        """A start is asked for, where the arm is now; farther away it would be asked for anew."""
+        self._asked_at = None if self.plan is not None else self.measurement.position
+
+    def elsewhere(self, place: FloatArray) -> str:
+        """Which joint stands farther than ``max_jump`` from a place, and how far; else ''.
+
+        Args:
+            place: Measured before, shape (n,).
+        """
+        assert self.measurement.position is not None
+        away = np.abs(self.measurement.position - self._near(place))
+        most = self.limits.each(self.settings.max_jump, self.settings.max_jump_m)
+        joint = int(np.argmax(away / most))
+        if away[joint] <= most[joint]:
+            return ''
+        unit = self.limits.units[joint]
+        return (
+            f'{self.limits.names[joint]} stands {away[joint]:.3f} {unit} from where it was when '
+            f'it was asked for: expected at most start_max_jump_{unit} = {most[joint]:g}; ~/start '
+            'begins from where it is'
+        )
 
     # ---- the commanded motion ------------------------------------------------------------------
 

@@ -27,8 +27,6 @@ _EVEN = 2.0
 """The longest gap of readings that come seldom, as many times as long as the shortest."""
 _KEPT_S = 1.0
 """Longest span of the readings that are compared [s]: three of them tell at 2 Hz."""
-RESTARTED_S = 0.5
-"""A driver that was silent for so long may have been started again, and count its turns anew."""
 STILL_S = 0.3
 STILL_RAD, STILL_M = 0.02, 0.002
 """An arm stands still whose mean place changed by less than this between the halves of the last
@@ -44,9 +42,8 @@ class Measurement:
     """The newest believed reading; joints without limits count on past a whole turn.
 
     A driver may report such a joint within one turn: what it then leaves out at the end of the
-    turn is counted. Another count of turns than the one before, or after a silence in which the
-    driver may have been started again, is the driver's own: while nothing is commanded, it is
-    taken over; otherwise it is a jump.
+    turn is counted while the arm is commanded, so that no command turns it back. While nothing is
+    commanded a reading counts as it is: after a rest a driver is told what it tells.
     """
 
     def __init__(self, limits: MotionLimits) -> None:
@@ -62,7 +59,6 @@ class Measurement:
         self._doubted: tuple[float, FloatArray] | None = None
         self._doubts: deque[float] = deque()
         self._raw = self._turns = np.zeros(limits.size)
-        self._counts_anew = False
 
     def take(
         self,
@@ -77,7 +73,7 @@ class Measurement:
             reading: Shape (n,) [rad or m].
             stamp: When it was measured [s]; one not newer than the last is ignored.
             believe_jumps: Believe what persists elsewhere: nobody commands the arm.
-            silent: Nothing is commanded now: a driver's new count of whole turns may be taken.
+            silent: Nothing is commanded now: whole turns are as the driver counts them.
 
         Returns:
             '' or a sentence naming joint, reading and what was expected.
@@ -88,7 +84,7 @@ class Measurement:
         refusal = self._shape_problem(reading) or self._range_problem(reading)
         raw, turns, recount = reading, self._turns, np.zeros(reading.shape)
         if not refusal:
-            turns, recount = self._counted(raw, stamp, silent)
+            turns, recount = self._counted(raw, silent)
             reading = raw + _TURN * turns
             refusal = self._jump_problem(reading - _TURN * recount, stamp)
             if refusal and believe_jumps and self._persists(reading, stamp):
@@ -102,7 +98,7 @@ class Measurement:
             self._recent = deque(
                 (at, frozen_array(row + _TURN * recount)) for at, row in self._recent
             )
-        self._raw, self._turns, self._counts_anew = raw, turns, False
+        self._raw, self._turns = raw, turns
         self.position, self.stamp, self.heard_at = frozen_array(reading), stamp, stamp
         self._recent.append((stamp, self.position))
         while self._recent[0][0] < stamp - _KEPT_S:
@@ -154,10 +150,6 @@ class Measurement:
         begin = self.stamp - seconds - 1e-9
         return [reading for reading in self._recent if reading[0] >= begin]
 
-    def count_anew(self) -> None:
-        """Whole turns counted so far are nobody's: the next reading is taken as it is."""
-        self._counts_anew = True
-
     def forget_doubts(self) -> None:
         """Begin to count anew."""
         self._doubts.clear()
@@ -184,17 +176,15 @@ class Measurement:
             f'{beyond[joint]:g} beyond'
         )
 
-    def _counted(
-        self, reading: FloatArray, stamp: float, silent: bool
-    ) -> tuple[FloatArray, FloatArray]:
+    def _counted(self, reading: FloatArray, silent: bool) -> tuple[FloatArray, FloatArray]:
         """Whole turns to add to a reading, and by how many the place before it is counted anew."""
         none = np.zeros_like(reading)
         if self.position is None:
             return none, none
         near = np.where(self.limits.endless, np.round((self.position - reading) / _TURN), 0.0)
-        is_another = (near != self._turns) & ~self._wraps(reading)
-        if silent and (self._counts_anew or is_another.any() or stamp - self.stamp >= RESTARTED_S):
+        if silent:
             return none, -near
+        is_another = (near != self._turns) & ~self._wraps(reading)
         return np.where(is_another, self._turns, near), none
 
     def _wraps(self, reading: FloatArray) -> NDArray[np.bool_]:

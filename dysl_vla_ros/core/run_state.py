@@ -44,6 +44,7 @@ CHANGED = 'the state changed meanwhile: ask again'
 RELEASED = 'released, not started'
 FRESH_AGAIN_S = 0.5
 """Inputs must be fresh for this long before stale ends."""
+_JUST_BACK = f'inputs fresh for less than {FRESH_AGAIN_S:g} s'
 ESTOP_RESET_S = 0.5
 """A reset is refused this soon after the trigger."""
 
@@ -74,6 +75,7 @@ class RunState:
         self._latched_reason = ''
         self._latched_at = 0.0
         self._unready_at: float | None = None
+        self._missing = ''
         self._stale = False
 
     @property
@@ -101,8 +103,11 @@ class RunState:
             return f'{self._paused_reason}: resume it first'
         if self._interlock:
             return self._interlock
-        if self.state == 'stale':
-            return f'stale: {self.reason}; it goes on by itself after that, and ~/stop ends it'
+        if self.started and self._stale:
+            reason = self._missing or _JUST_BACK
+            return f'stale: {reason}; it goes on by itself after that, and ~/stop ends it'
+        if self._missing:
+            return f'waiting: {self._missing}'
         self.started, self.homing = True, False
         return ''
 
@@ -174,6 +179,7 @@ class RunState:
             queued: Whether an action is left to play.
             hold_reason: Why nothing is played, for ``holding``.
         """
+        self._missing = '' if inputs.ready else inputs.reason
         if not inputs.ready:
             self._unready_at = now
             self._stale = True
@@ -196,7 +202,7 @@ class RunState:
         if self._interlock:
             return 'paused', self._interlock
         if self._stale:
-            return 'stale', inputs.reason or f'inputs fresh for less than {FRESH_AGAIN_S:g} s'
+            return 'stale', inputs.reason or _JUST_BACK
         if self.homing:
             return 'homing', 'on the way to home.positions'
         if verifying:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from dysl_vla_ros.control_loop import ControlLoop
 from dysl_vla_ros.core.run_state import CHANGED, LATCHED, NOT_STARTED, PLAYING
+from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.ros.around import unfelt
 from dysl_vla_ros.ros.session import Session
@@ -63,10 +64,12 @@ class _Wish:
     Attributes:
         until: When it is given up [s].
         epoch: Of the loop, in which it was made; it ends with it.
+        place: Of the arm then, shape (n,); None where it was not known.
     """
 
     until: float
     epoch: int
+    place: FloatArray | None = None
 
 
 class Requests:
@@ -125,7 +128,8 @@ class Requests:
         if self._safety.start_on_instruction and self.active and not paused:
             # A simulated arm is waited for: it hurts nobody when it comes up late.
             until = float('inf') if self._safety.simulator else now + _INSIST_S
-            self._wish = _Wish(until, 0 if loop is None else loop.epoch)
+            place = None if loop is None or self._safety.simulator else loop.measured
+            self._wish = _Wish(until, 0 if loop is None else loop.epoch, place)
         return Answer(True, f'instruction {text!r}')
 
     def start(self) -> Answer:
@@ -175,7 +179,7 @@ class Requests:
         was_paused = bool(loop.paused)
         if was_paused:
             loop.resume(now)
-        if self._deadman_problem(now):
+        if self.active and self._deadman_problem(now):
             return Answer(False, f'still paused: {_DEADMAN}')
         if not was_paused:
             return Answer(True, f'not paused by ~/pause; the state is {loop.state}')
@@ -271,7 +275,7 @@ class Requests:
             return
         refusal = self._session.reason
         if state == 'ready':
-            refusal = self._motion_problem(loop) or loop.start(now, wish.epoch)
+            refusal = self._motion_problem(loop) or loop.start(now, wish.epoch, wish.place)
             if refusal in ('', CHANGED):
                 self._drop(wish)
                 return

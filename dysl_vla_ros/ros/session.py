@@ -169,10 +169,10 @@ class Session:
     def clock_problem(self, now: float) -> tuple[str, bool]:
         """As ``stamps.clock_problem``, where trajectories are stamped."""
         stamped = self.config.action.command_type == 'joint_trajectory'
-        if not (stamped and self.config.safety.stamped):
-            return '', False
-        age = self.inputs.joints.stream.least_age(now)
-        return clock_problem(age, 1.0 / self.config.timing.command_rate_hz)
+        stream = self.inputs.joints.stream
+        if not (stamped and self.config.safety.stamped) or stream.problem(now):
+            return '', False  # who is silent shows nothing of its clock
+        return clock_problem(stream.least_age(now), 1.0 / self.config.timing.command_rate_hz)
 
     # ---- the command thread --------------------------------------------------------------------
 

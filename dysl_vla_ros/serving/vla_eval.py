@@ -59,7 +59,7 @@ class HarnessSession:
             return _message('hello', self._hello(), number)
         if kind in ('episode_start', 'episode_end'):
             self._episode.reset()
-            self._rows = []
+            self._rows, self._fitted = [], self._given
             return None
         if kind != 'observation':
             return None
@@ -82,8 +82,8 @@ class HarnessSession:
     def _action(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         if not self._fitted:
             self._episode.contract = as_it_comes(self._episode.contract, payload)
-            self._fitted = True
         observation = self._episode.read(payload)
+        self._fitted = True  # by one that fits: a wrong one tells no keys
         if observation.instruction != self._instruction:  # what is left was for other words
             self._rows, self._instruction = [], observation.instruction
         if not self._rows:

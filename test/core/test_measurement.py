@@ -116,27 +116,25 @@ def test_while_it_is_commanded_another_count_of_turns_is_a_jump():
 
 
 @pytest.mark.parametrize('end', [np.pi, 2 * np.pi])
-def test_an_angle_that_is_told_within_one_turn_counts_on_also_where_nothing_is_commanded(end):
+@pytest.mark.parametrize('silent', [True, False])
+def test_an_angle_that_is_told_within_one_turn_counts_on_in_motion_and_is_as_told_at_rest(
+    end, silent
+):
     angles = np.arange(end - 0.1, end + 2 * np.pi + 0.1, 0.02)
-    measurement, refusals = turning(*((angles - end) % (2 * np.pi) + end - 2 * np.pi), every=0.04)
-    assert not any(refusals) and measurement.position[1] == pytest.approx(angles[-1])
+    told = (angles - end) % (2 * np.pi) + end - 2 * np.pi
+    measurement, refusals = turning(*told, every=0.04, silent=silent)
+    assert not any(refusals)
+    assert measurement.position[1] == pytest.approx(told[-1] if silent else angles[-1])
+    assert measurement.moved(0.2)[1] == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize('how', ['silence', 'asked'])
-def test_after_a_silence_or_where_it_is_asked_for_whole_turns_are_what_the_driver_says(how):
-    measurement, _ = turning(3.1, 3.14, -3.1)
-    assert measurement.position[1] == pytest.approx(2 * np.pi - 3.1)
-    if how == 'asked':
-        measurement.count_anew()
-    later = 0.03 if how == 'asked' else 0.6
-    assert measurement.take(np.array([0.0, -3.1]), later, silent=True) == ''
-    assert measurement.position[1] == -3.1
-
-
-def test_after_a_silence_an_arm_that_is_commanded_keeps_its_count():
+def test_what_was_counted_in_motion_is_forgotten_at_rest():
     measurement, _ = turning(3.1, 3.14, -3.1, silent=False)
+    assert measurement.position[1] == pytest.approx(2 * np.pi - 3.1)
     measurement.take(np.array([0.0, -3.1]), 0.6)
     assert measurement.position[1] == pytest.approx(2 * np.pi - 3.1)
+    assert measurement.take(np.array([0.0, -3.1]), 0.61, silent=True) == ''
+    assert measurement.position[1] == -3.1
 
 
 def test_a_count_of_turns_that_comes_with_a_jump_is_refused():

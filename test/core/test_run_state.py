@@ -108,6 +108,17 @@ def test_a_start_while_it_is_stale_is_refused_with_the_input_and_what_happens_ne
     assert update(run, now=2.0) == 'running' and run.start() == ''
 
 
+@pytest.mark.parametrize('started', [True, False])
+def test_a_start_at_the_instant_of_a_resume_is_refused_where_an_input_is_missing(started):
+    run = running()
+    if not started:
+        run.stop('operator')
+    run.pause('operator')
+    assert update(run, now=1.0, inputs=MISSING) == 'paused'
+    run.resume()
+    assert run.start().startswith('stale: image' if started else 'waiting: image')
+
+
 @pytest.mark.parametrize('latched', ['e-stop', 'fault'])
 def test_a_latch_leaves_only_by_reset_and_not_to_motion(latched):
     run = running()

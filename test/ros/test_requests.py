@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from test_control_loop import READY, TICK, Bench, PerfectPolicy
 
@@ -299,6 +300,21 @@ def test_a_start_by_instruction_waits_six_seconds_and_outlives_nothing(desk, by)
     assert desk.requests.start().success, 'one that is asked for now begins'
 
 
+def test_a_start_by_instruction_does_not_begin_where_the_arm_was_moved_meanwhile(desk, caplog):
+    desk = desk(start_on_instruction=True)
+    desk.run(0.5)
+    desk.inputs = InputStatus(False, 'image: nothing received yet')
+    desk.run(0.2)
+    desk.requests.instruct('go')
+    desk.run(1.0)
+    desk.bench.robot.push(np.array([0.5]))
+    desk.run(1.0)
+    desk.inputs = READY
+    assert desk.run(6.0).state == 'ready' and desk.bench.commands == []
+    assert 'from where it was when it was asked for' in caplog.text
+    assert desk.requests.start().success and desk.run(1.0).state == 'running'
+
+
 def test_a_simulated_arm_is_waited_for_however_late_it_comes_up(desk):
     desk = desk(start_on_instruction=True, simulator='sim_arm')
     desk.inputs = InputStatus(False, 'image: nothing received yet')
@@ -313,9 +329,9 @@ def test_a_stop_that_comes_while_an_instruction_begins_wins(desk):
     desk = desk(start_on_instruction=True).run(0.3)
     loop, start = desk.bench.loop, desk.bench.loop.start
 
-    def late(now, epoch=None):  # the command thread loses the processor here
+    def late(now, *asked):  # the command thread loses the processor here
         desk.requests.stop()
-        return start(now, epoch)
+        return start(now, *asked)
 
     loop.start = late
     desk.requests.instruct('go')

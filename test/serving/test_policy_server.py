@@ -358,6 +358,25 @@ def test_the_harness_gets_no_row_of_a_chunk_for_what_does_not_fit_or_says_other_
     assert made == ['pick', 'put']
 
 
+def test_the_keys_of_a_harness_are_those_of_an_observation_that_fits_and_of_each_episode_anew(
+    policy, settings
+):
+    contract = contract_of(policy.manifest)
+    session = HarnessSession(Episode(policy, contract, settings, decides=True), 0, False)
+    state, picture = asked()['observation/state'], np.zeros((96, 96, 3), np.uint8)
+    seen = {'images': {'agentview': picture}, 'states': state, 'task_description': 'pick'}
+
+    def answer(payload, kind='observation'):
+        found = session.answer({'type': kind, 'payload': payload, 'seq': 1})
+        return found and (found['payload'].get('error') or found['payload']['dysl']['mode'])
+
+    without = {key: value for key, value in seen.items() if key != 'states'}
+    assert "lacks 'state'" in answer({**without, 'images': {'other': picture}})
+    assert answer(seen) == 'full'
+    answer({}, 'episode_start')
+    assert answer({**seen, 'images': {'another': picture}}) == 'full'
+
+
 def answers(reply):
     """A server of other people's: metadata, then whatever ``reply`` does."""
     from websockets.sync.server import serve as listen
