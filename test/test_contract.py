@@ -203,7 +203,10 @@ def test_a_bundle_that_reads_an_opening_and_an_arm_without_one_are_refused_with_
     ):
         with_bundle(from_flat(none), manifest)
     assert with_bundle(from_flat({**none, 'gripper.opening_source': 'commanded'}), manifest)
-    blind = replace(manifest, proprioception=replace(manifest.proprioception, gripper=False))
+    joints = manifest.proprioception
+    six = {name: getattr(joints.normalisation, name)[:6] for name in ('low', 'high', 'mask')}
+    bare = replace(joints, gripper=False, dim=6, normalisation=NormalisationSpec(**six))
+    blind = replace(manifest, proprioception=bare)
     assert with_bundle(from_flat(none), blind)
 
 
