@@ -173,8 +173,7 @@ class Playback:
 
     def straight_way(self, start: FloatArray, goal: FloatArray) -> FloatArray:
         """Targets from one place to another, shape (k + 1, n); endless joints go the short way."""
-        turns = np.where(self.limits.endless, np.round((start - goal) / (2 * np.pi)), 0.0)
-        return straight(start, goal + 2 * np.pi * turns, self.limits.each(*_STEP))
+        return straight(start, self.limits.near(goal, start), self.limits.each(*_STEP))
 
     def go_along(self, way: FloatArray, velocity_scale: float) -> bool:
         """Move slowly along a straight way to its end, from where the arm is told to be.

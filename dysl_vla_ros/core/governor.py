@@ -201,27 +201,21 @@ class Governor:
         if not self.fresh(now):
             age = now - self.measurement.heard_at
             return 'wait', f'joint_states: newest is {age:.2f} s old: waiting for a fresh one'
-        moved = self._asked_at is not None and from_measured and self.elsewhere(self._asked_at)
-        if moved:
-            return 'ask', moved
+        if from_measured and self._asked_at is not None:
+            moved = self.elsewhere(self._asked_at)
+            if moved:
+                return 'ask', moved
         if not self.measurement.still:
             return 'wait', 'waiting until the arm stands still'
-        last, names = None if self.left is None else self._near(self.left), self.limits.names
-        turned = last is not None and bool((last != self.left).any())
-        away = np.zeros_like(measured) if last is None else np.abs(measured - last)
-        near = (away <= self.limits.velocity * self.settings.period).all()
-        if last is not None and near and not turned:
-            self._anchor(last, last, now, progress)
-            return 'go', ''
-        most = self.limits.each(self.settings.max_jump, self.settings.max_jump_m)
-        joint = int(np.argmax(away / most))
-        if last is not None and not from_measured and away[joint] > most[joint]:
-            unit = self.limits.units[joint]
-            return 'ask', (
-                f'{names[joint]} stands {away[joint]:.3f} {unit} from the last command: expected '
-                f'at most start_max_jump_{unit} = {most[joint]:g}; ~/start begins from where '
-                'it is'
-            )
+        last = None if self.left is None else self.limits.near(self.left, measured)
+        if last is not None:
+            way = self.limits.velocity * self.settings.period
+            if (last == self.left).all() and (np.abs(measured - last) <= way).all():
+                self._anchor(last, last, now, progress)
+                return 'go', ''
+            moved = '' if from_measured else self.elsewhere(last, 'the last command')
+            if moved:
+                return 'ask', moved
         # The receiver still follows the last window: a command that begins elsewhere is a jump.
         if self.plan is not None:
             self.release(now)
@@ -231,12 +225,6 @@ class Governor:
         goal = measured if last is None or from_measured else last
         self._anchor(measured, np.clip(goal, self.limits.lower, self.limits.upper), now, progress)
         return 'go', ''
-
-    def _near(self, place: FloatArray) -> FloatArray:
-        """The same place, as the driver counts turns now, shape (n,)."""
-        assert self.measurement.position is not None
-        turns = np.round((self.measurement.position - place) / (2 * np.pi))
-        return np.asarray(place + 2 * np.pi * np.where(self.limits.endless, turns, 0.0))
 
     def _anchor(self, position: FloatArray, goal: FloatArray, now: float, progress: float) -> None:
         self.plan = motion_plan.resting(np.array(position), self.clock.at(now), progress)
@@ -275,23 +263,26 @@ class Governor:
         """A start is asked for, where the arm is now; farther away it would be asked for anew."""
         self._asked_at = None if self.plan is not None else self.measurement.position
 
-    def elsewhere(self, place: FloatArray) -> str:
+    def elsewhere(
+        self, place: FloatArray, what: str = 'where it was when it was asked for'
+    ) -> str:
         """Which joint stands farther than ``max_jump`` from a place, and how far; else ''.
 
         Args:
-            place: Measured before, shape (n,).
+            place: Measured or commanded before, shape (n,); whole turns of it do not count.
+            what: The place in words.
         """
-        assert self.measurement.position is not None
-        away = np.abs(self.measurement.position - self._near(place))
+        measured = self.measurement.position
+        assert measured is not None
+        away = np.abs(measured - self.limits.near(place, measured))
         most = self.limits.each(self.settings.max_jump, self.settings.max_jump_m)
         joint = int(np.argmax(away / most))
         if away[joint] <= most[joint]:
             return ''
         unit = self.limits.units[joint]
         return (
-            f'{self.limits.names[joint]} stands {away[joint]:.3f} {unit} from where it was when '
-            f'it was asked for: expected at most start_max_jump_{unit} = {most[joint]:g}; ~/start '
-            'begins from where it is'
+            f'{self.limits.names[joint]} stands {away[joint]:.3f} {unit} from {what}: expected at '
+            f'most start_max_jump_{unit} = {most[joint]:g}; ~/start begins from where it is'
         )
 
     # ---- the commanded motion ------------------------------------------------------------------

@@ -81,6 +81,11 @@ class MotionLimits:
         """Which joints have no limits: whole turns change nothing, shape (n,)."""
         return np.isinf(self.lower) & np.isinf(self.upper)
 
+    def near(self, place: FloatArray, there: FloatArray) -> FloatArray:
+        """The same place, endless joints by the whole turns that are nearest to another, (n,)."""
+        turns = np.round((there - place) / (2 * np.pi))
+        return np.asarray(place + 2 * np.pi * np.where(self.endless, turns, 0.0))
+
     def each(self, rad: float, metres: float) -> FloatArray:
         """Per joint the number that is meant for its unit, shape (n,)."""
         return np.array([metres if unit == 'm' else rad for unit in self.units])
