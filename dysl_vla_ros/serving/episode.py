@@ -103,7 +103,9 @@ class Episode:
         """
         return observation_of(request, self.contract, self._clock())
 
-    def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def answer(
+        self, request: Mapping[str, Any], seen: Observation | None = None
+    ) -> dict[str, Any]:
         """Run the policy once, twice where continuity drops.
 
         Args:
@@ -111,19 +113,19 @@ class Episode:
                 episode), ``mode``, ``exit_layer`` (of mode ``fixed``), ``played`` (rows of the
                 last answer), ``aside`` (the question has nothing to do with the episode) and
                 ``number``, which is answered.
+            seen: What ``read`` found in it; None where it was not read yet.
 
         Raises:
             InputError: The request does not fit; names the key.
             EngineError: The back end failed.
         """
         said = _said(request, self._rows)
-        found = self._answered(request, said)
+        found = self._answered(self.read(request) if seen is None else seen, said)
         if NUMBER in said:
             found[ASK][NUMBER] = said[NUMBER]
         return found
 
-    def _answered(self, request: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-        observation = self.read(request)
+    def _answered(self, observation: Observation, said: Mapping[str, Any]) -> dict[str, Any]:
         now = observation.stamp
         mode, layer = self._wish(said)
         if said.get('aside'):

@@ -87,7 +87,7 @@ class HarnessSession:
         if observation.instruction != self._instruction:  # what is left was for other words
             self._rows, self._instruction = [], observation.instruction
         if not self._rows:
-            answer = self._episode.answer(payload)
+            answer = self._episode.answer(payload, observation)
             rows = answer[self._episode.contract.action.key]
             self._said = answer[ASK]
             self._rows = list(rows[: self._plays or len(rows)])
