@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from dysl_vla_ros.bundle.digest import digest_of
 from dysl_vla_ros.bundle.ranges import (
-    LARGEST_PLACE,
     LEAST_CROP,
+    PLACE,
     check_colours,
     check_reach,
     largest_action,
@@ -30,7 +30,7 @@ Fit = Literal['squash', 'crop', 'pad']
 """How a picture of another shape is brought in."""
 _LARGEST = 1e9
 _NARROWEST = 1e-9
-_LONGEST_WINDOW = 100
+LONGEST_WINDOW = 100
 """Steps, as ``continuity.window`` has it."""
 _ELEMENTS = 1 << 28
 """Numbers of one input or output of a graph."""
@@ -404,8 +404,7 @@ class Manifest:
         name = 'proprioception.normalisation'
         _check_normalisation(name, joints.normalisation, joints.dim)
         # A gripper's numbers have units of their own.
-        check_reach(_bounds(name, joints.normalisation), LARGEST_PLACE,
-                    f'within {LARGEST_PLACE:g} rad or m', joints.body)  # fmt: skip
+        check_reach(_bounds(name, joints.normalisation), *PLACE, joints.body)
         text = self.instruction
         _count('instruction.tokens', text.tokens, 10_000)
         expect('instruction.pad_id', text.pad_id, text.pad_id >= 0, 'at least 0')
@@ -434,7 +433,7 @@ class Manifest:
     def _check_calibration(self) -> None:
         found, dim = self.calibration, self.action.dim
         expect('calibration.eta', found.eta, found.eta > 0, 'more than 0')
-        _count('calibration.window', found.window, _LONGEST_WINDOW)
+        _count('calibration.window', found.window, LONGEST_WINDOW)
         expect('calibration.threshold', found.threshold, found.threshold > 0, 'more than 0')
         expect(
             'calibration.hysteresis',

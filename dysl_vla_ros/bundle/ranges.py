@@ -12,6 +12,8 @@ LARGEST_STEP = 10.0
 LARGEST_PLACE = 100.0
 """Where a joint or the tip can stand [rad or m]: 15 turns of a joint without limits. Degrees, of
 which half a turn has 180, are beyond it."""
+PLACE = LARGEST_PLACE, f'within {LARGEST_PLACE:g} rad or m'
+"""That, and the same in words."""
 LEAST_CROP = 0.01
 """Share of a picture that a centre crop may leave: a tenth of each side."""
 _COLOUR, _LEAST_SPREAD = 10.0, 1e-3
@@ -25,7 +27,7 @@ def largest_action(space: ActionSpace) -> tuple[float, str]:
     """
     if space.endswith('delta'):
         return LARGEST_STEP, f'within {LARGEST_STEP:g} rad or m a step'
-    return LARGEST_PLACE, f'within {LARGEST_PLACE:g} rad or m'
+    return PLACE
 
 
 def check_reach(

@@ -19,6 +19,8 @@ from dysl_vla_ros.errors import BundleError
 
 LARGEST_FILE = 4 << 20
 """Bytes of a manifest; one of 32 layers has 40,000."""
+LARGEST_PUBLISHED = 64 << 20
+"""Bytes of what comes with a published model; the tokenizer of a Llama has 9 million."""
 _MOST = 10_000
 """Entries of a list or an object, and characters of a text."""
 _DEEPEST = 32

@@ -8,13 +8,11 @@ from typing import Any
 
 from dysl_vla_ros.bundle.manifest import InstructionSpec
 from dysl_vla_ros.bundle.onnx_wire import looked_up_rows
-from dysl_vla_ros.bundle.strict_json import load, shown
+from dysl_vla_ros.bundle.strict_json import LARGEST_PUBLISHED, load, shown
 from dysl_vla_ros.errors import BundleError
 
 _BLANKS = '▁Ġ '
 """What tokenizers write for a blank."""
-_LARGEST = 64 << 20
-"""Bytes; the tokenizer of a Llama has 9 million."""
 
 
 def check_ids(tokenizer: Path, instruction: InstructionSpec, embed: Path) -> None:
@@ -28,7 +26,7 @@ def check_ids(tokenizer: Path, instruction: InstructionSpec, embed: Path) -> Non
     Raises:
         BundleError: The tokenizer is no JSON object, or an id has no row; names token and id.
     """
-    document = load(tokenizer, _LARGEST)
+    document = load(tokenizer, LARGEST_PUBLISHED)
     if not isinstance(document, dict):
         raise BundleError(f'{tokenizer.name}: {shown(document)}: expected a JSON object')
     try:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
-from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest
+from dysl_vla_ros.bundle.manifest import LONGEST_WINDOW, CalibrationSpec, Manifest
 from dysl_vla_ros.cli import calibrate_mode
 from dysl_vla_ros.cli.calibrate_mode import Chosen
 from dysl_vla_ros.cli.calibrate_options import refuse_idle
@@ -94,7 +94,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar='WEIGHT',
         help='balanced: no dimension drowns the others; equal; or numbers',
     )
-    parser.add_argument('--window', type=whole(1, 100), default=5, help='k, steps averaged')
+    parser.add_argument(
+        '--window', type=whole(1, LONGEST_WINDOW), default=5, help='k, steps averaged'
+    )
     parser.add_argument('--drop-rate', type=SHARE_INSIDE, default=0.15,
                         help='share of chunks that may count as holding a drop')  # fmt: skip
     parser.add_argument('--depth', type=DEPTH, default=0.0,

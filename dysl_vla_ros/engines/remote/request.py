@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dysl_vla_ros.bundle.ranges import LARGEST_PLACE
 from dysl_vla_ros.data_types import FloatArray, Observation
 from dysl_vla_ros.engines.image_tensor import as_seen
 from dysl_vla_ros.engines.remote.contract import Contract, ServerCamera, ServerState
@@ -24,8 +25,6 @@ BLANK = 'wait'
 _SAME_TIME = 0.01
 _BEYOND = 0.1
 """Of a measured opening: fingers overshoot a little."""
-_FARTHEST = 100.0
-"""Sixteen turns, or a hundred metres: no arm is there."""
 Fill = Callable[[str], Any]
 
 
@@ -84,9 +83,9 @@ def observation_of(request: Mapping[str, Any], contract: Contract, stamp: float)
             raise InputError(f'gripper = {ends[0]:g}: expected its measured opening, {closed:g} '
                              f'closed to {opened:g} open')  # fmt: skip
     for index, number in enumerate(body):
-        if abs(number) > _FARTHEST:
+        if abs(number) > LARGEST_PLACE:
             raise InputError(f'number {index + 1} of the state = {number:g}: expected radians or '
-                             f'metres, none beyond {_FARTHEST:g}')  # fmt: skip
+                             f'metres, none beyond {LARGEST_PLACE:g}')  # fmt: skip
     text = found['instruction']
     if isinstance(text, bytes):
         text = text.decode('utf-8', errors='replace')

@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dysl_vla_ros.bundle.git_lfs import refuse_pointer
-from dysl_vla_ros.bundle.strict_json import load
+from dysl_vla_ros.bundle.strict_json import LARGEST_PUBLISHED, load
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.model.tensor_files import listing, parts_of
 
 Family = Literal['openvla', 'openvla_oft']
 FAMILIES: tuple[Family, ...] = ('openvla', 'openvla_oft')
 
-_LARGEST = 64 << 20
-"""Bytes; the tokenizer of a Llama has 9 million."""
 _EVERY_LAYER = (
     'its action expert reads the keys and values of every layer of the language model, so a layer '
     'can only be skipped together with the layer of the expert that reads it. That is planned '
@@ -146,7 +144,7 @@ def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise BundleError(f'{path}: no such file; {listing(path.parent)}')
     refuse_pointer(path)
-    document = load(path, _LARGEST)
+    document = load(path, LARGEST_PUBLISHED)
     if not isinstance(document, dict):
         raise BundleError(f'{path}: {type(document).__name__}: expected a JSON object')
     return document

@@ -152,9 +152,8 @@ class OpenVlaCheckpoint:
         """Tensors of the folder that the network does not have."""
         pieces = [(module, self.weights, prefix) for module, prefix in _pieces(
             _empty(self.config))]  # fmt: skip
-        depths = {prefix: tower.depth
-                  for prefix, tower in zip(TOWERS, self.config.towers, strict=True)}  # fmt: skip
-        return unread(self.weights, read_by(pieces, self.weights), MODEL, of_towers(depths))
+        spared = of_towers(TOWERS, self.config.towers)
+        return unread(self.weights, read_by(pieces, self.weights), MODEL, spared)
 
 
 def open_openvla(

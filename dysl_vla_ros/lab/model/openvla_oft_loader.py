@@ -106,9 +106,7 @@ class OftCheckpoint:
     def unread(self) -> list[str]:
         """Tensors of the folder that no part reads."""
         pieces = self._pieces()
-        depths = {prefix: tower.depth
-                  for prefix, tower in zip(TOWERS, self.config.towers, strict=True)}  # fmt: skip
-        towers = of_towers(depths)
+        towers = of_towers(TOWERS, self.config.towers)
         own = f'{_WORDS_OUT}|{towers}' if self.film_weights is None else (
             rf'{_WORDS_OUT}|vision_backbone\..*')  # fmt: skip
         found = unread(self.weights, read_by(pieces, self.weights), MODEL, own)

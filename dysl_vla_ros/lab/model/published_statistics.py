@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dysl_vla_ros.bundle.manifest import NormalisationSpec
-from dysl_vla_ros.bundle.ranges import LARGEST_PLACE, check_reach, largest_action
+from dysl_vla_ros.bundle.ranges import PLACE, check_reach, largest_action
 from dysl_vla_ros.bundle.strict_json import expect
 from dysl_vla_ros.data_types import ActionSpace
 from dysl_vla_ros.errors import BundleError
@@ -147,7 +147,7 @@ def check_ranges(
     """
     for part, spec, (largest, words), size in (
         ('action', action, largest_action(space), None),
-        ('proprio', proprioception, (LARGEST_PLACE, f'within {LARGEST_PLACE:g} rad or m'), body),
+        ('proprio', proprioception, PLACE, body),
     ):
         if spec is not None:
             low, high = (f'statistics: {part}.{key}' for key in _KEYS[bounds])

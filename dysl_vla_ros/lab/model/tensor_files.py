@@ -15,11 +15,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from dysl_vla_ros.bundle.git_lfs import refuse_pointer
-from dysl_vla_ros.bundle.strict_json import load
+from dysl_vla_ros.bundle.strict_json import LARGEST_PUBLISHED, load
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.model.tensor_values import check_finite, check_kind, kind_of_header
 
-_LARGEST_INDEX = 64 << 20
 _SINGLE = ('model.safetensors', 'pytorch_model.bin')
 
 
@@ -248,7 +247,7 @@ def listing(folder: Path) -> str:
 def _from_index(index: Path) -> dict[str, Path]:
     refuse_pointer(index)
     try:
-        document = load(index, _LARGEST_INDEX)
+        document = load(index, LARGEST_PUBLISHED)
         pairs = document['weight_map'].items()
         where = {str(name): index.parent / Path(str(file)).name for name, file in pairs}
     except (TypeError, KeyError, AttributeError) as error:

@@ -7,11 +7,12 @@ be dropped without a word, and what is exported would act otherwise than what wa
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Sequence
 
 from torch import nn
 
 from dysl_vla_ros.lab.model.tensor_files import TensorFiles
+from dysl_vla_ros.lab.model.vision_tower import TowerShape
 
 Piece = tuple[nn.Module, TensorFiles, str]
 """A module, where its weights lie, and what stands in front of their names there."""
@@ -29,14 +30,15 @@ def read_by(pieces: Iterable[Piece], files: TensorFiles) -> set[str]:
             for name, _ in module.named_parameters()}  # fmt: skip
 
 
-def of_towers(depths: Mapping[str, int]) -> str:
+def of_towers(prefixes: Sequence[str], towers: Sequence[TowerShape]) -> str:
     """What is not used of published towers: the last block, and what is above it.
 
     Args:
-        depths: Prefix of a tower -> its blocks.
+        prefixes: Of the names of each tower.
+        towers: Their shapes.
     """
-    return '|'.join(rf'{re.escape(tower)}({_ABOVE}|blocks\.{depth - 1}\..*)'
-                    for tower, depth in depths.items())  # fmt: skip
+    return '|'.join(rf'{re.escape(prefix)}({_ABOVE}|blocks\.{tower.depth - 1}\..*)'
+                    for prefix, tower in zip(prefixes, towers, strict=True))  # fmt: skip
 
 
 def unread(
