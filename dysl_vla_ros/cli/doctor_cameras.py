@@ -26,7 +26,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--params-file', type=Path,
                         help="the node's: it is judged, and image.fit, image.roi and the like "
                         'hold for what is seen')  # fmt: skip
-    parser.add_argument('--seconds', type=float, default=5.0, help='how long to listen')
+    parser.add_argument('--seconds', type=float, default=5.0,
+                        help='how long to listen, from the first picture of each one')  # fmt: skip
     parser.add_argument('--overlays', type=Path, default=Path('camera_check'),
                         help='folder for training, now, and both over each other')  # fmt: skip
 

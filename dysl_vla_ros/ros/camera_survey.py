@@ -23,6 +23,11 @@ from dysl_vla_ros.ros.references import Comparison
 
 NODE_NAME = 'dysl_doctor'
 _FOLLOW_S = 0.5
+_BEGINS_S = 3.0
+"""A publisher whose first word was lost is heard again after 3 s: listening begins with the first
+picture of every camera, or when this has passed."""
+_ENDS_S = 1.0
+"""One late picture is no broken camera: what is silent at the end is waited for so long."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,8 @@ def survey(
         manifest: Names the cameras.
         references: Camera -> what the model saw in training.
         limits: As the node's.
-        seconds: How long to listen [s].
+        seconds: How long to listen [s], from when every camera can be used; one that cannot is
+            waited for 3 s before, and 1 s after.
         topics: Camera -> topic, where it is another.
 
     Raises:
@@ -87,13 +93,23 @@ def survey(
 def _listen(node: Node, cameras: list[Camera], seconds: float) -> None:
     executor = SingleThreadedExecutor(context=node.context)
     executor.add_node(node)
-    until, follow_at = time.monotonic() + seconds, 0.0
-    while (now := time.monotonic()) < until:
-        if now >= follow_at:
-            follow_at = now + _FOLLOW_S
-            for camera in cameras:
-                camera.follow()
-        executor.spin_once(timeout_sec=0.05)
+    follow_at = 0.0
+
+    def spin(limit: float, *, till_usable: bool) -> None:
+        nonlocal follow_at
+        until = time.monotonic() + limit
+        while (now := time.monotonic()) < until:
+            if till_usable and not any(camera.stream.problem(now) for camera in cameras):
+                return
+            if now >= follow_at:
+                follow_at = now + _FOLLOW_S
+                for camera in cameras:
+                    camera.follow()
+            executor.spin_once(timeout_sec=0.05)
+
+    spin(_BEGINS_S, till_usable=True)
+    spin(seconds, till_usable=False)
+    spin(_ENDS_S, till_usable=True)
     executor.remove_node(node)
     executor.shutdown()
 
