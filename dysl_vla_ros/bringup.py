@@ -17,7 +17,7 @@ from typing import Any
 from dysl_vla_ros import ros_packages, safe_start
 from dysl_vla_ros.data_types import COMMAND_TOPICS, SKIP_MODES
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.parameter_check import check_once, check_reach
+from dysl_vla_ros.parameter_check import check_once, check_reach, check_values
 from dysl_vla_ros.parameter_file import parameters_for
 from dysl_vla_ros.ros_names import RECORDABLE, is_recordable, is_topic
 from dysl_vla_ros.sim.robot_description import urdf
@@ -236,6 +236,7 @@ def nodes(arguments: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     named = (NODE, RECORDER, *((SIM_ARM,) if simulated else ()))
     for path in _own_files(given):
         check_once(path)
+        check_values(path)
         check_reach(path, [_full_name(given, name) for name in named])
     _check_packages(given)
     specs = [_vla_node(given)]

@@ -19,6 +19,7 @@ from typing import Any, get_type_hints
 
 import yaml
 
+from dysl_vla_ros.camera_entries import fits, regions
 from dysl_vla_ros.data_types import ACTION_SPACES, COMMAND_TOPICS, SKIP_MODES
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.ros_names import is_topic
@@ -606,6 +607,8 @@ class NodeConfig:
                     'workspace.planes', planes, f'a normal, not {planes[start : start + 3]}'
                 )
         inputs = self.inputs
+        fits(inputs.image_fit)
+        regions(inputs.image_roi)
         if inputs.image_timeout_s > inputs.max_observation_age_s:
             raise ConfigError(
                 'timeout.image_s', inputs.image_timeout_s,

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import takewhile
-from typing import get_args
 
 from dysl_vla_ros.action_columns import action_columns
-from dysl_vla_ros.bundle.manifest import Fit, Manifest
+from dysl_vla_ros.bundle.manifest import Manifest
+from dysl_vla_ros.camera_entries import fits, regions
 from dysl_vla_ros.config import EngineConfig, InputConfig, NodeConfig, SkipConfig
 from dysl_vla_ros.engines.fake.arm import FAKE, FakeArm, is_fake_path
 from dysl_vla_ros.engines.fake.bundle import is_fake
@@ -18,8 +18,6 @@ from dysl_vla_ros.engines.image_tensor import View
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.loop_settings import calibrated, filled
 
-FITS = get_args(Fit)
-_ROUNDING = 1e-6
 _FRAMES = ('frame_id', 'tip_link')
 
 
@@ -140,45 +138,19 @@ def camera_views(limits: InputConfig, manifest: Manifest) -> dict[str, View]:
         ConfigError: A camera is unknown or stands twice, or a value is wrong.
     """
     views = {camera.name: View() for camera in manifest.cameras}
-    named: set[tuple[str, str]] = set()
-    for entry in sorted(limits.image_fit, key=lambda entry: '=' in entry):  # of all comes first
-        camera, equals, fit = entry.rpartition('=')
-        if fit not in FITS:
-            raise ConfigError('image.fit', entry, f'{", ".join(FITS)}, or CAMERA=one of these')
-        if not equals and sum('=' not in other for other in limits.image_fit) > 1:
-            raise ConfigError('image.fit', limits.image_fit, 'one that is meant for every camera')
-        for name in [_known_camera('image.fit', camera, views, named)] if equals else views:
+    for camera, fit in fits(limits.image_fit):
+        for name in [_known_camera('image.fit', camera, views)] if camera else views:
             views[name] = replace(views[name], fit=fit)
-    for entry in limits.image_roi:
-        camera, _, numbers = entry.partition('=')
-        name = _known_camera('image.roi', camera, views, named)
-        views[name] = replace(views[name], region=_region(entry, numbers))
+    for camera, region in regions(limits.image_roi):
+        name = _known_camera('image.roi', camera, views)
+        views[name] = replace(views[name], region=region)
     return views
 
 
-def _known_camera(
-    parameter: str, camera: str, views: dict[str, View], named: set[tuple[str, str]]
-) -> str:
+def _known_camera(parameter: str, camera: str, views: dict[str, View]) -> str:
     if camera not in views:
         raise ConfigError(parameter, camera, f'a camera of the bundle: {", ".join(views)}')
-    if (parameter, camera) in named:
-        raise ConfigError(parameter, camera, 'every camera once')
-    named.add((parameter, camera))
     return camera
-
-
-def _region(entry: str, numbers: str) -> tuple[float, float, float, float]:
-    try:
-        left, top, width, height = (float(number) for number in numbers.split(','))
-    except ValueError:
-        left = top = width = height = -1.0
-    inside = 0 <= left < 1 and 0 <= top < 1 and 0 < width <= 1 and 0 < height <= 1
-    if not inside or left + width > 1 + _ROUNDING or top + height > 1 + _ROUNDING:
-        raise ConfigError(
-            'image.roi', entry, 'CAMERA=left,top,width,height as shares of the picture, inside '
-            'it: image=0.125,0,0.75,1 is the middle square of 640x480',
-        )  # fmt: skip
-    return left, top, width, height
 
 
 def _check_continuity(config: NodeConfig, manifest: Manifest) -> None:

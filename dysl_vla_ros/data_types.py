@@ -32,6 +32,9 @@ COMMAND_TOPICS = {
 SkipMode = Literal['auto', 'full', 'max_skip', 'fixed', 'by_instruction', 'compare']
 SKIP_MODES: tuple[SkipMode, ...] = get_args(SkipMode)
 PassMode = Literal['full', 'skipped', 'rerun']
+Fit = Literal['squash', 'crop', 'pad']
+"""How a picture of another shape is brought in."""
+FITS: tuple[Fit, ...] = get_args(Fit)
 
 
 def plain_words(instruction: str) -> str:

@@ -1,7 +1,8 @@
 """What a parameter file would lose without a word: keys that stand twice, sections for nobody.
 
 ROS takes the last of two values, and passes over a section whose name is no node's. Where that
-was a speed limit, the arm is faster than it was written down.
+was a speed limit, the arm is faster than it was written down. Values that it cannot read end it
+with the number of a line; here they are named.
 """
 
 from __future__ import annotations
@@ -34,6 +35,24 @@ def check_once(path: Path) -> None:
                 f'{path.name}: {entry.name}', [before, entry.value],
                 f'one value: it stands twice in the section {_shown(entry.section)}',
             )  # fmt: skip
+
+
+def check_values(path: Path) -> None:
+    """Refuse parameters without a value, and lists of several kinds, which ROS does not read.
+
+    Raises:
+        ConfigError: Names the parameter and its value, or the file cannot be read.
+    """
+    for entry in written(path):
+        where = f'{path.name}: {entry.name}'
+        if entry.value is None:
+            raise ConfigError(where, 'nothing', "a value; '' for an empty text")
+        kinds = {type(value) for value in entry.value} if isinstance(entry.value, list) else set()
+        if kinds & {list, dict, type(None)}:
+            raise ConfigError(where, entry.value, 'a list of values, without lists in it')
+        if len(kinds) > 1:
+            way = ', as in [1.0, 2.5]' if kinds == {int, float} else ''
+            raise ConfigError(where, entry.value, f'a list of one kind: ROS reads no other{way}')
 
 
 def check_reach(path: Path, nodes: Sequence[str]) -> None:

@@ -1,11 +1,13 @@
 """Which parameters a ROS parameter file sets for a node, read without ROS.
 
 Every section counts that may apply to the node: ``/**``, its name with or without a namespace,
-flat or nested. A key that is written twice counts twice, for ROS reads both.
+flat or nested. A key that is written twice counts twice, for ROS reads both. What YAML has and
+ROS does not read, aliases and what they merge, is refused.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +19,15 @@ from dysl_vla_ros.errors import ConfigError
 
 _BODY = 'ros__parameters'
 _DEEPEST = 20
+_EXPONENT = re.compile(r'[-+]?[0-9]+[eE][-+]?[0-9]+')
+"""A number for ROS, and a text for PyYAML."""
 OF_ROS = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
 """Parameters that rclpy declares for itself."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """One entry as it stands in a file, without what is merged in from elsewhere.
+    """One entry as it stands in a file.
 
     Attributes:
         section: Full name or pattern of the nodes that it is for, ``/left/vla_node``.
@@ -56,7 +60,7 @@ def written(path: Path) -> list[Written]:
     root = _tree(path)
     bodies = [] if root is None else _bodies(root, '', 0, path)
     return [Written(section, name, value) for section, body, depth in bodies
-            for name, value in _flat(body, '', depth, path, merged=False)]  # fmt: skip
+            for name, value in _flat(body, '', depth, path)]  # fmt: skip
 
 
 def parameters_for(path: Path, node: str, for_all: bool = True) -> list[tuple[str, Any]]:
@@ -97,11 +101,20 @@ def of_others(paths: Iterable[Path], node: str) -> set[str]:
 
 def _tree(path: Path) -> yaml.Node | None:
     try:
-        tree: yaml.Node | None = yaml.compose(path.read_text('utf-8'), Loader=yaml.SafeLoader)
-        return tree
+        text = path.read_text('utf-8')
+        tree: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+        aliases = [event for event in yaml.parse(text, Loader=yaml.SafeLoader)
+                   if isinstance(event, yaml.AliasEvent)]  # fmt: skip
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         words = ' '.join(str(error).split())
         raise ConfigError('params_file', str(path), f'a YAML parameter file ({words})') from None
+    for event in aliases:
+        raise ConfigError(
+            path.name, f'*{event.anchor}', 'values that are written out: ROS reads no aliases'
+        )
+    if tree is not None and not isinstance(tree, yaml.MappingNode):
+        raise ConfigError('params_file', str(path), 'sections, each of a node')
+    return tree
 
 
 def _bodies(
@@ -109,39 +122,36 @@ def _bodies(
 ) -> Iterator[tuple[str, yaml.Node, int]]:
     """Sections with what stands in them, and how deep."""
     for key, value in _pairs(tree, depth, path):
+        if not isinstance(value, yaml.MappingNode):
+            right = 'a mapping of parameters' if key == _BODY else f'a section that holds {_BODY}'
+            raise ConfigError(f'{path.name}: {section}/{key}', _value(value), right)
         if key == _BODY:
             yield section, value, depth + 1
         else:
             yield from _bodies(value, f'{section}/{key.strip("/")}', depth + 1, path)
 
 
-def _flat(
-    tree: yaml.Node, prefix: str, depth: int, path: Path, merged: bool = True
-) -> Iterator[tuple[str, Any]]:
-    for key, value in _pairs(tree, depth, path, merged):
+def _flat(tree: yaml.Node, prefix: str, depth: int, path: Path) -> Iterator[tuple[str, Any]]:
+    for key, value in _pairs(tree, depth, path):
         if isinstance(value, yaml.MappingNode):
-            yield from _flat(value, f'{prefix}{key}.', depth + 1, path, merged)
+            yield from _flat(value, f'{prefix}{key}.', depth + 1, path)
         else:
             yield f'{prefix}{key}', _value(value)
 
 
-def _pairs(
-    tree: yaml.Node, depth: int, path: Path, merged: bool = True
-) -> Iterator[tuple[str, yaml.Node]]:
+def _pairs(tree: yaml.Node, depth: int, path: Path) -> Iterator[tuple[str, yaml.Node]]:
     if depth > _DEEPEST:
         raise ConfigError('params_file', str(path), f'at most {_DEEPEST} levels')
-    if not isinstance(tree, yaml.MappingNode):
-        return
     for key, value in tree.value:
-        if key.value == '<<':  # a merge: one mapping, or a list of them
-            several = value.value if isinstance(value, yaml.SequenceNode) else [value]
-            for one in several if merged else ():
-                yield from _pairs(one, depth + 1, path)
-        else:
-            yield str(key.value), value
+        yield str(key.value), value
 
 
 def _value(tree: yaml.Node) -> Any:
+    if isinstance(tree, yaml.SequenceNode):
+        return [_value(one) for one in tree.value]
+    plain = isinstance(tree, yaml.ScalarNode) and tree.style is None
+    if plain and _EXPONENT.fullmatch(tree.value):
+        return float(tree.value)
     loader = yaml.SafeLoader('')
     try:
         return loader.construct_object(tree, deep=True)

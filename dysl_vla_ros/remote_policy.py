@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from dysl_vla_ros.bundle.no_files import COUNTS_WORDS
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.core import transforms
 from dysl_vla_ros.data_types import FloatArray, Jump, LayerTrace, Observation, SkipPlan
-from dysl_vla_ros.engines.fake.arm import is_fake_path, no_model
+from dysl_vla_ros.engines.fake.arm import FAKE, is_fake_path, no_model
 from dysl_vla_ros.engines.fake.bundle import is_fake
 from dysl_vla_ros.engines.open_engine import bundled_model
 from dysl_vla_ros.engines.remote.contract import (
@@ -45,6 +45,9 @@ from dysl_vla_ros.policy import (
     load_tokenizer,
     open_with_tokenizer,
 )
+
+if TYPE_CHECKING:
+    from dysl_vla_ros.engines.remote.link import Address
 
 _KEPT = 4
 _LOG_PERIOD_S = 5.0
@@ -394,6 +397,28 @@ def open_anywhere(config: EngineConfig) -> tuple[Any, str]:
     return VerifiedPolicy(policy, server, config.rerun_deadline_s), text
 
 
+def manifest_of(config: EngineConfig) -> Manifest:
+    """What a policy of these parameters promises: nothing is run, and no server is asked.
+
+    Raises:
+        BundleError: No bundle or contract there, or a wrong one.
+        EngineError: What a server is asked with is not installed.
+        ConfigError: No address, or a wrong one.
+    """
+    if config.backend == 'remote':
+        _address(config).context()
+        return _contract(config)[1]
+    if is_fake_path(config.path) or config.backend == FAKE:
+        return no_model(config.path if is_fake_path(config.path) else FAKE)
+    folder = Path(config.path).expanduser() if config.path else bundled_model()
+    manifest = open_bundle(folder).manifest
+    if config.rerun_where == 'remote':
+        _address(config).context()
+        if config.remote_contract:
+            fitting(_contract(config)[0], manifest)
+    return manifest
+
+
 def _contract(config: EngineConfig) -> tuple[Contract, Manifest, str]:
     """What the server reads and answers, what its numbers mean, and a tokenizer's JSON."""
     given = Path(config.remote_contract or config.path).expanduser()
@@ -412,21 +437,27 @@ def _contract(config: EngineConfig) -> tuple[Contract, Manifest, str]:
 def _open_server(
     config: EngineConfig, contract: Contract, manifest: Manifest, tokenizer: str
 ) -> RemotePolicy:
+    address = _address(config)
+    from dysl_vla_ros.engines.remote.link import Link
+
+    known = _Words(manifest, load_tokenizer(manifest, tokenizer))
+    digest = '' if config.remote_contract or is_fake(manifest) else manifest.digest
+    link = Link(address, fits=SameModel(contract, digest))
+    return RemotePolicy(link, contract, manifest, known, config.remote_deadline_s)
+
+
+def _address(config: EngineConfig) -> Address:
     try:
-        from dysl_vla_ros.engines.remote.link import Address, Link, read_token
+        from dysl_vla_ros.engines.remote.link import Address, read_token
     except ImportError as error:
         raise EngineError(
             f'a policy server is asked over websockets and msgpack ({error}): '
             "pip install 'dysl_vla_ros[remote]'"
         ) from None
-    address = Address(
+    return Address(
         config.remote_url, read_token(config.remote_token_file), config.remote_ca_file,
         config.remote_max_message_mb << 20,
     )  # fmt: skip
-    known = _Words(manifest, load_tokenizer(manifest, tokenizer))
-    digest = '' if config.remote_contract or is_fake(manifest) else manifest.digest
-    link = Link(address, fits=SameModel(contract, digest))
-    return RemotePolicy(link, contract, manifest, known, config.remote_deadline_s)
 
 
 def _said(answer: Mapping[str, Any]) -> Mapping[str, Any]:

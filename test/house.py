@@ -49,7 +49,8 @@ PARTS = {
     'data_types': May('errors', '', 'numpy'),
     'targets': May('errors', 'contextlib fcntl os pathlib shutil'),
     'ros_names': May(''),
-    'config': May('data_types errors ros_names', 'pathlib', 'yaml'),
+    'camera_entries': May('data_types errors'),
+    'config': May('camera_entries data_types errors ros_names', 'pathlib', 'yaml'),
     'parameter_file': May('errors', 'pathlib', 'yaml'),
     'parameter_check': May('errors parameter_file', 'pathlib'),
     'bundle': May(
@@ -123,7 +124,8 @@ PARTS = {
         'rotations', '', 'numpy',
     ),
     'contract': May(
-        'action_columns bundle config engines.fake engines.image_tensor errors loop_settings'
+        'action_columns bundle camera_entries config engines.fake engines.image_tensor errors '
+        'loop_settings'
     ),
     'training_range': May('action_columns bundle data_types', '', 'numpy'),
     'loop_status': May('core data_types'),

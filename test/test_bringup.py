@@ -280,7 +280,6 @@ SECTIONS = {
     'any namespace': '/**/vla_node: {ros__parameters: {%s}}',
     'nested namespace': 'left: {vla_node: {ros__parameters: {%s}}}',
     'twice': '/**: {ros__parameters: {%s}}\n/**: {ros__parameters: {command_rate_hz: 30.0}}',
-    'anchor': 'x: &x {%s}\n/**: {ros__parameters: {<<: *x}}',
     'second': 'other: {ros__parameters: {armed: 1}}\nvla_node: {ros__parameters: {%s}}',
 }
 

@@ -6,7 +6,7 @@ import pytest
 
 from dysl_vla_ros import bringup
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.parameter_check import check_once, check_reach, reaches
+from dysl_vla_ros.parameter_check import check_once, check_reach, check_values, reaches
 
 SLOW = 'limits.velocity_scale: 0.02'
 
@@ -44,11 +44,10 @@ def test_a_limit_that_stands_twice_is_refused_with_both_values(tmp_path, text):
     [
         body(SLOW, 'limits.velocity_scale: 0.02'),
         body('limits.velocity_scale: 1.0', section='/**') + body(SLOW),
-        'x: &x {limits.velocity_scale: 1.0}\n' + body('<<: *x', SLOW),
     ],
-    ids=['the same twice', 'of everybody, and its own', 'merged in'],
+    ids=['the same twice', 'of everybody, and its own'],
 )
-def test_one_value_and_values_that_yaml_or_ros_put_in_order_are_not_twice(tmp_path, text):
+def test_one_value_and_values_that_ros_puts_in_order_are_not_twice(tmp_path, text):
     path = file(tmp_path, text)
     check_once(path)
     assert bringup.nodes({'robot': 'ur5e', 'params_file': str(path)})
@@ -61,7 +60,10 @@ def test_one_value_and_values_that_yaml_or_ros_put_in_order_are_not_twice(tmp_pa
         (body(SLOW, section='/**') + body(SLOW, section='vla-node'), 'section = .vla-node.'),
         (body(SLOW, section='/vla/vla_node'), 'a section vla_node or /..; it has /vla/vla_node'),
         (body(SLOW, section='moveit'), 'it has moveit'),
-        ('vla_node:\n  ros_parameters:\n    a: 1\n', 'none with ros__parameters'),
+        (
+            'vla_node:\n  ros_parameters:\n    a: 1\n',
+            'vla_node/ros_parameters/a = 1: expected a section that',
+        ),
         ('', 'none with ros__parameters'),
     ],
 )
@@ -106,3 +108,35 @@ def test_the_presets_say_everything_once_and_reach_the_node():
         path = bringup.config_folder() / 'robots' / f'{name}.yaml'
         check_once(path)
         check_reach(path, ['/vla_node'])
+
+
+@pytest.mark.parametrize(
+    ('line', 'words'),
+    [
+        ('limits.accelerations: [1, 2.5]', 'of one kind'),
+        ('limits.accelerations: [[1.0, 2.0]]', 'without lists'),
+        ('armed: ', 'armed = .nothing.: expected a value'),
+        ('x: &x 1', 'ok'),
+        ('<<: {armed: true}', 'ok'),  # the node knows no <<.armed
+        ('limits.accelerations: [1e3, 2.5]', 'ok'),
+    ],
+)
+def test_values_that_ros_cannot_read_are_refused_by_name_and_no_others(tmp_path, line, words):
+    rclpy = pytest.importorskip('rclpy', reason='source ROS 2, or make test')
+    from rclpy.context import Context
+
+    path = file(tmp_path, body(line))
+    context, refused = Context(), ''
+    try:
+        rclpy.init(args=['--ros-args', '--params-file', str(path)], context=context)
+        context.shutdown()
+    except Exception as error:
+        refused = str(error)
+    if words == 'ok':
+        assert refused == ''
+        check_values(path)
+        return
+    with pytest.raises(ConfigError, match=words):
+        check_values(path)
+    if 'without' not in words:  # one list in a list it takes apart
+        assert "Couldn't parse params file" in refused

@@ -19,15 +19,13 @@ from dysl_vla_ros.bundle.ranges import (
     largest_action,
 )
 from dysl_vla_ros.bundle.strict_json import expect, parse
-from dysl_vla_ros.data_types import ActionSpace, LayerLayout, plain_words
+from dysl_vla_ros.data_types import ActionSpace, Fit, LayerLayout, plain_words
 from dysl_vla_ros.errors import BundleError, EngineError
 
 FORMAT = 'dysl_vla_bundle'
 FORMAT_VERSION = 1
 """Goes up when a bundle that was written before can no longer be read as it is. A key that is new
 gets a default instead, which says what bundles without it meant."""
-Fit = Literal['squash', 'crop', 'pad']
-"""How a picture of another shape is brought in."""
 _LARGEST = 1e9
 _NARROWEST = 1e-9
 LONGEST_WINDOW = 100

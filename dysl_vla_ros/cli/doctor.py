@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dysl_vla_ros.cli import doctor_cameras
 from dysl_vla_ros.cli.doctor_modules import library_findings, ros_findings
-from dysl_vla_ros.cli.doctor_parameters import parameter_finding
+from dysl_vla_ros.cli.doctor_parameters import judged
 from dysl_vla_ros.cli.finding import Finding
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.errors import DyslError
@@ -50,11 +50,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Print the findings; exit code 1 when something needed for the node is broken."""
     check_json(given.json, 'doctor')
-    found = [] if given.params_file is None else [parameter_finding(given.params_file)]
+    file, found, config = given.params_file, [], None
+    if file is not None:
+        of_file = judged(file, given.engine, given.plans)
+        found, config = [of_file.finding], of_file.config
     if not given.cameras:
-        found = [*findings(given.engine, given.plans), *found]
+        engine, plans = given.engine, given.plans
+        if config is not None and config.engine.backend != 'remote':
+            engine, plans = config.engine.path, config.engine.plans
+        found = [*findings(engine, plans), *found]
     elif all(item.state == 'ok' for item in found):
-        found += doctor_cameras.findings(given)
+        found += doctor_cameras.findings(given, config)
     width = min(shutil.get_terminal_size((_WIDTH, 24)).columns, 2 * _WIDTH)
     print(as_text(found, max(width, 60), sys.stdout.isatty()))
     if given.json is not None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dysl_vla_ros.cli.doctor_parameters import judge
 from dysl_vla_ros.cli.finding import Finding
 from dysl_vla_ros.errors import BundleError, ConfigError, DyslError
 from dysl_vla_ros.ros_names import is_name
+
+if TYPE_CHECKING:
+    from dysl_vla_ros.bundle.manifest import Manifest
+    from dysl_vla_ros.config import EngineConfig, NodeConfig
 
 _NEEDED = 'the policy'
 _OURS = 'overlay_'
@@ -32,12 +35,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='folder for training, now, and both over each other')  # fmt: skip
 
 
-def findings(given: argparse.Namespace) -> list[Finding]:
+def findings(given: argparse.Namespace, config: NodeConfig | None) -> list[Finding]:
     """Listen and compare; one finding per camera.
+
+    Args:
+        given: The command line.
+        config: Of the parameter file that it names; None without one.
 
     Raises:
         ConfigError: An option is wrong, or the folder of the overlays holds something else.
     """
+    from dysl_vla_ros.config import EngineConfig, NodeConfig
+    from dysl_vla_ros.contract import engine_of
     from dysl_vla_ros.targets import folder_target
 
     if not 0.5 <= given.seconds <= 600:
@@ -49,15 +58,17 @@ def findings(given: argparse.Namespace) -> list[Finding]:
     except ImportError as error:
         fix = 'source /opt/ros/<distro>/setup.bash'
         return [Finding('cameras', 'broken', f'cannot be listened to: {error}', _NEEDED, fix)]
-    manifest = _manifest(given.engine)
+    if config is None:
+        config = NodeConfig(engine=EngineConfig(path=given.engine))
+    manifest = _manifest(engine_of(config))
     topics = _topics(given.camera, [camera.name for camera in manifest.cameras])
     found = []
     try:
-        references = read_references(given.engine, manifest)
+        references = read_references(config.engine.path, manifest)
     except DyslError as error:
         found.append(Finding('reference pictures', 'missing', str(error), 'comparing', _FIX))
         references = {}
-    for report in survey(manifest, references, _inputs(given), given.seconds, topics):
+    for report in survey(manifest, references, config.inputs, given.seconds, topics):
         overlay = '' if report.comparison is None else _write(folder, report)
         text = '; '.join(part for part in (report.problem or report.warning, report.text) if part)
         state = 'broken' if report.problem else 'missing' if report.warning else 'ok'
@@ -82,24 +93,13 @@ def _write(folder: Path, report: Any) -> str:
     return f'look at {path}'
 
 
-def _manifest(engine: str) -> Any:
-    from dysl_vla_ros.bundle.folder import open_bundle
-    from dysl_vla_ros.engines.fake.bundle import fake_manifest
-    from dysl_vla_ros.engines.open_engine import bundled_model
+def _manifest(engine: EngineConfig) -> Manifest:
+    from dysl_vla_ros.remote_policy import manifest_of
 
-    if engine == 'fake':
-        return fake_manifest()
-    manifest = open_bundle(Path(engine).expanduser() if engine else bundled_model()).manifest
+    manifest = manifest_of(engine)
     if not manifest.cameras:
         raise BundleError(f'{manifest.name} has no cameras')
     return manifest
-
-
-def _inputs(given: argparse.Namespace) -> Any:
-    """The node's parameters about pictures, of its file."""
-    from dysl_vla_ros.config import NodeConfig
-
-    return NodeConfig().inputs if given.params_file is None else judge(given.params_file)[0].inputs
 
 
 def _topics(entries: list[str], cameras: list[str]) -> dict[str, str]:

@@ -283,25 +283,68 @@ def test_broken_plans_give_a_non_zero_exit_code(folder, no_driver):
         ('vla_nod: {ros__parameters: {armed: true}}', 'broken', 'expected vla_node or /**'),
         ('sim_arm: {ros__parameters: {seed: 1}}', 'broken', 'a section vla_node'),
         ('vla_node: {ros__parameters: {instruction: 3}}', 'broken', 'instruction = 3'),
+        ('vla_node: {ros__parameters: {image.fit: [crap]}}', 'broken', 'image.fit'),
+        ('vla_node: {ros__parameters: {image.roi: ["image=0,0,2,1"]}}', 'broken', 'image.roi'),
+        ('vla_node: {ros__parameters: [1, 2]}', 'broken', 'expected a mapping'),
+        ('vla_node: 3', 'broken', 'ros__parameters'),
+        ('[1]', 'broken', 'expected sections'),
+        ('vla_node: {ros__parameters: {continuity.weights: [1, 2.0]}}', 'broken', 'of one kind'),
+        ('vla_node: {ros__parameters: {continuity.weights: [[1.0]]}}', 'broken', 'without lists'),
+        ('vla_node: {ros__parameters: {armed: }}', 'broken', 'a value'),
+        ('x: &x {armed: true}\nvla_node: {ros__parameters: *x}', 'broken', 'no aliases'),
+        ('vla_node: {ros__parameters: {<<: {armed: true}}}', 'broken', '<<.armed'),
+        ('vla_node: {ros__parameters: {engine.path: /nowhere}}', 'broken', '/nowhere'),
+        ('vla_node: {ros__parameters: {engine.path: fake, image.roi: ["hand=0,0,1,1"]}}',
+         'broken', 'image.roi'),
+        ('vla_node: {ros__parameters: {engine.path: fake}}', 'ok', 'fit for'),
+        ('vla_node: {ros__parameters: {engine.backend: remote, remote.url: "ws://gpu:8000",'
+         ' remote.contract: /nope.yaml}}', 'broken', '/nope.yaml'),
+        ('vla_node: {ros__parameters: {engine.backend: remote, remote.url: "http://gpu"}}',
+         'broken', 'remote.url'),
+        ('vla_node: {ros__parameters: {engine.backend: remote, remote.url: "ws://gpu:8000"}}',
+         'ok', 'fit for'),
         ('left: {vla_node: {ros__parameters: {limits.velocity_scale: 3e-1, use_sim_time: true,'
          ' instruction: go}}}', 'ok', '2 parameters'),
     ],
 )  # fmt: skip
-def test_a_parameter_file_is_judged_as_the_node_judges_it(tmp_path, no_driver, text, state, words):
-    path, report = tmp_path / 'arm.yaml', tmp_path / 'found.json'
+def test_a_parameter_file_is_judged_as_the_node_judges_it(tmp_path, text, state, words):
+    from dysl_vla_ros.cli.doctor_parameters import judged
+
+    path = tmp_path / 'arm.yaml'
     if text is not None:
         path.write_text(text)
-    main(['doctor', '--params-file', str(path), '--json', str(report)])
+    item = judged(path).finding
+    assert (item.state, words in item.found) == (state, True), item.found
+
+
+def test_a_parameter_file_has_its_line_and_a_wrong_one_a_non_zero_exit_code(tmp_path, no_driver):
+    path, report = tmp_path / 'arm.yaml', tmp_path / 'found.json'
+    path.write_text('vla_node: {ros__parameters: {engine.path: /nowhere}}')
+    assert main(['doctor', '--params-file', str(path), '--json', str(report)]) == 1
     found = {item['part']: item for item in json.loads(report.read_text())}
-    item = found['parameters arm.yaml']
-    assert (item['state'], words in item['found']) == (state, True), item['found']
+    assert '/nowhere' in found['parameters arm.yaml']['found']
+    assert found['bundled model']['state'] == 'ok'
 
 
 def test_every_preset_is_a_parameter_file_that_the_doctor_takes():
-    from dysl_vla_ros.cli.doctor_parameters import parameter_finding
+    from dysl_vla_ros.cli.doctor_parameters import judged
 
     for path in sorted((Path(__file__).parents[2] / 'config' / 'robots').glob('*.yaml')):
-        assert parameter_finding(path).state == 'ok', parameter_finding(path).found
+        assert judged(path).finding.state == 'ok', judged(path).finding.found
+
+
+def test_a_parameter_file_is_judged_against_the_bundle_that_it_or_the_call_names(folder, tmp_path):
+    from dysl_vla_ros.cli.doctor_parameters import judged
+
+    deep = 'skip.mode: fixed, skip.exit_layer: 30'
+    path = tmp_path / 'arm.yaml'
+    path.write_text(f'vla_node: {{ros__parameters: {{{deep}}}}}')
+    assert judged(path).finding.state == 'ok'
+    assert 'skip.exit_layer = 30' in judged(path, engine=str(folder)).finding.found
+    path.write_text(f'vla_node: {{ros__parameters: {{{deep}, engine.path: {folder}}}}}')
+    assert judged(path).finding.state == 'broken'
+    path.write_text('vla_node: {ros__parameters: {engine.path: /nowhere}}')
+    assert 'fit for tiny' in judged(path, engine=str(folder)).finding.found
 
 
 def test_the_engine_for_the_wiring_is_told_as_what_it_is(no_driver):

@@ -20,7 +20,6 @@ from dysl_vla_ros.bundle.manifest import (
     ActionSpec,
     CalibrationSpec,
     CameraSpec,
-    Fit,
     InstructionSpec,
     Manifest,
     NormalisationSpec,
@@ -29,7 +28,7 @@ from dysl_vla_ros.bundle.manifest import (
 )
 from dysl_vla_ros.bundle.no_files import TOKENIZER_NAME, no_files
 from dysl_vla_ros.bundle.strict_json import expect, parse, shown
-from dysl_vla_ros.data_types import ActionSpace, FloatArray
+from dysl_vla_ros.data_types import ActionSpace, Fit, FloatArray
 from dysl_vla_ros.engines.remote.contract_text import read_document
 from dysl_vla_ros.errors import BundleError
 

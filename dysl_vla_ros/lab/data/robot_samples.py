@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dysl_vla_ros.bundle.manifest import CameraSpec, Fit
+from dysl_vla_ros.bundle.manifest import CameraSpec
+from dysl_vla_ros.data_types import Fit
 from dysl_vla_ros.engines.image_tensor import as_seen
 from dysl_vla_ros.errors import ConfigError, InputError
 from dysl_vla_ros.lab.data.dataset_format import OURS

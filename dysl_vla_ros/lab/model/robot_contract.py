@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dysl_vla_ros.bundle.manifest import Fit, NormalisationSpec, StateSource
-from dysl_vla_ros.data_types import ActionSpace
+from dysl_vla_ros.bundle.manifest import NormalisationSpec, StateSource
+from dysl_vla_ros.data_types import ActionSpace, Fit
 
 
 @dataclass(frozen=True)
