@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import re
@@ -881,14 +882,24 @@ class Parameter:
         return f'a number within [{self.low:g}, {self.high:g}]'
 
 
-def parameters(arms: Sequence[str] = ()) -> Iterator[Parameter]:
-    """Yield every parameter, group by group.
+def parameters(arms: Sequence[str] = ()) -> tuple[Parameter, ...]:
+    """Every parameter, group by group.
 
     Args:
         arms: Names of several arms, each with parameters of its own.
     """
+    return _parameters(tuple(arms))
+
+
+@functools.lru_cache(maxsize=16)
+def _parameters(arms: tuple[str, ...]) -> tuple[Parameter, ...]:
+    return tuple(_declared(arms))
+
+
+def _declared(arms: tuple[str, ...]) -> Iterator[Parameter]:
+    hints = get_type_hints(NodeConfig)
     for group in dataclasses.fields(NodeConfig):
-        yield from _of(get_type_hints(NodeConfig)[group.name], group.name, _PREFIXES[group.name])
+        yield from _of(hints[group.name], group.name, _PREFIXES[group.name])
     for arm in arms:
         yield from _of(ArmConfig, f'arms.{arm}', f'arms.{arm}.')
         for parameter in _of(GripperConfig, f'arms.{arm}.gripper', f'arms.{arm}.gripper.'):

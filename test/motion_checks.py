@@ -34,10 +34,13 @@ class LaggingArm:
 
     def advance(self, now, parts=8):
         step = (now - self.time) / parts
-        for _ in range(parts):
-            self.time += step
-            share = 1.0 if self.lag == 0 else min(1.0, step / self.lag)
-            self.position = self.position + share * (self.desired - self.position)
+        share = 1.0 if self.lag == 0 else min(1.0, step / self.lag)
+        wanted = None
+        if self._window is not None:
+            wanted = positions_on(*self._window, self.time + step * np.arange(1, parts + 1))
+        for index in range(parts):
+            desired = self.position if wanted is None else wanted[index]
+            self.position = self.position + share * (desired - self.position)
         self.time = now
 
     def push(self, offset):
@@ -58,6 +61,21 @@ def on_window(stamp, times, positions, velocities, now):
         times[index + 1] - times[index],
         max(elapsed - times[index], 0.0),
     )
+
+
+def positions_on(stamp, times, positions, velocities, instants):
+    """Positions (m, n) that an ideal controller has of a window at each of m times."""
+    if len(times) == 1:
+        return np.repeat(positions, len(instants), axis=0)
+    elapsed = np.clip(instants - stamp, 0.0, times[-1])
+    index = np.clip(np.searchsorted(times, elapsed, side='right') - 1, 0, len(times) - 2)
+    found, _ = spline.sample(
+        (positions[index], velocities[index]),
+        (positions[index + 1], velocities[index + 1]),
+        (times[index + 1] - times[index])[:, None],
+        (elapsed - times[index])[:, None],
+    )
+    return found
 
 
 class WindowChecks:
@@ -93,21 +111,19 @@ class WindowChecks:
             self._start = positions[0]
         low = np.minimum(limits.lower, self._start) - TOLERANCE
         high = np.maximum(limits.upper, self._start) + TOLERANCE
-        for index, duration in enumerate(np.diff(times)):
-            a, b = slice(index, index + 1), slice(index + 1, index + 2)
-            p0, p1, v0, v1 = positions[a], positions[b], velocities[a], velocities[b]
-            a0, a1 = spline.end_accelerations(p0, v0, p1, v1, duration)
-            peak = spline.peak_speed(v0, v1, a0, a1, duration)
-            self.peak = max(self.peak, float((peak / limits.velocity).max()))
-            assert (peak <= limits.velocity * (1 + TOLERANCE) + TOLERANCE).all(), (index, peak)
-            hardest = np.maximum(np.abs(a0), np.abs(a1))
-            rounding = 1e-5 if not self.clock_error else 1e-2  # times in whole nanoseconds
-            assert (hardest <= limits.acceleration * (1 + TOLERANCE) + rounding).all(), (
-                index, hardest, times)  # fmt: skip
-            bottom, top = spline.extent(p0, v0, p1, v1, duration)
-            inside = (np.minimum(p0, p1) >= low).all() and (np.maximum(p0, p1) <= high).all()
-            assert inside, (positions, low, high)
-            assert (bottom >= low - 1e-3).all() and (top <= high + 1e-3).all()
+        p0, p1, v0, v1 = positions[:-1], positions[1:], velocities[:-1], velocities[1:]
+        duration = np.diff(times)[:, None]
+        a0, a1 = spline.end_accelerations(p0, v0, p1, v1, duration)
+        peak = spline.peak_speed(v0, v1, a0, a1, duration)
+        self.peak = max(self.peak, float((peak / limits.velocity).max(initial=0.0)))
+        assert (peak <= limits.velocity * (1 + TOLERANCE) + TOLERANCE).all(), peak
+        hardest = np.maximum(np.abs(a0), np.abs(a1))
+        rounding = 1e-5 if not self.clock_error else 1e-2  # times in whole nanoseconds
+        assert (hardest <= limits.acceleration * (1 + TOLERANCE) + rounding).all(), (
+            hardest, times)  # fmt: skip
+        bottom, top = spline.extent(p0, v0, p1, v1, duration)
+        assert ((positions >= low) & (positions <= high)).all(), (positions, low, high)
+        assert (bottom >= low - 1e-3).all() and (top <= high + 1e-3).all()
         if self._last is not None:
             told, speed = on_window(*self._last, command.stamp)
             near = TOLERANCE + limits.velocity * self.clock_error

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from motion_checks import on_window
+from motion_checks import positions_on
 from seeds import first
 from test_control_loop import HORIZON, STEP, TICK, Bench, PerfectPolicy, told_to_rest
 
@@ -40,11 +40,15 @@ class Controller:
         return self.position
 
     def advance(self, seconds):
-        for _ in range(PARTS):
-            self._elapsed += seconds / PARTS * self.factor
-            if self._window is not None:
-                self.position = on_window(*self._window, self._elapsed)[0]
-            self.trace.append(float(self.position[0]))
+        began, way = self._elapsed, seconds * self.factor
+        self._elapsed += way
+        if self._window is None:
+            self.trace += [float(self.position[0])] * PARTS
+            return
+        instants = began + way * np.arange(1, PARTS + 1) / PARTS
+        passed = positions_on(*self._window, instants)
+        self.position = passed[-1]
+        self.trace += passed[:, 0].tolist()
 
 
 class Paced(Bench):

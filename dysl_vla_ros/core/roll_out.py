@@ -198,9 +198,10 @@ class RollOut:
     ) -> Knot | None:
         """The next knot; None when no playback speed is allowed."""
         step = demand.step
-        ramp = min(demand.ramp, self._steepest_ramp(here, path))
+        _, slope = path.sample(np.array([here.progress]))
+        ramp = min(demand.ramp, self._steepest_ramp(slope[0]))
         wanted = min(demand.top, here.speed + ramp * step)
-        wanted = min(wanted, self._away_speed(here, path, demand))
+        wanted = min(wanted, _away_speed(slope[0], demand))
         wanted = _reachable(here, path, wanted, step)
         # Where the arm cannot slow down to what is wanted, the slowest that it can.
         after = np.append(wanted * _SPEEDS, wanted + max(here.speed - wanted, 0.0) * _SLOWING)
@@ -250,24 +251,23 @@ class RollOut:
         )
         return np.asarray(fine.all(axis=1))
 
-    def _steepest_ramp(self, here: Knot, path: Path) -> float:
-        """How fast playback can speed up here [actions/s^2]: beyond it every try would fail."""
-        _, slope = path.sample(np.array([here.progress]))
-        steepest = float(np.max(np.abs(slope[0]) / self.limits.acceleration))
+    def _steepest_ramp(self, slope: FloatArray) -> float:
+        """How fast playback can speed up [actions/s^2]: beyond it every try would fail."""
+        steepest = float(np.max(np.abs(slope) / self.limits.acceleration))
         return 1.0 / steepest if steepest > 0 else math.inf
-
-    def _away_speed(self, here: Knot, path: Path, demand: Demand) -> float:
-        """Bound on the playback speed while a joint leads the measured arm."""
-        if demand.lead is None or demand.lead_speed is None:
-            return math.inf
-        _, slope = path.sample(np.array([here.progress]))
-        away = slope[0] * np.sign(demand.lead) > 1e-12  # a joint that comes back is not bounded
-        if not away.any():
-            return math.inf
-        return float(np.min(demand.lead_speed[away] / np.abs(slope[0][away])))
 
     def _is_allowed(self, joints: FloatArray) -> bool:
         return self._allowed is None or self._allowed(joints)
+
+
+def _away_speed(slope: FloatArray, demand: Demand) -> float:
+    """Bound on the playback speed while a joint leads the measured arm."""
+    if demand.lead is None or demand.lead_speed is None:
+        return math.inf
+    away = slope * np.sign(demand.lead) > 1e-12  # a joint that comes back is not bounded
+    if not away.any():
+        return math.inf
+    return float(np.min(demand.lead_speed[away] / np.abs(slope[away])))
 
 
 def _over(fade: Fade, time: float) -> bool:
