@@ -312,7 +312,7 @@ def test_a_region_is_of_one_camera():
         ({'fit': ['crop', 'pad']}, 'expected one that is meant for every camera'),
         ({'fit': ['wrist=crop', 'wrist=pad']}, "'wrist': expected every camera once"),
         ({'roi': ['hand=0,0,1,1']}, "image.roi = 'hand': expected a camera of the bundle"),
-        ({'roi': ['0,0,1,1']}, "image.roi = '0,0,1,1': expected a camera of the bundle"),
+        ({'roi': ['0,0,1,1']}, "image.roi = '0,0,1,1': expected CAMERA=left,top,width,height"),
         ({'roi': ['wrist=80,0,480,480']}, 'as shares of the picture, inside it'),
         ({'roi': ['wrist=0.5,0,0.6,1']}, 'inside it'),
         ({'roi': ['wrist=0,0,0,1']}, 'inside it'),

@@ -228,7 +228,9 @@ def test_a_pass_whose_instruction_was_read_before_a_new_one_came_is_dropped():
     assert began == epoch and not bench.loop.deliver(began, result, bench.now).accepted
 
 
-@pytest.mark.parametrize('chunks', [0.0, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize(
+    'chunks', [1.0, *(pytest.param(late, marks=pytest.mark.slow) for late in (0.0, 0.5, 2.0))]
+)
 def test_a_perfect_plan_reaches_its_goal_with_at_most_one_action_of_overshoot(chunks):
     bench = Bench(latency=chunks * HORIZON * PERIOD).started().run(25.0)
     assert bench.positions.max() <= 0.6 + STEP

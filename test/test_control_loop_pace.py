@@ -351,7 +351,9 @@ def test_a_stop_just_before_the_motion_begins_reaches_a_slowed_arm(ask, factor):
         )
 
 
-@pytest.mark.parametrize('seconds', [0.1, 0.3, 1.5])
+@pytest.mark.parametrize(
+    'seconds', [0.1, *(pytest.param(gap, marks=pytest.mark.slow) for gap in (0.3, 1.5))]
+)
 def test_after_a_gap_a_slowed_arm_is_believed_at_the_end_of_the_window_that_it_got(seconds):
     for ticks in range(25, 45):
         bench = Sparing(policy=Hasty()).started()

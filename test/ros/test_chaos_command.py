@@ -51,6 +51,7 @@ def check(report, output):
     assert report['unclear'] <= report['tried'] // 4, output
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_quick_choice_tries_fifteen_faults_of_six_kinds(tmp_path):
     path = tmp_path / 'chaos.json'
@@ -112,6 +113,7 @@ def test_an_environment_that_is_none_is_refused_in_one_line(tmp_path):
     assert '--prefix' in output and 'expected a virtual environment' in output
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_short_soak_counts_commands_and_measures_both_processes(tmp_path):
     path = tmp_path / 'soak.json'

@@ -37,7 +37,9 @@ def graph(tmp_path):
 
 
 def started(graph, program):
-    graph.program.write_text(program)
+    # What is started in the background of a shell ignores Ctrl-C; the node does not.
+    heeds = 'import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n'
+    graph.program.write_text(heeds + program)
     graph.start_node()
     return graph.pid(NODE)
 

@@ -129,7 +129,9 @@ class Rig:
         return self
 
 
-@pytest.mark.parametrize('reference', ['commanded', 'measured'])
+@pytest.mark.parametrize(
+    'reference', ['commanded', pytest.param('measured', marks=pytest.mark.slow)]
+)
 def test_while_another_joint_moves_to_and_fro_the_one_at_pi_holds_still_for_a_minute(reference):
     def to_and_fro(now):
         return [np.sign(np.sin(now)) * (name == 'joint_1') for name in NAMES]

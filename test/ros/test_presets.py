@@ -14,8 +14,8 @@ from stand_in_robot import StandIn, serve_gripper
 pytestmark = pytest.mark.ros
 
 IMAGE = '/camera/color/image_raw'
-QUICK = {('so101', '/follower/forward_controller'), ('gen3', '/joint_trajectory_controller')}
-"""These run always; the others take seconds each, and go with the slow ones."""
+QUICK = {('gen3', '/joint_trajectory_controller')}
+"""This runs always; the others take seconds each, and go with the slow ones."""
 
 
 def slider_at_full_speed(node):

@@ -46,7 +46,7 @@ def test_it_waits_for_the_robot_description_and_names_it(rig):
 
 
 def test_a_silent_camera_is_stale_within_its_timeout_and_the_arm_rests_then_goes_on(rig):
-    rig = rig().run()
+    rig = rig(timeout__image_s=0.5).run()
     wait_for(lambda: rig.robot.position[0] > 0.05, what='motion')
     rig.robot.cameras_on = False
     silent = time.monotonic()
@@ -72,7 +72,7 @@ def test_before_the_first_joint_state_it_waits_and_names_it(rig):
 
 
 def test_silent_joints_are_stale(rig):
-    rig = rig().run()
+    rig = rig(timeout__joint_states_s=0.2).run()
     rig.robot.joints_on = False
     rig.wait_state('stale')
     rig.wait_reason('joint_states: newest is', 'at most 0.2 s')

@@ -167,7 +167,7 @@ def test_a_line_that_somebody_edited_is_named(piece, tmp_path):
 
 
 def test_a_line_tells_an_episode_as_every_table_reads_it(piece):
-    options = replace(piece.options, episodes=2, time_limit=2.0)
+    options = replace(piece.options, episodes=2, time_limit=0.6)
     for row, found in evaluate.play(options, options.rows()).items():
         again = [unpacked(packed(one), one.spec) for one in found]
         assert [packed(one) for one in again] == [packed(one) for one in found]
