@@ -239,6 +239,7 @@ def nodes(arguments: Mapping[str, str]) -> tuple[NodeSpec, ...]:
         check_values(path)
         check_reach(path, [_full_name(given, name) for name in named])
     _check_packages(given)
+    _record_topics(given)  # also without record:=true, which somebody will add
     specs = [_vla_node(given)]
     if simulated:
         specs.insert(0, _sim_arm(given))
@@ -439,12 +440,7 @@ def _recorder(given: Mapping[str, str]) -> NodeSpec:
     if folder.exists() and not folder.is_dir():
         raise ConfigError('record_folder', str(folder), 'a folder: this is a file')
     files = _files(given)
-    topics = [entry.strip() for entry in given['record_topics'].split(',') if entry.strip()]
-    for entry in topics:
-        if not is_recordable(entry):
-            raise ConfigError('record_topics', entry, 'NAME=TYPE, with one of '
-                              + ', '.join(RECORDABLE))  # fmt: skip
-    topics += _topics_of_arms(files)
+    topics = [*_record_topics(given), *_topics_of_arms(files)]
     parameters: dict[str, Any] = {
         'folder': str(folder), 'limit_gb': limit, 'video': given['record_video'] == 'true',
     }  # fmt: skip
@@ -460,6 +456,15 @@ def _recorder(given: Mapping[str, str]) -> NodeSpec:
         remappings=tuple(remappings), log_level=given['log_level'],
         enclave=_enclave(given['enclave'], RECORDER),
     )  # fmt: skip
+
+
+def _record_topics(given: Mapping[str, str]) -> list[str]:
+    topics = [entry.strip() for entry in given['record_topics'].split(',') if entry.strip()]
+    for entry in topics:
+        if not is_recordable(entry):
+            raise ConfigError('record_topics', entry, 'NAME=TYPE, with one of '
+                              + ', '.join(RECORDABLE))  # fmt: skip
+    return topics
 
 
 def _topics_of_arms(files: list[Path]) -> list[str]:

@@ -592,6 +592,11 @@ def test_a_wrong_argument_of_the_recorder_is_named_before_any_node(arguments, me
         recorder(**arguments)
 
 
+def test_topics_to_record_are_judged_also_where_nothing_is_recorded():
+    with pytest.raises(ConfigError, match="record_topics = '/foo': expected NAME=TYPE"):
+        bringup.nodes({'record_topics': '/foo'})
+
+
 def test_without_its_library_a_recording_is_refused_with_the_line_that_gets_it(monkeypatch):
     monkeypatch.setattr(bringup.importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(ConfigError, match=r'pip install .mcap'):

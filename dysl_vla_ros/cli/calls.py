@@ -47,9 +47,20 @@ class Parser(argparse.ArgumentParser):
         words = sys.argv[1:] if args is None else list(args)
         given = super().parse_args(words, namespace)
         known = self._option_string_actions
+        self._refuse_empty(words)
         given.said = tuple(dict.fromkeys(
             option for word in words if (option := word.partition('=')[0]) in known))  # fmt: skip
         return given
+
+    def _refuse_empty(self, words: list[str]) -> None:
+        """An empty text, as of a variable that is not set, would quietly be the default."""
+        for before, word in zip(['', *words], words, strict=False):
+            option, equals, value = word.partition('=')
+            if word and (option not in self._option_string_actions or not equals or value):
+                continue
+            name = option or (before if before in self._option_string_actions else '')
+            way = f', or {name} left away for its default' if name else ''
+            self.error(f"{name or 'an argument'} = '': expected a text{way}")
 
     def options(self) -> frozenset[str]:
         """Every option, as it is written."""

@@ -215,8 +215,9 @@ def _vector(value: Any, name: str, size: int) -> list[float]:
             raise TypeError
         numbers = given.astype(np.float64).reshape(-1)
     except (ValueError, TypeError, OverflowError):
-        kind = type(value).__name__
-        shown = f'{str(value)[:60]}, a {kind}' if isinstance(value, (list, str)) else f'a {kind}'
+        kind = f'array of {value.dtype}' if isinstance(value, np.ndarray) else type(value).__name__
+        kind = f'an {kind}' if kind.startswith('array') else f'a {kind}'
+        shown = f'{str(value)[:60]}, {kind}' if isinstance(value, (list, str)) else kind
         raise InputError(f'{name} is {shown}: expected {size} numbers') from None
     if len(numbers) != size:
         raise InputError(f'{name} has {len(numbers)} numbers: expected {size}')

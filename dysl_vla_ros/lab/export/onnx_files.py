@@ -149,13 +149,21 @@ def _large_bytes(model: ir.Model) -> int:
 
 
 def _store_half(model: ir.Model, smallest: int = 64) -> None:
-    """Replace float32 weights by float16 ones and a Cast, which the runtime folds at load."""
+    """Replace float32 weights by float16 ones and a Cast, which the runtime folds at load.
+
+    What holds a number that a half cannot be stays as it is.
+    """
     graph = model.graph
     for name, value in list(graph.initializers.items()):
         stored = value.const_value
         if stored is None or stored.dtype != ir.DataType.FLOAT or stored.size < smallest:
             continue
-        half = ir.tensor(stored.numpy().astype(np.float16), name=f'{name}_half')
+        wide = stored.numpy()
+        with np.errstate(over='ignore'):
+            narrow = wide.astype(np.float16)
+        if (np.isinf(narrow) & ~np.isinf(wide)).any():
+            continue
+        half = ir.tensor(narrow, name=f'{name}_half')
         weight = ir.Value(
             name=half.name, shape=value.shape, type=ir.TensorType(half.dtype), const_value=half
         )

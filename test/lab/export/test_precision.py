@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto
@@ -98,6 +100,23 @@ def test_a_norm_between_halves_is_refused_with_its_place(tmp_path):
 def test_the_same_norm_is_fine_in_float32(tmp_path):
     part = hidden_part(nn.Sequential(nn.Linear(8, 8), _OwnNorm()))
     assert write_onnx(part, tmp_path, 'x.onnx', FileSettings()).data == ''
+
+
+def test_a_number_that_no_half_can_be_stays_what_it_is_with_half_weights(tmp_path):
+    layers = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    with torch.no_grad():
+        layers[1].weight[0, 0] = 70000.0
+    part = hidden_part(layers)
+    write_onnx(part, tmp_path, 'x.onnx', FileSettings(half_weights=True))
+    session = onnxruntime.InferenceSession(tmp_path / 'x.onnx')
+    given = np.ones((1, 3, 8), np.float32)
+    (found,) = session.run(None, {'hidden': given})
+    with torch.no_grad():
+        wanted = layers(torch.from_numpy(given)).numpy()
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-3)
+    kinds = [one.data_type for one in onnx.load(tmp_path / 'x.onnx').graph.initializer
+             if np.prod(one.dims) >= 64]  # fmt: skip
+    assert sorted(kinds) == [1, 10]
 
 
 def test_settings_that_contradict_each_other_are_refused():
