@@ -147,7 +147,9 @@ def graph() -> Iterator[Graph]:
     graph.close()
 
 
-def wait_for(condition: Callable[[], Any], timeout: float = 30.0, what: str = '') -> Any:
+def wait_for(
+    condition: Callable[[], Any], timeout: float = 30.0, what: str | Callable[[], str] = ''
+) -> Any:
     """Poll until true; the only way these tests wait, as long as a loaded machine may take."""
     until = time.monotonic() + timeout
     while time.monotonic() < until:
@@ -155,7 +157,8 @@ def wait_for(condition: Callable[[], Any], timeout: float = 30.0, what: str = ''
         if value:
             return value
         time.sleep(0.01)
-    raise AssertionError(f'not within {timeout} s: {what or condition}')
+    told = what() if callable(what) else what
+    raise AssertionError(f'not within {timeout} s: {told or condition}')
 
 
 def granted(ask: Callable[..., Any], service: str, *data: bool) -> None:
@@ -228,13 +231,13 @@ class Rig:
         wait_for(
             lambda: self.session.state in states,
             timeout,
-            f'{states}, but {self.session.state}: {self.session.reason}',
+            lambda: f'{states}, but {self.session.state}: {self.session.reason}',
         )
         return self
 
     def wait_reason(self, *words: str, timeout: float = 30.0) -> str:
         wait_for(lambda: all(word in self.session.reason for word in words), timeout,
-                 f'{words} in {self.session.reason!r}')  # fmt: skip
+                 lambda: f'{words} in {self.session.reason!r}')  # fmt: skip
         return str(self.session.reason)
 
     def instruct(self, text: str) -> None:
