@@ -2,7 +2,7 @@
 
 The field is the only place where a default, a range and a description stand. The ROS node
 declares its parameters from here (``parameters()``), and the same flat YAML that the node
-takes is read here without ROS (``load_yaml``).
+takes is read without ROS (``node_parameters.load_yaml``).
 """
 
 from __future__ import annotations
@@ -15,10 +15,7 @@ import math
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, get_type_hints
-
-import yaml
 
 from dysl_vla_ros.camera_entries import fits, regions
 from dysl_vla_ros.data_types import ACTION_SPACES, COMMAND_TOPICS, SKIP_MODES
@@ -995,53 +992,25 @@ def changed(config: NodeConfig, values: Mapping[str, Any]) -> NodeConfig:
     return config
 
 
-def load_yaml(path: Path, node_name: str = 'vla_node') -> NodeConfig:
-    """Read the parameter file that the ROS node takes.
-
-    Args:
-        path: YAML with ``<node name>: ros__parameters: ...`` (``/**`` is accepted too).
-        node_name: Whose section to read.
-
-    Raises:
-        ConfigError: The file has no such section, an unknown key, or a wrong value.
-    """
-    try:
-        document = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
-    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        words = ' '.join(str(error).split())
-        raise ConfigError('params_file', str(path), f'a YAML parameter file ({words})') from None
-    flat: dict[str, Any] = {}
-    everybodys: set[str] = set()
-    found = False
-    for section in ('/**', node_name, f'/{node_name}'):
-        if isinstance(document, dict) and section in document:
-            found = True
-            body = document[section] or {}
-            if not isinstance(body, dict) or set(body) != {'ros__parameters'}:
-                raise ConfigError(f'{path.name}: {section}', body, 'one key, ros__parameters')
-            read = _flatten(body['ros__parameters'] or {})
-            everybodys = set(read) if section == '/**' else everybodys - set(read)
-            flat.update(read)
-    if not found:
-        raise ConfigError(str(path.name), document, f'a section named {node_name} or /**')
-    return from_flat(flat, everybodys)
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat.update(_flatten(value, f'{prefix}{key}.'))
-        else:
-            flat[f'{prefix}{key}'] = value
-    return flat
-
-
 NODE_ONLY: dict[str, tuple[bool | str, str]] = {
     'autostart': (False, 'Configure and activate at once, without a lifecycle manager'),
     'instruction': ('', 'First instruction; the topic replaces it'),
 }
 """Of the ROS node alone, which the loop knows nothing of: name -> default and description."""
+
+
+def of_the_node(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of ``NODE_ONLY`` among some parameters.
+
+    Raises:
+        ConfigError: One is of another type than its default.
+    """
+    own = {name: values[name] for name in NODE_ONLY if name in values}
+    for name, value in own.items():
+        kind = type(NODE_ONLY[name][0])
+        if not isinstance(value, kind):
+            raise ConfigError(name, value, f'a {kind.__name__}')
+    return own
 
 
 def markdown_table() -> str:

@@ -50,9 +50,10 @@ PARTS = {
     'targets': May('errors', 'contextlib fcntl os pathlib shutil'),
     'ros_names': May(''),
     'camera_entries': May('data_types errors'),
-    'config': May('camera_entries data_types errors ros_names', 'pathlib', 'yaml'),
+    'config': May('camera_entries data_types errors ros_names'),
     'parameter_file': May('errors', 'pathlib', 'yaml'),
     'parameter_check': May('errors parameter_file', 'pathlib'),
+    'node_parameters': May('config errors parameter_check parameter_file', 'pathlib'),
     'bundle': May(
         'data_types errors targets', 'concurrent contextlib hashlib mmap os pathlib unicodedata'
     ),

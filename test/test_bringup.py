@@ -15,8 +15,9 @@ import pytest
 import yaml
 
 from dysl_vla_ros import bringup, ros_packages
-from dysl_vla_ros.config import from_flat, load_yaml
+from dysl_vla_ros.config import from_flat
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.node_parameters import load_yaml
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
 PRESETS = sorted((CONFIG / 'robots').glob('*.yaml'))

@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from dysl_vla_ros.config import NodeConfig, from_flat, load_yaml, parameters
+from dysl_vla_ros.config import NodeConfig, from_flat, parameters
 from dysl_vla_ros.errors import ConfigError
 
 KNOWN = {parameter.name: parameter for parameter in parameters()}
@@ -218,65 +218,3 @@ def test_values_at_the_edge_of_sense_are_taken(flat):
 
 
 # ---- files --------------------------------------------------------------------------------------
-
-
-def yaml_file(tmp_path, text):
-    path = tmp_path / 'own.yaml'
-    path.write_text(text, encoding='utf-8')
-    return path
-
-
-@pytest.mark.parametrize('section', ['vla_node', '/vla_node', '/**'])
-def test_the_file_of_the_node_is_read_nested_or_flat(tmp_path, section):
-    text = (
-        f'{section}:\n  ros__parameters:\n    limits:\n      max_lead: 0.2\n'
-        '    limits.velocity_scale: 0.5\n    armed: true\n    action.joint_names: [a, b]\n'
-    )
-    config = load_yaml(yaml_file(tmp_path, text))
-    assert (config.safety.max_lead, config.safety.velocity_scale) == (0.2, 0.5)
-    assert config.safety.armed and config.action.joint_names == ('a', 'b')
-
-
-def test_the_node_s_own_section_outranks_the_one_for_all(tmp_path):
-    text = (
-        'vla_node: {ros__parameters: {limits.max_lead: 0.2}}\n'
-        '/**: {ros__parameters: {limits.max_lead: 0.5, limits.acceleration: 4.0}}\n'
-        'other: {ros__parameters: {nonsense: 1}}\n'
-    )
-    safety = load_yaml(yaml_file(tmp_path, text)).safety
-    assert (safety.max_lead, safety.acceleration) == (0.2, 4.0)
-
-
-def test_another_node_s_name_may_be_asked_for(tmp_path):
-    path = yaml_file(tmp_path, 'left: {ros__parameters: {limits.max_lead: 0.2}}\n')
-    assert load_yaml(path, 'left').safety.max_lead == 0.2
-    assert refusal(lambda: load_yaml(path)).endswith('expected a section named vla_node or /**')
-
-
-@pytest.mark.parametrize('body', ['', 'ros__parameters:'])
-def test_an_empty_section_changes_nothing(tmp_path, body):
-    path = yaml_file(tmp_path, f'vla_node:\n  {body}\n')
-    if body:
-        assert load_yaml(path) == NodeConfig()
-    else:
-        assert refusal(lambda: load_yaml(path)) == (
-            'own.yaml: vla_node = {}: expected one key, ros__parameters'
-        )
-
-
-@pytest.mark.parametrize(
-    ('text', 'words'),
-    [
-        ('', 'own.yaml = {}: expected a section named vla_node or /**'),
-        ('[1, 2]', 'own.yaml = [1, 2]: expected a section named vla_node or /**'),
-        ('vla_node: {parameters: {}}',
-         "own.yaml: vla_node = {'parameters': {}}: expected one key, ros__parameters"),
-        ('vla_node: {ros__parameters: {}, more: 1}', 'expected one key, ros__parameters'),
-        ('vla_node: {ros__parameters: {limits: {max_led: 1.0}}}',
-         'limits.max_led = 1.0: expected a known parameter; did you mean limits.max_lead?'),
-        ('vla_node: {ros__parameters: {limits: {max_lead: 9.0}}}',
-         'limits.max_lead = 9.0: expected a number within [0.01, 3]'),
-    ],
-)  # fmt: skip
-def test_a_file_that_is_none_of_the_node_is_refused_by_what_is_wrong(tmp_path, text, words):
-    assert refusal(lambda: load_yaml(yaml_file(tmp_path, text))).endswith(words)

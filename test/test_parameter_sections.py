@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dysl_vla_ros.config import load_yaml, parameters
+from dysl_vla_ros.config import parameters
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.node_parameters import load_yaml
 from dysl_vla_ros.parameter_file import of_others
 
 

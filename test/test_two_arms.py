@@ -10,13 +10,14 @@ from two_arms import FLAT, JOINTS, LEFT, RIGHT, STEP, two_arm_manifest, two_arm_
 
 from dysl_vla_ros.action_columns import action_columns
 from dysl_vla_ros.bundle.manifest import ProprioceptionSpec
-from dysl_vla_ros.config import from_flat, load_yaml, parameters
+from dysl_vla_ros.config import from_flat, parameters
 from dysl_vla_ros.contract import engine_of, with_bundle
 from dysl_vla_ros.core.run_state import InputStatus
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.engines.fake.arm import arm_of
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.motion import ChunkPlan, MotionPlanner, plan_chunk
+from dysl_vla_ros.node_parameters import load_yaml
 
 READY = InputStatus(True)
 

@@ -15,8 +15,9 @@ from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest
 from dysl_vla_ros.cli.evaluate import latency_seconds
 from dysl_vla_ros.cli.stages import StageBars
-from dysl_vla_ros.config import EngineConfig, load_yaml
+from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.node_parameters import load_yaml
 from dysl_vla_ros.sim.goals import FAMILIES
 
 if TYPE_CHECKING:

@@ -21,7 +21,6 @@ from dysl_vla_ros.cli.evaluate_world import add_world, run_world
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file, need
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, SEED, SHARE, TIME_LIMIT, WORKERS, number
-from dysl_vla_ros.config import load_yaml
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult
 from dysl_vla_ros.lab.evaluation.evaluate import about, bundle_name, evaluate
@@ -32,6 +31,7 @@ from dysl_vla_ros.lab.evaluation.paces import WORDS
 from dysl_vla_ros.lab.evaluation.plots import check_plot, plot_evaluation
 from dysl_vla_ros.lab.evaluation.videos import Videos
 from dysl_vla_ros.lab.evaluation.workers import episode_name
+from dysl_vla_ros.node_parameters import load_yaml
 from dysl_vla_ros.sim.goals import FAMILIES, Split
 
 EXAMPLE = """

@@ -13,9 +13,9 @@ from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.evaluate import latency_seconds
 from dysl_vla_ros.cli.inputs import look_at_bundle, need
 from dysl_vla_ros.cli.values import COUNT_FROM_0, SEED
-from dysl_vla_ros.config import load_yaml
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.modes import MODES, Row, mode_config, mode_policy
+from dysl_vla_ros.node_parameters import load_yaml
 from dysl_vla_ros.sim.goals import FAMILIES
 
 _MODES = tuple(mode for mode in MODES if mode not in ('oracle', 'deer'))

@@ -19,7 +19,7 @@ from dysl_vla_ros.cli.ignored import refuse_ignored
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file, look_at_observations
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, SEED, TIME_LIMIT, WORKERS, number
-from dysl_vla_ros.config import EngineConfig, load_yaml
+from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.bench_observations import fits_the_simulator, load_recorded
 from dysl_vla_ros.lab.evaluation.choice import default_exits
@@ -42,6 +42,7 @@ from dysl_vla_ros.lab.evaluation.headroom import (
 from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting
 from dysl_vla_ros.lab.evaluation.modes import Row
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
+from dysl_vla_ros.node_parameters import load_yaml
 from dysl_vla_ros.policy import open_policy
 from dysl_vla_ros.sim.goals import FAMILIES, Split
 

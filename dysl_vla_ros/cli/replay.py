@@ -18,9 +18,10 @@ from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file
 from dysl_vla_ros.cli.replay_tables import motion_tables, replay_tables
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT_FROM_0, POSITIVE, SHARE, WORKERS, add_backend
-from dysl_vla_ros.config import EngineConfig, NodeConfig, load_yaml
+from dysl_vla_ros.config import EngineConfig, NodeConfig
 from dysl_vla_ros.data_types import SKIP_MODES
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.node_parameters import load_yaml
 
 if TYPE_CHECKING:
     from dysl_vla_ros.lab.replay.fed_policy import Change, FedPolicy

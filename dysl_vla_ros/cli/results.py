@@ -15,7 +15,6 @@ from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.ignored import refuse_ignored
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT_FROM_0, POSITIVE, WORKERS
-from dysl_vla_ros.config import load_yaml
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.evidence_files import (
     LARGEST,
@@ -25,6 +24,7 @@ from dysl_vla_ros.lab.evaluation.evidence_files import (
 )
 from dysl_vla_ros.lab.evaluation.results_figure import HEAD, figure
 from dysl_vla_ros.lab.evaluation.results_page import render
+from dysl_vla_ros.node_parameters import load_yaml
 from dysl_vla_ros.targets import file_target, write_whole
 
 if TYPE_CHECKING:

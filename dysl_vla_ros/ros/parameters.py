@@ -17,7 +17,15 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
-from dysl_vla_ros.config import NODE_ONLY, NodeConfig, Parameter, from_flat, parameters, value_of
+from dysl_vla_ros.config import (
+    NODE_ONLY,
+    NodeConfig,
+    Parameter,
+    from_flat,
+    of_the_node,
+    parameters,
+    value_of,
+)
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.parameter_check import check_once, check_reach
 from dysl_vla_ros.parameter_file import OF_ROS, of_others
@@ -43,11 +51,8 @@ def declare(node: Node) -> NodeConfig:
         for name, parameter in node.get_parameters_by_prefix('').items()
         if not name.startswith(OF_ROS)
     }
-    own = {name: given.pop(name) for name in NODE_ONLY if name in given}
-    for name, value in own.items():
-        default = NODE_ONLY[name][0]
-        if not isinstance(value, type(default)):
-            raise ConfigError(name, value, f'a {type(default).__name__}')
+    own = of_the_node(given)
+    given = {name: value for name, value in given.items() if name not in own}
     files = _files_of_this_process()
     for path in files:
         check_once(path)

@@ -18,12 +18,13 @@ import picture_bag
 
 from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.cli.main import main
-from dysl_vla_ros.config import InputConfig, load_yaml
+from dysl_vla_ros.config import InputConfig
 from dysl_vla_ros.contract import camera_views
 from dysl_vla_ros.lab.data.bags.bag import open_bag
 from dysl_vla_ros.lab.data.lerobot import open_lerobot
 from dysl_vla_ros.lab.data.lerobot_frames import read_pictures, read_rows
 from dysl_vla_ros.lab.replay.topics import TopicSteps, Wishes
+from dysl_vla_ros.node_parameters import load_yaml
 from dysl_vla_ros.pictures.encodings import ENCODINGS
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]

@@ -10,12 +10,12 @@ import yaml
 
 from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.cli.main import main
-from dysl_vla_ros.config import load_yaml
 from dysl_vla_ros.errors import InputError
 from dysl_vla_ros.lab.data.bag_import import BagChoice, BagEpisodes, pictures
 from dysl_vla_ros.lab.data.bags.bag import open_bag
 from dysl_vla_ros.lab.evaluation.film_bag import film_of
 from dysl_vla_ros.lab.replay.topics import TopicSteps, Wishes
+from dysl_vla_ros.node_parameters import load_yaml
 from dysl_vla_ros.pictures.messages import rgb_of
 
 TOPIC = '/cell/image'

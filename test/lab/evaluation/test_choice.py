@@ -9,7 +9,7 @@ import pytest
 import tiny_bundle
 
 from dysl_vla_ros.bringup import config_folder
-from dysl_vla_ros.config import EngineConfig, load_yaml
+from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.data_types import Observation
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.choice import (
@@ -23,6 +23,7 @@ from dysl_vla_ros.lab.evaluation.choice import (
 )
 from dysl_vla_ros.lab.evaluation.exits import all_exits
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_config
+from dysl_vla_ros.node_parameters import load_yaml
 from dysl_vla_ros.policy import open_policy
 
 DENSE = Candidate(Row('full'), 0.98, 20.0)

@@ -314,9 +314,9 @@ def test_camera_joints_and_instruction_are_enough(replay, tmp_path, parameters, 
     assert document['summary']['chunks'] == 5
     # What the camera took, and the joints by their names, is what the policy is given.
     from dysl_vla_ros.bundle.folder import open_bundle
-    from dysl_vla_ros.config import load_yaml
     from dysl_vla_ros.lab.data.bags.bag import open_bag
     from dysl_vla_ros.lab.replay.topics import TopicSteps, Wishes
+    from dysl_vla_ros.node_parameters import load_yaml
 
     manifest = open_bundle(tiny_bundle.write_tiny_bundle(tmp_path / 'b', layers=6)).manifest
     with open_bag(bag) as opened:
