@@ -52,7 +52,7 @@ class ChunkScheduler:
         self.stretch = 1.0
         self.progress = 0.0
         self.openings: tuple[float, ...] = ()
-        """Of the grippers, by the action being played; () before the first, and without one."""
+        """Of the grippers, by the action played last since ``anchor``; () before, and without."""
         self._path: Path | None = None
         self._counted = 0.0
         self._history: deque[_Instant] = deque()
@@ -90,8 +90,9 @@ class ChunkScheduler:
         return 1.0 / (self.action_period * self.stretch)
 
     def anchor(self) -> None:
-        """Drop the path; the progress goes on counting from here."""
+        """Drop the path, and what it said of the grippers; the progress counts on from here."""
         self._path = None
+        self.openings = ()
         self._counted = self.progress
         self._history.clear()
 
@@ -176,7 +177,9 @@ class ChunkScheduler:
         if path is None:
             return []
         if path.gripper is not None and moving:
-            row = np.atleast_1d(path.gripper[path.action_at(progress)])
+            # At the end of a prefix the next action is none that is played.
+            at = path.action_at(min(progress, path.end - _ARRIVED))
+            row = np.atleast_1d(path.gripper[at])
             self.openings = tuple(np.clip(row, 0.0, 1.0).tolist())
         return self._ended(path)
 
