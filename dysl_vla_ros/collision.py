@@ -4,16 +4,16 @@ Which pairs of links are judged follows MoveIt's rules: not links that hang toge
 that overlap in more than half of all poses (their shapes are too coarse to tell), and not links
 that overlap where the arm stands at the first check. Each is said once.
 
-Measured on one core of an x86-64 processor: 9 rows take 0.3 ms on the simulated UR5e (9 solids,
-25 pairs) and 0.6 ms on a chain of 7 joints (8 solids, 21 pairs), 0.5 ms more with planes, and at
-most 4 times that when targets lie far apart; building takes 10 ms.
+Between two places nothing can have met that was farther apart at both than it moves from one to
+the other: so places in between are judged where, and only where, that is not so.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,11 +32,25 @@ _SAMPLES = 400
 _TOO_OFTEN = 0.5
 """Links that overlap in a larger share of random poses are not judged."""
 _SEED = 20251125
-_STEPS = {'rad': 0.1, 'm': 0.02}
-"""Targets farther apart than this are judged in between too."""
-_MAX_STEPS = 4
+_FINE = 0.004
+"""Two links that come no farther than this between two places are judged at these alone [m]."""
 _TOLERANCE = 1e-5
 """How much deeper counts as not deeper [m]: the library's own precision."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What was measured at one place.
+
+    Attributes:
+        joints: Shape (n,).
+        gaps: Distance of each pair, (pairs,) [m].
+        heights: Of each body above each plane, (planes, bodies) [m].
+    """
+
+    joints: FloatArray
+    gaps: FloatArray
+    heights: FloatArray
 
 
 class ArmCollision:
@@ -68,7 +82,6 @@ class ArmCollision:
         description = read_description(urdf)
         self._arm = ArmModel(description, joint_names)
         self._limits = joint_limits(description, tuple(joint_names), given or GivenLimits())
-        self._steps = np.array([_STEPS[unit] for unit in self._limits.units])
         self._model: Any = self._arm.model
         self._data = self._model.createData()
         self._lock = threading.Lock()
@@ -85,6 +98,7 @@ class ArmCollision:
             frame.name for frame in self._model.frames
             if frame.type == BODY and frame.parentJoint and frame.name not in shaped
         ]  # fmt: skip
+        self._slides = self._slide_ranges()
         self._pairs = self._candidates(robot) if self_collision else []
         self._rebuild()
         unclear = self._often_overlapping()
@@ -117,14 +131,24 @@ class ArmCollision:
                 self._learn(rows[0])
             if not self._pairs and not len(self._given):
                 return
-            path, actions = _refined(rows, self._steps)
-            gaps, heights = self._measure(path)
-            for row in range(1, len(path)):
-                # The best so far, and contact is good enough: nothing may get worse than that.
-                self._judge_pairs(gaps[row], _floor(gaps[:row]), actions[row])
-                self._judge_planes(heights[row], _floor(heights[:row]), actions[row])
+            here = floors = self._measure(rows[0])
+            for action, target in enumerate(rows[1:]):
+                places = [*self._between(here, target)]
+                here = places[-1]
+                self._judge(here, floors, action)  # the target first: it is what was meant
+                for place in places:
+                    self._judge(place, floors, action)
+                    floors = _Place(
+                        place.joints, np.maximum(floors.gaps, place.gaps),
+                        np.maximum(floors.heights, place.heights),
+                    )  # fmt: skip
 
     # ---- judging -----------------------------------------------------------------------------
+
+    def _judge(self, place: _Place, floors: _Place, action: int) -> None:
+        """The best so far, and contact is good enough: nothing may get worse than that."""
+        self._judge_pairs(place.gaps, np.minimum(floors.gaps, 0.0), action)
+        self._judge_planes(place.heights, np.minimum(floors.heights, 0.0), action)
 
     def _judge_pairs(self, gaps: FloatArray, floors: FloatArray, action: int) -> None:
         deeper = floors - _TOLERANCE - gaps
@@ -151,26 +175,54 @@ class ArmCollision:
 
     # ---- measuring ---------------------------------------------------------------------------
 
-    def _measure(self, path: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Distance of each pair, (k, pairs), and above each plane, (k, planes, bodies) [m]."""
-        gaps = np.empty((len(path), len(self._pairs)))
-        count = len(self._moving) + len(self._origins)
-        heights = np.empty((len(path), len(self._given), count))
-        for index, row in enumerate(path):
-            place = self._arm.configuration(row)
-            if self._pairs:
-                pin.computeDistances(
-                    self._model, self._data, self._solids, self._solid_data, place
-                )
-                gaps[index] = [r.min_distance for r in self._solid_data.distanceResults]
+    def _between(self, here: _Place, target: FloatArray) -> Iterator[_Place]:
+        """The way from a place to a target, in places between which nothing can have met."""
+        ahead = [self._measure(target)]
+        while ahead:
+            there = ahead[-1]
+            if self._is_near(here, there):
+                here = ahead.pop()
+                yield here
             else:
-                pin.updateGeometryPlacements(
-                    self._model, self._data, self._solids, self._solid_data, place
-                )
-            if len(self._given):
-                pin.updateFramePlacements(self._model, self._data)
-                heights[index] = self._heights()
-        return gaps, heights
+                ahead.append(self._measure(0.5 * (here.joints + there.joints)))
+
+    def _is_near(self, one: _Place, other: _Place) -> bool:
+        """Whether no pair, and no link and plane, comes farther than it is apart at both ends."""
+        turned = np.abs(
+            self._arm.configuration(other.joints) - self._arm.configuration(one.joints)
+        )
+        apart = np.maximum(one.gaps + other.gaps, _FINE)
+        above = np.maximum(one.heights + other.heights, _FINE)
+        return bool(
+            (self._pair_ways @ turned <= apart).all() and (self._body_ways @ turned <= above).all()
+        )
+
+    def _measure(self, joints: FloatArray) -> _Place:
+        place = self._arm.configuration(joints)
+        gaps = np.empty(0)
+        heights = np.empty((0, len(self._moving) + len(self._origins)))
+        if self._pairs:
+            pin.computeDistances(self._model, self._data, self._solids, self._solid_data, place)
+            gaps = np.array([r.min_distance for r in self._solid_data.distanceResults])
+        else:
+            pin.updateGeometryPlacements(
+                self._model, self._data, self._solids, self._solid_data, place
+            )
+        if len(self._given):
+            pin.updateFramePlacements(self._model, self._data)
+            heights = self._heights()
+        return _Place(joints, gaps, heights)
+
+    def _ways(self, joint: int, offset: FloatArray, radius: float) -> FloatArray:
+        """How far what a joint carries moves at most with each joint, (joints,) [m/rad or 1]."""
+        ways = np.zeros(self._model.njoints - 1)
+        far = float(np.linalg.norm(offset)) + radius
+        while joint > 0:
+            slides = self._slides[joint - 1]
+            ways[joint - 1] = 1.0 if slides else far
+            far += float(np.linalg.norm(self._model.jointPlacements[joint].translation)) + slides
+            joint = self._model.parents[joint]
+        return ways
 
     def _heights(self) -> FloatArray:
         columns = []
@@ -207,6 +259,14 @@ class ArmCollision:
                 pairs.append((first, second))
         return pairs
 
+    def _slide_ranges(self) -> FloatArray:
+        """Of each of the library's joints that slides how far it does [m]; 0 for the others."""
+        ends = [np.where(np.isfinite(end), end, 0.0)
+                for end in (self._limits.lower, self._limits.upper)]  # fmt: skip
+        most = np.abs([self._arm.configuration(end) for end in ends]).max(axis=0)
+        slides = [joint.shortname().startswith('JointModelP') for joint in self._model.joints]
+        return np.where(slides[1:], np.maximum(most, _FINE), 0.0)
+
     def _rebuild(self) -> None:
         """The library's own model of the solids and of the pairs that are judged."""
         self._solids: Any = pin.GeometryModel()
@@ -216,6 +276,19 @@ class ArmCollision:
         for first, second in self._pairs:
             self._solids.addCollisionPair(pin.CollisionPair(first, second))
         self._solid_data: Any = pin.GeometryData(self._solids)
+        joints = self._model.njoints - 1
+        ways = np.array([
+            self._ways(solid.parentJoint, solid.placement.translation, _radius(shape))
+            for solid, shape in zip(self._solids.geometryObjects, self._shapes, strict=True)
+        ]).reshape(-1, joints)  # fmt: skip
+        # A joint that carries both links of a pair moves neither against the other.
+        self._pair_ways = np.array([
+            np.where((ways[first] > 0) & (ways[second] > 0), 0.0, ways[first] + ways[second])
+            for first, second in self._pairs
+        ]).reshape(-1, joints)  # fmt: skip
+        bare = [self._ways(frame.parentJoint, frame.placement.translation, 0.0)
+                for frame in map(self._frame, self._origins)]  # fmt: skip
+        self._body_ways = np.array([*ways[self._moving], *bare]).reshape(-1, joints)
 
     def _often_overlapping(self) -> set[tuple[str, str]]:
         """Pairs of links whose shapes overlap in more than half of all poses."""
@@ -258,8 +331,10 @@ class ArmCollision:
             )  # fmt: skip
 
 
-def _floor(before: FloatArray) -> FloatArray:
-    return np.asarray(np.minimum(before.max(axis=0), 0.0))
+def _radius(shape: Shape) -> float:
+    """A bound on how far a solid reaches from its frame's origin, in any direction [m]."""
+    axes = np.eye(3)
+    return float(np.linalg.norm(np.maximum(shape.reach(axes), shape.reach(-axes))))
 
 
 def _solid(index: int, shape: Shape, frame: Any) -> Any:
@@ -282,16 +357,6 @@ def _ranges(limits: JointLimits) -> tuple[FloatArray, FloatArray]:
     low = np.where(endless, -np.pi, np.maximum(limits.lower, -2.0 * np.pi))
     high = np.where(endless, np.pi, np.minimum(limits.upper, 2.0 * np.pi))
     return low, np.maximum(low, high)
-
-
-def _refined(rows: FloatArray, most: FloatArray) -> tuple[FloatArray, list[int]]:
-    """The rows with others in between where they lie far apart, and the action of each."""
-    path, actions = [rows[:1]], [-1]
-    for action, (before, after) in enumerate(zip(rows[:-1], rows[1:], strict=True)):
-        steps = int(np.clip(np.ceil((np.abs(after - before) / most).max()), 1, _MAX_STEPS))
-        path.append(np.linspace(before, after, steps + 1)[1:])
-        actions += [action] * steps
-    return np.vstack(path), actions
 
 
 def _sentence(robot: RobotShapes, unclear: set[tuple[str, str]]) -> str:

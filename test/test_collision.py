@@ -404,3 +404,61 @@ def test_a_box_that_does_not_hold_the_tip_is_named_by_axis_and_value():
     assert '[-0.1, 0.1]' in message
     low = (box[0], np.array((0.1, 0.1, 0.7)))
     assert 'z = 0.800 m' in planner(workspace=low).workspace_problem(inside)
+
+
+# ---- between the targets ------------------------------------------------------------------------
+
+
+def arm_beside_a_post(radius):
+    """A link of 0.9 m that turns about z, and a post that stands 0.8 m away."""
+    bar = f'<cylinder radius="{radius}" length="0.9"/>'
+    return (
+        '<robot name="r"><link name="base"/>'
+        f'<link name="post"><collision><geometry><cylinder radius="{radius}" length="0.5"/>'
+        '</geometry></collision></link>'
+        '<joint name="stands" type="fixed"><parent link="base"/><child link="post"/>'
+        '<origin xyz="0.8 0 0"/></joint><link name="hub"/>'
+        '<joint name="j0" type="revolute"><parent link="base"/><child link="hub"/>'
+        '<axis xyz="0 0 1"/><limit lower="-3" upper="3" velocity="3" effort="1"/></joint>'
+        f'<link name="bar"><collision><origin xyz="0.5 0 0" rpy="0 1.5708 0"/><geometry>{bar}'
+        '</geometry></collision></link>'
+        '<joint name="j1" type="revolute"><parent link="hub"/><child link="bar"/>'
+        '<axis xyz="0 1 0"/><limit lower="-3" upper="3" velocity="3" effort="1"/></joint></robot>'
+    )
+
+
+@pytest.mark.parametrize('radius', [0.002, 0.015, 0.05])
+@pytest.mark.parametrize(
+    ('begin', 'end'), [(-0.15, 0.25), (-0.275, 0.45), (-0.5, 0.9), (-1.4, 1.1)]
+)
+def test_a_link_that_would_pass_through_another_between_two_targets_is_refused(radius, begin, end):
+    collision = ArmCollision(arm_beside_a_post(radius), ('j0', 'j1'), 'base')
+    assert ('bar', 'post') in {tuple(sorted(pair)) for pair in collision.judged}
+    collision.check(rows((begin, 0.0), (begin, 0.3)))
+    message = refusal(collision, rows((begin, 0.0), (end, 0.0), (end, 0.1)))
+    assert message.startswith('action 0 moves ') and 'bar' in message and 'post' in message
+
+
+def test_a_step_through_a_plane_and_back_between_two_targets_is_refused():
+    low = 0.2 - 0.9 * 0.99  # the bar's end, hanging straight down, is lower
+    collision = ArmCollision(
+        arm_beside_a_post(0.015), ('j0', 'j1'), 'base', planes=(0.0, 0.0, 1.0, low - 0.2)
+    )
+    ends = rows((1.5, math.pi / 2 - 0.6), (1.5, math.pi / 2 + 0.6))
+    assert 'beyond plane 0' in refusal(collision, ends)
+
+
+def test_places_in_between_are_judged_only_where_something_is_near():
+    collision = ArmCollision(arm_beside_a_post(0.015), ('j0', 'j1'), 'base')
+    judged, measure = [], collision._measure
+
+    def counted(joints):
+        judged.append(joints)
+        return measure(joints)
+
+    collision._measure = counted
+    collision.check(rows((1.0, 0.0), (1.2, 0.0), (1.4, 0.0)))
+    far = len(judged)
+    judged.clear()
+    collision.check(rows((0.05, 0.0), (0.3, 0.0), (0.5, 0.0)))
+    assert far == 3 and 3 < len(judged) < 40
