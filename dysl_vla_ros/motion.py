@@ -7,17 +7,20 @@ policy. Poses and twists for Cartesian controllers are computed from the same jo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol, cast
 
 import numpy as np
 
 from dysl_vla_ros.action_columns import ActionColumns, action_columns
 from dysl_vla_ros.bundle.manifest import ActionSpec
+from dysl_vla_ros.bundle.ranges import largest_action
 from dysl_vla_ros.collision import ArmCollision
 from dysl_vla_ros.config import ActionConfig
 from dysl_vla_ros.core import safety, transforms
+from dysl_vla_ros.core.path import straight
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.errors import ChunkError, ConfigError
@@ -30,6 +33,9 @@ _GRIPPER_MOVES = 0.1
 """A change of commanded opening beyond this counts as moving the gripper."""
 _BOX_MARGIN_M = 0.005
 """Targets keep this distance to the faces of a workspace box: the way between two may bulge."""
+
+_BOX_STEP = (0.02, 0.005)
+"""Places between two targets that are judged against the box: at most so far apart [rad], [m]."""
 
 
 class Planner(Protocol):
@@ -130,6 +136,13 @@ def _openings(actions: FloatArray, columns: ActionColumns | None) -> FloatArray:
     return actions[:, list(columns.grippers)]
 
 
+def _places(path: FloatArray, longest: FloatArray) -> Iterator[tuple[int, FloatArray]]:
+    """Action and joints of every target, and of places so near to each other before it."""
+    for action, (before, after) in enumerate(pairwise(path)):
+        for row in straight(before, after, longest)[1:]:
+            yield action, row
+
+
 class MotionPlanner:
     """Applies one action contract; holds no motion state."""
 
@@ -216,17 +229,32 @@ class MotionPlanner:
             KinematicsError: A pose that cannot be reached, or lies near a singularity.
         """
         motion = actions[:, list(self.columns.motion)]
+        self._check_size(motion)
         if self.space == 'joint_delta':
             rows = start + np.cumsum(motion, axis=0)
         elif self.space == 'joint_position':
             rows = self._without_turns(motion, start)
         else:
             rows = self._through_kinematics(motion, start)
-        self._check_workspace(rows)
         path = np.vstack([start, rows])
+        self._check_workspace(path)
         if self._collision is not None:
             self._collision.check(path)
         return path
+
+    def _check_size(self, motion: FloatArray) -> None:
+        """Refuse numbers that no arm does, and turns that could be any other: both wrap around."""
+        largest, words = largest_action(self.space)
+        size = np.abs(motion).max(axis=1)
+        if self.space == 'eef_delta':
+            with np.errstate(over='ignore'):
+                turns = np.linalg.norm(motion[:, 3:], axis=1)
+            size = np.where(turns > np.pi, np.inf, size)
+        for index in np.flatnonzero(~(size <= largest)):
+            raise ChunkError(
+                f'action {index} = {np.array2string(motion[index], precision=3)}: expected '
+                f'{words}' + (', and at most half a turn' if self.space == 'eef_delta' else '')
+            )
 
     def workspace_problem(self, joints: FloatArray) -> str:
         """Why motion may not begin at these joints: the box does not hold the tip; else ''.
@@ -255,7 +283,7 @@ class MotionPlanner:
         """
         try:
             if self._workspace is not None:
-                self._check_joint_workspace(rows[1:])
+                self._check_joint_workspace(rows)
             if self._collision is not None:
                 self._collision.check(rows)
         except ChunkError as error:
@@ -322,19 +350,31 @@ class MotionPlanner:
             start, positions, rotations, self._orientation, bounds
         )
 
-    def _check_workspace(self, rows: FloatArray) -> None:
+    def _check_workspace(self, path: FloatArray) -> None:
         if self._workspace is not None and self.space not in CARTESIAN_SPACES:
-            self._check_joint_workspace(rows)
+            self._check_joint_workspace(path)
 
-    def _check_joint_workspace(self, rows: FloatArray) -> None:
+    def _check_joint_workspace(self, path: FloatArray) -> None:
+        """Targets, and places between them: an arc leaves a box that holds both its ends.
+
+        From outside, the first row's place alone, it may come in.
+        """
+        for action, row in enumerate(path[1:]):
+            self._check_tip(action, row)
+        came_in = self.may_command(path[0])
+        for action, row in _places(path, self._limits.each(*_BOX_STEP)):
+            if came_in:
+                self._check_tip(action, row)
+            came_in = came_in or self.may_command(row)
+
+    def _check_tip(self, action: int, joints: FloatArray) -> None:
         assert self._kinematics is not None
         assert self._workspace is not None
         low, high = self._workspace
-        for index, row in enumerate(rows):
-            position, _ = self._kinematics.forward(row)
-            if (position < low).any() or (position > high).any():
-                raise ChunkError(
-                    f'action {index} moves the tip to {np.round(position, 3).tolist()} m: '
-                    f'expected within workspace.min = {low.tolist()} and workspace.max = '
-                    f'{high.tolist()}'
-                )
+        position, _ = self._kinematics.forward(joints)
+        if (position < low).any() or (position > high).any():
+            raise ChunkError(
+                f'action {action} moves the tip to {np.round(position, 3).tolist()} m: '
+                f'expected within workspace.min = {low.tolist()} and workspace.max = '
+                f'{high.tolist()}'
+            )

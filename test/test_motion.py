@@ -244,6 +244,35 @@ def test_joint_targets_beyond_the_box_are_refused_with_position_and_box(turn, wa
     )
 
 
+def test_an_arc_that_leaves_a_box_which_holds_its_ends_is_refused():
+    ends = [HOME + [turn, 0, 0, 0, 0, 0] for turn in (-0.3, 0.3)]
+    low = np.minimum(*(KINEMATICS.forward(end)[0] for end in ends)) - 1e-3
+    high = np.maximum(*(KINEMATICS.forward(end)[0] for end in ends)) + 1e-3
+    plan = planner('joint_position', workspace=(low, high))
+    assert not plan.may_command(HOME)  # the middle of the arc
+    with pytest.raises(ChunkError, match='action 0 moves the tip to'):
+        plan.targets(np.array([[*ends[1], 1.0]]), ends[0])
+    assert 'action 0 moves the tip' in plan.way_problem(np.array(ends))
+    assert plan.way_problem(np.array([HOME, ends[1]])) == ''  # from outside it may come in
+
+
+@pytest.mark.parametrize('space', ['eef_delta', 'eef_pose', 'joint_position', 'joint_delta'])
+@pytest.mark.parametrize('number', [1e3, 1e154, 1.7e308])
+def test_a_number_that_no_arm_does_is_refused_and_never_computed_with(space, number):
+    plan = planner(space)
+    for column in range(6):
+        actions = np.zeros((2, 7))
+        actions[1, column] = number
+        with pytest.raises(ChunkError, match=r'action 1 = .* expected within'):
+            plan.targets(actions, HOME)
+
+
+def test_a_turn_that_could_be_any_other_is_refused():
+    actions = np.array([[0.0, 0.0, 0.0, 0.0, 2.5, 2.5, 1.0]])
+    with pytest.raises(ChunkError, match='and at most half a turn'):
+        planner('eef_delta').targets(actions, HOME)
+
+
 def test_an_arm_outside_the_box_is_named_by_axis_and_value():
     low, high = TIP - 0.05, TIP + 0.05
     low[2], high[2] = TIP[2] + 0.01, TIP[2] + 0.1
