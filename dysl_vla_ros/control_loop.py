@@ -236,7 +236,7 @@ class ControlLoop:
             self._count.actions_played = self._home.actions_played(knot)
             self._watch.look(now, going, knot)
             if run.homing and going and playback.holds:
-                standing.stop('at home.positions')
+                standing.stop(self._home.arrived(standing.armed))
             if playback.rests(now, run.state, run.playing):
                 playback.release(now)
                 return None

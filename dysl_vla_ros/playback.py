@@ -24,9 +24,10 @@ from dysl_vla_ros.motion import ChunkPlan, Planner
 
 _STEP = (0.1, 0.02)
 """Targets of a straight way lie so far apart [rad], [m]: each is judged for collisions;"""
-_BESIDE = (0.05, 0.005)
-"""an arm that stands farther from it than this stands elsewhere."""
-_STANDING_RAD_S = 1e-3
+BESIDE_WAY = (0.05, 0.005)
+"""an arm that stands farther from it than this stands elsewhere [rad], [m]."""
+_STUCK = 1e-6
+"""Actions a second: playback that is slower does not come forward."""
 _QUIET_AFTER_S = 0.3
 """Paused or latched and at rest for this long: nothing more is published."""
 
@@ -190,7 +191,7 @@ class Playback:
         along = way[-1] - way[0]
         length = float(along @ along)
         share = np.clip((here - way[0]) @ along / length, 0.0, 1.0) if length > 0 else 0.0
-        if (np.abs(way[0] + share * along - here) > limits.each(*_BESIDE)).any():
+        if (np.abs(way[0] + share * along - here) > limits.each(*BESIDE_WAY)).any():
             return False
         rows = straight(here, way[-1], limits.each(*_STEP))
         slow = replace(limits, velocity=velocity_scale * limits.velocity)
@@ -264,7 +265,8 @@ class Playback:
                 lead=governor.lead() if armed and governor.fresh(now) else None,
                 measured=measured,
                 going=going,
-                standing=bool(np.abs(knot.velocity).max() < _STANDING_RAD_S),
+                standing=governor.stands,
+                stuck=going and self.scheduler.remaining > 0 and knot.speed < _STUCK,
             )
         )
         self._gives_way = self._gives_way or (bool(found.fault) and not self._estopped)

@@ -8,10 +8,11 @@ from dysl_vla_ros.config import HomeConfig
 from dysl_vla_ros.core.motion_plan import Knot
 from dysl_vla_ros.data_types import FloatArray
 from dysl_vla_ros.motion import Planner
-from dysl_vla_ros.playback import Playback
+from dysl_vla_ros.playback import BESIDE_WAY, Playback
 
 _NO_GOAL = 'home.positions = (): expected the joint positions of home'
 BESIDE = 'the arm stands beside the way home that was judged: ask for ~/home again'
+_THERE = 'at home.positions'
 _ROUNDING = 1e-6
 
 
@@ -56,6 +57,26 @@ class WayHome:
         """Go, from where the motion was anchored; False where that lies beside the judged way."""
         assert self._way is not None
         return self._playback.go_along(self._way, self._config.velocity_scale)
+
+    def arrived(self, follows: bool) -> str:
+        """The commands are at home: is the arm, too?
+
+        Args:
+            follows: Whether it does what is commanded (not so in shadow).
+        """
+        governor = self._playback.governor
+        measured, limits = governor.measurement.position, self._playback.limits
+        assert measured is not None
+        goal = np.clip(np.array(self._config.positions), limits.lower, limits.upper)
+        away = np.abs(measured - limits.near(goal, measured))
+        share = away / limits.each(*BESIDE_WAY)
+        joint = int(np.argmax(share))
+        if not follows or share[joint] <= 1.0:
+            return _THERE
+        return (
+            f'told to be {_THERE}, but {limits.names[joint]} stands {away[joint]:.3f} '
+            f'{limits.units[joint]} from there: blocked, or it lags behind'
+        )
 
     def actions_played(self, knot: Knot) -> int:
         """Whole actions of the policy up to a command: its progress without the ways home."""

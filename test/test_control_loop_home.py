@@ -247,3 +247,38 @@ def test_whatever_happens_on_the_way_no_window_breaks_a_limit_and_none_jumps(ten
         bench.run(1.0)
         assert bench.checks.seen > 15, seed
     assert ways > 40
+
+
+# ---- slow motion is motion ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('share', [0.01, 0.003, 0.001])
+def test_a_way_home_is_gone_however_slowly(share):
+    home = {'home.positions': [0.8], 'home.velocity_scale': 0.1, 'limits.velocity_scale': 1.0}
+    bench = Bench(**home)
+    bench.loop.limits = replace(
+        bench.loop.limits, velocity=10 * share * bench.loop.limits.velocity
+    )
+    bench.run(0.2)
+    assert bench.loop.home(bench.now) == ''
+    bench.run(10.0)
+    wanted = min(0.8, 10.0 * share * LIMITS.velocity[0])
+    assert bench.arm[0] == pytest.approx(wanted, rel=0.05) and bench.loop.state == 'homing'
+
+
+def test_an_arm_that_is_moved_slowly_by_us_was_moved_by_nobody():
+    bench = Bench(latency=0.05, **{'start_max_jump_rad': 0.01})
+    bench.loop.limits = replace(bench.loop.limits, velocity=np.array([8e-4]))
+    bench.started().run(18.0)
+    assert bench.arm[0] > 0.012
+    assert bench.loop.state in ('running', 'holding'), bench.loop.reason
+
+
+def test_of_an_arm_that_is_held_short_of_home_it_is_not_said_that_it_is_there():
+    bench = homing(1.0)
+    while bench.arm[0] < 0.72:
+        bench.tick()
+    bench.follows = False  # a hand holds it
+    bench.run(4.0)
+    assert bench.loop.state == 'ready'
+    assert bench.loop.reason.startswith('told to be at home.positions, but joint stands 0.0')

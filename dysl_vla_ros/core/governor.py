@@ -32,6 +32,8 @@ _LEAD_SHARE = 0.95
 """The lead is bounded a little below ``max_lead``,"""
 _LEAD_DELAY_S = 1.0 / 15.0
 """and the bound takes a moment to act: a reading's age, and a command's."""
+_STANDING = 1e-6
+"""A plan that is slower than this in every joint stands [rad/s], [m/s]."""
 _INSTANT_S = 1e-6
 _SAME_S = 1e-9
 """Instants so near to each other are one and the same, but for rounding."""
@@ -128,6 +130,7 @@ class Governor:
     @limits.setter
     def limits(self, limits: MotionLimits) -> None:
         self._limits = limits
+        self._rolled_at = float('-inf')  # a plan under others is not kept
         self._roll_out = RollOut(limits, self._allowed)
         self.measurement.limits = limits
 
@@ -391,6 +394,13 @@ class Governor:
         """Whether the newest plan is one place."""
         plan = self.plan
         return plan is None or (len(plan.knots) == 1 and plan.knots[0].at_rest)
+
+    @property
+    def stands(self) -> bool:
+        """Whether the newest plan moves no joint, were it as slowly as limits may ask for."""
+        return self.plan is None or not any(
+            (np.abs(knot.velocity) > _STANDING).any() for knot in self.plan.knots
+        )
 
     def _state(self, now: float) -> Knot:
         """Where the arm is told to be now."""

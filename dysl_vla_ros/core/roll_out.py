@@ -30,7 +30,9 @@ _SLOWING = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
 """then shares of the way back to the present speed."""
 _FADE_SHARES = (0.25, 0.6)
 """Of velocity and acceleration limit, for a fade; the second when the first gives no step."""
-_HALVINGS = 8
+_HALVINGS = 40
+_PRECISION = 0.01
+"""Of a speed that a path allows: a way may be walked a thousandth as fast as wanted."""
 _LANDING = 0.05
 """Actions: so near to the end of a path it is reached in one step, if the limits allow."""
 _OFF_PATH = 1e-4
@@ -285,6 +287,8 @@ def _reachable(here: Knot, path: Path, wanted: float, step: float) -> float:
         return wanted
     low, high = 0.0, wanted
     for _ in range(_HALVINGS):
+        if high - low <= _PRECISION * low:
+            break
         middle = 0.5 * (low + high)
         low, high = (middle, high) if is_allowed(middle) else (low, middle)
     return low

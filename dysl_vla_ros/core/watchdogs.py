@@ -19,6 +19,10 @@ STOP_LEAD = 0.8
 """Share of ``max_lead`` at which the command as good as waits for the arm."""
 _SETTLED_S = 0.3
 _MOVED = 1.05
+_STUCK = (
+    'what lies ahead leaves the workspace or the limits of a joint between two targets that do '
+    'not; move the arm, or widen workspace.min and workspace.max'
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Facts:
         measured: Shape (n,) [rad].
         going: Whether playback may go on.
         standing: Whether the command stands still.
+        stuck: Whether actions are left, and playback, which may go on, does not come forward.
     """
 
     now: float
@@ -61,6 +66,7 @@ class Facts:
     measured: FloatArray
     going: bool
     standing: bool
+    stuck: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,7 @@ class Watchdogs:
         self._rested_at = None
         self._since.pop('stands', None)
         self._since.pop('waits', None)
+        self._since.pop('stuck', None)
 
     def look(self, facts: Facts) -> Finding:
         """Compare the facts with what was promised."""
@@ -118,6 +125,12 @@ class Watchdogs:
                 '',
                 False,
             )
+        waits = facts.lead is not None and bool(
+            (np.abs(facts.lead) > WARN_LEAD * self.limits.max_lead).any()
+        )
+        stuck = self._for(facts.now, 'stuck', facts.stuck and not waits)
+        if stuck >= limit:
+            return f'the motion has stood for {stuck:.1f} s with actions left: {_STUCK}', '', False
         if held == 0.0:
             self._starved = False
         if held >= limit:

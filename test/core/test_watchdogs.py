@@ -173,3 +173,16 @@ def test_new_limits_hold_from_the_next_look_on(limit):
     dogs.limits = replace(LIMITS, max_lead=limit)
     warning = dogs.look(replace(QUIET, **leading(0.11))).warning
     assert bool(warning) is (limit == 0.1)
+
+
+def test_actions_that_are_left_and_do_not_come_forward_are_a_fault_with_the_way_out():
+    findings = looks(*[{'stuck': True}] * 21)
+    assert first(findings, 'fault') == 20
+    assert 'stood for 2.0 s with actions left' in findings[20].fault
+    assert 'workspace.min' in findings[20].fault
+    assert first(looks(*[{'stuck': True}] * 15, {}, *[{'stuck': True}] * 15), 'fault') is None
+
+
+def test_playback_that_waits_for_the_arm_is_not_called_stuck():
+    findings = looks(*[leading(0.11, stuck=True)] * 60)
+    assert first(findings, 'fault') is None
