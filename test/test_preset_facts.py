@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 from preset_facts import ARMS, ROOT, launch_arguments, page, resolved
 
 from dysl_vla_ros import bringup
-from dysl_vla_ros.config import _flatten, from_flat
+from dysl_vla_ros.config import from_flat
+from dysl_vla_ros.parameter_file import parameters_for
 from dysl_vla_ros.ros.controller_fit import judge, sent_by
 
 PRESETS = {path.stem: path for path in (ROOT / 'config' / 'robots').glob('*.yaml')}
@@ -21,7 +21,7 @@ controllers = pytest.mark.parametrize(('robot', 'controller'), BOTH, ids=LABELS)
 
 
 def parameters(robot):
-    return _flatten(yaml.safe_load(PRESETS[robot].read_text())['/**']['ros__parameters'])
+    return dict(parameters_for(PRESETS[robot], 'vla_node'))
 
 
 def configured(robot, controller=None):
