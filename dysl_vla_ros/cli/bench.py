@@ -23,8 +23,9 @@ from rich.text import Text
 
 from dysl_vla_ros.bundle.folder import Bundle, open_bundle
 from dysl_vla_ros.bundle.manifest import Manifest
+from dysl_vla_ros.cli.failures import INTERRUPTED
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_observations
-from dysl_vla_ros.cli.report import check_json, write_json
+from dysl_vla_ros.cli.report import PartialReport, check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, WORKERS, add_backend
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.engines.engine import Engine, forward
@@ -53,7 +54,6 @@ EXAMPLE = """
 dysl bench
 dysl bench --engine runs/bundle --runs 20 --json bench.json
 """
-KEPT = 'with --json, the parts that were measured are there; times do not go on, measure again'
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -79,25 +79,34 @@ def run(given: argparse.Namespace) -> int:
     check_json(given.json, 'bench')
     look_at_bundle('--engine', given.engine)
     look_at_observations('--observations', given.observations)
-    document = _roofline() if given.roofline else _bench(given)
-    if given.json is not None:
-        write_json(given.json, document)
+    partial = PartialReport(given.json)
+    try:
+        document = _roofline() if given.roofline else _bench(given, partial)
+        if given.json is not None:
+            write_json(given.json, document)
+    except KeyboardInterrupt:
+        print(f'dysl bench: interrupted; {partial.told}; times do not go on, measure again',
+              file=sys.stderr)  # fmt: skip
+        return INTERRUPTED
+    partial.done()
     return 0
 
 
-def _bench(given: argparse.Namespace) -> dict[str, Any]:
+def _bench(given: argparse.Namespace, partial: PartialReport) -> dict[str, Any]:
     policy = open_policy(
         EngineConfig(
             path=given.engine, backend=given.backend, plans=given.plans, threads=given.threads
         )
     )
     try:
-        return _measure(policy, given)
+        return _measure(policy, given, partial)
     finally:
         policy.engine.close()
 
 
-def _measure(policy: Policy, given: argparse.Namespace) -> dict[str, Any]:
+def _measure(
+    policy: Policy, given: argparse.Namespace, partial: PartialReport
+) -> dict[str, Any]:  # fmt: skip
     manifest = policy.manifest
     observed, source = _observations(given.observations, manifest, given.count)
     observations, left_out = observed.observations, observed.why_not_guided
@@ -109,11 +118,10 @@ def _measure(policy: Policy, given: argparse.Namespace) -> dict[str, Any]:
         modes = bench_modes(policy, observations, follows=observed.follows,
                             without=GUIDED if left_out else (),
                             progress=_bar(bars, 'modes'))  # fmt: skip
-        if given.json is not None:  # what an interruption of the parts leaves
-            write_json(given.json, {
-                'format': FORMAT, 'version': FORMAT_VERSION, 'interrupted': 'before the parts',
-                'bundle': _bundle(manifest), 'modes': modes, 'versions': _versions(),
-            })  # fmt: skip
+        partial.write({
+            'format': FORMAT, 'version': FORMAT_VERSION, 'interrupted': 'before the parts',
+            'bundle': _bundle(manifest), 'modes': modes, 'versions': _versions(),
+        })  # fmt: skip
         inputs = policy.prepare(observations[0])
         joined, why_not = _joined(policy.engine, given, inputs)
         found = bench_engine(

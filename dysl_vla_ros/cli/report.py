@@ -81,6 +81,39 @@ def write_json(path: Path, document: Any) -> None:
     write_whole(path.expanduser(), _text(document).encode())
 
 
+class PartialReport:
+    """What is measured so far, beside the report that is there: that one stays until the end."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Refuse a place that cannot be written; nothing is written yet.
+
+        Args:
+            path: Of the report; None keeps nothing.
+
+        Raises:
+            ConfigError: As ``check_json``, of ``NAME.partial.SUFFIX``.
+        """
+        self._path = None if path is None else path.with_name(f'{path.stem}.partial{path.suffix}')
+        self._written = False
+        check_json(self._path)
+
+    def write(self, document: Any) -> None:
+        """Keep it."""
+        if self._path is not None:
+            write_json(self._path, document)
+            self._written = True
+
+    def done(self) -> None:
+        """The report itself is written: this one is removed."""
+        if self._path is not None:
+            self._path.expanduser().unlink(missing_ok=True)
+
+    @property
+    def told(self) -> str:
+        """Where it is, after an interruption."""
+        return f'what was measured is in {self._path}' if self._written else 'nothing is kept'
+
+
 def is_report(path: Path) -> bool:
     """Whether a file is written as ``write_json`` writes; a bundle's manifest is no report."""
     if path.name == MANIFEST_NAME or path.stat().st_size > _LARGEST:

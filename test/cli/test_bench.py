@@ -10,6 +10,7 @@ import pytest
 import tiny_bundle
 from rich.console import Console
 
+from dysl_vla_ros.cli import bench as module
 from dysl_vla_ros.cli.main import main
 from dysl_vla_ros.lab.evaluation.bench_card import card
 from dysl_vla_ros.lab.evaluation.results_page import render
@@ -118,6 +119,30 @@ def test_a_cost_below_the_noise_is_not_given_as_a_number(stopped):
         document['controllers']['one_in_a_pass_ms'] = cost
         console.print(card(document))
         assert words in console.export_text()
+
+
+def test_an_interrupted_run_leaves_the_finished_report_and_says_where_its_own_part_is(
+    folder, tmp_path, capsys, monkeypatch
+):
+    def interrupt(*given, **named):
+        raise KeyboardInterrupt
+
+    path, partial = tmp_path / 'bench.json', tmp_path / 'bench.partial.json'
+    words = ['bench', '--engine', str(folder), '--runs', '1', '--warm-up', '0', '--count', '2',
+             '--json', str(path)]  # fmt: skip
+    assert main(words) == 0 and not partial.exists()
+    finished = path.read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(module, 'bench_engine', interrupt)
+        assert main(words) == 130
+    assert path.read_bytes() == finished
+    assert json.loads(partial.read_text())['interrupted'] == 'before the parts'
+    assert f'what was measured is in {partial}' in capsys.readouterr().err
+    assert main(words) == 0 and not partial.exists(), 'the whole one takes its place'
+    with monkeypatch.context() as patched:
+        patched.setattr(module, 'bench_modes', interrupt)
+        assert main(words) == 130
+    assert 'interrupted; nothing is kept' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
