@@ -149,15 +149,23 @@ def compare(
 
 
 def verdict(found: Sequence[Outcome]) -> str:
-    """Whether some gate is at least as near to dense as a fixed exit, for fewer layers."""
+    """Whether some gate is at least as near to dense as a fixed exit, for fewer layers.
+
+    A gate that any fixed exit beats, with at most its layers and at most its error, is ahead of
+    none: who may choose an exit would choose that one.
+    """
     fixed = [one for one in found if one.name.startswith('fixed')]
     gates = [one for one in found if one.name.startswith('gate')]
+
+    def beaten(gate: Outcome, layers: float) -> bool:
+        return any(one.layers <= layers + 1e-9 and one.error_mean <= gate.error_mean
+                   for one in fixed)  # fmt: skip
 
     def ahead(layers: str) -> list[str]:
         return [
             f'{gate.name} before {one.name}' for gate in gates for one in fixed
             if getattr(gate, layers) < one.layers - 1e-9 and gate.error_mean <= one.error_mean
-            and gate.harmful <= one.harmful
+            and gate.harmful <= one.harmful and not beaten(gate, getattr(gate, layers))
         ]  # fmt: skip
 
     paid, free = ahead('layers'), ahead('layers_free')

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,7 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.exits import Exits
 from dysl_vla_ros.lab.evaluation.regret import Outcome, RegretGate, compare, halves, verdict
 
+ROOT = Path(__file__).resolve().parents[3]
 EXITS = (2, 3, 4, 5)
 
 
@@ -66,6 +70,19 @@ def test_the_verdict_says_whether_looking_pays_or_only_would_if_it_were_free():
     text = verdict([fixed, outcome('gate 0.1', 10.0, 0.1, free=7.0)])
     assert text.startswith('no gate is ahead') and 'were it free, gate 0.1' in text
     assert 'not even' in verdict([fixed, outcome('gate 0.1', 7.0, 0.2)])
+
+
+def test_a_gate_is_ahead_of_no_exit_where_a_shallower_exit_is_better_than_the_gate():
+    exits = [outcome('fixed 5', 6.0, 0.05), outcome('fixed 8', 9.0, 0.2)]
+    assert 'not even' in verdict([*exits, outcome('gate 0.1', 7.0, 0.1)])
+    assert 'not even' in verdict([*exits, outcome('gate 0.1', 10.0, 0.1, free=7.0)])
+    assert 'gate 0.1 before fixed 8' in verdict([*exits, outcome('gate 0.1', 5.5, 0.1)])
+
+
+def test_committed_gates_have_the_verdict_of_their_rows():
+    for path in sorted((ROOT / 'doc/evidence').glob('gate_*.json')):
+        report = json.loads(path.read_text())
+        assert report['verdict'] == verdict([Outcome(**one) for one in report['gate']]), path.name
 
 
 def test_too_few_states_or_exits_are_refused():
