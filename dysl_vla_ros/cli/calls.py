@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import sys
 import textwrap
@@ -43,14 +44,28 @@ class Parser(argparse.ArgumentParser):
         self.register('type', Path, _path)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse does; ``said`` are the options that the call has, whatever their values."""
+        """As argparse does; ``said`` are the options that the call has, with what was typed."""
         words = sys.argv[1:] if args is None else list(args)
         given = super().parse_args(words, namespace)
-        known = self._option_string_actions
         self._refuse_empty(words)
-        given.said = tuple(dict.fromkeys(
-            option for word in words if (option := word.partition('=')[0]) in known))  # fmt: skip
+        given.said = self._said(words)
         return given
+
+    def _said(self, words: list[str]) -> dict[str, str]:
+        """Option -> its words, as they were typed; of a flag there are none."""
+        found: dict[str, list[str]] = {}
+        option, left = '', 0.0
+        for word in words:
+            name, equals, value = word.partition('=')
+            if name in self._option_string_actions:
+                nargs = self._option_string_actions[name].nargs
+                left = 1 if nargs is None else nargs if isinstance(nargs, int) else math.inf
+                option, found[name] = name, [value] * bool(equals)
+                left -= bool(equals)
+            elif left > 0:
+                found[option].append(word)
+                left -= 1
+        return {option: ' '.join(said) for option, said in found.items()}
 
     def _refuse_empty(self, words: list[str]) -> None:
         """An empty text, as of a variable that is not set, would quietly be the default."""

@@ -16,15 +16,15 @@ def refuse_ignored(
     Args:
         given: As ``cli.calls.Parser`` makes it.
         options: As they are written, ``--units``.
-        beside: What they are given with, in words.
+        beside: What they are given with, or without, in words.
         why: What decides in their place.
 
     Raises:
-        ConfigError: Names all of them.
+        ConfigError: Names all of them, and what was given.
     """
     if found := [option for option in given.said if option in options]:
-        them = 'it' if len(found) == 1 else 'them'
-        raise ConfigError(', '.join(found), beside, f'without {them}: {why}')
+        values = ', '.join(given.said[option] or 'given' for option in found)
+        raise ConfigError(', '.join(found), values, f'to be left away {beside}: {why}')
 
 
 def either(names: Sequence[str]) -> str:

@@ -65,7 +65,9 @@ def test_an_option_is_refused_by_its_name_for_a_target_that_it_does_nothing_to(
     if way in PLACES[option]:
         refuse_idle(given)
         return
-    with pytest.raises(ConfigError, match=f"{option} = 'beside {way}': expected without it: "):
+    with pytest.raises(
+        ConfigError, match=f"{option} = '.*': expected to be left away beside {way}: "
+    ):
         refuse_idle(given)
 
 
@@ -78,7 +80,8 @@ def test_beside_a_report_what_would_not_be_obeyed_is_refused(words, targets, cap
     before = (bundle / 'manifest.json').read_bytes()
     call = ['calibrate', str(bundle), '--by-instruction', 'report.json', *words.split(' ')]
     assert main(call) == 2
-    assert f"{option} = 'beside {TOLD}': expected without it" in capsys.readouterr().err
+    said = f"{option} = '{words.split(' ')[1]}': expected to be left away beside {TOLD}: "
+    assert said in capsys.readouterr().err
     assert (bundle / 'manifest.json').read_bytes() == before
 
 

@@ -43,7 +43,7 @@ def test_an_option_is_refused_by_its_name_beside_a_world_that_has_no_use_for_it(
     if world in PLACES[option].worlds:
         refuse_idle(given)
         return
-    with pytest.raises(ConfigError, match=f'{option} = .beside --world {WORLDS[world]}.*without it'
+    with pytest.raises(ConfigError, match=f'{option} = .*left away beside --world {WORLDS[world]}'
                        f': {option} is of --world {PLACES[option].worlds[0]}'):  # fmt: skip
         refuse_idle(given)
 
@@ -52,7 +52,7 @@ def test_an_option_is_refused_by_its_name_beside_a_world_that_has_no_use_for_it(
 def test_an_option_of_a_mode_is_refused_where_that_mode_is_not_played(option):
     world = PLACES[option].worlds[0]
     given = parsed('--world', WORLDS[world], '--modes', 'full', option, VALUES.get(option, '1'))
-    with pytest.raises(ConfigError, match=f"{option} = 'beside --modes full'.*is of mode "
+    with pytest.raises(ConfigError, match=f'{option} = .*beside --modes full: .*is of mode '
                        f'{OF_MODES[option][0]}'):  # fmt: skip
         refuse_idle(given)
     given.modes = [OF_MODES[option][-1]]

@@ -97,7 +97,10 @@ def test_beside_recorded_observations_what_is_of_episodes_is_refused(folder, tmp
     words = ['headroom', '--engine', str(folder), '--observations', str(tmp_path / 'seen.npz')]
     for option, value in (('--exit-layer', '2'), ('--episodes', '5'), ('--families', 'pick')):
         assert main([*words, option, value]) == 2
-        assert f"{option} = 'beside --observations'" in capsys.readouterr().err
+        assert (
+            f"{option} = '{value}': expected to be left away beside --obs"
+            in capsys.readouterr().err
+        )
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,24 @@ def test_an_option_that_is_given_with_its_default_counts_as_given():
     parser = Parser('try', 'to try')
     parser.add_argument('--units', default='auto')
     parser.add_argument('--size', type=int, default=96)
-    assert parser.parse_args([]).said == ()
+    assert parser.parse_args([]).said == {}
     given = parser.parse_args(['--size=96', '--units', 'auto', '--size', '3'])
-    assert given.said == ('--size', '--units')
-    with pytest.raises(ConfigError, match="--size = 'beside ours': expected without it: why not"):
+    assert given.said == {'--size': '3', '--units': 'auto'}
+    with pytest.raises(
+        ConfigError, match="--size = '3': expected to be left away beside ours: why"
+    ):
         refuse_ignored(given, ('--size',), 'beside ours', 'why not')
+
+
+def test_what_is_said_of_an_option_is_told_as_it_was_typed_and_no_more():
+    parser = Parser('try', 'to try')
+    parser.add_argument('place')
+    parser.add_argument('--range', nargs=2)
+    parser.add_argument('--fast', action='store_true')
+    given = parser.parse_args(['--range', '-1', '1e3', '--fast', 'here'])
+    assert given.said == {'--range': '-1 1e3', '--fast': ''}
+    with pytest.raises(ConfigError, match="--range, --fast = '-1 1e3, given': expected to be"):
+        refuse_ignored(given, ('--range', '--fast'), 'beside ours', 'why not')
 
 
 @pytest.mark.parametrize('option', [*READ, *TRAINED])
@@ -32,7 +45,10 @@ def test_every_option_of_a_set_is_refused_where_the_checkpoint_decides(tmp_path,
              '--held-out': ['0.5']}.get(option, ['c'])  # fmt: skip
     words = ['train', str(tmp_path), '--start', str(tmp_path / 'none'), option, *value]
     assert main(words) == 2
-    assert f"{option} = 'beside --start': expected without it" in capsys.readouterr().err
+    assert (
+        f"{option} = '{' '.join(value)}': expected to be left away beside --start"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,7 +64,10 @@ def test_every_option_of_a_set_is_refused_where_the_checkpoint_decides(tmp_path,
 )
 def test_options_that_a_recipe_could_not_obey_are_refused(words, beside, tmp_path, capsys):
     assert main(['recipe', '--folder', str(tmp_path / 'run'), *words]) == 2
-    assert f"{words[-2]} = 'beside {beside}': expected without it" in capsys.readouterr().err
+    assert (
+        f"{words[-2]} = '{words[-1]}': expected to be left away beside {beside}"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / 'run').exists()
 
 
@@ -60,17 +79,19 @@ def test_every_option_of_the_recipe_has_the_stage_from_which_on_it_acts():
 @pytest.mark.parametrize(
     ('words', 'said'),
     [
-        ('--rounds 0 --round-episodes 5', "--round-episodes = 'beside --rounds 0'"),
-        ('--rounds 0 --round-seconds 5', "--round-seconds = 'beside --rounds 0'"),
+        ('--rounds 0 --round-episodes 5', "--round-episodes = '5': expected to be left away"),
+        ('--rounds 0 --round-seconds 5', "--round-seconds = '5': expected to be left away beside"),
         ('--until dense --rounds 3 --round-seconds 1',
-         "--rounds, --round-seconds = 'beside --until dense': expected without them: --rounds "
+         "--rounds, --round-seconds = '3, 1': expected to be left away beside --until dense: "
+         '--rounds '
          'acts from --until dagger on'),
         ('--world libero --until demonstrations --train-seconds 9',
-         "--train-seconds = 'beside --until demonstrations'"),
+         "--train-seconds = '9': expected to be left away beside --until demonstrations"),
         ('--world libero --until demonstrations --seed 3', '--seed acts from --until dense on'),
         ('--until demonstrations', 'the demonstrations alone: dysl collect'),
         ('--start a.safetensors --until dense --precision fp32 --collect-seconds 9',
-         "--precision, --collect-seconds = 'beside --start CHECKPOINT and --until dense'"),
+         "--precision, --collect-seconds = 'fp32, 9': expected to be left away beside --start "
+         'CHECKPOINT and --until dense'),
         ('--start a.safetensors --rounds 0 --until dagger --precision fp32',
          'nothing is collected or trained'),
     ],
@@ -101,10 +122,16 @@ def test_options_of_any_robot_are_refused_beside_a_set_of_the_bundled_arm(tmp_pa
     (tmp_path / 'set/meta/dysl.json').write_text('{"goals": []}')
     words = ['train', str(tmp_path / 'set'), '--out', str(tmp_path / 'out'), '--units', 'degrees']
     assert main(words) == 2
-    assert "--units = 'beside sets of dysl collect'" in capsys.readouterr().err
+    assert (
+        "--units = 'degrees': expected to be left away beside sets of dysl"
+        in capsys.readouterr().err
+    )
     (tmp_path / 'set/meta/dysl.json').unlink()
     assert main([*words[:4], '--free-motion', '0.4']) == 2
-    assert "--free-motion = 'beside a set of any robot'" in capsys.readouterr().err
+    assert (
+        "--free-motion = '0.4': expected to be left away beside a set of any"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.slow
