@@ -13,13 +13,14 @@ from rich.progress import Progress
 from rich.table import Table
 
 from dysl_vla_ros.bundle.manifest import Manifest
+from dysl_vla_ros.cli.values import whole
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.bench_observations import load_observed, simulated
 from dysl_vla_ros.lab.evaluation.choice import default_exits
 from dysl_vla_ros.lab.evaluation.exits import all_exits
 from dysl_vla_ros.lab.evaluation.observed import Observed, in_turn
-from dysl_vla_ros.lab.evaluation.regret import Outcome, compare, halves, verdict
+from dysl_vla_ros.lab.evaluation.regret import FEWEST, Outcome, compare, halves, verdict
 from dysl_vla_ros.policy import open_policy
 
 _THRESHOLDS = (0.02, 0.04, 0.06, 0.09, 0.12, 0.18, 0.25)
@@ -27,10 +28,10 @@ _THRESHOLDS = (0.02, 0.04, 0.06, 0.09, 0.12, 0.18, 0.25)
 
 def add_gate(parser: argparse.ArgumentParser) -> None:
     """Declare the option."""
-    parser.add_argument('--gate', type=int, default=0, metavar='STATES', help='only this: a gate '
-                        'trained on the errors of exits, in so many states (of --observations, or '
-                        "of the scripted expert's), beside fixed exits; judged on other episodes "
-                        'than it was fitted to')  # fmt: skip
+    parser.add_argument('--gate', type=whole(FEWEST + 1), default=0, metavar='STATES',
+                        help='only this: a gate trained on the errors of exits, in so many states '
+                        "(of --observations, or of the scripted expert's), beside fixed exits; "
+                        'judged on other episodes than it was fitted to')  # fmt: skip
 
 
 def try_gate(given: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def try_gate(given: argparse.Namespace, console: Console) -> dict[str, Any]:
         exits = _exits(given.exit_layer, manifest)
         seen = _seen(given, manifest)
         observations, episodes = seen.observations[: given.gate], seen.episodes[: given.gate]
-        judged = len(observations) - halves(episodes)
+        judged = len(observations) - _fitted(given, episodes)
         with Progress(console=console, transient=True) as bars:
             states = [all_exits(policy, one)
                       for one in bars.track(observations, description='states')]  # fmt: skip
@@ -58,6 +59,25 @@ def try_gate(given: argparse.Namespace, console: Console) -> dict[str, Any]:
     return {'gate': [asdict(one) for one in found], 'states': len(states),
             'first_seed': given.first_seed if given.observations is None else None,
             'verdict': verdict(found)}  # fmt: skip
+
+
+def _fitted(given: argparse.Namespace, episodes: Sequence[int]) -> int:
+    """How many states the gate is fitted to: judged before any of them is looked at."""
+    few = f'so many that {FEWEST} or more are fitted to, and another episode is judged: '
+    try:
+        half = halves(episodes)
+    except ConfigError as error:
+        raise ConfigError('--gate', given.gate, few + _one_episode(given, error)) from None
+    if half < FEWEST:
+        raise ConfigError('--gate', given.gate, f'{few}{len(episodes)} states are there, {half} '
+                          'of them before the episode next to the middle')  # fmt: skip
+    return half
+
+
+def _one_episode(given: argparse.Namespace, error: ConfigError) -> str:
+    if given.observations is None:
+        return 'these are of one episode; name more'
+    return f'{error.value} are there, of one episode; {error.expected}'
 
 
 def _exits(wanted: Sequence[int], manifest: Manifest) -> list[int]:

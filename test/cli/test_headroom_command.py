@@ -140,6 +140,11 @@ def test_a_gate_on_states_of_one_episode_or_with_an_exit_that_is_not_there_is_re
     recorded(tmp_path / 'seen.npz', 60, episodes=1)
     assert main(gate(folder, '--observations', tmp_path / 'seen.npz')) == 2
     assert 'states of two episodes or more' in capsys.readouterr().err
+    recorded(tmp_path / 'few.npz', 24, episodes=2)
+    assert main(gate(folder, '--observations', tmp_path / 'few.npz')) == 2
+    told = capsys.readouterr().err
+    assert '--gate = 60: expected so many that 20 or more are fitted to' in told
+    assert '24 states are there, 12 of them before' in told
     assert main(gate(folder, '--exit-layer', 2, 9)) == 2
     assert '--exit-layer = 9: expected layers within [1, 4]' in capsys.readouterr().err
 

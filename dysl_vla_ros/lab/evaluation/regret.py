@@ -27,7 +27,8 @@ HARMFUL = 0.25
 tasks."""
 _SMALL = 1e-4
 _RIDGE = 1e-2
-_FEWEST = 20
+FEWEST = 20
+"""States that a gate is fitted to."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ class RegretGate:
         Raises:
             ConfigError: Too few states or exits.
         """
-        if len(states) < _FEWEST:
-            raise ConfigError('gate', len(states), f'at least {_FEWEST} states to calibrate on')
+        if len(states) < FEWEST:
+            raise ConfigError('gate', len(states), f'at least {FEWEST} states to calibrate on')
         if len(exits) < 2:
             raise ConfigError('exit_layer', list(exits), 'two exits or more: the gate compares')
         if any(after <= before for before, after in zip(exits, exits[1:], strict=False)):
