@@ -24,6 +24,7 @@ from rich.text import Text
 from dysl_vla_ros.bundle.folder import Bundle, open_bundle
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.cli.failures import INTERRUPTED
+from dysl_vla_ros.cli.ignored import refuse_ignored
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_observations
 from dysl_vla_ros.cli.report import PartialReport, check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, WORKERS, add_backend
@@ -76,6 +77,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Bench, print a card, write the JSON document."""
+    _refuse_idle(given)
     check_json(given.json, 'bench')
     look_at_bundle('--engine', given.engine)
     look_at_observations('--observations', given.observations)
@@ -90,6 +92,15 @@ def run(given: argparse.Namespace) -> int:
         return INTERRUPTED
     partial.done()
     return 0
+
+
+def _refuse_idle(given: argparse.Namespace) -> None:
+    """Refuse options that would change nothing."""
+    if given.roofline:
+        idle = [option for option in given.said if option not in ('--roofline', '--json')]
+        refuse_ignored(given, idle, 'beside --roofline', 'nothing is opened or timed')
+    elif given.observations is not None:
+        refuse_ignored(given, ('--count',), 'beside --observations', 'all of them are run')
 
 
 def _bench(given: argparse.Namespace, partial: PartialReport) -> dict[str, Any]:

@@ -54,6 +54,7 @@ _MOST_TOLERANCES = 6
 
 _OF_EPISODES = ('--exit-layer', '--episodes', '--families', '--splits', '--first-seed',
                 '--latency', '--time-limit', '--workers', '--params-file', '--keep')  # fmt: skip
+_OF_GATES = ('--exit-layer', '--first-seed')
 EXAMPLE = 'dysl headroom --episodes 2 --json headroom.json'
 
 
@@ -89,6 +90,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Measure, print the tables and a verdict, write JSON."""
+    _refuse_idle(given)
     check_json(given.json, 'headroom')
     look_at_bundle('--engine', given.engine)
     look_at_observations('--observations', given.observations)
@@ -98,8 +100,6 @@ def run(given: argparse.Namespace) -> int:
     for tolerance in given.tolerance:
         if not 0 < tolerance <= 10:
             raise ConfigError('--tolerance', tolerance, 'more than 0 and at most 10')
-    if given.observations is not None and not given.gate:
-        refuse_ignored(given, _OF_EPISODES, 'beside --observations', 'no episode is played')
     console, began = Console(), time.monotonic()
     if given.gate:
         told = try_gate(given, console)
@@ -122,6 +122,18 @@ def run(given: argparse.Namespace) -> int:
     if given.json is not None:
         write_json(given.json, document)
     return 0
+
+
+def _refuse_idle(given: argparse.Namespace) -> None:
+    """Refuse options that would change nothing."""
+    if given.gate:
+        idle = [option for option in ('--tolerance', *_OF_EPISODES) if option not in _OF_GATES]
+        refuse_ignored(given, idle, 'beside --gate', 'no tolerance is tried, no episode played')
+        if given.observations is not None:
+            refuse_ignored(given, ('--first-seed',), 'beside --gate with --observations',
+                           'no episode is simulated')  # fmt: skip
+    elif given.observations is not None:
+        refuse_ignored(given, _OF_EPISODES, 'beside --observations', 'no episode is played')
 
 
 def show(console: Console, document: dict[str, Any]) -> None:
