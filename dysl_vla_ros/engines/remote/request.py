@@ -23,7 +23,7 @@ EXIT = 'exit_layer'
 BLANK = 'wait'
 """What a client says with black pictures, to see whether it is understood."""
 _SAME_TIME = 0.01
-_BEYOND = 0.1
+BEYOND = 0.1
 """Of a measured opening: fingers overshoot a little."""
 Fill = Callable[[str], Any]
 
@@ -79,7 +79,7 @@ def observation_of(request: Mapping[str, Any], contract: Contract, stamp: float)
     if ends:
         closed, opened = (state.fingers or ((0.0, 1.0),))[0]
         opening = (ends[0] - closed) / (opened - closed)
-        if not -_BEYOND <= opening <= 1.0 + _BEYOND:
+        if not -BEYOND <= opening <= 1.0 + BEYOND:
             raise InputError(f'gripper = {ends[0]:g}: expected its measured opening, {closed:g} '
                              f'closed to {opened:g} open')  # fmt: skip
     for index, number in enumerate(body):

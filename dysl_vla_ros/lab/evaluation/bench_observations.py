@@ -11,6 +11,7 @@ import numpy as np
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.data_types import Observation
 from dysl_vla_ros.errors import InputError
+from dysl_vla_ros.lab.evaluation.observation_arrays import check_arrays
 from dysl_vla_ros.lab.evaluation.observed import Observed, chunk_lasts, in_turn, of_recording
 
 _RECORDINGS = ('.mcap', '.db3', '.zstd', '.yaml')
@@ -39,7 +40,8 @@ def load_observed(path: Path, manifest: Manifest) -> Observed:
         manifest: Of the bundle that is to see them.
 
     Raises:
-        InputError: The file cannot be read, or an array is missing or has another length.
+        InputError: The file cannot be read, or an array is missing, has another length, or a
+            number that no arm has.
         ConfigError: The bag lacks what the bundle needs.
     """
     if is_recording(path):
@@ -59,13 +61,8 @@ def load_observed(path: Path, manifest: Manifest) -> Observed:
     missing = [name for name in wanted if name not in arrays]
     if missing:
         raise InputError(f'{path}: arrays {sorted(arrays)}: expected {missing} too')
-    count = len(arrays['joints'])
-    texts = np.broadcast_to(arrays['instruction'], (count,))
-    told = [name for name in ('stamp', 'episode') if name in arrays]
-    for name in (*cameras, *(['gripper'] if gripper else []), *told):
-        if len(arrays[name]) != count or not count:
-            raise InputError(f'{path}: {name} has {len(arrays[name])} rows: expected {count}, '
-                             'as joints has, and at least 1')  # fmt: skip
+    count = check_arrays(path, arrays, manifest)
+    texts = np.broadcast_to(arrays['instruction'].reshape(-1), (count,))
     stamps = arrays.get('stamp', _apart(manifest) * np.arange(count))
     found = [
         Observation(
