@@ -110,8 +110,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         'unless dense never wins or 5 are not reached; 0: its mode stays; '
                         'default: as --episodes')  # fmt: skip
     parser.add_argument('--observations', type=Path, help='of a bundle: compare the modes on '
-                        'a recording (bag, or .npz as for dysl bench) instead, by their error '
-                        'to dense; the guidance stays')  # fmt: skip
+                        'a recording (bag, or .npz as for dysl bench) of 20 states or more '
+                        'instead, by their error to dense; the guidance stays')  # fmt: skip
     parser.add_argument('--by-instruction', type=Path, metavar='REPORT', help='of a bundle: give '
                         'each instruction the shallowest of the exits that won most, by a '
                         'report of dysl evaluate --world --json; the guidance stays')  # fmt: skip

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
     from dysl_vla_ros.lab.workspace import Workspace
 
+FEWEST_SEEN = 20
+"""Recorded observations that a mode is chosen by; of fewer one that is unusual decides it."""
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -228,6 +231,9 @@ def choose_on_recorded(
         manifest: Of the bundle.
         space: Gets ``modes.json``.
         bars: Progress.
+
+    Raises:
+        ConfigError: There are too few to choose by.
     """
     from dysl_vla_ros.lab.evaluation.bench_observations import load_observed
     from dysl_vla_ros.lab.evaluation.choice import (
@@ -242,6 +248,9 @@ def choose_on_recorded(
 
     path: Path = given.observations
     observed, rows = load_observed(path, manifest), rows_within(manifest.layers_total, given.depth)
+    if len(observed) < FEWEST_SEEN:
+        raise ConfigError('--observations', str(path), f'{FEWEST_SEEN} observations or more to '
+                          f'choose a mode by: there are {len(observed)} in it')  # fmt: skip
     why = observed.why_not_guided
     if why:
         rows = tuple(row for row in rows if row.mode not in GUIDED)

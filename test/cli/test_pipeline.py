@@ -206,13 +206,19 @@ def test_a_bundle_is_given_an_exit_for_each_instruction_by_a_report_of_its_own(t
 def test_a_bundle_is_given_a_mode_by_recorded_observations(tmp_path, capsys):
     bundle = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny', layers=8)
     before = open_bundle(bundle).manifest.calibration
-    images = np.random.default_rng(0).integers(0, 256, (3, 96, 96, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (20, 96, 96, 3), np.uint8)
     path = tmp_path / 'seen.npz'
-    np.savez(path, image=images, joints=np.zeros((3, 6)), gripper=np.ones(3),
+    np.savez(path, image=images, joints=np.zeros((20, 6)), gripper=np.ones(20),
              instruction='pick up the red cube')  # fmt: skip
     words = ['calibrate', str(bundle), '--observations', str(path), '--device', 'cpu']
     assert main(words) == 2
     assert 'depth = 0.0: expected more than 0 and at most 1' in capsys.readouterr().err
+    np.savez(tmp_path / 'few.npz', image=images[:19], joints=np.zeros((19, 6)),
+             gripper=np.ones(19), instruction='pick up the red cube')  # fmt: skip
+    few = [*words[:3], str(tmp_path / 'few.npz'), *words[4:], '--depth', '0.5']
+    assert main(few) == 2
+    assert '20 observations or more to choose a mode by: there are 19' in capsys.readouterr().err
+    assert open_bundle(bundle).manifest.calibration == before
     assert main([*words, '--depth', '0.5']) == 0
     after = open_bundle(bundle).manifest.calibration
     assert replace(after, mode=before.mode, exit_layer=before.exit_layer) == before
@@ -227,13 +233,13 @@ def test_a_bundle_is_given_a_mode_by_recorded_observations(tmp_path, capsys):
 @needs_torch
 def test_guided_modes_are_not_compared_on_states_that_are_of_no_passes_in_turn(tmp_path, capsys):
     bundle = tiny_bundle.write_tiny_bundle(tmp_path / 'tiny', layers=8)
-    images = np.random.default_rng(0).integers(0, 256, (3, 96, 96, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (20, 96, 96, 3), np.uint8)
     path = tmp_path / 'seen.npz'
-    np.savez(path, image=images, joints=np.zeros((3, 6)), gripper=np.ones(3),
-             instruction=np.array(['lift it', 'push it', 'drop it']))  # fmt: skip
+    np.savez(path, image=images, joints=np.zeros((20, 6)), gripper=np.ones(20),
+             instruction=np.array(['lift it', 'push it', 'drop it', 'turn it'] * 5))  # fmt: skip
     dysl('calibrate', bundle, '--observations', path, '--device', 'cpu', '--depth', 0.5)
     text = ' '.join(capsys.readouterr().out.split())
-    assert 'auto and max_skip are not compared: 0 of 3 observations are of the pass' in text
+    assert 'auto and max_skip are not compared: 0 of 20 observations are of the pass' in text
     modes = json.loads((tmp_path / 'tiny_calibration' / 'modes.json').read_text())
     assert set(modes['left_out']) == {'auto', 'max_skip'}
     assert {name.split()[0] for name in modes['modes']} == {'full', 'fixed'}
