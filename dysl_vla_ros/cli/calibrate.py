@@ -17,7 +17,7 @@ from dysl_vla_ros.bundle.folder import open_bundle, write_manifest
 from dysl_vla_ros.bundle.manifest import LONGEST_WINDOW, CalibrationSpec, Manifest
 from dysl_vla_ros.cli import calibrate_mode
 from dysl_vla_ros.cli.calibrate_mode import Chosen
-from dysl_vla_ros.cli.calibrate_options import refuse_idle
+from dysl_vla_ros.cli.calibrate_options import refuse_idle, what_is_kept
 from dysl_vla_ros.cli.calibrate_recording import keep_as_written, kept_recording
 from dysl_vla_ros.cli.evaluate import latency_seconds
 from dysl_vla_ros.cli.failures import FAILED
@@ -63,7 +63,7 @@ EXAMPLE = """
 dysl calibrate runs/bundle --depth 0.46
 dysl calibrate runs/dense/dense.safetensors --dataset runs/demos
 """
-KEPT = 'finished episodes are kept beside the report; the same command goes on'
+KEPT = what_is_kept
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -58,6 +58,13 @@ def refuse_idle(given: argparse.Namespace) -> None:
                        'layers are scored, and static ones chosen, on a set')  # fmt: skip
 
 
+def what_is_kept(given: argparse.Namespace) -> str:
+    """What an interruption leaves: episodes where a bundle is played, else nothing new."""
+    if _way(given) in (BUNDLE, BUNDLE_BAG):
+        return 'finished episodes are kept beside the report; the same command goes on'
+    return f'nothing is kept, and {given.target} is as it was; the same command begins anew'
+
+
 def _way(given: argparse.Namespace) -> str:
     if is_published(given.target):
         return FOLDER if given.skipping is None else GUIDED

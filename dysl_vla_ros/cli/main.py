@@ -7,7 +7,7 @@ import importlib
 import importlib.metadata
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dysl_vla_ros.cli.calls import Parser, meant
@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = _without_help_verb(list(sys.argv[1:] if arguments is None else arguments))
     name = f'dysl {words[0]}' if words and words[0] in COMMANDS else 'dysl'
-    kept, options = '', frozenset[str]()
+    kept: str | Callable[[argparse.Namespace], str] = ''
+    options = frozenset[str]()
     try:
         if not words or words[0] not in COMMANDS:
             return _about(words)
@@ -72,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # of argparse: help, or a wrong call that is explained
         return end.code if isinstance(end.code, int) else WRONG_CALL
     except KeyboardInterrupt:
-        print(f'{name}: interrupted{"; " if kept else ""}{kept}', file=sys.stderr)
+        told = kept(given) if callable(kept) else kept
+        print(f'{name}: interrupted{"; " if told else ""}{told}', file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

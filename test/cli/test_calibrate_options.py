@@ -7,12 +7,14 @@ import tiny_bundle
 
 from dysl_vla_ros.cli.calibrate_options import (
     BUNDLE,
+    BUNDLE_BAG,
     CHECKPOINT,
     FOLDER,
     PLACES,
     TOLD,
     WAYS,
     refuse_idle,
+    what_is_kept,
 )
 from dysl_vla_ros.cli.main import main, parser_of
 from dysl_vla_ros.errors import ConfigError
@@ -83,6 +85,13 @@ def test_beside_a_report_what_would_not_be_obeyed_is_refused(words, targets, cap
     said = f"{option} = '{words.split(' ')[1]}': expected to be left away beside {TOLD}: "
     assert said in capsys.readouterr().err
     assert (bundle / 'manifest.json').read_bytes() == before
+
+
+@pytest.mark.parametrize('way', WAYS)
+def test_an_interruption_promises_episodes_only_where_a_bundle_is_played(way, targets):
+    told = what_is_kept(parsed(way, targets))
+    assert told.startswith('finished episodes are kept') == (way in (BUNDLE, BUNDLE_BAG))
+    assert 'the same command' in told
 
 
 def test_how_layers_are_scored_is_refused_where_no_set_is_given_to_score_them_on(targets):
