@@ -137,7 +137,7 @@ def choose_in_simulation(
     facts = about(options)
     named = {**facts, 'rows': [asdict(row) for row in rows],
              'episodes': [asdict(spec) for spec in options.specs()]}  # fmt: skip
-    ledger = Ledger(waiting_place('modes', named, space.folder), facts)
+    ledger = Ledger(waiting_place('modes', named, space.folder), facts, total)
     played = play(options, rows, show, ledger)
     candidates = by_success(played)
     won = {row: [one.success for one in results] for row, results in played.items()}

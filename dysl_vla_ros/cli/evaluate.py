@@ -23,7 +23,7 @@ from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, SEED, SHARE, TIME_LIMIT, WORKERS, number
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult
-from dysl_vla_ros.lab.evaluation.evaluate import about, bundle_name, evaluate
+from dysl_vla_ros.lab.evaluation.evaluate import about, bundle_name, evaluate, evaluated_manifest
 from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting
 from dysl_vla_ros.lab.evaluation.modes import DESCRIPTIONS, MODES
 from dysl_vla_ros.lab.evaluation.options import PROBES, EvaluateOptions
@@ -131,7 +131,9 @@ def run(given: argparse.Namespace) -> int:
     played: list[tuple[str, str, bool]] = []
     named = {**facts, 'rows': [asdict(row) for row in options.rows()],
              'episodes': [asdict(spec) for spec in options.specs()]}  # fmt: skip
-    ledger = Ledger(given.keep, facts) if given.keep else waiting('evaluate', named, facts)
+    layers = evaluated_manifest(options).layers_total
+    ledger = (Ledger(given.keep, facts, layers) if given.keep
+              else waiting('evaluate', named, facts, layers))  # fmt: skip
     if len(ledger) and given.keep is None:
         console.print(f'goes on after {len(ledger)} of {total} episodes of an interrupted run')
     try:

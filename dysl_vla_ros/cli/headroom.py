@@ -181,9 +181,9 @@ def _played(given: argparse.Namespace, console: Console) -> dict[str, Any] | Non
     if path is None:
         named = {**facts, 'splits': given.splits, 'rows': [asdict(row) for row in rows],
                  'episodes': [asdict(spec) for spec in one.specs()]}  # fmt: skip
-        ledger = waiting('headroom', named, facts)
+        ledger = waiting('headroom', named, facts, manifest.layers_total)
     else:
-        ledger = Ledger(path, facts)
+        ledger = Ledger(path, facts, manifest.layers_total)
     total = len(rows) * sum(len(options.specs()) for options in by_split.values())
     played: dict[str, Played] = {}
     try:

@@ -31,12 +31,13 @@ Episode = TypeVar('Episode')
 class Ledger:
     """Episodes by row and spec; also without a file, for runs that are not kept."""
 
-    def __init__(self, path: Path | None, about: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path | None, about: Mapping[str, Any], layers: int = 0) -> None:
         """Read what is there, or begin.
 
         Args:
             path: The file; None keeps nothing.
             about: Everything that the episodes depend on beside row and spec, as JSON.
+            layers: Of the bundle that they are of; 0 does not ask.
 
         Raises:
             ConfigError: Not a file of this kind, or begun with something else; names what.
@@ -56,6 +57,7 @@ class Ledger:
             write_whole(self._path, head.encode())
             return
         check_same(self._path, begun, about)
+        check_depth(self._path, [result.layers_total for _, result in found], layers)
         self._found.update({(row, result.spec): result for row, result in found})
         if lines[-1]:
             write_whole(self._path, ('\n'.join(lines[:-1]) + '\n').encode())
@@ -137,6 +139,43 @@ def check_counts(chunks: int, reruns: int, pass_seconds: Sequence[float]) -> Non
         raise ValueError(f'reruns = {reruns}, expected 0 to {chunks}, the chunks')
 
 
+def check_depth(path: Path, told: Sequence[int], layers: int) -> None:
+    """Refuse episodes of another number of layers than their bundle has.
+
+    Args:
+        path: Of the file.
+        told: ``layers_total`` of each, from the second line on.
+        layers: Of the bundle; 0 does not ask.
+
+    Raises:
+        ConfigError: Names the line.
+    """
+    for number, one in enumerate(told, start=2):
+        if layers and one != layers:
+            raise ConfigError('--keep', str(path), f'episodes of {layers} layers, as the bundle '
+                              f'has: line {number} of this one has layers_total = {one}; remove '
+                              'it, or name another')  # fmt: skip
+
+
+def check_layers(layers_run: int, layers_total: int, passes: int) -> None:
+    """Refuse an episode whose layers cannot have been those of so many passes.
+
+    Args:
+        layers_run: As it says, of all passes.
+        layers_total: As it says, of one.
+        passes: So many at most, re-runs included.
+
+    Raises:
+        ValueError: Names the field.
+    """
+    if layers_total < 1:
+        raise ValueError(f'layers_total = {layers_total}, expected 1 or more')
+    most = passes * layers_total
+    if not 0 <= layers_run <= most:
+        raise ValueError(f'layers_run = {layers_run}, expected 0 to {most}: {passes} passes of '
+                         f'{layers_total} layers at most')  # fmt: skip
+
+
 def _no_number(text: str) -> float:
     raise ValueError(f'{text}: expected a finite number')
 
@@ -158,16 +197,19 @@ def waiting_place(command: str, about: Mapping[str, Any], folder: Path | None = 
     return folder / f'{command}-{named}.episodes.jsonl'
 
 
-def waiting(command: str, named: Mapping[str, Any], about: Mapping[str, Any]) -> Ledger:
+def waiting(
+    command: str, named: Mapping[str, Any], about: Mapping[str, Any], layers: int = 0
+) -> Ledger:  # fmt: skip
     """The ledger at ``waiting_place``; one without a file where none can be written there.
 
     Args:
         command: Its name.
         named: All that names the run.
         about: As given to ``Ledger``.
+        layers: As given to ``Ledger``.
     """
     try:
-        return Ledger(waiting_place(command, named), about)
+        return Ledger(waiting_place(command, named), about, layers)
     except (ConfigError, OSError) as error:
         _LOG.warning('an interruption of this run will lose its episodes: %s', error)
         return Ledger(None, about)
@@ -203,4 +245,12 @@ def _is_ledger(path: Path) -> bool:
 def _read(document: dict[str, Any]) -> tuple[Row, EpisodeResult]:
     result = parse(EpisodeResult, document['result'], 'result')
     check_counts(result.chunks, result.reruns, result.pass_seconds)
+    # Of chunks that were refused the passes count too, and nobody counted them: at most one, and
+    # its re-run, in each command.
+    passes = 2 * (result.chunks + max(result.commands, 0))
+    check_layers(result.layers_run, result.layers_total, passes)
+    told = sum(run for run, _ in result.phase_layers.values())
+    if result.layers_run < told:
+        raise ValueError(f'layers_run = {result.layers_run}, expected {told} or more, those of '
+                         'its phase_layers')  # fmt: skip
     return parse(Row, document['row'], 'row'), result

@@ -180,7 +180,7 @@ def evaluate_libero(
     engine = replace(options.config.engine, path=options.bundle)
     policy = open_policy(engine)
     depends = about(options, policy)
-    kept = Kept(keep, depends)
+    kept = Kept(keep, depends, policy.manifest.layers_total)
     steps = recorded_steps(options.rows, options.observations, policy)
     videos = options.videos
     shelf = None if videos is None else Shelf(videos, taken_places(videos))

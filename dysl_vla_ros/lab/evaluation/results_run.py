@@ -183,7 +183,8 @@ def run_piece(
     options = replace(piece.options, episodes=episodes or piece.options.episodes)
     depends = about(options)
     check_piece_run(name, piece, before)
-    ledger, same = Ledger(keep / f'{name}.jsonl', depends), played_with(depends)
+    layers = evaluated_manifest(options).layers_total
+    ledger, same = Ledger(keep / f'{name}.jsonl', depends, layers), played_with(depends)
     if before is not None:
         play_on_from(f'{name}.json', before, options, ledger)
     rows, specs = options.rows(), options.specs()

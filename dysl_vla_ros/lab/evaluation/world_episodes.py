@@ -16,7 +16,13 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.bench_observations import load_recorded
 from dysl_vla_ros.lab.evaluation.deer import DeerPolicy, exit_steps
 from dysl_vla_ros.lab.evaluation.exits import OraclePolicy
-from dysl_vla_ros.lab.evaluation.ledger import check_counts, check_same, kept_lines
+from dysl_vla_ros.lab.evaluation.ledger import (
+    check_counts,
+    check_depth,
+    check_layers,
+    check_same,
+    kept_lines,
+)
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_policy
 from dysl_vla_ros.lab.evaluation.paced import PacedPolicy
 from dysl_vla_ros.lab.evaluation.paces import Paces
@@ -61,13 +67,14 @@ class Kept:
     Threads may share it.
     """
 
-    def __init__(self, path: Path | None, about: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path | None, about: Mapping[str, Any], layers: int = 0) -> None:
         """Read what is there, or begin.
 
         Args:
             path: The file; None keeps nothing.
             about: What the episodes depend on, ``rows`` by name; rows that are new to the file
                 are added to its head.
+            layers: Of the bundle that they are of; 0 does not ask.
 
         Raises:
             ConfigError: Another kind of file, a damaged one, or one begun with other settings;
@@ -87,6 +94,7 @@ class Kept:
             write_whole(self._path, f'{_head(about)}\n'.encode())
             return
         head = _head(_gone_on(self._path, begun, about, {one.row for one in found}))
+        check_depth(self._path, [one.played.layers_total for one in found], layers)
         self.found.update({(one.row, one.task, one.start): one for one in found})
         if lines[-1] or lines[0] != head:
             write_whole(self._path, '\n'.join([head, *lines[1:-1], '']).encode())
@@ -310,4 +318,5 @@ def _read(found: dict[str, Any]) -> WorldEpisode:
     episode: WorldEpisode = parse(WorldEpisode, found, 'episode')
     played = episode.played
     check_counts(played.chunks, played.reruns, played.pass_seconds)
+    check_layers(played.layers_run, played.layers_total, played.chunks + played.reruns)
     return episode

@@ -154,7 +154,7 @@ def evaluate_worlds(
     with _opened(options) as worlds:
         tasks, starts = _extent(options, worlds)
         depends = _about(options, policy)
-        kept = Kept(keep, depends)
+        kept = Kept(keep, depends, policy.manifest.layers_total)
         if on_total is not None:
             on_total(len(tasks) * starts * len(options.rows))
         steps = recorded_steps(options.rows, options.observations, policy)

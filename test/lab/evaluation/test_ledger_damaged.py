@@ -61,6 +61,10 @@ def test_bytes_that_are_no_text_within_a_file_are_named_by_their_line(path):
     ('chunks', 0, 'chunks = 0, expected 2'), ('reruns', 3, 'reruns = 3, expected 0 to 2'),
     ('reruns', -1, 'reruns = -1'), ('layers_run', 1.5, 'result.layers_run = 1.5'),
     ('pass_seconds', 'x', "result.pass_seconds = 'x'"), ('phase_layers', [], 'phase_layers'),
+    ('layers_run', -30, 'layers_run = -30, expected 0 to 4080'),
+    ('layers_run', 29, 'layers_run = 29, expected 30 or more, those of its phase_layers'),
+    ('layers_run', 10**6, 'layers_run = 1000000, expected 0 to 4080: 204 passes of 20 layers'),
+    ('layers_total', 0, 'layers_total = 0, expected 1 or more'),
     ('depth_trace', [[0.0, 1]], 'depth_trace'), ('spec', {}, 'result.spec'),
     ('spec', {'seed': 7, 'family': 'fly'}, "result.spec.family = 'fly'"), ('more', 1, 'more'),
     ('seconds', float('nan'), 'NaN: expected a finite number'),
@@ -74,6 +78,14 @@ def test_an_episode_that_cannot_have_been_is_named_by_its_line_and_field(path, k
         Ledger(path, ABOUT)
     assert 'line 3 of this one is damaged' in str(refused.value) and said in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
+
+
+def test_an_episode_of_another_number_of_layers_than_the_bundle_is_named_by_its_line(path):
+    assert len(Ledger(path, ABOUT, 20)) == 3
+    with pytest.raises(
+        ConfigError, match='of 8 layers, as the bundle has: line 2 .* layers_total = 20'
+    ):
+        Ledger(path, ABOUT, 8)
 
 
 @pytest.mark.parametrize(('change', 'said'), [

@@ -371,6 +371,24 @@ def test_a_damaged_line_of_a_kept_file_is_refused_as_in_the_tabletop_s(tmp_path)
             Kept(path, {})
 
 
+def test_an_episode_with_layers_that_its_passes_cannot_have_run_is_named_by_its_line(tmp_path):
+    path = tmp_path / 'kept.jsonl'
+    Kept(path, {}).add(episode('full', 0, 0, True))
+    head, line, _ = path.read_text().split('\n')
+    told = json.loads(line)
+    total, passes = told['played']['layers_total'], told['played']['chunks']
+    assert len(Kept(path, {}, total).found) == 1
+    with pytest.raises(
+        ConfigError, match=f'of 32 layers, as the bundle has: line 2 .* = {total};'
+    ):
+        Kept(path, {}, 32)
+    for layers in (-1, total * passes + 1):
+        told['played']['layers_run'] = layers
+        path.write_text('\n'.join([head, json.dumps(told), '']))
+        with pytest.raises(ConfigError, match=f'line 2 of .*layers_run = {layers}, expected 0 '):
+            Kept(path, {})
+
+
 def test_two_rows_of_one_name_and_other_numbers_are_refused(policy):
     twice = replace(OPTIONS, rows=(Row('random', share=0.2), Row('random', share=0.9)))
     with pytest.raises(ConfigError, match="rows = 'random'"):
