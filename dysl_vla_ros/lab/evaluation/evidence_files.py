@@ -38,6 +38,7 @@ from dysl_vla_ros.lab.evaluation.paired_report_check import (
 )
 from dysl_vla_ros.lab.evaluation.results_cells import Found
 from dysl_vla_ros.lab.evaluation.results_run import anchored, pieces
+from dysl_vla_ros.lab.evaluation.small_report_check import check_gate, check_headroom, check_soak
 from dysl_vla_ros.lab.evaluation.world_report_check import check_figures, check_libero
 from dysl_vla_ros.lab.worlds.libero.suites import family_of
 
@@ -195,24 +196,6 @@ def _check_trained(name: str, report: Found) -> None:
                'a policy that was trained')  # fmt: skip
 
 
-def _check_headroom(name: str, report: Found) -> None:
-    file, offline = f'{name}.json', report['offline']
-    for number, one in enumerate(offline['exits']):
-        for tolerance in (f'{told["tolerance"]:g}' for told in offline['oracle']):
-            if tolerance not in one['within']:
-                refuse(file, f'offline.exits[{number}].within', one['within'],
-                       f'a share for each tolerance of the oracle, {tolerance} too')  # fmt: skip
-    for split, part in report.get('closed_loop', {}).items():
-        for row, told in part['rows'].items():
-            where, wins = (
-                f'closed_loop.{split}.rows.{row}',
-                told['success_rate'] * part['episodes'],
-            )
-            if abs(wins - round(wins)) > 1e-6:
-                refuse(file, f'{where}.success_rate', told['success_rate'],
-                       f'a whole number of {part["episodes"]} episodes')  # fmt: skip
-
-
 def _nothing_more(name: str, report: Found) -> None:
     pass
 
@@ -242,10 +225,10 @@ KINDS = (
              lambda found: {'modes', 'paired'} <= found.keys()),
     FileKind(('bench_',), BENCH, _check_bench,
              lambda found: found.get('format') == 'dysl_vla_bench'),
-    FileKind(('headroom_',), headroom_shape, _check_headroom,
+    FileKind(('headroom_',), headroom_shape, check_headroom,
              lambda found: found.get('format') == 'dysl_vla_headroom'),
-    FileKind(('gate_',), GATE, shows=lambda found: 'gate' in found),
+    FileKind(('gate_',), GATE, check_gate, lambda found: 'gate' in found),
     FileKind(('trained_',), trained_shape, _check_trained),
-    FileKind(('soak_',), SOAK),
+    FileKind(('soak_',), SOAK, check_soak),
     FileKind(('four_rows_', 'openvla_oft_'), MEASURED),
 )  # fmt: skip

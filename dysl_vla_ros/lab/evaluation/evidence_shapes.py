@@ -109,6 +109,8 @@ MEASURED: dict[str, Kind] = {'device': TEXT, 'date': DATE, 'command': TEXT}
 """Of ``make test-gpu``: beside the page."""
 SOAK: dict[str, Kind] = {
     'seconds': _SOME, 'rate_hz_mean': _SOME, 'problems': Listed(TEXT), 'ok': OneOf((True, False)),
+    'rate_hz_least': Perhaps(_SOME), 'seconds_commanded': Perhaps(Whole(0)),
+    'commands_per_second': Perhaps(Listed(Listed(_SOME, 2, 2))),
 }  # fmt: skip
 GATE: dict[str, Kind] = {
     'gate': Listed({
@@ -125,7 +127,8 @@ def headroom_shape(report: Mapping[str, Any]) -> dict[str, Kind]:
         'states': Whole(1),
         'exits': Listed({'layers': Whole(1), 'error': {'p50': _SOME, 'p95': _SOME},
                          'within': Each(SHARE)}, 1),
-        'oracle': Listed({'tolerance': _SOME, 'layers_mean': Number(1)}, 1),
+        'oracle': Listed({'tolerance': _SOME, 'layers_mean': Number(1),
+                          'histogram': Perhaps(Each(Whole(0)))}, 1),
     }  # fmt: skip
     shape: dict[str, Kind] = {
         'format': OneOf(('dysl_vla_headroom',)),
@@ -134,7 +137,11 @@ def headroom_shape(report: Mapping[str, Any]) -> dict[str, Kind]:
     }
     if 'closed_loop' not in report:
         return shape
-    row = {'success_rate': SHARE, 'layers_run_mean': Number(1)}
+    won = {'success_rate': SHARE, 'success_interval': Perhaps(_INTERVAL)}
+    row = {
+        **won, 'layers_run_mean': Number(1), 'layers_by_phase': Perhaps(Each(Maybe(_SOME))),
+        'loss': Perhaps(Number(-1, 1)), 'families': Perhaps(Each({'episodes': Whole(1), **won})),
+    }  # fmt: skip
     part = {'episodes': Whole(1), 'layers_total': Whole(1), 'rows': Each(row, 1)}
     return {**shape, 'first_seed': Whole(0), 'latency': TEXT, 'closed_loop': Each(part, 1)}
 

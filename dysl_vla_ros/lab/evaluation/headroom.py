@@ -121,14 +121,26 @@ def closed_loop(played: Played) -> dict[str, Any]:
     """
     dense = played[DENSE]
     rows = {row.name: _row(dense, found) for row, found in played.items()}
-    fixed, oracle = None, None
-    if any(result.success for result in dense):
-        fixed = _best([rows[row.name] for row in played if row.mode == 'fixed'])
-        oracle = _best([rows[row.name] for row in played if row.mode == 'oracle' and row != DENSE])
     return {
         'episodes': len(dense),
         'layers_total': dense[0].layers_total,
         'rows': rows,
+        **found_of(rows),
+    }
+
+
+def found_of(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:
+    """What rows come to: the layers of the best fixed exit and of the oracle, and between them.
+
+    Args:
+        rows: By name, with ``DENSE``; of each ``success_rate``, ``loss``, ``layers_run_mean``.
+    """
+    fixed, oracle = None, None
+    if rows[DENSE.name]['success_rate']:
+        fixed = _best([row for name, row in rows.items() if name.startswith('fixed ')])
+        oracle = _best([row for name, row in rows.items()
+                        if name.startswith('oracle ') and name != DENSE.name])  # fmt: skip
+    return {
         'best_fixed_layers': fixed,
         'oracle_layers': oracle,
         'headroom_layers': None if fixed is None or oracle is None else fixed - oracle,

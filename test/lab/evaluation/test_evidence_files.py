@@ -63,6 +63,7 @@ OBJECT, BENCH, HEADROOM = (
     'bench_tabletop_x86_2core',
     'headroom_tabletop',
 )
+TRAIN = 'closed_loop/train'
 
 
 def reversed_(marks):
@@ -144,7 +145,26 @@ def reversed_(marks):
     (HEADROOM, 'offline/exits/0/within/0.06', GONE, 'offline.exits[0].within'),
     (HEADROOM, 'closed_loop/train/rows/fixed 5/success_rate', 0.123,
      'success_rate = 0.123'),
+    (HEADROOM, 'offline/oracle/0/layers_mean', 3.0, 'offline.oracle[0].layers_mean = 3.0'),
+    (HEADROOM, 'offline/oracle/0/histogram/2', 9, 'offline.oracle[0].histogram = '),
+    (HEADROOM, 'offline/oracle/0/histogram/x', 9, "offline.oracle[0].histogram = 'x'"),
+    (HEADROOM, f'{TRAIN}/rows/fixed 5/success_rate', 0.95, 'fixed 5.success_interval['),
+    (HEADROOM, f'{TRAIN}/rows/fixed 5/success_interval/0', 0.1, 'success_interval[0] = 0.1'),
+    (HEADROOM, f'{TRAIN}/rows/fixed 5/layers_run_mean', 3.0, 'fixed 5.layers_run_mean = 3.0: exp'),
+    (HEADROOM, f'{TRAIN}/rows/fixed 5/loss', -0.2, 'rows.fixed 5.loss = -0.2'),
+    (HEADROOM, f'{TRAIN}/rows/fixed 5/families/pick/success_rate', 0.5, 'pick.success_interval['),
+    (HEADROOM, f'{TRAIN}/rows/fixed 5/families/pick', GONE, 'fixed 5.families = 90'),
+    (HEADROOM, f'{TRAIN}/headroom_layers', 2.0, 'train.headroom_layers = 2.0'),
+    (HEADROOM, f'{TRAIN}/best_fixed_layers', 9.0, 'train.best_fixed_layers = 9.0'),
     ('gate_tabletop', 'verdict', GONE, 'verdict is missing'),
+    ('gate_tabletop', 'verdict', 'ahead of a fixed exit: gate 0.02 before fixed 7',
+     "verdict = 'ahead of"),
+    ('gate_tabletop', 'gate/7/layers', 5.0, 'gate[7].layers_free = '),
+    ('gate_tabletop', 'gate/2/error_mean', 0.9, "verdict = 'no gate is ahead"),
+    ('soak_x86_2core', 'rate_hz_mean', 59.0, 'rate_hz_mean = 59.0: expected 30.02'),
+    ('soak_x86_2core', 'rate_hz_least', 30, 'rate_hz_least = 30: expected 27'),
+    ('soak_x86_2core', 'seconds_commanded', 3600, 'seconds_commanded = 3600: expected 2478'),
+    ('soak_x86_2core', 'ok', False, 'ok = False: expected True'),
     ('trained_libero_spatial', 'recipe', GONE, 'recipe is missing'),
     ('trained_libero_spatial', 'train/seconds', 'long', "train.seconds = 'long'"),
     ('trained_libero_spatial', 'distill/trained_parameters', GONE, 'distill.trained_parameters'),
