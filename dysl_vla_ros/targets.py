@@ -134,11 +134,13 @@ def write_whole(path: Path, data: bytes | Callable[[Path], object]) -> None:
         partial.unlink(missing_ok=True)
 
 
-def keep_before(path: Path) -> Path | None:
+def keep_before(path: Path, all_of_them: bool = False) -> Path | None:
     """Let the file that is about to be replaced stay, as ``NAME.before.SUFFIX`` beside it.
 
     Args:
         path: A file of ours; what was kept before it is replaced.
+        all_of_them: For small files: what was kept before it stays, and this one is
+            ``NAME.before2.SUFFIX`` and so on, unless one of them is the same.
 
     Returns:
         Where it is kept; None where there was none.
@@ -146,6 +148,12 @@ def keep_before(path: Path) -> Path | None:
     if not path.is_file():
         return None
     kept = path.with_name(f'{path.stem}.before{path.suffix}')
+    number = 1
+    while all_of_them and kept.exists():
+        if kept.read_bytes() == path.read_bytes():
+            return kept
+        number += 1
+        kept = path.with_name(f'{path.stem}.before{number}{path.suffix}')
     write_whole(kept, lambda place: shutil.copyfile(path, place))
     return kept
 

@@ -273,11 +273,9 @@ def _bundle(given: argparse.Namespace, space: Workspace, bars: StageBars) -> Cho
             spec, table = calibrate_mode.choose_by_instruction(given, manifest, space)
         else:
             spec, table = calibrate_mode.choose_on_recorded(given, manifest, space, bars)
-        bars.say(f'the calibration before this one: {keep_before(given.target / MANIFEST_NAME)}')
-        _write(given.target, manifest, spec)
+        _write(given.target, manifest, spec, bars)
         return Chosen(spec, (table,))
     before = manifest.calibration
-    manifest_path = given.target / MANIFEST_NAME
     kept: KeptRecording | None = None
     if given.bag is not None:
         episodes = _from_bag(given, manifest.layers_total)
@@ -286,22 +284,27 @@ def _bundle(given: argparse.Namespace, space: Workspace, bars: StageBars) -> Cho
     spec = _guidance(given, episodes, manifest.layout, space, manifest.action.dim, before)
     spec = replace(spec, mode=before.mode, exit_layer=before.exit_layer,
                    exit_by_instruction=before.exit_by_instruction)  # fmt: skip
-    if spec != before:  # else it was written by the run that this one goes on with
-        bars.say(f'the calibration before this one: {keep_before(manifest_path)}')
-    manifest = _write(given.target, manifest, spec)
+    guided = _write(given.target, manifest, spec, bars)
     if kept is not None:
         keep_as_written(kept, _recorded(given), space.folder)
     chosen = Chosen(spec, (_table(space.report['calibrate'], spec),))
     if given.bag is None and calibrate_mode.compared_episodes(given):
-        found = calibrate_mode.choose_in_simulation(given, manifest, space, bars)
-        _write(given.target, manifest, found.spec)
+        found = calibrate_mode.choose_in_simulation(given, guided, space, bars)
+        # Guidance that is new was written a moment ago: what was there before it is kept.
+        _write(given.target, guided, found.spec, bars if spec == before else None)
         chosen = replace(found, tables=(*chosen.tables, *found.tables))
     if kept is not None:
         kept.done()
     return chosen
 
 
-def _write(folder: Path, manifest: Manifest, spec: CalibrationSpec) -> Manifest:
+def _write(
+    folder: Path, manifest: Manifest, spec: CalibrationSpec, bars: StageBars | None
+) -> Manifest:  # fmt: skip
+    """Write what is new; ``bars`` says where the manifest before it is kept, None keeps none."""
+    if spec != manifest.calibration and bars is not None:
+        kept = keep_before(folder / MANIFEST_NAME, all_of_them=True)
+        bars.say(f'the calibration before this one: {kept}')
     # The manifest holds the checksums of all other files and lies in none itself.
     write_manifest(folder, replace(manifest, calibration=spec))
     return open_bundle(folder).manifest

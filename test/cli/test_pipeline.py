@@ -227,6 +227,11 @@ def test_a_bundle_is_given_a_mode_by_recorded_observations(tmp_path, capsys):
     layers = modes['modes'][modes['chosen']]['layers_run_mean']
     assert layers <= 4 and modes['chosen'].split()[0] == after.mode
     assert {'auto', 'max_skip'} < set(modes['modes']) and modes['left_out'] == {}
+    kept = bundle / 'manifest.before.json'
+    assert json.loads(kept.read_text())['calibration']['mode'] == before.mode != after.mode
+    assert main([*words, '--depth', '0.5']) == 0
+    assert json.loads(kept.read_text())['calibration']['mode'] == before.mode
+    assert len(list(bundle.glob('manifest*'))) == 2
 
 
 @pytest.mark.slow

@@ -46,6 +46,17 @@ def test_the_file_before_a_change_stays_beside_it(tmp_path):
     assert kept == tmp_path / 'manifest.before.json' and kept.read_text() == 'old'
 
 
+def test_the_first_of_small_files_stays_later_ones_are_numbered_and_none_is_kept_twice(tmp_path):
+    path, kept = tmp_path / 'manifest.json', []
+    for text in ('first', 'second', 'third', 'second', 'first'):
+        path.write_text(text)
+        kept.append(keep_before(path, all_of_them=True).name)
+    assert kept == ['manifest.before.json', 'manifest.before2.json', 'manifest.before3.json',
+                    'manifest.before2.json', 'manifest.before.json']  # fmt: skip
+    assert (tmp_path / 'manifest.before.json').read_text() == 'first'
+    assert len(list(tmp_path.iterdir())) == 4
+
+
 def breaking_off(run):
     """An episode, played; the third one is interrupted."""
     played = []
@@ -88,6 +99,9 @@ def test_an_interrupted_calibration_goes_on_and_ends_as_one_in_one_go(
     assert found[0] == found[1]
     assert (tmp_path / 'in_two' / 'manifest.before.json').read_text() == before
     assert not list((tmp_path / 'in_two_calibration').glob('recording-*'))
+    assert main(['calibrate', str(tmp_path / 'in_two'), *words]) == 0
+    assert main(['calibrate', str(tmp_path / 'in_two'), *words]) == 0
+    assert (tmp_path / 'in_two' / 'manifest.before.json').read_text() == before
     assert json.loads(before)
 
 
