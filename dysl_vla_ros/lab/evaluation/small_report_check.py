@@ -122,7 +122,8 @@ def _check_row(file: str, where: str, told: Found, episodes: int) -> None:
 
 def _check_wins(file: str, where: str, told: Found, episodes: int) -> int:
     """Episodes won, by the rate; refuses another interval than they have."""
-    wins = told['success_rate'] * episodes
+    share: float = told['success_rate']
+    wins = share * episodes
     if abs(wins - round(wins)) > _WHOLE:
         refuse(file, f'{where}.success_rate', told['success_rate'],
                f'a whole number of {episodes} episodes')  # fmt: skip
