@@ -376,8 +376,9 @@ class SafetyConfig:
         0.5, 'Holding without a chunk for this long counts as starvation [s]', low=0, high=60
     )
     starvation_fault_s: float = _parameter(
-        10.0, 'Holding without a chunk for this long is a fault [s]', low=0.1, high=600
-    )
+        10.0, 'Holding without a chunk, or standing with actions left, for this long is a fault '
+        '[s]', low=0.1, high=600,
+    )  # fmt: skip
     workspace_min: tuple[float, ...] = _parameter(
         (), 'Lowest x, y, z of the tip in the base frame [m]; empty = off', key='workspace.min'
     )
