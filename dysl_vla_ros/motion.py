@@ -7,7 +7,7 @@ policy. Poses and twists for Cartesian controllers are computed from the same jo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol, cast
@@ -134,13 +134,6 @@ def _openings(actions: FloatArray, columns: ActionColumns | None) -> FloatArray:
     if columns is None or len(columns.grippers) == 1:
         return actions[:, -1]
     return actions[:, list(columns.grippers)]
-
-
-def _places(path: FloatArray, longest: FloatArray) -> Iterator[tuple[int, FloatArray]]:
-    """Action and joints of every target, and of places so near to each other before it."""
-    for action, (before, after) in enumerate(pairwise(path)):
-        for row in straight(before, after, longest)[1:]:
-            yield action, row
 
 
 class MotionPlanner:
@@ -361,11 +354,13 @@ class MotionPlanner:
         """
         for action, row in enumerate(path[1:]):
             self._check_tip(action, row)
-        came_in = self.may_command(path[0])
-        for action, row in _places(path, self._limits.each(*_BOX_STEP)):
-            if came_in:
-                self._check_tip(action, row)
-            came_in = came_in or self.may_command(row)
+        came_in, longest = self.may_command(path[0]), self._limits.each(*_BOX_STEP)
+        for action, (before, after) in enumerate(pairwise(path)):
+            for row in straight(before, after, longest)[1:-1]:
+                if came_in:
+                    self._check_tip(action, row)
+                came_in = came_in or self.may_command(row)
+            came_in = True  # each target lies inside
 
     def _check_tip(self, action: int, joints: FloatArray) -> None:
         assert self._kinematics is not None

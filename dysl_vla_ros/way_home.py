@@ -64,19 +64,12 @@ class WayHome:
         Args:
             follows: Whether it does what is commanded (not so in shadow).
         """
-        governor = self._playback.governor
-        measured, limits = governor.measurement.position, self._playback.limits
-        assert measured is not None
+        limits = self._playback.limits
         goal = np.clip(np.array(self._config.positions), limits.lower, limits.upper)
-        away = np.abs(measured - limits.near(goal, measured))
-        share = away / limits.each(*BESIDE_WAY)
-        joint = int(np.argmax(share))
-        if not follows or share[joint] <= 1.0:
+        found = self._playback.governor.farthest(goal, limits.each(*BESIDE_WAY))
+        if not follows or found is None:
             return _THERE
-        return (
-            f'told to be {_THERE}, but {limits.names[joint]} stands {away[joint]:.3f} '
-            f'{limits.units[joint]} from there: blocked, or it lags behind'
-        )
+        return f'told to be {_THERE}, but {found[1]} from there: blocked, or it lags behind'
 
     def actions_played(self, knot: Knot) -> int:
         """Whole actions of the policy up to a command: its progress without the ways home."""

@@ -275,18 +275,35 @@ class Governor:
             place: Measured or commanded before, shape (n,); whole turns of it do not count.
             what: The place in words.
         """
+        most = self.limits.each(self.settings.max_jump, self.settings.max_jump_m)
+        found = self.farthest(place, most)
+        if found is None:
+            return ''
+        joint, stands = found
+        unit = self.limits.units[joint]
+        return (
+            f'{stands} from {what}: expected at most start_max_jump_{unit} = {most[joint]:g}; '
+            '~/start begins from where it is'
+        )
+
+    def farthest(self, place: FloatArray, most: FloatArray) -> tuple[int, str] | None:
+        """Of the joints that stand farther from a place than they may, the worst; None of none.
+
+        Args:
+            place: Shape (n,); whole turns of it do not count.
+            most: How far each may, shape (n,).
+
+        Returns:
+            Its index, and in words that it stands so and so far.
+        """
         measured = self.measurement.position
         assert measured is not None
         away = np.abs(measured - self.limits.near(place, measured))
-        most = self.limits.each(self.settings.max_jump, self.settings.max_jump_m)
         joint = int(np.argmax(away / most))
         if away[joint] <= most[joint]:
-            return ''
-        unit = self.limits.units[joint]
-        return (
-            f'{self.limits.names[joint]} stands {away[joint]:.3f} {unit} from {what}: expected at '
-            f'most start_max_jump_{unit} = {most[joint]:g}; ~/start begins from where it is'
-        )
+            return None
+        name, unit = self.limits.names[joint], self.limits.units[joint]
+        return joint, f'{name} stands {away[joint]:.3f} {unit}'
 
     # ---- the commanded motion ------------------------------------------------------------------
 
