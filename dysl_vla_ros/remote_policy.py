@@ -26,7 +26,7 @@ from dysl_vla_ros.core import transforms
 from dysl_vla_ros.data_types import FloatArray, Jump, LayerTrace, Observation, SkipPlan
 from dysl_vla_ros.engines.fake.arm import FAKE, is_fake_path, no_model
 from dysl_vla_ros.engines.fake.bundle import is_fake
-from dysl_vla_ros.engines.open_engine import bundled_model
+from dysl_vla_ros.engines.open_engine import folder_of
 from dysl_vla_ros.engines.remote.contract import (
     Contract,
     contract_of,
@@ -410,8 +410,7 @@ def manifest_of(config: EngineConfig) -> Manifest:
         return _contract(config)[1]
     if is_fake_path(config.path) or config.backend == FAKE:
         return no_model(config.path if is_fake_path(config.path) else FAKE)
-    folder = Path(config.path).expanduser() if config.path else bundled_model()
-    manifest = open_bundle(folder).manifest
+    manifest = open_bundle(folder_of(config.path)).manifest
     if config.rerun_where == 'remote':
         _address(config).context()
         if config.remote_contract:
@@ -428,7 +427,7 @@ def _contract(config: EngineConfig) -> tuple[Contract, Manifest, str]:
     if is_fake_path(str(given)):  # dysl serve fake
         manifest = no_model(str(given))
         return contract_of(manifest), manifest, COUNTS_WORDS
-    bundle = open_bundle(given if config.remote_contract or config.path else bundled_model())
+    bundle = open_bundle(folder_of(config.remote_contract or config.path))
     manifest = bundle.manifest
     text = bundle.path(manifest.instruction.tokenizer).read_text(encoding='utf-8')
     return contract_of(manifest), manifest, text

@@ -31,7 +31,7 @@ from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, WORKERS, add_backend
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.engines.engine import Engine, forward
 from dysl_vla_ros.engines.inspection import Inspectable
-from dysl_vla_ros.engines.open_engine import bundled_model
+from dysl_vla_ros.engines.open_engine import folder_of
 from dysl_vla_ros.errors import BundleError, EngineError
 from dysl_vla_ros.hardware import snapshot
 from dysl_vla_ros.lab.evaluation import bench_observations, roofline
@@ -193,7 +193,7 @@ def _joined(
 
 
 def _opened(given: argparse.Namespace) -> Bundle:
-    return open_bundle(Path(given.engine).expanduser() if given.engine else bundled_model())
+    return open_bundle(folder_of(given.engine))
 
 
 def _calibrated(manifest: Manifest, modes: Mapping[str, Any]) -> int:

@@ -130,7 +130,7 @@ def _bundle_and_gpu(engine: str, plans: str) -> list[Finding]:
         from dysl_vla_ros.bundle.folder import open_bundle
         from dysl_vla_ros.cli.doctor_tensorrt import driver_finding, plans_finding
         from dysl_vla_ros.engines.fake.arm import is_fake_path
-        from dysl_vla_ros.engines.open_engine import bundled_model
+        from dysl_vla_ros.engines.open_engine import folder_of
     except ImportError as error:
         return [Finding(part, 'broken', f'cannot be checked: {error}', needed, 'see above')]
     driver_line, driver = driver_finding()
@@ -138,7 +138,7 @@ def _bundle_and_gpu(engine: str, plans: str) -> list[Finding]:
         text = 'no bundle: the test of the wiring, which moves each joint a little; needs no model'
         return [driver_line, Finding(f'engine {engine}', 'ok', text, needed)]
     try:
-        bundle = open_bundle(Path(engine).expanduser() if engine else bundled_model())
+        bundle = open_bundle(folder_of(engine))
     except (DyslError, OSError) as error:
         fix = 'export or copy the bundle again'
         return [driver_line, Finding(part, 'broken', str(error), needed, fix)]

@@ -269,7 +269,7 @@ def _first(steps: Iterable[Step], count: int) -> Iterator[Step]:
 def _motion(given: argparse.Namespace, console: Console, bag: Any = None) -> int:
     """A flight file, or a recording without pictures: no model runs."""
     from dysl_vla_ros.bundle.folder import open_bundle
-    from dysl_vla_ros.engines.open_engine import bundled_model
+    from dysl_vla_ros.engines.open_engine import folder_of
     from dysl_vla_ros.lab.replay.motion import (
         chunks_of_bag,
         chunks_of_flight,
@@ -282,7 +282,7 @@ def _motion(given: argparse.Namespace, console: Console, bag: Any = None) -> int
         if getattr(given, option):
             raise ConfigError(f'--{option}'.replace('_', '-'), getattr(given, option),
                               'a recording with pictures: this one holds motion only')  # fmt: skip
-    folder = Path(given.engine).expanduser() if given.engine else bundled_model()
+    folder = folder_of(given.engine)
     manifest = open_bundle(folder).manifest
     calibration = manifest.calibration
     if given.calibration is not None:

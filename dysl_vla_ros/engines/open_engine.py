@@ -63,7 +63,7 @@ def open_engine(
                 f"engine.backend = {backend!r}: expected 'auto' with the path 'fake'"
             )
         return _open_fake(path if is_fake_path(path) else FAKE)
-    bundle = open_bundle(Path(path).expanduser() if path else bundled_model())
+    bundle = open_bundle(folder_of(path))
     tokenizer = bundle.path(bundle.manifest.instruction.tokenizer).read_text(encoding='utf-8')
     chosen = choose_backend(bundle, backend, plans)
     if (backend, chosen) == ('auto', 'onnxruntime'):
@@ -85,6 +85,15 @@ def choose_backend(bundle: Bundle, backend: str, plans: str = '') -> str:
     if has_compiled(root) and not has_plans(root):
         return 'cuda'
     return 'tensorrt' if plans or has_plans(root) else 'onnxruntime'
+
+
+def folder_of(path: str) -> Path:
+    """The folder that ``engine.path`` means; '' = the bundled model.
+
+    Raises:
+        BundleError: As ``bundled_model``.
+    """
+    return Path(path).expanduser() if path else bundled_model()
 
 
 def bundled_model() -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from dysl_vla_ros.bundle.folder import Bundle
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.data_types import ImageArray
 from dysl_vla_ros.engines.fake.bundle import is_fake
-from dysl_vla_ros.engines.open_engine import bundled_model
+from dysl_vla_ros.engines.open_engine import folder_of
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.pictures.files import decode_file
 
@@ -34,7 +33,7 @@ def read_references(path: str, manifest: Manifest) -> dict[str, ImageArray]:
     """
     if is_fake(manifest) or not any(camera.reference for camera in manifest.cameras):
         return {}
-    bundle = Bundle(Path(path).expanduser() if path else bundled_model(), manifest)
+    bundle = Bundle(folder_of(path), manifest)
     found = {}
     for camera in manifest.cameras:
         if not camera.reference:

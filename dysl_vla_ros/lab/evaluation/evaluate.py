@@ -14,7 +14,7 @@ from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.contract import with_bundle
 from dysl_vla_ros.engines.fake.bundle import fake_manifest
-from dysl_vla_ros.engines.open_engine import bundled_model
+from dysl_vla_ros.engines.open_engine import folder_of
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult
 from dysl_vla_ros.lab.evaluation.ledger import Ledger
 from dysl_vla_ros.lab.evaluation.modes import Row, mode_config
@@ -160,9 +160,7 @@ def evaluated_manifest(options: EvaluateOptions) -> Manifest:
     """
     if options.bundle == 'fake':
         return fake_manifest()
-    return open_bundle(
-        Path(options.bundle).expanduser() if options.bundle else bundled_model()
-    ).manifest
+    return open_bundle(folder_of(options.bundle)).manifest
 
 
 def about(options: EvaluateOptions) -> dict[str, Any]:

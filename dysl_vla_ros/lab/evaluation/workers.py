@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dysl_vla_ros.data_types import ImageArray
-from dysl_vla_ros.engines.open_engine import bundled_model
+from dysl_vla_ros.engines.open_engine import folder_of
 from dysl_vla_ros.lab.children import child_pool
 from dysl_vla_ros.lab.evaluation.bench_observations import simulated
 from dysl_vla_ros.lab.evaluation.broker import broker_episode
@@ -148,7 +148,7 @@ class _Bench:
         """The same noise in every worker and for every row."""
         if noise not in self._noisy_policies:
             bundle = self.options.bundle
-            source = Path(bundle).expanduser() if bundle else bundled_model()
+            source = folder_of(bundle)
             with tempfile.TemporaryDirectory(prefix='dysl_noise_') as folder:
                 copy = noisy_copy(source, Path(folder) / 'bundle', noise)
                 engine = replace(self.options.config.engine, path=str(copy))
