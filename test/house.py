@@ -235,6 +235,9 @@ PARTS = {
         'PIL libero mujoco numpy',
     ),
     'lab.ablations': May('lab.anchors lab.recipe lab.workspace', 'pathlib'),
+    'lab.shallow': May(
+        'errors lab.anchors lab.begun_with lab.learn lab.recipe lab.workspace', 'pathlib'
+    ),
     'lab.anchors': May(
         'bundle errors lab.begun_with lab.data lab.folders lab.learn lab.model lab.run_numbers '
         'lab.workspace',

@@ -18,6 +18,7 @@ from dysl_vla_ros.lab.folders import is_workspace
 if TYPE_CHECKING:
     from dysl_vla_ros.bundle.manifest import CalibrationSpec
     from dysl_vla_ros.lab.anchors import AnchorSettings
+    from dysl_vla_ros.lab.recipe import Recipe
 
 EXAMPLE = 'dysl anchors runs/full --exit-layer 8 5 --layers 9'
 _PRESETS = ('full', 'toy')
@@ -44,6 +45,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar='N',
         help='depths of dense policies to train from nothing by the recipe',
     )
+    parser.add_argument('--own-corrections', action='store_true', help='each policy of --layers '
+                        'plays, and is corrected where it went itself; else it takes the '
+                        'corrections of the run')  # fmt: skip
     parser.add_argument('--together', type=COUNT, nargs='+', default=[], metavar='LAYER',
                         help='exits to fine-tune in one policy, by as many updates: for '
                         'dysl evaluate --modes paced')  # fmt: skip
@@ -77,6 +81,8 @@ def run(given: argparse.Namespace) -> int:
                           ' --random-static or --stages with a value')  # fmt: skip
     if given.deepest is not None and given.by_instruction is None:
         raise ConfigError('deepest', given.deepest, '--by-instruction BUNDLE with it')
+    if given.own_corrections and not given.layers:
+        raise ConfigError('own-corrections', 'given', '--layers N with it')
     if not given.folder.is_dir():
         there = 'this is a file' if given.folder.exists() else 'there is nothing of this name'
         raise ConfigError('folder', str(given.folder), f'that of a run of dysl recipe: {there}')
@@ -88,7 +94,7 @@ def run(given: argparse.Namespace) -> int:
         raise ConfigError('folder', str(given.folder), 'that of a run of dysl recipe: in this one '
                           'there is none')  # fmt: skip
     need('train', 'torch', 'accelerate', 'pyarrow', 'onnx')
-    if given.random_static or given.stages:
+    if given.random_static or given.stages or given.own_corrections:
         need('train', 'matplotlib')
         need('sim', 'mujoco')
     from dysl_vla_ros.lab.ablations import distillations, make_ablations
@@ -99,6 +105,7 @@ def run(given: argparse.Namespace) -> int:
     from dysl_vla_ros.lab.libero_recipe import ROBOT
     from dysl_vla_ros.lab.model.checkpoint import all_static, load_checkpoint
     from dysl_vla_ros.lab.recipe import preset
+    from dysl_vla_ros.lab.shallow import make_corrected
     from dysl_vla_ros.lab.workspace import Workspace, training_device
 
     out = given.out or given.folder / 'anchors'
@@ -106,14 +113,19 @@ def run(given: argparse.Namespace) -> int:
     device = training_device(given.device)
     check_speed('precision', given.precision, device.type == 'cuda')
     settings = anchor_settings(given, libero, device.type == 'cuda')
-    if libero and (given.random_static or given.stages):
+    if libero and (given.random_static or given.stages or given.own_corrections):
         raise ConfigError('folder', str(given.folder), 'that of a run of the bundled tasks with '
-                          '--random-static or --stages')  # fmt: skip
+                          '--random-static, --stages or --own-corrections')  # fmt: skip
+    recipe = preset(given.preset, given.workers, device.type == 'cuda')
     console = Console()
     with StageBars(console) as bars:
         space = Workspace(out, out, device, bars.progress, bars.told)
-        found = make_anchors(given.folder, given.exit_layer, given.layers, settings, space,
+        depths = () if given.own_corrections else given.layers
+        found = make_anchors(given.folder, given.exit_layer, depths, settings, space,
                              given.together, told)  # fmt: skip
+        if given.own_corrections:
+            found |= make_corrected(given.folder, given.layers, of_the_run(recipe, settings),
+                                    space, given.workers)  # fmt: skip
         for name, path in found.items():
             bundle = out / f'{name}_bundle'
             if not bundle.is_dir():
@@ -121,7 +133,6 @@ def run(given: argparse.Namespace) -> int:
                 # What chooses between exits needs the guidance; the others have one way to go.
                 made = all_static(made) if made.skipping is None else guided(made, given.folder)
                 export_bundle(made, bundle, name, robot=ROBOT if libero else None)
-        recipe = preset(given.preset, given.workers, device.type == 'cuda')
         recipe = replace(recipe, distill=replace(settings.distill, precision=given.precision))
         wanted = distillations(recipe, given.random_static, given.stages, given.seed)
         distilled = make_ablations(given.folder, wanted, space, given.workers)
@@ -157,6 +168,18 @@ def exits_told(bundle: Path, deepest: int | None) -> CalibrationSpec:
     table = {words: min(layer or deepest, deepest)
              for words, layer in told.exit_by_instruction.items()}  # fmt: skip
     return replace(told, exit_by_instruction=table)
+
+
+def of_the_run(recipe: Recipe, settings: AnchorSettings) -> Recipe:
+    """The recipe with the numbers of a run's dense training; its rounds are the preset's."""
+    dense = settings.dense
+    precision = dense.train.precision
+    rounds = tuple(
+        replace(one, train=replace(one.train, seed=number, precision=precision))
+        for number, one in enumerate(recipe.rounds, start=1)
+    )
+    return replace(recipe, ground=dense.ground or recipe.ground, train=dense.train,
+                   network=dense.network, rounds=rounds, seed=settings.seed)  # fmt: skip
 
 
 def anchor_settings(given: argparse.Namespace, libero: bool, on_gpu: bool) -> AnchorSettings:

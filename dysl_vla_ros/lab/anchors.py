@@ -210,21 +210,21 @@ def make_anchors(
     for exit_layer, start in starts.items():
         make = partial(_tuned, data, start, exit_layer, settings, space)
         made_of: dict[str, Any] = {'start': checkpoint_of(start), 'train': tuned}
-        _made(stages, found[f'fixed_{exit_layer}'], made_of, make)
+        made_once(stages, found[f'fixed_{exit_layer}'], made_of, make)
     for depth in depths:
         made_of = {'run': checkpoint_of(dense), 'depth': depth, **_of_a_shallow(settings)}
         make = partial(_shallow, data, dense, depth, settings, space)
-        _made(stages, found[f'layers_{depth}'], made_of, make)
+        made_once(stages, found[f'layers_{depth}'], made_of, make)
     if together:
         policy = policy_of(folder)
         made_of = {'start': checkpoint_of(policy), 'train': tuned}
         make = partial(_joint, data, policy, together, settings, space)
-        _made(stages, found[joint_name(together, dense.config.layers)], made_of, make)
+        made_once(stages, found[joint_name(together, dense.config.layers)], made_of, make)
     if told is not None:
         make = partial(_by_instruction, data, told_start, told, settings, space)
         made_of = {'start': checkpoint_of(told_start), 'train': tuned,
                    'exits': dict(told.exit_by_instruction)}  # fmt: skip
-        _made(stages, found[BY_INSTRUCTION], made_of, make)
+        made_once(stages, found[BY_INSTRUCTION], made_of, make)
     return found
 
 
@@ -285,7 +285,8 @@ def guided(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
     return replace(checkpoint, calibration=open_bundle(folder / 'bundle').manifest.calibration)
 
 
-def _made(stages: Stages, path: Path, made_of: MadeOf, make: Callable[[], Checkpoint]) -> None:
+def made_once(stages: Stages, path: Path, made_of: MadeOf, make: Callable[[], Checkpoint]) -> None:
+    """Make a checkpoint that is not there; one that is there must be of the same."""
     if not stages.there(path, made_of):
         checkpoint = make()
         stages.note(path, made_of)
@@ -339,7 +340,7 @@ def _finely(
     data = run.get(0)  # as the distillation, which sees demonstrations only
     result = fit(name, start, data, plan, space, settings.dense.own_share)
     forget_states(space, name)
-    return _with_figures(replace(start, network=result.network), space, name)
+    return with_figures(replace(start, network=result.network), space, name)
 
 
 def _plan(
@@ -378,7 +379,7 @@ def _shallow(
     stages = Stages(own.folder, own.say, own.main)
     numbers = _of_a_shallow(settings)
     rounds = numbers.pop('rounds')
-    _made(
+    made_once(
         stages, first, {**numbers, 'depth': depth}, lambda: train_dense(run.get(0), training, own)
     )
     checkpoint = load_checkpoint(first)
@@ -387,9 +388,9 @@ def _shallow(
         again = replace(plan, **plain)
         made_of = {'start': checkpoint_of(checkpoint), 'train': rounds[number - 1]}
         make = partial(_further, run, checkpoint, number, again, own, settings)
-        _made(stages, path, made_of, make)
+        made_once(stages, path, made_of, make)
         checkpoint = load_checkpoint(path)
-    return _with_figures(checkpoint, own, name)
+    return with_figures(checkpoint, own, name)
 
 
 def _further(
@@ -402,7 +403,8 @@ def _further(
     return replace(checkpoint, network=result.network)
 
 
-def _with_figures(checkpoint: Checkpoint, space: Workspace, name: str) -> Checkpoint:
+def with_figures(checkpoint: Checkpoint, space: Workspace, name: str) -> Checkpoint:
+    """With its size noted, and what was found on its way on its card."""
     trained = sum(p.numel() for p in checkpoint.network.parameters())
     space.note(f'{name}_is', layers=checkpoint.config.layers, trained_parameters=trained)
     figures = {key: value for key, value in space.report.items() if key != 'recipe'}

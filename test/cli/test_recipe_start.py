@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.cli.main import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -58,6 +60,31 @@ def test_it_goes_on_with_the_same_start_and_refuses_another(run, tmp_path, capsy
     save_checkpoint(tmp_path / 'other.safetensors', other)
     assert recipe(run, tmp_path / 'other.safetensors') == 2
     assert 'with which' in capsys.readouterr().err
+
+
+def test_a_shallow_policy_of_that_run_is_corrected_where_it_went_itself(run, capsys):
+    """The run has no corrections to take: what it began with was corrected elsewhere."""
+    words = ['anchors', str(run), '--preset', 'toy', '--device', 'cpu', '--workers', '1']
+    assert main([*words, '--own-corrections', '--exit-layer', '3']) == 2
+    assert '--layers N with it' in capsys.readouterr().err
+    words = [*words, '--own-corrections', '--layers', '4']
+    assert main(words) == 0
+    own = run / 'anchors' / 'layers_4'
+    assert any((own / 'corrections' / 'round_1').rglob('*.parquet'))
+    played = json.loads((own / 'report.json').read_text())['recipe']
+    assert played['network']['layers'] == 4 and played['rounds'][0]['train']['exits'] == 0
+    made = load_checkpoint(run / 'anchors' / 'layers_4.safetensors')
+    last = load_checkpoint(own / 'dagger_1.safetensors')
+    assert made.config.layers == 4
+    assert all(torch.equal(tensor, made.network.state_dict()[name])
+               for name, tensor in last.network.state_dict().items())  # fmt: skip
+    assert open_bundle(run / 'anchors' / 'layers_4_bundle').manifest.layers_total == 4
+    before = (own / 'dagger_1.safetensors').stat().st_mtime_ns
+    assert main(words) == 0
+    assert (own / 'dagger_1.safetensors').stat().st_mtime_ns == before
+    words.remove('--own-corrections')
+    assert main(words) == 2, 'another training of the same name'
+    assert 'layers_4' in capsys.readouterr().err
 
 
 def test_a_folder_without_a_manifest_is_refused(tmp_path, capsys):

@@ -180,6 +180,7 @@ CALLS = [
     ('anchors FOREIGN --layers 5', 'that of a run of dysl recipe: in this one there is', WRONG),
     ('anchors FOREIGN --together x', '--together', WRONG),
     ('anchors FOREIGN --layers 5 --deepest 9', '--deepest = 9: expected --by-instruction', WRONG),
+    ('anchors FOREIGN --own-corrections --exit-layer 5', 'expected --layers N with it', WRONG),
     ('anchors FOREIGN --by-instruction NOWHERE', 'there is nothing of this name', WRONG),
     ('results --evidence NOWHERE', 'a folder of reports', WRONG),
     ('results --run nothing', 'expected one of results_tabletop', WRONG),

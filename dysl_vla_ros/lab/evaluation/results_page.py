@@ -90,7 +90,7 @@ _TUNED = tuple(
 )  # fmt: skip
 _SHALLOW = tuple(
     Wanted(f'n-layer, {n}', (f'layers {n}',),
-           f'demonstrations and corrections (`dysl recipe`), `dysl anchors RUN --layers {n}`, '
+           f'{_DENSE}, `dysl anchors RUN --layers {n} --own-corrections`, '
            f'`dysl results --run results_tabletop --anchor layers_{n} --engine BUNDLE`')
     for n in (9, 6)
 )  # fmt: skip
