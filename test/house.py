@@ -250,8 +250,7 @@ PARTS = {
     ),
     'lab.libero_recipe': May(
         'bundle config contract errors lab.begun_with lab.data lab.evaluation lab.export '
-        'lab.guidance lab.learn lab.libero_corrections lab.model lab.workspace lab.worlds policy '
-        'targets',
+        'lab.guidance lab.learn lab.libero_corrections lab.model lab.workspace lab.worlds policy',
         'pathlib', 'numpy',
     ),
     'lab.data': May(

@@ -31,6 +31,7 @@ def test_the_tutorial_ends_with_a_policy_that_runs(tmp_path):
         'calibrate',
         'export',
         'verify',
+        'headroom',
         'demo',
     ]
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}

@@ -27,6 +27,7 @@ from dysl_vla_ros.lab.begun_with import MadeOf, Stages
 from dysl_vla_ros.lab.data.batches import Augmentation
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations
 from dysl_vla_ros.lab.data.libero import LiberoCollect, collect_libero, load_libero, load_run
+from dysl_vla_ros.lab.data.observation_file import MOST, OBSERVATIONS, write_observations
 from dysl_vla_ros.lab.evaluation.choice import DENSE, by_rate, rows_within, with_mode
 from dysl_vla_ros.lab.evaluation.decision import decide
 from dysl_vla_ros.lab.evaluation.libero import LiberoOptions, LiberoTask, evaluate_libero
@@ -56,15 +57,12 @@ from dysl_vla_ros.lab.workspace import Workspace
 from dysl_vla_ros.lab.worlds.libero.client import LiberoClient
 from dysl_vla_ros.lab.worlds.libero.suites import JOINTS, PERIOD_S, STARTS
 from dysl_vla_ros.policy import open_policy
-from dysl_vla_ros.targets import write_whole
 
 ROBOT = RobotContract(
     joint_names=tuple(f'panda_joint{number}' for number in range(1, JOINTS + 1)),
     period_s=PERIOD_S, frame_id='panda_link0', tip_link='panda_grasp',
     delta_reference='measured',
 )  # fmt: skip
-_OBSERVATIONS = 'observations.npz'
-_SHOWN = 300
 _GRIPPER_WEIGHT = 2.0
 
 
@@ -212,7 +210,7 @@ def run_libero(recipe: LiberoRecipe, space: Workspace, until: str = 'bundle') ->
             _choose_mode(recipe, uncalibrated, space)
         stages.note(bundle, made_of)
         uncalibrated.rename(bundle)
-    write_whole(space.results / _OBSERVATIONS, lambda path: _observations(path, data))
+    _observations(space.results / OBSERVATIONS, data)
     return bundle
 
 
@@ -329,22 +327,13 @@ def _choose_mode(recipe: LiberoRecipe, folder: Path, space: Workspace) -> None:
 
 
 def _observations(path: Path, data: Demonstrations) -> None:
-    """Some states of the demonstrations, as ``dysl bench`` reads them: no passes in turn."""
+    """Some states of the demonstrations, far apart: no passes in turn."""
     chosen = np.flatnonzero(data.own)
-    chosen = chosen[np.linspace(0, len(chosen) - 1, min(_SHOWN, len(chosen))).astype(int)]
-    frames, state = data.frame[chosen], data.proprioception[data.frame[chosen]]
-    texts = np.array([data.instructions[goal] for goal in data.goal[chosen]])
+    chosen = chosen[np.linspace(0, len(chosen) - 1, min(MOST, len(chosen))).astype(int)]
     when = {}
     if data.episode is not None:
+        frames = data.frame[chosen]
         episode = data.episode[frames]
         first = np.searchsorted(data.episode, episode)
         when = {'episode': episode, 'stamp': PERIOD_S * (frames - first)}
-    with path.open('wb') as stream:
-        np.savez(
-            stream,
-            joints=state[:, :-1],
-            gripper=state[:, -1],
-            instruction=texts,
-            **when,
-            **{name: images[frames] for name, images in data.images.items()},
-        )  # type: ignore[arg-type]
+    write_observations(path, data, chosen, 1, when)

@@ -111,6 +111,11 @@ class Reading:
     seed: int
     told: tuple[str, ...] = field(default=())
 
+    @property
+    def played(self) -> int:
+        """Actions of a chunk before the next one takes over, as in the node: half of them."""
+        return max(self.horizon // 2, 1)
+
     def as_json(self) -> dict[str, Any]:
         """For the card."""
         return asdict(self)

@@ -49,6 +49,16 @@ class RobotSamples:
     starts: tuple[int, ...]
     every: float = 1.0
 
+    def passes(self, played: int) -> list[NDArray[np.int64]]:
+        """Held-out frames that passes would see, episode by episode.
+
+        Args:
+            played: Actions of a chunk that are played before the next pass.
+        """
+        step = max(round(played / self.every), 1)
+        ends = (*self.starts[1:], self.held_out.frames)
+        return [np.arange(first, end, step) for first, end in zip(self.starts, ends, strict=True)]
+
 
 def read_set(
     folder: str | LerobotSet, choice: SetChoice, known: Reading | None = None

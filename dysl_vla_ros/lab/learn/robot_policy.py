@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from dysl_vla_ros.bundle.manifest import NormalisationSpec
 from dysl_vla_ros.lab.data.demonstrations import Demonstrations, normalise
+from dysl_vla_ros.lab.data.observation_file import MOST, write_observations
 from dysl_vla_ros.lab.data.robot_reading import Reading, reading_from
 from dysl_vla_ros.lab.data.robot_samples import FIT, RobotSamples
 from dysl_vla_ros.lab.data.turns import between, of_vectors, vectors
@@ -82,6 +84,31 @@ def train_robot(
                policy=scores.policy, shuffled_pictures=scores.shuffled, **scores.baselines,
                below_the_best=scores.below)  # fmt: skip
     return with_card(checkpoint, **{CARD: reading.as_json()}), scores
+
+
+def write_held_out(
+    path: Path, checkpoint: Checkpoint, samples: RobotSamples, reading: Reading
+) -> None:  # fmt: skip
+    """Held-out states, pass by pass: a policy's depth is judged on what it has not learnt.
+
+    Args:
+        path: Of the file, for ``--observations``.
+        checkpoint: Of the robot of the set.
+        samples: A set, loaded.
+        reading: How it was read.
+
+    Raises:
+        ConfigError: A camera is called as an array of the file.
+    """
+    rows, numbers, stamps = [], [], []
+    for number, passes in zip(samples.episodes, samples.passes(reading.played), strict=True):
+        rows.append(passes)
+        numbers.append(np.full(len(passes), number))
+        stamps.append((passes - passes[0]) * samples.every / reading.fps)
+    when = {'episode': np.concatenate(numbers)[:MOST], 'stamp': np.concatenate(stamps)[:MOST]}
+    robot = checkpoint.robot
+    hand = max(len(robot.fingers), 1) if robot is not None and robot.state_gripper else 0
+    write_observations(path, samples.held_out, np.concatenate(rows)[:MOST], hand, when)
 
 
 def reading_of(checkpoint: Checkpoint) -> Reading | None:

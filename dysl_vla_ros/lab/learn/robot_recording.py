@@ -34,13 +34,10 @@ def record_held_out(
     tokens = encode_all(checkpoint.tokenizer, data.instructions,
                         checkpoint.config.instruction_tokens)  # fmt: skip
     state = normalise(data.proprioception, checkpoint.statistics.proprioception)
-    played = max(reading.horizon // 2, 1)
-    step = max(round(played / samples.every), 1)
     recording: list[list[RecordedPass]] = []
-    ends = (*samples.starts[1:], data.frames)
-    for number, (first, end) in enumerate(zip(samples.starts, ends, strict=True), start=1):
+    for number, rows in enumerate(samples.passes(reading.played), start=1):
         passes = []
-        for row in range(first, end, step):
+        for row in rows.tolist():
             images = tuple(
                 torch.from_numpy(data.images[camera.name][row]).to(device).permute(2, 0, 1)[None]
                 .float() / 127.5 - 1.0 for camera in checkpoint.config.cameras
@@ -56,7 +53,9 @@ def record_held_out(
             steps = displacements(checkpoint, reading, chunk, data, row)
             passes.append(
                 RecordedPass(
-                    steps, played, {layer: float(score[0]) for layer, score in scores.items()}
+                    steps,
+                    reading.played,
+                    {layer: float(score[0]) for layer, score in scores.items()},
                 )
             )
         recording.append(passes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +17,9 @@ from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.action_space import follow, guess_space
 from dysl_vla_ros.lab.data.robot_samples import load_robot_samples, read_set
 from dysl_vla_ros.lab.data.set_choice import SetChoice
+from dysl_vla_ros.lab.evaluation.bench_observations import load_observed
 from dysl_vla_ros.lab.learn.baselines import LAST, MEAN, NEAREST, baselines
-from dysl_vla_ros.lab.learn.robot_policy import fresh, judge, predict
+from dysl_vla_ros.lab.learn.robot_policy import fresh, judge, predict, write_held_out
 from dysl_vla_ros.lab.model.checkpoint import load_checkpoint
 
 SO = [f'{name}.pos' for name in ('shoulder_pan', 'shoulder_lift', 'elbow_flex', 'wrist_flex',
@@ -219,6 +221,7 @@ def test_from_a_set_to_a_bundle_that_says_what_the_set_said(tmp_path, capsys):
     assert report['policy'] == pytest.approx(
         judge(dense, loaded(folder)[1], __import__('torch').device('cpu')).policy, abs=2e-3
     )
+    assert f'{out / "observations.npz"}: held-out states' in told
     done = tmp_path / 'dysl'
     assert (
         main(
@@ -251,5 +254,37 @@ def test_from_a_set_to_a_bundle_that_says_what_the_set_said(tmp_path, capsys):
     assert action.period_s == pytest.approx(1 / 30)
     assert [camera.reference for camera in manifest.cameras] != ['', '']
     assert main(['verify', str(tmp_path / 'bundle'), '--against', policy]) == 0
+    seen = load_observed(out / 'observations.npz', manifest)
+    assert seen.why_not_guided == '', 'passes in turn, of an episode that was not learnt from'
+    assert main(['headroom', '--engine', str(tmp_path / 'bundle'), '--observations',
+                 str(out / 'observations.npz')]) == 0  # fmt: skip
     assert main(['calibrate', str(tmp_path / 'bundle')]) == 2
     assert 'a recording of the arm that bundle moves (--bag)' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('names', 'hand'), [(SO, 1), (['a.pos', 'b.pos', 'c.pos', 'd.pos', 'gripper', 'gripper'], 2)]
+)
+def test_held_out_states_are_kept_pass_by_pass_as_the_bundle_reads_them(tmp_path, names, hand):
+    reading, samples = loaded(so100(tmp_path / 'set', names=names, lengths=(40, 41, 42)))
+    policy = fresh(samples.training, reading, TOY, 0)
+    write_held_out(tmp_path / 'observations.npz', policy, samples, reading)
+    with np.load(tmp_path / 'observations.npz') as found:
+        [episode] = set(found['episode'].tolist())
+        assert episode in samples.episodes
+        assert np.allclose(np.diff(found['stamp']), 7 / 30), 'half of a chunk of 15 is played'
+        rows = np.arange(0, samples.held_out.frames, 7)
+        state = samples.held_out.proprioception[rows]
+        assert np.array_equal(found['joints'], state[:, : 6 - hand])
+        assert np.allclose(found['gripper'], state[:, 6 - hand :].mean(axis=1))
+        assert np.array_equal(found['wrist'], samples.held_out.images['wrist'][rows])
+        assert set(found['instruction'].tolist()) == {'pick up the cube'}
+
+
+def test_a_camera_called_as_another_array_is_named(tmp_path):
+    reading, samples = loaded(so100(tmp_path / 'set'))
+    images = {'gripper': samples.held_out.images['wrist']}
+    other = replace(samples, held_out=replace(samples.held_out, images=images))
+    with pytest.raises(ConfigError, match=r"observations\.npz = \['gripper'\]: expected another"):
+        write_held_out(tmp_path / 'seen.npz', fresh(samples.training, reading, TOY, 0), other,
+                       reading)  # fmt: skip
