@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from dysl_vla_ros.cli.inputs import look_at_bundle, need
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.stages import StageBars
 from dysl_vla_ros.cli.values import COUNT, SEED, WORKERS
 from dysl_vla_ros.errors import ConfigError
@@ -117,7 +116,7 @@ def run(given: argparse.Namespace) -> int:
         raise ConfigError('folder', str(given.folder), 'that of a run of the bundled tasks with '
                           '--random-static, --stages or --own-corrections')  # fmt: skip
     recipe = preset(given.preset, given.workers, device.type == 'cuda')
-    console = Console()
+    console = Output()
     with StageBars(console) as bars:
         space = Workspace(out, out, device, bars.progress, bars.told)
         depths = () if given.own_corrections else given.layers
@@ -146,8 +145,8 @@ def run(given: argparse.Namespace) -> int:
             modes = f'paced --pace continuity:{exits[0]}@0.5/{exits[-1]}@0.5'
         if name == BY_INSTRUCTION:
             modes = name
-        console.print(f'{out / name}_bundle: dysl evaluate --engine {out / name}_bundle '
-                      f'--modes {modes}')  # fmt: skip
+        console.say(f'{out / name}_bundle: dysl evaluate --engine {out / name}_bundle '
+                    f'--modes {modes}')  # fmt: skip
     return 0
 
 

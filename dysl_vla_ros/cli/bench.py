@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
-from rich.text import Text
 
 from dysl_vla_ros.bundle.folder import Bundle, open_bundle
 from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.cli.failures import INTERRUPTED
 from dysl_vla_ros.cli.ignored import refuse_ignored
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_observations
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.report import PartialReport, check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, WORKERS, add_backend
 from dysl_vla_ros.config import EngineConfig
@@ -168,7 +168,7 @@ def _measure(
         'date': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
     }
     check_evidence(document)
-    Console().print(card(document))
+    Output().print(card(document))
     return document
 
 
@@ -278,7 +278,7 @@ def _versions() -> dict[str, str]:
 
 def _roofline() -> dict[str, Any]:
     network, device = roofline.openvla_oft(), roofline.AGX_ORIN_64GB
-    Console().print(Text('\n'.join(roofline.table(network, device))), soft_wrap=True)
+    Output().say('\n'.join(roofline.table(network, device)))
     return {
         'format': 'dysl_vla_roofline',
         'version': FORMAT_VERSION,

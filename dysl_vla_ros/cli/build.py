@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.cli.inputs import look_at_bundle
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT_FROM_0, whole
 from dysl_vla_ros.engines.tensorrt.api import load_tensorrt
@@ -59,8 +59,8 @@ def run(given: argparse.Namespace) -> int:
     bundle = open_bundle(given.bundle.expanduser())
     root = check_root(plans_root(bundle, given.plans))
     target = target_of(driver.gpu, str(trt.__version__), bundle.manifest)
-    console = Console()
-    console.print(
+    console = Output()
+    console.say(
         f'{bundle.manifest.name} ({bundle.manifest.precision}) for {target.gpu}, '
         f'TensorRT {target.tensorrt}, CUDA {target.cuda}'
     )
@@ -91,8 +91,8 @@ def _run_cuda(given: argparse.Namespace) -> int:
     stream = CudaStream()
     bundle = open_bundle(given.bundle.expanduser())
     root = check_root(plans_root(bundle, given.plans))
-    console = Console()
-    console.print(f'{bundle.manifest.name} ({bundle.manifest.precision}) for {stream.name}')
+    console = Output()
+    console.say(f'{bundle.manifest.name} ({bundle.manifest.precision}) for {stream.name}')
     with _bar(console) as bar:
         report = build_compiled(bundle, root, stream.device, given.force, _teller(bar))
     _print(console, report)
@@ -103,7 +103,7 @@ def _run_cuda(given: argparse.Namespace) -> int:
     return 0
 
 
-def _bar(console: Console) -> Progress:
+def _bar(console: Output) -> Progress:
     return Progress(
         TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         console=console,
@@ -120,8 +120,8 @@ def _teller(bar: Progress) -> Callable[[int, int, str, Event], None]:
     return tell
 
 
-def _print(console: Console, report: BuildReport) -> None:
-    console.print(
+def _print(console: Output, report: BuildReport) -> None:
+    console.say(
         f'{len(report.built)} built, {len(report.kept)} kept, {report.seconds:.0f} s: '
         f'{report.folder}'
     )

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
 from dysl_vla_ros.bundle import MANIFEST_NAME
@@ -28,6 +27,7 @@ from dysl_vla_ros.cli.inputs import (
     look_at_observations,
     need,
 )
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.published import add_published, calibrate_published, is_published
 from dysl_vla_ros.cli.robot_set import load_for
 from dysl_vla_ros.cli.stages import StageBars
@@ -140,7 +140,7 @@ def run(given: argparse.Namespace) -> int:
     if is_published(given.target):
         return calibrate_published(given)
     out = _results(given)
-    console = Console()
+    console = Output()
     with StageBars(console) as bars:
         space = Workspace(out, out, training_device(given.device), bars.progress)
         calibrate = _bundle if given.target.is_dir() else _checkpoint
@@ -148,14 +148,14 @@ def run(given: argparse.Namespace) -> int:
     for table in found.tables:
         console.print(table)
     if found.told:
-        console.print(found.told, soft_wrap=True)
+        console.say(found.told)
     if given.target.is_dir():
         at = f' at layer {found.spec.exit_layer}' if found.spec.mode == 'fixed' else ''
-        console.print(f'skip mode of the bundle: {found.spec.mode}{at}'
-                      + ', as it was' * found.kept)  # fmt: skip
-    console.print(f'{given.target}: calibration written; report and plots in {out}')
+        console.say(f'skip mode of the bundle: {found.spec.mode}{at}'
+                    + ', as it was' * found.kept)  # fmt: skip
+    console.say(f'{given.target}: calibration written; report and plots in {out}')
     if found.failed:
-        console.print('no mode was chosen, which is an error: what the policy wins decides it')
+        console.tell('no mode was chosen, which is an error: what the policy wins decides it')
     return FAILED if found.failed else 0
 
 

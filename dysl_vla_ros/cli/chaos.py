@@ -9,9 +9,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from dysl_vla_ros.cli.inputs import look_at_bundle, need
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import POSITIVE, SEED
 from dysl_vla_ros.demo.domain import ReservedDomain
@@ -65,20 +64,20 @@ def run(given: argparse.Namespace) -> int:
         given.prefix, given.bundle, given.quick, minutes, tuple(given.only), given.seed,
         reserved.number,
     )  # fmt: skip
-    console = Console(highlight=False, soft_wrap=True)
+    console = Output()
     cases = _kept(given, options)
     before = tuple(cases)
     if cases:
-        console.print(f'{given.json}: goes on after {len(cases)} faults that were tried')
+        console.say(f'{given.json}: goes on after {len(cases)} faults that were tried')
 
     def tell(case: Case) -> None:
         cases.append(case)
         for line in table.lines(case):
-            console.print(line, markup=False)
+            console.say(line)
         if given.json is not None:
             write_json(given.json, campaign.report(cases, options))
 
-    console.print(table.HEADER, markup=False)
+    console.say(table.HEADER)
     signal.signal(signal.SIGTERM, _interrupt)
     interrupted = False
     try:
@@ -88,12 +87,12 @@ def run(given: argparse.Namespace) -> int:
     console.print(table.total(cases), markup=False)
     if given.json is not None:
         write_json(given.json, campaign.report(cases, options, complete=not interrupted))
-        console.print(f'wrote {given.json}', markup=False)
+        console.say(f'wrote {given.json}')
     if interrupted:
         kept = 'nothing is kept: --json FILE keeps what was tried'
         if given.json is not None:
             kept = f'{len(cases)} faults are in {given.json}; the same command goes on'
-        console.print(f'interrupted: {kept}', markup=False)
+        console.say(f'interrupted: {kept}')
         return 130
     return 0 if cases and not any(case.verdict == 'unsafe' for case in cases) else 1
 

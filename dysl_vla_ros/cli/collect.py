@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
-from rich.console import Console
-
 from dysl_vla_ros.cli.inputs import look_at_checkpoint, need
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.stages import StageBars
 from dysl_vla_ros.cli.values import COUNT, FROM_0, SEED, SHARE_ABOVE_0, WORKERS
 from dysl_vla_ros.errors import ConfigError
@@ -94,11 +93,11 @@ def run(given: argparse.Namespace) -> int:
         max_seconds=given.max_seconds, split=given.split, policy=given.policy, mode=given.mode,
         max_actions=given.max_actions,
     )  # fmt: skip
-    console = Console()
+    console = Output()
     with StageBars(console) as bars:
         found = collect(given.dataset, settings, bars.count('episodes'))
     left = settings.episodes - found
-    console.print(f'{given.dataset}: {found} episodes' + (
+    console.say(f'{given.dataset}: {found} episodes' + (
         f'; {left} are left: the same command goes on' if left > 0 else ''))  # fmt: skip
     return 0
 
@@ -109,11 +108,11 @@ def _topics(given: argparse.Namespace, seed: int) -> int:
 
     if given.policy or given.episodes < 1:
         raise ConfigError('topics', 'true', 'the expert, which plays at least one episode')
-    console = Console()
+    console = Output()
     with StageBars(console) as bars:
         won = record_teleoperation(given.dataset, given.episodes, seed, bars.count('episodes'))
-    console.print(f'{given.dataset}: {given.episodes} episodes, {won} won; now dysl import '
-                  f'{given.dataset} FOLDER')  # fmt: skip
+    console.say(f'{given.dataset}: {given.episodes} episodes, {won} won; now dysl import '
+                f'{given.dataset} FOLDER')  # fmt: skip
     return 0
 
 
@@ -123,10 +122,10 @@ def _libero(given: argparse.Namespace) -> int:
     settings = LiberoCollect(given.suite, given.episodes, workers=given.workers,
                              first_seed=given.seed or 0)  # fmt: skip
     _refuse_other_seeds(given.dataset, settings.first_seed)
-    console = Console()
+    console = Output()
     with StageBars(console) as bars:
         found = collect_libero(given.dataset, settings, bars.count('episodes'))
-    console.print(f'{given.dataset}: {found} won demonstrations of {given.suite}')
+    console.say(f'{given.dataset}: {found} won demonstrations of {given.suite}')
     return 0
 
 

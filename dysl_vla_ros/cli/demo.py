@@ -12,11 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
-from rich.console import Console
-from rich.text import Text
-
 from dysl_vla_ros import bringup
 from dysl_vla_ros.cli.inputs import look_at_bundle, need
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.view import need_server
 from dysl_vla_ros.data_types import SKIP_MODES
@@ -74,7 +72,7 @@ def run(given: argparse.Namespace) -> int:
     look_at_bundle('--engine', given.engine)
     if given.view:
         need_server()
-    console = Console()
+    console = Output()
     arguments = _launch_arguments(given)
     asked = ' '.join(word for word in given.arguments if ':=' not in word)
     if asked and arguments.get('instruction'):
@@ -94,11 +92,11 @@ def run(given: argparse.Namespace) -> int:
     namespace = arguments.get('namespace', '')
     programs: list[Program] = [*specs, *([_View(namespace)] if given.view else [])]
     began, deaf = time.monotonic(), ''
-    console.print(f'ROS_DOMAIN_ID={domain}: the same in another terminal shows this graph')
+    console.say(f'ROS_DOMAIN_ID={domain}: the same in another terminal shows this graph')
     with Watch(env, namespace) as watch, Children(programs, env) as children:
         address = _address(children, stop) if given.view else ''
         if given.view:
-            console.print(Text(address), soft_wrap=True)
+            console.say(address)
         screen = Screen(console, watch, given.headless, address)
         with screen:
             while not stop.is_set() and not _over(began, given.seconds):
@@ -117,25 +115,25 @@ def run(given: argparse.Namespace) -> int:
     console.print(summary(found))
     if given.json is not None:
         write_json(given.json, found)
-        console.print(f'wrote {given.json}')
+        console.say(f'wrote {given.json}')
     for number in _SIGNALS:  # all is over: one more Ctrl-C must not spoil the exit code
         signal.signal(number, signal.SIG_IGN)
     bad = {name: code for name, code in children.exit_codes.items() if code != 0}
     if bad:
         for name, code in bad.items():
-            console.print(Text(f'{name} ended with code {code}:\n{children.reasons[name]}'))
+            console.say(f'{name} ended with code {code}:\n{children.reasons[name]}')
     if deaf:
-        console.print(Text(deaf))
+        console.tell(deaf)
         return 1
     if watch.picture.passes and asked:
         done = any(outcome['success'] for outcome in watch.picture.outcomes)
-        console.print(Text(f'{asked}: {"done" if done else "not done"}'))
+        console.say(f'{asked}: {"done" if done else "not done"}')
         return 0 if done and not bad else 1
     if watch.picture.passes:
         return 1 if bad else 0
     short = f' ({given.seconds:g} s; a start takes about 4 s, the first one more)'
-    console.print(Text(f'the model did not run once: {why_no_pass(watch.picture)}'
-                       + (short if 0 < given.seconds < _START_S else '')))  # fmt: skip
+    console.tell(f'the model did not run once: {why_no_pass(watch.picture)}'
+                       + (short if 0 < given.seconds < _START_S else ''))  # fmt: skip
     return 0 if stop.is_set() and not bad else 1  # who ends it early knows
 
 

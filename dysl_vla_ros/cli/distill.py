@@ -7,10 +7,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from dysl_vla_ros.cli.ignored import refuse_ignored
 from dysl_vla_ros.cli.inputs import look_at_checkpoint, look_at_dataset, look_at_file, need
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.published import add_published, distill_published, is_published
 from dysl_vla_ros.cli.robot_set import load_for
 from dysl_vla_ros.cli.stages import StageBars, listed
@@ -85,7 +84,7 @@ def run(given: argparse.Namespace) -> int:
         data = load_data(given)
     else:
         data = load_for(checkpoint, given.dataset, given.max_frames)[2].training
-    console = Console()
+    console = Output()
     with StageBars(console) as bars:
         space = Workspace(given.out, given.out, device, bars.progress, bars.told)
         path, stages = given.out / CHECKPOINT, Stages(given.out, space.say, space.main)
@@ -114,9 +113,9 @@ def run(given: argparse.Namespace) -> int:
         save_checkpoint(path, with_card(checkpoint, **card))
         forget_states(space, 'distill')
     known = '' if checkpoint.robot is None else f' --dataset {given.dataset[0]}'
-    console.print(f'{path}: static layers {listed(layout.static_layers)} of '
-                  f'{layout.layers_total}; '
-                  f'now dysl calibrate {path}{known}')  # fmt: skip
+    console.say(f'{path}: static layers {listed(layout.static_layers)} of '
+                f'{layout.layers_total}; '
+                f'now dysl calibrate {path}{known}')  # fmt: skip
     return 0
 
 

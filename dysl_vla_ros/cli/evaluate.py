@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 from rich import box
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
@@ -19,6 +18,7 @@ from dysl_vla_ros.cli.evaluate_options import refuse_idle
 from dysl_vla_ros.cli.evaluate_videos import add_videos, filmed, videos_of
 from dysl_vla_ros.cli.evaluate_world import add_world, run_world
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file, need
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, SEED, SHARE, TIME_LIMIT, WORKERS, number
 from dysl_vla_ros.errors import ConfigError
@@ -125,7 +125,7 @@ def run(given: argparse.Namespace) -> int:
         need('train', 'onnx')
     options = _options(given, videos)
     total = len(options.specs()) * len(options.rows())
-    console = Console()
+    console = Output()
     began = time.monotonic()
     facts = about(options)
     played: list[tuple[str, str, bool]] = []
@@ -135,7 +135,7 @@ def run(given: argparse.Namespace) -> int:
     ledger = (Ledger(given.keep, facts, layers) if given.keep
               else waiting('evaluate', named, facts, layers))  # fmt: skip
     if len(ledger) and given.keep is None:
-        console.print(f'goes on after {len(ledger)} of {total} episodes of an interrupted run')
+        console.say(f'goes on after {len(ledger)} of {total} episodes of an interrupted run')
     try:
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task('episodes', total=total)
@@ -146,7 +146,7 @@ def run(given: argparse.Namespace) -> int:
 
             document = evaluate(options, note, ledger)
     except KeyboardInterrupt:
-        console.print(interrupted(len(ledger), total, given.keep))
+        console.say(interrupted(len(ledger), total, given.keep))
         return 130
     document |= {
         'bundle': bundle_name(options.bundle),
@@ -165,7 +165,7 @@ def run(given: argparse.Namespace) -> int:
     if options.links:
         console.print(_links_table(document))
     if videos is not None:
-        console.print(filmed(videos, played), soft_wrap=True)
+        console.say(filmed(videos, played))
     if given.json is not None:
         write_json(given.json, document)
     if given.plot is not None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from dysl_vla_ros.cli.evaluate_videos import filmed
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.report import write_json
 from dysl_vla_ros.cli.values import (
     COUNT,
@@ -76,7 +76,7 @@ def run_world(given: argparse.Namespace, videos: Videos | None = None) -> int:
     from dysl_vla_ros.lab.evaluation.world_episodes import episode_name
 
     played: list[tuple[str, str, bool]] = []
-    console, began = Console(), time.monotonic()
+    console, began = Output(), time.monotonic()
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task('episodes', total=None)
 
@@ -104,7 +104,7 @@ def run_world(given: argparse.Namespace, videos: Videos | None = None) -> int:
     }
     console.print(world_table(document))
     if videos is not None:
-        console.print(filmed(videos, played), soft_wrap=True)
+        console.say(filmed(videos, played))
     if given.json is not None:
         write_json(given.json, document)
     return 0

@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dysl_vla_ros.bundle.manifest import CameraSpec
 from dysl_vla_ros.cli.checkpoints import add_checkpoint_options, open_exportable
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.stages import listed
 from dysl_vla_ros.cli.values import COUNT_FROM_0
 from dysl_vla_ros.errors import ConfigError
@@ -62,7 +62,7 @@ def run(given: argparse.Namespace) -> int:
     settings = ExportSettings(given.precision, files)
     known = source.pictures if isinstance(source, SmallParts) else {}
     references = _references(given, source.contract().cameras, known)
-    console = Console()
+    console = Output()
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
                TimeElapsedColumn())  # fmt: skip
     with Progress(*columns, console=console) as bar:
@@ -75,7 +75,7 @@ def run(given: argparse.Namespace) -> int:
                                 given.force, references,
                                 contract_only=given.contract_only)  # fmt: skip
     size = sum(entry.bytes for entry in manifest.files.values()) / 1e6
-    console.print(
+    console.say(
         f'{manifest.name} ({manifest.precision}): {len(manifest.segments)} graphs, {size:.1f} MB, '
         f'static layers {listed(manifest.static_layers)} of {manifest.layers_total}: {folder}'
     )

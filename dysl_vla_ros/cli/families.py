@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.stages import StageBars
 from dysl_vla_ros.cli.values import options_of
 from dysl_vla_ros.errors import ConfigError
@@ -69,15 +68,15 @@ def calibrate_family(opened: OpenedFamily, given: argparse.Namespace) -> int:
     data, folder = open_lerobot(_one(given)), given.target
     out, device = given.out or folder.parent / f'{folder.name}_calibration', training_device(
         given.device)  # fmt: skip
-    console = Console()
+    console = Output()
     with StageBars(console) as bars:
         space = Workspace(out, out, device, bars.progress, bars.told)
         layout = score_layers(
             published.dense(device), published.batches(data, given.batch, 3), space,
             given.static_share, given.tokens, given.batch, given.batches,
         )  # fmt: skip
-    console.print(f'{out / LAYERS}: static layers {list(layout.static_layers)} of '
-                  f'{layout.layers_total}')  # fmt: skip
+    console.say(f'{out / LAYERS}: static layers {list(layout.static_layers)} of '
+                f'{layout.layers_total}')  # fmt: skip
     return 0
 
 
@@ -95,7 +94,7 @@ def distill_family(opened: OpenedFamily, given: argparse.Namespace) -> int:
     name, published = opened
     data, settings = open_lerobot(_one(given)), published_settings(given)
     layout = None if given.layers is None else read_layers(given.layers, published.layers)
-    device, console = training_device(given.device), Console()
+    device, console = training_device(given.device), Output()
     with StageBars(console) as bars:
         space = Workspace(given.out, given.out, device, bars.progress, bars.told)
         path, stages = given.out / 'skipping.safetensors', Stages(given.out, space.say, space.main)
@@ -120,8 +119,8 @@ def distill_family(opened: OpenedFamily, given: argparse.Namespace) -> int:
             card = {'dataset': data.folder.name, 'report': dict(space.report)}
             save_skipping(path, Skipping(modules.cpu(), None, card), name)
             (given.out / STATE).unlink(missing_ok=True)
-    console.print(f'{path}: static layers {list(layout.static_layers)} of {layout.layers_total}; '
-                  f'now dysl export {given.checkpoint} BUNDLE --skipping {path}')  # fmt: skip
+    console.say(f'{path}: static layers {list(layout.static_layers)} of {layout.layers_total}; '
+                f'now dysl export {given.checkpoint} BUNDLE --skipping {path}')  # fmt: skip
     return 0
 
 

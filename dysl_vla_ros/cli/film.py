@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.evaluate import latency_seconds
 from dysl_vla_ros.cli.inputs import look_at_bundle, need
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.values import COUNT_FROM_0, SEED
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.modes import MODES, Row, mode_config, mode_policy
@@ -69,7 +68,7 @@ def run(given: argparse.Namespace) -> int:
     film = record(mode_policy(policy, row, given.seed), mode_config(config, row), spec, latency)
     write_film(given.out, film)
     ended = 'done' if film.success else 'not done'
-    Console(highlight=False).print(
+    Output(highlight=False).say(
         f'{film.instruction}: {ended} in {film.seconds:.1f} s, {len(film.frames)} chunks; '
         f'wrote {given.out}'
     )
@@ -85,7 +84,7 @@ def _of_bag(given: argparse.Namespace) -> int:
         raise ConfigError('--bag', str(given.bag), f'no {named!r} beside it: nothing is played')
     film = film_of(given.bag, given.camera)
     write_film(given.out, film)
-    Console(highlight=False).print(
+    Output(highlight=False).say(
         f'{film.instruction}: {len(film.frames)} passes in {film.seconds:.1f} s; wrote {given.out}'
     )
     return 0

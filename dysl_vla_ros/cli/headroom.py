@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from rich.console import Console
 from rich.progress import Progress
 
 from dysl_vla_ros.bringup import config_folder
@@ -17,6 +16,7 @@ from dysl_vla_ros.cli.headroom_gate import add_gate, try_gate
 from dysl_vla_ros.cli.headroom_tables import closed_table, exits_table, groups_table
 from dysl_vla_ros.cli.ignored import refuse_ignored
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file, look_at_observations
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, SEED, TIME_LIMIT, WORKERS, number
 from dysl_vla_ros.config import EngineConfig
@@ -100,7 +100,7 @@ def run(given: argparse.Namespace) -> int:
     for tolerance in given.tolerance:
         if not 0 < tolerance <= 10:
             raise ConfigError('--tolerance', tolerance, 'more than 0 and at most 10')
-    console, began = Console(), time.monotonic()
+    console, began = Output(), time.monotonic()
     if given.gate:
         told = try_gate(given, console)
         told |= {'bundle': bundle_name(given.engine), 'date': time.strftime('%Y-%m-%d')}
@@ -136,7 +136,7 @@ def _refuse_idle(given: argparse.Namespace) -> None:
         refuse_ignored(given, _OF_EPISODES, 'beside --observations', 'no episode is played')
 
 
-def show(console: Console, document: dict[str, Any]) -> None:
+def show(console: Output, document: dict[str, Any]) -> None:
     """Print the tables, and the verdict of each closed loop."""
     found, names = document['offline'], [f'{one:g}' for one in document['tolerances']]
     console.print(exits_table(found, names))
@@ -144,9 +144,9 @@ def show(console: Console, document: dict[str, Any]) -> None:
         console.print(groups_table(found, names))
     for split, loop in document.get('closed_loop', {}).items():
         console.print(closed_table(split, loop))
-        console.print(f'{split}: {verdict(loop)}')
+        console.tell(f'{split}: {verdict(loop)}')
     if 'closed_loop' not in document:
-        console.print('Recorded observations: what an error does to success is not known.')
+        console.say('Recorded observations: what an error does to success is not known.')
 
 
 def _recorded(given: argparse.Namespace) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _recorded(given: argparse.Namespace) -> dict[str, Any]:
     return {'offline': offline(states, layout.layers_total, given.tolerance)}
 
 
-def _played(given: argparse.Namespace, console: Console) -> dict[str, Any] | None:
+def _played(given: argparse.Namespace, console: Output) -> dict[str, Any] | None:
     by_split = {split: _options(given, split) for split in given.splits}
     one = next(iter(by_split.values()))
     manifest = evaluated_manifest(one)
@@ -192,7 +192,7 @@ def _played(given: argparse.Namespace, console: Console) -> dict[str, Any] | Non
             for split, options in by_split.items():
                 played[split] = play(options, rows, lambda row, result: bars.advance(task), ledger)
     except KeyboardInterrupt:
-        console.print(interrupted(len(ledger), total, path))
+        console.say(interrupted(len(ledger), total, path))
         return None
     if given.keep is None and given.json is None:
         ledger.done()

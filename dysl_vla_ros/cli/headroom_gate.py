@@ -8,11 +8,11 @@ from dataclasses import asdict
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from dysl_vla_ros.bundle.manifest import Manifest
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.values import whole
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.errors import ConfigError
@@ -34,7 +34,7 @@ def add_gate(parser: argparse.ArgumentParser) -> None:
                         'judged on other episodes than it was fitted to')  # fmt: skip
 
 
-def try_gate(given: argparse.Namespace, console: Console) -> dict[str, Any]:
+def try_gate(given: argparse.Namespace, console: Output) -> dict[str, Any]:
     """Calibrate on the earlier episodes, judge on the later ones, print the table.
 
     Raises:
@@ -55,7 +55,7 @@ def try_gate(given: argparse.Namespace, console: Console) -> dict[str, Any]:
     moves = manifest.action.dim - int(manifest.action.gripper)
     found = compare(states, episodes, exits, moves, _THRESHOLDS)
     console.print(_table(found, judged))
-    console.print(verdict(found))
+    console.tell(verdict(found))
     return {'gate': [asdict(one) for one in found], 'states': len(states),
             'first_seed': given.first_seed if given.observations is None else None,
             'verdict': verdict(found)}  # fmt: skip

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
 
 from dysl_vla_ros.cli.ignored import refuse_ignored
 from dysl_vla_ros.cli.inputs import need
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.robot_set import READ, add_robot_options, choice_of
 from dysl_vla_ros.cli.values import COUNT_FROM_0, POSITIVE, whole
 from dysl_vla_ros.errors import ConfigError
@@ -95,9 +95,9 @@ def _from_bags(given: argparse.Namespace) -> int:
     choice = _bag_choice(given)
     # Everything that is missing is said before the first second of work.
     bags = [BagEpisodes(path, choice) for path in given.source]
-    console = Console(highlight=False)
+    console = Output(highlight=False)
     for bag in bags:
-        console.print(f'{bag.bag.path}: {_used(bag)}')
+        console.say(f'{bag.bag.path}: {_used(bag)}')
     writer: RobotSetWriter | None = None
     results: dict[str, int] = {}
     described: SetDescription | None = None
@@ -121,7 +121,7 @@ def _from_bags(given: argparse.Namespace) -> int:
                            episode.instruction)  # fmt: skip
                 results[episode.result] = results.get(episode.result, 0) + 1
             for note in bag.notes:
-                console.print(f'{bag.bag.path}: {note}')
+                console.say(f'{bag.bag.path}: {note}')
         if writer is None:
             raise ConfigError('episodes', 0, 'at least one: of ' + '; '.join(
                 _used(bag) for bag in bags) + '. Streams that are silent for --most-silent '
@@ -132,8 +132,8 @@ def _from_bags(given: argparse.Namespace) -> int:
             writer.__exit__(type(error), error, error.__traceback__)
         raise
     said = ', '.join(f'{count} {name or "without a label"}' for name, count in results.items())
-    console.print(f'{folder}: {writer.episodes} episodes ({said}), {writer.frames} frames at '
-                  f'{choice.fps} Hz; now dysl train {folder}')  # fmt: skip
+    console.say(f'{folder}: {writer.episodes} episodes ({said}), {writer.frames} frames at '
+                f'{choice.fps} Hz; now dysl train {folder}')  # fmt: skip
     return 0
 
 
@@ -187,9 +187,9 @@ def _from_set(given: argparse.Namespace) -> int:
     if every > 1 and reading.space.endswith('delta'):
         raise ConfigError('fps', given.fps, f'{data.fps:g}: its actions are increments of a '
                           'frame')  # fmt: skip
-    console = Console(highlight=False)
+    console = Output(highlight=False)
     for line in reading.told:
-        console.print(f'- {line}')
+        console.say(f'- {line}')
 
     def taken(entry: Any, column: str) -> Iterator[Any]:
         frames = list(range(0, entry.episode.length, round(every)))
@@ -215,7 +215,7 @@ def _from_set(given: argparse.Namespace) -> int:
                        given.text or said)  # fmt: skip
             bars.progress('episodes', number, len(rows), {})
         folder = writer.finish()
-    console.print(
+    console.say(
         f'{folder}: {writer.episodes} episodes, {writer.frames} frames at '
         f'{described.fps} Hz, in radians and openings; now dysl train {folder}'
     )

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,6 +15,7 @@ from dysl_vla_ros.bundle.folder import is_bundle, open_bundle
 from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest
 from dysl_vla_ros.cli.checkpoints import add_published_options, asked_of, need_torch
 from dysl_vla_ros.cli.families import open_family
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, POSITIVE
 from dysl_vla_ros.errors import BundleError, ConfigError
@@ -64,7 +64,7 @@ def run(given: argparse.Namespace) -> int:
             'the folder of a bundle, or of a model with its config.json and weights: in this one '
             f'there is {there}, and no model',
         )
-    console = Console(highlight=False)
+    console = Output(highlight=False)
     if is_bundle(given.folder):
         document = _bundle(open_bundle(given.folder).manifest)
         console.print(_facts(document))
@@ -96,7 +96,7 @@ def _published(folder: Path, given: argparse.Namespace) -> Report:
     return inspect_folder(folder, asked_of(given))
 
 
-def _print(console: Console, report: Report, tflops: float) -> None:
+def _print(console: Output, report: Report, tflops: float) -> None:
     console.print(_facts({'family': report.family or 'none that is supported', **report.facts}))
     if report.steps:
         table = Table(title='computed beforehand, nothing was measured on this machine')
@@ -107,15 +107,15 @@ def _print(console: Console, report: Report, tflops: float) -> None:
                           _time(step, tflops), step.note)  # fmt: skip
         console.print(table)
     if report.steps and not report.only:
-        console.print(f'Training at {tflops:g} TFLOP/s sustained; on one core of a CPU about a '
-                      'thousand times as long. Export and verify on one core.')  # fmt: skip
+        console.tell(f'Training at {tflops:g} TFLOP/s sustained; on one core of a CPU about a '
+                     'thousand times as long. Export and verify on one core.')  # fmt: skip
     for text in report.missing:
         console.print(f'[red]missing[/]: {escape(text)}', soft_wrap=True)
     if report.only:
-        console.print(f'only: {escape(report.only)}', soft_wrap=True)
+        console.say(f'only: {report.only}')
     if report.supported:
-        console.print('supported: dense at once (dysl export FOLDER BUNDLE); with skipping after '
-                      'dysl calibrate and dysl distill')  # fmt: skip
+        console.tell('supported: dense at once (dysl export FOLDER BUNDLE); with skipping after '
+                     'dysl calibrate and dysl distill')  # fmt: skip
 
 
 def _facts(document: dict[str, Any]) -> Table:

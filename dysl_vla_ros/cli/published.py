@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from dysl_vla_ros.cli.checkpoints import add_published_options, need_torch, open_published
 from dysl_vla_ros.cli.families import (
     calibrate_family,
@@ -15,6 +13,7 @@ from dysl_vla_ros.cli.families import (
     open_family,
     published_settings,
 )
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.stages import StageBars, listed
 from dysl_vla_ros.cli.values import COUNT_FROM_0
 from dysl_vla_ros.errors import ConfigError
@@ -123,7 +122,7 @@ def calibrate_published(given: argparse.Namespace) -> int:
         return calibrate_family(added, given)
     opened = Opened(folder, given, actions=False)
     out = given.out or folder.parent / f'{folder.name}_calibration'
-    console = Console()
+    console = Output()
     with StageBars(console) as bars:
         space = Workspace(out, out, opened.device, bars.progress, bars.told)
         if given.skipping is not None:
@@ -132,13 +131,13 @@ def calibrate_published(given: argparse.Namespace) -> int:
         layout = score_layers(opened.dense(), samples.stream(given.batch, 3), space,
                               given.static_share, given.tokens,
                               given.batch, given.batches)  # fmt: skip
-    console.print(f'{out / LAYERS}: static layers {listed(layout.static_layers)} of '
-                  f'{layout.layers_total}; now dysl distill {folder} --dataset '
-                  f'{given.dataset[0]} --layers {out / LAYERS} --out FOLDER')  # fmt: skip
+    console.say(f'{out / LAYERS}: static layers {listed(layout.static_layers)} of '
+                f'{layout.layers_total}; now dysl distill {folder} --dataset '
+                f'{given.dataset[0]} --layers {out / LAYERS} --out FOLDER')  # fmt: skip
     return 0
 
 
-def _guide(given: argparse.Namespace, opened: Opened, space: Any, console: Console) -> int:
+def _guide(given: argparse.Namespace, opened: Opened, space: Any, console: Output) -> int:
     from dysl_vla_ros.lab.learn.oft_distilling import guide, record_episodes, with_calibration
     from dysl_vla_ros.lab.model.oft_skipping import load_oft_skipping, save_oft_skipping
 
@@ -150,7 +149,7 @@ def _guide(given: argparse.Namespace, opened: Opened, space: Any, console: Conso
                  given.depth, given.drop_rate)  # fmt: skip
     skipping.modules.cpu()
     save_oft_skipping(given.skipping, with_calibration(skipping, spec))
-    console.print(f'{given.skipping}: calibration written; report and plots in {space.results}')
+    console.say(f'{given.skipping}: calibration written; report and plots in {space.results}')
     return 0
 
 
@@ -195,8 +194,8 @@ def distill_published(given: argparse.Namespace) -> int:
     opened = Opened(folder, given, actions=settings.task_share > 0.0)
     layout = None if given.layers is None else read_layers(
         given.layers, opened.checkpoint.config.layers)  # fmt: skip
-    console = Console()
-    console.print(_memory(opened, settings.batch, given.rank or 0, given.shard), highlight=False)
+    console = Output()
+    console.say(_memory(opened, settings.batch, given.rank or 0, given.shard))
     with StageBars(console) as bars:
         space = Workspace(given.out, given.out, opened.device, bars.progress, bars.told)
         samples, path = opened.samples(), given.out / SKIPPING
@@ -234,7 +233,7 @@ def distill_published(given: argparse.Namespace) -> int:
             about = card(space, given.unnorm_key, opened.data)
             save_oft_skipping(path, Skipping(modules, spec, about))
             (given.out / STATE).unlink(missing_ok=True)
-    console.print(f'{path}: static layers {listed(layout.static_layers)} of '
-                  f'{layout.layers_total}; '
-                  f'now dysl export {folder} BUNDLE --skipping {path}')  # fmt: skip
+    console.say(f'{path}: static layers {listed(layout.static_layers)} of '
+                f'{layout.layers_total}; '
+                f'now dysl export {folder} BUNDLE --skipping {path}')  # fmt: skip
     return 0

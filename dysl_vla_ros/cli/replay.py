@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import Progress
-from rich.text import Text
 
 from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.replay_tables import motion_tables, replay_tables
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT_FROM_0, POSITIVE, SHARE, WORKERS, add_backend
@@ -96,7 +96,7 @@ def run(given: argparse.Namespace) -> int:
 
     check_plot(given.plot)
     _check(given)
-    console = Console(highlight=False)
+    console = Output(highlight=False)
     if given.bag.suffix == '.json':
         return _motion(given, console)
     from dysl_vla_ros.lab.data.bags.bag import open_bag
@@ -150,7 +150,7 @@ def _parameters(given: argparse.Namespace) -> NodeConfig:
     return load_yaml(path or config_folder() / 'robots' / 'sim.yaml')
 
 
-def _replayed(given: argparse.Namespace, console: Console, bag: Any) -> int:
+def _replayed(given: argparse.Namespace, console: Output, bag: Any) -> int:
     from dysl_vla_ros.lab.replay.fed_policy import Change, open_fed
     from dysl_vla_ros.lab.replay.sources import open_steps
     from dysl_vla_ros.lab.replay.topics import Wishes
@@ -191,7 +191,7 @@ def _otherwise(given: argparse.Namespace, policy: FedPolicy) -> Otherwise:
 
 
 def _shown(
-    given: argparse.Namespace, console: Console, policy: FedPolicy, change: Change,
+    given: argparse.Namespace, console: Output, policy: FedPolicy, change: Change,
     otherwise: Otherwise, steps: Any, bag: Any,
 ) -> int:  # fmt: skip
     from dysl_vla_ros.lab.replay.compare import to_json
@@ -219,15 +219,15 @@ def _shown(
     for table in replay_tables(result.rows, found, given.rows):
         console.print(table)
     for note in notes:
-        console.print(Text(f'note: {note}'))
+        console.say(f'note: {note}')
     if given.plot is not None:
         settings = policy.manifest.calibration if otherwise.calibration is None else (
             otherwise.calibration)  # fmt: skip
         plot_replay(given.plot, result.rows, result.compared, settings.threshold)
-        console.print(Text(f'wrote {given.plot}'))
+        console.say(f'wrote {given.plot}')
     if given.json is not None:
-        console.print(Text(f'wrote {given.json}'))
-    console.print(Text(_verdict(result, policy)))
+        console.say(f'wrote {given.json}')
+    console.tell(_verdict(result, policy))
     return 1 if result.first_difference else 0
 
 
@@ -266,7 +266,7 @@ def _first(steps: Iterable[Step], count: int) -> Iterator[Step]:
         yield step
 
 
-def _motion(given: argparse.Namespace, console: Console, bag: Any = None) -> int:
+def _motion(given: argparse.Namespace, console: Output, bag: Any = None) -> int:
     """A flight file, or a recording without pictures: no model runs."""
     from dysl_vla_ros.bundle.folder import open_bundle
     from dysl_vla_ros.engines.open_engine import folder_of
@@ -295,14 +295,14 @@ def _motion(given: argparse.Namespace, console: Console, bag: Any = None) -> int
         console.print(table)
     if bag is not None:
         for note in bag.notes:
-            console.print(Text(f'note: {note}'))
+            console.say(f'note: {note}')
     if given.json is not None:
         write_json(given.json, {
             'format': FORMAT, 'version': FORMAT_VERSION, 'bag': str(given.bag),
             'bundle': manifest.name, 'source': 'motion', 'chunks': motion_to_json(rows),
             'date': time.strftime('%Y-%m-%d'),
         })  # fmt: skip
-        console.print(Text(f'wrote {given.json}'))
-    console.print(Text(f'{len(rows)} chunks, their motion only: no picture was recorded, so no '
-                       'model ran'))  # fmt: skip
+        console.say(f'wrote {given.json}')
+    console.tell(f'{len(rows)} chunks, their motion only: no picture was recorded, so no '
+                       'model ran')  # fmt: skip
     return 0

@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.progress import Progress
 
 from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.cli.ignored import refuse_ignored
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT_FROM_0, POSITIVE, WORKERS
 from dysl_vla_ros.errors import ConfigError
@@ -71,7 +71,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Run pieces, then check, write or print the page."""
-    console = Console()
+    console = Output()
     if given.run:
         refuse_ignored(given, ('--check', '--write'), 'beside --run', 'pieces are played, and the '
                        'page is made by a call of its own')  # fmt: skip
@@ -99,13 +99,13 @@ def run(given: argparse.Namespace) -> int:
                  if not path.is_file() or path.read_text('utf-8') != text]  # fmt: skip
         said = (f'not what the evidence says: dysl results --write {path}' if other
                 else 'as the evidence says')  # fmt: skip
-        console.print(f'{(other or [path])[0]}: {said}')
+        console.say(f'{(other or [path])[0]}: {said}')
         return 1 if other else 0
     file_target('--write', path, is_page, 'a page that dysl results wrote')
     file_target('--write', picture, is_picture, 'a picture that dysl results drew')
     for target, text in made.items():
         write_whole(target, text.encode())
-        console.print(f'{target}: written')
+        console.say(f'{target}: written')
     return 0
 
 
@@ -121,7 +121,7 @@ def is_picture(path: Path) -> bool:
         return stream.read(len(HEAD)) == HEAD
 
 
-def _run(given: argparse.Namespace, console: Console) -> int:
+def _run(given: argparse.Namespace, console: Output) -> int:
     from dysl_vla_ros.lab.evaluation.results_run import check_piece_run, run_piece
 
     wanted = {name: (piece, given.evidence / f'{name}.json', _report(given.evidence, name))
@@ -141,7 +141,7 @@ def _run(given: argparse.Namespace, console: Console) -> int:
         over = f'{given.minutes:g} minutes are over; the same command goes on'
         if found is None:
             left += 1
-            console.print(f'{name}: {over}')
+            console.say(f'{name}: {over}')
             continue
         earlier = before or {}
         machines = [*earlier.get('machine', '').split(', '),
@@ -154,13 +154,13 @@ def _run(given: argparse.Namespace, console: Console) -> int:
         partly = found['episodes_played'] < found['episodes_wanted']
         if partly:
             left += 1
-            console.print(f'{name}: {found["episodes_played"]} of {found["episodes_wanted"]} '
-                          f'episodes in every row; {over}')  # fmt: skip
+            console.say(f'{name}: {found["episodes_played"]} of {found["episodes_wanted"]} '
+                        f'episodes in every row; {over}')  # fmt: skip
         if earlier.get('episodes_played', 0) > found['episodes_played']:
-            console.print(f'{target}: has more episodes than that, and is left as it is')
+            console.say(f'{target}: has more episodes than that, and is left as it is')
             continue
         write_json(target, found)
-        console.print(f'{target}: written')
+        console.say(f'{target}: written')
     return _LEFT if left else 0
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from rich.console import Console
 from rich.table import Table
 
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.values import ANY, POSITIVE, SHARE_INSIDE, whole
 from dysl_vla_ros.data_types import ActionSpace
 from dysl_vla_ros.errors import ConfigError
@@ -167,6 +167,7 @@ def train_robot_set(given: argparse.Namespace) -> int:
     from dysl_vla_ros.cli.train import CHECKPOINT
     from dysl_vla_ros.lab.begun_with import Stages
     from dysl_vla_ros.lab.data.batches import Augmentation
+    from dysl_vla_ros.lab.data.observation_file import OBSERVATIONS
     from dysl_vla_ros.lab.data.robot_samples import load_robot_samples, read_set
     from dysl_vla_ros.lab.learn.dense import forget_states
     from dysl_vla_ros.lab.learn.half import check_speed
@@ -198,7 +199,7 @@ def train_robot_set(given: argparse.Namespace) -> int:
         exit_layers=tuple(given.exit_layers) if given.exit_layers else (0, 0),
     )  # fmt: skip
     settings = replace(settings, weights=replace(settings.weights, gripper=1.0))
-    console = Console(highlight=False)
+    console = Output(highlight=False)
     known = None
     if start is not None:
         from dysl_vla_ros.lab.learn.robot_policy import reading_of
@@ -208,8 +209,8 @@ def train_robot_set(given: argparse.Namespace) -> int:
             raise ConfigError('start', str(given.start), 'a checkpoint of the robot of the set')
     data, reading, rows = read_set(str(given.dataset[0]), choice_of(given), known)
     told = '\n'.join(f'- {line}' for line in reading.told)
-    console.print(f'{given.dataset[0]}: {data.robot}, {len(data.episodes)} episodes, '
-                  f'{data.frames} frames\n{told}')  # fmt: skip
+    console.say(f'{given.dataset[0]}: {data.robot}, {len(data.episodes)} episodes, '
+                f'{data.frames} frames\n{told}')  # fmt: skip
     with StageBars(console) as bars:
         space = Workspace(given.out, given.out, device, bars.progress)
         samples = load_robot_samples(data, reading, rows, given.max_frames, bars.count('read'))
@@ -227,13 +228,26 @@ def train_robot_set(given: argparse.Namespace) -> int:
         card = {'train': {**space.report, 'settings': describe(settings)}}
         stages.note(path, made_of)
         save_checkpoint(path, with_card(checkpoint, **card))
+        seen = _held_out(given.out / OBSERVATIONS, checkpoint, samples, reading)
         forget_states(space, NAME)
     console.print(scores_table(scores, len(samples.episodes), samples.held_out.frames))
-    console.print(verdict(scores))
-    console.print(f'{path}: dense, {checkpoint.config.layers} layers of width '
-                  f'{checkpoint.config.width}; now dysl distill {path} --dataset '
-                  f'{given.dataset[0]} --out FOLDER')  # fmt: skip
+    console.tell(verdict(scores))
+    console.say(seen)
+    console.say(f'{path}: dense, {checkpoint.config.layers} layers of width '
+                f'{checkpoint.config.width}; now dysl distill {path} --dataset '
+                f'{given.dataset[0]} --out FOLDER')  # fmt: skip
     return 0
+
+
+def _held_out(path: Path, checkpoint: Checkpoint, samples: RobotSamples, reading: Reading) -> str:
+    """Write what ``--observations`` takes; say so, or why there is none."""
+    from dysl_vla_ros.lab.learn.robot_policy import write_held_out
+
+    try:
+        write_held_out(path, checkpoint, samples, reading)
+    except ConfigError as error:
+        return f'no observations were written beside it: {error}'
+    return f'{path}: held-out states, for dysl calibrate, headroom and bench --observations'
 
 
 def scores_table(scores: Scores, episodes: int, frames: int) -> Table:

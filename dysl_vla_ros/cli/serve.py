@@ -12,11 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from dysl_vla_ros.bundle import MANIFEST_NAME
 from dysl_vla_ros.bundle.no_files import with_weights
 from dysl_vla_ros.cli.checkpoints import add_checkpoint_options, open_in_torch
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, POSITIVE, WORKERS, add_backend, whole
 from dysl_vla_ros.config import EngineConfig, NodeConfig
 from dysl_vla_ros.engines.fake.arm import is_fake_path
@@ -96,7 +95,7 @@ def run(given: argparse.Namespace) -> int:
         given.max_message_mb << 20, given.connections,
     )  # fmt: skip
     written = None if given.contract is None else read_contract(given.contract.expanduser())
-    console, answered = Console(), _Answered()
+    console, answered = Output(), _Answered()
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
     logging.getLogger('websockets').setLevel(logging.ERROR)
     asked = ThreadPoolExecutor(1, 'policy')
@@ -116,17 +115,17 @@ def run(given: argparse.Namespace) -> int:
         asked.shutdown(wait=False)
         raise
     server.start()
-    console.print(
+    console.say(
         f'{contract.name} on {policy.engine.device}: {server.url} (openpi), '
-        f'{server.url}{HARNESS} (vla-eval), mode {settings.mode}', soft_wrap=True,
+        f'{server.url}{HARNESS} (vla-eval), mode {settings.mode}',
     )  # fmt: skip
     for line in _warnings(given.host, place.token, place.certificate):
-        console.print(line, soft_wrap=True)
+        console.say(line)
     _wait(server)
     listening = server.listening
     server.close()
     policy.engine.close()
-    console.print(str(answered))
+    console.say(str(answered))
     if not listening:
         raise EngineError(f'{server.url}: nobody could come any more; what is above says why')
     return 0

@@ -9,10 +9,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from dysl_vla_ros import bringup
 from dysl_vla_ros.cli.inputs import look_at_bundle, need
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import POSITIVE, SEED
 from dysl_vla_ros.demo.domain import ReservedDomain
@@ -59,7 +58,7 @@ def run(given: argparse.Namespace) -> int:
     from dysl_vla_ros.ros.chaos import endurance, proc
     from dysl_vla_ros.ros.chaos.listener import Listener
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Output()
     specs = bringup.nodes({'engine': given.engine, 'seed': str(given.seed)})
     reserved = ReservedDomain()
     env = environment(reserved.number)
@@ -85,23 +84,22 @@ def run(given: argparse.Namespace) -> int:
             kept = 'what was measured so far is summed up below'
             if given.json is not None:
                 kept += f', and kept in {given.json}'
-            console.print(f'interrupted: {kept}', markup=False)
+            console.say(f'interrupted: {kept}')
         until = listener.seconds
     document = _document(measured, until)
     for line in endurance.text(measured, until):
-        console.print(line, markup=False)
-    console.print(
+        console.say(line)
+    console.say(
         f'{document["rate_hz_mean"]} commands per second (least {document["rate_hz_least"]}), '
         f'longest gap {1000 * document["gap_s_longest"]:.0f} ms, {until:.0f} s',
-        markup=False,
     )
     for problem in document['problems']:
-        console.print(f'  {problem}', markup=False)
+        console.say(f'  {problem}')
     if given.json is not None:
         write_json(given.json, document)
-        console.print(f'wrote {given.json}', markup=False)
+        console.say(f'wrote {given.json}')
     if given.plot is not None:
-        console.print(_plot(measured, until, given.plot), markup=False)
+        console.say(_plot(measured, until, given.plot))
     return 0 if document['ok'] else 1
 
 

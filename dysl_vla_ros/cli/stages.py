@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,11 +15,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from dysl_vla_ros.cli.output import Output
+
 
 class StageBars:
     """One bar per stage; use as a context manager."""
 
-    def __init__(self, console: Console, shown: bool = True) -> None:
+    def __init__(self, console: Output, shown: bool = True) -> None:
         """Prepare.
 
         Args:
@@ -57,7 +58,7 @@ class StageBars:
     def say(self, text: str) -> None:
         """A line above the bars."""
         if self._shown:
-            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self._console.say(text)
 
     def told(self, stage: str, figures: Mapping[str, Any]) -> None:
         """What a stage found."""
@@ -65,7 +66,7 @@ class StageBars:
             shown = ', '.join(f'{name.replace("_", " ")} {_shown(value)}'
                               for name, value in figures.items()
                               if not isinstance(value, dict))  # fmt: skip
-            self._console.print(f'{stage}: {shown}', highlight=False, markup=False)
+            self._console.say(f'{stage}: {shown}')
 
 
 def listed(numbers: Iterable[object]) -> str:

@@ -10,10 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from dysl_vla_ros.cli.ignored import refuse_ignored
 from dysl_vla_ros.cli.inputs import look_at_checkpoint, look_at_dataset, need
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.robot_set import (
     READ,
     TRAINED,
@@ -136,7 +135,7 @@ def run(given: argparse.Namespace) -> int:
         check_network(settings.network)
     data = load_data(given)
     start = None if given.start is None else load_checkpoint(given.start)
-    console = Console()
+    console = Output()
     path = given.out / CHECKPOINT
     with StageBars(console, shown=_first()) as bars:
         space = Workspace(given.out, given.out, device, bars.progress, bars.told)
@@ -158,8 +157,8 @@ def run(given: argparse.Namespace) -> int:
             save_checkpoint(path, with_card(checkpoint, **card))
         forget_states(space, 'ground', 'train')
     if space.main:
-        console.print(f'{path}: dense, {checkpoint.config.layers} layers of width '
-                      f'{checkpoint.config.width}')  # fmt: skip
+        console.say(f'{path}: dense, {checkpoint.config.layers} layers of width '
+                    f'{checkpoint.config.width}')  # fmt: skip
     return 0
 
 

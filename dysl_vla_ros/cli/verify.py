@@ -12,7 +12,6 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
@@ -21,6 +20,7 @@ from dysl_vla_ros.bundle.manifest import Manifest
 from dysl_vla_ros.bundle.onnx_wire import looked_up_rows
 from dysl_vla_ros.cli.checkpoints import add_checkpoint_options, open_exportable
 from dysl_vla_ros.cli.inputs import look_at_arrays, look_at_bundle, look_at_checkpoint
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.report import check_json, write_json
 from dysl_vla_ros.cli.values import COUNT, FROM_0, SEED, WORKERS, add_backend
 from dysl_vla_ros.data_types import Observation
@@ -81,7 +81,7 @@ def run(given: argparse.Namespace) -> int:
     known = manifest.calibration
     for layer in sorted({known.exit_layer, *known.exit_by_instruction.values()} - {0}):
         plans += (manifest.layout.exit_plan(layer),)
-    console = Console()
+    console = Output()
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task('passes', total=len(plans))
 
@@ -95,7 +95,7 @@ def run(given: argparse.Namespace) -> int:
                   + ('within the budget' if report.within else '[red]above the budget[/]')
                   + f': cosine at least {budget.cosine:g}, relative error at most '
                   f'{budget.relative:g}, of actions {budget.actions:g}, of gates '
-                  f'{budget.gate:g}')  # fmt: skip
+                  f'{budget.gate:g}', soft_wrap=True)  # fmt: skip
     if given.json is not None:
         document = {
             'bundle': manifest.name, 'precision': manifest.precision,
@@ -244,7 +244,7 @@ def embedded_rows(bundle: str, manifest: Manifest) -> int | None:
         return None
 
 
-def _print(console: Console, report: Report, total: int) -> None:
+def _print(console: Output, report: Report, total: int) -> None:
     table = Table(title='segments, on the states of the reference')
     for title in ('', 'segment', 'cosine', 'largest error', 'relative', 'gate error'):
         table.add_column(title, justify='left' if title in ('', 'segment') else 'right')
@@ -267,7 +267,8 @@ def _print(console: Console, report: Report, total: int) -> None:
     equal = {True: 'the full pass bit for bit', None: 'nothing to skip',
              False: '[red]differs from the full pass[/]'}[report.resumed_equal]  # fmt: skip
     console.print(f'resumed re-run: {equal}; decisions of live controllers: '
-                  f'{report.decided_otherwise} of {report.decisions} differ')  # fmt: skip
+                  f'{report.decided_otherwise} of {report.decisions} differ',
+                  soft_wrap=True)  # fmt: skip
 
 
 def _mark(within: bool) -> str:

@@ -10,9 +10,7 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.text import Text
-
+from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.values import whole
 from dysl_vla_ros.errors import ConfigError, DyslError
 from dysl_vla_ros.ros_names import is_name
@@ -89,9 +87,9 @@ def need_server() -> None:
 
 
 def _say(target: str, url: str) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(Text(f'the page of {target}: {url}'))
-    console.print(Text('who has this address may stop and start the arm; Ctrl-C ends the page'))
+    console = Output()
+    console.say(f'the page of {target}: {url}')
+    console.say('who has this address may stop and start the arm; Ctrl-C ends the page')
 
 
 def _check(given: argparse.Namespace) -> None:

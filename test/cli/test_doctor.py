@@ -180,7 +180,7 @@ def test_a_command_that_lacks_a_library_points_to_the_doctor(tmp_path):
         env={'PYTHONPATH': str(Path(doctor.__file__).parents[2])},
     )  # fmt: skip
     assert done.returncode == 1 and 'Traceback' not in done.stderr
-    assert 'needs rich, which is not installed; dysl doctor says how to get it' in done.stderr
+    assert 'needs yaml, which is not installed; dysl doctor says how to get it' in done.stderr
 
 
 def test_a_bundle_that_fits_its_checksums_is_ok(folder):
