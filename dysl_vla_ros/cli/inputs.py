@@ -101,7 +101,11 @@ def look_at_observations(field: str, path: Path | None) -> None:
         raise ConfigError(field, str(path), 'a recording, or a .npz file of arrays: there is '
                           'nothing of this name')  # fmt: skip
     elif (place := path.expanduser()).is_dir() and not holds_recording(place):
-        what = 'a LeRobot set' if (place / 'meta').is_dir() else 'a folder without a recording'
+        what = (
+            'a LeRobot set, of which dysl train leaves observations.npz'
+            if (place / 'meta').is_dir()
+            else 'a folder without a recording'
+        )
         raise ConfigError(field, str(path), 'a recording of the node (.mcap or .db3), or a .npz '
                           f'file of arrays (doc/method.md): this is {what}')  # fmt: skip
 
