@@ -32,7 +32,7 @@ from dysl_vla_ros.lab.evaluation.plots import check_plot, plot_evaluation
 from dysl_vla_ros.lab.evaluation.videos import Videos
 from dysl_vla_ros.lab.evaluation.workers import episode_name
 from dysl_vla_ros.node_parameters import load_yaml
-from dysl_vla_ros.sim.goals import FAMILIES, Split
+from dysl_vla_ros.sim.goals import FAMILIES, Split, in_order
 
 EXAMPLE = """
 dysl evaluate --episodes 2
@@ -192,7 +192,7 @@ def _options(given: argparse.Namespace, videos: Videos | None) -> EvaluateOption
         paces=tuple(given.pace),
         episodes=given.episodes,
         first_seed=given.first_seed,
-        families=tuple(given.families),
+        families=in_order(given.families),
         split=given.split,
         latency=latency_seconds(given.latency),
         time_limit=given.time_limit,

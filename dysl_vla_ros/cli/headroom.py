@@ -44,7 +44,7 @@ from dysl_vla_ros.lab.evaluation.modes import Row
 from dysl_vla_ros.lab.evaluation.options import EvaluateOptions
 from dysl_vla_ros.node_parameters import load_yaml
 from dysl_vla_ros.policy import open_policy
-from dysl_vla_ros.sim.goals import FAMILIES, Split
+from dysl_vla_ros.sim.goals import FAMILIES, Split, in_order
 
 FORMAT = 'dysl_vla_headroom'
 FORMAT_VERSION = 1
@@ -211,7 +211,7 @@ def _options(given: argparse.Namespace, split: Split) -> EvaluateOptions:
     return replace(
         EvaluateOptions(
             bundle=given.engine, modes=('oracle',), tolerances=tuple(given.tolerance),
-            episodes=given.episodes, first_seed=given.first_seed, families=tuple(given.families),
+            episodes=given.episodes, first_seed=given.first_seed, families=in_order(given.families),
             latency=latency_seconds(given.latency), time_limit=given.time_limit,
             workers=given.workers, config=config,
         ),

@@ -6,6 +6,7 @@ negative y side of ``base_link``.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -23,6 +24,11 @@ RELATIONS: dict[Family, tuple[Relation, ...]] = {
 }
 Split = Literal['train', 'heldout_phrasing', 'heldout_objects', 'heldout']
 SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+def in_order(families: Collection[str]) -> tuple[Family, ...]:
+    """Families in one order, each once: they take turns, so that another order is other scenes."""
+    return tuple(family for family in FAMILIES if family in families)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dysl_vla_ros.cli.evaluate import _options
 from dysl_vla_ros.cli.evaluate_options import OF_MODES, PLACES, refuse_idle
 from dysl_vla_ros.cli.main import main, parser_of
 from dysl_vla_ros.errors import ConfigError
@@ -77,3 +78,9 @@ def test_the_option_to_use_in_its_place_is_named(words, said, capsys, tmp_path, 
     found = capsys.readouterr().err
     assert said in found and len(found.splitlines()) == 1, found
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_scenes_hang_on_which_families_are_played_not_on_their_order():
+    orders = (('pick', 'push'), ('push', 'pick'), ('push', 'pick', 'push'))
+    played = [_options(parsed('--families', *words), None).specs() for words in orders]
+    assert played[0] == played[1] == played[2]
