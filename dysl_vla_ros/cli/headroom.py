@@ -211,9 +211,9 @@ def _options(given: argparse.Namespace, split: Split) -> EvaluateOptions:
     return replace(
         EvaluateOptions(
             bundle=given.engine, modes=('oracle',), tolerances=tuple(given.tolerance),
-            episodes=given.episodes, first_seed=given.first_seed, families=in_order(given.families),
-            latency=latency_seconds(given.latency), time_limit=given.time_limit,
-            workers=given.workers, config=config,
+            episodes=given.episodes, first_seed=given.first_seed,
+            families=in_order(given.families), latency=latency_seconds(given.latency),
+            time_limit=given.time_limit, workers=given.workers, config=config,
         ),
         split=split,
     )  # fmt: skip
