@@ -18,7 +18,6 @@ from dysl_vla_ros.cli import calibrate_mode
 from dysl_vla_ros.cli.calibrate_mode import Chosen
 from dysl_vla_ros.cli.calibrate_options import refuse_idle, what_is_kept
 from dysl_vla_ros.cli.calibrate_recording import keep_as_written, kept_recording
-from dysl_vla_ros.cli.evaluate import latency_seconds
 from dysl_vla_ros.cli.failures import FAILED
 from dysl_vla_ros.cli.inputs import (
     holds_recording,
@@ -39,6 +38,7 @@ from dysl_vla_ros.cli.values import (
     SHARE_INSIDE,
     TIME_LIMIT,
     WORKERS,
+    latency_seconds,
     whole,
 )
 from dysl_vla_ros.errors import ConfigError

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from dysl_vla_ros.bringup import config_folder
 from dysl_vla_ros.bundle.manifest import CalibrationSpec, Manifest
-from dysl_vla_ros.cli.evaluate import latency_seconds
 from dysl_vla_ros.cli.stages import StageBars
+from dysl_vla_ros.cli.values import latency_seconds
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.node_parameters import load_yaml

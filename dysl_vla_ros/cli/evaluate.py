@@ -20,8 +20,16 @@ from dysl_vla_ros.cli.evaluate_world import add_world, run_world
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file, need
 from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.report import check_json, write_json
-from dysl_vla_ros.cli.values import COUNT, COUNT_FROM_0, SEED, SHARE, TIME_LIMIT, WORKERS, number
-from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.cli.values import (
+    COUNT,
+    COUNT_FROM_0,
+    SEED,
+    SHARE,
+    TIME_LIMIT,
+    WORKERS,
+    latency_seconds,
+    number,
+)
 from dysl_vla_ros.lab.evaluation.episodes import EpisodeResult
 from dysl_vla_ros.lab.evaluation.evaluate import about, bundle_name, evaluate, evaluated_manifest
 from dysl_vla_ros.lab.evaluation.ledger import Ledger, waiting
@@ -208,21 +216,6 @@ def interrupted(kept: int, total: int, path: Path | None = None) -> str:
     """What is left of a run that was broken off."""
     where = '' if path is None else f' in {path}'
     return f'interrupted: {kept} of {total} episodes are kept{where}; the same command goes on'
-
-
-def latency_seconds(text: str) -> float | None:
-    """Seconds per pass of ``--latency``; None takes what each pass measures."""
-    if text == 'measured':
-        return None
-    if text == 'zero':
-        return 0.0
-    try:
-        seconds = float(text)
-    except ValueError:
-        raise ConfigError('latency', text, 'measured, zero, or a number of seconds') from None
-    if not 0 <= seconds <= 10:
-        raise ConfigError('latency', seconds, 'within [0, 10] seconds')
-    return seconds
 
 
 def _table(document: dict[str, Any]) -> Table:

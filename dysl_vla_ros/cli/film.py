@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dysl_vla_ros.bringup import config_folder
-from dysl_vla_ros.cli.evaluate import latency_seconds
 from dysl_vla_ros.cli.inputs import look_at_bundle, need
 from dysl_vla_ros.cli.output import Output
-from dysl_vla_ros.cli.values import COUNT_FROM_0, SEED
+from dysl_vla_ros.cli.values import COUNT_FROM_0, SEED, latency_seconds
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.modes import MODES, Row, mode_config, mode_policy
 from dysl_vla_ros.node_parameters import load_yaml

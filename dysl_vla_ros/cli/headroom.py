@@ -11,14 +11,14 @@ from typing import Any, get_args
 from rich.progress import Progress
 
 from dysl_vla_ros.bringup import config_folder
-from dysl_vla_ros.cli.evaluate import interrupted, latency_seconds
+from dysl_vla_ros.cli.evaluate import interrupted
 from dysl_vla_ros.cli.headroom_gate import add_gate, try_gate
 from dysl_vla_ros.cli.headroom_tables import closed_table, exits_table, groups_table
 from dysl_vla_ros.cli.ignored import refuse_ignored
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file, look_at_observations
 from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.report import check_json, write_json
-from dysl_vla_ros.cli.values import COUNT, SEED, TIME_LIMIT, WORKERS, number
+from dysl_vla_ros.cli.values import COUNT, SEED, TIME_LIMIT, WORKERS, latency_seconds, number
 from dysl_vla_ros.config import EngineConfig
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.evaluation.bench_observations import fits_the_simulator, load_recorded

@@ -121,3 +121,18 @@ SHARE = number(0, 1)
 SHARE_ABOVE_0 = number(0, 1, above=True)
 SHARE_INSIDE = number(1e-6, 1 - 1e-6, words='a share: a number above 0 and below 1')
 DEPTH = number(0, 1, words='a share of the layers, within [0, 1]; 0: none')
+
+
+def latency_seconds(text: str) -> float | None:
+    """Seconds per pass of ``--latency``; None takes what each pass measures."""
+    if text == 'measured':
+        return None
+    if text == 'zero':
+        return 0.0
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise ConfigError('latency', text, 'measured, zero, or a number of seconds') from None
+    if not 0 <= seconds <= 10:
+        raise ConfigError('latency', seconds, 'within [0, 10] seconds')
+    return seconds

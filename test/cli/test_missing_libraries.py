@@ -69,3 +69,13 @@ def test_every_optional_library_of_setup_py_is_known_where_it_is_missing():
     asked = set(re.findall(r"'([A-Za-z][\w-]*)(?:\[\w+\])?[><=]=", block))
     others = {'mujoco', *(name for name in asked if name.startswith('ros-jazzy-'))}
     assert asked - named - others == set()
+
+
+def test_what_trains_a_policy_asks_for_nothing_that_only_a_robot_needs():
+    """The extra ``train`` is enough from a set to a bundle: neither kinematics nor a simulator."""
+    commands = ('import_set', 'train', 'distill', 'calibrate', 'export', 'verify', 'bench')
+    lines = ['import sys', 'sys.modules.update(dict.fromkeys(("pinocchio", "mujoco", "rclpy")))',
+             *(f'import dysl_vla_ros.cli.{name}' for name in commands)]  # fmt: skip
+    done = subprocess.run([sys.executable, '-c', '\n'.join(lines)], check=False, text=True,
+                          capture_output=True, cwd=ROOT)  # fmt: skip
+    assert done.returncode == 0, done.stderr
