@@ -14,7 +14,7 @@ from dysl_vla_ros.core.chunk_scheduler import ChunkScheduler
 from dysl_vla_ros.core.governor import Governor, Settled
 from dysl_vla_ros.core.motion_plan import Knot
 from dysl_vla_ros.core.pace import Pace
-from dysl_vla_ros.core.path import straight
+from dysl_vla_ros.core.path import Path, straight
 from dysl_vla_ros.core.run_state import InputStatus, State
 from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.core.watchdogs import Facts, Finding, Watchdogs
@@ -62,6 +62,8 @@ class Playback:
         self.seam_jump = 0.0
         self.moved: tuple[str, ...] = ()
         self.on_way = False
+        self._home: tuple[FloatArray, float] | None = None
+        self._walked: Path | None = None
         self._scale = 1.0
         self.last: Command | None = None
         self._before: Command | None = None
@@ -83,6 +85,8 @@ class Playback:
     @limits.setter
     def limits(self, limits: MotionLimits) -> None:
         self.governor.limits = self._watchdogs.limits = limits
+        if self._walked is not None and self.governor.path is self._walked:
+            self._walk()
 
     @property
     def commanding(self) -> bool:
@@ -193,14 +197,24 @@ class Playback:
         share = np.clip((here - way[0]) @ along / length, 0.0, 1.0) if length > 0 else 0.0
         if (np.abs(way[0] + share * along - here) > limits.each(*BESIDE_WAY)).any():
             return False
-        rows = straight(here, way[-1], limits.each(*_STEP))
-        slow = replace(limits, velocity=velocity_scale * limits.velocity)
+        self._home = (way[-1], velocity_scale)
+        self.moved, self.on_way = (), True
+        self._walk()
+        return True
+
+    def _walk(self) -> None:
+        """Along the way home from where the arm is told to be, at its share of the limits."""
+        assert self.governor.plan is not None
+        assert self._home is not None
+        goal, share = self._home
+        here, limits = self.governor.plan.knots[0].position, self.limits
+        rows = straight(here, goal, limits.each(*_STEP))
+        slow = replace(limits, velocity=share * limits.velocity)
         nothing = np.zeros((len(rows) - 1, 1))
         path = self.scheduler.accept(self.scheduler.progress, rows, nothing, None, slow)
         assert path is not None, 'a way has at least one step'
-        self.moved, self.on_way = (), True
+        self._walked = path
         self.governor.follow(path)
-        return True
 
     def advance(self, now: float, go: bool, follows: bool) -> tuple[Knot, list[FloatArray]] | None:
         """Let time pass; None while nothing is commanded.

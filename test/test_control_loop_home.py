@@ -125,6 +125,41 @@ def test_after_a_pause_it_goes_on_and_after_a_stop_it_does_not():
     assert bench.arm[0] < 0.6 and bench.loop.state == 'ready'
 
 
+@pytest.mark.parametrize(('before', 'after'), [(1.0, 0.1), (0.1, 1.0)])
+def test_a_velocity_scale_that_changes_on_the_way_home_counts_for_what_is_left_of_it(
+    before, after
+):
+    bench = Bench(PerfectPolicy(goal=5.0), **{**HOME, 'home.positions': [1.5]}).run(0.2)
+    bench.loop.limits = replace(bench.loop.limits, velocity=before * LIMITS.velocity)
+    assert bench.loop.home(bench.now) == ''
+    bench.run(1.5)
+    bench.loop.limits = replace(bench.loop.limits, velocity=after * LIMITS.velocity)
+    sent = len(bench.run(0.5).commands)
+    bench.run(0.5)
+    speeds = [abs(command.velocities[0]) for command in bench.commands[sent:]]
+    assert 0.9 * after * SLOW < max(speeds) <= after * SLOW * (1 + 1e-6)
+    bench.run(60.0 if after < before else 8.0)
+    assert bench.loop.reason == 'at home.positions'
+
+
+@pytest.mark.parametrize('estopped', [False, True])
+def test_a_velocity_scale_that_changes_after_a_fault_on_the_way_home_moves_nothing(estopped):
+    bench = homing(1.0)
+    bench.follows = False  # blocked: the command leads, and gives way to where the arm is
+    while bench.loop.state != 'fault':
+        bench.tick()
+    stands = float(bench.arm[0])
+    if estopped:
+        bench.loop.estop(bench.now, 'estop topic')
+    for scale in (0.5, 1.0):
+        bench.loop.limits = replace(bench.loop.limits, velocity=scale * LIMITS.velocity)
+        bench.run(0.2)
+    bench.follows = True
+    bench.run(2.0)
+    assert float(bench.arm[0]) <= stands + LIMITS.max_lead[0]
+    assert rests(bench)
+
+
 def test_a_start_on_the_way_takes_over_at_rest():
     bench = homing()
     assert bench.loop.start(bench.now) == ''
