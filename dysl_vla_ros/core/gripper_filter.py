@@ -41,8 +41,8 @@ class GripperFilter:
             return opening
         change = opening - self._sent
         # Full open and full closed are sent even when the step towards them is small.
-        at_end = opening in (0.0, 1.0) and change != 0.0
-        if abs(change) < self._config.hysteresis and not at_end:
+        at_end = opening in (0.0, 1.0)
+        if change == 0.0 or (abs(change) < self._config.hysteresis and not at_end):
             return None
         direction = 1 if change > 0 else -1
         turns = self._direction not in (0, direction)

@@ -51,6 +51,14 @@ def test_what_was_sent_is_not_sent_again_at_an_end_either():
     assert filtered(1.0, 1.0, 0.0, 0.0, dwell_s=0.0) == [1.0, None, 0.0, None]
 
 
+def test_without_a_hysteresis_what_was_sent_is_not_sent_again_nor_counts_as_a_reversal():
+    assert filtered(0.3, 0.3, 0.3, 0.31, 0.31, hysteresis=0.0, dwell_s=0.0) == [
+        0.3, None, None, 0.31, None,
+    ]  # fmt: skip
+    rises = [0.3, 0.5, *[0.5] * 19, 0.6]  # what went on opening was no reversal meanwhile
+    assert filtered(*rises, every=0.033, hysteresis=0.0, dwell_s=0.5)[-1] == 0.6
+
+
 def test_going_on_in_the_same_direction_waits_for_no_dwell():
     assert filtered(0.1, 0.4, 0.7, 1.0, every=0.01, dwell_s=0.2) == [0.1, 0.4, 0.7, 1.0]
 
