@@ -15,7 +15,7 @@ from dysl_vla_ros.core.skip_policy import SkipSettings
 from dysl_vla_ros.core.watchdogs import Patience
 from dysl_vla_ros.data_types import plain_words
 
-_HOLDS_POINTS = ('joint_commands', 'joint_state', 'twist', 'pose')
+HOLDS_POINTS = ('joint_commands', 'joint_state', 'twist', 'pose')
 """Command types whose receivers take points: what they were told last, they keep doing."""
 
 
@@ -32,7 +32,7 @@ def governor_settings(config: NodeConfig) -> GovernorSettings:
         fade=config.chunk.seam_fade_s if config.chunk.seam_method == 'hermite' else 0.0,
         max_jump=config.safety.start_max_jump_rad,
         max_jump_m=config.safety.start_max_jump_m,
-        holds_points=config.action.command_type in _HOLDS_POINTS,
+        holds_points=config.action.command_type in HOLDS_POINTS,
     )
 
 

@@ -63,13 +63,18 @@ class GripperFilter:
 class GripperRamp:
     """The gripper commanded as a joint: it travels to what was sent, and never jumps."""
 
-    def __init__(self, config: GripperConfig) -> None:
-        """Nowhere yet."""
+    def __init__(self, config: GripperConfig, holds_points: bool = False) -> None:
+        """Nowhere yet.
+
+        Args:
+            config: Its ends and its stroke.
+            holds_points: The receiver takes single values and stays at the last one.
+        """
         stroke = abs(config.open_value - config.closed_value)
         # Between points at rest a controller's cubic is 1.5 times as fast as the mean.
         self._rate = stroke / config.stroke_s / 1.5
         # A trajectory is followed to its end by itself; a single value is stayed at.
-        self._whole_window = config.interface != 'forward'
+        self._whole_window = not holds_points and config.interface != 'forward'
         self._opening = 1.0 if config.open_value > config.closed_value else -1.0
         self._value: float | None = None
         self._goal = 0.0

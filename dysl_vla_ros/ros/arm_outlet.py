@@ -10,6 +10,7 @@ from rclpy.node import Node
 
 from dysl_vla_ros.config import NodeConfig
 from dysl_vla_ros.data_types import Command
+from dysl_vla_ros.loop_settings import HOLDS_POINTS
 from dysl_vla_ros.ros import gripper_channel, qos
 from dysl_vla_ros.ros.gripper_channel import GripperChannel
 
@@ -103,14 +104,15 @@ def outlets(
     Raises:
         ConfigError: A gripper cannot be reached from this machine; nothing is left behind.
     """
+    single = config.action.command_type in HOLDS_POINTS
     if not config.arms.names:
-        gripper = GripperChannel(node, config.gripper)
+        gripper = GripperChannel(node, config.gripper, holds_points=single)
         return (ArmOutlet(node, kind, topic, joint_names, gripper),)
     grippers: list[GripperChannel] = []
     try:
         for arm in config.arms.each:
             where = f'{arm.name}/{gripper_channel.TOPIC}'
-            grippers.append(GripperChannel(node, arm.gripper, where))
+            grippers.append(GripperChannel(node, arm.gripper, where, single))
     except BaseException:
         _drop(grippers)
         raise

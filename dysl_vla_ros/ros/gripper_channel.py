@@ -21,7 +21,9 @@ _MOVED = 0.05
 class GripperChannel:
     """One gripper, by whichever interface; called by the command thread alone."""
 
-    def __init__(self, node: Node, config: GripperConfig, topic: str = TOPIC) -> None:
+    def __init__(
+        self, node: Node, config: GripperConfig, topic: str = TOPIC, holds_points: bool = False
+    ) -> None:
         """Create the publishers, or the action's client.
 
         Args:
@@ -29,6 +31,7 @@ class GripperChannel:
             config: Of this gripper.
             topic: Where a gripper with a topic listens, and the shadow of every gripper but one
                 that is carried in the arm's messages.
+            holds_points: Those messages are single points, of which the last one is held.
 
         Raises:
             ConfigError: The interface is an action, and control_msgs is not installed.
@@ -36,7 +39,8 @@ class GripperChannel:
         self._node = node
         self._config = config
         self._filter = GripperFilter(config)
-        self._ramp = GripperRamp(config)
+        self._holds_points = holds_points
+        self._ramp = GripperRamp(config, holds_points)
         self._armed: bool | None = None
         self._silent = True
         self._left_at: float | None = None
@@ -85,7 +89,7 @@ class GripperChannel:
             changed |= abs(measured - self._left_at) > _MOVED
         if changed or (self._silent and not self.is_carried):
             self._filter = GripperFilter(self._config)
-            self._ramp = GripperRamp(self._config)
+            self._ramp = GripperRamp(self._config, self._holds_points)
             self._found_at = None
             if self._action is not None:
                 self._action.forget()

@@ -349,6 +349,24 @@ def test_a_forward_gripper_goes_on_holding_after_a_silence_unless_somebody_moved
     assert wire.live[-1].data[3] == pytest.approx(-0.17 + 0.8 * 1.91)  # and is not crept after
 
 
+@pytest.mark.parametrize('kind', ['joint_commands', 'joint_state'])
+def test_a_gripper_told_single_values_goes_on_from_the_last_one_after_a_silence(graph, kind):
+    carried = {**FORWARD, 'command_type': kind}
+    if kind == 'joint_state':
+        carried['gripper.interface'] = 'joint'
+    wire, stamp = Wire(graph, **carried), time.monotonic()
+    for tick in range(6):  # on its way to closed
+        wire.send(command(gripper=0.0, stamp=stamp + tick / 30), opening=1.0)
+    wire.publishers.finish()
+    wire.send(command(stamp=stamp + 5.0), opening=1.0)
+    told = [
+        list(message.data if kind == 'joint_commands' else message.position)[3]
+        for message in wire.live
+    ]
+    longest = 0.1 * 1.91 / 1.0 / 1.5  # of a tenth of a second
+    assert abs(told[-1] - told[-2]) <= longest + 1e-9
+
+
 def test_a_gripper_that_listens_late_is_told_what_stands_but_not_by_a_hold(graph):
     from rclpy.node import Node
     from std_msgs.msg import Float64MultiArray
