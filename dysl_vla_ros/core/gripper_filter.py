@@ -59,6 +59,11 @@ class GripperFilter:
         closed, opened = self._config.closed_value, self._config.open_value
         return closed + opening * (opened - closed)
 
+    def opening_at(self, value: float) -> float:
+        """The opening for a value of the gripper joint."""
+        closed, opened = self._config.closed_value, self._config.open_value
+        return (value - closed) / (opened - closed)
+
 
 class GripperRamp:
     """The gripper commanded as a joint: it travels to what was sent, and never jumps."""
@@ -80,6 +85,8 @@ class GripperRamp:
         self._goal = 0.0
         self._at = 0.0
         self._told_until = 0.0
+        self.told: float | None = None
+        """Where what was told last leads; None before."""
 
     def column(
         self, now: float, target: float, times: FloatArray, may_open: bool = True
@@ -106,4 +113,6 @@ class GripperRamp:
         self._at, self._goal = now, target
         self._told_until = float(times[-1]) if self._whole_window else _LONGEST_STEP_S
         reach = self._rate * times
-        return np.asarray(np.clip(target, self._value - reach, self._value + reach))
+        column = np.asarray(np.clip(target, self._value - reach, self._value + reach))
+        self.told = float(column[-1 if self._whole_window else 0])
+        return column

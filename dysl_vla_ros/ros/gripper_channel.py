@@ -15,7 +15,7 @@ from dysl_vla_ros.ros.gripper_action import GripperAction
 
 TOPIC = 'gripper_command'
 _MOVED = 0.05
-"""A change of the measured opening while nothing was commanded: somebody moved the gripper."""
+"""So far from where a gripper was led while nothing was commanded: somebody moved it."""
 
 
 class GripperChannel:
@@ -85,8 +85,8 @@ class GripperChannel:
             measured: Its opening; None without a measurement.
         """
         changed = self._armed is not None and armed != self._armed
-        if self._silent and self._left_at is not None and measured is not None:
-            changed |= abs(measured - self._left_at) > _MOVED
+        if self._silent and measured is not None:
+            changed |= self._was_moved(measured)
         if changed or (self._silent and not self.is_carried):
             self._filter = GripperFilter(self._config)
             self._ramp = GripperRamp(self._config, self._holds_points)
@@ -94,6 +94,18 @@ class GripperChannel:
             if self._action is not None:
                 self._action.forget()
         self._armed, self._silent, self._left_at = armed, False, measured
+
+    def _was_moved(self, measured: float) -> bool:
+        """Whether the opening lies where nothing led it: neither left there, nor on the way told.
+
+        A gripper goes on after the last command, until it closes on something or is where it was
+        told to be.
+        """
+        if self._left_at is None:
+            return False
+        told = self._ramp.told
+        ends = (self._left_at, self._left_at if told is None else self._filter.opening_at(told))
+        return not min(ends) - _MOVED <= measured <= max(ends) + _MOVED
 
     def carried(
         self, command: Command, measured: float | None, at: float

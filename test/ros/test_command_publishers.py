@@ -349,6 +349,38 @@ def test_a_forward_gripper_goes_on_holding_after_a_silence_unless_somebody_moved
     assert wire.live[-1].data[3] == pytest.approx(-0.17 + 0.8 * 1.91)  # and is not crept after
 
 
+JOINT = {**FORWARD, 'command_type': 'joint_trajectory', 'gripper.interface': 'joint'}
+
+
+@pytest.mark.parametrize('carried', [FORWARD, JOINT])
+@pytest.mark.parametrize('flipped', [False, True])
+def test_a_gripper_that_went_on_closing_on_an_object_after_a_stop_goes_on_holding_it(
+    graph, carried, flipped
+):
+    ends = {'gripper.open_value': -0.17, 'gripper.closed_value': 1.74} if flipped else {}
+    wire, stamp = Wire(graph, **{**carried, **ends}), time.monotonic()
+    for tick in range(60):
+        opening = max(1.0 - 0.01 * tick, 0.45)  # it lags
+        wire.send(command(gripper=0.0, stamp=stamp + tick / 30), opening=opening)
+    wire.publishers.finish()
+    told = closing_told(wire)
+    assert told == pytest.approx(1.74 if flipped else -0.17)
+    wire.send(command(stamp=stamp + 5.0), opening=0.3)  # there it met the object
+    assert closing_told(wire) == told
+    wire.publishers.finish()
+    for moved in (0.4, -0.1):  # opened by a hand; and beyond where it was told to be
+        wire.send(command(stamp=stamp + 9.0), opening=moved)
+        there = -0.17 + (1.0 - moved if flipped else moved) * 1.91
+        assert closing_told(wire) == pytest.approx(there)
+        wire.publishers.finish()
+
+
+def closing_told(wire):
+    """Where the newest command leads the gripper."""
+    message = wire.live[-1]
+    return message.points[-1].positions[-1] if hasattr(message, 'points') else message.data[-1]
+
+
 @pytest.mark.parametrize('kind', ['joint_commands', 'joint_state'])
 def test_a_gripper_told_single_values_goes_on_from_the_last_one_after_a_silence(graph, kind):
     carried = {**FORWARD, 'command_type': kind}
