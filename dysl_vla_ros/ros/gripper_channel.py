@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from rclpy.node import Node
@@ -16,6 +17,23 @@ from dysl_vla_ros.ros.gripper_action import GripperAction
 TOPIC = 'gripper_command'
 _MOVED = 0.05
 """So far from where a gripper was led while nothing was commanded: somebody moved it."""
+
+
+@dataclass
+class _Told:
+    """What a gripper, or its shadow, was told.
+
+    Attributes:
+        filter: Which openings were sent.
+        ramp: How one that is carried travels to them.
+        found_at: Where that began; None before.
+        left_at: Measured at the last command; None without.
+    """
+
+    filter: GripperFilter
+    ramp: GripperRamp
+    found_at: float | None = None
+    left_at: float | None = None
 
 
 class GripperChannel:
@@ -38,13 +56,11 @@ class GripperChannel:
         """
         self._node = node
         self._config = config
-        self._filter = GripperFilter(config)
         self._holds_points = holds_points
-        self._ramp = GripperRamp(config, holds_points)
+        self._told = self._nothing()
+        self._aside: _Told | None = None
         self._armed: bool | None = None
         self._silent = True
-        self._left_at: float | None = None
-        self._found_at: float | None = None
         self._listeners = 0
         self.commanded = 1.0
         """The opening commanded last; open before the first."""
@@ -76,24 +92,28 @@ class GripperChannel:
     def begin(self, armed: bool, measured: float | None) -> None:
         """Before each command: does what was sent still hold?
 
-        What only the shadow was told, the gripper does not know. After a silence a wish is sent
-        anew; a gripper that is carried goes on from its last command, which may be what holds an
-        object, unless somebody moved it meanwhile: then it begins where it is.
+        What only the shadow was told, the gripper does not know; what it was told, it still does
+        after a motion in shadow. After a silence a wish is sent anew; a gripper that is carried
+        goes on from its last command, which may be what holds an object, unless somebody moved it
+        meanwhile: then it begins where it is.
 
         Args:
             armed: Whether commands reach the gripper.
             measured: Its opening; None without a measurement.
         """
-        changed = self._armed is not None and armed != self._armed
-        if self._silent and measured is not None:
-            changed |= self._was_moved(measured)
-        if changed or (self._silent and not self.is_carried):
-            self._filter = GripperFilter(self._config)
-            self._ramp = GripperRamp(self._config, self._holds_points)
-            self._found_at = None
+        if self._armed is not None and armed != self._armed:
+            before, self._aside = self._aside, self._told
+            self._told = before if armed and before is not None else self._nothing()
+            self._silent = True
+        moved = measured is not None and self._was_moved(measured)
+        if self._silent and (moved or not self.is_carried):
+            self._told = self._nothing()
             if self._action is not None:
                 self._action.forget()
-        self._armed, self._silent, self._left_at = armed, False, measured
+        self._armed, self._silent, self._told.left_at = armed, False, measured
+
+    def _nothing(self) -> _Told:
+        return _Told(GripperFilter(self._config), GripperRamp(self._config, self._holds_points))
 
     def _was_moved(self, measured: float) -> bool:
         """Whether the opening lies where nothing led it: neither left there, nor on the way told.
@@ -101,10 +121,10 @@ class GripperChannel:
         A gripper goes on after the last command, until it closes on something or is where it was
         told to be.
         """
-        if self._left_at is None:
+        left, led = self._told.left_at, self._told.ramp.told
+        if left is None:
             return False
-        told = self._ramp.told
-        ends = (self._left_at, self._left_at if told is None else self._filter.opening_at(told))
+        ends = (left, left if led is None else self._told.filter.opening_at(led))
         return not min(ends) - _MOVED <= measured <= max(ends) + _MOVED
 
     def carried(
@@ -124,13 +144,13 @@ class GripperChannel:
         """
         if not self.is_carried:
             return None
-        if self._found_at is None:
-            self._found_at = measured  # once: whoever follows a measurement creeps with it
-        opening = self._found_at if self._filter.sent is None else self._filter.sent
+        if self._told.found_at is None:
+            self._told.found_at = measured  # once: whoever follows a measurement creeps with it
+        opening = self._told.found_at if self._told.filter.sent is None else self._told.filter.sent
         if opening is None:
             return None
-        value, plays = self._filter.joint_value(opening), command.gripper is not None
-        column = self._ramp.column(at, value, command.window_times, plays)
+        value, plays = self._told.filter.joint_value(opening), command.gripper is not None
+        column = self._told.ramp.column(at, value, command.window_times, plays)
         return self._config.joint, column
 
     def send(self, command: Command) -> None:
@@ -138,9 +158,9 @@ class GripperChannel:
         plays = command.gripper is not None and not command.hold
         if self._action is not None:
             self._action.go(plays)
-        wanted = self._filter.update(command.gripper, plays, command.stamp)
+        wanted = self._told.filter.update(command.gripper, plays, command.stamp)
         if plays and self._newly_heard() and wanted is None:
-            wanted = self._filter.sent
+            wanted = self._told.filter.sent
         if wanted is not None:
             self._tell(wanted)
 
@@ -154,20 +174,20 @@ class GripperChannel:
         """What became of what was sent, for people; any thread."""
         if self._action is not None:
             return self._action.report
-        sent = self._filter.sent
+        sent = self._told.filter.sent
         return 'nothing sent' if sent is None else f'{100 * sent:.0f} % open sent'
 
     def problem(self) -> str:
         """Why the gripper does not do what is wanted; '' when it does, or nobody can know."""
         if self._action is not None:
             return self._action.problem
-        if self.live is None or not self._armed or self._silent or self._filter.sent is None:
+        if self.live is None or not self._armed or self._silent or self._told.filter.sent is None:
             return ''
         heard = self.live.get_subscription_count()
         return '' if heard else f'nobody subscribes to {self.live.topic_name}, the gripper'
 
     def _tell(self, opening: float) -> None:
-        value = self._filter.joint_value(opening)
+        value = self._told.filter.joint_value(opening)
         if self._armed:
             self.commanded = opening
         if self._armed and self._action is not None:

@@ -375,6 +375,27 @@ def test_a_gripper_that_went_on_closing_on_an_object_after_a_stop_goes_on_holdin
         wire.publishers.finish()
 
 
+@pytest.mark.parametrize('carried', [FORWARD, JOINT])
+def test_what_a_gripper_that_travels_with_the_arm_holds_is_held_after_a_motion_in_shadow(
+    graph, carried
+):
+    wire, stamp = Wire(graph, **carried), time.monotonic()
+    for tick in range(60):
+        wire.send(command(gripper=0.0, stamp=stamp + tick / 30), opening=0.3)  # on an object
+    wire.publishers.finish()
+    for tick in range(30):  # disarmed: the shadow opens
+        wire.send(command(gripper=1.0, stamp=stamp + 5.0 + tick / 30), armed=False, opening=0.3)
+    assert wire.shadow[0] and wire.gripper == []
+    wire.publishers.finish()
+    wire.send(command(stamp=stamp + 9.0), opening=0.3)
+    assert closing_told(wire) == pytest.approx(-0.17)
+    wire.publishers.finish()
+    wire.send(command(stamp=stamp + 12.0), armed=False, opening=0.3)
+    wire.publishers.finish()
+    wire.send(command(stamp=stamp + 15.0), opening=0.8)  # somebody took the object out
+    assert closing_told(wire) == pytest.approx(-0.17 + 0.8 * 1.91)
+
+
 def closing_told(wire):
     """Where the newest command leads the gripper."""
     message = wire.live[-1]
