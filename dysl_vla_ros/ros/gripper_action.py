@@ -44,13 +44,14 @@ class _Wish:
 
 @dataclass
 class _Goal:
-    """A wish as it was sent; ``phase`` says what became of it."""
+    """A wish as it was sent; ``phase`` says what became of it, ``cancelled`` that we ended it."""
 
     number: int
     wish: _Wish
     kind: str
     since: float
     phase: str = 'asked'
+    cancelled: bool = False
     handle: Any = None
     ended: str = ''
     problem: str = ''
@@ -151,7 +152,9 @@ class GripperAction:
         if goal is not None:
             self._age(goal, now)
         wish = self._wish
-        if wish is None or not self._going or self._client is None:
+        if wish is None or self._client is None:
+            return
+        if not self._going and not _grips_on(wish, goal):
             return
         if not self._servers or not self._client.server_is_ready():
             return
@@ -265,7 +268,7 @@ class GripperAction:
         self.poll()  # a newer wish may wait for this
 
     def _cancel(self, goal: _Goal, now: float) -> None:
-        goal.phase, goal.since = 'cancelling', now
+        goal.phase, goal.since, goal.cancelled = 'cancelling', now, True
         handle = goal.handle
         handle.cancel_goal_async().add_done_callback(lambda done: self._on_cancelled(goal))
 
@@ -303,6 +306,17 @@ class GripperAction:
             goal.ended = goal.problem = f'ended{place} with status {answer.status}'
         if goal is self._goal:
             self.poll()
+
+
+def _grips_on(wish: _Wish, goal: _Goal | None) -> bool:
+    """Whether a goal was cancelled for this wish, which opens no further: that must not be all.
+
+    Who is cancelled holds the measured place, and lets go of what it pressed on; a stop in between
+    would leave it at that.
+    """
+    if goal is None or not goal.cancelled or goal.number == wish.number:
+        return False
+    return wish.opening <= goal.wish.opening
 
 
 def _doing(wish: _Wish) -> str:

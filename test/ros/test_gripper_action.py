@@ -321,6 +321,33 @@ def test_a_refused_opening_is_not_tried_again_while_the_arm_holds(world):
     assert len(world.sent) == 1
 
 
+@pytest.mark.parametrize('answers', [True, False])
+def test_a_grip_that_was_cancelled_for_a_firmer_one_is_not_lost_to_a_stop(world, answers):
+    """A controller that is cancelled holds the measured place: what it held has no grip."""
+    world = world()
+    world.appears()
+    world.action.send(0.3, 0.3)
+    world.sent[0].take()
+    world.action.send(0.1, 0.1)
+    world.action.go(False)
+    if answers:
+        world.sent[0].cancelled.set(None)
+    assert world.wait(1.0).said == [(0.3, 0.0), (0.1, 0.0)]
+    world.sent[1].take(accepted=False)
+    assert len(world.wait(3.0).sent) == 2
+
+
+def test_a_close_that_was_cancelled_for_an_opening_is_not_followed_by_it_after_a_stop(world):
+    world = world()
+    world.appears()
+    world.action.send(0.0, 0.0)
+    world.sent[0].take()
+    world.action.send(1.0, 0.8)
+    world.action.go(False)
+    world.sent[0].cancelled.set(None)
+    assert world.wait(3.0).said == [(0.0, 0.0)]
+
+
 def test_a_wish_that_is_forgotten_is_never_sent(world):
     world = world()
     world.action.send(1.0, 0.8)
