@@ -114,10 +114,10 @@ class Inputs:
 
     def status(self, now: float) -> InputStatus:
         """Whether every stream is fresh and the cameras belong together."""
-        problems = [problem for stream in self.streams if (problem := stream.problem(now))]
+        found = [camera.stream.problem(now) for camera in self.cameras.values()]
+        problems = list(filter(None, (*found, self.joints.problem(now))))
         if not problems:
-            found = (self.joints.gripper_unseen(), self._skew_problem())
-            problems = [problem for problem in found if problem]
+            problems = list(filter(None, (self.joints.gripper_unseen(), self._skew_problem())))
         return InputStatus(not problems, '; '.join(problems))
 
     def camera_skew(self) -> float | None:

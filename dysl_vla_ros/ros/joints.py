@@ -62,6 +62,11 @@ class JointParts:
         """Joints of grippers that were never measured."""
         return [joint for joint in self._gripper_joints if joint not in self._parts]
 
+    def silent(self, since: float) -> list[str]:
+        """Joints of the arm not measured since a time [s], where others were; else none."""
+        old = [name for name in self._arm if name in self._parts and self._parts[name][0] < since]
+        return old if len(old) < len(self._arm) else []
+
     def add(self, message: Any, stamp: float) -> JointSample:
         """Take the policy's joints out of a message; others, and any order, are fine.
 
@@ -164,6 +169,12 @@ class Joints:
         """The newest complete sample."""
         newest = self.stream.newest
         return None if newest is None else newest.message
+
+    def problem(self, now: float) -> str:
+        """Why the joints cannot be used now, and which of them; '' when they are fresh."""
+        problem = self.stream.problem(now)
+        silent = self._parts.silent(now - self.stream.timeout) if problem else []
+        return f'{problem}: of {", ".join(silent)}, not of the others' if silent else problem
 
     def gripper_unseen(self) -> str:
         """That an opening that is needed was never measured; else ''."""

@@ -175,6 +175,17 @@ def test_they_stop_together(two, how):
     assert rig.robot.told_left == told
 
 
+def test_the_joints_of_the_arm_that_is_silent_are_named(two):
+    rig = two().run()
+    rig.robot.quiet = ('right',)
+    rig.wait_state('stale')
+    rig.wait_reason('joint_states: newest is', 'old', ': of right_a, right_b, not of the others')
+    rig.robot.quiet = ('left', 'right')
+    wait_for(lambda: 'left_a' not in rig.session.reason and 'right_a' not in rig.session.reason,
+             what='all are silent')  # fmt: skip
+    assert 'newest is' in rig.session.reason
+
+
 def test_arming_names_the_controller_that_is_missing(two):
     rig = two(armed=False).up()
     rig.graph.call(lambda: rig.robot.leave('left'))
