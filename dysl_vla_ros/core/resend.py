@@ -52,9 +52,10 @@ class Resend:
         sent = self._sent
         if sent is None or command.armed != sent.command.armed:
             return True
-        if command.gripper != sent.command.gripper:
+        before = sent.command
+        if command.gripper != before.gripper or command.more_grippers != before.more_grippers:
             return True
-        if command.hold and not sent.command.hold:
+        if command.hold and not before.hold:
             return True  # after a rest nothing more may come, and the window before may move yet
         age = own - sent.own
         if age > AGAIN * self._look_ahead or command.stamp - sent.command.stamp > AGAIN_S:

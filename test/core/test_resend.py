@@ -12,15 +12,15 @@ from dysl_vla_ros.core.resend import AGAIN_S, Resend
 SPEED = np.array([0.3, -0.1])
 
 
-def window(at, stamp=0.0, gripper=None, speed=SPEED, hold=False):
+def window(at, stamp=0.0, gripper=None, speed=SPEED, hold=False, more_grippers=()):
     """A window that begins where a constant speed has led after ``at`` seconds."""
     times = np.array([0.0, 0.05, 0.1, 0.15, 0.2, 0.25])
     positions = at * SPEED + np.minimum(times, 0.2)[:, None] * speed
     velocities = np.repeat(np.asarray(speed)[None], len(times), axis=0)
     velocities[-1] = 0.0
     return SimpleNamespace(
-        stamp=stamp, gripper=gripper, hold=hold, armed=True, window_times=times,
-        window_positions=positions, window_velocities=velocities,
+        stamp=stamp, gripper=gripper, more_grippers=more_grippers, hold=hold, armed=True,
+        window_times=times, window_positions=positions, window_velocities=velocities,
     )  # fmt: skip
 
 
@@ -43,6 +43,7 @@ def test_what_says_something_new_is_due_at_once(told):
     assert told.is_due(5.006, window(0.006, 0.02, speed=0.0 * SPEED))
     assert told.is_due(5.006, window(0.02, 0.02))
     assert told.is_due(5.006, window(0.006, 0.02, gripper=0.4))
+    assert told.is_due(5.006, window(0.006, 0.02, more_grippers=(0.4,)))
 
 
 def test_that_it_rests_is_due_at_once_however_little_differs(told):
