@@ -7,6 +7,8 @@ import numpy as np
 from dysl_vla_ros.config import GripperConfig
 from dysl_vla_ros.data_types import FloatArray
 
+_AT_END = 0.01
+"""An opening so near to full open or full closed means it: no model says it exactly."""
 _LONGEST_STEP_S = 0.1
 """After a pause of single values so much of the way is made up for, and no more."""
 
@@ -41,7 +43,7 @@ class GripperFilter:
             return opening
         change = opening - self._sent
         # Full open and full closed are sent even when the step towards them is small.
-        at_end = opening in (0.0, 1.0)
+        at_end = opening in (0.0, 1.0) or (_is_end(opening) and not _is_end(self._sent))
         if change == 0.0 or (abs(change) < self._config.hysteresis and not at_end):
             return None
         direction = 1 if change > 0 else -1
@@ -63,6 +65,10 @@ class GripperFilter:
         """The opening for a value of the gripper joint."""
         closed, opened = self._config.closed_value, self._config.open_value
         return (value - closed) / (opened - closed)
+
+
+def _is_end(opening: float) -> bool:
+    return min(opening, 1.0 - opening) <= _AT_END
 
 
 class GripperRamp:

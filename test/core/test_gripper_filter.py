@@ -30,6 +30,16 @@ def test_fully_closed_is_reached_in_small_steps():
     assert gripper.update(0.0, True, 0.2) == 0.0
 
 
+@pytest.mark.parametrize('closes', [True, False])
+def test_a_policy_that_means_an_end_and_never_says_it_exactly_reaches_it_and_stays(closes):
+    wanted = [1.0, 0.5, 0.09, 0.03, 0.004, 0.006, 0.002, 0.02]
+    openings = wanted if closes else [1.0 - opening for opening in wanted]
+    sent = filtered(*openings, hysteresis=0.1, dwell_s=0.0)
+    assert [None if opening is None else abs(opening - (not closes)) for opening in sent] == [
+        1.0, 0.5, pytest.approx(0.09), None, pytest.approx(0.004), None, None, None,
+    ]  # fmt: skip
+
+
 def test_a_hold_never_moves_the_gripper():
     gripper = GripperFilter(GripperConfig(dwell_s=0.0))
     assert gripper.update(0.0, True, 0.0) == 0.0
