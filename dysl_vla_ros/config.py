@@ -703,7 +703,7 @@ def _check_gripper(
     Args:
         gripper: To be checked.
         kind: The command type.
-        joint_names: Of its arm.
+        joint_names: Of its arm, and of all others beside it.
         where: What its parameters' names begin with.
     """
     if gripper.open_value == gripper.closed_value:
@@ -773,7 +773,7 @@ def _check_arms(config: NodeConfig) -> None:
             'controller has a state of its own, and one override must hold for all',
         )  # fmt: skip
     for arm in each:
-        _check_arm(arm, action.command_type)
+        _check_arm(arm, action.command_type, config.arms.joint_names)
     for what, given in (
         ('joint_names', [joint for arm in each for joint in arm.joint_names]),
         ('command_topic', [arm.command_topic for arm in each]),
@@ -789,7 +789,8 @@ def _check_arms(config: NodeConfig) -> None:
             )
 
 
-def _check_arm(arm: ArmConfig, kind: str) -> None:
+def _check_arm(arm: ArmConfig, kind: str, joint_names: tuple[str, ...]) -> None:
+    """Refuse what one of several arms lacks; its gripper is a joint of none of them."""
     where = f'arms.{arm.name}'
     if not arm.joint_names:
         raise ConfigError(f'{where}.joint_names', arm.joint_names, 'the joints of this arm')
@@ -798,7 +799,7 @@ def _check_arm(arm: ArmConfig, kind: str) -> None:
             f'{where}.command_topic', arm.command_topic,
             f"the name of a topic, '{arm.name}_arm/joint_trajectory'",
         )  # fmt: skip
-    _check_gripper(arm.gripper, kind, arm.joint_names, f'{where}.gripper')
+    _check_gripper(arm.gripper, kind, joint_names, f'{where}.gripper')
 
 
 _PREFIXES = {

@@ -83,6 +83,8 @@ def test_the_parameters_of_every_arm_have_texts_and_ranges():
         ({'arms__right__gripper__joint': 'left_finger'}, "gripper.joint = 'left_finger'"),
         ({'arms__left__gripper__interface': 'action', 'arms__right__gripper__interface': 'action'},
          "gripper.action_name = 'gripper_command_action'"),
+        ({'arms__right__gripper__joint': 'left_b'},
+         "arms.right.gripper.joint = 'left_b': expected the name of a joint that is none of"),
         ({'arms__left__gripper__interface': 'forward'}, "arms.left.gripper.interface = 'forward'"),
         ({'action__joint_names': ['a']},
          "action.joint_names = ('a',): expected nothing with arms.names = ('left', 'right')"),
