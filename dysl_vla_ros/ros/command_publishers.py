@@ -46,8 +46,8 @@ class CommandPublishers:
             frame_id: Of poses and twists.
 
         Raises:
-            ConfigError: Commands would go where the joints are measured, or the gripper's way is
-                not to be had.
+            ConfigError: Commands would go where the joints are measured or to another arm, or the
+                gripper's way is not to be had.
         """
         self._node = node
         self._config = config
@@ -71,6 +71,24 @@ class CommandPublishers:
                     'commanded would pass for what is measured; '
                     f'{"send it" if arm.name else f"remap {topic}"} elsewhere',
                 )  # fmt: skip
+        if config.arms.names:
+            self._check_apart()
+
+    def _check_apart(self) -> None:
+        """Refuse one name for two ways, whichever namespace or remapping made it one.
+
+        Raises:
+            ConfigError: What is meant for one arm would reach the other.
+        """
+        taken: dict[str, str] = {}
+        for arm in self.arms:
+            parameters = (f'arms.{arm.name}.command_topic', f'arms.{arm.name}.gripper')
+            for parameter, way in zip(parameters, (arm.topic, arm.gripper.reaches), strict=True):
+                if way in taken:
+                    self.destroy()
+                    raise ConfigError(parameter, way, f'another one than {taken[way]}')
+                if way:
+                    taken[way] = parameter
 
     def destroy(self) -> None:
         """Drop all publishers."""

@@ -81,6 +81,13 @@ class GripperChannel:
         """Whether its value travels in the messages of the arm."""
         return self._config.interface in CARRIES_GRIPPER
 
+    @property
+    def reaches(self) -> str:
+        """Resolved name of what moves it, beside the messages of the arm; '' without."""
+        if self._action is not None:
+            return str(self._node.resolve_service_name(self._config.action_name))
+        return '' if self.live is None else str(self.live.topic_name)
+
     def destroy(self) -> None:
         """Drop publishers and client."""
         for publisher in (self.live, self.shadow):

@@ -196,6 +196,38 @@ def test_arming_names_the_controller_that_is_missing(two):
     assert 'nobody subscribes to /left_arm/joint_trajectory: start' in answer.message
 
 
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'arms.left.command_topic': 'both', 'arms.right.command_topic': '/both'},
+         "arms.right.command_topic = '/both': expected another one than arms.left.command_topic"),
+        ({'arms.left.command_topic': 'left/gripper_command'},
+         "arms.left.gripper = '/left/gripper_command': expected another one than "
+         'arms.left.command_topic'),
+    ],
+)  # fmt: skip
+def test_two_ways_that_are_one_in_this_namespace_are_refused(graph, changes, words):
+    """Values without names, meant for one arm, would move the other."""
+    from rclpy.node import Node
+
+    from dysl_vla_ros.config import from_flat
+    from dysl_vla_ros.errors import ConfigError
+    from dysl_vla_ros.ros.command_publishers import CommandPublishers
+
+    node = graph.add(Node('vla_node', context=graph.context))
+    before = len(list(node.publishers))
+    flat = {**FLAT, 'arms.right.gripper.interface': 'topic', 'command_type': 'joint_commands'}
+    config = from_flat({**flat, **changes})
+
+    def refused():
+        with pytest.raises(ConfigError) as caught:
+            CommandPublishers(node, config, JOINTS)
+        return str(caught.value)
+
+    assert words in graph.call(refused)
+    assert len(list(node.publishers)) == before
+
+
 def test_not_armed_both_go_to_the_shadow(two):
     rig = two(armed=False).run()
     wait_for(lambda: rig.robot.heard_shadow['left'] and rig.robot.heard_shadow['right'],
