@@ -58,6 +58,12 @@ class JointParts:
         return min(known) if known and len(known) == len(parts) else None
 
     @property
+    def oldest_gripper(self) -> str:
+        """Of several grippers' joints the one measured longest ago; '' before, and of one."""
+        several = len(self._gripper_joints) > 1 and self.gripper_stamp is not None
+        return min(self._gripper_joints, key=lambda one: self._parts[one][0]) if several else ''
+
+    @property
     def grippers_unseen(self) -> list[str]:
         """Joints of grippers that were never measured."""
         return [joint for joint in self._gripper_joints if joint not in self._parts]
@@ -197,8 +203,10 @@ class Joints:
         age = self.gripper_age(now)
         if age is None or not self._gripper_timeout or age <= self._gripper_timeout:
             return ''
+        oldest = self._parts.oldest_gripper
+        which = f' of {oldest}' if oldest else ''
         return (
-            f'{TOPIC}: the gripper is {age:.2f} s old, expected at most '
+            f'{TOPIC}: the gripper{which} is {age:.2f} s old, expected at most '
             f'timeout.gripper_s = {self._gripper_timeout:g}; its last value is used'
         )
 

@@ -180,6 +180,8 @@ def test_the_joints_of_the_arm_that_is_silent_are_named(two):
     rig.robot.quiet = ('right',)
     rig.wait_state('stale')
     rig.wait_reason('joint_states: newest is', 'old', ': of right_a, right_b, not of the others')
+    wait_for(lambda: rig.session.inputs.joints.gripper_problem(time.monotonic()).startswith(
+        'joint_states: the gripper of right_finger is '), what='its gripper')  # fmt: skip
     rig.robot.quiet = ('left', 'right')
     wait_for(lambda: 'left_a' not in rig.session.reason and 'right_a' not in rig.session.reason,
              what='all are silent')  # fmt: skip
