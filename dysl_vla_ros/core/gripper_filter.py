@@ -56,6 +56,11 @@ class GripperFilter:
         self._sent = opening
         return opening
 
+    def stopped_at(self, opening: float) -> None:
+        """An opening that a stop ended on its way is not wanted any more; a closing is."""
+        if self._sent is not None and opening < self._sent:
+            self._sent, self._direction, self._turned_at = opening, 0, float('-inf')
+
     def joint_value(self, opening: float) -> float:
         """The gripper joint's value for an opening."""
         closed, opened = self._config.closed_value, self._config.open_value
@@ -94,6 +99,11 @@ class GripperRamp:
         self.told: float | None = None
         """Where what was told last leads; None before."""
 
+    def begin(self, value: float) -> None:
+        """Where it is, before anything was told; later it is where it was told to be."""
+        if self._value is None:
+            self._value = self._goal = value
+
     def column(
         self, now: float, target: float, times: FloatArray, may_open: bool = True
     ) -> FloatArray:
@@ -108,9 +118,8 @@ class GripperRamp:
         Returns:
             Shape (k,); the first where the gripper was told to be by now.
         """
-        if self._value is None:
-            self._value = target
-            self._goal = target
+        self.begin(target)
+        assert self._value is not None
         elapsed = min(max(now - self._at, 0.0), self._told_until)
         way = self._rate * elapsed
         self._value = float(np.clip(self._goal, self._value - way, self._value + way))

@@ -155,6 +155,7 @@ class CommandPublishers:
         self._in_motion = True
         for arm, value in zip(self.arms, measured, strict=False):
             part = arm.part(command)
+            arm.gripper.send(part)
             if news:
                 began = command.stamp if at is None else at
                 carried = arm.gripper.carried(part, value, began)
@@ -162,7 +163,6 @@ class CommandPublishers:
                     part, arm.joint_names, kinematics, carried, ros_now, stamped
                 )
                 (arm.live if armed else arm.shadow).publish(message)
-            arm.gripper.send(part)
         return True
 
     def _patience(self, command: Command, stamped: bool) -> float:

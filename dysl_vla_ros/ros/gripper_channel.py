@@ -117,6 +117,8 @@ class GripperChannel:
             self._told = self._nothing()
             if self._action is not None:
                 self._action.forget()
+        elif self._silent and self._told.ramp.told is not None:
+            self._told.filter.stopped_at(self._told.filter.opening_at(self._told.ramp.told))
         self._armed, self._silent, self._told.left_at = armed, False, measured
 
     def _nothing(self) -> _Told:
@@ -139,6 +141,8 @@ class GripperChannel:
     ) -> tuple[str, FloatArray] | None:
         """The gripper as one more joint of the arm's message: on its way to what was sent.
 
+        Called after ``send``: until then a run of before says what that is.
+
         Args:
             command: That is sent.
             measured: Opening; None without a measurement.
@@ -151,17 +155,20 @@ class GripperChannel:
         """
         if not self.is_carried:
             return None
-        if self._told.found_at is None:
-            self._told.found_at = measured  # once: whoever follows a measurement creeps with it
-        opening = self._told.found_at if self._told.filter.sent is None else self._told.filter.sent
+        told = self._told
+        if told.found_at is None:
+            told.found_at = measured  # once: whoever follows a measurement creeps with it
+        if told.found_at is not None:
+            told.ramp.begin(told.filter.joint_value(told.found_at))
+        opening = told.found_at if told.filter.sent is None else told.filter.sent
         if opening is None:
             return None
-        value, plays = self._told.filter.joint_value(opening), command.gripper is not None
-        column = self._told.ramp.column(at, value, command.window_times, plays)
+        value, plays = told.filter.joint_value(opening), command.gripper is not None
+        column = told.ramp.column(at, value, command.window_times, plays)
         return self._config.joint, column
 
     def send(self, command: Command) -> None:
-        """After each command: what the policy wants of the gripper now."""
+        """With each command: what the policy wants of the gripper now."""
         plays = command.gripper is not None and not command.hold
         if self._action is not None:
             self._action.go(plays)

@@ -396,6 +396,43 @@ def test_what_a_gripper_that_travels_with_the_arm_holds_is_held_after_a_motion_i
     assert closing_told(wire) == pytest.approx(-0.17 + 0.8 * 1.91)
 
 
+@pytest.mark.parametrize('dwell', [0.0, 5.0])
+@pytest.mark.parametrize('carried', [FORWARD, JOINT])
+def test_the_first_action_of_a_run_opens_no_gripper_as_far_as_a_run_of_before_wanted(
+    graph, carried, dwell
+):
+    wire, stamp = Wire(graph, **{**carried, 'gripper.dwell_s': dwell}), time.monotonic()
+    wire.send(command(gripper=0.1, stamp=stamp), opening=0.1)
+    for tick in range(1, 10):  # it opens, and is stopped on the way
+        wire.send(command(gripper=1.0, stamp=stamp + tick / 30), opening=0.1)
+    wire.send(command(stamp=stamp + 10 / 30), opening=0.1)
+    wire.publishers.finish()
+    held = closing_told(wire)
+    assert held < 1.0
+    wire.send(command(stamp=stamp + 1.0), opening=0.1)
+    for tick in range(1, 6):  # the run that begins wants it closed
+        wire.send(command(gripper=0.0, stamp=stamp + 1.0 + tick / 30), opening=0.1)
+        assert closing_told(wire) <= held + 1e-9
+        held = closing_told(wire)
+    assert held < -0.17 + 0.25 * 1.91
+
+
+@pytest.mark.parametrize('carried', [FORWARD, JOINT])
+def test_the_first_action_after_a_hold_opens_no_gripper_as_far_as_one_before_it_wanted(
+    graph, carried
+):
+    wire, stamp = Wire(graph, **carried), time.monotonic()
+    for tick in range(10):  # it opens, until no action is left
+        wire.send(command(gripper=1.0, stamp=stamp + tick / 30), opening=0.1)
+    for tick in range(10, 15):
+        wire.send(command(stamp=stamp + tick / 30), opening=0.1)
+    held = closing_told(wire)
+    for tick in range(15, 20):
+        wire.send(command(gripper=0.0, stamp=stamp + tick / 30), opening=0.1)
+        assert closing_told(wire) <= held + 1e-9
+        held = closing_told(wire)
+
+
 def closing_told(wire):
     """Where the newest command leads the gripper."""
     message = wire.live[-1]
