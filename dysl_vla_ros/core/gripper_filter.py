@@ -57,8 +57,8 @@ class GripperFilter:
         return opening
 
     def stopped_at(self, opening: float) -> None:
-        """An opening that a stop ended on its way is not wanted any more; a closing is."""
-        if self._sent is not None and opening < self._sent:
+        """What a stop ended on its way is wanted again when an action that is played says so."""
+        if self._sent is not None and opening != self._sent:
             self._sent, self._direction, self._turned_at = opening, 0, float('-inf')
 
     def joint_value(self, opening: float) -> float:
@@ -103,6 +103,12 @@ class GripperRamp:
         """Where it is, before anything was told; later it is where it was told to be."""
         if self._value is None:
             self._value = self._goal = value
+
+    def stop(self) -> float | None:
+        """Nothing more is told: it goes as far as it was told, and there it is; None before."""
+        if self.told is not None:
+            self._goal = self.told
+        return self.told
 
     def column(
         self, now: float, target: float, times: FloatArray, may_open: bool = True

@@ -101,8 +101,8 @@ class GripperChannel:
 
         What only the shadow was told, the gripper does not know; what it was told, it still does
         after a motion in shadow. After a silence a wish is sent anew; a gripper that is carried
-        goes on from its last command, which may be what holds an object, unless somebody moved it
-        meanwhile: then it begins where it is.
+        stays as it was told last, which may be what holds an object, until an action is played;
+        where somebody moved it meanwhile it begins where it is.
 
         Args:
             armed: Whether commands reach the gripper.
@@ -117,8 +117,10 @@ class GripperChannel:
             self._told = self._nothing()
             if self._action is not None:
                 self._action.forget()
-        elif self._silent and self._told.ramp.told is not None:
-            self._told.filter.stopped_at(self._told.filter.opening_at(self._told.ramp.told))
+        elif self._silent:
+            stands = self._told.ramp.stop()
+            if stands is not None:
+                self._told.filter.stopped_at(self._told.filter.opening_at(stands))
         self._armed, self._silent, self._told.left_at = armed, False, measured
 
     def _nothing(self) -> _Told:

@@ -418,6 +418,27 @@ def test_the_first_action_of_a_run_opens_no_gripper_as_far_as_a_run_of_before_wa
 
 
 @pytest.mark.parametrize('carried', [FORWARD, JOINT])
+@pytest.mark.parametrize('wanted', [0.0, 1.0])
+def test_after_a_silence_a_gripper_that_was_stopped_on_its_way_goes_on_only_for_an_action(
+    graph, carried, wanted
+):
+    """It may have been stopped for a hand between its fingers."""
+    slow = {**carried, 'gripper.stroke_s': 5.0}
+    wire, stamp = Wire(graph, **slow), time.monotonic()
+    for tick in range(10):
+        wire.send(command(gripper=wanted, stamp=stamp + tick / 30), opening=0.5)
+    wire.publishers.finish()
+    held = closing_told(wire)
+    assert 0.1 < (held + 0.17) / 1.91 < 0.9
+    for tick in range(30):  # a start that waits for its first chunk, or a way home
+        wire.send(command(stamp=stamp + 5.0 + tick / 30), opening=0.5)
+    assert closing_told(wire) == pytest.approx(held)
+    for tick in range(30, 60):
+        wire.send(command(gripper=wanted, stamp=stamp + 5.0 + tick / 30), opening=0.5)
+    assert abs(closing_told(wire) - held) > 0.1
+
+
+@pytest.mark.parametrize('carried', [FORWARD, JOINT])
 def test_the_first_action_after_a_hold_opens_no_gripper_as_far_as_one_before_it_wanted(
     graph, carried
 ):
