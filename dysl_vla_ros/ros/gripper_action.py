@@ -44,7 +44,13 @@ class _Wish:
 
 @dataclass
 class _Goal:
-    """A wish as it was sent; ``phase`` says what became of it, ``cancelled`` that we ended it."""
+    """A wish as it was sent.
+
+    Attributes:
+        phase: What became of it.
+        cancelled: Whether we ended it.
+        disturbed: Whether an older goal was accepted after it: the server may have left it.
+    """
 
     number: int
     wish: _Wish
@@ -52,6 +58,7 @@ class _Goal:
     since: float
     phase: str = 'asked'
     cancelled: bool = False
+    disturbed: bool = False
     handle: Any = None
     ended: str = ''
     problem: str = ''
@@ -161,7 +168,8 @@ class GripperAction:
         if goal is None:
             self._send(wish, now)
         elif goal.number == wish.number:
-            if goal.phase in _AGAIN and now - goal.since >= _ANSWER_S:
+            waited = goal.phase in _AGAIN and now - goal.since >= _ANSWER_S
+            if waited or (goal.disturbed and goal.phase not in _IN_FLIGHT):
                 self._send(wish, now)
         elif goal.phase not in _IN_FLIGHT:
             self._send(wish, now)
@@ -257,6 +265,7 @@ class GripperAction:
                 and (current.wish.position != goal.wish.position)
             ):
                 handle.cancel_goal_async()
+                current.disturbed = True
             return
         goal.since = time.monotonic()
         if not handle.accepted:

@@ -243,6 +243,30 @@ def test_a_lost_goal_that_is_accepted_after_a_newer_one_is_cancelled(world):
     assert world.sent[0].cancelled is not None and world.action.report == 'closing'
 
 
+@pytest.mark.parametrize('ended', [True, False])
+def test_after_a_lost_goal_that_was_accepted_late_the_newer_one_is_sent_again(world, ended):
+    """The server ended the newer one for it, and was on its way to what nobody wants any more."""
+    world = world()
+    world.appears()
+    world.action.send(1.0, 0.8)
+    world.wait(0.9)
+    world.action.send(0.0, 0.0)
+    world.wait(0.2)
+    world.sent[1].take()
+    if ended:
+        world.sent[1].end()
+    world.sent[0].take()
+    assert world.sent[0].cancelled is not None
+    world.action.go(False)
+    if not ended:
+        world.sent[1].end(ABORTED, position=0.2, reached=False)
+    assert len(world.wait(1.0).sent) == 2  # not while the arm holds
+    world.action.go(True)
+    assert world.wait(0.1).said == [(0.8, 0.0), (0.0, 0.0), (0.0, 0.0)]
+    world.sent[2].take().end()
+    assert len(world.wait(3.0).sent) == 3
+
+
 def test_a_close_after_an_open_cancels_it_first(world):
     world = world()
     world.appears()
