@@ -95,7 +95,7 @@ class GripperRamp:
         self._value: float | None = None
         self._goal = 0.0
         self._at = 0.0
-        self._told_until = 0.0
+        self._window: tuple[FloatArray, FloatArray] | None = None
         self.told: float | None = None
         """Where what was told last leads; None before."""
 
@@ -126,14 +126,28 @@ class GripperRamp:
         """
         self.begin(target)
         assert self._value is not None
-        elapsed = min(max(now - self._at, 0.0), self._told_until)
-        way = self._rate * elapsed
-        self._value = float(np.clip(self._goal, self._value - way, self._value + way))
+        self._value = self._come_to(self._value, max(now - self._at, 0.0), may_open)
         if not may_open and self._opening * (target - self._value) > 0.0:
             target = self._value
         self._at, self._goal = now, target
-        self._told_until = float(times[-1]) if self._whole_window else _LONGEST_STEP_S
         reach = self._rate * times
         column = np.asarray(np.clip(target, self._value - reach, self._value + reach))
         self.told = float(column[-1 if self._whole_window else 0])
+        self._window = (times, column)
         return column
+
+    def _come_to(self, value: float, elapsed: float, may_open: bool) -> float:
+        """Where it was told to be by now.
+
+        Args:
+            value: At the last column.
+            elapsed: Since that [s].
+            may_open: As of ``column``: a single value that opens further was not told yet.
+        """
+        if self._window is None:
+            return value
+        if self._whole_window:
+            return float(np.interp(elapsed, *self._window))
+        way = self._rate * min(elapsed, _LONGEST_STEP_S)
+        there = float(np.clip(self._goal, value - way, value + way))
+        return value if not may_open and self._opening * (there - value) > 0.0 else there

@@ -138,3 +138,27 @@ def test_a_trajectory_is_followed_to_the_end_of_its_window_and_no_further():
     ramp.column(0.0, 1.0, times)
     told = ramp.column(0.1, 0.0, times)
     assert ramp.column(60.0, 0.0, times)[0] == pytest.approx(told[-1])
+
+
+@pytest.mark.parametrize('stroke', [0.1, 0.5, 2.0])
+def test_a_window_begins_where_the_points_of_the_one_before_have_led_the_gripper(stroke):
+    """Between two points far apart, as at the end of a brake, it is on the line between them."""
+    config = GripperConfig(stroke_s=stroke, interface='joint')
+    ramp, times, period = GripperRamp(config), np.array([0.0, 0.01, 0.02, 0.2]), 1 / 30
+    told = ramp.column(0.0, 1.0, times)
+    for tick in range(1, round(120 * stroke) + 30):
+        begins = ramp.column(tick * period, 0.0, times)
+        assert begins[0] == pytest.approx(float(np.interp(period, times, told)))
+        told = begins
+    assert told[-1] == pytest.approx(0.0, abs=0.01)
+
+
+def test_a_gripper_told_single_values_opens_not_a_step_further_where_no_action_is_played():
+    config = GripperConfig(stroke_s=1.0, interface='forward')
+    ramp, times, period = GripperRamp(config), np.array([0.0, 0.2]), 1 / 30
+    ramp.column(0.0, 0.0, times)
+    for tick in range(1, 6):
+        told = ramp.column(tick * period, 1.0, times)[0]
+    for tick in range(6, 12):
+        assert ramp.column(tick * period, 1.0, times, may_open=False)[0] == told
+    assert ramp.column(12 * period, 1.0, times)[0] <= told + period
