@@ -43,7 +43,7 @@ class GripperFilter:
             return opening
         change = opening - self._sent
         # Full open and full closed are sent even when the step towards them is small.
-        at_end = opening in (0.0, 1.0) or (_is_end(opening) and not _is_end(self._sent))
+        at_end = opening in (0.0, 1.0) or _end(opening) not in (None, _end(self._sent))
         if change == 0.0 or (abs(change) < self._config.hysteresis and not at_end):
             return None
         direction = 1 if change > 0 else -1
@@ -72,8 +72,10 @@ class GripperFilter:
         return (value - closed) / (opened - closed)
 
 
-def _is_end(opening: float) -> bool:
-    return min(opening, 1.0 - opening) <= _AT_END
+def _end(opening: float) -> float | None:
+    """The end that an opening means; None between both."""
+    nearest = round(opening)
+    return nearest if abs(opening - nearest) <= _AT_END else None
 
 
 class GripperRamp:

@@ -40,6 +40,12 @@ def test_a_policy_that_means_an_end_and_never_says_it_exactly_reaches_it_and_sta
     ]  # fmt: skip
 
 
+def test_with_the_widest_hysteresis_both_ends_are_reached_where_they_are_only_meant():
+    assert filtered(1.0, 0.003, 0.5, 0.996, 0.2, hysteresis=1.0, dwell_s=0.0) == [
+        1.0, 0.003, None, 0.996, None,
+    ]  # fmt: skip
+
+
 def test_a_hold_never_moves_the_gripper():
     gripper = GripperFilter(GripperConfig(dwell_s=0.0))
     assert gripper.update(0.0, True, 0.0) == 0.0
