@@ -16,6 +16,7 @@ from dysl_vla_ros.engines.fake.arm import FAKE, FakeArm, is_fake_path
 from dysl_vla_ros.engines.fake.bundle import is_fake
 from dysl_vla_ros.engines.image_tensor import View
 from dysl_vla_ros.errors import ConfigError
+from dysl_vla_ros.joint_limits import GivenLimits, check_accelerations
 from dysl_vla_ros.loop_settings import calibrated, filled
 
 _FRAMES = ('frame_id', 'tip_link')
@@ -62,11 +63,25 @@ def with_bundle(config: NodeConfig, manifest: Manifest) -> NodeConfig:
     config = calibrated(config, manifest.calibration)
     _check_exit(config.skip, manifest)
     period = {'action_period_s': action.period_s}
-    return replace(
+    config = replace(
         config,
         timing=filled(config.timing, tuple(period), period),
         action=filled(given, of_action, vars(action)),
     )
+    _check_lists(config)
+    return config
+
+
+def _check_lists(config: NodeConfig) -> None:
+    """Lists of a number per joint, said before there is a robot description to read them by."""
+    count = len(config.arms.joint_names or config.action.joint_names)
+    if not count:
+        return
+    safety, home = config.safety, config.home.positions
+    GivenLimits(safety.lower, safety.upper, safety.velocity).check(count)
+    check_accelerations(safety.accelerations, count)
+    if home and len(home) != count:
+        raise ConfigError('home.positions', home, f'{count} numbers, one per joint, or none')
 
 
 def _check_exit(skip: SkipConfig, manifest: Manifest) -> None:

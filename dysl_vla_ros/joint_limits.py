@@ -30,6 +30,39 @@ class GivenLimits:
     upper: Sequence[float] = ()
     velocity: Sequence[float] = ()
 
+    def check(self, count: int) -> None:
+        """Refuse lists that are not those of an arm of so many joints.
+
+        Args:
+            count: Joints of the arm.
+
+        Raises:
+            ConfigError: Names the parameter, its value and how many numbers it takes.
+        """
+        for key in ('lower', 'upper'):
+            values = getattr(self, key)
+            if len(values) not in (0, count):
+                raise ConfigError(
+                    f'limits.{key}', values, f'{count} numbers, one per joint, or none'
+                )
+        if len(self.lower) != len(self.upper):
+            raise ConfigError('limits.lower', self.lower, 'limits.upper beside it, or neither')
+        if len(self.velocity) not in (0, 1, count) or any(value <= 0 for value in self.velocity):
+            raise ConfigError(
+                'limits.velocity', self.velocity,
+                f'one number above 0 for every joint, or {count}, or none',
+            )  # fmt: skip
+
+
+def check_accelerations(given: Sequence[float], count: int) -> None:
+    """Refuse ``limits.accelerations`` that are not those of an arm of so many joints.
+
+    Raises:
+        ConfigError: Another number of values, or one that is not above 0; none at all is right.
+    """
+    if given and (len(given) != count or min(given) <= 0):
+        raise ConfigError('limits.accelerations', given, f'{count} numbers above 0, one per joint')
+
 
 def joint_limits(
     description: Description, names: tuple[str, ...], given: GivenLimits
@@ -47,17 +80,7 @@ def joint_limits(
             was found, and the parameter that settles it.
     """
     count = len(names)
-    for key in ('lower', 'upper'):
-        values = getattr(given, key)
-        if len(values) not in (0, count):
-            raise ConfigError(f'limits.{key}', values, f'{count} numbers, one per joint, or none')
-    if len(given.lower) != len(given.upper):
-        raise ConfigError('limits.lower', given.lower, 'limits.upper beside it, or neither')
-    if len(given.velocity) not in (0, 1, count) or any(value <= 0 for value in given.velocity):
-        raise ConfigError(
-            'limits.velocity', given.velocity,
-            f'one number above 0 for every joint, or {count}, or none',
-        )  # fmt: skip
+    given.check(count)
     joints = [description.joint(name) for name in names]
     fast = tuple(given.velocity) * (count if len(given.velocity) == 1 else 1)
     ranges = [

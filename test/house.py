@@ -126,7 +126,7 @@ PARTS = {
     ),
     'contract': May(
         'action_columns bundle camera_entries config engines.fake engines.image_tensor errors '
-        'loop_settings'
+        'joint_limits loop_settings'
     ),
     'training_range': May('action_columns bundle data_types', '', 'numpy'),
     'loop_status': May('core data_types'),

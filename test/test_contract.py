@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from dysl_vla_ros.engines.image_tensor import View
 from dysl_vla_ros.engines.open_engine import bundled_model
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.loop_settings import skip_settings
+from dysl_vla_ros.remote_policy import manifest_of
 
 
 @pytest.fixture(scope='module')
@@ -68,6 +70,27 @@ def test_the_fake_policy_tries_the_wiring_of_an_arm_with_frames_of_its_own():
     own = replace(fake_manifest(), action=replace(fake_manifest().action, frame_id='base'))
     with pytest.raises(ConfigError, match="action.frame_id = 'base_link': expected '' or 'base'"):
         with_bundle(config, own)
+
+
+@pytest.mark.parametrize(
+    ('parameter', 'value', 'right'),
+    [
+        ('limits.velocity', (1.0, 1.0), 'one number above 0 for every joint, or 3'),
+        ('limits.velocity', (0.0,), 'one number above 0'),
+        ('limits.accelerations', (1.0, 1.0), '3 numbers above 0, one per joint'),
+        ('limits.accelerations', (1.0, 1.0, 0.0), '3 numbers above 0, one per joint'),
+        ('home.positions', (0.1,), '3 numbers, one per joint, or none'),
+        ('limits.lower', (0.0, 0.0), '3 numbers, one per joint, or none'),
+        ('limits.lower', (0.0, 0.0, 0.0), 'limits.upper beside it'),
+    ],
+)
+def test_a_list_of_another_length_than_the_joints_is_said_before_a_description_is_there(
+    parameter, value, right
+):
+    arm = {'engine.path': 'fake', 'action.joint_names': ['rail', 'lift', 'turn']}
+    config = from_flat({**arm, parameter: list(value)})
+    with pytest.raises(ConfigError, match=re.escape(f'{parameter} = {value}: expected {right}')):
+        with_bundle(config, manifest_of(engine_of(config)))
 
 
 FIVE = ('pan', 'lift', 'elbow', 'wrist', 'roll')

@@ -15,7 +15,7 @@ from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import FloatArray, JointLimits
 from dysl_vla_ros.description import read_description
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.joint_limits import GivenLimits, doubts
+from dysl_vla_ros.joint_limits import GivenLimits, check_accelerations, doubts
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.motion import MotionPlanner
 from dysl_vla_ros.policy import Policy
@@ -77,10 +77,7 @@ def accelerations(config: NodeConfig, limits: JointLimits) -> FloatArray:
         return np.array([
             safety.acceleration_m if unit == 'm' else safety.acceleration for unit in limits.units
         ])  # fmt: skip
-    if len(given) != len(limits.names) or min(given) <= 0:
-        raise ConfigError(
-            'limits.accelerations', given, f'{len(limits.names)} numbers above 0, one per joint'
-        )
+    check_accelerations(given, len(limits.names))
     return np.array(given, dtype=np.float64)
 
 
