@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class VideoWriter:
         found = [entry for entry in _ENCODERS if entry[0] in av.codecs_available]
         if not found:
             raise ConfigError('pictures', 'video', 'png: this PyAV encodes neither AV1 nor H.264')
+        os.environ.setdefault('SVT_LOG', '1')  # errors alone: else 25 lines of its own for a file
         encoder, self._codec, options = found[0]
         self._av = av
         self._container: Any = av.open(str(path), 'w')

@@ -10,6 +10,7 @@ import pytest
 from dysl_vla_ros.cli.main import main
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.robot_writer import RobotSetWriter, SetDescription
+from dysl_vla_ros.lab.data.video_writer import VideoWriter
 
 DESCRIBED = SetDescription('arm', 20, {'wrist': (16, 16)}, ('a', 'b'), ('a', 'b'), {})
 
@@ -73,3 +74,12 @@ def test_a_folder_of_the_user_where_the_set_would_grow_is_kept(tmp_path, name, c
     assert main(['import', str(tmp_path), str(tmp_path / 'pick')]) == 2
     assert name in capsys.readouterr().err
     assert (own / name).read_text() == 'mine'
+
+
+def test_an_encoder_does_not_talk_of_itself_in_the_middle_of_an_import(tmp_path, capfd):
+    pytest.importorskip('av')
+    video = VideoWriter(tmp_path / 'wrist.mp4', (64, 64), 20)
+    for _ in range(3):
+        video.add(np.zeros((64, 64, 3), np.uint8))
+    video.close()
+    assert capfd.readouterr() == ('', '')
