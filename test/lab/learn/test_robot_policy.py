@@ -13,13 +13,14 @@ from lerobot_files import write_set
 
 from dysl_vla_ros.bundle.folder import open_bundle
 from dysl_vla_ros.cli.main import main
+from dysl_vla_ros.cli.robot_set import verdict
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.action_space import follow, guess_space
 from dysl_vla_ros.lab.data.robot_samples import load_robot_samples, read_set
 from dysl_vla_ros.lab.data.set_choice import SetChoice
 from dysl_vla_ros.lab.evaluation.bench_observations import load_observed
 from dysl_vla_ros.lab.learn.baselines import LAST, MEAN, NEAREST, baselines
-from dysl_vla_ros.lab.learn.robot_policy import fresh, judge, predict, write_held_out
+from dysl_vla_ros.lab.learn.robot_policy import Scores, fresh, judge, predict, write_held_out
 from dysl_vla_ros.lab.model.checkpoint import load_checkpoint
 
 SO = [f'{name}.pos' for name in ('shoulder_pan', 'shoulder_lift', 'elbow_flex', 'wrist_flex',
@@ -288,3 +289,12 @@ def test_a_camera_called_as_another_array_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"observations\.npz = \['gripper'\]: expected another"):
         write_held_out(tmp_path / 'seen.npz', fresh(samples.training, reading, TOY, 0), other,
                        reading)  # fmt: skip
+
+
+def test_a_baseline_that_is_never_off_is_not_said_to_be_matched():
+    words = verdict(Scores(0.084, 0.2, {LAST: 0.0, MEAN: 0.6}))
+    assert words == (
+        f'ABOVE the best baseline ({LAST}), which is never off in these frames: they tell '
+        'little, --held-out takes more episodes'
+    )
+    assert verdict(Scores(0.3, 0.4, {MEAN: 0.6})) == f'50 % below the best baseline ({MEAN})'
