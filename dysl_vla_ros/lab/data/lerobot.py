@@ -183,8 +183,14 @@ def read_columns(found: object, wrong: list[str]) -> dict[str, Column]:
 
 
 def flat_names(found: object) -> tuple[str, ...]:
-    """Names of the numbers: a list, ``{"motors": [...]}``, lists below keys, or nothing."""
+    """Names of the numbers: a list, ``{"motors": [...]}``, lists below keys, or nothing.
+
+    ``{"x": 0, "y": 1}``, as lerobot's gamepad writes them, says the place of each.
+    """
     if isinstance(found, Mapping):
+        places = {place: str(name) for name, place in found.items() if type(place) is int}
+        if len(places) == len(found) and {*places} == {*range(len(places))}:
+            return tuple(places[place] for place in range(len(places)))
         return tuple(name for part in found.values() for name in flat_names(part))
     if isinstance(found, (list, tuple)):
         return tuple(

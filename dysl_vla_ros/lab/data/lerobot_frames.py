@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,13 +123,22 @@ def _pictures(
     stored = table[column].take([rows.first + frame for frame in frames]).to_pylist()
     for frame, entry in zip(frames, stored, strict=True):
         try:
-            content = entry.get('bytes') if isinstance(entry, dict) else entry
-            if not content:
-                content = (data.folder / str(entry['path'])).read_bytes()
-            yield decode_file(column, content)
-        except (OSError, TypeError, KeyError, ValueError, InputError) as error:
+            yield decode_file(column, _content(data, entry))
+        except (OSError, TypeError, ValueError, InputError) as error:
             raise ConfigError(f'{column}, episode {episode.index}, frame {frame}', str(error),
                               'a picture (PNG or JPEG) inside the file') from None  # fmt: skip
+
+
+def _content(data: LerobotSet, entry: Any) -> Any:
+    """What is stored of a picture, or lies in the file that is named in its place."""
+    content, path = entry, None
+    if isinstance(entry, dict):
+        content, path = entry.get('bytes'), entry.get('path')
+    if not content and path:
+        content = (data.folder / str(path)).read_bytes()
+    if not content:
+        raise ValueError('nothing')
+    return content
 
 
 def _numbers(path: Path, name: str, column: object) -> NDArray[np.generic]:

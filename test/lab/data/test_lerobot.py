@@ -59,6 +59,8 @@ def test_versions_and_names_come_in_many_forms():
     assert version_of(3.0) == 'v3.0' == version_of('3.0') and version_of('v2.1') == 'v2.1'
     assert flat_names({'motors': ['a', 'b']}) == ('a', 'b') == flat_names([['a', 'b']])
     assert flat_names(None) == () and flat_names({'left': ['a'], 'right': ['b']}) == ('a', 'b')
+    assert flat_names({'gripper': 2, 'x': 0, 'y': 1}) == ('x', 'y', 'gripper'), 'each its place'
+    assert flat_names({'x': 1, 'y': 2}) == () == flat_names({}), 'no places of numbers'
 
 
 def test_everything_that_is_wrong_is_said_at_once(tmp_path):
@@ -165,6 +167,17 @@ def test_a_task_without_words_is_refused_and_not_called_none(tmp_path):
     replace_column(new / 'meta/tasks.parquet', '__index_level_0__', ['a', None])
     with pytest.raises(ConfigError, match='tasks.parquet: task 1 = None: expected its words'):
         open_lerobot(new)
+
+
+def test_a_frame_without_a_picture_is_named_in_words(tmp_path):
+    folder = write_set(tmp_path / 'set', video=False, cameras=('front',))
+    file = next((folder / 'data').rglob('*.parquet'))
+    column = 'observation.images.front'
+    held = pq.read_table(file)[column].to_pylist()
+    replace_column(file, column, [None, *held[1:]])
+    data = open_lerobot(folder)
+    with pytest.raises(ConfigError, match="front, episode 0, frame 0 = 'nothing': expected a pic"):
+        list(read_pictures(data, next(read_rows(data, ())), column, [0]))
 
 
 def test_a_video_that_begins_at_no_time_is_refused(tmp_path):
