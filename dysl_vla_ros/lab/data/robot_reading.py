@@ -17,6 +17,7 @@ from dysl_vla_ros.bundle.manifest import StateSource
 from dysl_vla_ros.data_types import ActionSpace
 from dysl_vla_ros.errors import ConfigError
 from dysl_vla_ros.lab.data.action_space import Follows, follow, guess_space
+from dysl_vla_ros.lab.data.dataset_format import IMAGE
 from dysl_vla_ros.lab.data.gripper_ends import gripper_ends
 from dysl_vla_ros.lab.data.joint_order import Layout
 from dysl_vla_ros.lab.data.joint_units import JointUnits, joint_units, refuse_other_units
@@ -177,9 +178,17 @@ def settle(data: LerobotSet, layout: Layout, choice: SetChoice, rows: Rows) -> R
     state, action = _kept(data, state, rows), _kept(data, action, rows)
     shapes, columns = camera_shapes(data, choice)
     horizon = choice.horizon or int(np.clip(round(_CHUNK_S * data.fps), 8, 32))
+    told.append(f'reads {", ".join(state.names)}; pictures {_shown(columns)}')
     told.append(f'{space}, chunks of {horizon} actions at {data.fps:g} Hz')
     return Reading(state, action, shapes, columns, space, source, data.fps, horizon,
                    choice.held_out, choice.seed, tuple(told))  # fmt: skip
+
+
+def _shown(columns: Mapping[str, str]) -> str:
+    """Names of pictures, each with the set's where that is another."""
+    own = {name: column.removeprefix(IMAGE) for name, column in columns.items()}
+    return ', '.join(name if set_name == name else f'{name} ({set_name})'
+                     for name, set_name in own.items())  # fmt: skip
 
 
 def _followed(
@@ -266,4 +275,7 @@ def _called(read: Side, choice: SetChoice) -> dict[str, str]:
     if choice.joint_names and len(choice.joint_names) != len(read.joints):
         raise ConfigError('joint-names', choice.joint_names, f'{len(read.joints)} names, of '
                           f'{", ".join(read.joints)}')  # fmt: skip
+    names = choice.joint_names or read.joints
+    if len({*names}) < len(names) or not all(names):
+        raise ConfigError('joint-names', list(names), 'a name for each joint, none twice')
     return dict(zip(read.joints, choice.joint_names, strict=False))

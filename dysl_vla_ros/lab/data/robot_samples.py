@@ -26,6 +26,7 @@ FIT: Fit = 'squash'
 """Sizes are chosen near the picture's own shape, so hardly anything is stretched."""
 MOST_FRAMES = 20_000
 UNNAMED = 'do the task'
+"""What is said where a set has no words."""
 Progress = Callable[[int, int], None]
 
 
@@ -88,6 +89,9 @@ def read_set(
     if known_of_it != choice:
         told = (f'units, openings and action space as {OURS} of the set says', *reading.told)
         reading = replace(reading, told=told)
+    if not all(text.strip() for entry in rows for text in entry.instruction):
+        unnamed = f'frames without words: {UNNAMED!r} asks for them'
+        reading = replace(reading, told=(*reading.told, unnamed))
     return data, reading, rows
 
 

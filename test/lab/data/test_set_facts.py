@@ -49,6 +49,16 @@ def test_the_gripper_range_that_was_said_at_the_import_is_that_of_the_training(t
     assert other.state.gain[-1] == 2.0, 'what the user says now goes before'
 
 
+def test_a_joint_without_a_name_is_asked_for_before_a_training(tmp_path):
+    folder = robot_set(tmp_path / 'set', ['.pos', 'b', 'c', 'gripper'])
+    asked = r"joint-names = \['', 'b', 'c'\]: expected a name for each joint, none twice"
+    with pytest.raises(ConfigError, match=asked):
+        read(folder)
+    assert read(folder, joint_names=('a', 'b', 'c'))[0].state.names == ('a', 'b', 'c', 'gripper')
+    with pytest.raises(ConfigError, match='none twice'):
+        read(folder, joint_names=('b', 'b', 'c'))
+
+
 def test_radians_of_an_endless_joint_stay_radians_behind_an_import(tmp_path):
     source = robot_set(tmp_path / 'set', NAMES,
                        edit=lambda kind, values: values * [20.0, 20.0, 20.0, 1.0])  # fmt: skip
@@ -94,6 +104,16 @@ def test_a_task_that_changes_within_an_episode_changes_there_behind_an_import(tm
         assert episodes[0]['tasks'] == [words[0], words[1], UNNAMED]
     out = imported(source, tmp_path / 'one', '--text', 'tidy up')
     assert {*read_set(str(out), SetChoice())[2][0].instruction} == {'tidy up'}
+
+
+def test_joints_pictures_and_the_words_of_a_task_without_words_are_told(tmp_path):
+    folder = robot_set(tmp_path / 'set', NAMES, cameras=('left-hand', 'top'))
+    told = read(folder)[0].told
+    assert 'reads j1, j2, j3, gripper; pictures left_hand (left-hand), top' in told
+    assert not any(UNNAMED in line for line in told)
+    table = pa.table({'task_index': [0], '__index_level_0__': [' ']})
+    pq.write_table(table, folder / 'meta/tasks.parquet')
+    assert f"frames without words: '{UNNAMED}' asks for them" in read(folder)[0].told
 
 
 def test_what_a_set_says_of_itself_and_cannot_be_is_refused_by_its_name(tmp_path):
