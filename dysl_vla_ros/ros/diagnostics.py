@@ -145,7 +145,11 @@ def _judge_policy(
         )
     low, high = config.skip.expected_min, config.skip.expected_max
     if chunks.skip_ratio is not None and not low <= chunks.skip_ratio <= high:
-        return WARN, f'skip_ratio = {chunks.skip_ratio:.3f}: expected within [{low:g}, {high:g}]'
+        more = '; full passes that were run again cost more layers than skipping saved'
+        return WARN, (
+            f'skip_ratio = {chunks.skip_ratio:.3f}: expected within [{low:g}, {high:g}], '
+            f'skip.expected_min to skip.expected_max{more if chunks.skip_ratio < 0 else ""}'
+        )
     return OK, ''
 
 

@@ -157,3 +157,33 @@ def test_while_the_arm_holds_the_reason_is_what_is_wrong_now_and_not_what_once_w
     loop = SimpleNamespace(state=state, last_rejection='actions = nan')
     _, message = diagnostics._judge_policy(session, loop, SimpleNamespace(last_at=1.0), 9.0)
     assert message.startswith('no pass for 8.0 s; ') and said in message
+
+
+@pytest.mark.parametrize(
+    ('ratio', 'said'),
+    [
+        (-0.2, 'skip_ratio = -0.200: expected within [0, 0.9], skip.expected_min to '
+               'skip.expected_max; full passes that were run again cost more layers than skipping '
+               'saved'),
+        (0.95, 'skip_ratio = 0.950: expected within [0, 0.9], skip.expected_min to '
+               'skip.expected_max'),
+    ],
+)  # fmt: skip
+def test_a_skip_ratio_outside_its_band_names_the_parameters_and_what_a_negative_one_is(
+    ratio, said
+):
+    from dysl_vla_ros.ros import diagnostics
+
+    session = SimpleNamespace(
+        state='running', reason='', playing_since=0.0,
+        policy=SimpleNamespace(link={}, manifest=SimpleNamespace(
+            action=SimpleNamespace(horizon=8, period_s=0.05))),
+        config=SimpleNamespace(
+            inputs=SimpleNamespace(max_observation_age_s=1.0),
+            timing=SimpleNamespace(request_threshold=0.5, action_period_s=0.05),
+            skip=SimpleNamespace(expected_min=0.0, expected_max=0.9),
+        ),
+    )  # fmt: skip
+    chunks = SimpleNamespace(last_at=9.0, inference_ms=None, skip_ratio=ratio)
+    loop = SimpleNamespace(state='running', last_rejection='')
+    assert diagnostics._judge_policy(session, loop, chunks, 9.1) == (WARN, said)
