@@ -6,11 +6,15 @@ import errno
 import os
 import traceback
 from collections.abc import Collection
+from importlib.metadata import entry_points
+from itertools import chain
 
 from dysl_vla_ros.errors import ConfigError, DyslError
 
 WRONG_CALL, FAILED, INTERRUPTED = 2, 1, 130
 _TRACEBACK = 'DYSL_TRACEBACK'
+_GROUPS = tuple(f'dysl_vla_ros.{kind}' for kind in ('engines', 'families', 'worlds'))
+"""Entry points by which other packages take part."""
 _EXTRAS = {
     'mujoco': 'sim', 'pinocchio': 'kinematics', 'coal': 'kinematics', 'PIL': 'compressed',
     'rclpy': 'ros-jazzy', 'torch': 'train', 'accelerate': 'train', 'safetensors': 'train',
@@ -53,10 +57,19 @@ def explain(error: BaseException, options: Collection[str] = ()) -> tuple[str, i
         return _system(error), FAILED
     if isinstance(error, MemoryError):
         return f'not enough memory{_detail(error)}: {_ADVICE[errno.ENOMEM]}', FAILED
-    return (
-        f'{type(error).__name__}{_detail(error)}; this should not happen: '
-        f'{_TRACEBACK}=1 before the command shows where'
-    ), FAILED  # fmt: skip
+    what, where = f'{type(error).__name__}{_detail(error)}', 'this should not happen'
+    if package := _of_another_package(error):
+        what, where = f'{package} fails: {what}', 'it is a package beside this one'
+    return f'{what}; {where}: {_TRACEBACK}=1 before the command shows where', FAILED
+
+
+def _of_another_package(error: BaseException) -> str:
+    """Whose engine, family or world raised it, by its module; '' where none of them did."""
+    points = chain.from_iterable(entry_points(group=group) for group in _GROUPS)
+    packages = {point.module.split('.')[0] for point in points}
+    passed = [str(frame.f_globals.get('__name__', '')).split('.')[0]
+              for frame, _ in traceback.walk_tb(error.__traceback__)]  # fmt: skip
+    return next((name for name in reversed(passed) if name in packages), '')
 
 
 def _wrong(error: ConfigError, options: Collection[str]) -> str:

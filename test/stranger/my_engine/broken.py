@@ -48,6 +48,20 @@ class _Noisy(Reference):
         return super().decode(hidden) + np.random.default_rng().normal(size=(8, 7))
 
 
+class _Weary(Reference):
+    _left = 12
+
+    def decode(self, hidden):
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError('too warm')
+        return super().decode(hidden)
+
+
+def weary(bundle, threads):
+    return _Weary(bundle)
+
+
 def unkept(bundle, threads):
     return _Unkept(bundle)
 
