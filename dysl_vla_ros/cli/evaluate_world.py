@@ -103,6 +103,8 @@ def run_world(given: argparse.Namespace, videos: Videos | None = None) -> int:
         'seconds': time.monotonic() - began,
     }
     console.print(world_table(document))
+    for line in unplayed(document):
+        console.print(line, soft_wrap=True)
     if videos is not None:
         console.say(filmed(videos, played))
     if given.json is not None:
@@ -161,6 +163,15 @@ def _rows(given: argparse.Namespace) -> tuple[Row, ...]:
         given.modes, given.exit_layer, given.deer_ratio, given.tolerance, given.random_depth,
         paces=given.pace,
     ))  # fmt: skip
+
+
+def unplayed(document: dict[str, Any]) -> list[str]:
+    """Of each row with episodes that count as lost and were none: how many, and why."""
+    return [
+        f'{name}: {found["refused"]} of {found["episodes"]} episodes were not played, as the '
+        'policy does not take their words'
+        for name, found in document['rows'].items() if found['refused']
+    ]  # fmt: skip
 
 
 def world_table(document: dict[str, Any]) -> Table:

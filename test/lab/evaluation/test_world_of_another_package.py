@@ -71,6 +71,19 @@ def test_a_nearer_goal_by_an_option_is_met_by_more(bundle, site, tmp_path):
     assert rates == [1.0, 0.0]
 
 
+def test_words_that_the_policy_does_not_take_are_no_silent_loss(
+    bundle, site, tmp_path, monkeypatch, capsys
+):
+    from my_world.world import MyWorlds
+
+    monkeypatch.setattr(MyWorlds, 'instructions', ('xyzzy', 'push the red cube right'))
+    words = ('--modes', 'full', '--starts', '2')
+    _, found = evaluated(bundle, tmp_path / 'w.json', *words)
+    assert found['rows']['full']['refused'] == 2
+    said = ' '.join(capsys.readouterr().out.split())
+    assert 'full: 2 of 4 episodes were not played, as the policy does not take their words' in said
+
+
 @pytest.mark.parametrize('control', ['other_words', 'blank'])
 def test_the_controls_are_those_of_every_world(control, bundle, site, tmp_path, monkeypatch):
     told = []
