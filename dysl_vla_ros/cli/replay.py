@@ -6,6 +6,7 @@ import argparse
 import re
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +151,13 @@ def _parameters(given: argparse.Namespace) -> NodeConfig:
     return load_yaml(path or config_folder() / 'robots' / 'sim.yaml')
 
 
+def _engine(given: argparse.Namespace, config: EngineConfig) -> EngineConfig:
+    """The policy without a model is that of the arm in the parameters, as in the node."""
+    from dysl_vla_ros.contract import engine_of
+
+    return engine_of(replace(_parameters(given), engine=config))
+
+
 def _replayed(given: argparse.Namespace, console: Output, bag: Any) -> int:
     from dysl_vla_ros.lab.replay.fed_policy import Change, open_fed
     from dysl_vla_ros.lab.replay.sources import open_steps
@@ -159,7 +167,7 @@ def _replayed(given: argparse.Namespace, console: Output, bag: Any) -> int:
                     tuple(given.blank))  # fmt: skip
     config = EngineConfig(path=given.engine, backend=given.backend, plans=given.plans,
                           threads=given.threads)  # fmt: skip
-    policy = open_fed(config, change)
+    policy = open_fed(_engine(given, config), change)
     try:
         otherwise = _otherwise(given, policy)
         wishes = Wishes(_cameras(given.camera), given.joints, given.instruction, given.every)
@@ -268,8 +276,6 @@ def _first(steps: Iterable[Step], count: int) -> Iterator[Step]:
 
 def _motion(given: argparse.Namespace, console: Output, bag: Any = None) -> int:
     """A flight file, or a recording without pictures: no model runs."""
-    from dysl_vla_ros.bundle.folder import open_bundle
-    from dysl_vla_ros.engines.open_engine import folder_of
     from dysl_vla_ros.lab.replay.motion import (
         chunks_of_bag,
         chunks_of_flight,
@@ -277,13 +283,13 @@ def _motion(given: argparse.Namespace, console: Output, bag: Any = None) -> int:
         replay_motion,
     )
     from dysl_vla_ros.lab.replay.settings_file import read_calibration
+    from dysl_vla_ros.remote_policy import manifest_of
 
     for option in ('layer_on', 'layer_off', 'word', 'blank', 'mode', 'exit_layer', 'tau', 'plot'):
         if getattr(given, option):
             raise ConfigError(f'--{option}'.replace('_', '-'), getattr(given, option),
                               'a recording with pictures: this one holds motion only')  # fmt: skip
-    folder = folder_of(given.engine)
-    manifest = open_bundle(folder).manifest
+    manifest = manifest_of(_engine(given, EngineConfig(path=given.engine)))
     calibration = manifest.calibration
     if given.calibration is not None:
         calibration = read_calibration(given.calibration, manifest)

@@ -121,7 +121,7 @@ def replay_motion(
             raise ConfigError(
                 f'chunk_info[{index}].displacements', chunk.displacements.shape,
                 f'{len(settings.weights)} numbers per action, as {manifest.name} has: --engine '
-                'names the bundle that was recorded',
+                'names the bundle that was recorded, with fake --params-file its arm',
             )  # fmt: skip
         if before is not None:
             rest = before.displacements[before.dropped :]

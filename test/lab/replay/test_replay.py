@@ -377,6 +377,28 @@ def test_a_flight_file_is_replayed_for_its_motion(replay, bundle, passes, tmp_pa
     assert code == 2 and 'this one holds motion only' in text
 
 
+def test_a_flight_of_the_policy_without_a_model_is_replayed_with_the_arm_of_its_parameters(
+    replay, tmp_path
+):
+    flight, file = tmp_path / 'flight.json', tmp_path / 'arm.yaml'
+    names = '[rail, lift, turn]'
+    file.write_text(f'vla_node: {{ros__parameters: {{action.joint_names: {names}}}}}')
+
+    def flown(numbers, *words):
+        told = {'outcome': 'accepted', 'epoch': '1', 'mode': 'full', 'layer_mask': '1' * 24,
+                'displacements': '; '.join([' '.join(['0.005'] * numbers)] * 8),
+                'continuity': ' '.join(['n/a'] * 8), 'drop_index': 'n/a',
+                'actions_played': '0'}  # fmt: skip
+        flight.write_text(json.dumps({'reason': 'a test', 'chunks': [told], 'cycles': []}))
+        return replay(flight, *words, engine='fake')
+
+    code, text, document = flown(4, '--params-file', str(file))
+    assert code == 0 and len(document['chunks']) == 1, text
+    assert flown(7)[0] == 0, 'six joints and a gripper, as it pretends to be by itself'
+    code, text, _ = flown(4)
+    assert code == 2 and '7 numbers per action, as fake has' in text and '--params-file' in text
+
+
 @pytest.mark.parametrize(
     'text', ['', '{}', '{"chunks": []}', '{"chunks": [{"outcome": "accepted"}]}']
 )
