@@ -100,6 +100,20 @@ def test_a_package_that_cannot_be_loaded_is_named(published, site, capsys):
     assert "my_vla = 'my_vla.nowhere:Family'" in said and 'uninstall it' in said
 
 
+def test_states_that_are_not_finite_choose_no_layers(published, tmp_path, capsys, monkeypatch):
+    from my_vla.family import MyDense
+
+    write_set(tmp_path / 'set', video=False, cameras=('front',), state=7)
+    layer = MyDense.layer
+    monkeypatch.setattr(MyDense, 'layer', lambda self, index, hidden: (
+        layer(self, index, hidden) * (float('nan') if index == 2 else 1.0)))  # fmt: skip
+    out = tmp_path / 'layers'
+    call = ['--dataset', str(tmp_path / 'set'), *PERIOD, '--out', str(out), '--batch', '4']
+    assert main(['calibrate', str(published), *call, '--batches', '1']) == 2
+    assert 'score of layer 2 = nan: expected a finite number' in capsys.readouterr().err
+    assert not (out / 'layers.json').exists()
+
+
 def test_two_that_claim_one_folder_are_named(published, site, capsys):
     write_points(site, entry_points(families.GROUP) + 'other = my_vla.family:MyFamily\n')
     assert main(['export', str(published), 'nowhere', *PERIOD]) == 1

@@ -6,6 +6,7 @@ residual stream entering layer ``l``; the ``round(0.20 * L)`` highest are static
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -27,7 +28,11 @@ TokenSet = Literal['all', 'slots']
 def layer_scores(
     model: PolicyNetwork | DenseModel, source: Source, batch: int = 256, batches: int = 8
 ) -> dict[TokenSet, tuple[float, ...]]:
-    """Scores per layer over all tokens and over the action slots, in float32."""
+    """Scores per layer over all tokens and over the action slots, in float32.
+
+    Raises:
+        ConfigError: A layer's state is not finite: no order of such scores means anything.
+    """
     network, draw = dense_model(model, source), draws(source, batch, NO_AUGMENTATION)
     layers = network.layers_total
     sums: dict[TokenSet, Tensor] = {'all': torch.zeros(layers), 'slots': torch.zeros(layers)}
@@ -37,6 +42,10 @@ def layer_scores(
             cosine = functional.cosine_similarity(before.float(), after.float(), dim=-1)
             sums['all'][layer] += 1.0 - cosine.mean().cpu()
             sums['slots'][layer] += 1.0 - cosine[:, network.slots].mean().cpu()
+    for layer, score in enumerate(sums['all'].tolist()):
+        if not math.isfinite(score):
+            raise ConfigError(f'score of layer {layer}', score, 'a finite number: its state is '
+                              'not; weights are NaN, or overflow in this precision')  # fmt: skip
     return {
         'all': tuple((sums['all'] / batches).tolist()),
         'slots': tuple((sums['slots'] / batches).tolist()),
