@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 
 from dysl_vla_ros.data_types import LayerLayout
 from dysl_vla_ros.errors import BundleError
 from dysl_vla_ros.lab.data.lerobot import LerobotSet
-from dysl_vla_ros.lab.export.parts import Exportable
+from dysl_vla_ros.lab.export.parts import Contract, Exportable, Part
 from dysl_vla_ros.lab.learn.dense_model import DenseModel
 from dysl_vla_ros.lab.model.skipping import SkipModules
 from dysl_vla_ros.lab.model.skipping_file import Skipping
@@ -26,6 +26,7 @@ PUBLISHED = ('facts', 'layers', 'modules', 'export', 'dense', 'batches')
 _EXPORTABLE = ('layout', 'contract', 'fingerprint', 'part')
 _DENSE = ('layers_total', 'slots', 'device', 'encode', 'layer', 'head')
 _WHERE = 'see doc/add_a_model.md'
+Kind = TypeVar('Kind')
 
 
 def asked(title: str, call: Callable[[], Answer]) -> Answer:
@@ -69,6 +70,25 @@ class Guarded:
         return lambda *given, **named: asked(title, lambda: found(*given, **named))
 
 
+class _CheckedExport(Guarded):
+    """The model taken apart, whose parts are what they should be."""
+
+    def part(self, name: str) -> Part:
+        """One part by its name."""
+        return _kind(f'{self._title}.part({name!r})', self.__getattr__('part')(name), Part)
+
+    def contract(self) -> Contract:
+        """What the numbers of the bundle mean."""
+        return _kind(f'{self._title}.contract()', self.__getattr__('contract')(), Contract)
+
+
+def _kind(title: str, found: object, wanted: type[Kind]) -> Kind:
+    if not isinstance(found, wanted):
+        raise BundleError(f'{title} = {found!r:.80}: expected a {wanted.__name__} of '
+                          f'lab/export/parts.py; {_WHERE}')  # fmt: skip
+    return found
+
+
 class CheckedPublished:
     """An opened folder of a family; see ``families.Published``."""
 
@@ -81,7 +101,7 @@ class CheckedPublished:
     def facts(self) -> Mapping[str, Any]:
         """Names and values for ``dysl inspect``."""
         found = asked(f'{self._title}: facts', lambda: self._inner.facts)
-        if not isinstance(found, Mapping):
+        if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
             raise self._wrong('facts', found, 'names and values')
         return found
 
@@ -105,7 +125,7 @@ class CheckedPublished:
         title = f'{self._title}: export()'
         found = asked(title, lambda: self._inner.export(skipping))
         complete(title, found, _EXPORTABLE)
-        return cast(Exportable, Guarded(title, found))
+        return cast(Exportable, _CheckedExport(title, found))
 
     def dense(self, device: torch.device) -> DenseModel:
         """The frozen model on a device."""

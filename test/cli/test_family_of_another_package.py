@@ -100,6 +100,16 @@ def test_a_package_that_cannot_be_loaded_is_named(published, site, capsys):
     assert "my_vla = 'my_vla.nowhere:Family'" in said and 'uninstall it' in said
 
 
+def test_facts_whose_names_are_no_words_are_refused(published, capsys, monkeypatch):
+    from my_vla.family import MyPublished
+
+    monkeypatch.setattr(MyPublished, 'facts', {1: 'width'})
+    assert main(['inspect', str(published), *PERIOD]) == 1
+    assert "facts = {1: 'width'}: expected names and values" in ' '.join(
+        capsys.readouterr().out.split()
+    )
+
+
 def test_states_that_are_not_finite_choose_no_layers(published, tmp_path, capsys, monkeypatch):
     from my_vla.family import MyDense
 
@@ -166,6 +176,8 @@ def test_a_package_that_cannot_be_loaded_holds_up_no_other_family(site, tmp_path
         ('MyPublished', 'export', None, None),
         ('MyParts', 'part', raising, "export().part fails: KeyError('arm')"),
         ('MyParts', 'contract', raising, "export().contract fails: KeyError('arm')"),
+        ('MyParts', 'part', lambda *_: None, "export().part('vision') = None: expected a Part"),
+        ('MyParts', 'contract', lambda *_: {}, 'export().contract() = {}: expected a Contract'),
     ],
 )
 def test_what_fails_inside_a_package_is_told_with_package_and_part(
