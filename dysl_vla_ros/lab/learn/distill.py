@@ -129,7 +129,7 @@ def distill(
 
     Raises:
         ConfigError: The state is of other layers or settings, or of something else in
-            ``made_of``.
+            ``made_of``; or the loss is not finite.
 
     Returns:
         The loss curve: stage, step and figures per note.
@@ -186,6 +186,7 @@ def distill(
             torch.nn.utils.clip_grad_norm_(trained, settings.clip)
             optimizer.step()
             if (step + 1) % note_every == 0 or step + 1 == steps:
+                _refuse_endless(float(loss.detach()), stage, step + 1)
                 note = {name: float(value) for name, value in figures.items()}
                 curve.append({'stage': float(stage), 'step': float(step + 1), **note})
                 if progress is not None:
@@ -196,6 +197,15 @@ def distill(
                     )
     skipping.eval()
     return curve
+
+
+def _refuse_endless(loss: float, stage: int, step: int) -> None:
+    """End before anything is written of a distillation that learns no more."""
+    if not math.isfinite(loss):
+        raise ConfigError(
+            f'loss of stage {stage}', loss, f'a finite one at update {step}: the states of the '
+            'model are not finite, or overflow in this precision',
+        )  # fmt: skip
 
 
 def average_gradients(parameters: Sequence[Tensor]) -> None:

@@ -90,3 +90,17 @@ def test_the_bundled_policy_is_a_dense_model_that_follows_its_batches():
     assert len(entering) == model.layers_total + 1 == 4
     assert all(torch.equal(a, b) for a, b in zip(entering, wanted, strict=True))
     assert entering[0][:, model.slots].shape[1] == network.config.action_horizon
+
+
+@pytest.mark.parametrize('stage', [1, 2])
+def test_a_distillation_whose_loss_is_not_finite_ends_and_keeps_nothing_of_it(stage, tmp_path):
+    model = Rotations()
+    model.matrices[1] = model.matrices[1] * float('nan')
+    settings = DistillSettings(
+        batch=4, adapter_steps=2 * (stage == 1), controller_steps=2, task_share=0.0
+    )
+    state = tmp_path / 'state'
+    skipping = SkipModules(LayerLayout(4, (0, 3)), 8, 2)
+    with pytest.raises(ConfigError, match=f'loss of stage {stage} = nan: expected a finite one'):
+        distill(model, skipping, stream(), settings, note_every=1, state_path=state)
+    assert not list(tmp_path.iterdir())
