@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from dysl_vla_ros.bringup import config_folder
+from dysl_vla_ros.cli.ignored import either
 from dysl_vla_ros.cli.inputs import look_at_bundle, look_at_file
 from dysl_vla_ros.cli.output import Output
 from dysl_vla_ros.cli.replay_tables import motion_tables, replay_tables
@@ -215,7 +216,7 @@ def _shown(
             lambda done: bars.update(task, completed=done),
         )  # fmt: skip
     found = summary(result)
-    notes = [*bag.notes, *steps.notes, *_notes(result, policy)]
+    notes = [*bag.notes, *steps.notes, *_notes(result, policy), *_without_effect(given, result)]
     if given.json is not None:
         write_json(given.json, {
             'format': FORMAT, 'version': FORMAT_VERSION, 'bag': str(given.bag),
@@ -249,6 +250,17 @@ def _notes(result: Result, policy: FedPolicy) -> list[str]:
     if devices:
         found.append(f'recorded on {", ".join(devices)}, replayed on {policy.engine.device}')
     return found
+
+
+def _without_effect(given: argparse.Namespace, result: Result) -> list[str]:
+    """Of options about controllers, where none was asked: a fixed exit asks none."""
+    options = {'--rule': given.rule, '--tau': given.tau, '--layer-on': given.layer_on}
+    said = [option for option, value in options.items() if value]
+    asked = any(one.trace.scores for row in result.rows for one in row.now.passes)
+    if not said or not result.rows or asked:
+        return []
+    return [f'no controller was asked in any of these passes: {either(said)} changed nothing; '
+            '--mode auto asks them']  # fmt: skip
 
 
 def _verdict(result: Result, policy: FedPolicy) -> str:

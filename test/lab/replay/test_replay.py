@@ -172,6 +172,17 @@ def test_a_fixed_exit_leaves_where_it_is_told(replay, recording):
     assert replay(recording, '--mode', 'full', '--exit-layer', '2')[0] == 2
 
 
+def test_options_about_controllers_are_told_to_change_nothing_where_none_was_asked(
+    replay, recording, bundle, tmp_path
+):
+    bag = made_recording.write(tmp_path / 'bag', list(made_recording.records(bundle, 3, 'full')))
+    options = ('--rule', 'level', '--tau', '0.4', '--layer-on', '2')
+    note = 'no controller was asked in any of these passes: --rule, --tau or --layer-on changed'
+    assert note in replay(bag, *options)[1]
+    assert 'no controller' not in replay(bag)[1]
+    assert 'no controller' not in replay(recording, *options)[1]
+
+
 def test_an_exit_that_was_recorded_is_asked_for_anew_where_another_bundle_names_none(
     replay, bundle, tmp_path
 ):
