@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = f'dysl {words[0]}' if words and words[0] in COMMANDS else 'dysl'
     kept: str | Callable[[argparse.Namespace], str] = ''
     options = frozenset[str]()
+    given: argparse.Namespace | None = None
     try:
         if not words or words[0] not in COMMANDS:
             return _about(words)
@@ -70,10 +71,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = module.run(given)
         sys.stdout.flush()
         return code
-    except SystemExit as end:  # of argparse: help, or a wrong call that is explained
-        return end.code if isinstance(end.code, int) else WRONG_CALL
+    except SystemExit as end:
+        if given is None:  # of argparse: help, or a wrong call that is explained
+            return end.code if isinstance(end.code, int) else WRONG_CALL
+        text, code = explain(end, options)
+        print(f'{name}: {text}', file=sys.stderr)
+        return code
     except KeyboardInterrupt:
-        told = kept(given) if callable(kept) else kept
+        told = kept(given) if given is not None and callable(kept) else kept
         print(f'{name}: interrupted{"; " if told else ""}{told}', file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:

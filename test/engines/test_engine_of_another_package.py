@@ -99,12 +99,15 @@ def test_an_engine_that_breaks_a_promise_is_refused_with_what_would_be_right(
     assert said in str(caught.value) and 'my_engine' in str(caught.value)
 
 
-def test_one_that_fails_in_the_middle_of_a_command_is_named(bundle, site, capsys):
-    write_points(site, f'[{GROUP}]\nmy_engine = my_engine.broken:weary\n')
+@pytest.mark.parametrize(
+    ('broken', 'said'), [('weary', 'ValueError (too warm)'), ('leaving', 'SystemExit (0)')]
+)
+def test_one_that_fails_in_the_middle_of_a_command_is_named(broken, said, bundle, site, capsys):
+    write_points(site, f'[{GROUP}]\nmy_engine = my_engine.broken:{broken}\n')
     call = ['bench', '--engine', bundle, '--backend', MINE, '--runs', '9', '--count', '9']
     assert main(call) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (
-        'dysl bench: my_engine fails: ValueError (too warm); it is a package beside this one: '
+        f'dysl bench: my_engine fails: {said}; it is a package beside this one: '
         'DYSL_TRACEBACK=1 before the command shows where'
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 from dysl_vla_ros.data_types import LayerLayout
@@ -58,8 +60,20 @@ class _Weary(Reference):
         return super().decode(hidden)
 
 
+class _Leaving(_Weary):
+    def decode(self, hidden):
+        try:
+            return super().decode(hidden)
+        except ValueError:
+            sys.exit(0)
+
+
 def weary(bundle, threads):
     return _Weary(bundle)
+
+
+def leaving(bundle, threads):
+    return _Leaving(bundle)
 
 
 def unkept(bundle, threads):
