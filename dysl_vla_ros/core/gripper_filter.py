@@ -9,6 +9,8 @@ from dysl_vla_ros.data_types import FloatArray
 
 _AT_END = 0.01
 """An opening so near to full open or full closed means it: no model says it exactly."""
+_SAME = 1e-9
+"""Openings that differ by less are one that was computed in two ways."""
 _LONGEST_STEP_S = 0.1
 """After a pause of single values so much of the way is made up for, and no more."""
 
@@ -22,6 +24,7 @@ class GripperFilter:
         self._sent: float | None = None
         self._direction = 0
         self._turned_at = float('-inf')
+        self._stopped = False
 
     @property
     def sent(self) -> float | None:
@@ -44,7 +47,8 @@ class GripperFilter:
         change = opening - self._sent
         # Full open and full closed are sent even when the step towards them is small.
         at_end = opening in (0.0, 1.0) or _end(opening) not in (None, _end(self._sent))
-        if change == 0.0 or (abs(change) < self._config.hysteresis and not at_end):
+        small = abs(change) < self._config.hysteresis and not at_end
+        if change == 0.0 or (small and not self._stopped):
             return None
         direction = 1 if change > 0 else -1
         turns = self._direction not in (0, direction)
@@ -53,13 +57,17 @@ class GripperFilter:
         if direction != self._direction:
             self._turned_at = now
         self._direction = direction
-        self._sent = opening
+        self._sent, self._stopped = opening, False
         return opening
 
     def stopped_at(self, opening: float) -> None:
-        """What a stop ended on its way is wanted again when an action that is played says so."""
-        if self._sent is not None and opening != self._sent:
+        """What a stop ended on its way is wanted again when an action that is played says so.
+
+        However near that is: no hysteresis holds it back, and no dwell.
+        """
+        if self._sent is not None and abs(opening - self._sent) > _SAME:
             self._sent, self._direction, self._turned_at = opening, 0, float('-inf')
+            self._stopped = True
 
     def joint_value(self, opening: float) -> float:
         """The gripper joint's value for an opening."""

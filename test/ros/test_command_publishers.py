@@ -454,6 +454,22 @@ def test_the_first_action_after_a_hold_opens_no_gripper_as_far_as_one_before_it_
         held = closing_told(wire)
 
 
+@pytest.mark.parametrize('carried', [FORWARD, JOINT])
+def test_a_gripper_that_was_stopped_just_short_of_its_place_goes_on_to_it_for_an_action(
+    graph, carried
+):
+    """Nearer than the hysteresis: what it did not reach was no command that holds."""
+    slow = {**carried, 'gripper.stroke_s': 5.0}
+    wire, stamp = Wire(graph, **slow), time.monotonic()
+    for tick in range(5):
+        wire.send(command(gripper=0.45, stamp=stamp + tick / 30), opening=0.55)
+    wire.publishers.finish()
+    assert closing_told(wire) > -0.17 + 0.451 * 1.91
+    for tick in range(40):
+        wire.send(command(gripper=0.45, stamp=stamp + 5.0 + tick / 30), opening=0.53)
+    assert closing_told(wire) == pytest.approx(-0.17 + 0.45 * 1.91)
+
+
 def closing_told(wire):
     """Where the newest command leads the gripper."""
     message = wire.live[-1]
