@@ -103,21 +103,22 @@ class GripperRamp:
         self._whole_window = not holds_points and config.interface != 'forward'
         self._opening = 1.0 if config.open_value > config.closed_value else -1.0
         self._value: float | None = None
-        self._goal = 0.0
         self._at = 0.0
         self._window: tuple[FloatArray, FloatArray] | None = None
+        self.goal = 0.0
+        """Where it goes now; short of its target where it may not open further."""
         self.told: float | None = None
         """Where what was told last leads; None before."""
 
     def begin(self, value: float) -> None:
         """Where it is, before anything was told; later it is where it was told to be."""
         if self._value is None:
-            self._value = self._goal = value
+            self._value = self.goal = value
 
     def stop(self) -> float | None:
         """Nothing more is told: it goes as far as it was told, and there it is; None before."""
         if self.told is not None:
-            self._goal = self.told
+            self.goal = self.told
         return self.told
 
     def column(
@@ -139,7 +140,7 @@ class GripperRamp:
         self._value = self._come_to(self._value, max(now - self._at, 0.0), may_open)
         if not may_open and self._opening * (target - self._value) > 0.0:
             target = self._value
-        self._at, self._goal = now, target
+        self._at, self.goal = now, target
         reach = self._rate * times
         column = np.asarray(np.clip(target, self._value - reach, self._value + reach))
         self.told = float(column[-1 if self._whole_window else 0])
@@ -159,5 +160,5 @@ class GripperRamp:
         if self._whole_window:
             return float(np.interp(elapsed, *self._window))
         way = self._rate * min(elapsed, _LONGEST_STEP_S)
-        there = float(np.clip(self._goal, value - way, value + way))
+        there = float(np.clip(self.goal, value - way, value + way))
         return value if not may_open and self._opening * (there - value) > 0.0 else there

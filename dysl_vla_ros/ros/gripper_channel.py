@@ -167,6 +167,8 @@ class GripperChannel:
             return None
         value, plays = told.filter.joint_value(opening), command.gripper is not None
         column = told.ramp.column(at, value, command.window_times, plays)
+        if told.ramp.goal != value:  # it was to open further, and no action is played
+            told.filter.stopped_at(told.filter.opening_at(told.ramp.goal))
         return self._config.joint, column
 
     def send(self, command: Command) -> None:

@@ -438,12 +438,15 @@ def test_after_a_silence_a_gripper_that_was_stopped_on_its_way_goes_on_only_for_
     assert abs(closing_told(wire) - held) > 0.1
 
 
+@pytest.mark.parametrize('dwell', [0.0, 5.0])
 @pytest.mark.parametrize('carried', [FORWARD, JOINT])
 def test_the_first_action_after_a_hold_opens_no_gripper_as_far_as_one_before_it_wanted(
-    graph, carried
+    graph, carried, dwell
 ):
-    wire, stamp = Wire(graph, **carried), time.monotonic()
-    for tick in range(10):  # it opens, until no action is left
+    slow = {**carried, 'gripper.dwell_s': dwell, 'gripper.stroke_s': 2.0}
+    wire, stamp = Wire(graph, **slow), time.monotonic()
+    wire.send(command(gripper=0.1, stamp=stamp), opening=0.1)
+    for tick in range(1, 10):  # it opens, until no action is left
         wire.send(command(gripper=1.0, stamp=stamp + tick / 30), opening=0.1)
     for tick in range(10, 15):
         wire.send(command(stamp=stamp + tick / 30), opening=0.1)
