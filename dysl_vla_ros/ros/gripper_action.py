@@ -161,7 +161,7 @@ class GripperAction:
         wish = self._wish
         if wish is None or self._client is None:
             return
-        if not self._going and not _grips_on(wish, goal):
+        if not self._going and not _grips_on(wish, goal, now):
             return
         if not self._servers or not self._client.server_is_ready():
             return
@@ -317,13 +317,15 @@ class GripperAction:
             self.poll()
 
 
-def _grips_on(wish: _Wish, goal: _Goal | None) -> bool:
+def _grips_on(wish: _Wish, goal: _Goal | None, now: float) -> bool:
     """Whether a goal was cancelled for this wish, which opens no further: that must not be all.
 
     Who is cancelled holds the measured place, and lets go of what it pressed on; a stop in between
-    would leave it at that.
+    would leave it at that. At once or not at all: later a hand may be there.
     """
     if goal is None or not goal.cancelled or goal.number == wish.number:
+        return False
+    if now - goal.since >= _ANSWER_S:
         return False
     return wish.opening <= goal.wish.opening
 

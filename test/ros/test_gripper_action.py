@@ -361,6 +361,21 @@ def test_a_grip_that_was_cancelled_for_a_firmer_one_is_not_lost_to_a_stop(world,
     assert len(world.wait(3.0).sent) == 2
 
 
+def test_a_firmer_grip_whose_server_is_out_of_sight_is_not_sent_long_after_a_stop(world):
+    """Whoever stopped or disarmed it may have a hand there by then."""
+    world = world()
+    world.appears()
+    world.action.send(0.3, 0.3)
+    world.sent[0].take()
+    world.action.send(0.1, 0.1)
+    world.action.go(False)
+    world.servers.clear()
+    world.wait(10.0)
+    assert world.appears().wait(3.0).said == [(0.3, 0.0)]
+    world.action.go(True)
+    assert world.wait(1.0).said == [(0.3, 0.0), (0.1, 0.0)]
+
+
 def test_a_close_that_was_cancelled_for_an_opening_is_not_followed_by_it_after_a_stop(world):
     world = world()
     world.appears()
