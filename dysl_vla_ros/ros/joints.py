@@ -179,7 +179,8 @@ class Joints:
     def problem(self, now: float) -> str:
         """Why the joints cannot be used now, and which of them; '' when they are fresh."""
         problem = self.stream.problem(now)
-        silent = self._parts.silent(now - self.stream.timeout) if problem else []
+        aged = problem and not self.stream.last_refusal  # what is refused names its joints
+        silent = self._parts.silent(now - self.stream.timeout) if aged else []
         return f'{problem}: of {", ".join(silent)}, not of the others' if silent else problem
 
     def gripper_unseen(self) -> str:

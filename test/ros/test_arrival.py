@@ -138,6 +138,33 @@ def test_a_missing_joint_is_named_with_what_is_needed():
         parts.add(joints(('shoulder', 'wrist'), (1, 2)), 5.0)
 
 
+def test_of_a_joint_that_was_never_there_it_is_not_said_that_the_others_alone_are_silent():
+    from types import SimpleNamespace
+
+    from dysl_vla_ros.ros.joints import JointParts, Joints
+    from dysl_vla_ros.ros.streams import Newest, Stream
+
+    parts, stream = JointParts(('shoulder', 'elbow', 'wrist'), None), Stream('joint_states', 0.2)
+    both = SimpleNamespace(stream=stream, _parts=parts)
+
+    def say(names, positions, now):
+        try:
+            sample = parts.add(joints(names, positions), now)
+            stream.accept(Newest(sample.stamp, sample), now)
+        except InputError as error:
+            stream.refuse(str(error))
+        return Joints.problem(both, now)
+
+    lacks = say(('shoulder', 'elbow'), (1, 2), 5.0)
+    assert "lacks ['wrist']" in lacks and Joints.problem(both, 9.0) == lacks
+    assert say(('wrist',), (3,), 9.0).endswith('of shoulder, elbow, not of the others')
+    assert say(('shoulder', 'elbow'), (1, 2), 9.1) == ''
+    say(('wrist',), (3,), 9.5)
+    assert say(('elbow',), (float('nan'),), 9.5).endswith(
+        'position of elbow = nan: expected finite'
+    )
+
+
 def test_arm_and_gripper_may_come_in_separate_messages_and_a_sample_ages_with_the_arm():
     from dysl_vla_ros.ros.joints import JointParts
 
