@@ -33,6 +33,7 @@ class Surroundings:
         controller: ``active``, ``inactive``, or ``unknown: `` and why.
         controller_problem: Why the arm would not follow; '' when fine or unknown.
         restarted_at: When a controller became active again [s]; None = never seen.
+        restarts: The same of each controller, by its command topic.
         check: ``fits``, ``misfit`` or ``unknown``: what its parameters say of our commands.
         misfit: Why a controller would not do what is meant; '' when it fits or is unknown.
         unheard: Command topics that nobody subscribes to, or only who looks on.
@@ -43,6 +44,7 @@ class Surroundings:
     controller: str = 'unknown: not looked yet'
     controller_problem: str = ''
     restarted_at: float | None = None
+    restarts: tuple[tuple[str, float], ...] = ()
     check: str = 'unknown: not asked yet'
     misfit: str = ''
     unheard: tuple[str, ...] = ()
@@ -71,12 +73,14 @@ class _AroundTopic:
         self._check.poll()
         if self._rate is not None:
             self._rate.poll()
+        restarted_at = self._watch.restarted_at
         return Surroundings(
             self._graph.listeners,
             self._graph.others,
             self._watch.status,
             self._watch.problem(),
-            self._watch.restarted_at,
+            restarted_at,
+            () if restarted_at is None else ((self.topic, restarted_at),),
             self._check.status,
             self._check.misfit,
             () if self._graph.heard else (self.topic,),
@@ -158,13 +162,14 @@ class Around:
 
 def _together(looks: list[Surroundings]) -> Surroundings:
     """Of several arms: everybody, every problem, the newest restart."""
-    restarts = [look.restarted_at for look in looks if look.restarted_at is not None]
+    restarts = tuple(one for look in looks for one in look.restarts)
     return Surroundings(
         tuple(sorted({name for look in looks for name in look.listeners})),
         tuple(sorted({name for look in looks for name in look.others})),
         _joined(look.controller for look in looks),
         _joined(look.controller_problem for look in looks),
-        max(restarts, default=None),
+        max((at for _, at in restarts), default=None),
+        restarts,
         _joined(look.check for look in sorted(looks, key=lambda look: not look.misfit)),
         _joined(look.misfit for look in looks),
         tuple(topic for look in looks for topic in look.unheard),

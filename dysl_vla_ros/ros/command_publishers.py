@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped, TwistStamped
@@ -110,6 +111,17 @@ class CommandPublishers:
     def commanded(self) -> tuple[float, ...]:
         """Opening commanded last, of every gripper."""
         return tuple(arm.gripper.commanded for arm in self.arms)
+
+    def restarted(self, restarts: Iterable[tuple[str, float]]) -> None:
+        """Controllers became active again; any thread.
+
+        Args:
+            restarts: Command topic of each, and when [s].
+        """
+        for topic, at in restarts:
+            for arm in self.arms:
+                if arm.topic == topic:
+                    arm.gripper.receiver_since = at
 
     def gripper_report(self) -> str:
         """What became of what the grippers were told, for people."""

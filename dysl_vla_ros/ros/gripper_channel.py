@@ -62,6 +62,9 @@ class GripperChannel:
         self._armed: bool | None = None
         self._silent = True
         self._listeners = 0
+        self._known_receiver: float | None = None
+        self.receiver_since: float | None = None
+        """When the controller of the arm was started again [s]; written by any thread."""
         self.commanded = 1.0
         """The opening commanded last; open before the first."""
         self._action: GripperAction | None = None
@@ -102,7 +105,8 @@ class GripperChannel:
         What only the shadow was told, the gripper does not know; what it was told, it still does
         after a motion in shadow. After a silence a wish is sent anew; a gripper that is carried
         stays as it was told last, which may be what holds an object, until an action is played;
-        where somebody moved it meanwhile it begins where it is.
+        where somebody moved it meanwhile, or the controller was started again, which holds what
+        it then measured, it begins where it is.
 
         Args:
             armed: Whether commands reach the gripper.
@@ -112,6 +116,9 @@ class GripperChannel:
             before, self._aside = self._aside, self._told
             self._told = before if armed and before is not None else self._nothing()
             self._silent = True
+        if self.receiver_since != self._known_receiver and self.is_carried:
+            self._told, self._aside = self._nothing(), None
+        self._known_receiver = self.receiver_since
         moved = measured is not None and self._was_moved(measured)
         if self._silent and (moved or not self.is_carried):
             self._told = self._nothing()

@@ -336,6 +336,8 @@ class Requests:
         seen, before = self._session.around.newest, self._restarted_at
         self._restarted_at = seen.restarted_at
         restarted = seen.restarted_at != before
+        if restarted:
+            self._session.publishers.restarted(seen.restarts)
         if restarted or seen.controller_problem:
             loop.controller_restarted()
         return restarted

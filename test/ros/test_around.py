@@ -210,6 +210,8 @@ def test_a_controller_that_was_started_again_in_motion_needs_a_start(rig):
     wait_for(lambda: rig.robot.position[0] > 0.05, what='motion')
     watch.restarted_at = time.monotonic()
     rig.wait_state('ready')
+    [gripper] = [arm.gripper for arm in rig.session.publishers.arms]
+    assert gripper.receiver_since == watch.restarted_at
     assert rig.session.reason == (
         'the controller was started again; ~/start begins from where it is'
     )

@@ -376,6 +376,24 @@ def test_a_gripper_that_went_on_closing_on_an_object_after_a_stop_goes_on_holdin
 
 
 @pytest.mark.parametrize('carried', [FORWARD, JOINT])
+def test_where_the_controller_was_started_again_a_gripper_begins_where_it_stands(graph, carried):
+    """It holds what it measured then: what it was told before, it does not know."""
+    wire, stamp = Wire(graph, **carried), time.monotonic()
+    for tick in range(10):
+        wire.send(command(gripper=0.0, stamp=stamp + tick / 30), opening=1.0 - 0.005 * tick)
+    wire.publishers.finish()
+    topic = wire.publishers.arms[0].topic
+    wire.publishers.restarted([('/another_controller/joint_trajectory', 1.0)])
+    wire.send(command(stamp=stamp + 1.0), opening=0.95)
+    assert closing_told(wire) < -0.17 + 0.94 * 1.91, 'it goes on to where it was told to be'
+    wire.publishers.finish()
+    wire.publishers.restarted([(topic, 7.5)])
+    for tick in range(3):  # one restart, not one per command
+        wire.send(command(stamp=stamp + 3.0 + tick / 30), opening=0.95)
+        assert closing_told(wire) == pytest.approx(-0.17 + 0.95 * 1.91)
+
+
+@pytest.mark.parametrize('carried', [FORWARD, JOINT])
 def test_what_a_gripper_that_travels_with_the_arm_holds_is_held_after_a_motion_in_shadow(
     graph, carried
 ):

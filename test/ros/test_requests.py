@@ -30,7 +30,9 @@ class Desk:
         self.unseen = ''
         self.clocks = ('', False)
         self.estops = []
-        seen = SimpleNamespace(controller_problem='', restarted_at=None, misfit='', unheard=())
+        seen = SimpleNamespace(
+            controller_problem='', restarted_at=None, restarts=(), misfit='', unheard=()
+        )
         self.session = SimpleNamespace(
             config=self.bench.loop.config,
             policy=SimpleNamespace(tokens=self.check),
@@ -44,7 +46,8 @@ class Desk:
                 newest=seen, not_simulated=lambda: self.stranger,
                 arming_problem=lambda: (
                     self.problem if self.session.publishers.listeners else 'nobody listens')),
-            publishers=SimpleNamespace(listeners=1, command_topic='/arm'),
+            publishers=SimpleNamespace(listeners=1, command_topic='/arm',
+                                       restarted=lambda restarts: None),
             speed=SimpleNamespace(problem=''),
             clock_problem=lambda now: self.clocks,
             estop=lambda now, reason: self.latch(now, reason),
