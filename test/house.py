@@ -236,7 +236,7 @@ PARTS = {
     ),
     'lab.ablations': May('lab.anchors lab.recipe lab.workspace', 'pathlib'),
     'lab.shallow': May(
-        'errors lab.anchors lab.begun_with lab.learn lab.recipe lab.workspace', 'pathlib'
+        'lab.anchors lab.begun_with lab.learn lab.recipe lab.workspace', 'pathlib'
     ),
     'lab.anchors': May(
         'bundle errors lab.begun_with lab.data lab.folders lab.learn lab.model lab.run_numbers '

@@ -104,7 +104,7 @@ def run_world(given: argparse.Namespace, videos: Videos | None = None) -> int:
     }
     console.print(world_table(document))
     for line in unplayed(document):
-        console.print(line, soft_wrap=True)
+        console.say(line)
     if videos is not None:
         console.say(filmed(videos, played))
     if given.json is not None:

@@ -322,5 +322,5 @@ def _motion(given: argparse.Namespace, console: Output, bag: Any = None) -> int:
         })  # fmt: skip
         console.say(f'wrote {given.json}')
     console.tell(f'{len(rows)} chunks, their motion only: no picture was recorded, so no '
-                       'model ran')  # fmt: skip
+                 'model ran')  # fmt: skip
     return 0

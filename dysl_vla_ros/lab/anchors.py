@@ -17,7 +17,7 @@ again, and what was interrupted goes on; of another run or other numbers it is r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -196,8 +196,7 @@ def make_anchors(
     dense = dense_of(folder)
     starts = {exit_layer: shortened(dense, exit_layer) for exit_layer in exits}
     for depth in depths:
-        if not 3 <= depth <= dense.config.layers:
-            raise ConfigError('layers', depth, f'3 to {dense.config.layers}')
+        check_depth(depth, dense)
     names = [*(f'fixed_{d}' for d in exits), *(f'layers_{n}' for n in depths)]
     if together:
         names.append(joint_name(together, dense.config.layers))
@@ -357,6 +356,26 @@ def _plan(
     return replace(plan, warmup=min(plan.warmup, plan.steps // 10))
 
 
+def check_depth(depth: int, dense: Checkpoint) -> None:
+    """Refuse a depth that no shallow policy beside this one can have.
+
+    Raises:
+        ConfigError: Names it, and which can be.
+    """
+    if not 3 <= depth <= dense.config.layers:
+        raise ConfigError('layers', depth, f'3 to {dense.config.layers}')
+
+
+def of_depth(network: Mapping[str, Any], depth: int, auxiliary_layer: int) -> dict[str, Any]:
+    """Changes to the network's default shape, for so many layers."""
+    return {**network, 'layers': depth, 'auxiliary_layer': min(auxiliary_layer, depth - 1)}
+
+
+def without_exits(plan: TrainSettings) -> TrainSettings:
+    """A shallow policy leaves at none of its layers early."""
+    return replace(plan, exits=0, exit_layers=(0, 0))
+
+
 def _shallow(
     run: RunData, dense: Checkpoint, depth: int, settings: AnchorSettings, space: Workspace
 ) -> Checkpoint:
@@ -366,14 +385,12 @@ def _shallow(
     own = Workspace(space.folder / name, space.folder / name, space.device, space.progress,
                     space.told)  # fmt: skip
     config = dense.config
-    plain: dict[str, Any] = {'exits': 0, 'exit_layers': (0, 0)}
-    auxiliary = min(config.auxiliary_layer, depth - 1)
-    shape = {**settings.dense.network, 'layers': depth, 'auxiliary_layer': auxiliary}
+    shape = of_depth(settings.dense.network, depth, config.auxiliary_layer)
     training = replace(
         settings.dense,
         network=shape,
         seed=settings.seed,
-        train=replace(settings.dense.train, **plain),
+        train=without_exits(settings.dense.train),
     )
     first = own.folder / 'first.safetensors'
     stages = Stages(own.folder, own.say, own.main)
@@ -385,7 +402,7 @@ def _shallow(
     checkpoint = load_checkpoint(first)
     for number, plan in enumerate(settings.rounds, start=1):
         path = own.folder / f'round_{number}.safetensors'
-        again = replace(plan, **plain)
+        again = without_exits(plan)
         made_of = {'start': checkpoint_of(checkpoint), 'train': rounds[number - 1]}
         make = partial(_further, run, checkpoint, number, again, own, settings)
         made_once(stages, path, made_of, make)

@@ -13,11 +13,17 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.lab.anchors import RunData, dense_of, made_once, with_figures
+from dysl_vla_ros.lab.anchors import (
+    RunData,
+    check_depth,
+    dense_of,
+    made_once,
+    of_depth,
+    with_figures,
+    without_exits,
+)
 from dysl_vla_ros.lab.begun_with import Stages
 from dysl_vla_ros.lab.learn.made_of import checkpoint_of
-from dysl_vla_ros.lab.learn.train import TrainSettings
 from dysl_vla_ros.lab.recipe import Recipe, Run
 from dysl_vla_ros.lab.workspace import Workspace
 
@@ -41,12 +47,11 @@ def make_corrected(
         ConfigError: There is no such depth, the run has no dense policy, or a file that is there
             was made of something else.
     """
-    deepest = dense_of(folder).config.layers
+    dense = dense_of(folder)
     found = {}
     data, stages = RunData(folder), Stages(space.folder, space.say, space.main)
     for depth in depths:
-        if not 3 <= depth <= deepest:
-            raise ConfigError('layers', depth, f'3 to {deepest}')
+        check_depth(depth, dense)
         name = f'layers_{depth}'
         own = Workspace(space.folder / name, space.folder / name, space.device, space.progress,
                         space.told)  # fmt: skip
@@ -65,11 +70,6 @@ def make_corrected(
 
 def shallow(recipe: Recipe, depth: int) -> Recipe:
     """The recipe of a policy of so many layers, which leaves at none of them early."""
-    auxiliary = min(int(recipe.network['auxiliary_layer']), depth - 1)
-    network = {**recipe.network, 'layers': depth, 'auxiliary_layer': auxiliary}
-    rounds = tuple(replace(one, train=_plain(one.train)) for one in recipe.rounds)
-    return replace(recipe, network=network, train=_plain(recipe.train), rounds=rounds)
-
-
-def _plain(plan: TrainSettings) -> TrainSettings:
-    return replace(plan, exits=0, exit_layers=(0, 0))
+    network = of_depth(recipe.network, depth, recipe.network['auxiliary_layer'])
+    rounds = tuple(replace(one, train=without_exits(one.train)) for one in recipe.rounds)
+    return replace(recipe, network=network, train=without_exits(recipe.train), rounds=rounds)

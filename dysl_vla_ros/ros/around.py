@@ -32,8 +32,7 @@ class Surroundings:
         others: Other nodes that publish commands.
         controller: ``active``, ``inactive``, or ``unknown: `` and why.
         controller_problem: Why the arm would not follow; '' when fine or unknown.
-        restarted_at: When a controller became active again [s]; None = never seen.
-        restarts: The same of each controller, by its command topic.
+        restarts: Command topic of each controller that became active again, and when [s].
         check: ``fits``, ``misfit`` or ``unknown``: what its parameters say of our commands.
         misfit: Why a controller would not do what is meant; '' when it fits or is unknown.
         unheard: Command topics that nobody subscribes to, or only who looks on.
@@ -43,11 +42,15 @@ class Surroundings:
     others: tuple[str, ...] = ()
     controller: str = 'unknown: not looked yet'
     controller_problem: str = ''
-    restarted_at: float | None = None
     restarts: tuple[tuple[str, float], ...] = ()
     check: str = 'unknown: not asked yet'
     misfit: str = ''
     unheard: tuple[str, ...] = ()
+
+    @property
+    def restarted_at(self) -> float | None:
+        """When a controller became active again last [s]; None = never seen."""
+        return max((at for _, at in self.restarts), default=None)
 
 
 class _AroundTopic:
@@ -79,7 +82,6 @@ class _AroundTopic:
             self._graph.others,
             self._watch.status,
             self._watch.problem(),
-            restarted_at,
             () if restarted_at is None else ((self.topic, restarted_at),),
             self._check.status,
             self._check.misfit,
@@ -162,14 +164,12 @@ class Around:
 
 def _together(looks: list[Surroundings]) -> Surroundings:
     """Of several arms: everybody, every problem, the newest restart."""
-    restarts = tuple(one for look in looks for one in look.restarts)
     return Surroundings(
         tuple(sorted({name for look in looks for name in look.listeners})),
         tuple(sorted({name for look in looks for name in look.others})),
         _joined(look.controller for look in looks),
         _joined(look.controller_problem for look in looks),
-        max((at for _, at in restarts), default=None),
-        restarts,
+        tuple(one for look in looks for one in look.restarts),
         _joined(look.check for look in sorted(looks, key=lambda look: not look.misfit)),
         _joined(look.misfit for look in looks),
         tuple(topic for look in looks for topic in look.unheard),
