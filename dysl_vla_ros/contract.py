@@ -16,7 +16,7 @@ from dysl_vla_ros.engines.fake.arm import FAKE, FakeArm, is_fake_path
 from dysl_vla_ros.engines.fake.bundle import is_fake
 from dysl_vla_ros.engines.image_tensor import View
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.joint_limits import GivenLimits, check_accelerations
+from dysl_vla_ros.joint_limits import GivenLimits, check_accelerations, check_home_length
 from dysl_vla_ros.loop_settings import calibrated, filled
 
 _FRAMES = ('frame_id', 'tip_link')
@@ -77,11 +77,10 @@ def _check_lists(config: NodeConfig) -> None:
     count = len(config.arms.joint_names or config.action.joint_names)
     if not count:
         return
-    safety, home = config.safety, config.home.positions
+    safety = config.safety
     GivenLimits(safety.lower, safety.upper, safety.velocity).check(count)
     check_accelerations(safety.accelerations, count)
-    if home and len(home) != count:
-        raise ConfigError('home.positions', home, f'{count} numbers, one per joint, or none')
+    check_home_length(config.home.positions, count)
 
 
 def _check_exit(skip: SkipConfig, manifest: Manifest) -> None:

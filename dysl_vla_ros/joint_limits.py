@@ -64,6 +64,16 @@ def check_accelerations(given: Sequence[float], count: int) -> None:
         raise ConfigError('limits.accelerations', given, f'{count} numbers above 0, one per joint')
 
 
+def check_home_length(given: Sequence[float], count: int) -> None:
+    """Refuse ``home.positions`` that are not those of an arm of so many joints.
+
+    Raises:
+        ConfigError: Another number of values; none at all is right.
+    """
+    if given and len(given) != count:
+        raise ConfigError('home.positions', given, f'{count} numbers, one per joint, or none')
+
+
 def joint_limits(
     description: Description, names: tuple[str, ...], given: GivenLimits
 ) -> JointLimits:

@@ -15,7 +15,7 @@ from dysl_vla_ros.core.safety import MotionLimits
 from dysl_vla_ros.data_types import FloatArray, JointLimits
 from dysl_vla_ros.description import read_description
 from dysl_vla_ros.errors import ConfigError
-from dysl_vla_ros.joint_limits import GivenLimits, check_accelerations, doubts
+from dysl_vla_ros.joint_limits import GivenLimits, check_accelerations, check_home_length, doubts
 from dysl_vla_ros.kinematics import ArmKinematics
 from dysl_vla_ros.motion import MotionPlanner
 from dysl_vla_ros.policy import Policy
@@ -107,8 +107,7 @@ def check_home(limits: MotionLimits, config: NodeConfig) -> None:
         ConfigError: ``home.positions`` has another number of joints, or lies outside a limit.
     """
     home = config.home.positions
-    if home and len(home) != limits.size:
-        raise ConfigError('home.positions', home, f'{limits.size} numbers, one per joint, or none')
+    check_home_length(home, limits.size)
     for index, value in enumerate(home):
         low, high = limits.lower[index], limits.upper[index]
         if not low <= value <= high:
